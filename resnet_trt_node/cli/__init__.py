@@ -1,0 +1,1 @@
+"""The command line `resnet_trt`: one thin module per command."""

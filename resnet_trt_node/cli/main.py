@@ -1,0 +1,63 @@
+"""Entry point of `resnet_trt`: finds the command, turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+import sys
+from typing import Optional, Sequence
+
+from resnet_trt_node import __version__
+from resnet_trt_node.errors import ResnetTrtError
+
+#: Command to its one-line help. A command's module is `resnet_trt_node.cli.<command>`, imported
+#: only when it is called, so that one command's dependencies do not burden the others. It has
+#: `add_arguments(parser)` and `run(arguments) -> exit code`.
+COMMANDS = {
+    'export': 'write a ResNet as a deployable ONNX model',
+    'prepare': 'make any float image classifier in ONNX deployable',
+    'inspect': 'show what a model is: shapes, precision, labels, cost',
+    'classify': 'name what pictures, folders or bags show',
+    'evaluate': 'measure top-1 and top-5 accuracy on labelled pictures',
+    'replay': 'publish the images of a bag through ROS',
+}
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """
+    Run one command.
+
+    :param arguments: the command line without the program's name, None for the process's own.
+    :returns: 0 if it did its job, 2 for anything a user can mend, 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog='resnet_trt', description='Image classification on TensorRT: the offline tools.')
+    parser.add_argument('--version', action='version', version=f'resnet_trt {__version__}')
+    commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
+    asked = next((word for word in words if word in COMMANDS), None)
+    for name, help_text in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=help_text, description=help_text[0].upper() + help_text[1:] + '.',
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        if name == asked:
+            module = import_module(f'resnet_trt_node.cli.{name}')
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    parsed = parser.parse_args(words)
+    try:
+        return int(parsed.run(parsed))
+    except ResnetTrtError as error:
+        print(f'resnet_trt {parsed.command}: {error}', file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader, say `head`, has seen enough.
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""
+The errors this package raises on purpose.
+
+Every message names the cause and what to do next, so that command lines and the node can show it
+as it is, without a traceback::
+
+    ResnetTrtError              exit code 2
+    +-- UsageError              an argument or parameter that cannot be used
+    +-- ModelError              a model file that is missing, unreadable or not deployable
+    |   +-- LabelsError         class names of the wrong count or form
+    +-- BackendError            a runtime that cannot be opened
+    |   +-- BackendUnavailable  not installed, or its device is not there
+    |   +-- InferenceError      it failed while running
+    +-- FrameError              one camera frame or picture that cannot be used
+    +-- BagError                a bag that is missing, empty, unindexed or of other types
+    +-- DataError               a folder or table of pictures that cannot be used
+"""
+
+from __future__ import annotations
+
+
+class ResnetTrtError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    exit_code = 2
+
+
+class UsageError(ResnetTrtError):
+    """An argument or parameter that cannot be used."""
+
+
+class ModelError(ResnetTrtError):
+    """A model file that is missing, unreadable or not deployable."""
+
+
+class LabelsError(ModelError):
+    """Class names of the wrong count or form."""
+
+
+class BackendError(ResnetTrtError):
+    """A runtime that cannot be opened."""
+
+
+class BackendUnavailable(BackendError):
+    """A runtime that is not installed, or whose device is not there."""
+
+
+class InferenceError(BackendError):
+    """A runtime that failed while running; it can be closed and opened again."""
+
+
+class FrameError(ResnetTrtError):
+    """One camera frame or picture that cannot be used; the next one can."""
+
+
+class BagError(ResnetTrtError):
+    """A bag that is missing, empty, unindexed or whose topics are of other types."""
+
+
+class DataError(ResnetTrtError):
+    """A folder or table of pictures that cannot be used."""

@@ -1,0 +1,1 @@
+"""Everything between a decoded frame and class probabilities; no ROS, no torch."""

@@ -1,0 +1,230 @@
+"""
+What a backend is: a runtime that turns batch buffers of frames into class probabilities.
+
+A backend owns a few batch buffers. A caller writes frames into the slots of one buffer, submits
+it, may fill the next buffer meanwhile, and collects the probabilities of the first. One thread
+opens, submits, collects and closes; the buffers' memory may be written by any thread while the
+buffer is not submitted.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Callable, Mapping, Optional, Sequence, TYPE_CHECKING
+
+import numpy as np
+
+from resnet_trt_node.errors import InferenceError, UsageError
+from resnet_trt_node.inference.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class BackendOptions:
+    """
+    What a caller may choose when a backend is opened; each backend reads what concerns it.
+
+    :param max_batch_size: the largest batch that will be submitted.
+    :param num_buffers: batch buffers, so that one is filled while another is inferred.
+    :param device_id: index of the accelerator.
+    :param cpu_threads: threads for a backend on the CPU, 0 leaves it to the runtime.
+    :param engine_dir: folder of compiled engines; None is the backend's default.
+    :param simulated_ms: what the simulated backend takes for a batch, in milliseconds.
+    :param simulated_ms_per_frame: and what it adds for each frame of the batch.
+    :param log: takes lines such as 'building ...: 40 %'; None drops them.
+    :raises UsageError: for numbers out of range.
+    """
+
+    max_batch_size: int = 1
+    num_buffers: int = 2
+    device_id: int = 0
+    cpu_threads: int = 0
+    engine_dir: Optional[Path] = None
+    simulated_ms: float = 5.0
+    simulated_ms_per_frame: float = 0.0
+    log: Optional[Callable[[str], None]] = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        for name, low, high in (
+                ('max_batch_size', 1, 1024), ('num_buffers', 1, 16), ('device_id', 0, 255),
+                ('cpu_threads', 0, 1024),
+                ('simulated_ms', 0, 10_000), ('simulated_ms_per_frame', 0, 10_000)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise UsageError(f'{name} is {value}: choose {low} to {high}')
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """
+    Who computes, for logs and diagnostics.
+
+    :param name: the backend's name, such as 'onnxruntime'.
+    :param version: version of the runtime.
+    :param device: the device in words, such as 'CPU' or 'NVIDIA H100 80GB HBM3'.
+    :param details: anything else worth showing, name to text.
+    """
+
+    name: str
+    version: str
+    device: str
+    details: Mapping[str, str]
+
+
+class Backend(ABC):
+    """
+    One opened deployable model; see the module's text for the order of calls.
+
+    The base class checks every call, so that all backends refuse misuse in the same words;
+    subclasses implement `_submit`, `_collect` and `_close`, which see valid arguments only.
+
+    :param spec: the contract of the opened model.
+    :param info: who computes.
+    :param buffers: the batch buffers, each uint8 (max_batch_size, H, W, 3) RGB, owned by the
+        backend and valid until `close`.
+    """
+
+    def __init__(
+            self, spec: ModelSpec, info: BackendInfo,
+            buffers: Sequence[NDArray[np.uint8]]) -> None:
+        self.spec = spec
+        self.info = info
+        self._buffers = tuple(buffers)
+        self._submitted: dict[int, int] = {}
+        self._closed = False
+
+    @property
+    def max_batch_size(self) -> int:
+        """Return the largest batch that can be submitted; all sizes from 1 to it are legal."""
+        return int(self._buffers[0].shape[0]) if self._buffers else 0
+
+    @property
+    def num_buffers(self) -> int:
+        """Return the number of batch buffers."""
+        return len(self._buffers)
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether `close` was called."""
+        return self._closed
+
+    def buffer(self, index: int = 0) -> NDArray[np.uint8]:
+        """
+        Return a batch buffer to write frames into.
+
+        :param index: 0 to num_buffers - 1.
+        :returns: uint8 (max_batch_size, H, W, 3) RGB, owned by the backend; slot i is row i.
+        :raises UsageError: for an index out of range or after `close`.
+        """
+        self._check(index)
+        return self._buffers[index]
+
+    def submit(self, batch_size: int, index: int = 0) -> None:
+        """
+        Start inferring the first frames of a buffer; it must not be written until collected.
+
+        :param batch_size: frames to infer, 1 to max_batch_size; the other slots are not read.
+        :param index: which buffer.
+        :raises UsageError: for arguments out of range, or if the buffer is already submitted.
+        :raises InferenceError: if the runtime fails; the buffer is then free again.
+        """
+        self._check(index)
+        if not 1 <= batch_size <= self.max_batch_size:
+            raise UsageError(
+                f'batch of {batch_size}: this backend was opened for 1 to {self.max_batch_size}')
+        if index in self._submitted:
+            raise UsageError(f'buffer {index} is being inferred: collect it before using it again')
+        self._submit(batch_size, index)
+        self._submitted[index] = batch_size
+
+    def collect(self, index: int = 0) -> NDArray[np.float32]:
+        """
+        Wait for a submitted buffer.
+
+        :param index: which buffer.
+        :returns: float32 (batch_size, C), rows sum to 1; owned by the backend and valid until
+            the same buffer is submitted again.
+        :raises UsageError: if the buffer was not submitted.
+        :raises InferenceError: if the runtime failed; the buffer is then free again.
+        """
+        self._check(index)
+        if index not in self._submitted:
+            raise UsageError(f'buffer {index} was not submitted: call submit first')
+        batch_size = self._submitted.pop(index)
+        probabilities = self._collect(batch_size, index)
+        # One NaN would travel silently through every top-k comparison.
+        if not np.isfinite(probabilities).all():
+            raise InferenceError(
+                'the model returned NaN or infinity: check it with `resnet_trt evaluate`, '
+                'an fp16 model may overflow where the fp32 one does not')
+        return probabilities
+
+    def infer(self, batch_size: int, index: int = 0) -> NDArray[np.float32]:
+        """Submit and collect a buffer; arguments, result and errors are those of the two."""
+        self.submit(batch_size, index)
+        return self.collect(index)
+
+    def close(self) -> None:
+        """Free everything; calling it again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._submitted.clear()
+        self._buffers = ()
+        self._close()
+
+    def __enter__(self) -> Backend:
+        """Return the backend itself."""
+        return self
+
+    def __exit__(
+            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
+            trace: Optional[TracebackType]) -> None:
+        """Close the backend."""
+        self.close()
+
+    def _check(self, index: int) -> None:
+        if self._closed:
+            raise UsageError('the backend is closed: open it again')
+        if not 0 <= index < len(self._buffers):
+            raise UsageError(f'buffer {index}: this backend has 0 to {len(self._buffers) - 1}')
+
+    @abstractmethod
+    def _submit(self, batch_size: int, index: int) -> None:
+        """Start inferring; may block; raise InferenceError if the runtime fails."""
+
+    @abstractmethod
+    def _collect(self, batch_size: int, index: int) -> NDArray[np.float32]:
+        """Return (batch_size, C) probabilities, waiting for them if need be."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Free the runtime's things; called once."""
+
+
+def warm_up(backend: Backend) -> dict[int, float]:
+    """
+    Infer grey frames at every legal batch size and with every buffer.
+
+    No later call is then the first of its kind, which is where runtimes allocate and choose.
+
+    :param backend: an open backend with no buffer submitted; the buffers are overwritten.
+    :returns: milliseconds of the last inference, by batch size.
+    :raises InferenceError: if the runtime fails.
+    """
+    took_ms: dict[int, float] = {}
+    for index in range(backend.num_buffers):
+        backend.buffer(index).fill(128)
+        for batch_size in range(1, backend.max_batch_size + 1):
+            start_ns = perf_counter_ns()
+            backend.infer(batch_size, index)
+            took_ms[batch_size] = (perf_counter_ns() - start_ns) / 1e6
+    return took_ms

@@ -1,0 +1,72 @@
+"""The backend that runs anywhere: ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TYPE_CHECKING, Union
+
+import numpy as np
+
+from resnet_trt_node.errors import BackendUnavailable, InferenceError, ModelError
+from resnet_trt_node.inference.backend import Backend, BackendInfo, BackendOptions
+from resnet_trt_node.inference.model_file import read_model_spec
+from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class OnnxRuntimeBackend(Backend):
+    """
+    A deployable model on ONNX Runtime's CPU provider.
+
+    Inference happens in `submit`, on the calling thread and ONNX Runtime's own; `collect` hands
+    out what it left.
+
+    :param path: the deployable ONNX file.
+    :param options: `max_batch_size`, `num_buffers` and `cpu_threads` are used.
+    :raises BackendUnavailable: if ONNX Runtime is not installed.
+    :raises ModelError: if the file is not a deployable model that ONNX Runtime can run.
+    """
+
+    def __init__(self, path: Union[str, Path], options: BackendOptions) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise BackendUnavailable(
+                f'ONNX Runtime cannot be imported ({error}): pip install onnxruntime') from error
+        spec = read_model_spec(path)
+        session_options = onnxruntime.SessionOptions()
+        session_options.intra_op_num_threads = options.cpu_threads
+        # Spinning threads would take the CPU from the decoding and from every other node.
+        session_options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+        # Constant folding at load time warns about initialisers it removes; errors still raise.
+        session_options.log_severity_level = 3
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                str(path), session_options, providers=['CPUExecutionProvider'])
+        except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
+            raise ModelError(f'ONNX Runtime cannot load {path}: {error}') from error
+        shape = (options.max_batch_size, spec.height, spec.width, 3)
+        self._results: dict[int, NDArray[np.float32]] = {}
+        super().__init__(
+            spec,
+            BackendInfo(
+                'onnxruntime', onnxruntime.__version__, 'CPU',
+                {'cpu_threads': str(options.cpu_threads or 'all')}),
+            [np.zeros(shape, np.uint8) for _ in range(options.num_buffers)])
+
+    def _submit(self, batch_size: int, index: int) -> None:
+        try:
+            self._results[index], = self._session.run(
+                [OUTPUT_NAME], {INPUT_NAME: self._buffers[index][:batch_size]})
+        except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
+            raise InferenceError(f'ONNX Runtime failed on a batch of {batch_size}: {error}') \
+                from error
+
+    def _collect(self, batch_size: int, index: int) -> NDArray[np.float32]:
+        return self._results[index]
+
+    def _close(self) -> None:
+        self._results.clear()
+        self._session = None

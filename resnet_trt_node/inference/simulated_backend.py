@@ -1,0 +1,62 @@
+"""
+A backend of known cost and known answers, for load tests and benchmarks without a GPU.
+
+It sleeps instead of computing, so that a measurement shows what the node itself costs, and its
+answer is a function of the frame, so that a test can tell whether each frame got its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import sleep
+from typing import TYPE_CHECKING, Union
+
+import numpy as np
+
+from resnet_trt_node.inference.backend import Backend, BackendInfo, BackendOptions
+from resnet_trt_node.inference.model_file import read_model_spec
+from resnet_trt_node.inference.spec import ModelSpec, ResizeRule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: The spec used where no model file is named.
+SIMULATED_SPEC = ModelSpec(
+    height=224, width=224, labels=tuple(f'red_{value:03d}' for value in range(256)),
+    resize=ResizeRule(256, 224, 224), precision='fp32', architecture='simulated',
+    source='no network: class i means a mean red value of i')
+
+
+class SimulatedBackend(Backend):
+    """
+    Answers the frame's mean red value as its class, after a fixed time.
+
+    :param path: a deployable ONNX file whose spec is taken; '' takes `SIMULATED_SPEC`.
+    :param options: `max_batch_size`, `num_buffers`, `simulated_ms` and `simulated_ms_per_frame`
+        are used.
+    """
+
+    def __init__(self, path: Union[str, Path], options: BackendOptions) -> None:
+        spec = read_model_spec(path) if str(path) else SIMULATED_SPEC
+        self._fixed_s = options.simulated_ms / 1e3
+        self._frame_s = options.simulated_ms_per_frame / 1e3
+        shape = (options.max_batch_size, spec.height, spec.width, 3)
+        super().__init__(
+            spec,
+            BackendInfo('simulated', '1', 'none', {'simulated_ms': str(options.simulated_ms)}),
+            [np.zeros(shape, np.uint8) for _ in range(options.num_buffers)])
+
+    def _submit(self, batch_size: int, index: int) -> None:
+        sleep(self._fixed_s + self._frame_s * batch_size)
+
+    def _collect(self, batch_size: int, index: int) -> NDArray[np.float32]:
+        classes = self.spec.num_classes
+        red = self._buffers[index][:batch_size, :, :, 0].reshape(batch_size, -1).mean(axis=1)
+        winners = np.minimum(np.rint(red).astype(np.int64), classes - 1)
+        # Half to the winner, the rest spread, so that a row sums to 1 and scores fall.
+        probabilities = np.full((batch_size, classes), 0.5 / classes, np.float32)
+        probabilities[np.arange(batch_size), winners] += 0.5
+        return probabilities
+
+    def _close(self) -> None:
+        pass

@@ -1,0 +1,176 @@
+"""
+The deployable model contract: what a model file promises, as frozen dataclasses.
+
+A deployable model is one ONNX file with its own pre- and post-processing::
+
+    input   images         uint8    (N, H, W, 3)  RGB, 0..255, N dynamic
+    output  probabilities  float32  (N, C)        softmax, each row sums to 1
+
+and with metadata that carries the rest: class names, resize rule, precision, provenance. This
+module turns that metadata into objects and back; reading it from a file is `model_file`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import json
+from typing import Any, Mapping, Optional, Tuple
+
+from resnet_trt_node.errors import LabelsError, ModelError
+
+INPUT_NAME = 'images'
+OUTPUT_NAME = 'probabilities'
+CONTRACT_VERSION = '1'
+#: Resampling filters; each is antialiased when it shrinks, as Pillow and torchvision define it.
+INTERPOLATIONS = ('bilinear', 'bicubic', 'nearest')
+#: What a graph computes in. int8 means Q/DQ nodes; the rest of such a graph may be fp32 or fp16.
+PRECISIONS = ('fp32', 'fp16', 'int8')
+
+_PREFIX = 'resnet_trt.'
+
+
+@dataclass(frozen=True)
+class ResizeRule:
+    """
+    How a picture of any size becomes the model's input: torchvision's evaluation rule.
+
+    :param short_side: the picture is scaled so that its shorter side has this many pixels, the
+        longer one is int(short_side * long / short); None stretches it to the crop instead.
+    :param crop_height: rows cut from the centre, the model's H.
+    :param crop_width: columns cut from the centre, the model's W.
+    :param interpolation: one of `INTERPOLATIONS`.
+    :raises ModelError: for a rule that no picture can follow.
+    """
+
+    short_side: Optional[int]
+    crop_height: int
+    crop_width: int
+    interpolation: str = 'bilinear'
+
+    def __post_init__(self) -> None:
+        """Refuse rules that no picture can follow."""
+        if self.interpolation not in INTERPOLATIONS:
+            raise ModelError(
+                f'unknown interpolation {self.interpolation!r}: '
+                f'choose one of {", ".join(INTERPOLATIONS)}')
+        if self.crop_height < 1 or self.crop_width < 1:
+            raise ModelError(
+                f'crop of {self.crop_height}x{self.crop_width}: both must be positive')
+        if self.short_side is not None and self.short_side < max(
+                self.crop_height, self.crop_width):
+            raise ModelError(
+                f'the short side of {self.short_side} is smaller than the crop of '
+                f'{self.crop_height}x{self.crop_width}: resize to at least the crop')
+
+    def describe(self) -> str:
+        """Return the rule in words, for logs and `resnet_trt inspect`."""
+        crop = f'{self.crop_height}x{self.crop_width}'
+        if self.short_side is None:
+            return f'stretch to {crop}, {self.interpolation}'
+        return f'short side to {self.short_side}, {self.interpolation}, centre crop {crop}'
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """
+    What a deployable model promises.
+
+    :param height: rows of the input, H.
+    :param width: columns of the input, W.
+    :param labels: the class names, C of them, in the order of the output.
+    :param resize: how pictures are brought to H x W.
+    :param precision: one of `PRECISIONS`.
+    :param architecture: the network's name, such as 'resnet50'.
+    :param source: where the weights come from, in words.
+    :param source_sha256: hex digest of the source checkpoint, '' where there is none.
+    :param tool_version: version of the package that wrote the file.
+    """
+
+    height: int
+    width: int
+    labels: Tuple[str, ...]
+    resize: ResizeRule
+    precision: str
+    architecture: str = ''
+    source: str = ''
+    source_sha256: str = ''
+    tool_version: str = ''
+
+    def __post_init__(self) -> None:
+        """Refuse contradictions."""
+        if self.precision not in PRECISIONS:
+            raise ModelError(
+                f'unknown precision {self.precision!r}: choose one of {", ".join(PRECISIONS)}')
+        if not self.labels:
+            raise LabelsError('the model has no class names: export it again with --labels FILE')
+        if (self.resize.crop_height, self.resize.crop_width) != (self.height, self.width):
+            raise ModelError(
+                f'the resize rule ends in {self.resize.crop_height}x{self.resize.crop_width}, '
+                f'but the model takes {self.height}x{self.width}: export the model again')
+
+    @property
+    def num_classes(self) -> int:
+        """Return C, the number of classes."""
+        return len(self.labels)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Return the bytes of one input frame, H * W * 3."""
+        return self.height * self.width * 3
+
+    def to_metadata(self) -> dict[str, str]:
+        """Return the spec as ONNX metadata properties, name to text."""
+        resize = {
+            'short_side': self.resize.short_side,
+            'crop': [self.resize.crop_height, self.resize.crop_width],
+            'interpolation': self.resize.interpolation,
+        }
+        values = {
+            'contract': CONTRACT_VERSION,
+            'labels': json.dumps(list(self.labels), ensure_ascii=False),
+            'resize': json.dumps(resize),
+            'precision': self.precision,
+            'architecture': self.architecture,
+            'source': self.source,
+            'source_sha256': self.source_sha256,
+            'tool_version': self.tool_version,
+        }
+        return {_PREFIX + name: value for name, value in values.items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> ModelSpec:
+        """
+        Read a spec back from ONNX metadata properties.
+
+        :param metadata: every property of the file; those of other tools are ignored.
+        :raises ModelError: if properties are missing, of a newer contract, or malformed.
+        """
+        values = {
+            name[len(_PREFIX):]: value for name, value in metadata.items()
+            if name.startswith(_PREFIX)}
+        missing = {'contract', 'labels', 'resize', 'precision'} - values.keys()
+        if missing:
+            raise ModelError(
+                f'not a deployable model, its metadata lacks {", ".join(sorted(missing))}: '
+                'make one with `resnet_trt export`, or with `resnet_trt prepare` from any '
+                'float classifier')
+        if values['contract'] != CONTRACT_VERSION:
+            raise ModelError(
+                f'the model follows contract {values["contract"]}, this version reads '
+                f'{CONTRACT_VERSION}: update resnet_trt_node or export the model again')
+        try:
+            resize: dict[str, Any] = json.loads(values['resize'])
+            height, width = (int(side) for side in resize['crop'])
+            short_side = resize['short_side']
+            rule = ResizeRule(
+                None if short_side is None else int(short_side), height, width,
+                str(resize['interpolation']))
+            labels = tuple(str(name) for name in json.loads(values['labels']))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f'the metadata of the model is malformed ({error}): export it again') from error
+        return cls(
+            height=height, width=width, labels=labels, resize=rule,
+            precision=values['precision'], architecture=values.get('architecture', ''),
+            source=values.get('source', ''), source_sha256=values.get('source_sha256', ''),
+            tool_version=values.get('tool_version', ''))
