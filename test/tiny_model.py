@@ -1,0 +1,72 @@
+"""A deployable model that a test can predict: it names a picture's mean colour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Sequence, Union
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper, TensorProto
+
+from resnet_trt_node.inference.model_file import write_model_spec
+from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
+
+#: The corners of the RGB cube, in the order of the model's output.
+COLOURS = {
+    'black': (0, 0, 0),
+    'red': (255, 0, 0),
+    'green': (0, 255, 0),
+    'yellow': (255, 255, 0),
+    'blue': (0, 0, 255),
+    'magenta': (255, 0, 255),
+    'cyan': (0, 255, 255),
+    'white': (255, 255, 255),
+}
+#: Softmax(-SHARPNESS * distance^2) to each corner, in units of the cube's side: a pure colour
+#: scores above 0.99, and a swap of red and blue changes the class.
+_SHARPNESS = 6.0
+
+
+def write_tiny_model(
+        path: Union[str, Path], labels: Sequence[str] = tuple(COLOURS), size: int = 32,
+        short_side: int = 36) -> Path:
+    """
+    Write a deployable model that classifies the mean colour of its input.
+
+    :param path: the ONNX file to write.
+    :param labels: the eight class names, those of `COLOURS` unless a test needs others.
+    :param size: H and W of the input.
+    :param short_side: the resize rule's short side; the centre `size` x `size` is cut from it.
+    :returns: the path.
+    """
+    corners = np.array(list(COLOURS.values()), np.float32) / 255.0
+    # -s|x - c|^2 = 2s x.c - s|c|^2 - s|x|^2, and the last term is the same for every class.
+    weights = (2 * _SHARPNESS * corners.T / 255.0).astype(np.float32)
+    bias = (-_SHARPNESS * (corners ** 2).sum(axis=1)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node('Cast', [INPUT_NAME], ['pixels'], to=TensorProto.FLOAT),
+            helper.make_node('ReduceMean', ['pixels'], ['mean'], axes=[1, 2], keepdims=0),
+            helper.make_node('Gemm', ['mean', 'weights', 'bias'], ['logits']),
+            helper.make_node('Softmax', ['logits'], [OUTPUT_NAME], axis=1),
+        ],
+        'mean_colour',
+        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ['N', size, size, 3])],
+        [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ['N', len(COLOURS)])],
+        [numpy_helper.from_array(weights, 'weights'), numpy_helper.from_array(bias, 'bias')])
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
+    write_model_spec(model, ModelSpec(
+        height=size, width=size, labels=tuple(labels),
+        resize=ResizeRule(short_side, size, size), precision='fp32',
+        architecture='mean_colour', source='made by the tests'))
+    onnx.checker.check_model(model)
+    path = Path(path)
+    onnx.save(model, str(path))
+    return path
+
+
+def colour_picture(colour: str, width: int = 64, height: int = 48) -> np.ndarray:
+    """Return a uint8 (height, width, 3) RGB picture of one of `COLOURS`."""
+    return np.full((height, width, 3), COLOURS[colour], np.uint8)
