@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 if TYPE_CHECKING:
@@ -27,3 +28,14 @@ class Frame:
 
     pixels: NDArray[np.uint8]
     order: str
+
+
+def to_8_bit(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """
+    Scale 16-bit values to 8 bits as cv_bridge does: v * 255 / 65535, rounded.
+
+    :param pixels: uint16 of any shape.
+    :returns: uint8 of that shape, owned by the caller.
+    """
+    scaled: Any = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
+    return np.asarray(scaled, np.uint8).reshape(pixels.shape)

@@ -1,0 +1,123 @@
+"""Compressed pictures to frames: jpeg, png and whatever else OpenCV and Pillow both read."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any, Optional
+import warnings
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from resnet_trt_node.errors import FrameError
+from resnet_trt_node.inference.frame import Frame, to_8_bit
+
+#: Formats that are tried; Pillow knows more, some of which start other programs.
+FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'PPM')
+#: Pixels of the largest picture that is decoded: 178 million, Pillow's own limit against
+#: pictures of a few bytes that unpack to gigabytes.
+MAX_PIXELS = 2 * 89_478_485
+
+_ORDERS = {1: 'gray', 3: 'bgr', 4: 'bgra'}
+
+
+def decode_compressed(
+        data: Any, reduced_to: Optional[int] = None, apply_orientation: bool = False) -> Frame:
+    """
+    Decode a compressed picture.
+
+    :param data: the bytes of one jpeg, png, bmp, webp, tiff or ppm, in any object with the buffer
+        protocol.
+    :param reduced_to: decode a jpeg at 1/2, 1/4 or 1/8 of its size where both sides then still
+        have this many pixels; None for full size. Other formats are not reduced.
+    :param apply_orientation: turn the picture as its EXIF data says. Off for messages, as
+        image_transport and cv_bridge have it: cameras do not turn while they stream.
+    :returns: pixels of its own, in order 'bgr', 'bgra' or 'gray'. 16-bit values are scaled to 8.
+    :raises FrameError: if the data is not a picture, broken, cut off, or absurdly large.
+    """
+    try:
+        buffer = np.frombuffer(data, np.uint8)
+    except (TypeError, ValueError, BufferError) as error:
+        raise FrameError(
+            f'compressed data is {type(data).__name__}, which holds no plain bytes ({error}): '
+            "use array.array('B'), bytes or a NumPy array of uint8") from error
+    name, width, height = _read_header(buffer)
+    if width * height > MAX_PIXELS:
+        raise FrameError(
+            f'{width}x{height} {name}: more than {MAX_PIXELS} pixels is no camera picture; '
+            'the message is corrupt')
+    if name == 'jpeg':
+        _check_jpeg_end(buffer)
+    flags = cv2.IMREAD_UNCHANGED
+    if apply_orientation:
+        # Unlike IMREAD_UNCHANGED these follow EXIF, but drop alpha.
+        flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
+    if reduced_to is not None and name == 'jpeg':
+        flags = _reduced_flags(min(width, height), reduced_to, flags, apply_orientation)
+    try:
+        pixels = cv2.imdecode(buffer, flags)
+    except cv2.error as error:
+        raise FrameError(f'broken {name}: OpenCV cannot decode it ({error.err})') from error
+    if pixels is None:
+        raise FrameError(f'broken {width}x{height} {name}: OpenCV cannot decode it')
+    return _to_frame(pixels, name)
+
+
+def _read_header(buffer: np.ndarray[Any, Any]) -> tuple[str, int, int]:
+    """Return format, width and height without decoding any pixel."""
+    if not buffer.size:
+        raise FrameError('empty picture: the message holds no data; check the publisher')
+    try:
+        with warnings.catch_warnings():
+            # Large pictures are judged by MAX_PIXELS; on odd metadata Pillow only warns.
+            warnings.simplefilter('ignore')
+            with Image.open(BytesIO(buffer.data), formats=FORMATS) as image:
+                return str(image.format).lower(), image.width, image.height
+    except UnidentifiedImageError as error:
+        start = bytes(buffer[:8]).hex(' ')
+        raise FrameError(
+            f'{buffer.size} bytes starting {start} are not a picture: '
+            f'send {", ".join(FORMATS).lower()}') from error
+    except Image.DecompressionBombError as error:
+        raise FrameError(f'{error} The message is corrupt.') from error
+    except (OSError, ValueError, SyntaxError, KeyError, IndexError, TypeError) as error:
+        # What Pillow's readers raise on broken headers.
+        raise FrameError(f'broken picture of {buffer.size} bytes: {error}') from error
+
+
+def _check_jpeg_end(buffer: np.ndarray[Any, Any]) -> None:
+    """
+    Refuse a jpeg that was cut off.
+
+    libjpeg paints what is missing grey and only prints a warning. Neither marker occurs in
+    compressed data, so the last end of image must come after the last start of scan; one in an
+    embedded preview comes before it.
+    """
+    data = buffer.tobytes()
+    if data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda'):
+        raise FrameError(
+            f'jpeg of {len(data)} bytes was cut off, its end is missing: check the publisher '
+            'and the transport')
+
+
+def _reduced_flags(side: int, reduced_to: int, flags: int, apply_orientation: bool) -> int:
+    """Return the flags for the strongest reduction that leaves at least `reduced_to` pixels."""
+    for factor, reduced in (
+            (8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4),
+            (2, cv2.IMREAD_REDUCED_COLOR_2)):
+        if side // factor >= reduced_to:
+            turned = 0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION
+            return int(reduced | turned)
+    return flags
+
+
+def _to_frame(pixels: Any, name: str) -> Frame:
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    if pixels.dtype == np.uint16:
+        pixels = to_8_bit(pixels)
+    if pixels.dtype != np.uint8 or channels not in _ORDERS:
+        raise FrameError(
+            f'{name} of {channels} channels of {pixels.dtype}: only grey and colour pictures '
+            'of 8 or 16 bits can be used; convert it first')
+    return Frame(pixels, _ORDERS[channels])
