@@ -1,0 +1,73 @@
+"""Yielding recorded things at their recorded spacing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+import math
+from threading import Event, TIMEOUT_MAX
+import time
+from typing import Optional, TypeVar
+
+from resnet_trt_node.errors import UsageError
+
+T = TypeVar('T')
+
+#: What lies between two rounds where the recording itself has no spacing, in nanoseconds.
+SINGLE_ITEM_PERIOD_NS = 10**9
+
+
+def paced(
+        open_items: Callable[[], Iterable[T]], time_ns: Callable[[T], int], *,
+        rate: float = 1.0, loop: bool = False, stop: Optional[Event] = None,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+        wait: Optional[Callable[[float], bool]] = None) -> Iterator[T]:
+    """
+    Yield items at their recorded spacing, divided by `rate`.
+
+    Each item has a deadline counted from the first one, so that neither the time that the caller
+    takes nor a late wake-up adds up. A caller that falls behind gets the late items at once. An
+    item is read before its deadline is waited for.
+
+    :param open_items: called for every round, returns the items in the order of their times.
+    :param time_ns: returns an item's recorded time in nanoseconds.
+    :param rate: 2 is twice as fast as recorded.
+    :param loop: start again after the last item, until `stop`; the mean spacing of the items
+        lies between two rounds.
+    :param stop: ends the iteration early, also out of a wait.
+    :param now_ns: a monotonic clock in nanoseconds, replaced in tests.
+    :param wait: waits for so many seconds and tells whether to stop, replaced in tests.
+    :raises UsageError: at once if the rate is not a positive number.
+    """
+    if not (math.isfinite(rate) and rate > 0):
+        raise UsageError(f'rate is {rate}: it must be above 0, 2 plays twice as fast')
+    stop = Event() if stop is None else stop
+    return _rounds(open_items, time_ns, rate, loop, stop, now_ns, wait or stop.wait)
+
+
+def _rounds(
+        open_items: Callable[[], Iterable[T]], time_ns: Callable[[T], int], rate: float,
+        loop: bool, stop: Event, now_ns: Callable[[], int],
+        wait: Callable[[float], bool]) -> Iterator[T]:
+    start_ns: Optional[int] = None
+    while True:
+        count = first_ns = last_ns = 0
+        for item in open_items():
+            last_ns = time_ns(item)
+            if count == 0:
+                first_ns = last_ns
+            if start_ns is None:
+                start_ns = now_ns()
+            count += 1
+            remaining_ns = start_ns + round((last_ns - first_ns) / rate) - now_ns()
+            if remaining_ns > 0:
+                stopped = wait(min(remaining_ns / 1e9, TIMEOUT_MAX))
+            else:
+                stopped = stop.is_set()
+            if stopped:
+                return
+            yield item
+        if not loop or start_ns is None or count == 0:
+            return
+        span_ns = last_ns - first_ns
+        gap_ns = span_ns / (count - 1) if span_ns > 0 else SINGLE_ITEM_PERIOD_NS
+        start_ns += round((span_ns + gap_ns) / rate)

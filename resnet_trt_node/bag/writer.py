@@ -1,0 +1,263 @@
+"""Writing images and classifications into a rosbag2 bag, all of it or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import os
+from pathlib import Path
+import shutil
+import tempfile
+from types import TracebackType
+from typing import Any, Literal, Optional, TYPE_CHECKING, Union
+
+import numpy as np
+
+from resnet_trt_node.bag.message_types import (
+    CLASSIFICATION, COMPRESSED_IMAGE, default_typestore, IMAGE, typestore_for)
+from resnet_trt_node.bag.reader import BagMessage
+from resnet_trt_node.errors import BagError, UsageError
+from resnet_trt_node.inference.classifier import Prediction
+from rosbags.interfaces import (
+    Connection, ConnectionExtRosbag2, MessageDefinitionFormat, Qos, QosDurability, QosHistory,
+    QosLiveliness, QosReliability, QosTime)
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
+# Encoding to the item's type and the channels.
+_ENCODINGS: dict[str, tuple[type[Any], int]] = {
+    'rgb8': (np.uint8, 3), 'bgr8': (np.uint8, 3), 'rgba8': (np.uint8, 4), 'bgra8': (np.uint8, 4),
+    'mono8': (np.uint8, 1), 'mono16': (np.uint16, 1), 'bayer_rggb8': (np.uint8, 1),
+    'bayer_bggr8': (np.uint8, 1), 'bayer_gbrg8': (np.uint8, 1), 'bayer_grbg8': (np.uint8, 1),
+}
+_COMPRESSED_FORMATS = ('jpeg', 'png')
+# Metadata version 9 spells QoS in a way that Humble cannot read; Jazzy and later read both.
+_METADATA_VERSION: Literal[8] = 8
+_INFINITE = QosTime(9223372036, 854775807)
+#: What a camera driver would offer; recorded so that a player offers the same.
+RELIABLE_QOS = Qos(
+    QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE, QosDurability.VOLATILE, _INFINITE,
+    _INFINITE, QosLiveliness.AUTOMATIC, _INFINITE, False)
+
+
+class BagWriter:
+    """
+    A bag being written; a context manager.
+
+    The bag is written beside its final place and appears there when the `with` block ends
+    without an error; otherwise nothing is left behind.
+
+    :param path: the bag's folder, which must not exist.
+    :param storage: 'mcap' or 'sqlite3'.
+    :raises UsageError: for an unknown storage.
+    :raises BagError: if the path exists or cannot be written.
+    """
+
+    def __init__(self, path: Union[str, Path], storage: str = 'mcap') -> None:
+        if storage not in _STORAGES:
+            raise UsageError(f'unknown storage {storage!r}: choose one of {", ".join(_STORAGES)}')
+        self.path = Path(path)
+        if os.path.lexists(self.path):
+            raise BagError(f'{self.path} exists already: remove it or choose another bag')
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # The same file system as the final place, so that a rename suffices.
+            self._folder = Path(tempfile.mkdtemp(
+                prefix=f'.{self.path.name}.', suffix='.part', dir=self.path.parent))
+        except OSError as error:
+            raise self._failed(error) from error
+        # The files inside are named after the folder, which therefore has its final name.
+        self._writer = Writer(
+            self._folder / self.path.name, version=_METADATA_VERSION,
+            storage_plugin=_STORAGES[storage])
+        self._connections: dict[str, Connection] = {}
+        self._finished = False
+        self._count = 0
+        try:
+            self._writer.open()
+        except BaseException:
+            self.discard()
+            raise
+
+    def write_image(
+            self, topic: str, pixels: NDArray[Any], stamp_ns: int, frame_id: str,
+            encoding: str = 'bgr8', log_time_ns: Optional[int] = None) -> None:
+        """
+        Write a sensor_msgs/Image.
+
+        :param topic: topic name, with its leading slash.
+        :param pixels: uint8 (H, W, 3) or (H, W, 4) in the channel order that `encoding` says, or
+            (H, W) for one channel, uint16 for mono16; copied.
+        :param stamp_ns: header stamp in nanoseconds since the epoch.
+        :param frame_id: header frame.
+        :param encoding: rgb8, bgr8, rgba8, bgra8, mono8, mono16 or an 8 bit bayer_*.
+        :param log_time_ns: when it counts as recorded, None for the stamp.
+        :raises UsageError: if the encoding is unknown or does not describe the pixels.
+        """
+        if encoding not in _ENCODINGS:
+            raise UsageError(
+                f'cannot write images as {encoding!r}: choose one of {", ".join(_ENCODINGS)}')
+        dtype, channels = _ENCODINGS[encoding]
+        has = pixels.shape[2] if pixels.ndim == 3 else 1
+        if pixels.ndim not in (2, 3) or not pixels.size or (
+                pixels.dtype, has) != (np.dtype(dtype), channels):
+            raise UsageError(
+                f'pixels of {pixels.dtype} {pixels.shape} are not {encoding}, which is '
+                f'{np.dtype(dtype)} with {channels} channels')
+        height, width = pixels.shape[:2]
+        # Little-endian whatever the machine, since the message says so.
+        data = np.ascontiguousarray(pixels, np.dtype(dtype).newbyteorder('<')).view(np.uint8)
+        types = default_typestore().types
+        message = types[IMAGE](
+            header=_header(stamp_ns, frame_id), height=height, width=width, encoding=encoding,
+            is_bigendian=0, step=width * channels * np.dtype(dtype).itemsize,
+            data=data.reshape(-1))
+        self._write(topic, IMAGE, message, stamp_ns if log_time_ns is None else log_time_ns)
+
+    def write_compressed(
+            self, topic: str, data: bytes, compression: str, stamp_ns: int,
+            frame_id: str, log_time_ns: Optional[int] = None) -> None:
+        """
+        Write a sensor_msgs/CompressedImage.
+
+        :param topic: topic name, by custom ending in /compressed.
+        :param data: the bytes of a jpeg or png file.
+        :param compression: 'jpeg' or 'png'.
+        :param stamp_ns: header stamp in nanoseconds since the epoch.
+        :param frame_id: header frame.
+        :param log_time_ns: when it counts as recorded, None for the stamp.
+        :raises UsageError: for another compression.
+        """
+        if compression not in _COMPRESSED_FORMATS:
+            raise UsageError(
+                f'cannot write images compressed as {compression!r}: choose one of '
+                f'{", ".join(_COMPRESSED_FORMATS)}')
+        message = default_typestore().types[COMPRESSED_IMAGE](
+            header=_header(stamp_ns, frame_id), format=compression,
+            data=np.frombuffer(data, np.uint8))
+        self._write(
+            topic, COMPRESSED_IMAGE, message, stamp_ns if log_time_ns is None else log_time_ns)
+
+    def write_classification(
+            self, topic: str, stamp_ns: int, frame_id: str, predictions: Sequence[Prediction],
+            class_id_format: str = 'label', log_time_ns: Optional[int] = None) -> None:
+        """
+        Write a vision_msgs/Classification, as the node publishes it.
+
+        :param topic: topic name.
+        :param stamp_ns: stamp of the classified image, in nanoseconds since the epoch.
+        :param frame_id: frame of the classified image.
+        :param predictions: the best first.
+        :param class_id_format: 'label' or 'index', what becomes the class_id.
+        :param log_time_ns: when it counts as recorded, None for the stamp.
+        :raises UsageError: for another class_id_format.
+        """
+        if class_id_format not in ('label', 'index'):
+            raise UsageError(
+                f'unknown class_id_format {class_id_format!r}: choose label or index')
+        types = default_typestore().types
+        results = [
+            types['vision_msgs/msg/ObjectHypothesis'](
+                class_id=one.label if class_id_format == 'label' else str(one.index),
+                score=float(one.score))
+            for one in predictions]
+        message = types[CLASSIFICATION](header=_header(stamp_ns, frame_id), results=results)
+        self._write(
+            topic, CLASSIFICATION, message, stamp_ns if log_time_ns is None else log_time_ns)
+
+    def copy(self, message: BagMessage) -> None:
+        """
+        Write a message of another bag, bit for bit, with its definition and offered QoS.
+
+        :param message: an image or any other message of a `BagReader`.
+        :raises BagError: if the topic was written with another type before.
+        """
+        source = message.connection
+        if message.topic not in self._connections:
+            self._connect_as(message.topic, source)
+        self._put(message.topic, message.msgtype, message.log_time_ns, message.raw)
+
+    def finish(self) -> None:
+        """
+        Complete the bag and move it to its place; called when the `with` block ends.
+
+        :raises BagError: if nothing was written, the path exists by now or the disk is full.
+        """
+        if self._finished:
+            return
+        try:
+            if not self._count:
+                raise BagError(f'no message was written: the bag {self.path} is not made')
+            self._writer.close()
+            if os.path.lexists(self.path):
+                raise BagError(f'{self.path} was made meanwhile: remove it and try again')
+            os.replace(self._folder / self.path.name, self.path)
+        except OSError as error:
+            raise self._failed(error) from error
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Drop what was written and is not finished; calling it again does nothing."""
+        if self._finished:
+            return
+        self._finished = True
+        self._writer.abort()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> BagWriter:
+        """Return the writer itself."""
+        return self
+
+    def __exit__(
+            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
+            trace: Optional[TracebackType]) -> None:
+        """Finish the bag, or discard it after an error."""
+        if kind is None:
+            self.finish()
+        else:
+            self.discard()
+
+    def _write(self, topic: str, name: str, message: object, log_time_ns: int) -> None:
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic, name, typestore=default_typestore(), offered_qos_profiles=[RELIABLE_QOS])
+        raw = default_typestore().serialize_cdr(message, name, little_endian=True)
+        self._put(topic, name, log_time_ns, raw)
+
+    def _connect_as(self, topic: str, source: Connection) -> None:
+        own = source.msgdef.format != MessageDefinitionFormat.NONE
+        ros2 = isinstance(source.ext, ConnectionExtRosbag2)
+        store = typestore_for(source) if ros2 else default_typestore()
+        self._connections[topic] = self._writer.add_connection(
+            topic, source.msgtype, typestore=store,
+            msgdef=source.msgdef.data if own and ros2 else None,
+            rihs01=source.digest or store.hash_rihs01(source.msgtype) if own and ros2 else None,
+            offered_qos_profiles=(
+                source.ext.offered_qos_profiles if isinstance(source.ext, ConnectionExtRosbag2)
+                else [RELIABLE_QOS]))
+
+    def _put(
+            self, topic: str, name: str, log_time_ns: int, raw: Union[bytes, memoryview]) -> None:
+        connection = self._connections[topic]
+        if connection.msgtype != name:
+            raise BagError(
+                f'{topic} holds {connection.msgtype} already: write {name} to another topic')
+        try:
+            self._writer.write(connection, log_time_ns, raw)
+        except OSError as error:
+            raise self._failed(error) from error
+        self._count += 1
+
+    def _failed(self, error: OSError) -> BagError:
+        return BagError(f'cannot write the bag {self.path}: {error.strerror or error}')
+
+
+def _header(stamp_ns: int, frame_id: str) -> Any:
+    types = default_typestore().types
+    seconds, nanoseconds = divmod(stamp_ns, 10**9)
+    return types['std_msgs/msg/Header'](
+        stamp=types['builtin_interfaces/msg/Time'](sec=seconds, nanosec=nanoseconds),
+        frame_id=frame_id)
