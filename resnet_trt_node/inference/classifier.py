@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Iterable, Iterator, Sequence, TYPE_CHECKING, TypeVar
+from typing import Callable, Iterable, Iterator, Optional, Sequence, TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from resnet_trt_node.errors import UsageError
+from resnet_trt_node.errors import FrameError, UsageError
 from resnet_trt_node.inference.backend import Backend
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.preprocess import FitMethod, Resizer
@@ -74,19 +74,28 @@ class Classifier:
         self._resizer = Resizer(backend.spec.resize, method)
 
     def probabilities(
-            self, items: Iterable[T],
-            frame_of: Callable[[T], Frame]) -> Iterator[tuple[T, NDArray[np.float32]]]:
+            self, items: Iterable[T], frame_of: Callable[[T], Frame],
+            on_bad: Optional[Callable[[T, FrameError], None]] = None,
+            ) -> Iterator[tuple[T, NDArray[np.float32]]]:
         """
         Yield each item with its class probabilities, in order.
 
         :param items: anything; read lazily, a batch at a time.
         :param frame_of: returns the frame of an item; its errors pass through.
+        :param on_bad: takes each item whose frame cannot be used, which is then left out; None
+            lets that error pass through.
         :returns: pairs of the item and a float32 (C,) row that the caller owns.
         """
         waiting: list[T] = []
         buffer = self._backend.buffer()
         for item in items:
-            self._resizer.fit(frame_of(item), buffer[len(waiting)])
+            try:
+                self._resizer.fit(frame_of(item), buffer[len(waiting)])
+            except FrameError as error:
+                if on_bad is None:
+                    raise
+                on_bad(item, error)
+                continue
             waiting.append(item)
             if len(waiting) == self._backend.max_batch_size:
                 yield from self._infer(waiting)
@@ -95,11 +104,12 @@ class Classifier:
             yield from self._infer(waiting)
 
     def classify(
-            self, items: Iterable[T],
-            frame_of: Callable[[T], Frame]) -> Iterator[tuple[T, list[Prediction]]]:
+            self, items: Iterable[T], frame_of: Callable[[T], Frame],
+            on_bad: Optional[Callable[[T, FrameError], None]] = None,
+            ) -> Iterator[tuple[T, list[Prediction]]]:
         """Yield each item with its top predictions, in order; arguments as `probabilities`."""
         labels = self._backend.spec.labels
-        for item, row in self.probabilities(items, frame_of):
+        for item, row in self.probabilities(items, frame_of, on_bad):
             yield item, top_predictions(row, labels, self._top_k, self._threshold)
 
     def _infer(self, waiting: list[T]) -> Iterator[tuple[T, NDArray[np.float32]]]:

@@ -1,0 +1,96 @@
+"""Accuracy of a classifier as numbers: what it answered where the right answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from resnet_trt_node.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """
+    What became of N labelled pictures; every accuracy figure is a function of it.
+
+    :param targets: int64 (N,), the right class of each picture.
+    :param predicted: int64 (N,), the most probable class; of equals the lowest index.
+    :param confidences: float32 (N,), the probability of `predicted`.
+    :param ranks: int64 (N,), how many classes stand before the right one; 0 is a hit.
+    """
+
+    targets: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    confidences: NDArray[np.float32]
+    ranks: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.targets)
+
+    def hits(self, k: int) -> int:
+        """
+        Return how many pictures have the right class among their k most probable.
+
+        :raises UsageError: if k is below 1.
+        """
+        if k < 1:
+            raise UsageError(f'top-{k}: k must be at least 1')
+        return int(np.count_nonzero(self.ranks < k))
+
+    def accuracy(self, k: int = 1) -> float:
+        """
+        Return the top-k accuracy, in [0, 1].
+
+        :raises DataError: if there are no pictures.
+        """
+        if not len(self):
+            raise DataError('no labelled pictures: an accuracy of nothing is no number')
+        return self.hits(k) / len(self)
+
+
+class OutcomeCollector:
+    """
+    Reduces probabilities to outcomes as they come, so that N x C of them never pile up.
+
+    :param num_classes: C, at least 1.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self._num_classes = num_classes
+        self._rows: list[tuple[int, int, float, int]] = []
+
+    def add(self, probabilities: NDArray[np.float32], target: int) -> bool:
+        """
+        Take one picture's answer.
+
+        :param probabilities: float32 (C,); any scores in which more is likelier will do.
+        :param target: the right class, 0 to C - 1.
+        :returns: whether the most probable class is the right one.
+        :raises UsageError: if the shape or the target is out of range.
+        """
+        if probabilities.shape != (self._num_classes,):
+            raise UsageError(
+                f'probabilities of shape {probabilities.shape}: {self._num_classes} are needed')
+        if not 0 <= target < self._num_classes:
+            raise UsageError(f'class {target}: the model knows 0 to {self._num_classes - 1}')
+        winner = int(probabilities.argmax())
+        right = probabilities[target]
+        # The order of `top_predictions`: of equal scores the lower index stands first.
+        rank = int(np.count_nonzero(probabilities > right)
+                   + np.count_nonzero(probabilities[:target] == right))
+        self._rows.append((target, winner, float(probabilities[winner]), rank))
+        return rank == 0
+
+    def outcomes(self) -> Outcomes:
+        """Return what has been collected so far."""
+        targets, predicted, confidences, ranks = (
+            zip(*self._rows) if self._rows else ((), (), (), ()))
+        return Outcomes(
+            np.array(targets, np.int64), np.array(predicted, np.int64),
+            np.array(confidences, np.float32), np.array(ranks, np.int64))

@@ -1,0 +1,67 @@
+"""Accuracy figures against ones counted by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from resnet_trt_node.errors import DataError, UsageError
+from resnet_trt_node.inference.classifier import top_predictions
+from resnet_trt_node.inference.evaluation import OutcomeCollector
+
+
+def row(*scores: float) -> np.ndarray:
+    """Return one picture's probabilities."""
+    return np.array(scores, np.float32)
+
+
+def test_top_k_counts_by_hand():
+    collector = OutcomeCollector(4)
+    assert collector.add(row(0.7, 0.1, 0.1, 0.1), 0) is True
+    assert collector.add(row(0.6, 0.3, 0.1, 0.0), 1) is False
+    assert collector.add(row(0.4, 0.3, 0.2, 0.1), 3) is False
+    outcomes = collector.outcomes()
+    assert len(outcomes) == 3
+    assert [outcomes.hits(k) for k in (1, 2, 3, 4)] == [1, 2, 2, 3]
+    assert outcomes.accuracy() == pytest.approx(1 / 3)
+    assert outcomes.accuracy(5) == 1.0
+    np.testing.assert_array_equal(outcomes.targets, [0, 1, 3])
+    np.testing.assert_array_equal(outcomes.predicted, [0, 0, 0])
+    np.testing.assert_array_equal(outcomes.ranks, [0, 1, 3])
+    np.testing.assert_allclose(outcomes.confidences, [0.7, 0.6, 0.4], rtol=1e-6)
+
+
+def test_ranks_are_places_among_the_top_predictions():
+    rng = np.random.default_rng(5)
+    # Few distinct values, so that many scores are equal.
+    table = rng.integers(0, 4, (50, 10)).astype(np.float32)
+    targets = rng.integers(0, 10, 50)
+    collector = OutcomeCollector(10)
+    for scores, target in zip(table, targets):
+        collector.add(scores, int(target))
+    labels = [str(i) for i in range(10)]
+    expected = [
+        [prediction.index for prediction in top_predictions(scores, labels, 10)].index(target)
+        for scores, target in zip(table, targets)]
+    np.testing.assert_array_equal(collector.outcomes().ranks, expected)
+
+
+def test_the_accuracy_of_nothing_is_refused():
+    outcomes = OutcomeCollector(3).outcomes()
+    assert outcomes.ranks.dtype == np.int64
+    with pytest.raises(DataError, match='no labelled pictures'):
+        outcomes.accuracy()
+
+
+@pytest.mark.parametrize(('scores', 'target'), [
+    (row(0.5, 0.5), 0), (row(0.2, 0.3, 0.5), 3), (row(0.2, 0.3, 0.5), -1)])
+def test_wrong_shapes_and_classes_are_refused(scores, target):
+    with pytest.raises(UsageError):
+        OutcomeCollector(3).add(scores, target)
+
+
+def test_top_0_is_refused():
+    collector = OutcomeCollector(2)
+    collector.add(row(0.5, 0.5), 1)
+    with pytest.raises(UsageError, match='at least 1'):
+        collector.outcomes().hits(0)
