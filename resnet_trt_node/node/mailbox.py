@@ -1,0 +1,73 @@
+"""Where frames wait to be taken: a short queue per camera, emptied in turn."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Optional, Sequence
+
+
+@dataclass
+class Ticket:
+    """
+    One frame on its way through the pipeline.
+
+    :param camera: whose frame it is.
+    :param message: the source message; its header goes onto the result.
+    :param received_ns: perf_counter_ns when it reached the node.
+    :param taken_ns: when decoding began; later fields follow the stages in `accounting`.
+    """
+
+    camera: str
+    message: Any
+    received_ns: int
+    taken_ns: int = 0
+    fitted_ns: int = 0
+    submitted_ns: int = 0
+    inferred_ns: int = 0
+
+
+class Mailbox:
+    """
+    A bounded queue per camera; not thread-safe, its owner holds the lock.
+
+    :param cameras: the cameras' names.
+    :param depth: frames that wait per camera; the newest are kept.
+    """
+
+    def __init__(self, cameras: Sequence[str], depth: int) -> None:
+        self._queues = {camera: deque[Ticket]() for camera in cameras}
+        self._depth = depth
+        # Cameras in the order in which they are served next.
+        self._turn = deque(cameras)
+
+    def put(self, ticket: Ticket) -> Optional[Ticket]:
+        """Add a frame; return the one that it supersedes, if any."""
+        queue = self._queues[ticket.camera]
+        queue.append(ticket)
+        return queue.popleft() if len(queue) > self._depth else None
+
+    def take(self) -> Optional[Ticket]:
+        """
+        Remove a frame, None where none waits.
+
+        Cameras are served in turn, so that a fast one cannot starve the others; of one camera
+        the oldest waiting frame comes first.
+        """
+        for _ in range(len(self._turn)):
+            camera = self._turn[0]
+            self._turn.rotate(-1)
+            if self._queues[camera]:
+                return self._queues[camera].popleft()
+        return None
+
+    def take_all(self) -> list[Ticket]:
+        """Remove every waiting frame."""
+        tickets = [ticket for queue in self._queues.values() for ticket in queue]
+        for queue in self._queues.values():
+            queue.clear()
+        return tickets
+
+    def __len__(self) -> int:
+        """Return how many frames wait."""
+        return sum(len(queue) for queue in self._queues.values())

@@ -1,0 +1,83 @@
+"""Entry point of `classifier_node`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any, Optional, Sequence
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+
+from resnet_trt_node.errors import ResnetTrtError
+from resnet_trt_node.node.classifier_node import ClassifierNode
+
+#: How long a signal may go unnoticed; rclpy's wait does not end with one.
+_WAKE_SEC = 0.2
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """
+    Run the node until SIGINT or SIGTERM.
+
+    :param arguments: the command line, None for the process's own.
+    :returns: 0 after a signal, 1 after an unforeseen error, 2 for a model, backend or parameter
+        that cannot be used.
+    """
+    stop = _StopSignal()
+    # Our own handlers: rclpy's would tear the context down before the last frames are answered.
+    rclpy.init(
+        args=None if arguments is None else list(arguments),
+        signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        return _run(stop)
+    except ResnetTrtError as error:
+        print(f'classifier_node: {error}', file=sys.stderr)
+        return error.exit_code
+    finally:
+        rclpy.try_shutdown()
+
+
+def _run(stop: _StopSignal) -> int:
+    node = ClassifierNode(still_wanted=lambda: not stop.received)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        if node.parameters.autostart:
+            started = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+            if node.failure is not None:
+                return node.failure.exit_code
+            if not started and not stop.received:
+                return 1
+            if started:
+                node.trigger_activate()
+        while not stop.received:
+            executor.spin_once(timeout_sec=_WAKE_SEC)
+            fault = node.fault or (node.pipeline.fault if node.pipeline is not None else None)
+            if fault is not None:
+                raise fault
+        return 0
+    finally:
+        if not node.finalized:
+            node.trigger_shutdown()
+        executor.shutdown(timeout_sec=0.5)
+        node.destroy_node()
+
+
+class _StopSignal:
+    """Remembers SIGINT and SIGTERM; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.received = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: Any) -> None:
+        self.received = True
+        signal.signal(number, signal.SIG_DFL)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Building the messages that the node publishes."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any, Optional, Sequence, TYPE_CHECKING
+
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Classification, LabelInfo, ObjectHypothesis, VisionClass
+
+from resnet_trt_node.inference.classifier import Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: LabelInfo counts classes in uint16, and keeps the largest for 'unlabelled'.
+MOST_LABELS = 65_535
+
+
+def classification(
+        header: Any, predictions: Sequence[Prediction], class_id_format: str) -> Classification:
+    """
+    Return a result.
+
+    :param header: the source image's header, used as it is.
+    :param predictions: falling scores in [0, 1].
+    :param class_id_format: 'label' puts class names into `class_id`, 'index' the numbers.
+    """
+    return Classification(header=header, results=[
+        ObjectHypothesis(
+            class_id=item.label if class_id_format == 'label' else str(item.index),
+            score=item.score)
+        for item in predictions])
+
+
+def label_info(stamp: Any, labels: Sequence[str], threshold: float) -> Optional[LabelInfo]:
+    """
+    Return the class names by index, None where they are too many for the message.
+
+    :param stamp: builtin_interfaces/Time.
+    :param labels: class names in the order of the model's output.
+    :param threshold: the node's score_threshold.
+    """
+    if len(labels) > MOST_LABELS:
+        return None
+    message = LabelInfo(threshold=threshold, class_map=[
+        VisionClass(class_id=index, class_name=name) for index, name in enumerate(labels)])
+    message.header.stamp = stamp
+    return message
+
+
+def rgb_image(header: Any, pixels: NDArray[np.uint8]) -> Image:
+    """
+    Return a picture as a message.
+
+    :param header: used as it is.
+    :param pixels: uint8 (H, W, 3) RGB; copied.
+    """
+    height, width, channels = pixels.shape
+    message = Image(header=header, height=height, width=width, encoding='rgb8',
+                    step=width * channels)
+    # rclpy checks each element of anything but an array of the very type.
+    message.data = array('B', pixels.tobytes())
+    return message

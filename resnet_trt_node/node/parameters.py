@@ -1,0 +1,128 @@
+"""
+Every parameter of the node, declared once: name, default, description, range, when it may change.
+
+This module knows nothing of ROS; `parameter_server` declares the fields with rclpy. The YAML file
+and the table in the README are checked against it by a test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, Field, field, fields
+import re
+from typing import Any, Optional
+
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.inference.factory import BACKEND_CHOICES
+
+_NAME_TOKEN = re.compile(r'[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
+
+
+def _parameter(
+        default: Any, description: str, *, low: Optional[float] = None,
+        high: Optional[float] = None, choices: tuple[str, ...] = (), live: bool = False) -> Any:
+    return field(default=default, metadata={
+        'description': description, 'low': low, 'high': high, 'choices': choices, 'live': live})
+
+
+@dataclass(frozen=True)
+class NodeParameters:
+    """
+    The node's parameters; each field's metadata holds what a user is told about it.
+
+    Fields marked live take effect at once; the others while the node is unconfigured.
+    """
+
+    model_path: str = _parameter(
+        '', 'Deployable ONNX model, made by `resnet_trt export` or `resnet_trt prepare`.')
+    backend: str = _parameter(
+        'auto', 'Runtime that infers; auto takes the best one this machine can run.',
+        choices=BACKEND_CHOICES)
+    device_id: int = _parameter(0, 'Index of the GPU.', low=0, high=255)
+    cpu_threads: int = _parameter(
+        0, 'Threads of a backend on the CPU; 0 leaves it to the runtime.', low=0, high=1024)
+    max_batch_size: int = _parameter(
+        8, 'Most frames inferred together. A batch never holds more than cameras x queue_depth.',
+        low=1, high=256)
+    max_wait_ms: float = _parameter(
+        0.0, 'How long the first frame of a batch waits for others while the backend is idle.',
+        low=0.0, high=1000.0, live=True)
+    max_age_ms: float = _parameter(
+        0.0, 'A frame whose answer would come later than this after its arrival is dropped as '
+        'stale before work is spent on it; 0 keeps every frame.',
+        low=0.0, high=60_000.0, live=True)
+    queue_depth: int = _parameter(
+        1, 'Frames kept waiting per camera; when one more arrives the oldest is superseded. '
+        '1 means the newest frame wins.', low=1, high=1000)
+    cameras: tuple[str, ...] = _parameter(
+        (), 'Camera names: [front, left] subscribes to front/image and left/image and answers on '
+        'front/classification and left/classification. Empty means image -> classification.')
+    image_transport: str = _parameter(
+        'raw', 'raw subscribes to image, compressed to image/compressed.',
+        choices=('raw', 'compressed'))
+    image_reliability: str = _parameter(
+        'best_effort', 'Reliability of the image subscriptions; best_effort matches every '
+        'publisher.', choices=('best_effort', 'reliable'))
+    fit: str = _parameter(
+        'fast', 'How frames are resized: exact follows Pillow to the last level, fast reduces '
+        'large frames first.', choices=('fast', 'exact'))
+    top_k: int = _parameter(
+        5, 'Most classes in a result.', low=1, high=65_535, live=True)
+    score_threshold: float = _parameter(
+        0.0, 'Classes with a lower score are left out of a result.', low=0.0, high=1.0, live=True)
+    class_id_format: str = _parameter(
+        'label', 'What class_id holds: the class name or its index.', choices=('label', 'index'))
+    diagnostics_period_sec: float = _parameter(
+        1.0, 'Time between two messages on /diagnostics.', low=0.1, high=60.0)
+    simulated_ms: float = _parameter(
+        5.0, 'What the backend `simulated` takes for a batch; for load tests.',
+        low=0.0, high=10_000.0)
+    autostart: bool = _parameter(
+        True, 'Configure and activate at start; false leaves that to a lifecycle manager.')
+
+    def __post_init__(self) -> None:
+        """Refuse values out of type, range or choice."""
+        for parameter in fields(self):
+            check_value(parameter, getattr(self, parameter.name))
+        for name in self.cameras:
+            if not _NAME_TOKEN.fullmatch(name):
+                raise UsageError(
+                    f'cameras: {name!r} is no ROS name: use letters, digits and _, parts '
+                    'joined by /')
+        if len(set(self.cameras)) != len(self.cameras):
+            raise UsageError(f'cameras: {", ".join(self.cameras)} names one camera twice')
+
+    @property
+    def batch_limit(self) -> int:
+        """Return the largest batch that can come about: what the backend is opened for."""
+        return min(self.max_batch_size, max(1, len(self.cameras)) * self.queue_depth)
+
+
+def parameter_fields() -> dict[str, Field[Any]]:
+    """Return the dataclass fields by name; `default` and `metadata` describe each parameter."""
+    return {parameter.name: parameter for parameter in fields(NodeParameters)}
+
+
+def check_value(parameter: Field[Any], value: object) -> None:
+    """
+    Check one value by itself.
+
+    :param parameter: one of `parameter_fields`.
+    :param value: what shall be set; sequences are given as tuples.
+    :raises UsageError: for another type, a number out of range or an unknown choice.
+    """
+    name, kind, metadata = parameter.name, type(parameter.default), parameter.metadata
+    # bool is an int to Python, not to a user.
+    strings = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    if type(value) is not kind or (kind is tuple and not strings):
+        raise UsageError(f'{name}: {value!r} is not {_TYPE_WORDS[kind]}')
+    low, high, choices = metadata['low'], metadata['high'], metadata['choices']
+    # `not (low <= value <= high)` also refuses NaN.
+    if low is not None and not low <= value <= high:  # type: ignore[operator]
+        raise UsageError(f'{name}: {value} is out of range, choose {low} to {high}')
+    if choices and value not in choices:
+        raise UsageError(f'{name}: {value!r} is unknown, choose one of {", ".join(choices)}')
+
+
+_TYPE_WORDS = {
+    str: 'a string', int: 'an integer', bool: 'true or false', tuple: 'a list of strings',
+    float: 'a floating-point number (write 1.0, not 1)'}
