@@ -8,6 +8,7 @@ import traceback
 from typing import Any, Callable, Optional
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, qos_profile_sensor_data, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -28,6 +29,8 @@ from vision_msgs.msg import Classification, LabelInfo
 
 #: A batch in the backend gets this long when the node is deactivated or stopped.
 DRAIN_TIMEOUT_SEC = 1.0
+#: The last results get this long to reach their listeners.
+_ACK_TIMEOUT_NS = 200_000_000
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -225,6 +228,9 @@ class ClassifierNode(LifecycleNode):
             self.get_logger().warning(
                 f'{self._pipeline.accounting.total().in_progress} frames were still being '
                 f'inferred after {DRAIN_TIMEOUT_SEC} s and get no answer')
+        for camera in self._cameras.values():
+            # Publishing returns before the listeners have it, and destroying does not wait.
+            camera.results.wait_for_all_acked(Duration(nanoseconds=_ACK_TIMEOUT_NS))
 
     def _release(self) -> None:
         if self._pipeline is None:
