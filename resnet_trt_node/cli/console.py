@@ -15,12 +15,12 @@ class Progress:
     """
     A progress bar on the error stream, and lines on the output that do not tear it.
 
-    :param total: steps to come.
+    :param total: steps to come, None where nobody knows.
     :param unit: what a step is, such as 'picture'.
     :param quiet: no bar; there is none either where the error stream is not a terminal.
     """
 
-    def __init__(self, total: int, unit: str, quiet: bool = False) -> None:
+    def __init__(self, total: Optional[int], unit: str, quiet: bool = False) -> None:
         self._bar = tqdm(
             total=total, unit=f' {unit}', leave=False, file=sys.stderr, dynamic_ncols=True,
             disable=True if quiet else None)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-import json
 import signal
 from typing import Any
 
 from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.cli.console import count_of, print_json, Progress
 from resnet_trt_node.errors import UsageError
-from tqdm import tqdm
 
 _ARROW = ':='
 
@@ -48,24 +47,23 @@ def run(arguments: argparse.Namespace) -> int:
     # A supervisor's SIGTERM ends it as cleanly as Ctrl-C.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with BagReader(arguments.bag) as bag, tqdm(
-                total=None if arguments.loop else bag.image_count(topics), unit='image',
-                # None leaves it out where stderr is not a terminal.
-                disable=True if arguments.json else None) as bar:
+        with BagReader(arguments.bag) as bag, Progress(
+                None if arguments.loop else bag.image_count(topics), 'image',
+                quiet=arguments.json) as progress:
             report = replay(
                 bag, rate=arguments.rate, loop=arguments.loop, remap=remap, topics=topics,
                 wait_for_subscribers=arguments.wait or None, restamp=arguments.restamp,
                 clock=arguments.clock, reliability=arguments.reliability,
-                on_progress=lambda image: bar.update())
+                on_progress=lambda image: progress.step())
     finally:
         signal.signal(signal.SIGTERM, before)
     if arguments.json:
-        print(json.dumps({'bag': str(arguments.bag), **asdict(report)}))
+        print_json({'bag': str(arguments.bag), **asdict(report)})
     else:
         for source, topic in report.topics.items():
             renamed = '' if topic.topic == source else f' as {topic.topic}'
-            print(f'{source}{renamed}: {topic.published} images to {topic.subscriptions} '
-                  'subscription(s)')
+            print(f'{source}{renamed}: {count_of(topic.published, "image")} to '
+                  f'{count_of(topic.subscriptions, "subscription")}')
     return 0
 
 

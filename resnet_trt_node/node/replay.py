@@ -34,8 +34,9 @@ _DEPTH = 10
 # As often as `ros2 bag play --clock`.
 _CLOCK_HZ = 40
 _POLL_S = 0.02
-# How long readers get to confirm the last images: at the end, and after an interruption.
-_FLUSH_S = 5.0
+# How long readers get to confirm the last images. Fast DDS asks for that every 3 s, so who
+# interrupted a replay, and may miss its last images, waits less.
+_FLUSH_S = 10.0
 _FLUSH_INTERRUPTED_S = 0.5
 # Where a serialised header's stamp lies: behind the encapsulation, first in both image types.
 _STAMP_OFFSET = 4
@@ -182,8 +183,7 @@ class _Replay:
             interrupted = True
         seconds = time.perf_counter() - start_s
         interrupted = interrupted or stop.is_set()
-        flush_s = _FLUSH_INTERRUPTED_S if interrupted else _FLUSH_S
-        return ReplayReport(self._flush(time.monotonic() + flush_s), seconds, interrupted)
+        return ReplayReport(self._flush(interrupted), seconds, interrupted)
 
     def _round(self) -> Iterator[Union[_Tick, BagImage]]:
         self._round_counts = dict.fromkeys(self._names, 0)
@@ -242,12 +242,13 @@ class _Replay:
             self._node.get_logger().warning(
                 f'no matching subscription on {name} after {wait_s:g} s, {why}: going on')
 
-    def _flush(self, deadline_s: float) -> dict[str, TopicReport]:
+    def _flush(self, interrupted: bool) -> dict[str, TopicReport]:
         reports = {}
+        deadline_s = time.monotonic() + (_FLUSH_INTERRUPTED_S if interrupted else _FLUSH_S)
         for name, publisher in self._publishers.items():
             remaining_s = max(0.0, deadline_s - time.monotonic())
             acknowledged = publisher.wait_for_all_acked(Duration(seconds=remaining_s))
-            if not acknowledged:
+            if not acknowledged and not interrupted:
                 self._node.get_logger().warning(
                     f'a subscription on {publisher.topic_name} has not confirmed the last images: '
                     'it may have lost some')

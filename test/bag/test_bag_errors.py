@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 
-from bags import pixels_of, write_bag
 import pytest
 
 from resnet_trt_node.bag.message_types import default_typestore, IMAGE
@@ -13,6 +12,7 @@ from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.errors import BagError, UsageError
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from sample_bags import pixels_of, write_bag
 
 
 def refusal(path) -> str:

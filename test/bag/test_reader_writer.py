@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from bags import JPEG, PERIOD_NS, pixels_of, START_NS, write_bag
 from mcap.reader import make_reader
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores
+from sample_bags import JPEG, PERIOD_NS, pixels_of, START_NS, write_bag
 import yaml
 
 STORAGES = ('mcap', 'sqlite3')
