@@ -72,6 +72,18 @@ class Resizer:
         self.rule = rule
         self.method: FitMethod = method
 
+    @property
+    def decode_side(self) -> Optional[int]:
+        """
+        Return how many pixels a side a jpeg must keep when it is decoded at reduced size.
+
+        :returns: for `decode_compressed`; None where it must be decoded at full size.
+        """
+        if self.method == 'exact' or self.rule.interpolation == 'nearest':
+            return None
+        # Twice what is needed: the decoder's own filter is a crude one.
+        return 2 * (self.rule.short_side or max(self.rule.crop_height, self.rule.crop_width))
+
     def fit(self, frame: Frame, out: NDArray[np.uint8]) -> None:
         """
         Write the fitted frame.
@@ -238,7 +250,7 @@ def _to_image(pixels: NDArray[np.uint8]) -> Image.Image:
         return Image.fromarray(pixels)
     # As RGBA, Pillow would weigh colours by alpha; RGBX are just four channels, and not copied.
     height, width = pixels.shape[:2]
-    return Image.frombuffer('RGBX', (width, height), pixels.data, 'raw', 'RGBX', 0, 1)
+    return Image.frombuffer('RGBX', (width, height), pixels, 'raw', 'RGBX', 0, 1)
 
 
 @lru_cache(maxsize=16)
