@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.inference.image_encodings import view_bytes
 from resnet_trt_node.inference.frame import Frame, to_8_bit
+from resnet_trt_node.inference.image_encodings import view_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

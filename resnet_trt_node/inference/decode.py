@@ -17,9 +17,9 @@ import numpy as np
 
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.inference.compressed import decode_compressed
+from resnet_trt_node.inference.frame import Frame, to_8_bit
 from resnet_trt_node.inference.image_encodings import (
     BAYER, check_image, DEEP, ENCODINGS, PIXEL_BYTES, PLANAR, RawImage, ZERO_COPY)
-from resnet_trt_node.inference.frame import Frame, to_8_bit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,9 +15,9 @@ import sys
 from typing import Any, Callable, Optional
 
 from resnet_trt_node.inference.decode import convert_image, decode_message
+from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.image_encodings import (
     check_image, DEEP, PIXEL_BYTES, RawImage, ZERO_COPY)
-from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.node.cv_bridge_check import target_encoding
 
 _CHECK = 'resnet_trt_node.node.cv_bridge_check'
@@ -35,9 +35,9 @@ class Converter:
     """
 
     def __init__(
-            self, log: Optional[Callable[[str], None]] = None,
+            self, log: Optional[Callable[[str], object]] = None,
             reduced_to: Optional[int] = None) -> None:
-        self._log = log if log is not None else lambda line: None
+        self._log: Callable[[str], object] = log if log is not None else lambda line: None
         self._reduced_to = reduced_to
         self._bridge: Any = None
         equal, reason = check_cv_bridge()
