@@ -101,7 +101,11 @@ def show(model: Path | None, out: Path) -> int:
 def isolate_ros(out: Path) -> None:
     """Keep this demo and all other ROS programs from each other."""
     os.environ['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(1, 100))
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    if os.environ.get('ROS_DISTRO') == 'humble':
+        os.environ['ROS_LOCALHOST_ONLY'] = '1'
+    else:
+        os.environ.pop('ROS_LOCALHOST_ONLY', None)  # would take precedence
+        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     # Fast DDS's usual shared memory is smaller than a camera image.
     os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
     out.mkdir(parents=True, exist_ok=True)
