@@ -31,6 +31,9 @@ _CLASSES: dict[str, Any] = {IMAGE: Image, COMPRESSED_IMAGE: CompressedImage}
 # As often as `ros2 bag play --clock`.
 _CLOCK_HZ = 40
 _POLL_S = 0.02
+# DDS tells a writer that it knows the reader, never that the reader knows the writer yet. What is
+# published in between comes late or, to best-effort readers, not at all.
+_SETTLE_S = 0.5
 # How long readers get to confirm the last images. Fast DDS asks for that every 3 s, so who
 # interrupted a replay, and may miss its last images, waits less.
 _FLUSH_S = 10.0
@@ -105,7 +108,8 @@ def replay(
     :param remap: recorded topic to the name to publish it under.
     :param topics: recorded topics to publish, None for all image topics.
     :param wait_for_subscribers: seconds to wait until each topic has a matching subscription;
-        a topic that has none by then is named in a warning. None starts at once.
+        a topic that has none by then is named in a warning. The images start half a second
+        later, when DDS has settled. None starts at once.
     :param restamp: replace header stamps with the time of publishing.
     :param clock: publish the bag's time on /clock, for nodes with use_sim_time.
     :param reliability: 'reliable', which suits every subscription, 'best_effort', or 'recorded'
@@ -231,9 +235,9 @@ class _Replay:
             if not missing or remaining_s <= 0:
                 break
             stop.wait(min(_POLL_S, remaining_s))
-        for publisher in missing:
-            if stop.is_set():
-                return
+        if len(missing) < len(self._publishers):
+            stop.wait(_SETTLE_S)
+        for publisher in [] if stop.is_set() else missing:
             name = publisher.topic_name
             why = (
                 'a subscription there asks for another QoS or type, see `ros2 topic info -v`'

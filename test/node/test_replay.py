@@ -181,7 +181,7 @@ def test_loop_plays_on_until_stopped(path, listener):
     with BagReader(path) as bag:
         report = replay(
             bag, rate=10.0, loop=True, topics=['/front/image'], wait_for_subscribers=10.0,
-            stop=stop, on_progress=count)
+            depth=100, stop=stop, on_progress=count)
     assert (report.published, report.interrupted) == (2 * FRAMES + 1, True)
     assert published[FRAMES:2 * FRAMES] == published[:FRAMES]
     assert published[-1] == START_NS
