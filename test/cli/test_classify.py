@@ -32,6 +32,14 @@ def test_a_folder_gives_a_table_with_the_right_names(resnet_trt, colour_model, p
     assert '3 pictures classified by onnxruntime' in outcome.err
 
 
+def test_columns_stay_aligned_with_wide_letters(resnet_trt, colour_model, pictures):
+    (pictures / 'red.png').rename(pictures / '赤い.png')
+    lines = resnet_trt('classify', colour_model, pictures, '--top-k', 1).out.splitlines()
+    wide = next(line for line in lines if '赤い' in line)
+    # Two letters that take two cells each: two letters fewer than cells before the column.
+    assert wide.index('%') == lines[0].index('SCORE') + 4 - 2
+
+
 def test_json_is_one_document_with_everything(resnet_trt, colour_model, pictures):
     outcome = resnet_trt(
         'classify', colour_model, pictures / 'red.png', '--json', '--top-k', 2,

@@ -39,15 +39,15 @@ def test_every_photograph_comes_back_named(tools, colour_model, tmp_path):
     process = start_demo(tools, colour_model, tmp_path / 'demo')
     out, err = process.communicate(timeout=180)
     assert process.returncode == 0, out + err
-    rows = re.findall(r'^(\d+\.\d{3})  (front|left|rear)\s+([\d.]+) ms  (.+)$', out, re.MULTILINE)
+    rows = re.findall(
+        r'^(\d+\.\d{3})  (front|left|rear)\s+(\w+)\s+([\d.]+) ms  (.+)$', out, re.MULTILINE)
     assert [row[1] for row in rows].count('rear') == 4
     assert len(rows) == len({row[:2] for row in rows}) == 12
-    best = {row[:2]: row[3].split()[0] for row in rows}
-    stamps = sorted({row[0] for row in rows})
+    best = {row[1:3]: row[4].split()[0] for row in rows}
     # The rocket stands before a dark sky, raw as well as compressed; the palace before a bright.
-    assert best[stamps[2], 'front'] == best[stamps[3], 'rear'] == 'black'
-    assert best[stamps[2], 'left'] == best[stamps[0], 'rear'] == 'white'
-    assert all(float(row[2]) > 0 for row in rows)
+    assert best['front', 'rocket'] == best['rear', 'rocket'] == 'black'
+    assert best['left', 'palace'] == best['rear', 'palace'] == 'white'
+    assert all(float(row[3]) > 0 for row in rows)
     assert 'All 12 images came back' in out
     sheet = np.asarray(Image.open(tmp_path / 'demo' / 'contact_sheet.png'))
     assert sheet.shape[1] > 4 * 480
