@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from io import BytesIO
 from typing import Any, Optional, TYPE_CHECKING
-import warnings
 
 import cv2
 import numpy as np
@@ -68,17 +67,15 @@ def _read_header(buffer: NDArray[np.uint8]) -> tuple[str, int, int]:
     if not buffer.size:
         raise FrameError('empty picture: the message holds no data; check the publisher')
     try:
-        with warnings.catch_warnings():
-            # Large pictures are judged by MAX_PIXELS; on odd metadata Pillow only warns.
-            warnings.simplefilter('ignore')
-            with Image.open(BytesIO(buffer.data), formats=FORMATS) as image:
-                return str(image.format).lower(), image.width, image.height
+        with Image.open(BytesIO(buffer.data), formats=FORMATS) as image:
+            return str(image.format).lower(), image.width, image.height
     except UnidentifiedImageError as error:
         start = bytes(buffer[:8]).hex(' ')
         raise FrameError(
             f'{buffer.size} bytes starting {start} are not a picture: '
             f'send {", ".join(FORMATS).lower()}') from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Warning) as error:
+        # A warning arrives here only where the user has made warnings errors.
         raise FrameError(f'{error} The message is corrupt.') from error
     except (OSError, ValueError, SyntaxError, KeyError, IndexError, TypeError) as error:
         # What Pillow's readers raise on broken headers.

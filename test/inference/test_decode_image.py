@@ -32,9 +32,11 @@ def message(encoding: str, rows: np.ndarray, padding: int = 0, **fields: Any) ->
     :param padding: bytes after each row, filled with a value that shows if it is read.
     """
     padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
-    return SimpleNamespace(**{**dict(
+    image = SimpleNamespace(
         height=HEIGHT, width=WIDTH, step=padded.shape[1], encoding=encoding, is_bigendian=0,
-        data=array('B', padded.tobytes())), **fields})
+        data=array('B', padded.tobytes()))
+    image.__dict__.update(fields)
+    return image
 
 
 def rgb_of(frame: Frame) -> np.ndarray:
@@ -196,6 +198,7 @@ def test_a_malformed_message_is_refused_with_its_reason(
 
 def test_an_absurd_picture_is_refused_before_its_data_is_touched() -> None:
     class Untouchable(SimpleNamespace):
+
         def __buffer__(self, flags: int) -> memoryview:
             raise AssertionError('the data was read')
 
@@ -245,8 +248,7 @@ def test_garbage_is_refused_or_decoded_and_nothing_else(**fields: Any) -> None:
     image = SimpleNamespace(**fields)
     try:
         frame = decode_image(image)
-    except FrameError as error:
-        assert len(str(error)) > 20
+    except FrameError:
         return
     channels = CHANNELS[frame.order]
     assert frame.pixels.shape == (
