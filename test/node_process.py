@@ -103,6 +103,10 @@ class Peer:
         """Keep classifications, label info and diagnostics."""
         self.listen(f'{prefix}classification', Classification)
         self.listen('label_info', LabelInfo, latched=True)
+        self.listen_to_diagnostics()
+
+    def listen_to_diagnostics(self) -> None:
+        """Keep the diagnostics, for `status`."""
         self.listen('/diagnostics', DiagnosticArray)
 
     def spin_until(

