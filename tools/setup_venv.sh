@@ -151,7 +151,7 @@ package="$(digest setup.py setup.cfg package.xml)"
 # With a lock two calls do not build into each other's environment.
 if command -v flock >/dev/null; then
   exec 9> .venv.lock
-  flock 9
+  flock -n 9 || { say 'waiting for another set-up to end'; flock 9; }
 fi
 if ! is_stamped base "$base" || [ ! -e "$stamps/requirements" ] \
     || ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
