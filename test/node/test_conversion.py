@@ -5,8 +5,10 @@ from __future__ import annotations
 from array import array
 from importlib.util import find_spec
 from pathlib import Path
+import re
 import sys
 from types import SimpleNamespace
+from typing import Iterator
 
 import numpy as np
 import pytest
@@ -17,36 +19,7 @@ from resnet_trt_node.inference.image_encodings import (
     DEEP, ENCODINGS, PIXEL_BYTES, PLANAR, ZERO_COPY)
 from resnet_trt_node.node.conversion import check_cv_bridge, Converter
 
-#: A module with cv_bridge's interface. It knows the encodings of cv_bridge 4.1, uses OpenCV as
-#: it does, and says in a file beside it what it was asked for.
-STAND_IN = '''
-from pathlib import Path
-import cv2
-import numpy as np
-
-COLOURS = {
-    'bayer_rggb8': cv2.COLOR_BayerBG2RGB, 'bayer_bggr8': cv2.COLOR_BayerRG2RGB,
-    'bayer_gbrg8': cv2.COLOR_BayerGR2RGB, 'bayer_grbg8': cv2.COLOR_BayerGB2RGB,
-    'yuv422': cv2.COLOR_YUV2RGB_UYVY, 'yuv422_yuy2': cv2.COLOR_YUV2RGB_YUY2}
-
-
-class CvBridge:
-
-    def imgmsg_to_cv2(self, message, desired_encoding='passthrough'):
-        with open(Path(__file__).with_name('asked.txt'), 'a') as file:
-            file.write(message.encoding + '\\n')
-        channels = 2 if message.encoding.startswith('yuv') else 1
-        kind = np.dtype('<u2' if message.encoding == 'mono16' else 'u1')
-        rows = np.ndarray(
-            (message.height, message.step // kind.itemsize // channels, channels), kind,
-            message.data)
-        pixels = np.ascontiguousarray(rows[:, :message.width])
-        if (message.encoding, desired_encoding) == ('mono16', 'mono8'):
-            return cv2.convertScaleAbs(pixels[..., 0], alpha=255 / 65535)
-        if message.encoding not in COLOURS or desired_encoding != 'rgb8':
-            raise RuntimeError('Unrecognized image encoding [' + message.encoding + ']')
-        return cv2.cvtColor(pixels, COLOURS[message.encoding])
-'''
+STAND_IN = (Path(__file__).parent / 'stand_in_cv_bridge.py').read_text(encoding='utf-8')
 STAND_IN_ENCODINGS = {
     'mono16', 'bayer_rggb8', 'bayer_bggr8', 'bayer_gbrg8', 'bayer_grbg8', 'yuv422', 'yuv422_yuy2'}
 
@@ -66,7 +39,7 @@ def image(encoding: str, padding: int = 0, big_endian: int = 0) -> SimpleNamespa
 
 
 @pytest.fixture
-def cv_bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cv_bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Install a stand-in for cv_bridge, whose file's path is returned; empty at first."""
     path = tmp_path / 'cv_bridge.py'
     path.write_text('')
@@ -156,7 +129,7 @@ def test_a_cv_bridge_that_fails_later_is_replaced_and_the_frame_kept(cv_bridge: 
      'crashes, by signal 6'),
     ('class CvBridge:\n    def imgmsg_to_cv2(self, *_): return None', 'other pixels than OpenCV'),
     ('class CvBridge:\n    def imgmsg_to_cv2(self, *_): raise RuntimeError', 'other pixels'),
-    ("print('welcome')\n" + STAND_IN, 'prints where it should only convert'),
+    (STAND_IN + "\nprint('welcome')\n", 'prints where it should only convert'),
 ])
 def test_a_broken_cv_bridge_is_left_alone_and_the_reason_told(
         cv_bridge: Path, source: str, reason: str) -> None:
@@ -164,8 +137,8 @@ def test_a_broken_cv_bridge_is_left_alone_and_the_reason_told(
     lines: list[str] = []
     converter = Converter(lines.append)
     assert not converter.bridged
-    with pytest.raises(AssertionError, match=reason):
-        raise AssertionError(lines)
+    assert len(lines) == 1
+    assert re.search(reason, lines[0])
     assert_equal_to_own(converter, image('mono16'))
 
 
