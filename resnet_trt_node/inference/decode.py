@@ -143,10 +143,11 @@ def _split_planes(raw: RawImage) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 def _decode_nv24(raw: RawImage) -> NDArray[np.uint8]:
     luma, chroma = _split_planes(raw)
     # OpenCV has no 4:4:4 of video range. Each pixel twice is 4:2:2, U Y V Y, of double width.
-    packed = np.empty((raw.height, raw.width, 4), np.uint8)
-    packed[..., 0::2] = chroma
-    packed[..., 1] = luma
-    packed[..., 3] = luma
+    packed: Any = cv2.merge([
+        cv2.extractChannel(chroma, 0), luma, cv2.extractChannel(chroma, 1), luma])
     doubled = _convert(
         packed.reshape(raw.height, 2 * raw.width, 2), cv2.COLOR_YUV2RGB_UYVY)
-    return np.ascontiguousarray(doubled[:, ::2])
+    # Nearest neighbour takes every second column.
+    pixels: Any = cv2.resize(
+        doubled, (raw.width, raw.height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(pixels, np.uint8)
