@@ -55,7 +55,7 @@ class Resizer:
     - 'exact' is Pillow's own resampling on the same grid; every value lies within
       `EXACT_MAX_ERROR` of Pillow's resize and crop, which is what torchvision evaluates with.
     - 'fast', the default, is a chain of OpenCV's vectorised steps fitted to Pillow's filter (see
-      `resampling`). It takes a third of the exact method's time for VGA and a sixth for 1080p,
+      `resampling`). It takes a third of the exact method's time for VGA, a quarter for 1080p,
       and differs within `FAST_MEAN_ERROR` and `FAST_P999_ERROR` on photographs, so that networks
       name 99 of 100 pictures alike. Where the chain is not close enough, which its weights tell
       beforehand, it is the exact method: for enlarging, and at some ratios slightly above 1.
