@@ -40,7 +40,9 @@ _HALVING_BIAS = 0.125
 #: Sides that OpenCV's `remap` can address.
 _MAX_REMAP_SIDE = 32_766
 
-_FILTERS = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
+# Pillow before 9.1, which Ubuntu 22.04 has, knows the filters by their plain names only.
+_RESAMPLING: Any = getattr(Image, 'Resampling', Image)
+_FILTERS = {'bilinear': _RESAMPLING.BILINEAR, 'bicubic': _RESAMPLING.BICUBIC}
 _TO_RGB = {
     'bgr': cv2.COLOR_BGR2RGB, 'rgba': cv2.COLOR_RGBA2RGB, 'bgra': cv2.COLOR_BGRA2RGB,
     'gray': cv2.COLOR_GRAY2RGB}
