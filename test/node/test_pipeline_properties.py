@@ -66,7 +66,8 @@ class PipelineMachine(RuleBasedStateMachine):
     def resume(self):
         self.bench.pipeline.resume()
 
-    @rule(max_age_ms=st.sampled_from([0.0, 0.05, 1.0, 1000.0]), wait_ms=st.sampled_from([0.0, 1.0]))
+    @rule(
+        max_age_ms=st.sampled_from([0.0, 0.05, 1.0, 1000.0]), wait_ms=st.sampled_from([0.0, 1.0]))
     def change_settings(self, max_age_ms, wait_ms):
         self.bench.pipeline.settings = LiveSettings(
             top_k=1, max_age_ms=max_age_ms, max_wait_ms=wait_ms,
