@@ -19,6 +19,7 @@ SINGLE_ITEM_PERIOD_NS = 10**9
 def paced(
         open_items: Callable[[], Iterable[T]], time_ns: Callable[[T], int], *,
         rate: float = 1.0, loop: bool = False, stop: Optional[Event] = None,
+        gap_ns: Optional[Callable[[], int]] = None,
         now_ns: Callable[[], int] = time.monotonic_ns,
         wait: Optional[Callable[[float], bool]] = None) -> Iterator[T]:
     """
@@ -31,9 +32,10 @@ def paced(
     :param open_items: called for every round, returns the items in the order of their times.
     :param time_ns: returns an item's recorded time in nanoseconds.
     :param rate: 2 is twice as fast as recorded.
-    :param loop: start again after the last item, until `stop`; the mean spacing of the items
-        lies between two rounds.
+    :param loop: start again after the last item, until `stop`.
     :param stop: ends the iteration early, also out of a wait.
+    :param gap_ns: called after a round, returns the recorded time from its last item to the
+        first of the next; None leaves the mean spacing of the items there.
     :param now_ns: a monotonic clock in nanoseconds, replaced in tests.
     :param wait: waits for so many seconds and tells whether to stop, replaced in tests.
     :raises UsageError: at once if the rate is not a positive number.
@@ -41,12 +43,12 @@ def paced(
     if not (math.isfinite(rate) and rate > 0):
         raise UsageError(f'rate is {rate}: it must be above 0, 2 plays twice as fast')
     stop = Event() if stop is None else stop
-    return _rounds(open_items, time_ns, rate, loop, stop, now_ns, wait or stop.wait)
+    return _rounds(open_items, time_ns, rate, loop, stop, gap_ns, now_ns, wait or stop.wait)
 
 
 def _rounds(
         open_items: Callable[[], Iterable[T]], time_ns: Callable[[T], int], rate: float,
-        loop: bool, stop: Event, now_ns: Callable[[], int],
+        loop: bool, stop: Event, gap_ns: Optional[Callable[[], int]], now_ns: Callable[[], int],
         wait: Callable[[float], bool]) -> Iterator[T]:
     start_ns: Optional[int] = None
     while True:
@@ -69,5 +71,16 @@ def _rounds(
         if not loop or start_ns is None or count == 0:
             return
         span_ns = last_ns - first_ns
-        gap_ns = span_ns / (count - 1) if span_ns > 0 else SINGLE_ITEM_PERIOD_NS
-        start_ns += round((span_ns + gap_ns) / rate)
+        gap = mean_spacing_ns(span_ns, count) if gap_ns is None else gap_ns()
+        start_ns += round((span_ns + gap) / rate)
+
+
+def mean_spacing_ns(span_ns: int, count: int) -> int:
+    """
+    Return what lies between two items on average, in nanoseconds, always above 0.
+
+    :param span_ns: from the first item to the last.
+    :param count: how many items there are; one alone is taken for one a second, and so are
+        several at the same time.
+    """
+    return SINGLE_ITEM_PERIOD_NS if span_ns <= 0 or count < 2 else max(1, span_ns // (count - 1))

@@ -17,6 +17,9 @@ from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 from rosbags.typesys.store import Typestore
 
+# Second byte of the encapsulation that starts every CDR message.
+_LITTLE_ENDIAN = 1
+
 
 @dataclass(frozen=True)
 class TopicInfo:
@@ -81,6 +84,7 @@ class BagReader:
         self.path = find_bag(Path(path))
         self._ros1 = self.path.suffix == '.bag'
         self._stores: dict[str, Typestore] = {}
+        self._standard: set[str] = set()
         self._reader: Union[Ros1Reader, Ros2Reader]
         try:
             self._reader = Ros1Reader(self.path) if self._ros1 else Ros2Reader(self.path)
@@ -113,6 +117,30 @@ class BagReader:
         """Return the names of the image topics, raw and compressed, sorted."""
         return [name for name, info in self.topics.items() if info.msgtype in IMAGE_TYPES]
 
+    def choose_images(self, topics: Optional[Sequence[str]]) -> list[str]:
+        """
+        Return the full names of image topics, in the given order.
+
+        :param topics: image topics, None for all of them; the leading slash may be left out.
+        :raises BagError: if a topic is not there or is not of images, or if the bag has no images.
+        """
+        available = self.image_topics()
+        if not available:
+            raise BagError(f'{self.path} has no image topic: it has {self._describe_topics()}')
+        if topics is None:
+            return available
+        names = [self._name(topic) for topic in topics]
+        for name in names:
+            if name not in available:
+                raise BagError(
+                    f'{self.path}: topic {name} is a {self.topics[name].msgtype}, not an image: '
+                    f'choose of {", ".join(available)}')
+        return list(dict.fromkeys(names))
+
+    def connections(self, topic: str) -> list[Connection]:
+        """Return how a topic was recorded: its definition and the QoS that was offered."""
+        return [one for one in self._reader.connections if one.topic == topic]
+
     def image_count(self, topics: Optional[Sequence[str]] = None) -> int:
         """
         Return how many images `images` will yield.
@@ -120,7 +148,7 @@ class BagReader:
         :param topics: image topics, None for all of them.
         :raises BagError: as `images`.
         """
-        return sum(self.topics[name].count for name in self._choose_images(topics))
+        return sum(self.topics[name].count for name in self.choose_images(topics))
 
     def images(self, topics: Optional[Sequence[str]] = None) -> Iterator[BagImage]:
         """
@@ -130,7 +158,7 @@ class BagReader:
         :raises BagError: at once if a topic is not there or is not of images, or if the bag has
             no images; while iterating if the bag is damaged.
         """
-        return (self._to_image(message) for message in self._messages(self._choose_images(topics)))
+        return (self._to_image(message) for message in self._messages(self.choose_images(topics)))
 
     def raw_messages(self, topics: Optional[Sequence[str]] = None) -> Iterator[BagMessage]:
         """
@@ -150,15 +178,33 @@ class BagReader:
         :raises BagError: if it does not follow its definition, or there is none.
         """
         try:
-            if message.msgtype not in self._stores:
-                self._stores[message.msgtype] = (
-                    default_typestore() if self._ros1 else typestore_for(message.connection))
-            return self._stores[message.msgtype].deserialize_cdr(message.raw, message.msgtype)
+            return self._store(message).deserialize_cdr(message.raw, message.msgtype)
         except Exception as error:  # rosbags lets its parsers' errors through
             raise BagError(
                 f'{self.path}: the message on {message.topic} logged at {message.log_time_ns} ns '
                 f'is not a readable {message.msgtype} ({_one_line(error)}): leave that topic out '
                 'or record the bag again') from error
+
+    def wire_bytes(self, image: BagImage) -> bytes:
+        """
+        Return an image as bytes that any ROS 2 of today can publish.
+
+        :param image: one of this bag.
+        :returns: little-endian CDR with its encapsulation; `image.raw` itself unless it was
+            recorded on a big-endian machine.
+        :raises BagError: if the bag's definition of the type is not the standard one.
+        """
+        store = self._store(image)
+        standard = default_typestore()
+        if store is not standard and image.msgtype not in self._standard:
+            if store.hash_rihs01(image.msgtype) != standard.hash_rihs01(image.msgtype):
+                raise BagError(
+                    f'{self.path}: its definition of {image.msgtype} is not that of ROS 2: '
+                    'convert the bag before publishing it')
+            self._standard.add(image.msgtype)
+        if image.raw[1] == _LITTLE_ENDIAN:
+            return image.raw
+        return bytes(store.serialize_cdr(image.message, image.msgtype, little_endian=True))
 
     def close(self) -> None:
         """Close the bag; calling it again does nothing."""
@@ -175,6 +221,12 @@ class BagReader:
             trace: Optional[TracebackType]) -> None:
         """Close the bag."""
         self.close()
+
+    def _store(self, message: BagMessage) -> Typestore:
+        if message.msgtype not in self._stores:
+            self._stores[message.msgtype] = (
+                default_typestore() if self._ros1 else typestore_for(message.connection))
+        return self._stores[message.msgtype]
 
     def _messages(self, names: Sequence[str]) -> Iterator[BagMessage]:
         wanted = [one for one in self._reader.connections if one.topic in names]
@@ -196,20 +248,6 @@ class BagReader:
             stamp.sec * 10**9 + stamp.nanosec, image.header.frame_id,
             message.msgtype == COMPRESSED_IMAGE, image)
 
-    def _choose_images(self, topics: Optional[Sequence[str]]) -> list[str]:
-        available = self.image_topics()
-        if not available:
-            raise BagError(f'{self.path} has no image topic: it has {self._describe_topics()}')
-        if topics is None:
-            return available
-        names = [self._name(topic) for topic in topics]
-        for name in names:
-            if name not in available:
-                raise BagError(
-                    f'{self.path}: topic {name} is a {self.topics[name].msgtype}, not an image: '
-                    f'choose of {", ".join(available)}')
-        return names
-
     def _name(self, topic: str) -> str:
         for name in (topic, f'/{topic}'):
             if name in self.topics:
@@ -218,7 +256,7 @@ class BagReader:
 
     def _describe_topics(self) -> str:
         return ', '.join(
-            f'{name} ({info.msgtype}, {info.count})' for name, info in self.topics.items()) or 'none'
+            f'{name} ({info.msgtype}, {info.count})' for name, info in self.topics.items())
 
 
 def _unreadable(path: Path, error: Exception) -> BagError:

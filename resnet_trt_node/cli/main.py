@@ -24,6 +24,15 @@ COMMANDS = {
 }
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds defaults to the help, but not those that only say that an option was not given."""
+
+    def _get_help_string(self, action: argparse.Action) -> Optional[str]:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """
     Run one command.
@@ -40,7 +49,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     for name, help_text in COMMANDS.items():
         command = commands.add_parser(
             name, help=help_text, description=help_text[0].upper() + help_text[1:] + '.',
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+            formatter_class=_HelpFormatter)
         if name == asked:
             module = import_module(f'resnet_trt_node.cli.{name}')
             module.add_arguments(command)

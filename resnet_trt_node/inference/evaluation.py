@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,3 +95,25 @@ class OutcomeCollector:
         return Outcomes(
             np.array(targets, np.int64), np.array(predicted, np.int64),
             np.array(confidences, np.float32), np.array(ranks, np.int64))
+
+
+def wilson_interval(hits: int, count: int) -> tuple[float, float]:
+    """
+    Return between which bounds an accuracy lies with 95 % confidence, both in [0, 1].
+
+    Wilson's score interval (Journal of the American Statistical Association 22, 1927), which
+    holds for few pictures and for rates near 0 and 1 too.
+
+    :param hits: right answers, 0 to `count`.
+    :param count: pictures, drawn independently of each other.
+    :raises DataError: if there are no pictures.
+    """
+    if count < 1:
+        raise DataError('no labelled pictures: an accuracy of nothing is no number')
+    squared_z = 1.959964 ** 2
+    rate = hits / count
+    centre = (rate + squared_z / (2 * count)) / (1 + squared_z / count)
+    half = math.sqrt(
+        squared_z * (rate * (1 - rate) / count + squared_z / (4 * count ** 2))
+    ) / (1 + squared_z / count)
+    return max(0.0, centre - half), min(1.0, centre + half)

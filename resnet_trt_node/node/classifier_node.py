@@ -8,13 +8,10 @@ import traceback
 from typing import Any, Callable, Optional
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import (
-    DurabilityPolicy, qos_profile_sensor_data, QoSProfile, ReliabilityPolicy)
+from rclpy.qos import DurabilityPolicy, qos_profile_sensor_data, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CompressedImage, Image
-from vision_msgs.msg import Classification, LabelInfo
-
 from resnet_trt_node.errors import ResnetTrtError, UsageError
 from resnet_trt_node.inference.annotate import annotate
 from resnet_trt_node.inference.backend import Backend, BackendOptions
@@ -22,14 +19,18 @@ from resnet_trt_node.inference.classifier import Prediction
 from resnet_trt_node.inference.factory import open_backend
 from resnet_trt_node.node.conversion import Converter
 from resnet_trt_node.node.diagnostics import DiagnosticsReporter
-from resnet_trt_node.node.mailbox import Ticket
+from resnet_trt_node.node.frame_queue import Ticket
 from resnet_trt_node.node.messages import classification, label_info, rgb_image
 from resnet_trt_node.node.parameter_server import ParameterServer
 from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.pipeline import LiveSettings, Pipeline, PipelineHooks
+from sensor_msgs.msg import CompressedImage, Image
+from vision_msgs.msg import Classification, LabelInfo
 
 #: A batch in the backend gets this long when the node is deactivated or stopped.
 DRAIN_TIMEOUT_SEC = 1.0
+#: The last results get this long to reach their listeners.
+_ACK_TIMEOUT_NS = 200_000_000
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -124,7 +125,7 @@ class ClassifierNode(LifecycleNode):
                 raise UsageError(
                     'no model: set the parameter model_path to a file made by '
                     '`resnet_trt export` or `resnet_trt prepare`')
-            took_ms = pipeline.open(self._still_wanted)
+            took_ms = pipeline.start(self._still_wanted)
         except (ResnetTrtError, TimeoutError) as error:
             pipeline.close(0.0)
             self.failure = error if isinstance(error, ResnetTrtError) else None
@@ -227,6 +228,9 @@ class ClassifierNode(LifecycleNode):
             self.get_logger().warning(
                 f'{self._pipeline.accounting.total().in_progress} frames were still being '
                 f'inferred after {DRAIN_TIMEOUT_SEC} s and get no answer')
+        for camera in self._cameras.values():
+            # Publishing returns before the listeners have it, and destroying does not wait.
+            camera.results.wait_for_all_acked(Duration(nanoseconds=_ACK_TIMEOUT_NS))
 
     def _release(self) -> None:
         if self._pipeline is None:

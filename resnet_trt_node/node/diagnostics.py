@@ -7,7 +7,6 @@ from time import monotonic
 from typing import Any, Optional
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-
 from resnet_trt_node.node.accounting import Accounting, CameraCounts
 from resnet_trt_node.node.pipeline import Pipeline
 

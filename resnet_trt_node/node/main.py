@@ -10,7 +10,6 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
-
 from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.node.classifier_node import ClassifierNode
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from array import array
 from typing import Any, Optional, Sequence, TYPE_CHECKING
 
+from resnet_trt_node.inference.classifier import Prediction
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Classification, LabelInfo, ObjectHypothesis, VisionClass
-
-from resnet_trt_node.inference.classifier import Prediction
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,11 +7,14 @@ import difflib
 from typing import Any, Callable
 
 from rcl_interfaces.msg import (
-    FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult)
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.parameters import check_value, NodeParameters, parameter_fields
 

@@ -117,7 +117,7 @@ def check_value(parameter: Field[Any], value: object) -> None:
         raise UsageError(f'{name}: {value!r} is not {_TYPE_WORDS[kind]}')
     low, high, choices = metadata['low'], metadata['high'], metadata['choices']
     # `not (low <= value <= high)` also refuses NaN.
-    if low is not None and not low <= value <= high:  # type: ignore[operator]
+    if low is not None and not low <= value <= high:
         raise UsageError(f'{name}: {value} is out of range, choose {low} to {high}')
     if choices and value not in choices:
         raise UsageError(f'{name}: {value!r} is unknown, choose one of {", ".join(choices)}')

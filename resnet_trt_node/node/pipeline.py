@@ -1,7 +1,7 @@
 """
 The frames' way from reception to publication, on three threads of its own.
 
-The executor's callback only puts a message into the mailbox. From there::
+The executor's callback only puts a message into a queue. From there::
 
     fitter     takes frames, decodes and resizes each into a slot of a free batch buffer
     inferrer   opens the backend, submits filled buffers, collects their probabilities
@@ -29,7 +29,7 @@ from resnet_trt_node.inference.classifier import Prediction, top_predictions
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.preprocess import FitMethod, Resizer
 from resnet_trt_node.node.accounting import Accounting
-from resnet_trt_node.node.mailbox import Mailbox, Ticket
+from resnet_trt_node.node.frame_queue import FrameQueue, Ticket
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +92,7 @@ class Pipeline:
         self._fit_method = fit_method
         self._hooks = hooks
         self._changed = Condition()
-        self._mailbox = Mailbox(cameras, queue_depth)
+        self._waiting = FrameQueue(cameras, queue_depth)
         self._free: deque[int] = deque()
         self._ready: deque[_Batch] = deque()
         self._busy = 0  # batches handed to the backend's thread and not yet inferred
@@ -126,7 +126,7 @@ class Pipeline:
         """Tell whether frames are taken now."""
         return self._accepting
 
-    def open(self, still_wanted: Callable[[], bool] = lambda: True) -> dict[int, float]:
+    def start(self, still_wanted: Callable[[], bool] = lambda: True) -> dict[int, float]:
         """
         Open and warm the backend on its thread, and wait for that.
 
@@ -163,7 +163,7 @@ class Pipeline:
             if not self._accepting:
                 self.accounting.dropped(camera, 'refused')
                 return
-            if self._mailbox.put(Ticket(camera, message, perf_counter_ns())) is not None:
+            if self._waiting.put(Ticket(camera, message, perf_counter_ns())) is not None:
                 self.accounting.dropped(camera, 'superseded')
             self._changed.notify_all()
 
@@ -204,7 +204,7 @@ class Pipeline:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _refuse_waiting(self) -> None:
-        for ticket in self._mailbox.take_all():
+        for ticket in self._waiting.take_all():
             self.accounting.dropped(ticket.camera, 'refused')
 
     def _guard(self, loop: Callable[[], None]) -> None:
@@ -238,7 +238,7 @@ class Pipeline:
         """Wait for a frame and a free buffer; return the buffer's index, None at the end."""
         with self._changed:
             while not self._closing:
-                if self._free and len(self._mailbox):
+                if self._free and len(self._waiting):
                     return self._free.popleft()
                 self._changed.wait()
         return None
@@ -259,7 +259,7 @@ class Pipeline:
         """Wait for another frame for the open batch; None when the batch should go."""
         with self._changed:
             while not self._closing:
-                ticket = self._mailbox.take()
+                ticket = self._waiting.take()
                 if ticket is not None:
                     ticket.taken_ns = perf_counter_ns()
                     return ticket
@@ -302,7 +302,7 @@ class Pipeline:
     def _infer_loop(self) -> None:
         try:
             backend = self._hooks.open_backend()
-        except BaseException as error:  # noqa: B902  handed to the thread that waits in `open`
+        except BaseException as error:  # noqa: B902  handed to the thread that waits in `start`
             self._opened.set_exception(error)
             return
         with backend:

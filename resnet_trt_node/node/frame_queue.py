@@ -27,7 +27,7 @@ class Ticket:
     inferred_ns: int = 0
 
 
-class Mailbox:
+class FrameQueue:
     """
     A bounded queue per camera; not thread-safe, its owner holds the lock.
 

@@ -1,0 +1,52 @@
+"""
+Start the classifier node.
+
+    ros2 launch resnet_trt_node classify.launch.py model_path:=model.onnx
+
+`-s` shows the arguments. One that is not given leaves its parameter to the YAML file. The launch
+ends when the node does, without shutting down whatever else included this file: a robot may go on
+without its classifier.
+"""
+
+from pathlib import Path
+from typing import List
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from resnet_trt_node.node.launch_arguments import classify_arguments, node_settings
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments, and the node that they make."""
+    share = Path(get_package_share_directory('resnet_trt_node'))
+    defaults = {'params_file': str(share / 'config' / 'classify.yaml')}
+    return LaunchDescription([
+        *(DeclareLaunchArgument(
+            argument.name, default_value=defaults.get(argument.name, ''),
+            description=argument.description, choices=argument.choices or None)
+          for argument in classify_arguments()),
+        OpaqueFunction(function=_start_node)])
+
+
+def _start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Return the node; only here are the arguments' values known."""
+    given = {
+        argument.name: LaunchConfiguration(argument.name).perform(context)
+        for argument in classify_arguments()}
+    settings = node_settings(given)
+    # Without a type launch reads text as YAML: a camera called `off` would become False.
+    overrides = {
+        name: ParameterValue(
+            value, value_type=List[str] if isinstance(value, list) else type(value))
+        for name, value in settings.parameters.items()}
+    return [Node(
+        package='resnet_trt_node', executable='classifier_node', name='classifier',
+        namespace=settings.namespace,
+        parameters=[settings.params_file] + ([overrides] if overrides else []),
+        remappings=settings.remappings, ros_arguments=settings.ros_arguments,
+        output='screen', emulate_tty=True)]

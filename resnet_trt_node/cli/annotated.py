@@ -1,0 +1,72 @@
+"""Writing pictures with their classes drawn on them, under names that never collide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+import os
+from pathlib import Path
+from typing import Union
+
+from PIL import Image
+
+from resnet_trt_node.cli.sources import Source
+from resnet_trt_node.errors import DataError
+from resnet_trt_node.inference.annotate import annotate
+from resnet_trt_node.inference.classifier import Prediction
+
+_JPEG_QUALITY = 92
+
+
+class AnnotatedPictures:
+    """
+    A folder that takes annotated pictures.
+
+    :param folder: made if it is not there.
+    :param keep: files that must not be overwritten: the input.
+    :raises DataError: if the folder cannot be made.
+    """
+
+    def __init__(self, folder: Union[str, Path], keep: Iterable[Path]) -> None:
+        self._folder = Path(folder)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f'cannot make the folder {folder} ({error.strerror}): choose another') from error
+        # Lower case, since some file systems do not tell A.jpg from a.jpg.
+        self._taken = {str(path.resolve()).lower() for path in keep}
+
+    def write(self, source: Source, predictions: Sequence[Prediction]) -> Path:
+        """
+        Draw the predictions on a loaded picture and write it as a jpeg.
+
+        :returns: where it was written.
+        :raises DataError: if it cannot be written.
+        """
+        if source.frame is None:
+            raise ValueError('the picture was not loaded')
+        path = self._free(_stem(source))
+        pixels = annotate(source.frame, predictions)
+        temporary = path.with_name(f'.{path.name}.part')
+        try:
+            Image.fromarray(pixels).save(temporary, 'JPEG', quality=_JPEG_QUALITY)
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise DataError(f'cannot write {path}: {error.strerror or error}') from error
+        return path
+
+    def _free(self, stem: str) -> Path:
+        number, name = 1, f'{stem}.jpg'
+        while str((self._folder / name).resolve()).lower() in self._taken:
+            number += 1
+            name = f'{stem}-{number}.jpg'
+        self._taken.add(str((self._folder / name).resolve()).lower())
+        return self._folder / name
+
+
+def _stem(source: Source) -> str:
+    if source.image is None:
+        return f'{source.path.stem}_classified'
+    topic = source.image.topic.strip('/').replace('/', '_')
+    return f'{source.path.stem}_{topic}_{source.image.stamp_ns}'

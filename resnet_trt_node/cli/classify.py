@@ -1,0 +1,185 @@
+"""`resnet_trt classify`: names what pictures, folders and bags show."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from contextlib import ExitStack
+import sys
+from time import perf_counter_ns
+from typing import Any, Optional, Sequence
+
+from resnet_trt_node.cli.annotated import AnnotatedPictures
+from resnet_trt_node.cli.classified_bag import ClassifiedBag
+from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row
+from resnet_trt_node.cli.options import (
+    add_backend_arguments, add_model_argument, add_output_arguments, describe_backend, open_model)
+from resnet_trt_node.cli.sources import Inputs, Source
+from resnet_trt_node.errors import DataError, FrameError, UsageError
+from resnet_trt_node.inference.backend import Backend
+from resnet_trt_node.inference.classifier import Classifier, Prediction
+
+#: Broken frames that are listed one by one; the rest is only counted, unless --json lists all.
+_LISTED_FAILURES = 10
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_model_argument(parser)
+    parser.add_argument(
+        'inputs', metavar='INPUT', nargs='+',
+        help='picture, folder of pictures, or bag; any number, mixed')
+    parser.add_argument(
+        '--top-k', type=int, default=5, metavar='K', help='most classes for each picture')
+    parser.add_argument(
+        '--score-threshold', type=float, default=0.0, metavar='SCORE',
+        help='leave out classes with a lower score, 0 to 1')
+    parser.add_argument(
+        '--topic', action='append', metavar='TOPIC',
+        help='image topic of the bags; can be given again; all of them without it')
+    parser.add_argument(
+        '--annotate', metavar='DIR', help='write each picture with its classes drawn on it')
+    parser.add_argument(
+        '--output', metavar='BAG',
+        help='write a bag of the images with vision_msgs/Classification messages beside them')
+    parser.add_argument(
+        '--class-id-format', choices=('label', 'index'), default='label',
+        help='what class_id holds in the messages of --output')
+    add_output_arguments(parser)
+    add_backend_arguments(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Classify everything and tell it."""
+    _check(arguments)
+    with ExitStack() as stack:
+        inputs = stack.enter_context(
+            Inputs(arguments.inputs, arguments.topic, not arguments.skip_bad))
+        annotated = None if arguments.annotate is None else AnnotatedPictures(
+            arguments.annotate, inputs.pictures)
+        bag = None if arguments.output is None else stack.enter_context(
+            ClassifiedBag(arguments.output, inputs, arguments.class_id_format))
+        backend = stack.enter_context(open_model(arguments))
+        return _Run(arguments, inputs, backend, annotated, bag).go()
+
+
+def _check(arguments: Namespace) -> None:
+    if arguments.top_k < 1:
+        raise UsageError(f'--top-k {arguments.top_k}: choose at least 1')
+    if not 0 <= arguments.score_threshold <= 1:
+        raise UsageError(f'--score-threshold {arguments.score_threshold}: choose 0 to 1')
+
+
+class _Run:
+    """One run of the command: every input ends in `_results` or in `_failures`."""
+
+    def __init__(
+            self, arguments: Namespace, inputs: Inputs, backend: Backend,
+            annotated: Optional[AnnotatedPictures], bag: Optional[ClassifiedBag]) -> None:
+        self._arguments = arguments
+        self._inputs = inputs
+        self._backend = backend
+        self._annotated = annotated
+        self._bag = bag
+        self._widths = (inputs.name_width(), -4, -7)
+        self._results: list[dict[str, Any]] = []
+        self._failures: list[dict[str, Any]] = []
+        self._classified = 0
+
+    def go(self) -> int:
+        classifier = Classifier(
+            self._backend, self._arguments.top_k, self._arguments.score_threshold,
+            self._arguments.fit)
+        start_ns = perf_counter_ns()
+        with Progress(self._inputs.count, 'picture', quiet=self._arguments.json) as progress:
+            self._progress = progress
+            if not self._arguments.json:
+                progress.say(table_row(('SOURCE', 'RANK', 'SCORE', 'CLASS'), self._widths))
+            for source, predictions in classifier.classify(
+                    self._inputs, Source.load, self._fail):
+                self._take(source, predictions)
+                progress.step()
+        if not self._classified:
+            raise DataError(
+                f'none of {count_of(self._inputs.count, "picture")} could be used; the first: '
+                f'{self._failures[0]["error"]}')
+        if self._bag is not None:
+            self._bag.finish()
+        if self._arguments.json:
+            print_json(self._document())
+        else:
+            self._summarise((perf_counter_ns() - start_ns) / 1e9)
+        return 0
+
+    def _take(self, source: Source, predictions: Sequence[Prediction]) -> None:
+        self._classified += 1
+        written = None
+        if self._annotated is not None:
+            written = self._annotated.write(source, predictions)
+        if self._bag is not None:
+            self._bag.write(source, predictions)
+        if not self._arguments.json:
+            for line in self._lines(source, predictions):
+                self._progress.say(line)
+            return
+        result = _identity(source)
+        if written is not None:
+            result['annotated'] = str(written)
+        result['predictions'] = [
+            {'index': one.index, 'label': one.label, 'score': one.score} for one in predictions]
+        self._results.append(result)
+
+    def _fail(self, source: Source, error: FrameError) -> None:
+        # One broken frame says nothing about its recording; a file was named on purpose.
+        if source.image is None and not self._arguments.skip_bad:
+            raise FrameError(
+                f'{error}; leave it out, or skip such files with --skip-bad') from error
+        if self._bag is not None:
+            self._bag.copy(source)
+        self._failures.append({**_identity(source), 'error': str(error)})
+        self._progress.step()
+        if not self._arguments.json and len(self._failures) <= _LISTED_FAILURES:
+            name = '' if source.image is None else f'{source.describe()}: '
+            self._progress.warn(f'skipped: {name}{error}')
+
+    def _lines(self, source: Source, predictions: Sequence[Prediction]) -> list[str]:
+        if not predictions:
+            cells = (source.describe(), '-', '-', 'no class above the threshold')
+            return [table_row(cells, self._widths)]
+        return [
+            table_row((
+                source.describe() if rank == 1 else '', str(rank), f'{one.score * 100:.1f} %',
+                one.label), self._widths)
+            for rank, one in enumerate(predictions, start=1)]
+
+    def _document(self) -> dict[str, Any]:
+        info = self._backend.info
+        document: dict[str, Any] = {
+            'model': self._arguments.model,
+            'backend': {'name': info.name, 'version': info.version, 'device': info.device},
+            'results': self._results,
+            'failures': self._failures,
+        }
+        if self._bag is not None:
+            document['output'] = self._arguments.output
+        return document
+
+    def _summarise(self, took_s: float) -> None:
+        print(
+            f'{count_of(self._classified, "picture")} classified by '
+            f'{describe_backend(self._backend)} in {took_s:.1f} s', file=sys.stderr)
+        if self._failures:
+            print(
+                f'{count_of(len(self._failures), "picture")} could not be used and '
+                f'{"has" if len(self._failures) == 1 else "have"} no result', file=sys.stderr)
+        if self._annotated is not None:
+            print(f'pictures with their classes: {self._arguments.annotate}', file=sys.stderr)
+        if self._bag is not None:
+            print(f'bag with the classifications: {self._arguments.output}', file=sys.stderr)
+
+
+def _identity(source: Source) -> dict[str, Any]:
+    if source.image is None:
+        return {'source': str(source.path)}
+    return {
+        'source': str(source.path), 'topic': source.image.topic,
+        'stamp_ns': source.image.stamp_ns, 'frame_id': source.image.frame_id}

@@ -1,0 +1,86 @@
+"""What commands print: progress bars, tables, JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import TracebackType
+from typing import Any, Optional, Sequence
+import unicodedata
+
+from tqdm import tqdm
+
+
+class Progress:
+    """
+    A progress bar on the error stream, and lines on the output that do not tear it.
+
+    :param total: steps to come, None where nobody knows.
+    :param unit: what a step is, such as 'picture'.
+    :param quiet: no bar; there is none either where the error stream is not a terminal.
+    """
+
+    def __init__(self, total: Optional[int], unit: str, quiet: bool = False) -> None:
+        self._bar = tqdm(
+            total=total, unit=f' {unit}', leave=False, file=sys.stderr, dynamic_ncols=True,
+            disable=True if quiet else None)
+
+    def step(self, note: str = '') -> None:
+        """
+        Advance by one.
+
+        :param note: shown behind the bar.
+        """
+        if note:
+            self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update()
+
+    def say(self, line: str) -> None:
+        """Print a line of the result on the output."""
+        tqdm.write(line, file=sys.stdout)
+
+    def warn(self, line: str) -> None:
+        """Print a line on the error stream."""
+        tqdm.write(line, file=sys.stderr)
+
+    def __enter__(self) -> Progress:
+        """Return the bar itself."""
+        return self
+
+    def __exit__(
+            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
+            trace: Optional[TracebackType]) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one JSON document, with any Unicode as it is."""
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def table_row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """
+    Return cells as one line in columns.
+
+    :param cells: texts; the last one may be of any width.
+    :param widths: columns' widths as `text_width` counts, negative to align to the right.
+    """
+    padded = []
+    for cell, width in zip(cells, widths):
+        space = ' ' * (abs(width) - text_width(cell))
+        padded.append(space + cell if width < 0 else cell + space)
+    return '  '.join([*padded, *cells[len(widths):]]).rstrip()
+
+
+def text_width(text: str) -> int:
+    """Return how many terminal cells a text takes."""
+    return sum(
+        0 if unicodedata.combining(letter)
+        else 2 if unicodedata.east_asian_width(letter) in 'WF' else 1
+        for letter in text)
+
+
+def count_of(number: int, thing: str) -> str:
+    """Return a number with its noun: '1 picture', '2 pictures'."""
+    return f'{number} {thing}' if number == 1 else f'{number} {thing}s'

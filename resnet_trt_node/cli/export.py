@@ -1,0 +1,64 @@
+"""`resnet_trt export`: write a ResNet as a deployable ONNX model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from resnet_trt_node.model.export import export_resnet
+from resnet_trt_node.model.network import ARCHITECTURES
+from resnet_trt_node.model.weights import best_recipe, RECIPES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument('--arch', default='resnet50', choices=ARCHITECTURES, help='network')
+    parser.add_argument(
+        '--weights', metavar='WEIGHTS',
+        help=f'{", ".join(RECIPES)} (downloaded once, checked), random, or the file of a PyTorch '
+        'state dict; not given: the better published ones, v2, for resnet18 and resnet34 v1')
+    parser.add_argument(
+        '--num-classes', type=int, metavar='C',
+        help='number of classes; not given: what the labels or the weights have')
+    parser.add_argument(
+        '--labels', type=Path, metavar='FILE',
+        help='class names, one a line in the order of the output; not given: the ImageNet names '
+        'for 1000 classes, class_0, class_1, ... for any other number')
+    parser.add_argument(
+        '--precision', default='fp32', choices=('fp32', 'fp16'), help='what the graph computes in')
+    parser.add_argument(
+        '--image-size', type=int, default=224, metavar='PIXELS', help="sides of the model's input")
+    parser.add_argument(
+        '--resize', type=int, metavar='PIXELS',
+        help="short side before the centre crop; not given: the weights' own rule (256, for "
+        'imagenet1k_v2 232, to 224 of input)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of random weights')
+    parser.add_argument(
+        '--cache', type=Path, metavar='DIR',
+        help='where downloads are kept; not given: $RESNET_TRT_CACHE, or the XDG cache')
+    parser.add_argument(
+        '-o', '--output', type=Path, metavar='OUT.onnx',
+        help='file to write; not given: ARCH_PRECISION.onnx here')
+    parser.add_argument('--json', action='store_true', help='print the report as JSON')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export and report."""
+    out = arguments.output or Path(f'{arguments.arch}_{arguments.precision}.onnx')
+    weights = arguments.weights or best_recipe(arguments.arch)
+    report = export_resnet(
+        arguments.arch, weights, out, num_classes=arguments.num_classes, labels=arguments.labels,
+        precision=arguments.precision, seed=arguments.seed,
+        image_size=arguments.image_size, resize=arguments.resize, cache=arguments.cache)
+    if arguments.json:
+        print(json.dumps(report.to_dict(), indent=2))
+        return 0
+    spec = report.spec
+    print(f'{report.path}: {spec.architecture} {spec.precision}, {spec.source}, '
+          f'{report.size_bytes / 1e6:.1f} MB, {report.seconds:.1f} s')
+    print(f'  input    uint8 (N, {spec.height}, {spec.width}, 3) RGB, {spec.resize.describe()}')
+    print(f'  output   float32 (N, {spec.num_classes}), {spec.labels[0]} to {spec.labels[-1]}')
+    print(f'  checked  probabilities within {report.max_abs_difference:.2g} of PyTorch in '
+          f'float32, bound {report.bound:g}')
+    return 0

@@ -1,0 +1,68 @@
+"""Options that several commands share, and opening a model as they say."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+import sys
+
+from resnet_trt_node.inference.backend import Backend, BackendOptions
+from resnet_trt_node.inference.factory import BACKEND_CHOICES, open_backend
+
+
+def add_model_argument(parser: ArgumentParser) -> None:
+    """Add MODEL."""
+    parser.add_argument(
+        'model', metavar='MODEL',
+        help='deployable ONNX model, made by `resnet_trt export` or `resnet_trt prepare`')
+
+
+def add_backend_arguments(parser: ArgumentParser) -> None:
+    """Add what decides how a model is run."""
+    group = parser.add_argument_group('how the model is run')
+    group.add_argument(
+        '--backend', choices=BACKEND_CHOICES, default='auto',
+        help='runtime that infers; auto takes the best one this machine can run')
+    group.add_argument(
+        '--batch-size', type=int, default=8, metavar='N', help='most pictures inferred together')
+    group.add_argument(
+        '--device-id', type=int, default=0, metavar='N', help='index of the GPU')
+    group.add_argument(
+        '--threads', type=int, default=0, metavar='N',
+        help='threads of a backend on the CPU, 0 leaves it to the runtime')
+    group.add_argument(
+        '--fit', choices=('fast', 'exact'), default='fast',
+        help='how pictures are resized: exact follows Pillow to the last level, fast may reduce '
+        'large ones first')
+
+
+def add_output_arguments(parser: ArgumentParser) -> None:
+    """Add what decides how results are told."""
+    parser.add_argument(
+        '--skip-bad', action='store_true',
+        help='list pictures that cannot be read and go on; without it the first one is an error')
+    parser.add_argument(
+        '--json', action='store_true',
+        help='print one JSON document for machines instead of a table')
+
+
+def open_model(arguments: Namespace) -> Backend:
+    """
+    Open MODEL as the options say.
+
+    :returns: an open backend; the caller closes it.
+    :raises ResnetTrtError: for options, models or runtimes that cannot be used.
+    """
+    options = BackendOptions(
+        max_batch_size=arguments.batch_size, num_buffers=1, device_id=arguments.device_id,
+        cpu_threads=arguments.threads, log=_log)
+    return open_backend(arguments.model, arguments.backend, options)
+
+
+def describe_backend(backend: Backend) -> str:
+    """Return who computes, in words."""
+    info = backend.info
+    return f'{info.name} {info.version} on {info.device}'
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr)

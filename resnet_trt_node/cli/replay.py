@@ -1,0 +1,101 @@
+"""The command `resnet_trt replay`: publish the images of a bag through ROS."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+import signal
+from typing import Any
+
+from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.cli.console import count_of, print_json, Progress
+from resnet_trt_node.errors import UsageError
+
+_ARROW = ':='
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        'bag', help='a rosbag2 folder, a bare .mcap or .db3 file, or a ROS 1 .bag file')
+    parser.add_argument('--rate', type=float, default=1.0, help='2 plays twice as fast')
+    parser.add_argument('--loop', action='store_true', help='start again until Ctrl-C')
+    parser.add_argument(
+        '--topic', action='append', default=[], metavar='A[:=B]',
+        help='publish only recorded topic A, under the name B; may be given several times')
+    parser.add_argument(
+        '--wait', type=float, default=5.0, metavar='SECONDS',
+        help='wait so long for a subscription on each topic, 0 starts at once')
+    parser.add_argument(
+        '--clock', action='store_true',
+        help="publish the bag's time on /clock, for nodes with use_sim_time")
+    parser.add_argument(
+        '--restamp', action='store_true', help='replace header stamps with the present time')
+    parser.add_argument(
+        '--reliability', choices=('reliable', 'best_effort', 'recorded'), default='reliable',
+        help='what the publishers offer; recorded takes it from the bag')
+    parser.add_argument(
+        '--json', action='store_true', help='no progress bar; print a report as JSON at the end')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns 0, also when Ctrl-C ended it."""
+    replay = _import_replay()
+    topics, remap = parse_topics(arguments.topic)
+    if not 0 <= arguments.wait < float('inf'):
+        raise UsageError(f'--wait is {arguments.wait}: give seconds, 0 or more')
+    # A supervisor's SIGTERM ends it as cleanly as Ctrl-C.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with BagReader(arguments.bag) as bag, Progress(
+                None if arguments.loop else bag.image_count(topics), 'image',
+                quiet=arguments.json) as progress:
+            report = replay(
+                bag, rate=arguments.rate, loop=arguments.loop, remap=remap, topics=topics,
+                wait_for_subscribers=arguments.wait or None, restamp=arguments.restamp,
+                clock=arguments.clock, reliability=arguments.reliability,
+                on_progress=lambda image: progress.step())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if arguments.json:
+        print_json({'bag': str(arguments.bag), **asdict(report)})
+    else:
+        for source, topic in report.topics.items():
+            renamed = '' if topic.topic == source else f' as {topic.topic}'
+            print(f'{source}{renamed}: {count_of(topic.published, "image")} to '
+                  f'{count_of(topic.subscriptions, "subscription")}')
+    return 0
+
+
+def parse_topics(words: list[str]) -> tuple[list[str] | None, dict[str, str]]:
+    """
+    Read the values of --topic.
+
+    :param words: each A or A:=B.
+    :returns: the recorded topics to publish, None for all, and recorded topic to new name.
+    :raises UsageError: if one of the names is missing.
+    """
+    remap: dict[str, str] = {}
+    topics = []
+    for word in words:
+        source, arrow, target = word.partition(_ARROW)
+        if not source or (arrow and not target):
+            raise UsageError(
+                f'--topic {word}: write A, or A{_ARROW}B to publish A under the name B')
+        topics.append(source)
+        if arrow:
+            remap[source] = target
+    return topics or None, remap
+
+
+def _import_replay() -> Any:
+    try:
+        from resnet_trt_node.node.replay import replay
+    except ImportError as error:
+        # An error of this package's own is a bug and keeps its traceback.
+        if (error.name or '').startswith('resnet_trt_node'):
+            raise
+        raise UsageError(
+            f'replay needs ROS 2, and it cannot be imported ({error}): source '
+            '/opt/ros/<distro>/setup.bash, or run `make venv` and use its environment') from error
+    return replay

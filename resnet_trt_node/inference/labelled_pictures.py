@@ -1,0 +1,198 @@
+"""Pictures whose class is known: a folder or zip file of them and a table of classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Optional, Sequence, Union
+from zipfile import BadZipFile, ZipFile
+import zlib
+
+from resnet_trt_node.errors import DataError, FrameError
+from resnet_trt_node.inference.compressed import decode_compressed
+from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.inference.pictures import find_pictures, read_picture, SUFFIXES
+
+#: The table's name where none is given: it then lies among the pictures.
+TABLE_NAME = 'labels.tsv'
+_FORM = 'write file<TAB>class index'
+
+
+@dataclass(frozen=True)
+class LabelledPicture:
+    """
+    One line of the table.
+
+    :param name: the file, relative to the folder or zip file.
+    :param target: its class, 0 to C - 1.
+    """
+
+    name: str
+    target: int
+
+
+class LabelledPictures:
+    """
+    A data set; a context manager.
+
+    The table has one line for each picture, file<TAB>class index; a first line that starts with
+    the word 'file' is its header, blank lines are ignored.
+
+    :param images: a folder or a zip file.
+    :param labels: the table; None takes `TABLE_NAME` from among the pictures.
+    :param num_classes: C of the model.
+    :raises DataError: if the pictures or the table cannot be read, a line is malformed, a class
+        is out of range, a file is named twice or is missing, or the table is empty.
+    """
+
+    def __init__(
+            self, images: Union[str, Path], labels: Optional[Union[str, Path]],
+            num_classes: int) -> None:
+        self._root = Path(images)
+        self._zip: Optional[ZipFile] = None
+        if self._root.is_file():
+            try:
+                self._zip = ZipFile(self._root)
+            except (BadZipFile, OSError) as error:
+                raise DataError(
+                    f'{images} is not a zip file ({error}): name a folder or a zip file of '
+                    'pictures') from error
+        elif not self._root.is_dir():
+            raise DataError(f'there is no folder or zip file {images}')
+        try:
+            where, text = self._read_table(labels)
+            #: The table's lines in their order.
+            self.items = parse_table(text, num_classes, where)
+            present = self._present()
+            self._check_missing(present, where)
+        except BaseException:
+            self.close()
+            raise
+        #: Pictures that the table does not name.
+        self.unlabelled = sum(
+            Path(name).suffix.lower() in SUFFIXES for name in present
+        ) - sum(Path(item.name).suffix.lower() in SUFFIXES for item in self.items)
+
+    def frame(self, item: LabelledPicture) -> Frame:
+        """
+        Decode one picture.
+
+        :raises FrameError: if it cannot be read or is not a picture.
+        """
+        if self._zip is None:
+            return read_picture(self._root / item.name)
+        try:
+            data = self._zip.read(item.name)
+        except (BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error) as error:
+            raise FrameError(f'cannot read {item.name} in {self._root}: {error}') from error
+        try:
+            return decode_compressed(data, apply_orientation=True)
+        except FrameError as error:
+            raise FrameError(f'{item.name} in {self._root}: {error}') from error
+
+    def close(self) -> None:
+        """Close the zip file; calling it again does nothing."""
+        if self._zip is not None:
+            self._zip.close()
+
+    def __enter__(self) -> LabelledPictures:
+        """Return the data set itself."""
+        return self
+
+    def __exit__(
+            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
+            trace: Optional[TracebackType]) -> None:
+        """Close the zip file."""
+        self.close()
+
+    def _read_table(self, labels: Optional[Union[str, Path]]) -> tuple[str, str]:
+        """Return where the table is, for messages, and its text."""
+        try:
+            if labels is not None:
+                return str(labels), Path(labels).read_text(encoding='utf-8')
+            if self._zip is not None:
+                where = f'{TABLE_NAME} in {self._root}'
+                return where, self._zip.read(TABLE_NAME).decode('utf-8')
+            path = self._root / TABLE_NAME
+            return str(path), path.read_text(encoding='utf-8')
+        except (KeyError, FileNotFoundError) as error:
+            lacking = labels or f'{TABLE_NAME} in {self._root}'
+            raise DataError(f'there is no {lacking}: give --labels a table, {_FORM}') from error
+        except (OSError, BadZipFile, zlib.error) as error:
+            raise DataError(f'cannot read the table of classes: {error}') from error
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f'{labels or TABLE_NAME} is not UTF-8 text: {_FORM} on each line') from error
+
+    def _present(self) -> set[str]:
+        if self._zip is not None:
+            return set(self._zip.namelist())
+        try:
+            found = find_pictures(self._root)
+        except DataError:
+            return set()  # the table may name files of other endings
+        return {path.relative_to(self._root).as_posix() for path in found}
+
+    def _check_missing(self, present: set[str], where: str) -> None:
+        missing = [
+            item.name for item in self.items
+            if item.name not in present
+            and (self._zip is not None or not (self._root / item.name).is_file())]
+        if missing:
+            shown = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')
+            raise DataError(
+                f'{where} names {len(missing)} of {len(self.items)} files that are not in '
+                f'{self._root}: {shown}')
+
+
+def parse_table(text: str, num_classes: int, where: str) -> tuple[LabelledPicture, ...]:
+    """
+    Read a table of file<TAB>class index.
+
+    :param text: its text.
+    :param num_classes: C; classes are 0 to C - 1.
+    :param where: what the table is called in messages.
+    :raises DataError: if a line is malformed, a class is out of range, a file is named twice, or
+        there is none.
+    """
+    items: list[LabelledPicture] = []
+    lines: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        cells = [cell.strip() for cell in line.split('\t')]
+        if not any(cells) or (number == 1 and cells[0].lower() == 'file'):
+            continue
+        name, target = _parse_line(cells, f'{where}, line {number}')
+        if not 0 <= target < num_classes:
+            raise DataError(
+                f'{where}, line {number}: class {target} is out of range, the model knows 0 to '
+                f'{num_classes - 1}')
+        if name in lines:
+            raise DataError(
+                f'{where}, line {number}: {name} stands on line {lines[name]} already')
+        lines[name] = number
+        items.append(LabelledPicture(name, target))
+    if not items:
+        raise DataError(f'{where} has no labelled pictures: {_FORM} on each line')
+    return tuple(items)
+
+
+def spread(items: Sequence[LabelledPicture], limit: int) -> tuple[LabelledPicture, ...]:
+    """
+    Return at most `limit` items, evenly spread, since tables are often sorted by class.
+
+    :param items: a data set's items.
+    :param limit: how many at most, at least 1.
+    """
+    if len(items) <= limit:
+        return tuple(items)
+    return tuple(items[place * len(items) // limit] for place in range(limit))
+
+
+def _parse_line(cells: list[str], where: str) -> tuple[str, int]:
+    if len(cells) != 2 or not cells[0]:
+        raise DataError(f'{where}: {len(cells)} cells, two are needed: {_FORM}')
+    try:
+        return cells[0], int(cells[1])
+    except ValueError as error:
+        raise DataError(f'{where}: {cells[1]!r} is not a class index: {_FORM}') from error

@@ -1,0 +1,1 @@
+"""Offline work on models: networks, weights, export, grafting and inspection."""

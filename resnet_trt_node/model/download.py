@@ -1,0 +1,89 @@
+"""Fetching published checkpoints once, checked against the hash in their names."""
+
+from __future__ import annotations
+
+import http.client
+import os
+from pathlib import Path
+import re
+import shutil
+import sys
+from typing import IO, Optional, Union
+from urllib.error import HTTPError
+import urllib.request
+
+from resnet_trt_node.errors import ModelError
+from resnet_trt_node.inference.model_file import file_sha256
+from resnet_trt_node.model.files import whole_file
+
+CACHE_VARIABLE = 'RESNET_TRT_CACHE'
+TIMEOUT_S = 30.0
+_HASH_IN_NAME = re.compile(r'-([0-9a-f]{8,64})\.[a-z]+$')
+
+
+def cache_folder() -> Path:
+    """Return where checkpoints are kept: $RESNET_TRT_CACHE, or a folder in the XDG cache."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen)
+    # The XDG specification: an empty variable counts as unset.
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'resnet_trt_node'
+
+
+def fetch_checkpoint(url: str, folder: Optional[Union[str, Path]] = None) -> Path:
+    """
+    Return the local copy of a checkpoint, downloading it the first time.
+
+    :param url: its address; the file name ends in '-' and the first digits of its sha256.
+    :param folder: the cache; None for `cache_folder`.
+    :returns: path of the checked file.
+    :raises ModelError: if it cannot be reached, or its bytes are not those that its name promises.
+    """
+    name = url.rsplit('/', 1)[-1]
+    found = _HASH_IN_NAME.search(name)
+    if found is None:
+        raise ModelError(f'{url}: the name lacks a hash to check the download against')
+    path = Path(folder or cache_folder()) / name
+    if path.exists():
+        _check(path, found.group(1), f'the cached {path}', 'delete it to download it again')
+        return path
+    with whole_file(path) as temporary:
+        try:
+            _download(url, temporary)
+        # URLError, time-outs and broken connections are OSErrors; a short body is not.
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, 'reason', None) or error
+            if isinstance(error, HTTPError):
+                reason = f'HTTP {error.code}'
+            raise ModelError(
+                f'cannot download {url} ({reason}): download it by hand to {path}, '
+                'or pass --weights FILE or --weights random') from error
+        _check(
+            temporary, found.group(1), f'what came from {url}',
+            f'something on the way changes it; download it by hand to {path}')
+    return path
+
+
+def _open(url: str) -> IO[bytes]:
+    response: IO[bytes] = urllib.request.urlopen(url, timeout=TIMEOUT_S)
+    return response
+
+
+def _download(url: str, path: Path) -> None:
+    from tqdm import tqdm
+    with _open(url) as response, path.open('wb') as file:
+        headers = getattr(response, 'headers', None) or {}
+        total = int(headers.get('Content-Length') or 0) or None
+        # Bars go to the terminal only; logs of pipelines stay clean.
+        with tqdm.wrapattr(
+                response, 'read', total=total, desc=url.rsplit('/', 1)[-1],
+                disable=not sys.stderr.isatty()) as source:
+            shutil.copyfileobj(source, file, 1 << 20)
+
+
+def _check(path: Path, prefix: str, what: str, remedy: str) -> None:
+    digest = file_sha256(path)
+    if not digest.startswith(prefix):
+        raise ModelError(
+            f'{what} has the sha256 {digest[:len(prefix)]}..., its name promises '
+            f'{prefix}...: {remedy}')

@@ -1,0 +1,102 @@
+"""How pixels become what a network was trained on: (pixel / scale - mean) / std."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Sequence, TYPE_CHECKING
+
+import numpy as np
+from resnet_trt_node.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """
+    (pixel / scale - mean) / std, channel by channel.
+
+    :param mean: three numbers in the network's channel order, in units of pixel / scale.
+    :param std: likewise, positive.
+    :param scale: what pixels of 0..255 are divided by first: 255 or 1.
+    :param bgr: whether the network's channel order is blue, green, red.
+    :raises UsageError: for numbers that no picture can be normalised with.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scale: float = 255.0
+    bgr: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot be meant."""
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise UsageError(
+                f'mean has {len(self.mean)} numbers and std {len(self.std)}: '
+                'give one for all channels, or three')
+        if not all(np.isfinite(value) for value in (*self.mean, *self.std)):
+            raise UsageError('mean and std must be finite numbers')
+        if any(value <= 0 for value in self.std):
+            raise UsageError(f'std is {self.std}: every number must be positive')
+        if not self.scale > 0:
+            raise UsageError(f'scale is {self.scale}: it must be positive')
+
+    def describe(self) -> str:
+        """Return the formula in words."""
+        pixel = 'pixel' if self.scale == 1 else f'pixel / {self.scale:g}'
+        mean = ', '.join(f'{value:g}' for value in self.mean)
+        std = ', '.join(f'{value:g}' for value in self.std)
+        return f'({pixel} - [{mean}]) / [{std}], {"BGR" if self.bgr else "RGB"}'
+
+    def convolution(self) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+        """
+        Return the formula as a 1x1 convolution over RGB pixels of 0..255.
+
+        :returns: weight, float64 (3, 1, 1, 1) for RGB and (3, 3, 1, 1) for BGR; bias, float64
+            (3,); and the groups, 3 for RGB and 1 for BGR, where channels change places.
+        """
+        slope = 1.0 / (self.scale * np.asarray(self.std, np.float64))
+        bias = -np.asarray(self.mean, np.float64) / np.asarray(self.std, np.float64)
+        if self.bgr:
+            return np.diag(slope)[:, ::-1].reshape(3, 3, 1, 1).copy(), bias, 1
+        return slope.reshape(3, 1, 1, 1), bias, 3
+
+    def apply(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """
+        Normalise pictures in NumPy, as the reference for checks.
+
+        :param frames: uint8 (N, H, W, 3), RGB.
+        :returns: float32 (N, 3, H, W), contiguous, owned by the caller.
+        """
+        pixels = frames[..., ::-1] if self.bgr else frames
+        values = (pixels.astype(np.float64) / self.scale - self.mean) / self.std
+        return np.ascontiguousarray(values.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def pick_normalisation(
+        mean: Sequence[float], std: Sequence[float], scale: Optional[float] = None,
+        bgr: bool = False) -> Normalisation:
+    """
+    Read mean and std as users write them.
+
+    :param mean: one number for all channels, or three in the network's channel order.
+    :param std: likewise.
+    :param scale: what the network's training divided pixels of 0..255 by before it took the
+        mean: 255 or 1. None decides by the numbers: any above 1 can only be meant for pixels of
+        0..255 (scale 1); otherwise they are meant for 0..1 (scale 255).
+    :param bgr: whether the network takes blue, green, red.
+    :raises UsageError: for numbers that cannot be used, or that fit both readings.
+    """
+    means, stds = ([*values] * 3 if len(values) == 1 else [*values] for values in (mean, std))
+    if scale is None:
+        if not any(means) and all(value == 1 for value in stds):
+            raise UsageError(
+                'mean 0 and std 1 fit pixels of 0..255 and of 0..1: say which the network '
+                'takes with --scale 1 or --scale 255')
+        scale = 1.0 if max(abs(value) for value in (*means, *stds, 0.0)) > 1 else 255.0
+    return Normalisation(tuple(means), tuple(stds), float(scale), bgr)
+
+
+#: What torchvision's networks were trained with.
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -1,0 +1,101 @@
+"""Comparing a written model with its reference, on ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, Mapping, Optional, Sequence, TYPE_CHECKING, Union
+
+import numpy as np
+from resnet_trt_node.errors import BackendUnavailable, ModelError
+from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
+from resnet_trt_node.model.frames import sample_frames
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Batch 1 is the one that shape mistakes are made for; 3 is neither 1 nor a power of two.
+CHECKED_BATCHES = (1, 3)
+
+
+class OnnxRunner:
+    """
+    A model on ONNX Runtime's CPU provider.
+
+    :param model: a file, or a serialised model.
+    :param what: its name in messages.
+    :raises BackendUnavailable: if ONNX Runtime is not installed.
+    :raises ModelError: if it cannot load the model.
+    """
+
+    def __init__(self, model: Union[Path, bytes], what: str) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise BackendUnavailable(
+                f'checking a model needs ONNX Runtime ({error}): pip install onnxruntime') \
+                from error
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self._what = what
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                model if isinstance(model, bytes) else str(model), options,
+                providers=['CPUExecutionProvider'])
+        except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
+            raise ModelError(f'ONNX Runtime cannot load {what}: {error}') from error
+
+    def run(
+            self, feeds: Mapping[str, NDArray[Any]],
+            outputs: Optional[Sequence[str]] = None) -> list[NDArray[Any]]:
+        """
+        Infer once.
+
+        :param feeds: input name to array.
+        :param outputs: names, None for all.
+        :returns: the outputs, owned by the caller.
+        :raises ModelError: if the model cannot run on these.
+        """
+        try:
+            results: list[NDArray[Any]] = self._session.run(outputs, dict(feeds))
+        except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
+            raise ModelError(f'ONNX Runtime cannot run {self._what}: {error}') from error
+        return results
+
+
+def largest_difference(
+        path: Path, what: str, height: int, width: int,
+        reference: Callable[[NDArray[np.uint8]], NDArray[np.float32]], bound: float,
+        seed: int = 0) -> float:
+    """
+    Compare a deployable model with its reference on seeded synthetic frames.
+
+    :param path: the model's file.
+    :param what: its name in messages.
+    :param height: rows of a frame, H.
+    :param width: columns, W.
+    :param reference: takes uint8 (N, H, W, 3), returns probabilities, float32 (N, C).
+    :param bound: the largest difference of a probability that is accepted.
+    :param seed: of the frames.
+    :returns: the largest absolute difference of any probability.
+    :raises ModelError: if it is above the bound, or numbers are not finite.
+    """
+    runner = OnnxRunner(path, what)
+    worst = 0.0
+    for batch in CHECKED_BATCHES:
+        frames = sample_frames(batch, height, width, seed)
+        expected = reference(frames)
+        if not np.isfinite(expected).all():
+            raise ModelError(
+                f'{what}: the reference itself returns NaN or infinity; check the weights')
+        found, = runner.run({INPUT_NAME: frames}, [OUTPUT_NAME])
+        if found.shape != expected.shape:
+            raise ModelError(
+                f'{what}: the output of a batch of {batch} has the shape {found.shape}, the '
+                f'reference has {expected.shape}')
+        difference = float(np.abs(found - expected).max())
+        if not difference <= bound:
+            raise ModelError(
+                f'{what}: probabilities differ from the reference by {difference:.2g}, more '
+                f'than {bound:g} (batch of {batch}); nothing was written')
+        worst = max(worst, difference)
+    return worst

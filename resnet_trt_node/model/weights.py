@@ -1,0 +1,180 @@
+"""Weights for a network: published checkpoints, a file, or seeded random ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping, Optional, Union
+
+from resnet_trt_node.errors import LabelsError, ModelError, UsageError
+from resnet_trt_node.inference.model_file import file_sha256
+from resnet_trt_node.model.download import fetch_checkpoint
+from resnet_trt_node.model.network import architecture_of, ResNet
+from resnet_trt_node.model.random_weights import initialise
+import torch
+
+_ADDRESS = 'https://download.pytorch.org/models/'
+#: (architecture, recipe) to the file that torchvision publishes.
+PUBLISHED = {
+    ('resnet18', 'imagenet1k_v1'): 'resnet18-f37072fd.pth',
+    ('resnet34', 'imagenet1k_v1'): 'resnet34-b627a593.pth',
+    ('resnet50', 'imagenet1k_v1'): 'resnet50-0676ba61.pth',
+    ('resnet50', 'imagenet1k_v2'): 'resnet50-11ad3fa6.pth',
+    ('resnet101', 'imagenet1k_v1'): 'resnet101-63fe2227.pth',
+    ('resnet101', 'imagenet1k_v2'): 'resnet101-cd907fc2.pth',
+    ('resnet152', 'imagenet1k_v1'): 'resnet152-394f9c45.pth',
+    ('resnet152', 'imagenet1k_v2'): 'resnet152-f82ba261.pth',
+}
+RECIPES = ('imagenet1k_v1', 'imagenet1k_v2')
+#: Short side that torchvision's evaluation resizes to before it crops 224, by recipe.
+SHORT_SIDE_OF_224 = {'imagenet1k_v1': 256, 'imagenet1k_v2': 232}
+_SHOWN_PROBLEMS = 10
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """
+    Where a network's weights come from.
+
+    :param source: in words, for the model's metadata.
+    :param sha256: hex digest of the checkpoint, '' for random weights.
+    :param short_side_of_224: pixels of the short side before a centre crop of 224.
+    """
+
+    source: str
+    sha256: str
+    short_side_of_224: int
+
+
+def load_network(
+        arch: str, weights: Union[str, Path], num_classes: Optional[int] = None, seed: int = 0,
+        cache: Optional[Path] = None) -> tuple[ResNet, WeightsInfo]:
+    """
+    Build a network with its weights, in evaluation mode, on the CPU, float32.
+
+    :param arch: one of `network.ARCHITECTURES`.
+    :param weights: one of `RECIPES`, 'random', or a checkpoint file.
+    :param num_classes: C; None takes what the weights have, 1000 for random ones.
+    :param seed: of the random weights.
+    :param cache: folder of downloads, None for the default.
+    :raises UsageError: for an unknown architecture or a recipe that it has not.
+    :raises ModelError: if the weights cannot be had or do not fit the network.
+    """
+    if weights == 'random':
+        network = ResNet(arch, 1000 if num_classes is None else num_classes)
+        initialise(network, seed)
+        return network, WeightsInfo(f'random, seed {seed}', '', 256)
+    if weights in RECIPES:
+        path = _published(arch, str(weights), num_classes, cache)
+        short_side, source = SHORT_SIDE_OF_224[str(weights)], f'torchvision {weights}'
+    else:
+        path = Path(weights)
+        short_side, source = 256, path.name
+    state = read_checkpoint(path)
+    if num_classes is None:
+        bias = state.get('fc.bias')
+        num_classes = 1000 if bias is None else len(bias)
+    network = ResNet(arch, num_classes)
+    load_state(network, state, str(path))
+    return network, WeightsInfo(source, file_sha256(path), short_side)
+
+
+def best_recipe(arch: str) -> str:
+    """Return the recipe of the most accurate published checkpoint of an architecture."""
+    return next((recipe for recipe in reversed(RECIPES) if (arch, recipe) in PUBLISHED),
+                RECIPES[0])
+
+
+def _published(arch: str, recipe: str, num_classes: Optional[int], cache: Optional[Path]) -> Path:
+    # The network's own check gives the message for an unknown architecture.
+    name = PUBLISHED.get((arch, recipe))
+    if name is None:
+        known = ', '.join(known for known, other in PUBLISHED if other == recipe)
+        raise UsageError(
+            f'there is no {recipe} checkpoint of {arch}, only of {known}: choose one of these, '
+            'imagenet1k_v1, or pass --weights FILE')
+    if num_classes not in (None, 1000):
+        raise LabelsError(
+            f'{recipe} has 1000 classes, {num_classes} were asked for: leave --num-classes and '
+            '--labels away, or pass --weights FILE of a fine-tuned network')
+    return fetch_checkpoint(_ADDRESS + name, cache)
+
+
+def read_checkpoint(path: Union[str, Path]) -> dict[str, torch.Tensor]:
+    """
+    Read a state dict from a file, without running any code in it.
+
+    :param path: of `torch.save`; the state dict itself, or one under 'state_dict' or 'model';
+        the prefix 'module.' of data-parallel training is dropped.
+    :raises ModelError: if it is missing, unreadable or no state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(
+            f'no checkpoint at {path}: pass a file, or one of {", ".join(RECIPES)}, random')
+    try:
+        content: Any = torch.load(path, map_location='cpu', weights_only=True)
+    except OSError as error:
+        raise ModelError(f'cannot read {path}: {error.strerror or error}') from error
+    except Exception as error:  # noqa: B902  torch and pickle raise types of many kinds
+        # torch explains at length how to load unsafely; its first line holds the cause.
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f'{path} is not a checkpoint of plain tensors ({cause}): save it with '
+            'torch.save(network.state_dict(), path)') from error
+    for name in ('state_dict', 'model'):
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    if not isinstance(content, Mapping) or not content or not all(
+            isinstance(value, torch.Tensor) for value in content.values()):
+        raise ModelError(
+            f'{path} holds no state dict (name to tensor): save it with '
+            'torch.save(network.state_dict(), path)')
+    prefix = 'module.'
+    return {
+        key[len(prefix):] if key.startswith(prefix) else key: value
+        for key, value in content.items()}
+
+
+def load_state(network: ResNet, state: Mapping[str, torch.Tensor], where: str) -> None:
+    """
+    Put a state dict into a network and set it to evaluation mode.
+
+    :param network: takes copies of the tensors.
+    :param state: every parameter and buffer by torchvision's names; `num_batches_tracked`, which
+        old checkpoints lack and inference does not need, may be missing.
+    :param where: the file, for the message.
+    :raises ModelError: listing what is missing, unknown, of another shape or not finite.
+    """
+    wanted = network.state_dict()
+    problems = [
+        f'missing: {key}' for key in wanted
+        if key not in state and not key.endswith('num_batches_tracked')]
+    problems += [f'unknown: {key}' for key in state if key not in wanted]
+    for key, value in state.items():
+        if key not in wanted:
+            continue
+        if value.shape != wanted[key].shape:
+            problems.append(
+                f'shape: {key} is {tuple(value.shape)}, not {tuple(wanted[key].shape)}')
+        elif not bool(torch.isfinite(value).all()):
+            problems.append(f'not finite: {key} holds NaN or infinity')
+    if problems:
+        shown = problems[:_SHOWN_PROBLEMS]
+        if len(problems) > len(shown):
+            shown.append(f'... and {len(problems) - len(shown)} more')
+        raise ModelError(
+            f'{where} does not fit {network.arch} with {network.fc.out_features} classes'
+            f'{_hint(network, state)}:\n  ' + '\n  '.join(shown))
+    network.load_state_dict(dict(state), strict=False)
+    network.eval()
+
+
+def _hint(network: ResNet, state: Mapping[str, torch.Tensor]) -> str:
+    found = architecture_of(set(state))
+    if found not in (None, network.arch):
+        return f', it looks like {found}: pass --arch {found}'
+    bias = state.get('fc.bias')
+    if found and bias is not None and len(bias) != network.fc.out_features:
+        return f', it has {len(bias)} classes: pass --num-classes {len(bias)}'
+    return ''

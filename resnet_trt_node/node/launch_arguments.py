@@ -1,0 +1,173 @@
+"""
+The arguments of the launch files, and what a given one changes on the node.
+
+Every argument but params_file is empty by default, and an empty one changes nothing: the YAML
+file has the say.
+This module knows nothing of the launch packages, which have no wheels, so that it can be tested
+anywhere; descriptions, choices and ranges are those of `NodeParameters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+import re
+from typing import Any, Union
+
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.parameters import NodeParameters, parameter_fields
+
+#: What a launch argument can become: a parameter's value in the type that the node declares.
+ParameterValue = Union[str, int, bool, list[str]]
+
+_TOPIC = re.compile(r'(~/|/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
+_LEAVES = 'Empty leaves it to params_file.'
+
+
+@dataclass(frozen=True)
+class LaunchArgument:
+    """
+    One argument of a launch file.
+
+    :param name: its name, as in `name:=value`.
+    :param description: what `ros2 launch -s` shows.
+    :param choices: the values it may have, empty for any; '' is one of them where the default is.
+    """
+
+    name: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """
+    What the given arguments ask of the node.
+
+    :param params_file: the YAML file with the parameters.
+    :param namespace: the node's namespace, '' for the surrounding one.
+    :param parameters: what overrides the YAML file, by parameter name.
+    :param remappings: pairs of a topic as the node names it and what it is called instead.
+    :param ros_arguments: what else follows --ros-args.
+    """
+
+    params_file: Path
+    namespace: str
+    parameters: dict[str, ParameterValue]
+    remappings: list[tuple[str, str]]
+    ros_arguments: list[str]
+
+
+def _of_parameter(name: str) -> LaunchArgument:
+    metadata = parameter_fields()[name].metadata
+    choices = ('', *metadata['choices']) if metadata['choices'] else ()
+    return LaunchArgument(name, f'{metadata["description"]} {_LEAVES}', choices)
+
+
+def classify_arguments() -> tuple[LaunchArgument, ...]:
+    """Return the arguments of classify.launch.py, in the order in which they are shown."""
+    return (
+        LaunchArgument('namespace', 'Namespace of the node; its topics are relative to it.'),
+        LaunchArgument(
+            'params_file', 'YAML file with the parameters of the node. The default is installed '
+            'with the package and explains each.'),
+        _of_parameter('model_path'),
+        _of_parameter('backend'),
+        LaunchArgument(
+            'image_topic', 'Topic of the images, without the /compressed that image_transport '
+            'adds; with cameras one for each, separated by commas. Empty means image in the '
+            "node's namespace, or <camera>/image."),
+        LaunchArgument(
+            'cameras', 'Camera names separated by commas: front,left subscribes to front/image '
+            f'and left/image. {_LEAVES}'),
+        _of_parameter('image_transport'),
+        _of_parameter('max_batch_size'),
+        LaunchArgument(
+            'use_sim_time', f'Take the time from /clock instead of the system. {_LEAVES}',
+            ('', 'true', 'false')),
+        LaunchArgument(
+            'log_level', "Lowest severity that is logged. Empty is ROS's own default, info.",
+            ('', 'debug', 'info', 'warn', 'error', 'fatal')))
+
+
+def node_settings(given: Mapping[str, str]) -> NodeSettings:
+    """
+    Turn the arguments of classify.launch.py into what the node is started with.
+
+    :param given: argument name to value, '' for one that was not given.
+    :returns: only what was given; the rest stays as the YAML file says.
+    :raises UsageError: for a value that the node could not use, or a missing file.
+    """
+    parameters: dict[str, ParameterValue] = {}
+    for name in ('backend', 'image_transport'):
+        if given[name]:
+            parameters[name] = given[name]
+    if given['model_path']:
+        # No shell expands the ~ of `model_path:=~/model.onnx`.
+        parameters['model_path'] = str(Path(given['model_path']).expanduser())
+    if given['cameras']:
+        parameters['cameras'] = _split('cameras', given['cameras'])
+    if given['max_batch_size']:
+        parameters['max_batch_size'] = _integer('max_batch_size', given['max_batch_size'])
+    # The node would refuse them too, but then the launch would have begun.
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in parameters.items()}
+    NodeParameters(**fields)
+    if given['use_sim_time']:
+        parameters['use_sim_time'] = _truth('use_sim_time', given['use_sim_time'])
+    return NodeSettings(
+        params_file=_params_file(given['params_file']),
+        namespace=given['namespace'], parameters=parameters,
+        remappings=_remappings(given['image_topic'], given['cameras']),
+        ros_arguments=['--log-level', given['log_level']] if given['log_level'] else [])
+
+
+def _params_file(given: str) -> Path:
+    path = Path(given).expanduser()
+    # launch itself would only warn, and the node start with other parameters than were meant.
+    if not path.is_file():
+        raise UsageError(f'params_file: there is no file {given!r}')
+    return path
+
+
+def _remappings(image_topic: str, cameras: str) -> list[tuple[str, str]]:
+    """Rename the topics of both transports: which of them is used, the YAML file may say."""
+    if not image_topic:
+        return []
+    names = _split('cameras', cameras) if cameras else []
+    topics = _split('image_topic', image_topic)
+    if len(topics) != max(1, len(names)):
+        raise UsageError(
+            f'image_topic: {len(topics)} topics for {len(names)} cameras; name one topic for '
+            'each camera, in the order of cameras:=..., or a single topic without cameras')
+    pairs = []
+    for name, topic in zip(names or [''], topics):
+        if not _TOPIC.fullmatch(topic):
+            raise UsageError(f'image_topic: {topic!r} is no topic name, such as /camera/image_raw')
+        relative = f'{name}/image' if name else 'image'
+        base = topic.removesuffix('/compressed')
+        pairs += [(relative, base), (f'{relative}/compressed', f'{base}/compressed')]
+    return pairs
+
+
+def _split(name: str, text: str) -> list[str]:
+    words = [word.strip() for word in text.split(',')]
+    if '' in words:
+        raise UsageError(f'{name}: {text!r} has an empty name; separate names by single commas')
+    return words
+
+
+def _integer(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise UsageError(f'{name}: {text!r} is not a whole number') from error
+
+
+def _truth(name: str, text: str) -> bool:
+    try:
+        return {'true': True, 'false': False}[text.lower()]
+    except KeyError as error:
+        raise UsageError(f'{name}: {text!r} is neither true nor false') from error

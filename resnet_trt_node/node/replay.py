@@ -1,0 +1,299 @@
+"""Publishing the images of a bag through ROS, at their own pace and as they were recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+import struct
+from threading import Event
+import time
+from typing import Any, Optional, Union
+
+import rclpy
+from rclpy.context import Context
+from rclpy.duration import Duration
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, IMAGE
+from resnet_trt_node.bag.pacing import mean_spacing_ns, paced
+from resnet_trt_node.bag.reader import BagImage, BagReader
+from resnet_trt_node.errors import UsageError
+from rosbags.interfaces import ConnectionExtRosbag2, QosDurability, QosReliability
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
+
+#: Where a publisher's reliability comes from: always the same, or as the bag says.
+RELIABILITIES = ('reliable', 'best_effort', 'recorded')
+NODE_NAME = 'resnet_trt_replay'
+
+_CLASSES: dict[str, Any] = {IMAGE: Image, COMPRESSED_IMAGE: CompressedImage}
+_DEPTH = 10
+# As often as `ros2 bag play --clock`.
+_CLOCK_HZ = 40
+_POLL_S = 0.02
+# How long readers get to confirm the last images. Fast DDS asks for that every 3 s, so who
+# interrupted a replay, and may miss its last images, waits less.
+_FLUSH_S = 10.0
+_FLUSH_INTERRUPTED_S = 0.5
+# Where a serialised header's stamp lies: behind the encapsulation, first in both image types.
+_STAMP_OFFSET = 4
+_STAMP_FORMAT = '<iI'
+
+
+@dataclass(frozen=True)
+class TopicReport:
+    """
+    What became of one recorded topic.
+
+    :param topic: the name it was published under.
+    :param msgtype: the message type.
+    :param published: images published, of all rounds.
+    :param subscriptions: matched subscriptions at the end.
+    :param acknowledged: whether all reliable readers confirmed in time that they have the last
+        images.
+    """
+
+    topic: str
+    msgtype: str
+    published: int
+    subscriptions: int
+    acknowledged: bool
+
+
+@dataclass(frozen=True)
+class ReplayReport:
+    """
+    What a replay did.
+
+    :param topics: recorded topic to what became of it.
+    :param seconds: from the start, after waiting for subscriptions, to the last image.
+    :param interrupted: whether it was stopped before the end of the bag.
+    """
+
+    topics: dict[str, TopicReport]
+    seconds: float
+    interrupted: bool
+
+    @property
+    def published(self) -> int:
+        """Return the number of images published on all topics."""
+        return sum(topic.published for topic in self.topics.values())
+
+
+@dataclass(frozen=True)
+class _Tick:
+    """A time to publish on /clock."""
+
+    log_time_ns: int
+
+
+def replay(
+        bag: BagReader, *, rate: float = 1.0, loop: bool = False,
+        remap: Optional[Mapping[str, str]] = None, topics: Optional[Sequence[str]] = None,
+        wait_for_subscribers: Optional[float] = None, restamp: bool = False, clock: bool = False,
+        reliability: str = 'reliable', stop: Optional[Event] = None,
+        on_progress: Optional[Callable[[BagImage], None]] = None) -> ReplayReport:
+    """
+    Publish a bag's images; what is serialised in the bag goes out as it is, stamps included.
+
+    It has a ROS context and node of its own and can run beside others in the process. Ctrl-C
+    ends it like `stop`.
+
+    :param bag: an open bag.
+    :param rate: 2 is twice as fast as recorded.
+    :param loop: start again after the last image, until stopped.
+    :param remap: recorded topic to the name to publish it under.
+    :param topics: recorded topics to publish, None for all image topics.
+    :param wait_for_subscribers: seconds to wait until each topic has a matching subscription;
+        a topic that has none by then is named in a warning. None starts at once.
+    :param restamp: replace header stamps with the time of publishing.
+    :param clock: publish the bag's time on /clock, for nodes with use_sim_time.
+    :param reliability: one of `RELIABILITIES`; a reliable publisher suits every subscription.
+    :param stop: ends the replay early when set.
+    :param on_progress: called after each published image, in this thread.
+    :raises BagError: if the topics are not there or not of images, or the bag is damaged.
+    :raises UsageError: for a rate, name or choice that cannot be used.
+    """
+    if reliability not in RELIABILITIES:
+        raise UsageError(
+            f'unknown reliability {reliability!r}: choose one of {", ".join(RELIABILITIES)}')
+    if restamp and clock:
+        raise UsageError(
+            'restamp gives images the wall time, clock gives nodes the time of the bag: '
+            'choose one of them')
+    bag.image_count(topics)  # refuses topics before ROS starts
+    stop = Event() if stop is None else stop
+    context = Context()
+    # Without handlers of rclpy's, Ctrl-C stays the KeyboardInterrupt that is handled below.
+    rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = rclpy.create_node(NODE_NAME, context=context, start_parameter_services=False)
+        try:
+            run = _Replay(node, bag, topics, remap or {}, restamp, clock, reliability, rate)
+            return run.play(rate, loop, wait_for_subscribers, stop, on_progress)
+        finally:
+            node.destroy_node()
+    finally:
+        rclpy.try_shutdown(context=context)
+
+
+class _Replay:
+    """The publishers of one replay and what they have published."""
+
+    def __init__(
+            self, node: Node, bag: BagReader, topics: Optional[Sequence[str]],
+            remap: Mapping[str, str], restamp: bool, clock: bool, reliability: str,
+            rate: float) -> None:
+        self._node = node
+        self._bag = bag
+        self._restamp = restamp
+        self._rate = rate
+        self._names = bag.choose_images(topics)
+        targets = _targets(bag, self._names, remap)
+        self._publishers = {
+            name: _create_publisher(node, bag, name, targets[name], reliability)
+            for name in self._names}
+        self._clock = node.create_publisher(Clock, '/clock', _DEPTH) if clock else None
+        self._published = dict.fromkeys(self._names, 0)
+        # Of the present round, for the gap to the next one.
+        self._round_counts = dict.fromkeys(self._names, 0)
+        self._round_start_ns = self._round_end_ns = 0
+
+    def play(
+            self, rate: float, loop: bool, wait_s: Optional[float], stop: Event,
+            on_progress: Optional[Callable[[BagImage], None]]) -> ReplayReport:
+        """Publish all, wait for the readers and report; arguments as `replay`."""
+        interrupted = False
+        items = paced(
+            self._round, lambda item: item.log_time_ns, rate=rate, loop=loop, stop=stop,
+            gap_ns=self._gap_ns)
+        start_s = time.perf_counter()
+        try:
+            if wait_s is not None:
+                self._wait_for_subscribers(wait_s, stop)
+            start_s = time.perf_counter()
+            for item in items:
+                self._publish(item)
+                if on_progress is not None and isinstance(item, BagImage):
+                    on_progress(item)
+        except KeyboardInterrupt:
+            interrupted = True
+        seconds = time.perf_counter() - start_s
+        interrupted = interrupted or stop.is_set()
+        return ReplayReport(self._flush(interrupted), seconds, interrupted)
+
+    def _round(self) -> Iterator[Union[_Tick, BagImage]]:
+        self._round_counts = dict.fromkeys(self._names, 0)
+        tick_ns: Optional[int] = None
+        period_ns = max(1, round(self._rate * 1e9 / _CLOCK_HZ))
+        for image in self._bag.images(self._names):
+            if tick_ns is None:
+                tick_ns = self._round_start_ns = image.log_time_ns
+            if self._clock is not None:
+                while tick_ns < image.log_time_ns:
+                    yield _Tick(tick_ns)
+                    tick_ns += period_ns
+                # No node may see an image before the time it was recorded at.
+                yield _Tick(image.log_time_ns)
+            self._round_counts[image.topic] += 1
+            self._round_end_ns = image.log_time_ns
+            yield image
+
+    def _gap_ns(self) -> int:
+        # The busiest camera keeps its period from one round to the next.
+        return mean_spacing_ns(
+            self._round_end_ns - self._round_start_ns, max(self._round_counts.values()))
+
+    def _publish(self, item: Union[_Tick, BagImage]) -> None:
+        if isinstance(item, _Tick):
+            if self._clock is not None:
+                message = Clock()
+                message.clock.sec, message.clock.nanosec = divmod(item.log_time_ns, 10**9)
+                self._clock.publish(message)
+            return
+        data = self._bag.wire_bytes(item)
+        if self._restamp:
+            stamped = bytearray(data)
+            now_ns = self._node.get_clock().now().nanoseconds
+            struct.pack_into(_STAMP_FORMAT, stamped, _STAMP_OFFSET, *divmod(now_ns, 10**9))
+            data = bytes(stamped)
+        self._publishers[item.topic].publish(data)
+        self._published[item.topic] += 1
+
+    def _wait_for_subscribers(self, wait_s: float, stop: Event) -> None:
+        deadline_s = time.monotonic() + wait_s
+        missing = list(self._publishers.values())
+        while missing and not stop.is_set():
+            missing = [one for one in missing if not one.get_subscription_count()]
+            remaining_s = deadline_s - time.monotonic()
+            if not missing or remaining_s <= 0:
+                break
+            stop.wait(min(_POLL_S, remaining_s))
+        for publisher in missing:
+            if stop.is_set():
+                return
+            name = publisher.topic_name
+            why = (
+                'a subscription there asks for another QoS or type, see `ros2 topic info -v`'
+                if self._node.count_subscribers(name) else 'nobody subscribes to it')
+            self._node.get_logger().warning(
+                f'no matching subscription on {name} after {wait_s:g} s, {why}: going on')
+
+    def _flush(self, interrupted: bool) -> dict[str, TopicReport]:
+        reports = {}
+        deadline_s = time.monotonic() + (_FLUSH_INTERRUPTED_S if interrupted else _FLUSH_S)
+        for name, publisher in self._publishers.items():
+            remaining_s = max(0.0, deadline_s - time.monotonic())
+            acknowledged = publisher.wait_for_all_acked(Duration(seconds=remaining_s))
+            if not acknowledged and not interrupted:
+                self._node.get_logger().warning(
+                    f'a subscription on {publisher.topic_name} has not confirmed the last images: '
+                    'it may have lost some')
+            reports[name] = TopicReport(
+                publisher.topic_name, self._bag.topics[name].msgtype, self._published[name],
+                publisher.get_subscription_count(), acknowledged)
+        return reports
+
+
+def _targets(bag: BagReader, names: Sequence[str], remap: Mapping[str, str]) -> dict[str, str]:
+    wanted = {bag.choose_images([source])[0]: target for source, target in remap.items()}
+    unused = [source for source in wanted if source not in names]
+    if unused:
+        raise UsageError(f'{unused[0]} is renamed but not among the topics to publish: add it')
+    targets = {name: wanted.get(name, name) for name in names}
+    types: dict[str, str] = {}
+    for name, target in targets.items():
+        msgtype = bag.topics[name].msgtype
+        if types.setdefault(target, msgtype) != msgtype:
+            raise UsageError(
+                f'{target} would carry both {types[target]} and {msgtype}: choose another name '
+                f'for {name}')
+    return targets
+
+
+def _create_publisher(
+        node: Node, bag: BagReader, name: str, target: str, reliability: str) -> Publisher[Any]:
+    offered = [
+        qos for connection in bag.connections(name)
+        if isinstance(connection.ext, ConnectionExtRosbag2)
+        for qos in connection.ext.offered_qos_profiles]
+    best_effort = reliability == 'best_effort' or (
+        reliability == 'recorded'
+        and any(qos.reliability == QosReliability.BEST_EFFORT for qos in offered))
+    # Latecomers got a latched image when it was recorded, so they get it now.
+    latched = bool(offered) and all(
+        qos.durability == QosDurability.TRANSIENT_LOCAL for qos in offered)
+    profile = QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=_DEPTH,
+        reliability=(
+            ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE),
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE)
+    try:
+        return node.create_publisher(_CLASSES[bag.topics[name].msgtype], target, profile)
+    except (InvalidTopicNameException, ValueError) as error:
+        raise UsageError(
+            f'cannot publish {name} as {target!r}: use letters, digits, _ and /, such as '
+            '/camera/image') from error

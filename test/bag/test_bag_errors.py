@@ -1,0 +1,198 @@
+"""Bags that cannot be read or written: one line with the cause and the fix, nothing left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from resnet_trt_node.bag.message_types import default_typestore, IMAGE
+from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.bag.writer import BagWriter
+from resnet_trt_node.errors import BagError, UsageError
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from sample_bags import pixels_of, write_bag
+
+
+def refusal(path) -> str:
+    """Return the one line with which a bag is refused."""
+    with pytest.raises(BagError) as caught, BagReader(path) as bag:
+        list(bag.images())
+    message = str(caught.value)
+    assert '\n' not in message
+    assert path.name in message
+    return message
+
+
+def test_a_missing_path(tmp_path):
+    assert refusal(tmp_path / 'nowhere').endswith('check the path')
+
+
+def test_a_folder_that_is_no_bag(tmp_path):
+    folder = tmp_path / 'photos'
+    folder.mkdir()
+    assert 'is not a bag: a rosbag2 folder holds metadata.yaml' in refusal(folder)
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_an_unindexed_bag_names_the_command_that_mends_it(tmp_path, storage):
+    path = write_bag(tmp_path / 'bag', storage=storage)
+    (path / 'metadata.yaml').unlink()
+    assert f'ros2 bag reindex -s {storage} {path}' in refusal(path)
+
+
+@pytest.mark.parametrize('keep', [0.9, 0.5, 0.01])
+@pytest.mark.parametrize('bare', [False, True])
+def test_a_cut_off_mcap_names_the_command_that_mends_it(tmp_path, keep, bare):
+    path = write_bag(tmp_path / 'bag')
+    file = path / 'bag.mcap'
+    os.truncate(file, int(file.stat().st_size * keep))
+    assert f'run `mcap recover {file}' in refusal(file if bare else path)
+
+
+def test_a_cut_off_sqlite_database(tmp_path):
+    path = write_bag(tmp_path / 'bag', storage='sqlite3')
+    os.truncate(path / 'bag.db3', (path / 'bag.db3').stat().st_size // 2)
+    assert 'cannot read the bag' in refusal(path)
+
+
+@pytest.mark.parametrize(('name', 'says'), [
+    ('a.mcap', 'does not start like an mcap file'), ('a.db3', 'not an SQLite database'),
+    ('a.bag', 'does not start like a ROS 1 bag'), ('a.mp4', 'name a rosbag2 folder')])
+@pytest.mark.parametrize('content', [b'', b'garbage' * 100])
+def test_files_that_are_no_bags(tmp_path, name, says, content):
+    file = tmp_path / name
+    file.write_bytes(content)
+    assert says in refusal(file)
+
+
+def test_files_with_nothing_but_the_right_first_bytes(tmp_path):
+    for name, head in (
+            ('a.mcap', b'\x89MCAP0\r\n' + bytes(99) + b'\x89MCAP0\r\n'),
+            ('a.db3', b'SQLite format 3\x00' + b'x' * 999),
+            ('a.bag', b'#ROSBAG V2.0\n' + b'x' * 999)):
+        (tmp_path / name).write_bytes(head)
+        assert 'cannot read the bag' in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize('text', ['', '[', 'rosbag2_bagfile_information: {version: 5}'])
+def test_a_bag_with_broken_metadata(tmp_path, text):
+    path = write_bag(tmp_path / 'bag')
+    (path / 'metadata.yaml').write_text(text)
+    assert 'cannot read the bag' in refusal(path)
+
+
+def test_a_bag_whose_file_is_gone(tmp_path):
+    path = write_bag(tmp_path / 'bag')
+    (path / 'bag.mcap').unlink()
+    assert 'missing' in refusal(path)
+
+
+def test_a_damaged_chunk_is_found_while_reading(tmp_path):
+    path = tmp_path / 'bag'
+    store = default_typestore()
+    with BagReader(write_bag(tmp_path / 'good')) as good:
+        images = list(good.images(['/front/image']))
+    writer = Writer(path, version=8, storage_plugin=StoragePlugin.MCAP)
+    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    with writer:
+        connection = writer.add_connection('/image', IMAGE, typestore=store)
+        for image in images:
+            writer.write(connection, image.log_time_ns, image.raw)
+    data = bytearray((path / 'bag.mcap').read_bytes())
+    at = data.index(b'\x28\xb5\x2f\xfd')  # where zstd starts
+    data[at:at + 100] = bytes(100)
+    (path / 'bag.mcap').write_bytes(data)
+    assert 'cannot read the bag' in refusal(path)
+
+
+@pytest.mark.parametrize('storage', ['MCAP', 'SQLITE3'])
+def test_an_empty_bag(tmp_path, storage):
+    with Writer(
+            tmp_path / 'bag', version=8,
+            storage_plugin=getattr(StoragePlugin, storage)) as writer:
+        writer.add_connection('/image', IMAGE, typestore=default_typestore())
+    assert 'is empty' in refusal(tmp_path / 'bag')
+
+
+def test_a_message_that_is_not_what_its_topic_says(tmp_path):
+    with Writer(tmp_path / 'bag', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection('/image', IMAGE, typestore=default_typestore())
+        writer.write(connection, 42, b'\x00\x01\x00\x00\x01')
+    assert 'on /image logged at 42 ns is not a readable sensor_msgs/msg/Image' in refusal(
+        tmp_path / 'bag')
+
+
+def test_topics_that_cannot_be_had(tmp_path):
+    with BagWriter(tmp_path / 'labels') as writer:
+        writer.write_classification('/labels', 1, '', [])
+    assert 'has no image topic: it has /labels (vision_msgs/msg/Classification, 1)' in refusal(
+        tmp_path / 'labels')
+    with BagWriter(tmp_path / 'both') as writer:
+        writer.write_classification('/labels', 1, '', [])
+        writer.write_image('/image', pixels_of(0), 1, '')
+    with BagReader(tmp_path / 'both') as bag:
+        with pytest.raises(BagError, match=r'no topic /rear: it has /image \(sensor_msgs/msg/Im'):
+            bag.images(['/rear'])
+        with pytest.raises(BagError, match=r'/labels is a vision_msgs/msg/Cl.*choose of /image$'):
+            bag.image_count(['/labels'])
+        with pytest.raises(BagError, match='no topic rear'):
+            bag.raw_messages(['rear'])
+
+
+def test_nothing_is_left_after_an_exception(tmp_path):
+    def fail_midway():
+        with BagWriter(tmp_path / 'new' / 'bag') as writer:
+            writer.write_image('/image', pixels_of(0), 1, '')
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_midway()
+    assert list((tmp_path / 'new').iterdir()) == []
+
+
+def test_a_bag_without_messages_is_not_made(tmp_path):
+    with pytest.raises(BagError, match='no message was written'), BagWriter(tmp_path / 'bag'):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_bag_appears_and_only_at_the_end(tmp_path):
+    with BagWriter(tmp_path / 'bag') as writer:
+        writer.write_image('/image', pixels_of(0), 1, '')
+        assert not (tmp_path / 'bag').exists()
+    assert [path.name for path in tmp_path.iterdir()] == ['bag']
+    assert sorted(path.name for path in (tmp_path / 'bag').iterdir()) == [
+        'bag.mcap', 'metadata.yaml']
+
+
+def test_an_existing_path_is_never_overwritten(tmp_path):
+    (tmp_path / 'bag').write_text('mine')
+    with pytest.raises(BagError, match='exists already'):
+        BagWriter(tmp_path / 'bag')
+    assert (tmp_path / 'bag').read_text() == 'mine'
+    writer = BagWriter(tmp_path / 'b')
+    writer.write_image('/image', pixels_of(0), 1, '')
+    (tmp_path / 'b').write_text('faster')
+    with pytest.raises(BagError, match='was made meanwhile'):
+        writer.finish()
+    assert (tmp_path / 'b').read_text() == 'faster'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['b', 'bag']
+
+
+def test_what_a_writer_refuses(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(BagError, match='cannot write the bag'):
+        BagWriter(tmp_path / 'file' / 'bag')
+    with pytest.raises(UsageError, match='choose one of mcap, sqlite3'):
+        BagWriter(tmp_path / 'bag', 'hdf5')
+    with BagWriter(tmp_path / 'bag') as writer:
+        writer.write_image('/image', pixels_of(0), 1, '')
+        with pytest.raises(UsageError, match='choose one of jpeg, png'):
+            writer.write_compressed('/c', b'', 'webp', 1, '')
+        with pytest.raises(UsageError, match='choose label or index'):
+            writer.write_classification('/l', 1, '', [], 'name')
+        with pytest.raises(BagError, match='/image holds sensor_msgs/msg/Image already'):
+            writer.write_compressed('/image', b'', 'png', 1, '')
+    shutil.rmtree(tmp_path / 'bag')

@@ -1,0 +1,116 @@
+"""What given launch arguments ask of the node; runs without the launch packages."""
+
+from pathlib import Path
+
+import pytest
+
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.inference.factory import BACKEND_CHOICES
+from resnet_trt_node.node.launch_arguments import (
+    classify_arguments, node_settings, NodeSettings)
+
+
+@pytest.fixture
+def params_file(tmp_path: Path) -> Path:
+    path = tmp_path / 'classify.yaml'
+    path.write_text('/**:\n  ros__parameters:\n    top_k: 3\n')
+    return path
+
+
+def settings(installed: Path, **given: str) -> NodeSettings:
+    everything = {argument.name: '' for argument in classify_arguments()}
+    assert given.keys() <= everything.keys()
+    return node_settings({**everything, 'params_file': str(installed), **given})
+
+
+def test_the_promised_arguments_are_there_and_described():
+    assert [argument.name for argument in classify_arguments()] == [
+        'namespace', 'params_file', 'model_path', 'backend', 'image_topic', 'cameras',
+        'image_transport', 'max_batch_size', 'use_sim_time', 'log_level']
+    for argument in classify_arguments():
+        assert argument.description.endswith('.'), argument.name
+
+
+def test_choices_are_those_of_the_node_and_nothing():
+    choices = {argument.name: argument.choices for argument in classify_arguments()}
+    assert choices['backend'] == ('', *BACKEND_CHOICES)
+    assert choices['image_transport'] == ('', 'raw', 'compressed')
+    assert choices['use_sim_time'] == ('', 'true', 'false')
+    assert choices['log_level'] == ('', 'debug', 'info', 'warn', 'error', 'fatal')
+    assert choices['model_path'] == ()
+
+
+def test_arguments_that_are_not_given_change_nothing(params_file):
+    assert settings(params_file) == NodeSettings(
+        params_file=params_file, namespace='', parameters={}, remappings=[], ros_arguments=[])
+
+
+@pytest.mark.parametrize(('name', 'text', 'value'), [
+    ('model_path', '/models/resnet50.onnx', '/models/resnet50.onnx'),
+    ('model_path', 'off', 'off'),
+    ('backend', 'simulated', 'simulated'),
+    ('image_transport', 'compressed', 'compressed'),
+    ('max_batch_size', '6', 6),
+    ('cameras', 'front', ['front']),
+    ('cameras', 'front, left,rear/right', ['front', 'left', 'rear/right']),
+    ('use_sim_time', 'true', True),
+    ('use_sim_time', 'false', False),
+    ('use_sim_time', 'True', True),
+])
+def test_a_given_argument_becomes_one_parameter_of_its_type(params_file, name, text, value):
+    parameters = settings(params_file, **{name: text}).parameters
+    assert parameters == {name: value}
+    assert type(parameters[name]) is type(value)
+
+
+def test_the_home_folder_is_expanded(params_file, monkeypatch):
+    monkeypatch.setenv('HOME', str(params_file.parent))
+    result = settings(params_file, model_path='~/m.onnx', params_file='~/classify.yaml')
+    assert result.parameters == {'model_path': str(params_file.parent / 'm.onnx')}
+    assert result.params_file == params_file
+
+
+def test_namespace_and_log_level_are_no_parameters(params_file):
+    result = settings(params_file, namespace='/car/front', log_level='debug')
+    assert result.namespace == '/car/front'
+    assert result.ros_arguments == ['--log-level', 'debug']
+    assert result.parameters == {}
+
+
+@pytest.mark.parametrize('topic', ['/camera/image_raw', '/camera/image_raw/compressed'])
+def test_image_topic_renames_both_transports(params_file, topic):
+    # The transport may stand in the YAML file, which the launch does not read.
+    assert settings(params_file, image_topic=topic).remappings == [
+        ('image', '/camera/image_raw'),
+        ('image/compressed', '/camera/image_raw/compressed')]
+
+
+def test_each_camera_has_its_image_topic(params_file):
+    result = settings(params_file, cameras='front,left', image_topic='/a/image,cam1/image_raw')
+    assert result.remappings == [
+        ('front/image', '/a/image'), ('front/image/compressed', '/a/image/compressed'),
+        ('left/image', 'cam1/image_raw'),
+        ('left/image/compressed', 'cam1/image_raw/compressed')]
+
+
+@pytest.mark.parametrize(('given', 'message'), [
+    ({'backend': 'cuda'}, "backend: 'cuda' is unknown, choose one of auto, "),
+    ({'image_transport': 'theora'}, "image_transport: 'theora' is unknown"),
+    ({'max_batch_size': 'many'}, "max_batch_size: 'many' is not a whole number"),
+    ({'max_batch_size': '2.0'}, "max_batch_size: '2.0' is not a whole number"),
+    ({'max_batch_size': '0'}, 'max_batch_size: 0 is out of range, choose 1 to '),
+    ({'use_sim_time': 'yes'}, "use_sim_time: 'yes' is neither true nor false"),
+    ({'cameras': 'front,,left'}, "cameras: 'front,,left' has an empty name"),
+    ({'cameras': 'front,front'}, 'cameras: front, front names one camera twice'),
+    ({'cameras': '1st'}, "cameras: '1st' is no ROS name"),
+    ({'image_topic': '/a b'}, "image_topic: '/a b' is no topic name"),
+    ({'image_topic': '/a/1b'}, "image_topic: '/a/1b' is no topic name"),
+    ({'image_topic': '/a,/b'}, 'image_topic: 2 topics for 0 cameras'),
+    ({'image_topic': '/a', 'cameras': 'front,left'}, 'image_topic: 1 topics for 2 cameras'),
+    ({'params_file': '/nowhere/p.yaml'}, "params_file: there is no file '/nowhere/p.yaml'"),
+    ({'params_file': ''}, "params_file: there is no file ''"),
+])
+def test_unusable_values_are_refused_in_words(params_file, given, message):
+    with pytest.raises(UsageError) as refusal:
+        settings(params_file, **given)
+    assert str(refusal.value).startswith(message)

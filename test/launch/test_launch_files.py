@@ -1,0 +1,161 @@
+"""The launch files run by the real launch packages, with a stand-in for the node."""
+
+import json
+import os
+from pathlib import Path
+import sys
+
+import pytest
+
+from resnet_trt_node.node.launch_arguments import classify_arguments
+
+LAUNCH_FOLDER = Path(__file__).parents[2] / 'launch'
+CLASSIFY = LAUNCH_FOLDER / 'classify.launch.py'
+STAND_IN = Path(__file__).with_name('stand_in_node.py')
+
+try:
+    import launch
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+    import launch_ros.actions  # noqa: F401
+except ImportError:
+    launch = None
+needs_launch = pytest.mark.skipif(launch is None, reason=(
+    'launch and launch_ros are not installed: they have no wheels; source a ROS 2'))
+
+# The specific section would win over one for all nodes, so the arguments must beat both.
+YAML = {
+    '/**': {'ros__parameters': {
+        'model_path': 'yaml.onnx', 'backend': 'onnxruntime', 'max_batch_size': 3}},
+    'classifier': {'ros__parameters': {
+        'cameras': ['left', 'right'], 'image_transport': 'compressed', 'use_sim_time': True}}}
+IN_YAML = {
+    name: value for section in YAML.values() for name, value in section['ros__parameters'].items()}
+
+
+@pytest.mark.parametrize('path', sorted(LAUNCH_FOLDER.glob('*.launch.py')), ids=lambda p: p.name)
+def test_launch_files_compile(path):
+    compile(path.read_text(), str(path), 'exec')
+
+
+@pytest.fixture
+def prefix(tmp_path, monkeypatch):
+    """Return an installation of the package in which a stand-in takes the node's place."""
+    root = tmp_path / 'prefix'
+    marker = root / 'share/ament_index/resource_index/packages/resnet_trt_node'
+    config = root / 'share/resnet_trt_node/config/classify.yaml'
+    node = root / 'lib/resnet_trt_node/classifier_node'
+    for file, text in (
+            (marker, ''), (config, json.dumps(YAML)),
+            (node, f'#!{sys.executable}\n{STAND_IN.read_text()}')):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    node.chmod(0o755)
+    installed = os.environ.get('AMENT_PREFIX_PATH')
+    monkeypatch.setenv(
+        'AMENT_PREFIX_PATH', str(root) + (os.pathsep + installed if installed else ''))
+    monkeypatch.setenv('STAND_IN_REPORT', str(root / 'report.json'))
+    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
+    # launch leaves the parameter files that it hands to nodes in the folder for temporary files.
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+    return root
+
+
+def launch_classify(**given):
+    """Run classify.launch.py until the node has ended and return launch's exit code."""
+    service = launch.LaunchService(noninteractive=True)
+    service.include_launch_description(launch.LaunchDescription([
+        launch.actions.IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(str(CLASSIFY)), launch_arguments=given.items())]))
+    return service.run()
+
+
+def report_of(prefix, **given):
+    assert launch_classify(**given) == 0
+    return json.loads((prefix / 'report.json').read_text())
+
+
+@needs_launch
+def test_arguments_are_declared_at_the_top_with_description_default_and_choices(prefix):
+    description = PythonLaunchDescriptionSource(str(CLASSIFY)).get_launch_description(
+        launch.LaunchContext())
+    declared = {
+        argument.name: argument for argument in description.get_launch_arguments()}
+    assert list(declared) == [argument.name for argument in classify_arguments()]
+    context = launch.LaunchContext()
+    for argument in classify_arguments():
+        action = declared[argument.name]
+        default = launch.utilities.perform_substitutions(context, action.default_value)
+        assert action.description.startswith(argument.description)
+        assert tuple(action.choices or ()) == argument.choices
+        assert default == (
+            str(prefix / 'share/resnet_trt_node/config/classify.yaml')
+            if argument.name == 'params_file' else '')
+
+
+@needs_launch
+def test_without_arguments_the_yaml_file_decides(prefix):
+    report = report_of(prefix)
+    assert report['name'] == '/classifier'
+    assert IN_YAML.items() <= report['parameters'].items()
+    assert report['topics'] == ['/image', '/image/compressed', '/front/image', '/classification']
+    assert report['log_level'] == 'INFO'
+
+
+@needs_launch
+@pytest.mark.parametrize(('name', 'text', 'value'), [
+    ('model_path', '1.5', '1.5'),
+    ('backend', 'simulated', 'simulated'),
+    ('max_batch_size', '7', 7),
+    ('cameras', 'off,on', ['off', 'on']),
+    ('image_transport', 'raw', 'raw'),
+    ('use_sim_time', 'false', False),
+])
+def test_a_given_argument_wins_over_the_yaml_file_and_shadows_nothing_else(
+        prefix, name, text, value):
+    parameters = report_of(prefix, **{name: text})['parameters']
+    assert {**IN_YAML, name: value}.items() <= parameters.items()
+
+
+@needs_launch
+def test_namespace_topic_and_log_level_reach_the_node(prefix):
+    report = report_of(
+        prefix, namespace='car', image_topic='/camera/image_raw', log_level='error',
+        max_batch_size='2')
+    assert report['name'] == '/car/classifier'
+    assert report['topics'] == [
+        '/camera/image_raw', '/camera/image_raw/compressed', '/car/front/image',
+        '/car/classification']
+    assert report['log_level'] == 'ERROR'
+    assert report['parameters']['max_batch_size'] == 2
+
+
+@needs_launch
+def test_the_topic_of_one_of_several_cameras_reaches_the_node(prefix):
+    report = report_of(prefix, cameras='front,left', image_topic='/a/image,/b/image')
+    assert report['topics'][2] == '/a/image'
+
+
+@needs_launch
+def test_another_params_file_takes_the_place_of_the_installed_one(prefix, tmp_path):
+    other = tmp_path / 'other.yaml'
+    other.write_text('/**:\n  ros__parameters:\n    top_k: 1\n')
+    parameters = report_of(prefix, params_file=str(other))['parameters']
+    assert parameters['top_k'] == 1
+    assert 'model_path' not in parameters
+
+
+@needs_launch
+@pytest.mark.parametrize(('name', 'text', 'message'), [
+    ('backend', 'cuda', '"backend" provided value "cuda" is not valid'),
+    ('image_transport', 'theora', '"image_transport" provided value "theora" is not valid'),
+    ('use_sim_time', 'maybe', '"use_sim_time" provided value "maybe" is not valid'),
+    ('log_level', 'loud', '"log_level" provided value "loud" is not valid'),
+    ('max_batch_size', '0', 'max_batch_size: 0 is out of range'),
+    ('cameras', 'a,,b', "cameras: 'a,,b' has an empty name"),
+    ('params_file', '/nowhere.yaml', "params_file: there is no file '/nowhere.yaml'"),
+])
+def test_an_unusable_argument_ends_the_launch_before_the_node_starts(
+        prefix, caplog, name, text, message):
+    assert launch_classify(**{name: text}) == 1
+    assert message in caplog.text
+    assert not (prefix / 'report.json').exists()

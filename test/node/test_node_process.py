@@ -1,0 +1,252 @@
+"""The node as its users meet it: its own process, real DDS, values asserted."""
+
+from __future__ import annotations
+
+import re
+import signal
+
+import cv2
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from node_process import compressed, image, NodeProcess, Peer
+import numpy as np
+import pytest
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from sensor_msgs.msg import CompressedImage, Image
+from tiny_model import COLOURS, write_tiny_model
+
+NAMES = tuple(COLOURS)
+
+
+@pytest.fixture(scope='session')
+def model(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp('model') / 'tiny.onnx')
+
+
+@pytest.fixture
+def peer():
+    peer = Peer()
+    yield peer
+    peer.close()
+
+
+def flat(colour: str, height: int = 48, width: int = 64) -> np.ndarray:
+    return np.full((height, width, 3), COLOURS[colour], np.uint8)
+
+
+def run(model, *arguments: str) -> NodeProcess:
+    # Reliable and deep, so that what is tested is the node and not how busy the machine is.
+    return NodeProcess(
+        '-p', f'model_path:={model}', '-p', 'cpu_threads:=1', '-p', 'image_reliability:=reliable',
+        '-p', 'queue_depth:=1000', '-p', 'diagnostics_period_sec:=0.1', *arguments)
+
+
+def test_known_pictures_get_their_names_with_their_own_headers(model, peer):
+    peer.listen_to_results()
+    with run(model, '-p', 'top_k:=3') as node:
+        peer.connect('image')
+        sent = [NAMES[i % len(NAMES)] for i in range(40)]
+        for number, colour in enumerate(sent):
+            peer.publish('image', image(flat(colour), number, f'camera_{number}'))
+        results = peer.heard['classification']
+        peer.spin_until(lambda: len(results) == len(sent), 'every answer')
+        for number, (colour, result) in enumerate(zip(sent, results)):
+            assert result.header.stamp.sec == 1700000000
+            assert result.header.stamp.nanosec == number
+            assert result.header.frame_id == f'camera_{number}'
+            assert result.results[0].class_id == colour
+            scores = [hypothesis.score for hypothesis in result.results]
+            assert len(scores) == 3
+            assert 1 >= scores[0] >= scores[1] >= scores[2] >= 0
+            assert scores[0] > 0.99
+        labels = {item.class_id: item.class_name
+                  for item in peer.heard['label_info'][0].class_map}
+        assert labels == dict(enumerate(NAMES))
+        code, seconds = node.stop()
+    assert code == 0, node.log
+    assert seconds < 2, node.log
+    assert '40 frames received, 40 answered, dropped: none' in node.log
+    assert 'Traceback' not in node.log
+
+
+def test_bad_frames_are_counted_and_the_next_good_one_is_answered(model, peer):
+    peer.listen_to_results()
+    wrong_length = image(flat('red'))
+    wrong_length.data = wrong_length.data[:-1]
+    empty = image(flat('red'))
+    empty.height = 0
+    unknown = image(flat('red'), encoding='no_such_encoding')
+    absurd = image(flat('red'))
+    absurd.width = absurd.height = 2 ** 31
+    with run(model) as node:
+        peer.connect('image')
+        bad = [wrong_length, empty, unknown, absurd]
+        for message in bad:
+            peer.publish('image', message)
+        peer.publish('image', image(flat('blue'), 7))
+        peer.spin_until(lambda: peer.heard['classification'], 'the good answer')
+        peer.spin_until(
+            lambda: (peer.status() or {}).get('answered') == '1', 'diagnostics of the answer')
+        status = peer.status()
+        assert status['received'] == '5'
+        assert status['dropped_malformed'] == '4'
+        assert status['in_progress'] == '0'
+        assert peer.heard['classification'][0].header.stamp.nanosec == 7
+        assert peer.heard['classification'][0].results[0].class_id == 'blue'
+        assert node.stop()[0] == 0
+    assert '5 frames received, 1 answered, dropped: 4 malformed' in node.log
+    # Throttled to one a second; the four came at once.
+    assert node.log.count('frame dropped') == 1
+
+
+def test_compressed_frames_of_several_cameras(model, peer):
+    peer.listen_to_results('front/')
+    peer.listen_to_results('left/')
+    with run(model, '-p', 'cameras:=[front, left]', '-p', 'image_transport:=compressed') as node:
+        for camera in ('front', 'left'):
+            peer.connect(f'{camera}/image/compressed', CompressedImage)
+        for number, colour in enumerate(('red', 'green', 'blue', 'white')):
+            coded = cv2.imencode('.jpg', flat(colour)[:, :, ::-1])[1].tobytes()
+            peer.publish('front/image/compressed', compressed(coded, number))
+            coded = cv2.imencode('.png', flat(NAMES[number])[:, :, ::-1])[1].tobytes()
+            peer.publish('left/image/compressed', compressed(coded, number, kind='png'))
+        peer.publish('left/image/compressed', compressed(coded[:20], 99, kind='png'))
+        front, left = (peer.heard[f'{camera}/classification'] for camera in ('front', 'left'))
+        peer.spin_until(lambda: len(front) == 4 and len(left) == 4, 'four answers each')
+        assert [item.results[0].class_id for item in front] == ['red', 'green', 'blue', 'white']
+        assert [item.results[0].class_id for item in left] == list(NAMES[:4])
+        peer.spin_until(
+            lambda: (peer.status() or {}).get('left/dropped_malformed') == '1', 'the bad frame')
+        assert peer.status()['front/answered'] == peer.status()['left/answered'] == '4'
+        assert node.stop()[0] == 0
+
+
+def test_annotated_pictures_only_while_someone_listens(model, peer):
+    peer.listen_to_results()
+    with run(model, '-p', 'class_id_format:=index') as node:
+        peer.connect('image')
+        peer.publish('image', image(flat('green'), 1))
+        peer.spin_until(lambda: len(peer.heard['classification']) == 1, 'an answer')
+        assert peer.heard['classification'][0].results[0].class_id == str(NAMES.index('green'))
+        peer.listen('image_annotated', Image)
+        peer.spin_until(
+            lambda: peer.node.count_publishers('image_annotated') == 1, 'the annotated topic')
+
+        def annotated():
+            # Discovery of the listener by the node takes its time; send until one comes.
+            peer.publish('image', image(flat('green', 120, 160), 2))
+            return peer.heard['image_annotated']
+        picture = peer.spin_until(annotated, 'an annotated picture')[0]
+        assert (picture.height, picture.width, picture.encoding) == (120, 160, 'rgb8')
+        assert picture.header.stamp.nanosec == 2
+        pixels = np.frombuffer(picture.data, np.uint8).reshape(120, 160, 3)
+        assert (pixels == COLOURS['green']).all(axis=2).any(), 'the picture is not there'
+        assert (pixels != COLOURS['green']).any(), 'nothing is drawn on it'
+        assert node.stop()[0] == 0
+
+
+def lifecycle(peer: Peer, transition: int) -> bool:
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return bool(peer.call(ChangeState, '/classifier/change_state', request).success)
+
+
+def state(peer: Peer) -> str:
+    answer = peer.call(GetState, '/classifier/get_state', GetState.Request())
+    return str(answer.current_state.label)
+
+
+def set_parameter(peer: Peer, name: str, value: ParameterValue) -> tuple[bool, str]:
+    request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
+    result = peer.call(SetParameters, '/classifier/set_parameters', request).results[0]
+    return result.successful, result.reason
+
+
+def test_lifecycle_and_live_parameters(model, peer):
+    peer.listen_to_results()
+    integer, string = ParameterType.PARAMETER_INTEGER, ParameterType.PARAMETER_STRING
+    with run('/no/such/model.onnx', '-p', 'autostart:=false') as node:
+        assert state(peer) == 'unconfigured'
+        assert not lifecycle(peer, Transition.TRANSITION_CONFIGURE)
+        peer.spin_until(lambda: 'no model at /no/such/model.onnx' in node.log, 'the reason')
+        assert state(peer) == 'unconfigured'
+        assert set_parameter(peer, 'model_path', ParameterValue(
+            type=string, string_value=str(model))) == (True, '')
+        for step, expected in (
+                (Transition.TRANSITION_CONFIGURE, 'inactive'),
+                (Transition.TRANSITION_ACTIVATE, 'active'),
+                (Transition.TRANSITION_DEACTIVATE, 'inactive'),
+                (Transition.TRANSITION_CLEANUP, 'unconfigured'),
+                (Transition.TRANSITION_CONFIGURE, 'inactive'),
+                (Transition.TRANSITION_ACTIVATE, 'active')):
+            assert lifecycle(peer, step), node.log
+            assert state(peer) == expected
+        peer.connect('image')
+        peer.publish('image', image(flat('red'), 1))
+        peer.spin_until(lambda: len(peer.heard['classification']) == 1, 'an answer')
+        assert set_parameter(peer, 'top_k', ParameterValue(
+            type=integer, integer_value=1)) == (True, '')
+        peer.publish('image', image(flat('red'), 2))
+        peer.spin_until(lambda: len(peer.heard['classification']) == 2, 'another answer')
+        assert [len(item.results) for item in peer.heard['classification']] == [5, 1]
+        accepted, reason = set_parameter(peer, 'top_k', ParameterValue(
+            type=integer, integer_value=0))
+        assert not accepted
+        assert reason
+        accepted, reason = set_parameter(peer, 'model_path', ParameterValue(
+            type=string, string_value='other.onnx'))
+        assert not accepted
+        assert 'clean up' in reason
+        assert node.stop(signal.SIGTERM)[0] == 0
+    assert 'Traceback' not in node.log
+
+
+def test_another_type_on_the_topic_is_told(model, peer):
+    peer.listen_to_results()
+    with run(model) as node:
+        peer.node.create_publisher(CompressedImage, 'image', 1)
+        peer.spin_until(
+            lambda: 'image_transport' in (peer.status() or {}).get('message', ''), 'a warning')
+        assert peer.status()['level'] == '1'
+        assert node.stop()[0] == 0
+    assert '/image carries sensor_msgs/msg/CompressedImage' in node.log
+
+
+@pytest.mark.parametrize(('arguments', 'told'), [
+    (['-p', 'model_path:=/no/such.onnx'], 'no model at /no/such.onnx'),
+    (['-p', 'model_path:=""'], 'set the parameter model_path'),
+    (['-p', 'backend:=tensorrtt'], "backend: 'tensorrtt' is unknown, choose one of auto"),
+    (['-p', 'top_k:=0'], 'top_k: 0 is out of range'),
+    (['-p', 'score_threshold:=2.0'], 'score_threshold: 2.0 is out of range'),
+    (['-p', 'topk:=1'], "unknown parameter 'topk': did you mean top_k?"),
+    (['-p', 'top_k:=five'], "top_k: 'five' is not an integer"),
+    (['-p', 'cameras:=[front, front]'], 'names one camera twice'),
+    (['-p', 'cameras:=[front door]'], "'front door' is no ROS name"),
+    (['-p', f'model_path:={__file__}'], 'is not an ONNX file'),
+], ids=lambda value: value[-1] if isinstance(value, list) else None)
+def test_bad_input_ends_with_one_message_and_exit_code_2(arguments, told):
+    with NodeProcess(*arguments) as node:
+        assert node.wait() == 2
+    assert told in node.log
+    assert 'Traceback' not in node.log
+    assert node.log.count(told) == 1
+
+
+def test_a_signal_while_frames_flow_loses_none(model, peer):
+    peer.listen_to_results()
+    with run(model) as node:
+        peer.connect('image')
+        for number in range(30):
+            peer.publish('image', image(flat('cyan', 480, 640), number))
+        peer.spin_until(lambda: peer.heard['classification'], 'the first answer')
+        code, seconds = node.stop()
+    assert code == 0, node.log
+    assert seconds < 2
+    account = re.search(r'(\d+) frames received, (\d+) answered, dropped: (.*)', node.log)
+    received, answered = int(account[1]), int(account[2])
+    dropped = sum(int(number) for number in re.findall(r'(\d+) \w+', account[3]))
+    assert 1 <= received == answered + dropped
+    results = peer.heard['classification']
+    peer.spin_until(lambda: len(results) == answered, f'all {answered} answers')
+    assert [item.header.stamp.nanosec for item in results] == list(range(answered))
+    assert 'Traceback' not in node.log

@@ -1,0 +1,172 @@
+"""A classifier node in its own process, and a peer that feeds and hears it over real DDS."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from pathlib import Path
+import signal
+import subprocess
+import sys
+from threading import Thread
+from time import monotonic
+from typing import Any, Callable, Optional, Sequence
+
+from diagnostic_msgs.msg import DiagnosticArray
+import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CompressedImage, Image
+from vision_msgs.msg import Classification, LabelInfo
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class NodeProcess:
+    """
+    `classifier_node` as a user starts it.
+
+    :param arguments: what follows --ros-args, such as '-p', 'top_k:=3'.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        self._lines: list[str] = []
+        self._process = subprocess.Popen(
+            [sys.executable, '-m', 'resnet_trt_node.node.main', '--ros-args', *arguments],
+            cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.append(line.rstrip())
+
+    @property
+    def log(self) -> str:
+        """Return what the node has printed so far."""
+        return '\n'.join(self._lines)
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
+    def wait(self, timeout_sec: float = 20.0) -> int:
+        """Wait for the end; return the exit code."""
+        code = self._process.wait(timeout_sec)
+        self._reader.join(5)
+        return code
+
+    def stop(self, number: int = signal.SIGINT) -> tuple[int, float]:
+        """Send a signal; return the exit code and the seconds until the end."""
+        start = monotonic()
+        self._process.send_signal(number)
+        code = self.wait()
+        return code, monotonic() - start
+
+    def __enter__(self) -> NodeProcess:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self.wait()
+
+
+class Peer:
+    """A node in this process that publishes images and keeps what the classifier publishes."""
+
+    def __init__(self) -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self.node = rclpy.create_node('peer', context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._publishers: dict[str, Any] = {}
+        #: Received messages by topic.
+        self.heard: dict[str, list[Any]] = defaultdict(list)
+
+    def listen(self, topic: str, kind: Any, latched: bool = False) -> None:
+        """Keep every message of a topic in `heard`."""
+        qos = QoSProfile(depth=1000)
+        if latched:
+            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
+        self.node.create_subscription(kind, topic, self.heard[topic].append, qos)
+
+    def listen_to_results(self, prefix: str = '') -> None:
+        """Keep classifications, label info and diagnostics."""
+        self.listen(f'{prefix}classification', Classification)
+        self.listen('label_info', LabelInfo, latched=True)
+        self.listen('/diagnostics', DiagnosticArray)
+
+    def spin_until(
+            self, condition: Callable[[], Any], what: str, timeout_sec: float = 15.0) -> Any:
+        """Spin until the condition is true and return it; fail after the time-out."""
+        deadline = monotonic() + timeout_sec
+        while not (value := condition()):
+            assert monotonic() < deadline, f'waited {timeout_sec} s for {what}'
+            self._executor.spin_once(timeout_sec=0.02)
+        return value
+
+    def connect(self, topic: str, kind: Any = Image, subscribers: int = 1) -> None:
+        """Create a publisher and wait until the classifier has subscribed."""
+        publisher = self.node.create_publisher(kind, topic, QoSProfile(depth=1000))
+        self._publishers[topic] = publisher
+        self.spin_until(lambda: publisher.get_subscription_count() >= subscribers,
+                        f'a subscription to {topic}')
+
+    def publish(self, topic: str, message: Any) -> None:
+        """Publish on a connected topic."""
+        self._publishers[topic].publish(message)
+
+    def status(self) -> Optional[dict[str, str]]:
+        """Return the last diagnostic values, with `level` and `message`; None before the first."""
+        if not self.heard['/diagnostics']:
+            return None
+        status = self.heard['/diagnostics'][-1].status[0]
+        return {'level': str(status.level[0]), 'message': status.message,
+                **{item.key: item.value for item in status.values}}
+
+    def call(self, kind: Any, service: str, request: Any) -> Any:
+        """Call a service and return its answer."""
+        client = self.node.create_client(kind, service)
+        self.spin_until(client.service_is_ready, f'the service {service}')
+        future = client.call_async(request)
+        self.spin_until(future.done, f'an answer of {service}')
+        self.node.destroy_client(client)
+        return future.result()
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+
+def image(
+        pixels: Sequence[Any], number: int = 0, frame_id: str = 'camera',
+        encoding: str = 'rgb8') -> Image:
+    """Return an Image of uint8 (H, W, C) pixels with `number` as its stamp's nanoseconds."""
+    array_ = np.ascontiguousarray(pixels, np.uint8)
+    message = Image(height=array_.shape[0], width=array_.shape[1], encoding=encoding,
+                    step=array_.strides[0])
+    message.data = array('B', array_.tobytes())
+    return _stamped(message, number, frame_id)
+
+
+def compressed(
+        data: bytes, number: int = 0, frame_id: str = 'camera',
+        kind: str = 'jpeg') -> CompressedImage:
+    """Return a CompressedImage with `number` as its stamp's nanoseconds."""
+    message = CompressedImage(format=kind)
+    message.data = array('B', data)
+    return _stamped(message, number, frame_id)
+
+
+def _stamped(message: Any, number: int, frame_id: str) -> Any:
+    message.header.stamp.sec = 1700000000
+    message.header.stamp.nanosec = number
+    message.header.frame_id = frame_id
+    return message

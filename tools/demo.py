@@ -1,0 +1,242 @@
+"""
+The demo: real photographs go through a real ROS 2 node and come back with names.
+
+It makes a model, records a bag, runs `classifier_node` beside itself, replays the bag, and shows
+what came back. Nothing outside the repository is touched but a cache of downloads; other ROS
+programs on the machine or network neither see nor disturb it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+import os
+from pathlib import Path
+import random
+import shutil
+import sys
+import time
+
+from demo_steps import DemoError
+from demo_steps.listener import Listener, Result
+from demo_steps.model import get_model
+from demo_steps.node_process import NodeProcess
+from demo_steps.recording import Camera, CAMERAS, write_recording
+from PIL import Image
+
+from resnet_trt_node.bag.reader import BagImage, BagReader
+from resnet_trt_node.cli.annotated import AnnotatedPictures
+from resnet_trt_node.cli.console import table_row
+from resnet_trt_node.cli.sources import Source
+from resnet_trt_node.errors import ResnetTrtError
+from resnet_trt_node.inference.annotate import annotate, contact_sheet
+from resnet_trt_node.inference.classifier import Prediction
+from resnet_trt_node.inference.model_file import read_model_spec
+
+ROOT = Path(__file__).resolve().parent.parent
+START_TIMEOUT_S = 60.0
+RESULT_TIMEOUT_S = 20.0
+
+#: (camera, stamp in nanoseconds) names a frame everywhere here.
+Frame = tuple[str, int]
+
+
+def main() -> int:
+    """Show the demo; returns 0 if every frame got its result."""
+    parser = argparse.ArgumentParser(description=(__doc__ or '').strip().splitlines()[0])
+    parser.add_argument('--model', type=Path, help='deployable model to use instead')
+    parser.add_argument('--out', type=Path, default=Path('demo'), help='folder of the results')
+    arguments = parser.parse_args()
+    os.chdir(ROOT)
+    try:
+        return show(arguments.model, arguments.out)
+    except ResnetTrtError as error:
+        print(f'demo: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('demo: stopped', file=sys.stderr)
+        return 130
+
+
+def show(model: Path | None, out: Path) -> int:
+    """Go through the four steps."""
+    start_s = time.perf_counter()
+    isolate_ros(out)
+    print('[1/4] A model: weights and everything around them in one ONNX file', flush=True)
+    if model is None:
+        model = get_model(Path('models'))
+    labels = read_model_spec(model).labels
+
+    print('[2/4] A recording: photographs of three cameras in a rosbag2 bag', flush=True)
+    bag = out / 'photographs'
+    for old in (bag, out / 'annotated'):
+        shutil.rmtree(old, ignore_errors=True)
+    write_recording(bag)
+    images = read_images(bag)
+    print(f'      {bag}: {len(images)} images at 5 Hz on '
+          + ', '.join(camera.topic for camera in CAMERAS))
+
+    print('[3/4] The node classifies what the bag replays, first raw images, then compressed ones',
+          flush=True)
+    results: dict[Frame, list[Result]] = {}
+    latencies_ms: dict[Frame, float] = {}
+    for compressed in (False, True):
+        run_node(model, bag, compressed, out, results, latencies_ms)
+
+    print('[4/4] What came back')
+    predictions = {
+        frame: named(results[frame][0], labels) for frame in images if frame in results}
+    print_table(images, predictions, latencies_ms)
+    draw(images, predictions, bag, out)
+    problems = find_problems(images, results)
+    for problem in problems:
+        print(f'demo: {problem}', file=sys.stderr)
+    if problems:
+        print(f'demo: what the node printed is in {out}/node_*.log', file=sys.stderr)
+        return 1
+    print_ending(out, model, bag, len(images), time.perf_counter() - start_s)
+    return 0
+
+
+def isolate_ros(out: Path) -> None:
+    """Keep this demo and all other ROS programs from each other."""
+    os.environ['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(1, 100))
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    # Fast DDS's usual shared memory is smaller than a camera image.
+    os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
+    out.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault('ROS_LOG_DIR', str(out.resolve() / 'ros_log'))
+
+
+def read_images(bag: Path) -> dict[Frame, BagImage]:
+    """Return the recorded images in their order: what must be answered."""
+    with BagReader(bag) as reader:
+        return {(camera_of(image.topic), image.stamp_ns): image for image in reader.images()}
+
+
+def camera_of(topic: str) -> str:
+    """Return the camera that records on an image topic."""
+    return next(camera.name for camera in CAMERAS if camera.topic == topic)
+
+
+def run_node(
+        model: Path, bag: Path, compressed: bool, out: Path,
+        results: dict[Frame, list[Result]], latencies_ms: dict[Frame, float]) -> None:
+    """
+    Run the node once over the cameras of one transport.
+
+    :param results: takes the answers to each frame.
+    :param latencies_ms: takes the time from publishing each frame to its first answer.
+    """
+    cameras = [camera for camera in CAMERAS if camera.compressed == compressed]
+    transport = 'compressed' if compressed else 'raw'
+    parameters = {
+        'model_path': str(model),
+        'cameras': '[' + ', '.join(camera.name for camera in cameras) + ']',
+        'image_transport': transport,
+        # A robot wants the newest frame; this demo counts every one, however slow the machine.
+        'queue_depth': '10',
+        'image_reliability': 'reliable',
+    }
+    with NodeProcess(Path('config/classify.yaml'), parameters, out / f'node_{transport}.log') \
+            as node, Listener([camera.name for camera in cameras]) as listener:
+        listener.wait_until_ready(START_TIMEOUT_S, node.check)
+        published_ns = replay_bag(bag, cameras)
+        listener.wait_for(set(published_ns), RESULT_TIMEOUT_S, node.check)
+        stopped_s = node.stop()
+        results.update(listener.results)
+    for frame, start_ns in published_ns.items():
+        if frame in results:
+            latencies_ms[frame] = (results[frame][0].received_ns - start_ns) / 1e6
+    print(f'      {len(published_ns)} {transport} images published; the node ended '
+          f'{stopped_s:.1f} s after Ctrl-C')
+
+
+def replay_bag(bag: Path, cameras: list[Camera]) -> dict[Frame, int]:
+    """
+    Publish the recorded images at their own pace, as `resnet_trt replay` does.
+
+    :returns: when each frame was published, on `time.perf_counter_ns`.
+    """
+    from resnet_trt_node.node.replay import replay
+    published_ns: dict[Frame, int] = {}
+
+    def note(image: BagImage) -> None:
+        published_ns[camera_of(image.topic), image.stamp_ns] = time.perf_counter_ns()
+
+    with BagReader(bag) as reader:
+        replay(
+            reader, topics=[camera.topic for camera in cameras],
+            wait_for_subscribers=START_TIMEOUT_S, on_progress=note)
+    return published_ns
+
+
+def named(result: Result, labels: Sequence[str]) -> list[Prediction]:
+    """Return an answer as predictions of the model."""
+    foreign = [name for name, _ in result.classes if name not in labels]
+    if foreign:
+        raise DemoError(f'the node answered {foreign[0]!r}, which is no class of the model')
+    return [Prediction(labels.index(name), name, score) for name, score in result.classes]
+
+
+def print_table(
+        images: dict[Frame, BagImage], predictions: dict[Frame, list[Prediction]],
+        latencies_ms: dict[Frame, float]) -> None:
+    """Print a line for each recorded image, with or without an answer."""
+    widths = (14, 6, -9)
+    print(table_row(('STAMP', 'CAMERA', 'LATENCY', 'TOP 3'), widths))
+    for frame in images:
+        camera, stamp_ns = frame
+        names = ', '.join(
+            f'{one.label} {one.score:.0%}' for one in predictions.get(frame, [])[:3])
+        latency = f'{latencies_ms[frame]:.1f} ms' if frame in latencies_ms else '-'
+        print(table_row(
+            (f'{stamp_ns / 1e9:.3f}', camera, latency, names or 'no result'), widths))
+
+
+def draw(
+        images: dict[Frame, BagImage], predictions: dict[Frame, list[Prediction]], bag: Path,
+        out: Path) -> None:
+    """Write each answered image with its names, and one sheet of all."""
+    folder = AnnotatedPictures(out / 'annotated', keep=())
+    tiles, captions = [], []
+    for frame in sorted(predictions):
+        source = Source(bag, images[frame])
+        pixels = source.load()
+        folder.write(source, predictions[frame])
+        tiles.append(annotate(pixels, predictions[frame][:3]))
+        captions.append(f'{frame[0]}, {frame[1] / 1e9:.3f} s')
+    if tiles:
+        sheet = contact_sheet(tiles, max(len(camera.photographs) for camera in CAMERAS), captions)
+        Image.fromarray(sheet).save(out / 'contact_sheet.png')
+
+
+def find_problems(
+        images: dict[Frame, BagImage], results: dict[Frame, list[Result]]) -> list[str]:
+    """Return in words which frames were not answered once, with their own stamp."""
+    problems = [
+        f'no result for the {camera} image of {stamp_ns} ns'
+        for camera, stamp_ns in images.keys() - results.keys()]
+    problems += [
+        f'a {camera} result is stamped {stamp_ns} ns, which no image is'
+        for camera, stamp_ns in results.keys() - images.keys()]
+    problems += [
+        f'{len(answers)} results for the {camera} image of {stamp_ns} ns'
+        for (camera, stamp_ns), answers in results.items() if len(answers) > 1]
+    return sorted(problems)
+
+
+def print_ending(out: Path, model: Path, bag: Path, count: int, took_s: float) -> None:
+    """Say what was shown and where to go from here."""
+    print(
+        f'\nAll {count} images came back with their own stamps, {took_s:.0f} s in all. Look at\n'
+        f'  {out}/contact_sheet.png   every image with its names\n'
+        f'  {out}/annotated/          the same one by one\n'
+        'Try next\n'
+        f'  .venv/bin/resnet_trt inspect {model}\n'
+        f'  .venv/bin/resnet_trt classify {model} YOUR_PICTURE.jpg\n'
+        f'  .venv/bin/resnet_trt classify {model} {bag} --annotate {out}/mine')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

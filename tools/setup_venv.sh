@@ -1,0 +1,156 @@
+#!/bin/sh
+# Create or refresh .venv, the environment of `make demo` and `make test`; quick where nothing
+# changed. Each step leaves a stamp that says what it was made from: a step whose stamp differs is
+# done again, an installation that was cut off starts anew.
+#
+# Environment: PYTHON      interpreter to use instead of looking for one.
+#              PIP_...     pip's own variables, such as PIP_INDEX_URL behind a proxy.
+set -eu
+cd "$(dirname "$0")/.."
+root=$(pwd)
+venv=$root/.venv
+stamps=$venv/.stamps
+
+say() { printf '%s\n' "setup: $*" >&2; }
+fail() { say "$*"; exit 2; }
+
+# True if an interpreter's version is one that the pinned packages exist for.
+fits() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>&-; }
+
+# Where a ROS 2 is sourced only the Python that its packages were made for is of use.
+suits_ros() { [ -z "$ros" ] || "$1" -c 'import rclpy' 2>&-; }
+
+find_python() {
+  for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10 /usr/bin/python3}; do
+    if fits "$candidate" && suits_ros "$candidate"; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  if [ -n "$ros" ]; then
+    fail "ROS 2 $ros is sourced, but no Python 3.10 to 3.12 here imports its rclpy: leave virtual" \
+      "environments, or use a shell without ROS 2 to get it as wheels"
+  fi
+  fail "no Python 3.10, 3.11 or 3.12 found: install one (Ubuntu: apt install python3" \
+    "python3-venv python3-dev), or name it: make venv PYTHON=/path/to/python3.11"
+}
+
+check_tools() {
+  command -v cmake >/dev/null || fail 'no cmake: install it (Ubuntu: apt install cmake)'
+  command -v make >/dev/null || fail 'no make: install it (Ubuntu: apt install make)'
+  command -v "${CXX:-c++}" >/dev/null \
+    || fail 'no C++ compiler: install one (Ubuntu: apt install g++), or name it in CXX'
+  "$python" -c 'import ensurepip, venv' 2>&- \
+    || fail "$python cannot make virtual environments (Ubuntu: apt install python3-venv)"
+  "$python" -c 'import os.path as p, sysconfig as s, sys
+sys.exit(not p.exists(p.join(s.get_path("include"), "Python.h")))' \
+    || fail "$python lacks its C headers (Ubuntu: apt install python3-dev)"
+}
+
+# Digest of the files below some paths, and of some words.
+digest() {
+  find "$@" -type f -print | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -d ' ' -f 1
+}
+
+is_stamped() { [ "$(cat "$stamps/$1" 2>&-)" = "$2" ]; }
+# Written at once: half a stamp must not look like another one.
+stamp() { printf '%s\n' "$2" > "$stamps/$1.new" && mv "$stamps/$1.new" "$stamps/$1"; }
+
+create() {
+  python=$(find_python)
+  check_tools
+  say "creating .venv with $python ($("$python" --version)${ros:+, ROS 2 $ros})"
+  rm -rf "$venv"
+  if [ -n "$ros" ]; then
+    "$python" -m venv --system-site-packages "$venv"
+  else
+    "$python" -m venv "$venv"
+  fi
+  mkdir "$stamps"
+  printf '%s\n' "$python" > "$stamps/python"
+  stamp base "$base"
+}
+
+install_requirements() {
+  say 'installing the pinned packages; the first time takes minutes'
+  rm -f "$stamps/requirements"
+  set -- -c requirements/constraints.txt
+  for file in runtime model demo development ${wheels:+ros}; do
+    set -- "$@" -r "requirements/$file.txt"
+  done
+  [ -t 1 ] || set -- "$@" --quiet
+  "$venv/bin/python" -m pip install --no-input --disable-pip-version-check "$@" >&2 \
+    || fail 'pip failed, its words are above: mend that (behind a proxy or offline set' \
+      'PIP_INDEX_URL or PIP_FIND_LINKS), then run this again'
+  stamp requirements "$requirements"
+}
+
+# The packages' CMake scripts run their Python code generators with PATH's python3.
+compile_messages() (
+  rm -f "$stamps/messages"
+  if [ -n "$ros" ]; then
+    # Its generators need the versions of their own machine (empy 3 on Humble), not .venv's.
+    python=$(cat "$stamps/python")
+    if "$python" -c 'import vision_msgs.msg' 2>&-; then
+      say "using vision_msgs of ROS 2 $ros"
+      stamp messages "$messages"
+      return
+    fi
+  else
+    python=$venv/bin/python
+    export AMENT_PREFIX_PATH="$venv" CMAKE_PREFIX_PATH="$venv" PATH="$venv/bin:$PATH"
+  fi
+  say 'compiling vision_msgs'
+  site=$("$venv/bin/python" -c 'import sysconfig, sys
+print(sysconfig.get_path("purelib")[len(sys.prefix) + 1:])')
+  build=$venv/.build
+  rm -rf "$build"
+  mkdir "$build"
+  {
+    cmake -S interfaces/vision_msgs -B "$build" -DCMAKE_INSTALL_PREFIX="$venv" \
+      -DBUILD_TESTING=OFF -DPython3_EXECUTABLE="$python" -DPython3_FIND_VIRTUALENV=ONLY \
+      -DPYTHON_INSTALL_DIR="$site" \
+      && cmake --build "$build" --parallel "$(nproc)" && cmake --install "$build"
+  } > "$venv/vision_msgs.log" 2>&1 || {
+    tail -n 30 "$venv/vision_msgs.log" >&2
+    fail "vision_msgs does not compile: the end of .venv/vision_msgs.log is above"
+  }
+  "$venv/bin/python" -c 'import vision_msgs.msg' || fail 'the compiled vision_msgs does not load'
+  rm -rf "$build"
+  stamp messages "$messages"
+)
+
+install_package() {
+  rm -f "$stamps/package"
+  "$venv/bin/python" -m pip install --no-input --disable-pip-version-check --quiet --no-deps \
+    --no-build-isolation --use-pep517 --editable . >&2 \
+    || fail 'pip could not install this package, its words are above'
+  stamp package "$package"
+}
+
+# A ROS 2 is sourced where its Python is reachable; wheels in an active .venv are none.
+ros=
+wheels=yes
+if [ -n "${ROS_DISTRO:-}" ] && [ -n "${AMENT_PREFIX_PATH:-}" ]; then
+  ros=$ROS_DISTRO
+  wheels=
+fi
+
+# Virtual environments cannot be moved, and one for a sourced ROS 2 is of no use without it.
+base="$root ${ros:-wheels} ${PYTHON:-}"
+requirements=$(digest requirements)
+messages="$(digest interfaces tools/setup_venv.sh) $requirements"
+package="$(digest setup.py setup.cfg package.xml)"
+
+# With a lock two calls do not build into each other's environment.
+if command -v flock >/dev/null; then
+  exec 9> .venv.lock
+  flock 9
+fi
+if ! is_stamped base "$base" || [ ! -e "$stamps/requirements" ] \
+    || ! "$venv/bin/python" -c 'import pip' 2>&-; then
+  create
+fi
+is_stamped requirements "$requirements" || install_requirements
+is_stamped messages "$messages" || compile_messages
+is_stamped package "$package" || install_package
