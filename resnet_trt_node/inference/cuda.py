@@ -297,7 +297,9 @@ class CudaGraph:
             enqueue()
         except BaseException:
             # Ends the recording; its own error would hide the first one.
-            driver.cuStreamEndCapture(self._stream)
+            error, graph = driver.cuStreamEndCapture(self._stream)
+            if not error:
+                driver.cuGraphDestroy(graph)
             raise
         graph = self._call('cuStreamEndCapture', self._stream)
         try:

@@ -157,9 +157,11 @@ class EngineBuilder:
         network = builder.create_network(versions.network_flags(self._trt, dla))
         self._parse(network, data, model, path)
         self._add_profiles(builder, config, spec, settings.profiles)
-        timing = config.create_timing_cache(timing_cache)
-        # False: a cache of another GPU is refused, and the build goes on without.
-        config.set_timing_cache(timing, False)
+        timing: Any = None
+        if versions.keeps_timings(self._trt):
+            timing = config.create_timing_cache(timing_cache)
+            # False: a cache of another GPU is refused, and the build goes on without.
+            config.set_timing_cache(timing, False)
         with BuildProgress(self._trt, config, Path(path).name, self._log) as progress:
             plan = builder.build_serialized_network(network, config)
             progress.check()
@@ -167,7 +169,7 @@ class EngineBuilder:
             raise BackendError(
                 f'TensorRT cannot build {path}: {self._what_it_said()}; try another '
                 'optimisation level, more workspace or a smaller batch')
-        return BuiltEngine(bytes(plan), spec, bytes(timing.serialize()))
+        return BuiltEngine(bytes(plan), spec, bytes(timing.serialize()) if timing else b'')
 
     def _what_it_said(self) -> str:
         return ' / '.join(self._errors[-3:]) or 'it gives no reason'

@@ -130,6 +130,11 @@ def can_target(trt: Any) -> bool:
         trt.IBuilderConfig, 'set_compute_capability')
 
 
+def keeps_timings(trt: Any) -> bool:
+    """Tell whether builds time kernels: not RTX, which does so on the GPU that runs them."""
+    return not can_target(trt)
+
+
 def known_targets(trt: Any) -> list[str]:
     """Return the compute capabilities that RTX compiles for, such as '8.9', rising."""
     if not can_target(trt):
