@@ -143,8 +143,10 @@ def test_each_failure_while_opening_frees_everything(
         except BackendError as error:
             assert 'CUDA_ERROR_OUT_OF_MEMORY' in str(error) or 'STREAM_CAPTURE' in str(error)
         else:
-            # The only two failures that one can live with.
-            assert 'could not free' in str(machine.said) or 'without graphs' in str(machine.said)
+            # The only failures that one can live with.
+            said = str(machine.said)
+            assert any(words in said for words in (
+                'could not free', 'while closing', 'without graphs'))
         assert machine.everything_freed(), (number, machine.cuda.held)
 
 
