@@ -266,7 +266,8 @@ def _read_side(path: Path) -> dict[str, Any]:
         EngineKey.from_json(side['key'])
         plan, spec = side['plan'], side['spec']
         checked = (
-            str(plan['sha256']), int(plan['bytes']), int(plan['owner_uid']), float(side['build_s']),
+            str(plan['sha256']), int(plan['bytes']), int(plan['owner_uid']),
+            float(side['build_s']),
             {str(name): str(value) for name, value in spec.items()})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UntrustedFile(f'its side file {path.name} is malformed ({error!r})') from error

@@ -12,8 +12,9 @@ from resnet_trt_node.inference import tensorrt_versions as versions
 from resnet_trt_node.inference.backend import Backend, BackendInfo, BackendOptions
 from resnet_trt_node.inference.cuda import CudaDevice, load_driver, load_graph_driver
 from resnet_trt_node.inference.engine_cache import CachedEngine
-from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
+from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.inference.tensorrt_engine import EngineSource
+from resnet_trt_node.inference.tensorrt_log import TensorRtLog
 from resnet_trt_node.inference.tensorrt_slot import LoadedEngine, Slot
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ class TensorRtBackend(Backend):
         self._options = options
         self._log: Callable[[str], None] = options.log or (lambda line: None)
         self._slots: list[Slot] = []
-        self._trt_errors: list[str] = []
-        self._logger: Any = None
+        self._said: Optional[TensorRtLog] = None
         self._runtime: Any = None
         self._engine: Any = None
         self._loaded: Optional[LoadedEngine] = None
@@ -65,19 +65,19 @@ class TensorRtBackend(Backend):
 
     def _load(self, source: EngineSource, cached: CachedEngine) -> None:
         """Deserialise the engine and allocate what runs it; build anew if it is refused."""
-        self._logger = versions.make_logger(self._trt, self._take)
-        self._runtime = self._trt.Runtime(self._logger)
+        said = self._said = TensorRtLog(self._trt, self._log)
+        self._runtime = self._trt.Runtime(said.logger)
         if self._options.dla_core is not None:
             self._runtime.DLA_core = self._options.dla_core
         self._engine = self._runtime.deserialize_cuda_engine(cached.plan)
         if self._engine is None and not cached.reason:
             source.cache.reject(
-                source.key, f'TensorRT cannot load it ({self._what_it_said()})')
+                source.key, f'TensorRT cannot load it ({said.said()})')
             cached = source.get(self._log)
             self._engine = self._runtime.deserialize_cuda_engine(cached.plan)
         if self._engine is None:
-            raise BackendError(f'TensorRT cannot load its own engine: {self._what_it_said()}')
-        self._check_engine(cached.spec)
+            raise BackendError(f'TensorRT cannot load its own engine: {said.said()}')
+        self._check_engine()
         graph_driver = None
         if self._options.cuda_graph_max_batch:
             graph_driver = load_graph_driver()
@@ -87,17 +87,18 @@ class TensorRtBackend(Backend):
         self._graphs = graph_driver is not None
         self._loaded = LoadedEngine(
             self._trt, self._engine, self._device, cached.spec, self._options,
-            source.settings.profiles, graph_driver, self._what_it_said, self._log)
+            source.settings.profiles, graph_driver, said.said, self._log)
         for _ in range(self._options.num_buffers):
             # In the list before it allocates, so that a failure midway frees it as well.
             self._slots.append(Slot(self._loaded))
             self._slots[-1].open()
 
-    def _check_engine(self, spec: ModelSpec) -> None:
-        engine, trt = self._engine, self._trt
-        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    def _check_engine(self) -> None:
+        trt = self._trt
+        names = [self._engine.get_tensor_name(index)
+                 for index in range(self._engine.num_io_tensors)]
         found = {
-            name: (engine.get_tensor_mode(name), engine.get_tensor_dtype(name))
+            name: (self._engine.get_tensor_mode(name), self._engine.get_tensor_dtype(name))
             for name in names}
         wanted = {
             INPUT_NAME: (trt.TensorIOMode.INPUT, trt.DataType.UINT8),
@@ -126,18 +127,6 @@ class TensorRtBackend(Backend):
             self.flavour, str(self._trt.__version__),
             f'{self._device.name} ({options.device_id})', details)
 
-    def _take(self, is_error: bool, message: str) -> None:
-        if is_error:
-            # Kept short: it may go on for as long as the process lives.
-            self._trt_errors[:] = [*self._trt_errors[-2:], message]
-        else:
-            self._log(f'TensorRT: {message}')
-
-    def _what_it_said(self) -> str:
-        said = ' / '.join(self._trt_errors) or 'it gives no reason'
-        self._trt_errors.clear()
-        return said
-
     def _submit(self, batch_size: int, index: int) -> None:
         self._slots[index].submit(batch_size)
 
@@ -156,13 +145,14 @@ class TensorRtBackend(Backend):
                 # The caller has this error already, or never asked for the result.
                 self._log(f'while closing: {error}')
         self._slots.clear()
-        # While the CUDA context is still current, and the logger last, since both use it.
+        # While the CUDA context is still current.
         if self._loaded is not None:
             # A traceback may keep this object alive for longer.
             self._loaded.engine = None
         self._engine = None
         self._runtime = None
-        self._logger = None
+        if self._said is not None:
+            self._said.close()
         self._device.close()
 
 

@@ -15,6 +15,7 @@ from resnet_trt_node.inference.engine_cache import BuiltEngine
 from resnet_trt_node.inference.engine_files import sha256_of
 from resnet_trt_node.inference.model_file import load_model, spec_of
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec
+from resnet_trt_node.inference.tensorrt_log import TensorRtLog
 
 #: (smallest, tuned for, largest) batch size.
 Profile = Tuple[int, int, int]
@@ -108,7 +109,7 @@ def check_precision(spec: ModelSpec, wanted: Optional[str]) -> None:
 
 class EngineBuilder:
     """
-    Builds engines with one TensorRT module.
+    Builds one engine with one TensorRT module.
 
     :param trt: the module, from `tensorrt_versions.load_module`.
     :param log: told of progress and of TensorRT's warnings.
@@ -117,14 +118,7 @@ class EngineBuilder:
     def __init__(self, trt: Any, log: Log) -> None:
         self._trt = trt
         self._log = log
-        self._errors: list[str] = []
-        self._logger = versions.make_logger(trt, self._take)
-
-    def _take(self, is_error: bool, message: str) -> None:
-        if is_error:
-            self._errors.append(message)
-        else:
-            self._log(f'TensorRT: {message}')
+        self._said = TensorRtLog(trt, log)
 
     def build(
             self, path: Union[str, Path], model_sha256: str, settings: BuildSettings,
@@ -149,7 +143,14 @@ class EngineBuilder:
             raise ModelError(f'{path} was changed while it was read: try again')
         spec = spec_of(model)
         check_precision(spec, precision)
-        self._errors.clear()
+        try:
+            return self._build(path, data, model, spec, settings, timing_cache)
+        finally:
+            self._said.close()
+
+    def _build(
+            self, path: Union[str, Path], data: bytes, model: Any, spec: ModelSpec,
+            settings: BuildSettings, timing_cache: bytes) -> BuiltEngine:
         builder = self._make_builder()
         config = builder.create_builder_config()
         dla = settings.dla_core is not None
@@ -167,20 +168,17 @@ class EngineBuilder:
             progress.check()
         if plan is None:
             raise BackendError(
-                f'TensorRT cannot build {path}: {self._what_it_said()}; try another '
+                f'TensorRT cannot build {path}: {self._said.said()}; try another '
                 'optimisation level, more workspace or a smaller batch')
         return BuiltEngine(bytes(plan), spec, bytes(timing.serialize()) if timing else b'')
 
-    def _what_it_said(self) -> str:
-        return ' / '.join(self._errors[-3:]) or 'it gives no reason'
-
     def _make_builder(self) -> Any:
         try:
-            builder = self._trt.Builder(self._logger)
+            builder = self._trt.Builder(self._said.logger)
         except TypeError as error:
             # What pybind makes of a null pointer: there is no GPU, or no driver for it.
             raise BackendUnavailable(
-                f'TensorRT finds no GPU to build on: {self._what_it_said()}') from error
+                f'TensorRT finds no GPU to build on: {self._said.said()}') from error
         return builder
 
     def _configure(
@@ -223,14 +221,14 @@ class EngineBuilder:
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
 
     def _parse(self, network: Any, data: bytes, model: Any, path: Union[str, Path]) -> None:
-        parser = self._trt.OnnxParser(network, self._logger)
+        parser = self._trt.OnnxParser(network, self._said.logger)
         if parser.parse(data):
             return
         problems = [self._describe(parser.get_error(index), model)
                     for index in range(parser.num_errors)]
         raise ModelError(
             f"TensorRT's parser refuses {path}: "
-            + ('; '.join(problems[:3]) or self._what_it_said())
+            + ('; '.join(problems[:3]) or self._said.said())
             + '; export the model again with `resnet_trt export`, or replace that layer')
 
     def _describe(self, error: Any, model: Any) -> str:
@@ -252,4 +250,4 @@ class EngineBuilder:
                 INPUT_NAME, *((size, spec.height, spec.width, 3) for size in sizes))
             if config.add_optimization_profile(profile) < 0:
                 raise BackendError(
-                    f'TensorRT refuses the batch sizes {sizes}: {self._what_it_said()}')
+                    f'TensorRT refuses the batch sizes {sizes}: {self._said.said()}')

@@ -1,4 +1,4 @@
-"""One way to an engine, for the backend and for `resnet_trt build`: stored, or built and stored."""
+"""One way to an engine, for the backend and for `resnet_trt build`: stored, or built now."""
 
 from __future__ import annotations
 

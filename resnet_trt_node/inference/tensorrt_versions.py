@@ -168,7 +168,7 @@ def attach_progress(trt: Any, config: Any, watch: Any) -> bool:
         build) and `finish(phase)`; none of them may raise, TensorRT would not survive it.
     :returns: whether there is a monitor.
     """
-    base = getattr(trt, 'IProgressMonitor', None)
+    base: Any = getattr(trt, 'IProgressMonitor', None)
     if base is None:
         return False
 
@@ -234,7 +234,7 @@ def make_logger(trt: Any, take: Callable[[bool, str], None]) -> Any:
     """
     severity = trt.ILogger.Severity
 
-    class Logger(trt.ILogger):  # type: ignore[misc,name-defined]
+    class Logger(trt.ILogger):  # type: ignore[misc]
         """Passes warnings and errors on."""
 
         def __init__(self) -> None:

@@ -49,7 +49,8 @@ class StandInCuda:
         """Count a driver call, and fail if it is this one's turn."""
         self.calls += 1
         if self.fail_at is not None and (
-                self.calls == self.fail_at or self.sticky and self.calls > self.fail_at):
+                self.calls == self.fail_at or (
+                    self.sticky and self.calls > self.fail_at)):
             raise Error(f'{name} failed: {self.sentence}')
         if needs_context and not self.stacks.get(threading.get_ident()):
             raise Error(f'{name} failed: invalid device context')
