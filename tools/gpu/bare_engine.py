@@ -46,23 +46,22 @@ class BareEngine:
         self._images[:] = frames[:batch_size]
         classes = self._engine.get_tensor_shape('probabilities')[1]
         self.result = cuda.pagelocked_zeros((batch_size, classes), np.float32)
-        self._memory = {
-            'images': cuda.mem_alloc(self._images.nbytes),
-            'probabilities': cuda.mem_alloc(self.result.nbytes)}
+        self._memory = [cuda.mem_alloc(array.nbytes) for array in (self._images, self.result)]
+        self._input, self._output = (int(memory) for memory in self._memory)
         self._context.set_input_shape('images', tuple(self._images.shape))
-        for name, memory in self._memory.items():
-            self._context.set_tensor_address(name, int(memory))
+        self._context.set_tensor_address('images', self._input)
+        self._context.set_tensor_address('probabilities', self._output)
         self.enqueue()
         self._graphs = {
             copies: self._record(copies) for copies in (True, False)}
 
     def _work(self, copies: bool) -> None:
         if copies:
-            cuda.memcpy_htod_async(self._memory['images'], self._images, self._stream)
+            cuda.memcpy_htod_async(self._input, self._images, self._stream)
         if not self._context.execute_async_v3(self._handle):
             raise RuntimeError('execute_async_v3 failed')
         if copies:
-            cuda.memcpy_dtoh_async(self.result, self._memory['probabilities'], self._stream)
+            cuda.memcpy_dtoh_async(self.result, self._output, self._stream)
 
     def _record(self, copies: bool) -> Any:
         stream = graphs.CUstream(self._handle)
