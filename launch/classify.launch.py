@@ -4,8 +4,9 @@ Start the classifier node.
     ros2 launch resnet_trt_node classify.launch.py model_path:=model.onnx
 
 `-s` shows the arguments. One that is not given leaves its parameter to the YAML file. The launch
-ends when the node does, without shutting down whatever else included this file: a robot may go on
-without its classifier.
+ends when the node does, but does not shut down whatever else includes this file: a robot may go on
+without its classifier. `ros2 launch` then returns 0 whatever the node's exit code was, which is in
+its log.
 """
 
 from pathlib import Path
@@ -27,7 +28,7 @@ def generate_launch_description() -> LaunchDescription:
     defaults = {'params_file': str(share / 'config' / 'classify.yaml')}
     return LaunchDescription([
         *(DeclareLaunchArgument(
-            argument.name, default_value=defaults.get(argument.name, ''),
+            argument.name, default_value=defaults.get(argument.name, argument.default),
             description=argument.description, choices=argument.choices or None)
           for argument in classify_arguments()),
         OpaqueFunction(function=_start_node)])

@@ -13,18 +13,20 @@ def read_labels(path: Union[str, Path], count: Optional[int] = None) -> tuple[st
     """
     Read class names, one a line in the order of the model's output.
 
-    :param path: a UTF-8 text file; trailing blank lines are ignored.
+    :param path: a UTF-8 text file, a byte-order mark is allowed; trailing blank lines are ignored.
     :param count: how many names there must be, None for any number.
     :raises LabelsError: if the file is unreadable, a name is blank or twice there, or the count
         differs.
     """
     try:
-        text = Path(path).read_text(encoding='utf-8')
+        # Editors on Windows put a byte-order mark in front; it is no part of the first name.
+        text = Path(path).read_text(encoding='utf-8-sig')
     except OSError as error:
         raise LabelsError(f'cannot read labels {path}: {error.strerror or error}') from error
     except UnicodeDecodeError as error:
         raise LabelsError(f'labels {path} are not UTF-8 text: one class name a line') from error
-    names = tuple(line.strip() for line in text.rstrip().splitlines())
+    # splitlines() would also split at characters that may stand in a name, such as U+0085.
+    names = tuple(line.strip() for line in text.rstrip().split('\n')) if text.strip() else ()
     return check_labels(names, count, str(path))
 
 

@@ -59,10 +59,14 @@ class NodeProcess:
         self._reader.join(5)
         return code
 
+    def send(self, number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
     def stop(self, number: int = signal.SIGINT) -> tuple[int, float]:
         """Send a signal; return the exit code and the seconds until the end."""
         start = monotonic()
-        self._process.send_signal(number)
+        self.send(number)
         code = self.wait()
         return code, monotonic() - start
 
@@ -99,6 +103,10 @@ class Peer:
         """Keep classifications, label info and diagnostics."""
         self.listen(f'{prefix}classification', Classification)
         self.listen('label_info', LabelInfo, latched=True)
+        self.listen_to_diagnostics()
+
+    def listen_to_diagnostics(self) -> None:
+        """Keep the diagnostics, for `status`."""
         self.listen('/diagnostics', DiagnosticArray)
 
     def spin_until(
@@ -110,12 +118,15 @@ class Peer:
             self._executor.spin_once(timeout_sec=0.02)
         return value
 
-    def connect(self, topic: str, kind: Any = Image, subscribers: int = 1) -> None:
-        """Create a publisher and wait until the classifier has subscribed."""
+    def connect(self, topic: str, kind: Any = Image, camera: str = '') -> None:
+        """Create a publisher; wait until the classifier hears it and would be heard by us."""
         publisher = self.node.create_publisher(kind, topic, QoSProfile(depth=1000))
         self._publishers[topic] = publisher
-        self.spin_until(lambda: publisher.get_subscription_count() >= subscribers,
-                        f'a subscription to {topic}')
+        self.spin_until(publisher.get_subscription_count, f'a subscription to {topic}')
+        # Each side matches the other by itself: without this the first answers could be lost.
+        self.spin_until(
+            lambda: (self.status() or {}).get(f'{camera}listeners', '0') != '0',
+            'the classifier to know of this listener')
 
     def publish(self, topic: str, message: Any) -> None:
         """Publish on a connected topic."""

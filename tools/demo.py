@@ -62,7 +62,9 @@ def show(model: Path | None, out: Path) -> int:
     """Go through the four steps."""
     start_s = time.perf_counter()
     isolate_ros(out)
-    print('[1/4] A model: weights and everything around them in one ONNX file', flush=True)
+    print('Photographs go through a ROS 2 node and come back named: half a minute, a few more the '
+          'first time\n'
+          '[1/4] A model: weights and everything around them in one ONNX file', flush=True)
     if model is None:
         model = get_model(Path('models'))
     labels = read_model_spec(model).labels
@@ -71,7 +73,7 @@ def show(model: Path | None, out: Path) -> int:
     bag = out / 'photographs'
     for old in (bag, out / 'annotated'):
         shutil.rmtree(old, ignore_errors=True)
-    write_recording(bag)
+    shown = write_recording(bag)
     images = read_images(bag)
     print(f'      {bag}: {len(images)} images at 5 Hz on '
           + ', '.join(camera.topic for camera in CAMERAS))
@@ -86,8 +88,8 @@ def show(model: Path | None, out: Path) -> int:
     print('[4/4] What came back')
     predictions = {
         frame: named(results[frame][0], labels) for frame in images if frame in results}
-    print_table(images, predictions, latencies_ms)
-    draw(images, predictions, bag, out)
+    print_table(shown, predictions, latencies_ms)
+    draw(images, shown, predictions, out)
     problems = find_problems(images, results)
     for problem in problems:
         print(f'demo: {problem}', file=sys.stderr)
@@ -101,7 +103,11 @@ def show(model: Path | None, out: Path) -> int:
 def isolate_ros(out: Path) -> None:
     """Keep this demo and all other ROS programs from each other."""
     os.environ['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(1, 100))
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    if os.environ.get('ROS_DISTRO') == 'humble':
+        os.environ['ROS_LOCALHOST_ONLY'] = '1'
+    else:
+        os.environ.pop('ROS_LOCALHOST_ONLY', None)  # would take precedence
+        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     # Fast DDS's usual shared memory is smaller than a camera image.
     os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
     out.mkdir(parents=True, exist_ok=True)
@@ -180,32 +186,33 @@ def named(result: Result, labels: Sequence[str]) -> list[Prediction]:
 
 
 def print_table(
-        images: dict[Frame, BagImage], predictions: dict[Frame, list[Prediction]],
+        shown: dict[Frame, str], predictions: dict[Frame, list[Prediction]],
         latencies_ms: dict[Frame, float]) -> None:
     """Print a line for each recorded image, with or without an answer."""
-    widths = (14, 6, -9)
-    print(table_row(('STAMP', 'CAMERA', 'LATENCY', 'TOP 3'), widths))
-    for frame in images:
+    widths = (14, 6, max(map(len, shown.values())), -9)
+    print(table_row(('STAMP', 'CAMERA', 'SEES', 'LATENCY', 'TOP 3'), widths))
+    for frame, photograph in shown.items():
         camera, stamp_ns = frame
         names = ', '.join(
             f'{one.label} {one.score:.0%}' for one in predictions.get(frame, [])[:3])
         latency = f'{latencies_ms[frame]:.1f} ms' if frame in latencies_ms else '-'
         print(table_row(
-            (f'{stamp_ns / 1e9:.3f}', camera, latency, names or 'no result'), widths))
+            (f'{stamp_ns / 1e9:.3f}', camera, photograph, latency, names or 'no result'), widths))
 
 
 def draw(
-        images: dict[Frame, BagImage], predictions: dict[Frame, list[Prediction]], bag: Path,
-        out: Path) -> None:
-    """Write each answered image with its names, and one sheet of all."""
+        images: dict[Frame, BagImage], shown: dict[Frame, str],
+        predictions: dict[Frame, list[Prediction]], out: Path) -> None:
+    """Write each answered image with its names, and one sheet of all, a row for each camera."""
     folder = AnnotatedPictures(out / 'annotated', keep=())
     tiles, captions = [], []
     for frame in sorted(predictions):
-        source = Source(bag, images[frame])
+        camera, stamp_ns = frame
+        source = Source(Path(shown[frame]), images[frame])
         pixels = source.load()
         folder.write(source, predictions[frame])
         tiles.append(annotate(pixels, predictions[frame][:3]))
-        captions.append(f'{frame[0]}, {frame[1] / 1e9:.3f} s')
+        captions.append(f'{camera} camera at {stamp_ns / 1e9:.3f} s: {shown[frame]}')
     if tiles:
         sheet = contact_sheet(tiles, max(len(camera.photographs) for camera in CAMERAS), captions)
         Image.fromarray(sheet).save(out / 'contact_sheet.png')

@@ -15,15 +15,16 @@ say() { printf '%s\n' "setup: $*" >&2; }
 fail() { say "$*"; exit 2; }
 
 # True if an interpreter's version is one that the pinned packages exist for.
-fits() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>&-; }
+fits() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; }
 
 # Where a ROS 2 is sourced only the Python that its packages were made for is of use.
-suits_ros() { [ -z "$ros" ] || "$1" -c 'import rclpy' 2>&-; }
+suits_ros() { [ -z "$ros" ] || "$1" -c 'import rclpy' 2>/dev/null; }
 
 find_python() {
   for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10 /usr/bin/python3}; do
     if fits "$candidate" && suits_ros "$candidate"; then
-      command -v "$candidate"
+      # The Python behind a virtual environment: that may be the very .venv to be replaced.
+      "$candidate" -c 'import sys; print(sys._base_executable)'
       return
     fi
   done
@@ -31,7 +32,7 @@ find_python() {
     fail "ROS 2 $ros is sourced, but no Python 3.10 to 3.12 here imports its rclpy: leave virtual" \
       "environments, or use a shell without ROS 2 to get it as wheels"
   fi
-  fail "no Python 3.10, 3.11 or 3.12 found: install one (Ubuntu: apt install python3" \
+  fail "no Python 3.10, 3.11 or 3.12 ${PYTHON:+at $PYTHON}: install one (Ubuntu: apt install python3" \
     "python3-venv python3-dev), or name it: make venv PYTHON=/path/to/python3.11"
 }
 
@@ -40,7 +41,7 @@ check_tools() {
   command -v make >/dev/null || fail 'no make: install it (Ubuntu: apt install make)'
   command -v "${CXX:-c++}" >/dev/null \
     || fail 'no C++ compiler: install one (Ubuntu: apt install g++), or name it in CXX'
-  "$python" -c 'import ensurepip, venv' 2>&- \
+  "$python" -c 'import ensurepip, venv' 2>/dev/null \
     || fail "$python cannot make virtual environments (Ubuntu: apt install python3-venv)"
   "$python" -c 'import os.path as p, sysconfig as s, sys
 sys.exit(not p.exists(p.join(s.get_path("include"), "Python.h")))' \
@@ -52,7 +53,7 @@ digest() {
   find "$@" -type f -print | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -d ' ' -f 1
 }
 
-is_stamped() { [ "$(cat "$stamps/$1" 2>&-)" = "$2" ]; }
+is_stamped() { [ "$(cat "$stamps/$1" 2>/dev/null)" = "$2" ]; }
 # Written at once: half a stamp must not look like another one.
 stamp() { printf '%s\n' "$2" > "$stamps/$1.new" && mv "$stamps/$1.new" "$stamps/$1"; }
 
@@ -67,8 +68,8 @@ create() {
     "$python" -m venv "$venv"
   fi
   mkdir "$stamps"
-  printf '%s\n' "$python" > "$stamps/python"
-  stamp base "$base"
+  stamp python "$python"
+  stamp base "$root ${ros:-wheels}"
 }
 
 install_requirements() {
@@ -91,7 +92,7 @@ compile_messages() (
   if [ -n "$ros" ]; then
     # Its generators need the versions of their own machine (empy 3 on Humble), not .venv's.
     python=$(cat "$stamps/python")
-    if "$python" -c 'import vision_msgs.msg' 2>&-; then
+    if "$python" -c 'import vision_msgs.msg' 2>/dev/null; then
       say "using vision_msgs of ROS 2 $ros"
       stamp messages "$messages"
       return
@@ -128,7 +129,7 @@ install_package() {
   stamp package "$package"
 }
 
-# A ROS 2 is sourced where its Python is reachable; wheels in an active .venv are none.
+# Set by the set-up file of an installed ROS 2; wheels set neither.
 ros=
 wheels=yes
 if [ -n "${ROS_DISTRO:-}" ] && [ -n "${AMENT_PREFIX_PATH:-}" ]; then
@@ -137,7 +138,12 @@ if [ -n "${ROS_DISTRO:-}" ] && [ -n "${AMENT_PREFIX_PATH:-}" ]; then
 fi
 
 # Virtual environments cannot be moved, and one for a sourced ROS 2 is of no use without it.
-base="$root ${ros:-wheels} ${PYTHON:-}"
+base="$root ${ros:-wheels}"
+if [ -n "${PYTHON:-}" ]; then
+  python=$(find_python)
+  # Another interpreter is named than the one that .venv was made with.
+  is_stamped python "$python" || base="$base $python"
+fi
 requirements=$(digest requirements)
 messages="$(digest interfaces tools/setup_venv.sh) $requirements"
 package="$(digest setup.py setup.cfg package.xml)"
@@ -145,10 +151,10 @@ package="$(digest setup.py setup.cfg package.xml)"
 # With a lock two calls do not build into each other's environment.
 if command -v flock >/dev/null; then
   exec 9> .venv.lock
-  flock 9
+  flock -n 9 || { say 'waiting for another set-up to end'; flock 9; }
 fi
 if ! is_stamped base "$base" || [ ! -e "$stamps/requirements" ] \
-    || ! "$venv/bin/python" -c 'import pip' 2>&-; then
+    || ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
   create
 fi
 is_stamped requirements "$requirements" || install_requirements

@@ -178,7 +178,9 @@ class BagReader:
         :raises BagError: if it does not follow its definition, or there is none.
         """
         try:
-            return self._store(message).deserialize_cdr(message.raw, message.msgtype)
+            # A view, since rosbags cuts the encapsulation off, which would copy bytes.
+            return self._store(message).deserialize_cdr(
+                memoryview(message.raw), message.msgtype)
         except Exception as error:  # rosbags lets its parsers' errors through
             raise BagError(
                 f'{self.path}: the message on {message.topic} logged at {message.log_time_ns} ns '

@@ -8,6 +8,7 @@ import signal
 from typing import Any
 
 from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, RELIABILITIES
 from resnet_trt_node.cli.console import count_of, print_json, Progress
 from resnet_trt_node.errors import UsageError
 
@@ -32,8 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--restamp', action='store_true', help='replace header stamps with the present time')
     parser.add_argument(
-        '--reliability', choices=('reliable', 'best_effort', 'recorded'), default='reliable',
+        '--reliability', choices=RELIABILITIES, default=RELIABILITIES[0],
         help='what the publishers offer; recorded takes it from the bag')
+    parser.add_argument(
+        '--depth', type=int, default=DEFAULT_DEPTH,
+        help='images that a publisher keeps for readers that are behind')
     parser.add_argument(
         '--json', action='store_true', help='no progress bar; print a report as JSON at the end')
 
@@ -54,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
                 bag, rate=arguments.rate, loop=arguments.loop, remap=remap, topics=topics,
                 wait_for_subscribers=arguments.wait or None, restamp=arguments.restamp,
                 clock=arguments.clock, reliability=arguments.reliability,
-                on_progress=lambda image: progress.step())
+                depth=arguments.depth, on_progress=lambda image: progress.step())
     finally:
         signal.signal(signal.SIGTERM, before)
     if arguments.json:

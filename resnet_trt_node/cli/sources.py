@@ -11,6 +11,7 @@ from typing import Optional, Union
 from PIL import Image
 
 from resnet_trt_node.bag.reader import BagImage, BagReader
+from resnet_trt_node.cli.console import text_width
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.inference.compressed import FORMATS
 from resnet_trt_node.inference.decode import decode_message
@@ -110,7 +111,7 @@ class Inputs:
 
     def name_width(self) -> int:
         """Return the width of the longest `Source.describe`."""
-        widths = [len(str(path)) for path in self.pictures]
+        widths = [text_width(str(path)) for path in self.pictures]
         widths += [
             len(topic) + len(' ') + len(stamp_text(10**18))
             for bag in self.bags for topic in self.image_topics(bag)]

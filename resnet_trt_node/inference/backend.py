@@ -17,7 +17,7 @@ from typing import Callable, Mapping, Optional, Sequence, Tuple, TYPE_CHECKING
 
 import numpy as np
 
-from resnet_trt_node.errors import InferenceError, UsageError
+from resnet_trt_node.errors import BackendError, InferenceError, UsageError
 from resnet_trt_node.inference.spec import ModelSpec, PRECISIONS
 
 if TYPE_CHECKING:
@@ -241,6 +241,22 @@ class Backend(ABC):
     @abstractmethod
     def _close(self) -> None:
         """Free the runtime's things; called once."""
+
+
+def host_buffers(spec: ModelSpec, options: BackendOptions) -> list[NDArray[np.uint8]]:
+    """
+    Allocate batch buffers in ordinary memory.
+
+    :returns: `num_buffers` arrays, uint8 (max_batch_size, H, W, 3), zeroed; the caller's own.
+    :raises BackendError: if there is not so much memory.
+    """
+    shape = (options.max_batch_size, spec.height, spec.width, 3)
+    try:
+        return [np.zeros(shape, np.uint8) for _ in range(options.num_buffers)]
+    except MemoryError as error:
+        size_mib = options.num_buffers * options.max_batch_size * spec.frame_bytes / 2**20
+        raise BackendError(
+            f'no memory for {size_mib:.0f} MiB of batch buffers: lower max_batch_size') from error
 
 
 def warm_up(backend: Backend) -> dict[int, float]:

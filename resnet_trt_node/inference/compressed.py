@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any, Optional
-import warnings
+from typing import Any, Optional, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,6 +11,10 @@ from PIL import Image, UnidentifiedImageError
 
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.inference.frame import Frame, to_8_bit
+from resnet_trt_node.inference.image_encodings import view_bytes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: Formats that are tried; Pillow knows more, some of which start other programs.
 FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'PPM')
@@ -36,19 +39,14 @@ def decode_compressed(
     :returns: pixels of its own, in order 'bgr', 'bgra' or 'gray'. 16-bit values are scaled to 8.
     :raises FrameError: if the data is not a picture, broken, cut off, or absurdly large.
     """
-    try:
-        buffer = np.frombuffer(data, np.uint8)
-    except (TypeError, ValueError, BufferError) as error:
-        raise FrameError(
-            f'compressed data is {type(data).__name__}, which holds no plain bytes ({error}): '
-            "use array.array('B'), bytes or a NumPy array of uint8") from error
+    buffer = view_bytes(data, 'compressed picture')
     name, width, height = _read_header(buffer)
     if width * height > MAX_PIXELS:
         raise FrameError(
             f'{width}x{height} {name}: more than {MAX_PIXELS} pixels is no camera picture; '
             'the message is corrupt')
     if name == 'jpeg':
-        _check_jpeg_end(buffer)
+        _check_jpeg_data(buffer)
     flags = cv2.IMREAD_UNCHANGED
     if apply_orientation:
         # Unlike IMREAD_UNCHANGED these follow EXIF, but drop alpha.
@@ -64,41 +62,48 @@ def decode_compressed(
     return _to_frame(pixels, name)
 
 
-def _read_header(buffer: np.ndarray[Any, Any]) -> tuple[str, int, int]:
+def _read_header(buffer: NDArray[np.uint8]) -> tuple[str, int, int]:
     """Return format, width and height without decoding any pixel."""
     if not buffer.size:
         raise FrameError('empty picture: the message holds no data; check the publisher')
     try:
-        with warnings.catch_warnings():
-            # Large pictures are judged by MAX_PIXELS; on odd metadata Pillow only warns.
-            warnings.simplefilter('ignore')
-            with Image.open(BytesIO(buffer.data), formats=FORMATS) as image:
-                return str(image.format).lower(), image.width, image.height
+        with Image.open(BytesIO(buffer.data), formats=FORMATS) as image:
+            return str(image.format).lower(), image.width, image.height
     except UnidentifiedImageError as error:
         start = bytes(buffer[:8]).hex(' ')
         raise FrameError(
             f'{buffer.size} bytes starting {start} are not a picture: '
             f'send {", ".join(FORMATS).lower()}') from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Warning) as error:
+        # A warning arrives here only where the user has made warnings errors.
         raise FrameError(f'{error} The message is corrupt.') from error
     except (OSError, ValueError, SyntaxError, KeyError, IndexError, TypeError) as error:
         # What Pillow's readers raise on broken headers.
         raise FrameError(f'broken picture of {buffer.size} bytes: {error}') from error
 
 
-def _check_jpeg_end(buffer: np.ndarray[Any, Any]) -> None:
+def _check_jpeg_data(buffer: NDArray[np.uint8]) -> None:
     """
-    Refuse a jpeg that was cut off.
+    Refuse a jpeg that was cut off or lacks a piece, as far as its markers tell.
 
-    libjpeg paints what is missing grey and only prints a warning. Neither marker occurs in
+    libjpeg paints what is missing grey and only prints a warning. Markers do not occur within
     compressed data, so the last end of image must come after the last start of scan; one in an
-    embedded preview comes before it.
+    embedded preview comes before it. Cameras that write restart markers number them 0 to 7 in a
+    circle, which breaks where the transport lost a packet.
     """
     data = buffer.tobytes()
-    if data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda'):
+    start, end = data.rfind(b'\xff\xda'), data.rfind(b'\xff\xd9')
+    if end < start:
         raise FrameError(
             f'jpeg of {len(data)} bytes was cut off, its end is missing: check the publisher '
             'and the transport')
+    scan = buffer[start + 2:end]
+    marks = scan[1:][scan[:-1] == 0xff]
+    restarts = marks[(marks >= 0xd0) & (marks <= 0xd7)]
+    if not np.array_equal(restarts & 7, np.arange(restarts.size) & 7):
+        raise FrameError(
+            f'jpeg of {len(data)} bytes lacks a piece, its restart markers are out of order: '
+            'check the cable, the publisher and the transport')
 
 
 def _reduced_flags(side: int, reduced_to: int, flags: int, apply_orientation: bool) -> int:

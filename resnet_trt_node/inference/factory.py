@@ -19,11 +19,12 @@ BACKENDS = {
 #: What `auto` tries, best first.
 AUTO_ORDER = ('tensorrt', 'tensorrt_rtx', 'onnxruntime')
 BACKEND_CHOICES = ('auto', *BACKENDS)
+_DEFAULT_OPTIONS = BackendOptions()
 
 
 def open_backend(
         path: Union[str, Path], name: str = 'auto',
-        options: BackendOptions = BackendOptions()) -> Backend:
+        options: BackendOptions = _DEFAULT_OPTIONS) -> Backend:
     """
     Open a deployable model.
 

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
-from resnet_trt_node.errors import LabelsError, ModelError
+from resnet_trt_node.errors import BackendUnavailable, LabelsError, ModelError
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 
 if TYPE_CHECKING:
@@ -30,15 +30,25 @@ def load_model(path: Union[str, Path]) -> onnx.ModelProto:
     Load an ONNX file.
 
     :raises ModelError: if it is missing, unreadable or no ONNX.
+    :raises BackendUnavailable: if the package onnx is not installed.
     """
-    import onnx
-    path = Path(path)
-    if not str(path) or not path.exists():
-        raise ModelError(f'no model at {path}: {_HOW_TO_MAKE_ONE}')
-    if path.is_dir():
-        raise ModelError(f'{path} is a folder: name the .onnx file in it')
     try:
-        model = onnx.load(str(path))
+        import onnx
+    except ImportError as error:
+        raise BackendUnavailable(
+            f'model files cannot be read without onnx ({error}): pip install onnx') from error
+    if not str(path):
+        raise ModelError(f'no model file is named: {_HOW_TO_MAKE_ONE}')
+    path = Path(path)
+    try:
+        if not path.exists():
+            raise ModelError(f'no model at {path}: {_HOW_TO_MAKE_ONE}')
+        if path.is_dir():
+            raise ModelError(f'{path} is a folder: name the .onnx file in it')
+        # By its ending, onnx would take a file for JSON or text.
+        model = onnx.load(str(path), format='protobuf')
+    except ModelError:
+        raise
     except OSError as error:
         raise ModelError(f'cannot read {path}: {error.strerror or error}') from error
     except Exception as error:  # noqa: B902  protobuf raises types of its own, by version
@@ -55,6 +65,7 @@ def read_model_spec(path: Union[str, Path]) -> ModelSpec:
 
     :param path: the ONNX file.
     :raises ModelError: if the file is missing, unreadable, no ONNX or not deployable.
+    :raises BackendUnavailable: if the package onnx is not installed.
     """
     model = load_model(path)
     try:
@@ -88,7 +99,6 @@ def _check_tensor(
         values: list[onnx.ValueInfoProto], name: str, dtype: int,
         shape: tuple[int | None, ...], what: str) -> list[int]:
     """Check the only input or output; None is a dynamic side, -1 any; return the sides."""
-    import onnx
     found = ', '.join(value.name for value in values)
     if len(values) != 1 or values[0].name != name:
         raise ModelError(
@@ -98,8 +108,8 @@ def _check_tensor(
     if tensor.elem_type != dtype:
         raise ModelError(
             f'not a deployable model: {what} {name!r} is '
-            f'{onnx.TensorProto.DataType.Name(tensor.elem_type)}, it must be '
-            f'{onnx.TensorProto.DataType.Name(dtype)}; {_HOW_TO_MAKE_ONE}')
+            f'{_dtype_name(tensor.elem_type)}, it must be {_dtype_name(dtype)}; '
+            + _HOW_TO_MAKE_ONE)
     sides = [
         dim.dim_value if dim.HasField('dim_value') else None for dim in tensor.shape.dim]
     fits = len(sides) == len(shape) and all(
@@ -114,6 +124,14 @@ def _check_tensor(
             f'not a deployable model: {what} {name!r} has the shape {show(sides)}, it must be '
             f'{show(shape)} with a dynamic N; {_HOW_TO_MAKE_ONE}')
     return [side or 0 for side in sides]
+
+
+def _dtype_name(dtype: int) -> str:
+    import onnx
+    try:
+        return str(onnx.TensorProto.DataType.Name(dtype))
+    except ValueError:
+        return f'of the unknown type {dtype}'
 
 
 def write_model_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TYPE_CHECKING, Union
 
-import numpy as np
-
 from resnet_trt_node.errors import BackendUnavailable, InferenceError, ModelError
-from resnet_trt_node.inference.backend import Backend, BackendInfo, BackendOptions
+from resnet_trt_node.inference.backend import (
+    Backend, BackendInfo, BackendOptions, host_buffers)
 from resnet_trt_node.inference.model_file import read_model_spec
 from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -47,14 +47,13 @@ class OnnxRuntimeBackend(Backend):
                 str(path), session_options, providers=['CPUExecutionProvider'])
         except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
             raise ModelError(f'ONNX Runtime cannot load {path}: {error}') from error
-        shape = (options.max_batch_size, spec.height, spec.width, 3)
         self._results: dict[int, NDArray[np.float32]] = {}
         super().__init__(
             spec,
             BackendInfo(
                 'onnxruntime', onnxruntime.__version__, 'CPU',
                 {'cpu_threads': str(options.cpu_threads or 'all')}),
-            [np.zeros(shape, np.uint8) for _ in range(options.num_buffers)])
+            host_buffers(spec, options))
 
     def _submit(self, batch_size: int, index: int) -> None:
         try:

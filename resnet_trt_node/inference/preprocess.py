@@ -32,12 +32,17 @@ FAST_P999_ERROR = 12
 #: The fast chain is used where its weights differ from Pillow's by less than this, relative to
 #: their norm; a mean error of a level on photographs lies there.
 _MAX_MISFIT = 0.1
-#: And where its blur is no longer than this, which only distorted pictures exceed.
-_MAX_RADIUS = 15
+#: And where the filter reaches no further than this in the halved picture, either way. Only a
+#: stretch of very long pictures needs more.
+_MAX_SUPPORT = 16
+#: The mean of four integers is rounded up at a half: an eighth of a level brighter on average.
+_HALVING_BIAS = 0.125
 #: Sides that OpenCV's `remap` can address.
 _MAX_REMAP_SIDE = 32_766
 
-_FILTERS = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
+# Pillow before 9.1, which Ubuntu 22.04 has, knows the filters by their plain names only.
+_RESAMPLING: Any = getattr(Image, 'Resampling', Image)
+_FILTERS = {'bilinear': _RESAMPLING.BILINEAR, 'bicubic': _RESAMPLING.BICUBIC}
 _TO_RGB = {
     'bgr': cv2.COLOR_BGR2RGB, 'rgba': cv2.COLOR_RGBA2RGB, 'bgra': cv2.COLOR_BGRA2RGB,
     'gray': cv2.COLOR_GRAY2RGB}
@@ -52,10 +57,10 @@ class Resizer:
     - 'exact' is Pillow's own resampling on the same grid; every value lies within
       `EXACT_MAX_ERROR` of Pillow's resize and crop, which is what torchvision evaluates with.
     - 'fast', the default, is a chain of OpenCV's vectorised steps fitted to Pillow's filter (see
-      `resampling`). It takes about a sixth of the exact method's time and differs within
-      `FAST_MEAN_ERROR` and `FAST_P999_ERROR` on photographs, too little to change what a network
-      sees. Where the chain is not close enough, which its weights tell beforehand, it uses the
-      exact method, so at ratios slightly above 1 and for enlarging by a cubic.
+      `resampling`). It takes a third of the exact method's time for VGA, a quarter for 1080p,
+      and differs within `FAST_MEAN_ERROR` and `FAST_P999_ERROR` on photographs, so that networks
+      name 99 of 100 pictures alike. Where the chain is not close enough, which its weights tell
+      beforehand, it is the exact method: for enlarging, and at some ratios slightly above 1.
 
     Evaluate a model with 'exact' to compare with published numbers; run a camera with 'fast'.
     Any number of threads may use one object; OpenCV and Pillow release the interpreter's lock.
@@ -71,6 +76,18 @@ class Resizer:
                 f'unknown fit method {method!r}: choose one of {", ".join(get_args(FitMethod))}')
         self.rule = rule
         self.method: FitMethod = method
+
+    @property
+    def decode_side(self) -> Optional[int]:
+        """
+        Return how many pixels a side a jpeg must keep when it is decoded at reduced size.
+
+        :returns: for `decode_compressed`; None where it must be decoded at full size.
+        """
+        if self.method == 'exact' or self.rule.interpolation == 'nearest':
+            return None
+        # Twice what is needed: the decoder's own filter is a crude one.
+        return 2 * (self.rule.short_side or max(self.rule.crop_height, self.rule.crop_width))
 
     def fit(self, frame: Frame, out: NDArray[np.uint8]) -> None:
         """
@@ -182,7 +199,7 @@ class _Chain:
         if self.vertical.radius or self.horizontal.radius:
             pixels = cv2.sepFilter2D(
                 pixels, -1, self.horizontal.taps, self.vertical.taps,
-                borderType=cv2.BORDER_REFLECT)
+                delta=-_HALVING_BIAS * self.halvings, borderType=cv2.BORDER_REFLECT)
         target = out if frame.order == 'rgb' else None
         pixels = cv2.remap(
             pixels, *self.maps, cv2.INTER_LINEAR, dst=target, borderMode=cv2.BORDER_REPLICATE)
@@ -198,12 +215,16 @@ def _plan_chain(rule: ResizeRule, height: int, width: int) -> Optional[_Chain]:
     # A stretch may scale the axes differently; halving takes both.
     halvings = count_halvings(min(axis.scale for axis in axes))
     block = 2**halvings
+    # remap places its grid to 1/32 of a source pixel, which shows where that becomes large.
+    if (min(axis.scale for axis in axes) < 1.0
+            or SUPPORT[rule.interpolation] * max(axis.scale for axis in axes)
+            > _MAX_SUPPORT * block):
+        return None
     blurs = [fit_blur(axis.scale, halvings, rule.interpolation) for axis in axes]
     windows = [
         axis.window((blur.radius + 2) * block, block) for axis, blur in zip(axes, blurs)]
-    if (any(blur.misfit > _MAX_MISFIT or blur.radius > _MAX_RADIUS for blur in blurs)
-            or any((window.stop - window.start) // block > _MAX_REMAP_SIDE
-                   for window in windows)):
+    if (any(blur.misfit > _MAX_MISFIT for blur in blurs)
+            or any(window.stop - window.start > _MAX_REMAP_SIDE * block for window in windows)):
         return None
     grids = [
         (axis.start + (np.arange(axis.count) + 0.5) * axis.scale - window.start) / block - 0.5
@@ -238,7 +259,7 @@ def _to_image(pixels: NDArray[np.uint8]) -> Image.Image:
         return Image.fromarray(pixels)
     # As RGBA, Pillow would weigh colours by alpha; RGBX are just four channels, and not copied.
     height, width = pixels.shape[:2]
-    return Image.frombuffer('RGBX', (width, height), pixels.data, 'raw', 'RGBX', 0, 1)
+    return Image.frombuffer('RGBX', (width, height), pixels, 'raw', 'RGBX', 0, 1)
 
 
 @lru_cache(maxsize=16)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
-from resnet_trt_node.inference.backend import Backend, BackendInfo, BackendOptions
+from resnet_trt_node.inference.backend import (
+    Backend, BackendInfo, BackendOptions, host_buffers)
 from resnet_trt_node.inference.model_file import read_model_spec
 from resnet_trt_node.inference.spec import ModelSpec, ResizeRule
 
@@ -29,7 +30,7 @@ SIMULATED_SPEC = ModelSpec(
 
 class SimulatedBackend(Backend):
     """
-    Answers the frame's mean red value as its class, after a fixed time.
+    Answers the frame's mean red value as its class, or the last class, after a fixed time.
 
     :param path: a deployable ONNX file whose spec is taken; '' takes `SIMULATED_SPEC`.
     :param options: `max_batch_size`, `num_buffers`, `simulated_ms` and `simulated_ms_per_frame`
@@ -37,14 +38,14 @@ class SimulatedBackend(Backend):
     """
 
     def __init__(self, path: Union[str, Path], options: BackendOptions) -> None:
-        spec = read_model_spec(path) if str(path) else SIMULATED_SPEC
+        # Path('') is '.', and no folder is a model.
+        spec = read_model_spec(path) if str(path) not in ('', '.') else SIMULATED_SPEC
         self._fixed_s = options.simulated_ms / 1e3
         self._frame_s = options.simulated_ms_per_frame / 1e3
-        shape = (options.max_batch_size, spec.height, spec.width, 3)
         super().__init__(
             spec,
             BackendInfo('simulated', '1', 'none', {'simulated_ms': str(options.simulated_ms)}),
-            [np.zeros(shape, np.uint8) for _ in range(options.num_buffers)])
+            host_buffers(spec, options))
 
     def _submit(self, batch_size: int, index: int) -> None:
         sleep(self._fixed_s + self._frame_s * batch_size)

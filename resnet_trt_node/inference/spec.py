@@ -17,6 +17,7 @@ import json
 from typing import Any, Mapping, Optional, Tuple
 
 from resnet_trt_node.errors import LabelsError, ModelError
+from resnet_trt_node.labels import check_labels
 
 INPUT_NAME = 'images'
 OUTPUT_NAME = 'probabilities'
@@ -103,6 +104,7 @@ class ModelSpec:
                 f'unknown precision {self.precision!r}: choose one of {", ".join(PRECISIONS)}')
         if not self.labels:
             raise LabelsError('the model has no class names: export it again with --labels FILE')
+        check_labels(self.labels, where='the class names of the model')
         if (self.resize.crop_height, self.resize.crop_width) != (self.height, self.width):
             raise ModelError(
                 f'the resize rule ends in {self.resize.crop_height}x{self.resize.crop_width}, '
@@ -165,12 +167,16 @@ class ModelSpec:
             rule = ResizeRule(
                 None if short_side is None else int(short_side), height, width,
                 str(resize['interpolation']))
-            labels = tuple(str(name) for name in json.loads(values['labels']))
-        except (ValueError, KeyError, TypeError) as error:
+            labels: list[str] = json.loads(values['labels'])
+            # A bare string would pass for a list of its letters.
+            if not isinstance(labels, list) or not all(
+                    isinstance(label, str) for label in labels):
+                raise ValueError('the labels are no list of strings')
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise ModelError(
                 f'the metadata of the model is malformed ({error}): export it again') from error
         return cls(
-            height=height, width=width, labels=labels, resize=rule,
+            height=height, width=width, labels=tuple(labels), resize=rule,
             precision=values['precision'], architecture=values.get('architecture', ''),
             source=values.get('source', ''), source_sha256=values.get('source_sha256', ''),
             tool_version=values.get('tool_version', ''))

@@ -14,7 +14,7 @@ from resnet_trt_node import __version__
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.inference.model_file import file_sha256, write_model_spec
 from resnet_trt_node.inference.spec import ModelSpec, ResizeRule
-from resnet_trt_node.labels import check_labels, imagenet_labels, read_labels
+from resnet_trt_node.model.class_names import default_labels, given_labels
 from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.frames import sample_frames
 from resnet_trt_node.model.graph import FLOAT_TYPES
@@ -96,22 +96,20 @@ def export_resnet(
     """
     start_ns = perf_counter_ns()
     _check_arguments(precision, image_size)
-    if labels is not None:
-        labels = check_labels(tuple(labels)) if not isinstance(labels, (str, Path)) \
-            else read_labels(labels)
-    if num_classes is not None and labels is not None and len(labels) != num_classes:
+    names = given_labels(labels)
+    if num_classes is not None and names is not None and len(names) != num_classes:
         raise LabelsError(
-            f'{len(labels)} labels for {num_classes} classes: --labels and --num-classes must '
+            f'{len(names)} labels for {num_classes} classes: --labels and --num-classes must '
             'agree; one of them is enough')
     network, info = load_network(
-        arch, weights, _classes_to_ask_for(weights, num_classes, labels), seed, cache)
+        arch, weights, _classes_to_ask_for(weights, num_classes, names), seed, cache)
     count = network.fc.out_features
-    if labels is not None and len(labels) != count:
+    if names is not None and len(names) != count:
         raise LabelsError(
-            f'{len(labels)} labels, but the weights ({info.source}) have {count} classes: '
+            f'{len(names)} labels, but the weights ({info.source}) have {count} classes: '
             'give one name a line for each class')
     spec = ModelSpec(
-        height=image_size, width=image_size, labels=labels or default_labels(count),
+        height=image_size, width=image_size, labels=names or default_labels(count),
         resize=_resize_rule(info, image_size, resize), precision=precision, architecture=arch,
         source=info.source, source_sha256=info.sha256, tool_version=__version__)
     difference = write_checked(network, spec, Path(out))
@@ -153,13 +151,6 @@ def torch_probabilities(network: ResNet, frames: NDArray[np.uint8]) -> NDArray[n
     logits = network(torch.from_numpy(IMAGENET.apply(frames)))
     result: NDArray[np.float32] = torch.softmax(logits, dim=1).numpy()
     return result
-
-
-def default_labels(count: int) -> tuple[str, ...]:
-    """Return the ImageNet names for 1000 classes, 'class_0' and so on for any other number."""
-    if count == 1000:
-        return imagenet_labels()
-    return tuple(f'class_{index:0{len(str(count - 1))}}' for index in range(count))
 
 
 def _check_arguments(precision: str, image_size: int) -> None:

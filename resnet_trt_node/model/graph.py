@@ -56,13 +56,17 @@ class GraphBuilder:
         dtype = np.float16 if self.precision == 'fp16' else np.float32
         # Too large a number becomes infinite, which is told below in the user's terms.
         with np.errstate(over='ignore'):
-            cast = np.ascontiguousarray(values).astype(dtype)
+            cast = np.asarray(values).astype(dtype, order='C')
         if not np.isfinite(cast).all():
             raise ModelError(
                 f'{name} holds numbers that {self.precision} cannot: '
                 'use --precision fp32, or check the weights')
         self.constants.append(numpy_helper.from_array(cast, name))
         return name
+
+    def scalar(self, name: str, value: float) -> str:
+        """Add a constant of no sides."""
+        return self.constant(name, np.array(value))
 
     def node(
             self, kind: str, name: str, inputs: Union[str, Sequence[str]],

@@ -78,7 +78,6 @@ class Bottleneck(nn.Module):
         return result
 
 
-Block = Union[BasicBlock, Bottleneck]
 #: Architecture to (kind of block, blocks in each of the four stages).
 _STAGES: dict[str, tuple[Union[Type[BasicBlock], Type[Bottleneck]], tuple[int, ...]]] = {
     'resnet18': (BasicBlock, (2, 2, 2, 2)),

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 import traceback
 from typing import Any, Callable, Optional
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, qos_profile_sensor_data, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from resnet_trt_node.errors import ResnetTrtError, UsageError
-from resnet_trt_node.inference.annotate import annotate
 from resnet_trt_node.inference.backend import Backend, BackendOptions
 from resnet_trt_node.inference.classifier import Prediction
 from resnet_trt_node.inference.factory import open_backend
+from resnet_trt_node.node.camera_topics import CameraTopics
 from resnet_trt_node.node.conversion import Converter
 from resnet_trt_node.node.diagnostics import DiagnosticsReporter
 from resnet_trt_node.node.frame_queue import Ticket
-from resnet_trt_node.node.messages import classification, label_info, rgb_image
+from resnet_trt_node.node.messages import label_info
 from resnet_trt_node.node.parameter_server import ParameterServer
 from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.pipeline import LiveSettings, Pipeline, PipelineHooks
-from sensor_msgs.msg import CompressedImage, Image
-from vision_msgs.msg import Classification, LabelInfo
+from vision_msgs.msg import LabelInfo
 
 #: A batch in the backend gets this long when the node is deactivated or stopped.
 DRAIN_TIMEOUT_SEC = 1.0
-#: The last results get this long to reach their listeners.
-_ACK_TIMEOUT_NS = 200_000_000
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -48,15 +42,6 @@ def _reported(transition: _Transition) -> _Transition:
             node.fault = error
             return TransitionCallbackReturn.ERROR
     return run
-
-
-@dataclass(frozen=True)
-class _Camera:
-    """A camera's topics; names are relative, so that remapping and namespaces work."""
-
-    image_topic: str
-    results: Any
-    annotated: Any
 
 
 class ClassifierNode(LifecycleNode):
@@ -77,9 +62,8 @@ class ClassifierNode(LifecycleNode):
             'classifier', automatically_declare_parameters_from_overrides=True, **kwargs)
         self._still_wanted = still_wanted
         self._pipeline: Optional[Pipeline] = None
-        self._cameras: dict[str, _Camera] = {}
-        self._image_subscriptions: list[Any] = []
-        self._warned_topics: set[tuple[str, str]] = set()
+        self._cameras: dict[str, CameraTopics] = {}
+        self._warned_types: set[tuple[str, str]] = set()
         #: Why the last configuration was refused, for the exit code.
         self.failure: Optional[ResnetTrtError] = None
         #: An error that nobody foresaw; the process should end with it.
@@ -133,7 +117,7 @@ class ClassifierNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self.failure = None
         self._pipeline = pipeline
-        self._cameras = {name: self._create_publishers(name) for name in names}
+        self._cameras = {name: CameraTopics(self, name, parameters) for name in names}
         self._label_publisher = self.create_publisher(LabelInfo, 'label_info', _LATCHED)
         self._publish_labels()
         self._log_ready(pipeline.backend, took_ms)
@@ -147,8 +131,8 @@ class ClassifierNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._pipeline.resume()
         for name, camera in self._cameras.items():
-            self._image_subscriptions.append(self._subscribe(name, camera.image_topic))
-        topics = ', '.join(item.topic_name for item in self._image_subscriptions)
+            camera.subscribe(partial(self._pipeline.offer, name))
+        topics = ', '.join(camera.image_topic for camera in self._cameras.values())
         self.get_logger().info(f'active, listening to {topics}')
         return result
 
@@ -183,35 +167,9 @@ class ClassifierNode(LifecycleNode):
 
     # Frames.
 
-    def _subscribe(self, camera: str, topic: str) -> Any:
-        parameters = self.parameters
-        qos = QoSProfile(
-            depth=max(qos_profile_sensor_data.depth, parameters.queue_depth),
-            reliability=ReliabilityPolicy.RELIABLE if parameters.image_reliability == 'reliable'
-            else ReliabilityPolicy.BEST_EFFORT)
-        # Declared only where the user overrides it: rclpy would keep the first activation's
-        # values for good, and a later change of image_reliability would do nothing.
-        prefix = f'qos_overrides.{self.resolve_topic_name(topic)}.subscription'
-        overridden = bool(self.get_parameters_by_prefix(prefix))
-        return self.create_subscription(
-            self._image_type(), topic, lambda message: self._take(camera, message), qos,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies()
-            if overridden else None)
-
-    def _image_type(self) -> Any:
-        return CompressedImage if self.parameters.image_transport == 'compressed' else Image
-
-    def _take(self, camera: str, message: Any) -> None:
-        if self._pipeline is not None:
-            self._pipeline.offer(camera, message)
-
     def _deliver(self, ticket: Ticket, predictions: list[Prediction]) -> None:
-        camera, parameters = self._cameras[ticket.camera], self.parameters
-        header = ticket.message.header
-        camera.results.publish(classification(header, predictions, parameters.class_id_format))
-        if camera.annotated.get_subscription_count():
-            frame = self._converter.to_frame(ticket.message)
-            camera.annotated.publish(rgb_image(header, annotate(frame, predictions)))
+        self._cameras[ticket.camera].publish(
+            ticket.message, predictions, self._converter.to_frame)
 
     def _open_backend(self) -> Backend:
         parameters = self.parameters
@@ -221,16 +179,16 @@ class ClassifierNode(LifecycleNode):
             log=self._log_backend))
 
     def _drain(self) -> None:
-        for subscription in self._image_subscriptions:
-            self.destroy_subscription(subscription)
-        self._image_subscriptions.clear()
-        if self._pipeline is not None and not self._pipeline.drain(DRAIN_TIMEOUT_SEC):
+        for camera in self._cameras.values():
+            camera.unsubscribe()
+        if self._pipeline is None:
+            return
+        if not self._pipeline.drain(DRAIN_TIMEOUT_SEC):
             self.get_logger().warning(
                 f'{self._pipeline.accounting.total().in_progress} frames were still being '
                 f'inferred after {DRAIN_TIMEOUT_SEC} s and get no answer')
         for camera in self._cameras.values():
-            # Publishing returns before the listeners have it, and destroying does not wait.
-            camera.results.wait_for_all_acked(Duration(nanoseconds=_ACK_TIMEOUT_NS))
+            camera.flush()
 
     def _release(self) -> None:
         if self._pipeline is None:
@@ -240,22 +198,9 @@ class ClassifierNode(LifecycleNode):
         self._log_account(self._pipeline)
         self._pipeline = None
         for camera in self._cameras.values():
-            self.destroy_publisher(camera.results)
-            self.destroy_publisher(camera.annotated)
-        self.destroy_publisher(self._label_publisher)
+            camera.close()
         self._cameras = {}
-
-    def _create_publishers(self, name: str) -> _Camera:
-        prefix = f'{name}/' if name else ''
-        suffix = '/compressed' if self.parameters.image_transport == 'compressed' else ''
-        overridable = QoSOverridingOptions.with_default_policies()
-        return _Camera(
-            f'{prefix}image{suffix}',
-            self.create_publisher(
-                Classification, f'{prefix}classification', 10,
-                qos_overriding_options=overridable),
-            self.create_publisher(
-                Image, f'{prefix}image_annotated', 2, qos_overriding_options=overridable))
+        self.destroy_publisher(self._label_publisher)
 
     # What the node tells.
 
@@ -274,24 +219,18 @@ class ClassifierNode(LifecycleNode):
             self._label_publisher.publish(message)
 
     def _publish_diagnostics(self) -> None:
-        notes = self._wrong_types()
-        self._diagnostics.publish(
-            self._reporter.report(self.get_clock().now().to_msg(), self._pipeline, notes))
+        self._diagnostics.publish(self._reporter.report(
+            self.get_clock().now().to_msg(), self._pipeline, self._topic_notes(),
+            {name: camera.listeners for name, camera in self._cameras.items()}))
 
-    def _wrong_types(self) -> list[str]:
-        """Say which image topics carry another type, which DDS keeps apart without a word."""
-        wanted = 'sensor_msgs/msg/' + self._image_type().__name__
+    def _topic_notes(self) -> list[str]:
+        """Return what is wrong with the image topics, and log it once."""
         notes = []
-        for subscription in self._image_subscriptions:
-            topic = subscription.topic_name
-            types = {info.topic_type for info in self.get_publishers_info_by_topic(topic)}
-            for other in sorted(types - {wanted}):
-                note = f'{topic} carries {other}, this node wants {wanted}'
-                if {other, wanted} == {'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'}:
-                    note += ': set the parameter image_transport to match'
+        for name, camera in self._cameras.items():
+            for other, note in camera.wrong_types().items():
                 notes.append(note)
-                if (topic, other) not in self._warned_topics:
-                    self._warned_topics.add((topic, other))
+                if (name, other) not in self._warned_types:
+                    self._warned_types.add((name, other))
                     self.get_logger().warning(note)
         return notes
 

@@ -1,30 +1,123 @@
-"""From ROS messages to frames, by cv_bridge where it is installed and works."""
+"""
+From ROS messages to frames, by cv_bridge where that is installed and works.
+
+Pixels that need no conversion never pass through cv_bridge, which would copy them.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from importlib.util import find_spec
+import json
+import os
+import subprocess
+import sys
+from typing import Any, Callable, Optional
 
-from resnet_trt_node.inference.decode import decode_message
+from resnet_trt_node.inference.decode import convert_image, decode_message
 from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.inference.image_encodings import (
+    check_image, DEEP, PIXEL_BYTES, RawImage, ZERO_COPY)
+from resnet_trt_node.node.cv_bridge_check import target_encoding
+
+_CHECK = 'resnet_trt_node.node.cv_bridge_check'
+#: Importing OpenCV and cv_bridge takes seconds on a small computer with a slow disk.
+_CHECK_TIMEOUT_S = 30.0
 
 
 class Converter:
     """
-    Turns Image and CompressedImage messages into frames.
+    Turns Image and CompressedImage messages into frames; one thread at a time.
 
-    :param log: takes the one line that says what converts and why.
+    :param log: takes one line that says what converts and why, and one for every encoding that
+        cv_bridge fails at later; None drops them.
+    :param reduced_to: see `decode_compressed`; a resizer's `decode_side` is the right number.
     """
 
-    def __init__(self, log: Any = None) -> None:
-        if log is not None:
-            log('encodings are converted by OpenCV')
+    def __init__(
+            self, log: Optional[Callable[[str], object]] = None,
+            reduced_to: Optional[int] = None) -> None:
+        self._log: Callable[[str], object] = log if log is not None else lambda line: None
+        self._reduced_to = reduced_to
+        self._bridge: Any = None
+        equal, reason = check_cv_bridge()
+        if equal:
+            self._bridge, reason = _open_cv_bridge()
+        #: Encodings that cv_bridge converts; all others are OpenCV's.
+        self.bridged = frozenset(equal if self._bridge is not None else ())
+        if self.bridged:
+            self.description = (
+                f'cv_bridge converts {", ".join(sorted(self.bridged))}; OpenCV the other '
+                'encodings')
+        else:
+            self.description = f'OpenCV converts all encodings: {reason}'
+        self._log(self.description)
 
     def to_frame(self, message: Any) -> Frame:
         """
         Decode a message.
 
         :param message: sensor_msgs/Image or sensor_msgs/CompressedImage.
-        :returns: a frame, see `decode_message`.
+        :returns: a frame; of packed 8-bit encodings a view of the message's data.
         :raises FrameError: if the message is malformed.
         """
-        return decode_message(message)
+        if getattr(message, 'encoding', None) not in self.bridged:
+            return decode_message(message, self._reduced_to)
+        # cv_bridge trusts a message's fields.
+        raw = check_image(message)
+        frame = self._by_bridge(message, raw)
+        return convert_image(raw) if frame is None else frame
+
+    def _by_bridge(self, message: Any, raw: RawImage) -> Optional[Frame]:
+        """Return cv_bridge's frame, None where it has none to give."""
+        # It calls what NumPy 2 lacks for the other byte order, and divides the step by the pixel.
+        if raw.big_endian or raw.step % PIXEL_BYTES[raw.encoding]:
+            return None
+        try:
+            pixels = self._bridge.imgmsg_to_cv2(message, target_encoding(raw.encoding))
+        except Exception as error:  # noqa: B902  it raises whatever its C++ half throws
+            # The frame is not lost: OpenCV takes over, and says so once.
+            self.bridged -= {raw.encoding}
+            self._log(
+                f'OpenCV converts {raw.encoding} from now on: cv_bridge failed at it '
+                f'({type(error).__name__}: {error})')
+            return None
+        return Frame(pixels, DEEP[raw.encoding][0] if raw.encoding in DEEP else 'rgb')
+
+
+def check_cv_bridge() -> tuple[list[str], str]:
+    """
+    Try cv_bridge in another process, which it may kill.
+
+    :returns: the encodings that it converts as OpenCV does, and if there are none, why.
+    """
+    if find_spec('cv_bridge') is None:
+        return [], 'cv_bridge is not installed'
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(
+            [sys.executable, '-m', _CHECK], env=environment, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=_CHECK_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return [], f'cv_bridge did not answer within {_CHECK_TIMEOUT_S:.0f} s'
+    except OSError as error:
+        return [], f'cv_bridge could not be tried out ({error})'
+    if done.returncode < 0:
+        return [], f'cv_bridge crashes, by signal {-done.returncode}; was it built for NumPy 1?'
+    lines = done.stderr.strip().splitlines() or ['no message']
+    if done.returncode:
+        return [], f'cv_bridge does not work ({lines[-1]})'
+    try:
+        equal = [name for name in json.loads(done.stdout) if name not in ZERO_COPY]
+    except (ValueError, TypeError):
+        return [], 'cv_bridge prints where it should only convert'
+    return equal, '' if equal else 'cv_bridge gives other pixels than OpenCV'
+
+
+def _open_cv_bridge() -> tuple[Any, str]:
+    """Return a bridge, or None and the reason."""
+    try:
+        return importlib.import_module('cv_bridge').CvBridge(), ''
+    except Exception as error:  # noqa: B902  a C extension may raise anything while importing
+        # It worked in another process; here another OpenCV or NumPy may be loaded already.
+        return None, f'cv_bridge does not load ({type(error).__name__}: {error})'

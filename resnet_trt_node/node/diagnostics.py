@@ -29,20 +29,24 @@ class DiagnosticsReporter:
     _last_sec: float = field(default_factory=monotonic)
 
     def report(
-            self, stamp: Any, pipeline: Optional[Pipeline],
-            notes: list[str]) -> DiagnosticArray:
+            self, stamp: Any, pipeline: Optional[Pipeline], notes: list[str],
+            listeners: dict[str, int]) -> DiagnosticArray:
         """
         Return what there is to say now.
 
         :param stamp: builtin_interfaces/Time of the message.
         :param pipeline: the open pipeline, None while the node is unconfigured.
         :param notes: warnings about topics.
+        :param listeners: subscriptions to each camera's results.
         """
         status = DiagnosticStatus(name=self.name, hardware_id=self.hardware_id)
         if pipeline is None:
             status.level, status.message = DiagnosticStatus.WARN, 'not configured'
         else:
             self._fill(status, pipeline, notes)
+            status.values += [
+                KeyValue(key=f'{camera}/listeners' if camera else 'listeners', value=str(number))
+                for camera, number in listeners.items()]
         array = DiagnosticArray(status=[status])
         array.header.stamp = stamp
         return array

@@ -26,6 +26,17 @@ class Ticket:
     submitted_ns: int = 0
     inferred_ns: int = 0
 
+    def stages_ms(self, published_ns: int) -> dict[str, float]:
+        """Return the milliseconds of each stage, named as in `accounting`."""
+        return {
+            'queue': (self.taken_ns - self.received_ns) / 1e6,
+            'fit': (self.fitted_ns - self.taken_ns) / 1e6,
+            'batch': (self.submitted_ns - self.fitted_ns) / 1e6,
+            'infer': (self.inferred_ns - self.submitted_ns) / 1e6,
+            'publish': (published_ns - self.inferred_ns) / 1e6,
+            'total': (published_ns - self.received_ns) / 1e6,
+        }
+
 
 class FrameQueue:
     """

@@ -32,12 +32,14 @@ class LaunchArgument:
 
     :param name: its name, as in `name:=value`.
     :param description: what `ros2 launch -s` shows.
-    :param choices: the values it may have, empty for any; '' is one of them where the default is.
+    :param choices: the values it may have, empty for any; the default is one of them.
+    :param default: what it is where it is not given; '' leaves the say to the YAML file.
     """
 
     name: str
     description: str
     choices: tuple[str, ...] = ()
+    default: str = ''
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def classify_arguments() -> tuple[LaunchArgument, ...]:
             'cameras', 'Camera names separated by commas: front,left subscribes to front/image '
             f'and left/image. {_LEAVES}'),
         _of_parameter('image_transport'),
+        _of_parameter('image_reliability'),
         _of_parameter('max_batch_size'),
         LaunchArgument(
             'use_sim_time', f'Take the time from /clock instead of the system. {_LEAVES}',
@@ -100,14 +103,14 @@ def node_settings(given: Mapping[str, str]) -> NodeSettings:
     :raises UsageError: for a value that the node could not use, or a missing file.
     """
     parameters: dict[str, ParameterValue] = {}
-    for name in ('backend', 'image_transport'):
+    for name in ('backend', 'image_transport', 'image_reliability'):
         if given[name]:
             parameters[name] = given[name]
     if given['model_path']:
         # No shell expands the ~ of `model_path:=~/model.onnx`.
         parameters['model_path'] = str(Path(given['model_path']).expanduser())
     if given['cameras']:
-        parameters['cameras'] = _split('cameras', given['cameras'])
+        parameters['cameras'] = split('cameras', given['cameras'])
     if given['max_batch_size']:
         parameters['max_batch_size'] = _integer('max_batch_size', given['max_batch_size'])
     # The node would refuse them too, but then the launch would have begun.
@@ -136,8 +139,8 @@ def _remappings(image_topic: str, cameras: str) -> list[tuple[str, str]]:
     """Rename the topics of both transports: which of them is used, the YAML file may say."""
     if not image_topic:
         return []
-    names = _split('cameras', cameras) if cameras else []
-    topics = _split('image_topic', image_topic)
+    names = split('cameras', cameras) if cameras else []
+    topics = split('image_topic', image_topic)
     if len(topics) != max(1, len(names)):
         raise UsageError(
             f'image_topic: {len(topics)} topics for {len(names)} cameras; name one topic for '
@@ -152,7 +155,14 @@ def _remappings(image_topic: str, cameras: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _split(name: str, text: str) -> list[str]:
+def split(name: str, text: str) -> list[str]:
+    """
+    Read a list that an argument holds.
+
+    :param name: the argument, for the message.
+    :param text: words separated by commas.
+    :raises UsageError: if a word is empty.
+    """
     words = [word.strip() for word in text.split(',')]
     if '' in words:
         raise UsageError(f'{name}: {text!r} has an empty name; separate names by single commas')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from time import monotonic
 from typing import Any, Optional, Sequence
 
 import rclpy
@@ -15,6 +16,8 @@ from resnet_trt_node.node.classifier_node import ClassifierNode
 
 #: How long a signal may go unnoticed; rclpy's wait does not end with one.
 _WAKE_SEC = 0.2
+#: After the first signal, how long further ones are taken for echoes of it.
+_PATIENCE_SEC = 2.0
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -66,16 +69,29 @@ def _run(stop: _StopSignal) -> int:
 
 
 class _StopSignal:
-    """Remembers SIGINT and SIGTERM; a second one ends the process at once."""
+    """
+    Remembers SIGINT and SIGTERM.
+
+    A repeated one kills, should the node hang, but only after a while: launch forwards the Ctrl-C
+    that the process group has got already.
+    """
 
     def __init__(self) -> None:
-        self.received = False
+        self._first_sec: Optional[float] = None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._receive)
 
+    @property
+    def received(self) -> bool:
+        """Tell whether the node should end."""
+        return self._first_sec is not None
+
     def _receive(self, number: int, frame: Any) -> None:
-        self.received = True
-        signal.signal(number, signal.SIG_DFL)
+        if self._first_sec is None:
+            self._first_sec = monotonic()
+        elif monotonic() - self._first_sec > _PATIENCE_SEC:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
 
 if __name__ == '__main__':

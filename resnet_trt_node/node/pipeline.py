@@ -7,9 +7,8 @@ The executor's callback only puts a message into a queue. From there::
     inferrer   opens the backend, submits filled buffers, collects their probabilities
     deliverer  names the classes and publishes
 
-so that the next batch is prepared and the last one published while the backend computes. A batch
-stays open for more frames as long as the backend is busy, since it could not start anyway. All
-shared state is guarded by one condition. Nothing here knows ROS.
+so that the next batch is prepared and the last one published while the backend computes. What the
+threads share is on the `BatchBoard`. Nothing here knows ROS.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Queue
-from threading import Condition, Thread
+from threading import Thread
 from time import monotonic, perf_counter_ns
 from typing import Any, Callable, Optional, Sequence, TYPE_CHECKING
 
@@ -29,7 +28,8 @@ from resnet_trt_node.inference.classifier import Prediction, top_predictions
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.preprocess import FitMethod, Resizer
 from resnet_trt_node.node.accounting import Accounting
-from resnet_trt_node.node.frame_queue import FrameQueue, Ticket
+from resnet_trt_node.node.batch_board import Batch, BatchBoard
+from resnet_trt_node.node.frame_queue import Ticket
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,14 +65,6 @@ class PipelineHooks:
     log_failure: Callable[[str], None]
 
 
-@dataclass
-class _Batch:
-    """A batch buffer with the frames in its slots."""
-
-    index: int
-    tickets: list[Ticket] = field(default_factory=list)
-
-
 class Pipeline:
     """
     Answers the newest frames of several cameras in batches.
@@ -89,23 +81,17 @@ class Pipeline:
             settings: LiveSettings, hooks: PipelineHooks) -> None:
         self.settings = settings
         self.accounting = Accounting(cameras)
+        self._board = BatchBoard(cameras, queue_depth, self.accounting)
         self._fit_method = fit_method
         self._hooks = hooks
-        self._changed = Condition()
-        self._waiting = FrameQueue(cameras, queue_depth)
-        self._free: deque[int] = deque()
-        self._ready: deque[_Batch] = deque()
-        self._busy = 0  # batches handed to the backend's thread and not yet inferred
-        self._accepting = False
-        self._closing = False
         self._fault: Optional[BaseException] = None
-        self._deliveries: Queue[Optional[tuple[_Batch, NDArray[np.float32]]]] = Queue(maxsize=4)
+        self._deliveries: Queue[Optional[tuple[Batch, NDArray[np.float32]]]] = Queue(maxsize=4)
         self._opened: Future[dict[int, float]] = Future()
         self._infer_ms = 0.0
         self._backend: Optional[Backend] = None
         self._threads = [
-            Thread(target=self._guard, args=(target,), name=name, daemon=True)
-            for name, target in (
+            Thread(target=self._guard, args=(loop,), name=name, daemon=True)
+            for name, loop in (
                 ('inferrer', self._infer_loop), ('fitter', self._fit_loop),
                 ('deliverer', self._deliver_loop))]
 
@@ -124,7 +110,12 @@ class Pipeline:
     @property
     def accepting(self) -> bool:
         """Tell whether frames are taken now."""
-        return self._accepting
+        return self._board.accepting
+
+    @property
+    def waiting(self) -> int:
+        """Return how many frames wait to be taken."""
+        return self._board.waiting
 
     def start(self, still_wanted: Callable[[], bool] = lambda: True) -> dict[int, float]:
         """
@@ -148,8 +139,7 @@ class Pipeline:
 
     def resume(self) -> None:
         """Take frames from now on."""
-        with self._changed:
-            self._accepting = not self._closing
+        self._board.accept()
 
     def offer(self, camera: str, message: Any) -> None:
         """
@@ -158,14 +148,7 @@ class Pipeline:
         :param camera: whose it is.
         :param message: the message, which must not change afterwards.
         """
-        self.accounting.received(camera)
-        with self._changed:
-            if not self._accepting:
-                self.accounting.dropped(camera, 'refused')
-                return
-            if self._waiting.put(Ticket(camera, message, perf_counter_ns())) is not None:
-                self.accounting.dropped(camera, 'superseded')
-            self._changed.notify_all()
+        self._board.offer(camera, message)
 
     def drain(self, timeout_sec: float) -> bool:
         """
@@ -174,15 +157,7 @@ class Pipeline:
         :param timeout_sec: after it the waiting frames are refused.
         :returns: whether nothing is left in progress.
         """
-        deadline = monotonic() + timeout_sec
-        with self._changed:
-            self._accepting = False
-            while self.accounting.total().in_progress and self._fault is None:
-                remaining = deadline - monotonic()
-                if remaining <= 0:
-                    break
-                self._changed.wait(remaining)
-            self._refuse_waiting()
+        self._board.drain(timeout_sec)
         return self.accounting.total().in_progress == 0
 
     def close(self, timeout_sec: float = 1.0) -> bool:
@@ -192,62 +167,40 @@ class Pipeline:
         :param timeout_sec: how long a batch in the backend may take to end.
         :returns: whether all threads ended; if not, the backend hangs and stays open.
         """
-        with self._changed:
-            self._accepting = False
-            self._closing = True
-            self._refuse_waiting()
-            self._changed.notify_all()
+        self._board.close()
+        if self._threads[1].ident is None:
+            # Given up while the model was being opened: nobody else would say so.
+            self._board.end_filling()
         deadline = monotonic() + timeout_sec
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _refuse_waiting(self) -> None:
-        for ticket in self._waiting.take_all():
-            self.accounting.dropped(ticket.camera, 'refused')
-
     def _guard(self, loop: Callable[[], None]) -> None:
         """Run a thread's loop; an error that nobody foresaw is kept for the node to report."""
         try:
             loop()
         except BaseException as error:  # noqa: B902  a thread has nobody above to catch it
-            with self._changed:
-                self._fault = self._fault or error
-                self._accepting = False
-                self._closing = True
-                self._refuse_waiting()
-                self._changed.notify_all()
+            self._fault = self._fault or error
+            self._board.close()
 
     # The fitter.
 
     def _fit_loop(self) -> None:
         resizer = Resizer(self.backend.spec.resize, self._fit_method)
-        while (index := self._wait_for_work()) is not None:
-            batch = _Batch(index)
-            self._fill(batch, resizer)
-            with self._changed:
-                if batch.tickets:
-                    self._ready.append(batch)
-                    self._busy += 1
-                else:
-                    self._free.append(index)
-                self._changed.notify_all()
+        try:
+            while (batch := self._board.open_batch()) is not None:
+                self._fill(batch, resizer)
+                self._board.close_batch(batch)
+        finally:
+            self._board.end_filling()
 
-    def _wait_for_work(self) -> Optional[int]:
-        """Wait for a frame and a free buffer; return the buffer's index, None at the end."""
-        with self._changed:
-            while not self._closing:
-                if self._free and len(self._waiting):
-                    return self._free.popleft()
-                self._changed.wait()
-        return None
-
-    def _fill(self, batch: _Batch, resizer: Resizer) -> None:
+    def _fill(self, batch: Batch, resizer: Resizer) -> None:
         slots = self.backend.buffer(batch.index)
         deadline_ns: Optional[int] = None
         while len(batch.tickets) < len(slots):
-            ticket = self._next_ticket(deadline_ns)
+            ticket = self._board.next_ticket(deadline_ns)
             if ticket is None:
                 break
             if self._fit(ticket, slots[len(batch.tickets)], resizer):
@@ -255,30 +208,11 @@ class Pipeline:
                 if deadline_ns is None:
                     deadline_ns = ticket.taken_ns + int(self.settings.max_wait_ms * 1e6)
 
-    def _next_ticket(self, deadline_ns: Optional[int]) -> Optional[Ticket]:
-        """Wait for another frame for the open batch; None when the batch should go."""
-        with self._changed:
-            while not self._closing:
-                ticket = self._waiting.take()
-                if ticket is not None:
-                    ticket.taken_ns = perf_counter_ns()
-                    return ticket
-                if deadline_ns is None:
-                    return None
-                remaining_sec = (deadline_ns - perf_counter_ns()) / 1e9
-                if self._busy:
-                    self._changed.wait()
-                elif remaining_sec > 0:
-                    self._changed.wait(remaining_sec)
-                else:
-                    return None
-        return None
-
     def _fit(self, ticket: Ticket, slot: NDArray[np.uint8], resizer: Resizer) -> bool:
         max_age_ms = self.settings.max_age_ms
         age_ms = (ticket.taken_ns - ticket.received_ns) / 1e6
         if max_age_ms and age_ms + self._infer_ms > max_age_ms:
-            self._drop(ticket, 'stale')
+            self._board.drop([ticket], 'stale')
             return False
         try:
             resizer.fit(self._hooks.decode(ticket.message), slot)
@@ -287,15 +221,10 @@ class Pipeline:
             # for bytes that nobody foresaw, it is still one bad frame and not the node's end.
             reason = str(error) if isinstance(error, FrameError) else repr(error)
             self._hooks.log_bad_frame(ticket.camera, reason)
-            self._drop(ticket, 'malformed')
+            self._board.drop([ticket], 'malformed')
             return False
         ticket.fitted_ns = perf_counter_ns()
         return True
-
-    def _drop(self, ticket: Ticket, reason: str) -> None:
-        self.accounting.dropped(ticket.camera, reason)
-        with self._changed:
-            self._changed.notify_all()
 
     # The inferrer.
 
@@ -313,7 +242,7 @@ class Pipeline:
                 return
             self._infer_ms = max(took_ms.values())
             self._backend = backend
-            self._free.extend(range(backend.num_buffers))
+            self._board.add_buffers(range(backend.num_buffers))
             self._opened.set_result(took_ms)
             try:
                 self._serve(backend)
@@ -321,29 +250,19 @@ class Pipeline:
                 self._deliveries.put(None)
 
     def _serve(self, backend: Backend) -> None:
-        submitted: deque[_Batch] = deque()
+        submitted: deque[Batch] = deque()
         while True:
-            batch = self._next_batch(wait=not submitted)
+            batch = self._board.next_batch(wait=not submitted)
             if batch is not None:
+                # Submit all that is ready before collecting: copies overlap with computing.
                 if self._submit(backend, batch):
                     submitted.append(batch)
-                # Submit all that is ready, so that copies overlap with computing.
-                continue
-            if not submitted:
+            elif submitted:
+                self._collect(backend, submitted.popleft())
+            else:
                 return
-            self._collect(backend, submitted.popleft())
 
-    def _next_batch(self, wait: bool) -> Optional[_Batch]:
-        """Return a filled buffer; None if there is none now, or with `wait` none any more."""
-        with self._changed:
-            while not self._ready:
-                if not wait or (self._closing and not self._threads[1].is_alive()):
-                    return None
-                # The fitter does not say when it ends, so while closing look again.
-                self._changed.wait(0.01 if self._closing else None)
-            return self._ready.popleft()
-
-    def _submit(self, backend: Backend, batch: _Batch) -> bool:
+    def _submit(self, backend: Backend, batch: Batch) -> bool:
         now_ns = perf_counter_ns()
         for ticket in batch.tickets:
             ticket.submitted_ns = now_ns
@@ -354,7 +273,7 @@ class Pipeline:
             return False
         return True
 
-    def _collect(self, backend: Backend, batch: _Batch) -> None:
+    def _collect(self, backend: Backend, batch: Batch) -> None:
         try:
             # Copied, since the buffer is filled again while the deliverer works.
             probabilities = backend.collect(batch.index).copy()
@@ -366,46 +285,29 @@ class Pipeline:
             ticket.inferred_ns = now_ns
         self._infer_ms = (now_ns - batch.tickets[0].submitted_ns) / 1e6
         self.accounting.inferred(len(batch.tickets))
-        self._release(batch)
+        self._board.release(batch)
         self._deliveries.put((batch, probabilities))
 
-    def _fail(self, batch: _Batch, error: InferenceError) -> None:
+    def _fail(self, batch: Batch, error: InferenceError) -> None:
         self._hooks.log_failure(str(error))
-        for ticket in batch.tickets:
-            self.accounting.dropped(ticket.camera, 'failed')
-        self._release(batch)
-
-    def _release(self, batch: _Batch) -> None:
-        with self._changed:
-            self._busy -= 1
-            self._free.append(batch.index)
-            self._changed.notify_all()
+        self._board.drop(batch.tickets, 'failed')
+        self._board.release(batch)
 
     # The deliverer.
 
     def _deliver_loop(self) -> None:
-        labels = self.backend.spec.labels
         while (delivery := self._deliveries.get()) is not None:
             batch, probabilities = delivery
             for ticket, row in zip(batch.tickets, probabilities):
-                settings = self.settings
-                age_ms = (perf_counter_ns() - ticket.received_ns) / 1e6
-                if settings.max_age_ms and age_ms > settings.max_age_ms:
-                    self._drop(ticket, 'stale')
-                    continue
-                self._hooks.deliver(ticket, top_predictions(
-                    row, labels, settings.top_k, settings.score_threshold))
-                self.accounting.answered(ticket.camera, _stages_ms(ticket, perf_counter_ns()))
-            with self._changed:
-                self._changed.notify_all()
+                self._deliver(ticket, row)
+            self._board.progress()
 
-
-def _stages_ms(ticket: Ticket, published_ns: int) -> dict[str, float]:
-    return {
-        'queue': (ticket.taken_ns - ticket.received_ns) / 1e6,
-        'fit': (ticket.fitted_ns - ticket.taken_ns) / 1e6,
-        'batch': (ticket.submitted_ns - ticket.fitted_ns) / 1e6,
-        'infer': (ticket.inferred_ns - ticket.submitted_ns) / 1e6,
-        'publish': (published_ns - ticket.inferred_ns) / 1e6,
-        'total': (published_ns - ticket.received_ns) / 1e6,
-    }
+    def _deliver(self, ticket: Ticket, row: NDArray[np.float32]) -> None:
+        settings = self.settings
+        age_ms = (perf_counter_ns() - ticket.received_ns) / 1e6
+        if settings.max_age_ms and age_ms > settings.max_age_ms:
+            self._board.drop([ticket], 'stale')
+            return
+        self._hooks.deliver(ticket, top_predictions(
+            row, self.backend.spec.labels, settings.top_k, settings.score_threshold))
+        self.accounting.answered(ticket.camera, ticket.stages_ms(perf_counter_ns()))

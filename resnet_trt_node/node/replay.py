@@ -20,20 +20,20 @@ from rclpy.signals import SignalHandlerOptions
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, IMAGE
 from resnet_trt_node.bag.pacing import mean_spacing_ns, paced
 from resnet_trt_node.bag.reader import BagImage, BagReader
+from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, replay_qos, ReplayQos
 from resnet_trt_node.errors import UsageError
-from rosbags.interfaces import ConnectionExtRosbag2, QosDurability, QosReliability
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
-#: Where a publisher's reliability comes from: always the same, or as the bag says.
-RELIABILITIES = ('reliable', 'best_effort', 'recorded')
 NODE_NAME = 'resnet_trt_replay'
 
 _CLASSES: dict[str, Any] = {IMAGE: Image, COMPRESSED_IMAGE: CompressedImage}
-_DEPTH = 10
 # As often as `ros2 bag play --clock`.
 _CLOCK_HZ = 40
 _POLL_S = 0.02
+# DDS tells a writer that it knows the reader, never that the reader knows the writer yet. What is
+# published in between comes late or, to best-effort readers, not at all.
+_SETTLE_S = 0.5
 # How long readers get to confirm the last images. Fast DDS asks for that every 3 s, so who
 # interrupted a replay, and may miss its last images, waits less.
 _FLUSH_S = 10.0
@@ -94,7 +94,7 @@ def replay(
         bag: BagReader, *, rate: float = 1.0, loop: bool = False,
         remap: Optional[Mapping[str, str]] = None, topics: Optional[Sequence[str]] = None,
         wait_for_subscribers: Optional[float] = None, restamp: bool = False, clock: bool = False,
-        reliability: str = 'reliable', stop: Optional[Event] = None,
+        reliability: str = 'reliable', depth: int = DEFAULT_DEPTH, stop: Optional[Event] = None,
         on_progress: Optional[Callable[[BagImage], None]] = None) -> ReplayReport:
     """
     Publish a bag's images; what is serialised in the bag goes out as it is, stamps included.
@@ -108,23 +108,26 @@ def replay(
     :param remap: recorded topic to the name to publish it under.
     :param topics: recorded topics to publish, None for all image topics.
     :param wait_for_subscribers: seconds to wait until each topic has a matching subscription;
-        a topic that has none by then is named in a warning. None starts at once.
+        a topic that has none by then is named in a warning. The images start half a second
+        later, when DDS has settled. None starts at once.
     :param restamp: replace header stamps with the time of publishing.
     :param clock: publish the bag's time on /clock, for nodes with use_sim_time.
-    :param reliability: one of `RELIABILITIES`; a reliable publisher suits every subscription.
+    :param reliability: 'reliable', which suits every subscription, 'best_effort', or 'recorded'
+        for what the bag says.
+    :param depth: images that a publisher keeps for reliable readers that are behind; older ones
+        are lost to them.
     :param stop: ends the replay early when set.
     :param on_progress: called after each published image, in this thread.
     :raises BagError: if the topics are not there or not of images, or the bag is damaged.
     :raises UsageError: for a rate, name or choice that cannot be used.
     """
-    if reliability not in RELIABILITIES:
-        raise UsageError(
-            f'unknown reliability {reliability!r}: choose one of {", ".join(RELIABILITIES)}')
     if restamp and clock:
         raise UsageError(
             'restamp gives images the wall time, clock gives nodes the time of the bag: '
             'choose one of them')
-    bag.image_count(topics)  # refuses topics before ROS starts
+    # Whatever can be refused is, before ROS starts.
+    targets = _targets(bag, bag.choose_images(topics), remap or {})
+    offers = {name: replay_qos(bag.connections(name), reliability, depth) for name in targets}
     stop = Event() if stop is None else stop
     context = Context()
     # Without handlers of rclpy's, Ctrl-C stays the KeyboardInterrupt that is handled below.
@@ -132,8 +135,12 @@ def replay(
     try:
         node = rclpy.create_node(NODE_NAME, context=context, start_parameter_services=False)
         try:
-            run = _Replay(node, bag, topics, remap or {}, restamp, clock, reliability, rate)
-            return run.play(rate, loop, wait_for_subscribers, stop, on_progress)
+            publishers = {
+                name: _create_publisher(
+                    node, _CLASSES[bag.topics[name].msgtype], name, target, offers[name])
+                for name, target in targets.items()}
+            run = _Replay(node, bag, publishers, restamp, clock, rate)
+            return run.play(loop, wait_for_subscribers, stop, on_progress)
         finally:
             node.destroy_node()
     finally:
@@ -144,32 +151,28 @@ class _Replay:
     """The publishers of one replay and what they have published."""
 
     def __init__(
-            self, node: Node, bag: BagReader, topics: Optional[Sequence[str]],
-            remap: Mapping[str, str], restamp: bool, clock: bool, reliability: str,
-            rate: float) -> None:
+            self, node: Node, bag: BagReader, publishers: dict[str, Publisher[Any]],
+            restamp: bool, clock: bool, rate: float) -> None:
         self._node = node
         self._bag = bag
         self._restamp = restamp
         self._rate = rate
-        self._names = bag.choose_images(topics)
-        targets = _targets(bag, self._names, remap)
-        self._publishers = {
-            name: _create_publisher(node, bag, name, targets[name], reliability)
-            for name in self._names}
-        self._clock = node.create_publisher(Clock, '/clock', _DEPTH) if clock else None
+        self._names = list(publishers)
+        self._publishers = publishers
+        self._clock = node.create_publisher(Clock, '/clock', DEFAULT_DEPTH) if clock else None
         self._published = dict.fromkeys(self._names, 0)
         # Of the present round, for the gap to the next one.
         self._round_counts = dict.fromkeys(self._names, 0)
         self._round_start_ns = self._round_end_ns = 0
 
     def play(
-            self, rate: float, loop: bool, wait_s: Optional[float], stop: Event,
+            self, loop: bool, wait_s: Optional[float], stop: Event,
             on_progress: Optional[Callable[[BagImage], None]]) -> ReplayReport:
         """Publish all, wait for the readers and report; arguments as `replay`."""
         interrupted = False
         items = paced(
-            self._round, lambda item: item.log_time_ns, rate=rate, loop=loop, stop=stop,
-            gap_ns=self._gap_ns)
+            self._round, lambda item: item.log_time_ns, rate=self._rate, loop=loop,
+            stop=stop, gap_ns=self._gap_ns)
         start_s = time.perf_counter()
         try:
             if wait_s is not None:
@@ -232,9 +235,9 @@ class _Replay:
             if not missing or remaining_s <= 0:
                 break
             stop.wait(min(_POLL_S, remaining_s))
-        for publisher in missing:
-            if stop.is_set():
-                return
+        if len(missing) < len(self._publishers):
+            stop.wait(_SETTLE_S)
+        for publisher in [] if stop.is_set() else missing:
             name = publisher.topic_name
             why = (
                 'a subscription there asks for another QoS or type, see `ros2 topic info -v`'
@@ -275,24 +278,16 @@ def _targets(bag: BagReader, names: Sequence[str], remap: Mapping[str, str]) -> 
 
 
 def _create_publisher(
-        node: Node, bag: BagReader, name: str, target: str, reliability: str) -> Publisher[Any]:
-    offered = [
-        qos for connection in bag.connections(name)
-        if isinstance(connection.ext, ConnectionExtRosbag2)
-        for qos in connection.ext.offered_qos_profiles]
-    best_effort = reliability == 'best_effort' or (
-        reliability == 'recorded'
-        and any(qos.reliability == QosReliability.BEST_EFFORT for qos in offered))
-    # Latecomers got a latched image when it was recorded, so they get it now.
-    latched = bool(offered) and all(
-        qos.durability == QosDurability.TRANSIENT_LOCAL for qos in offered)
+        node: Node, kind: Any, name: str, target: str, offer: ReplayQos) -> Publisher[Any]:
     profile = QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=_DEPTH,
+        history=HistoryPolicy.KEEP_LAST, depth=offer.depth,
         reliability=(
-            ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE),
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE)
+            ReliabilityPolicy.BEST_EFFORT if offer.best_effort else ReliabilityPolicy.RELIABLE),
+        durability=(
+            DurabilityPolicy.TRANSIENT_LOCAL if offer.transient_local
+            else DurabilityPolicy.VOLATILE))
     try:
-        return node.create_publisher(_CLASSES[bag.topics[name].msgtype], target, profile)
+        return node.create_publisher(kind, target, profile)
     except (InvalidTopicNameException, ValueError) as error:
         raise UsageError(
             f'cannot publish {name} as {target!r}: use letters, digits, _ and /, such as '

@@ -8,15 +8,17 @@ from mcap.reader import make_reader
 import numpy as np
 import pytest
 
-from resnet_trt_node.bag.message_types import default_typestore, IMAGE
+from resnet_trt_node.bag.message_types import default_typestore, IMAGE, typestore_for
 from resnet_trt_node.bag.reader import BagReader, TopicInfo
 from resnet_trt_node.bag.writer import BagWriter, RELIABLE_QOS
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.inference.classifier import Prediction
-from rosbags.interfaces import QosDurability, QosReliability
+from rosbags.interfaces import (
+    Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat, QosDurability,
+    QosReliability)
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import get_typestore, Stores
+from rosbags.typesys import get_typestore, Stores, TypesysError
 from sample_bags import JPEG, PERIOD_NS, pixels_of, START_NS, write_bag
 import yaml
 
@@ -179,6 +181,51 @@ def test_a_bare_file_and_its_metadata_are_bags_too(tmp_path, storage, file):
     assert len(whole) == 6
     assert _contents(path / file) == whole
     assert _contents(path / 'metadata.yaml') == whole
+
+
+def test_split_recordings_are_one_bag(tmp_path):
+    whole = _contents(write_bag(tmp_path / 'whole', 4))
+    split = tmp_path / 'split'
+    split.mkdir()
+    information = None
+    for part in (0, 1):
+        with BagReader(tmp_path / 'whole') as bag, BagWriter(tmp_path / f'part_{part}') as writer:
+            for number, image in enumerate(bag.images()):
+                if number // 4 == part:
+                    writer.copy(image)
+        (tmp_path / f'part_{part}' / f'part_{part}.mcap').rename(split / f'part_{part}.mcap')
+        document = yaml.safe_load((tmp_path / f'part_{part}' / 'metadata.yaml').read_text())
+        part_of = document['rosbag2_bagfile_information']
+        if information is None:
+            information = part_of
+        else:
+            information['relative_file_paths'] += part_of['relative_file_paths']
+            information['message_count'] += part_of['message_count']
+            for one, other in zip(
+                    information['topics_with_message_count'],
+                    part_of['topics_with_message_count'], strict=True):
+                one['message_count'] += other['message_count']
+    (split / 'metadata.yaml').write_text(
+        yaml.safe_dump({'rosbag2_bagfile_information': information}))
+    assert _contents(split) == whole
+    with BagReader(split) as bag:
+        assert bag.image_count() == 8
+
+
+def test_a_definition_in_idl_is_understood():
+    idl = (
+        f'{"=" * 80}\nIDL: extra_msgs/msg/Pair\n'
+        'module extra_msgs { module msg { struct Pair { int32 left; string right; }; }; };\n')
+    connection = Connection(
+        1, '/pair', 'extra_msgs/msg/Pair', MessageDefinition(MessageDefinitionFormat.IDL, idl),
+        '', 1, ConnectionExtRosbag2('cdr', []), None)
+    store = typestore_for(connection)
+    pair = store.types['extra_msgs/msg/Pair'](left=7, right='x')
+    assert store.deserialize_cdr(
+        store.serialize_cdr(pair, 'extra_msgs/msg/Pair'), 'extra_msgs/msg/Pair') == pair
+    with pytest.raises(TypesysError, match='no definition of extra_msgs/msg/Pair'):
+        typestore_for(connection._replace(
+            msgdef=MessageDefinition(MessageDefinitionFormat.NONE, '')))
 
 
 @pytest.mark.parametrize('mode', ['FILE', 'MESSAGE', 'STORAGE'])

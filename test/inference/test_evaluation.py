@@ -7,7 +7,7 @@ import pytest
 
 from resnet_trt_node.errors import DataError, UsageError
 from resnet_trt_node.inference.classifier import top_predictions
-from resnet_trt_node.inference.evaluation import OutcomeCollector
+from resnet_trt_node.inference.evaluation import OutcomeCollector, wilson_interval
 
 
 def row(*scores: float) -> np.ndarray:
@@ -65,3 +65,16 @@ def test_top_0_is_refused():
     collector.add(row(0.5, 0.5), 1)
     with pytest.raises(UsageError, match='at least 1'):
         collector.outcomes().hits(0)
+
+
+@pytest.mark.parametrize(('hits', 'count', 'low', 'high'), [
+    # 0 of n: the upper bound is z^2 / (n + z^2).
+    (0, 10, 0.0, 0.277533), (10, 10, 0.722467, 1.0), (50, 100, 0.403832, 0.596168)])
+def test_confidence_bounds_are_wilsons(hits, count, low, high):
+    assert wilson_interval(hits, count) == (
+        pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+
+
+def test_confidence_in_nothing_is_refused():
+    with pytest.raises(DataError):
+        wilson_interval(0, 0)

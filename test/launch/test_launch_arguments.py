@@ -26,7 +26,7 @@ def settings(installed: Path, **given: str) -> NodeSettings:
 def test_the_promised_arguments_are_there_and_described():
     assert [argument.name for argument in classify_arguments()] == [
         'namespace', 'params_file', 'model_path', 'backend', 'image_topic', 'cameras',
-        'image_transport', 'max_batch_size', 'use_sim_time', 'log_level']
+        'image_transport', 'image_reliability', 'max_batch_size', 'use_sim_time', 'log_level']
     for argument in classify_arguments():
         assert argument.description.endswith('.'), argument.name
 
@@ -50,6 +50,7 @@ def test_arguments_that_are_not_given_change_nothing(params_file):
     ('model_path', 'off', 'off'),
     ('backend', 'simulated', 'simulated'),
     ('image_transport', 'compressed', 'compressed'),
+    ('image_reliability', 'reliable', 'reliable'),
     ('max_batch_size', '6', 6),
     ('cameras', 'front', ['front']),
     ('cameras', 'front, left,rear/right', ['front', 'left', 'rear/right']),

@@ -105,7 +105,7 @@ def test_compressed_frames_of_several_cameras(model, peer):
     peer.listen_to_results('left/')
     with run(model, '-p', 'cameras:=[front, left]', '-p', 'image_transport:=compressed') as node:
         for camera in ('front', 'left'):
-            peer.connect(f'{camera}/image/compressed', CompressedImage)
+            peer.connect(f'{camera}/image/compressed', CompressedImage, f'{camera}/')
         for number, colour in enumerate(('red', 'green', 'blue', 'white')):
             coded = cv2.imencode('.jpg', flat(colour)[:, :, ::-1])[1].tobytes()
             peer.publish('front/image/compressed', compressed(coded, number))
@@ -210,6 +210,16 @@ def test_another_type_on_the_topic_is_told(model, peer):
         assert peer.status()['level'] == '1'
         assert node.stop()[0] == 0
     assert '/image carries sensor_msgs/msg/CompressedImage' in node.log
+
+
+def test_an_echoed_signal_does_not_kill(model, peer):
+    peer.listen_to_results()
+    with run(model) as node:
+        peer.connect('image')
+        node.send(signal.SIGINT)
+        node.send(signal.SIGINT)
+        assert node.stop()[0] == 0
+    assert '0 frames received' in node.log
 
 
 @pytest.mark.parametrize(('arguments', 'told'), [

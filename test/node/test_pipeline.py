@@ -145,7 +145,7 @@ def test_newest_frame_wins_and_the_rest_are_counted(make_bench):
     # One more is fitted into the second buffer while the backend is busy; wait for that, so that
     # the rest compete for the one place in the queue.
     bench.pipeline.offer('front', 2)
-    bench.wait(lambda: len(bench.pipeline._waiting) == 0)
+    bench.wait(lambda: bench.pipeline.waiting == 0)
     for value in (3, 4, 5):
         bench.pipeline.offer('front', value)
     bench.release()
@@ -159,7 +159,7 @@ def test_frames_that_wait_are_batched(make_bench):
     bench.hold(1)
     for camera, value in (('left', 2), ('rear', 3), ('front', 4)):
         bench.pipeline.offer(camera, value)
-    bench.wait(lambda: len(bench.pipeline._waiting) == 0)
+    bench.wait(lambda: bench.pipeline.waiting == 0)
     bench.release()
     bench.settle()
     assert [len(batch) for batch in bench.backend.batches] == [1, 3]
@@ -173,7 +173,7 @@ def test_first_frame_waits_for_others_up_to_max_wait(make_bench):
         cameras=('front', 'left'), max_batch_size=2,
         settings=LiveSettings(top_k=1, max_wait_ms=2000.0))
     bench.pipeline.offer('front', 1)
-    bench.wait(lambda: len(bench.pipeline._waiting) == 0)
+    bench.wait(lambda: bench.pipeline.waiting == 0)
     assert bench.results == []
     bench.pipeline.offer('left', 2)
     bench.settle()
@@ -242,7 +242,7 @@ def test_a_frame_too_old_to_be_answered_in_time_is_not_inferred(make_bench):
     bench = make_bench(max_batch_size=1, settings=LiveSettings(top_k=1, max_age_ms=200.0))
     bench.hold(1)
     bench.pipeline.offer('front', 2)
-    bench.wait(lambda: len(bench.pipeline._waiting) == 0)
+    bench.wait(lambda: bench.pipeline.waiting == 0)
     bench.pipeline.offer('front', 3)
     sleep(0.25)  # the age is what is tested
     bench.release()
@@ -272,7 +272,7 @@ def test_drain_gives_up_on_a_backend_that_hangs(make_bench):
     bench.hold(1)
     for value in (2, 3, 4):
         bench.pipeline.offer('front', value)
-    bench.wait(lambda: len(bench.pipeline._waiting) == 2)
+    bench.wait(lambda: bench.pipeline.waiting == 2)
     assert not bench.pipeline.drain(0.05)
     assert bench.dropped == {'refused': 2}
     assert not bench.pipeline.close(0.05)

@@ -181,7 +181,7 @@ def test_loop_plays_on_until_stopped(path, listener):
     with BagReader(path) as bag:
         report = replay(
             bag, rate=10.0, loop=True, topics=['/front/image'], wait_for_subscribers=10.0,
-            stop=stop, on_progress=count)
+            depth=100, stop=stop, on_progress=count)
     assert (report.published, report.interrupted) == (2 * FRAMES + 1, True)
     assert published[FRAMES:2 * FRAMES] == published[:FRAMES]
     assert published[-1] == START_NS
@@ -233,6 +233,7 @@ def test_latched_and_big_endian_images_reach_a_latecomer(tmp_path, listener):
     ({'remap': {LEFT: '/front/image'}}, UsageError, '/front/image would carry both'),
     ({'remap': {LEFT: '/1 x'}}, UsageError, "cannot publish /left/.* as '/1 x'"),
     ({'restamp': True, 'clock': True}, UsageError, 'choose one of them'),
+    ({'depth': 0}, UsageError, '^depth is 0'),
     ({'reliability': 'best'}, UsageError, 'choose one of reliable, best_effort, recorded')])
 def test_what_cannot_be_replayed_is_refused(path, options, kind, says):
     with BagReader(path) as bag, pytest.raises(kind, match=says):
@@ -268,7 +269,7 @@ def test_an_interrupted_command_ends_cleanly(path, listener, number):
         process.send_signal(number)
         start_s = monotonic()
         output, errors = process.communicate(timeout=20)
-        assert monotonic() - start_s < 2.0
+        assert monotonic() - start_s < 5.0  # well under 1 s where no other test runs
     finally:
         process.kill()
         process.wait()

@@ -40,7 +40,7 @@ def _make_substitute(path: Path) -> Path:
     from resnet_trt_node.model.efficientnet import export_efficientnet_lite0
     with tempfile.TemporaryDirectory() as folder:
         # As it comes from elsewhere: float pixels in, logits out, no class names.
-        plain = Path(folder) / 'plain.onnx'
+        plain = Path(folder) / path.name
         export_efficientnet_lite0(plain)
         if not _resnet_trt(
                 'prepare', plain, '-o', path, '--mean', '127', '--std', '128',

@@ -22,7 +22,6 @@ _PHOTOGRAPHS = {
     'rocket': ('skimage', 'data/rocket.jpg'),
     'cameraman': ('skimage', 'data/camera.png'),
     'motorcycle': ('skimage', 'data/motorcycle_left.png'),
-    'astronaut': ('skimage', 'data/astronaut.png'),
     'palace': ('sklearn', 'datasets/images/china.jpg'),
     'flower': ('sklearn', 'datasets/images/flower.jpg'),
 }
@@ -50,34 +49,43 @@ class Camera:
 
 CAMERAS = (
     Camera('front', False, ('cat', 'coffee', 'rocket', 'cameraman')),
-    Camera('left', False, ('motorcycle', 'flower', 'palace', 'astronaut')),
+    Camera('left', False, ('motorcycle', 'flower', 'palace', 'cat')),
     Camera('rear', True, ('palace', 'cat', 'coffee', 'rocket')),
 )
 
 
-def write_recording(path: Path) -> None:
+def write_recording(path: Path) -> dict[tuple[str, int], str]:
     """
     Write the bag.
 
     :param path: the bag's folder, which must not exist.
+    :returns: which photograph each frame is; a frame is named by camera and stamp in nanoseconds.
     :raises DemoError: if a package that holds photographs is missing.
     """
     start_ns = time.time_ns()
-    frames = [
-        (start_ns + number * FRAME_PERIOD_NS, camera, _find(photograph))
-        for camera in CAMERAS for number, photograph in enumerate(camera.photographs)]
+    shown: dict[tuple[str, int], str] = {}
     with BagWriter(path) as bag:
-        for stamp_ns, camera, file in sorted(frames, key=lambda frame: frame[0]):
-            frame_id = f'{camera.name}_camera'
-            if camera.compressed:
-                compression = 'jpeg' if file.suffix == '.jpg' else 'png'
-                bag.write_compressed(
-                    camera.topic, file.read_bytes(), compression, stamp_ns, frame_id)
-                continue
-            with Image.open(file) as picture:
-                encoding = 'mono8' if picture.mode == 'L' else 'rgb8'
-                pixels = np.asarray(picture if picture.mode == 'L' else picture.convert('RGB'))
-            bag.write_image(camera.topic, pixels, stamp_ns, frame_id, encoding)
+        for number in range(max(len(camera.photographs) for camera in CAMERAS)):
+            stamp_ns = start_ns + number * FRAME_PERIOD_NS
+            for camera in CAMERAS:
+                if number < len(camera.photographs):
+                    photograph = camera.photographs[number]
+                    _write_image(bag, camera, _find(photograph), stamp_ns)
+                    shown[camera.name, stamp_ns] = photograph
+    return shown
+
+
+def _write_image(bag: BagWriter, camera: Camera, file: Path, stamp_ns: int) -> None:
+    frame_id = f'{camera.name}_camera'
+    if camera.compressed:
+        # The files' own bytes, as from a camera that compresses.
+        compression = 'jpeg' if file.suffix == '.jpg' else 'png'
+        bag.write_compressed(camera.topic, file.read_bytes(), compression, stamp_ns, frame_id)
+        return
+    with Image.open(file) as picture:
+        grey = picture.mode == 'L'
+        pixels = np.asarray(picture if grey else picture.convert('RGB'))
+    bag.write_image(camera.topic, pixels, stamp_ns, frame_id, 'mono8' if grey else 'rgb8')
 
 
 def _find(photograph: str) -> Path:

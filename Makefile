@@ -1,0 +1,37 @@
+# Everything that needs no ROS 2 workspace; `colcon build` needs none of this.
+# `make venv PYTHON=...` names the interpreter, tools/setup_venv.sh tells the rest.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+python := .venv/bin/python
+
+ifdef PYTHON
+export PYTHON
+endif
+# A Python of another environment with ROS 2 wheels hands down the paths of its own libraries.
+ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
+endif
+
+.PHONY: help venv demo test lint clean
+
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+venv: ## create or refresh .venv with everything that the others need
+	@tools/setup_venv.sh
+
+demo: venv ## real photographs through a real node; pictures and a table come out
+	$(python) tools/demo.py
+
+# One command, so that pytest's closing line is the last one. A test that hangs is ended.
+test: venv ## linters, mypy and all tests
+	$(python) -m pytest --timeout=600
+
+lint: venv ## ruff, mypy, ament_flake8, ament_pep257 and the oldest Python
+	$(python) -m pytest -q --timeout=600 test/package/test_lint.py
+
+clean: ## remove what the others made, .venv too
+	rm -rf .venv .venv.lock build install log demo .mypy_cache .ruff_cache .pytest_cache \
+	  .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

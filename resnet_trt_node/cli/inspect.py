@@ -1,0 +1,65 @@
+"""`resnet_trt inspect`: show what a model is."""  # noqa: A005  the command is called so
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from resnet_trt_node.model.inspection import inspect_model, Inspection, TensorInfo
+
+_FIRST_LABELS = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument('model', type=Path, metavar='MODEL', help='any ONNX file')
+    parser.add_argument('--labels', action='store_true', help='print every class name')
+    parser.add_argument('--json', action='store_true', help='print everything as JSON')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Inspect and print; a model that is not deployable is shown all the same."""
+    found = inspect_model(arguments.model)
+    if arguments.json:
+        print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        return 0
+    for name, text in _lines(found):
+        print(f'{name:12}{text}')
+    if arguments.labels and found.spec is not None:
+        for index, label in enumerate(found.spec.labels):
+            print(f'{index:6}  {label}')
+    return 0
+
+
+def _lines(found: Inspection) -> list[tuple[str, str]]:
+    lines = [('file', f'{found.path}, {found.size_bytes / 1e6:.1f} MB'),
+             ('sha256', found.sha256),
+             ('deployable', found.not_deployable_because or 'yes')]
+    if found.not_deployable_because:
+        lines[-1] = ('deployable', f'no: {found.not_deployable_because}')
+    lines += [('input', _tensor(value)) for value in found.inputs]
+    lines += [('output', _tensor(value)) for value in found.outputs]
+    spec = found.spec
+    if spec is not None:
+        names = ', '.join(spec.labels[:_FIRST_LABELS])
+        more = ', ...' if spec.num_classes > _FIRST_LABELS else ''
+        lines += [
+            ('resize', spec.resize.describe()), ('labels', f'{spec.num_classes}: {names}{more}'),
+            ('network', spec.architecture or 'unknown'),
+            ('source', spec.source + (f', sha256 {spec.source_sha256}'
+                                      if spec.source_sha256 else '')),
+            ('written by', f'resnet_trt_node {spec.tool_version}')]
+    macs = 'unknown: the graph leaves shapes open' if found.macs is None else (
+        f'{found.macs / 1e9:.2f} G multiply-accumulates a picture ({2 * found.macs / 1e9:.2f} '
+        'GFLOPs), convolutions and matrix products')
+    operators = ', '.join(f'{count} {name}' for name, count in found.operators.items())
+    return lines + [
+        ('precision', found.precision if spec is None else spec.precision),
+        ('parameters', f'{found.parameters:,}, {found.weight_bytes / 1e6:.1f} MB of constants'),
+        ('cost', macs), ('nodes', f'{sum(found.operators.values())}: {operators}'),
+        ('format', f'ONNX opset {found.opset}, IR {found.ir_version}')]
+
+
+def _tensor(value: TensorInfo) -> str:
+    return f'{value.name} {value.dtype} ({", ".join(str(side) for side in value.shape)})'

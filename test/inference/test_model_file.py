@@ -1,0 +1,167 @@
+"""Reading the contract from a file: what is accepted, and in which words the rest is refused."""
+
+import hashlib
+import os
+import sys
+
+import onnx
+from onnx import helper, TensorProto
+import pytest
+
+from resnet_trt_node.errors import BackendUnavailable, LabelsError, ModelError
+from resnet_trt_node.inference.model_file import (
+    file_sha256, load_model, read_model_spec, spec_of, write_model_spec)
+from resnet_trt_node.inference.spec import ResizeRule
+from tiny_model import COLOURS, write_tiny_model
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write_tiny_model(tmp_path / 'tiny.onnx', size=32, short_side=36)
+
+
+@pytest.fixture
+def model(path):
+    return onnx.load(str(path))
+
+
+def test_the_spec_of_a_deployable_model(path):
+    spec = read_model_spec(path)
+    assert (spec.height, spec.width) == (32, 32)
+    assert spec.labels == tuple(COLOURS)
+    assert spec.resize == ResizeRule(36, 32, 32, 'bilinear')
+    assert spec.precision == 'fp32'
+    assert spec.architecture == 'mean_colour'
+    assert read_model_spec(str(path)) == spec
+
+
+def test_the_ending_of_the_name_does_not_matter(path, tmp_path):
+    for name in ('model', 'model.json', 'model.txt'):
+        (tmp_path / name).write_bytes(path.read_bytes())
+        assert read_model_spec(tmp_path / name) == read_model_spec(path)
+
+
+def test_writing_a_spec_replaces_the_old_one_and_keeps_other_properties(model):
+    model.metadata_props.add(key='author', value='someone')
+    before = spec_of(model)
+    write_model_spec(model, before)
+    write_model_spec(model, before)
+    assert spec_of(model) == before
+    keys = [prop.key for prop in model.metadata_props]
+    assert len(keys) == len(set(keys))
+    assert {prop.key: prop.value for prop in model.metadata_props}['author'] == 'someone'
+
+
+def test_weights_listed_among_the_inputs_are_not_inputs(model):
+    # Older exporters do that.
+    model.graph.input.append(helper.make_tensor_value_info('bias', TensorProto.FLOAT, [8]))
+    assert spec_of(model).num_classes == 8
+
+
+def test_the_digest_of_a_file(tmp_path):
+    content = os.urandom(3 * (1 << 20) + 17)
+    (tmp_path / 'file').write_bytes(content)
+    assert file_sha256(tmp_path / 'file') == hashlib.sha256(content).hexdigest()
+
+
+def refusal_of(path, kind=ModelError):
+    with pytest.raises(kind) as refusal:
+        read_model_spec(path)
+    return str(refusal.value)
+
+
+def test_no_name_a_missing_file_and_a_folder(tmp_path):
+    assert refusal_of('').startswith('no model file is named: make one with `resnet_trt export`')
+    assert refusal_of(tmp_path / 'x.onnx').startswith(f'no model at {tmp_path}/x.onnx: make one')
+    assert refusal_of(tmp_path) == f'{tmp_path} is a folder: name the .onnx file in it'
+
+
+@pytest.mark.parametrize('content', [b'', b'\x00' * 64, b'not a model', b'\x89PNG\r\n\x1a\n' * 9])
+def test_a_file_that_is_no_model(tmp_path, content):
+    path = tmp_path / 'x.onnx'
+    path.write_bytes(content)
+    message = refusal_of(path)
+    assert message.startswith(f'{path} is not an ONNX file (')
+    assert '`resnet_trt prepare`' in message
+
+
+def test_a_truncated_model(path):
+    path.write_bytes(path.read_bytes()[:-200])
+    assert refusal_of(path).startswith(f'{path} is not an ONNX file (')
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may read any file')
+def test_an_unreadable_file_and_folder(path):
+    path.chmod(0)
+    assert refusal_of(path) == f'cannot read {path}: Permission denied'
+    path.chmod(0o600)
+    path.parent.chmod(0)
+    try:
+        assert refusal_of(path) == f'cannot read {path}: Permission denied'
+    finally:
+        path.parent.chmod(0o700)
+
+
+def test_an_error_of_the_operating_system_is_told(path, monkeypatch):
+    def fail(*arguments, **options):
+        raise PermissionError(13, 'Permission denied')
+    monkeypatch.setattr(onnx, 'load', fail)
+    assert refusal_of(path) == f'cannot read {path}: Permission denied'
+
+
+def test_without_onnx_the_message_says_how_to_get_it(path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    with pytest.raises(BackendUnavailable, match=r'without onnx .*: pip install onnx'):
+        load_model(path)
+
+
+def refusal_of_graph(model, path, kind=ModelError):
+    onnx.save(model, str(path))
+    message = refusal_of(path, kind)
+    assert message.startswith(f'{path}: ')
+    return message
+
+
+def test_a_float_classifier(model, path):
+    del model.metadata_props[:]
+    assert 'not a deployable model, its metadata lacks contract, labels, precision, resize' in (
+        refusal_of_graph(model, path))
+
+
+def test_another_input_name(model, path):
+    model.graph.input[0].name = 'input.1'
+    assert "its input must be 'images' alone, it has input.1" in refusal_of_graph(model, path)
+
+
+def test_a_second_output(model, path):
+    model.graph.output.append(helper.make_tensor_value_info('logits', TensorProto.FLOAT, ['N', 8]))
+    assert "its output must be 'probabilities' alone, it has probabilities, logits" in (
+        refusal_of_graph(model, path))
+
+
+@pytest.mark.parametrize(('dtype', 'words'), [
+    (TensorProto.FLOAT, 'is FLOAT, it must be UINT8'), (999, 'is of the unknown type 999')])
+def test_another_input_type(model, path, dtype, words):
+    model.graph.input[0].type.tensor_type.elem_type = dtype
+    assert f"input 'images' {words}" in refusal_of_graph(model, path)
+
+
+@pytest.mark.parametrize(('shape', 'words'), [
+    (['N', 3, 32, 32], '(N, 3, 32, 32)'),
+    ([1, 32, 32, 3], '(1, 32, 32, 3)'),
+    (['N', 'H', 'W', 3], '(N, N, N, 3)'),
+    (['N', 32, 32], '(N, 32, 32)'),
+])
+def test_another_input_shape(model, path, shape, words):
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info('images', TensorProto.UINT8, shape))
+    message = refusal_of_graph(model, path)
+    assert f"input 'images' has the shape {words}, it must be (N, 32, 32, 3)" in message
+
+
+def test_another_number_of_outputs_than_labels(model, path):
+    del model.graph.output[:]
+    model.graph.output.append(
+        helper.make_tensor_value_info('probabilities', TensorProto.FLOAT, ['N', 9]))
+    assert 'the model has 9 outputs and 8 class names' in (
+        refusal_of_graph(model, path, LabelsError))

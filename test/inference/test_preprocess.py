@@ -1,0 +1,224 @@
+"""Fitting frames: against Pillow's resize and torchvision's crop, on real and made pictures."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+from PIL import Image
+import pytest
+
+from resnet_trt_node.errors import FrameError, UsageError
+from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.inference.preprocess import (
+    EXACT_MAX_ERROR, FAST_MEAN_ERROR, FAST_P999_ERROR, plan_crop, Resizer)
+from resnet_trt_node.inference.spec import ResizeRule
+
+FILTERS = {
+    'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC,
+    'nearest': Image.Resampling.NEAREST}
+#: Width and height: smaller than the crop, cameras' sizes, upright, odd, and a few ratios near 1.
+SIZES = [
+    (97, 64), (320, 240), (300, 400), (450, 360), (640, 480), (480, 640), (641, 479),
+    (1280, 720), (1920, 1080), (1080, 1920), (3840, 2160)]
+RULES = {
+    'bilinear': ResizeRule(256, 224, 224), 'bicubic': ResizeRule(256, 224, 224, 'bicubic'),
+    'whole': ResizeRule(224, 224, 224), 'oblong': ResizeRule(160, 96, 128),
+    'stretch': ResizeRule(None, 224, 224), 'nearest': ResizeRule(256, 224, 224, 'nearest')}
+
+
+def reference(pixels: np.ndarray, rule: ResizeRule) -> np.ndarray:
+    """Return RGB pixels resized and cropped as torchvision's Resize and CenterCrop do it."""
+    height, width = pixels.shape[:2]
+    if rule.short_side is None:
+        size = (rule.crop_width, rule.crop_height)
+    elif width <= height:
+        size = (rule.short_side, int(rule.short_side * height / width))
+    else:
+        size = (int(rule.short_side * width / height), rule.short_side)
+    left = round((size[0] - rule.crop_width) / 2.0)
+    top = round((size[1] - rule.crop_height) / 2.0)
+    resized = np.asarray(Image.fromarray(pixels).resize(size, FILTERS[rule.interpolation]))
+    return resized[top:top + rule.crop_height, left:left + rule.crop_width]
+
+
+def fit(frame: Frame, rule: ResizeRule, method: Any) -> np.ndarray:
+    """Return the fitted frame, from a slot whose old content would show."""
+    out = np.full((3, rule.crop_height, rule.crop_width, 3), 255, np.uint8)
+    Resizer(rule, method).fit(frame, out[1])
+    assert (out[::2] == 255).all()
+    return out[1]
+
+
+def made_picture(height: int, width: int) -> np.ndarray:
+    """Return an RGB picture with edges, a zone plate of all frequencies, and noise."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    plate = 127 + 100 * np.cos(((x / width) ** 2 + (y / height) ** 2) * width / 2)
+    bars = np.where((x // 37 + y // 23) % 2 == 0, 40.0, 210.0)
+    noise = np.random.default_rng(0).normal(120, 20, (height, width))
+    return np.clip(np.stack([plate, bars, noise], axis=2), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope='module')
+def photographs() -> list[np.ndarray]:
+    """Return real photographs, RGB."""
+    data = pytest.importorskip('skimage.data', reason='scikit-image, which has photographs')
+    return [np.ascontiguousarray(data.astronaut()), np.ascontiguousarray(data.coffee())]
+
+
+def sized(photograph: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return a photograph at a camera's size, with a camera's noise."""
+    pixels = np.asarray(
+        Image.fromarray(photograph).resize((width, height), Image.Resampling.BICUBIC))
+    noise = np.random.default_rng(1).integers(-6, 7, (height, width, 1))
+    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize('name', RULES)
+@pytest.mark.parametrize('size', SIZES[:9], ids='{0[0]}x{0[1]}'.format)
+def test_exact_is_pillow(name: str, size: tuple[int, int]) -> None:
+    picture = made_picture(size[1], size[0])
+    got = fit(Frame(picture, 'rgb'), RULES[name], 'exact').astype(int)
+    difference = np.abs(got - reference(picture, RULES[name]))
+    assert difference.max() <= (0 if name == 'nearest' else EXACT_MAX_ERROR)
+
+
+@pytest.mark.parametrize('name', ['bilinear', 'bicubic', 'whole', 'stretch'])
+@pytest.mark.parametrize('size', SIZES, ids='{0[0]}x{0[1]}'.format)
+def test_fast_stays_within_its_bounds_on_photographs(
+        name: str, size: tuple[int, int], photographs: list[np.ndarray]) -> None:
+    for photograph in photographs:
+        picture = sized(photograph, *size)
+        got = fit(Frame(picture, 'rgb'), RULES[name], 'fast').astype(int)
+        difference = np.abs(got - reference(picture, RULES[name]))
+        assert difference.mean() <= FAST_MEAN_ERROR
+        assert np.percentile(difference, 99.9) <= FAST_P999_ERROR
+
+
+@pytest.mark.parametrize('size', SIZES, ids='{0[0]}x{0[1]}'.format)
+def test_fast_does_not_shift_the_picture_or_its_brightness(
+        size: tuple[int, int], photographs: list[np.ndarray]) -> None:
+    picture = sized(photographs[0], *size)
+    wanted = reference(picture, RULES['bilinear']).astype(float)
+    signed = fit(Frame(picture, 'rgb'), RULES['bilinear'], 'fast') - wanted
+    assert abs(signed.mean()) < 0.1
+    # A shift by d pixels adds d times the slope; this is d's least-squares estimate.
+    for slope in np.gradient(wanted, axis=(0, 1)):
+        assert abs((signed * slope).sum() / (slope * slope).sum()) < 0.02
+
+
+@pytest.mark.parametrize('method', ['fast', 'exact'])
+@pytest.mark.parametrize('name', ['bilinear', 'bicubic', 'nearest'])
+@pytest.mark.parametrize('size', [(320, 240), (640, 480), (1920, 1080)])
+def test_every_channel_order_gives_the_same_rgb(
+        size: tuple[int, int], name: str, method: Any) -> None:
+    rule, picture = RULES[name], made_picture(size[1], size[0])
+    expected = fit(Frame(picture, 'rgb'), rule, method)
+    alpha = np.random.default_rng(2).integers(0, 256, picture.shape[:2], np.uint8)
+    for order, pixels in (
+            ('bgr', picture[..., ::-1].copy()), ('rgba', np.dstack([picture, alpha])),
+            ('bgra', np.dstack([picture[..., ::-1], alpha]))):
+        np.testing.assert_array_equal(fit(Frame(pixels, order), rule, method), expected)
+    grey = fit(Frame(picture[..., 1].copy(), 'gray'), rule, method)
+    np.testing.assert_array_equal(grey, np.repeat(expected[..., 1:2], 3, axis=2))
+
+
+@pytest.mark.parametrize('method', ['fast', 'exact'])
+@pytest.mark.parametrize('name', RULES)
+def test_padded_read_only_rows_are_no_obstacle(name: str, method: Any) -> None:
+    picture = made_picture(480, 640)
+    padded = np.zeros((480, 700, 3), np.uint8)
+    padded[:, :640] = picture
+    padded.flags.writeable = False
+    np.testing.assert_array_equal(
+        fit(Frame(padded[:, :640], 'rgb'), RULES[name], method),
+        fit(Frame(picture, 'rgb'), RULES[name], method))
+
+
+def test_the_crop_lies_where_torchvision_puts_it() -> None:
+    # 1080 rows become 256, 1920 columns int(256 * 1920 / 1080) = 455; the crop starts at
+    # round(115.5) = 116, to the even neighbour.
+    vertical, horizontal = plan_crop(ResizeRule(256, 224, 224), 1080, 1920)
+    assert vertical.scale == 1080 / 256
+    assert vertical.start == 16 * 1080 / 256
+    assert horizontal.scale == 1920 / 455
+    assert horizontal.start == 116 * 1920 / 455
+    # round(114.5) is 114, not 115.
+    assert plan_crop(ResizeRule(256, 224, 224), 453, 256)[0].start == 114.0
+    assert plan_crop(ResizeRule(None, 224, 224), 480, 640)[1].scale == 640 / 224
+
+
+def test_jpegs_may_be_decoded_at_twice_the_short_side() -> None:
+    assert Resizer(ResizeRule(256, 224, 224)).decode_side == 512
+    assert Resizer(ResizeRule(None, 192, 224)).decode_side == 448
+    assert Resizer(ResizeRule(256, 224, 224), 'exact').decode_side is None
+    assert Resizer(ResizeRule(256, 224, 224, 'nearest')).decode_side is None
+
+
+@pytest.mark.parametrize('name', RULES)
+@pytest.mark.parametrize('method', ['fast', 'exact'])
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(height=st.integers(1, 700), width=st.integers(1, 700))
+def test_any_size_of_one_colour_stays_that_colour(
+        name: str, method: Any, height: int, width: int) -> None:
+    colour = (250, 3, 120)
+    picture = np.broadcast_to(np.array(colour, np.uint8), (height, width, 3))
+    got = fit(Frame(picture, 'rgb'), RULES[name], method).astype(int)
+    assert np.abs(got - colour).max() <= 1
+
+
+@pytest.mark.parametrize('method', ['fast', 'exact'])
+@pytest.mark.parametrize('size', [(1, 3000), (3000, 1), (2, 2), (1, 1), (40_000, 3)])
+@pytest.mark.parametrize('name', RULES)
+def test_distorted_pictures_are_fitted_too(
+        name: str, size: tuple[int, int], method: Any) -> None:
+    picture = np.full((size[1], size[0], 3), 77, np.uint8)
+    got = fit(Frame(picture, 'rgb'), RULES[name], method).astype(int)
+    assert np.abs(got - 77).max() <= 1
+
+
+def test_threads_share_a_resizer() -> None:
+    rule = RULES['bilinear']
+    resizer = Resizer(rule)
+    pictures = [made_picture(480, 640 + 2 * index) for index in range(4)]
+    expected = [fit(Frame(picture, 'rgb'), rule, 'fast') for picture in pictures]
+
+    def fit_often(index: int) -> bool:
+        out = np.empty((224, 224, 3), np.uint8)
+        same = True
+        for _ in range(20):
+            resizer.fit(Frame(pictures[index], 'rgb'), out)
+            same = same and np.array_equal(out, expected[index])
+        return same
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(fit_often, range(4)))
+
+
+@pytest.mark.parametrize(('frame', 'words'), [
+    (Frame(np.zeros((0, 5, 3), np.uint8), 'rgb'), 'no pixels'),
+    (Frame(np.zeros((5, 5), np.uint8), 'rgb'), "no 'rgb' frame"),
+    (Frame(np.zeros((5, 5, 3), np.uint8), 'gray'), "no 'gray' frame"),
+    (Frame(np.zeros((5, 5, 3), np.uint8), 'yuv'), "no 'yuv' frame"),
+    (Frame(np.zeros((5, 5, 3), np.float32), 'rgb'), 'float32'),  # type: ignore[arg-type]
+])
+def test_a_frame_that_contradicts_itself_is_refused(frame: Frame, words: str) -> None:
+    with pytest.raises(FrameError, match=words):
+        Resizer(RULES['bilinear']).fit(frame, np.empty((224, 224, 3), np.uint8))
+
+
+@pytest.mark.parametrize('out', [
+    np.empty((224, 224), np.uint8), np.empty((3, 224, 224), np.uint8),
+    np.empty((224, 224, 3), np.float32), np.empty((224, 448, 3), np.uint8)[:, ::2],
+    np.broadcast_to(np.uint8(0), (224, 224, 3))])
+def test_a_slot_that_cannot_take_the_result_is_refused(out: Any) -> None:
+    with pytest.raises(UsageError, match='cannot fit into'):
+        Resizer(RULES['bilinear']).fit(Frame(made_picture(300, 300), 'rgb'), out)
+
+
+def test_an_unknown_method_is_refused() -> None:
+    with pytest.raises(UsageError, match="unknown fit method 'quick': choose one of fast, exact"):
+        Resizer(RULES['bilinear'], 'quick')  # type: ignore[arg-type]

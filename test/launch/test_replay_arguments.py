@@ -1,0 +1,106 @@
+"""Which topics of a bag replay.launch.py plays and what it tells the node; without launch."""
+
+import pytest
+
+from resnet_trt_node.errors import BagError, ResnetTrtError, UsageError
+from resnet_trt_node.node.launch_arguments import classify_arguments
+from resnet_trt_node.node.replay_arguments import replay_arguments, replay_settings
+
+RAW = {'/camera/image_raw': False}
+BOTH = {'/camera/image_raw': False, '/camera/image_raw/compressed': True}
+TWO = {'/car/front/image': False, '/car/left/image': False}
+
+
+def settings(recorded, **given):
+    everything = {argument.name: argument.default for argument in replay_arguments()}
+    assert given.keys() <= everything.keys()
+    return replay_settings({**everything, 'bag': 'drive', **given}, recorded)
+
+
+def played(result):
+    """Return the values of --topic."""
+    command = result.command
+    return [
+        command[place + 1] for place, word in enumerate(command) if word == '--topic']
+
+
+def test_it_has_the_arguments_of_the_node_and_its_own():
+    names = [argument.name for argument in replay_arguments()]
+    assert names == ['bag', 'rate', 'loop', *(one.name for one in classify_arguments())]
+    for argument in replay_arguments():
+        assert argument.description.endswith('.'), argument.name
+        assert not argument.choices or argument.default in argument.choices, argument.name
+    assert {one.name: one.default for one in replay_arguments() if one.default} == {
+        'rate': '1.0', 'loop': 'false', 'image_reliability': 'reliable'}
+
+
+def test_the_only_image_topic_needs_no_name():
+    result = settings(RAW)
+    assert result.command == [
+        'replay', 'drive', '--rate', '1.0', '--wait', '3600', '--topic', '/camera/image_raw']
+    assert result.node_arguments == {
+        'image_topic': '/camera/image_raw', 'image_transport': 'raw'}
+
+
+def test_rate_loop_and_clock_are_passed_on():
+    command = settings(RAW, rate='2', loop='true', use_sim_time='true').command
+    assert command[:7] == [
+        'replay', 'drive', '--rate', '2.0', '--wait', '3600', '--loop']
+    assert '--clock' in command
+    assert '--clock' not in settings(RAW, use_sim_time='false').command
+
+
+@pytest.mark.parametrize(('transport', 'topic', 'kind'), [
+    ('', '/camera/image_raw', 'raw'),
+    ('raw', '/camera/image_raw', 'raw'),
+    ('compressed', '/camera/image_raw/compressed', 'compressed'),
+])
+@pytest.mark.parametrize('image_topic', [
+    '', '/camera/image_raw', 'camera/image_raw', '/camera/image_raw/compressed'])
+def test_of_two_forms_of_a_topic_the_transport_chooses(image_topic, transport, topic, kind):
+    result = settings(BOTH, image_topic=image_topic, image_transport=transport)
+    assert played(result) == [topic]
+    assert result.node_arguments == {
+        'image_topic': '/camera/image_raw', 'image_transport': kind}
+
+
+def test_a_compressed_topic_of_any_name_is_played_where_the_node_listens():
+    result = settings({'/jpegs': True})
+    assert played(result) == ['/jpegs:=/jpegs/compressed']
+    assert result.node_arguments == {'image_topic': '/jpegs', 'image_transport': 'compressed'}
+
+
+def test_each_camera_has_its_own_topic_in_its_own_order():
+    result = settings({**TWO, '/rear': False}, cameras='a,b', image_topic='/rear,/car/left/image')
+    assert played(result) == ['/rear', '/car/left/image']
+    assert result.node_arguments['image_topic'] == '/rear,/car/left/image'
+
+
+@pytest.mark.parametrize('namespace', ['car', '/car', '/car/'])
+def test_cameras_are_found_by_the_names_that_the_node_gives_them(namespace):
+    assert played(settings(TWO, cameras='front,left', namespace=namespace)) == list(TWO)
+
+
+@pytest.mark.parametrize(('recorded', 'given', 'kind', 'message'), [
+    (RAW, {'rate': 'fast'}, UsageError, "rate: 'fast' is not a number"),
+    (RAW, {'rate': '0'}, UsageError, 'rate: 0 is out of range, it must be above 0'),
+    (RAW, {'rate': 'inf'}, UsageError, 'rate: inf is out of range'),
+    (RAW, {'rate': 'nan'}, UsageError, 'rate: nan is out of range'),
+    ({}, {}, BagError, 'the bag has no image topic'),
+    (TWO, {}, BagError, 'the bag has the image topics /car/front/image, /car/left/image: '
+     'choose with image_topic:=...'),
+    (TWO, {'cameras': 'front,left'}, BagError, 'the bag has no image topic /front/image, '
+     'it has /car/front/image, /car/left/image: choose'),
+    (RAW, {'image_topic': '/x'}, BagError, 'the bag has no image topic /x, it has '
+     '/camera/image_raw: choose'),
+    (RAW, {'image_transport': 'compressed'}, BagError,
+     'the bag has no compressed image topic /camera/image_raw, it has '),
+    ({'/a': False, '/b/compressed': True}, {'image_topic': '/a,/b'}, UsageError,
+     'of /a, /b/compressed some are compressed and some are not'),
+    (RAW, {'cameras': ',a'}, UsageError, "cameras: ',a' has an empty name"),
+])
+def test_what_cannot_be_played_is_refused_in_words(recorded, given, kind, message):
+    with pytest.raises(ResnetTrtError) as refusal:
+        settings(recorded, **given)
+    assert type(refusal.value) is kind
+    assert str(refusal.value).startswith(message)

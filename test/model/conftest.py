@@ -1,0 +1,34 @@
+"""What the model tests share: one small exported ResNet for all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+from resnet_trt_node.model.export import export_resnet, ExportReport
+import torch
+
+
+@pytest.fixture(scope='session', autouse=True)
+def few_threads() -> Iterator[None]:
+    """Leave the other cores to the other tests."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope='session')
+def resnet18(tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
+    """Return a random ResNet-18 of 64x64 input and 5 classes, in fp32."""
+    path = tmp_path_factory.mktemp('models') / 'resnet18.onnx'
+    return export_resnet('resnet18', 'random', path, num_classes=5, seed=3, image_size=64)
+
+
+@pytest.fixture(scope='session')
+def resnet18_fp16(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the same network in fp16."""
+    path = tmp_path_factory.mktemp('models') / 'resnet18_fp16.onnx'
+    return export_resnet('resnet18', 'random', path, num_classes=5, seed=3, image_size=64,
+                         precision='fp16').path

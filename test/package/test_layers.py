@@ -1,0 +1,159 @@
+"""
+Who may import whom, downward only.
+
+cli -> everything; node, bag, compare, model -> inference -> labels, errors. Once by reading the
+sources, which also sees imports inside functions, and once by importing each layer while the
+libraries that it must do without are out of reach.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+import re
+import subprocess
+import sys
+
+import pytest
+
+NAME = 'resnet_trt_node'
+BASE = {'errors', 'labels'}
+
+#: Layer to the other layers that it may import; modules directly in the package are layers too.
+LAYERS = {
+    'errors': set(),
+    'labels': {'errors'},
+    'inference': BASE,
+    'bag': {'inference', *BASE},
+    'compare': {'inference', *BASE},
+    'model': {'inference', *BASE},
+    'node': {'inference', *BASE},
+    'cli': {'node', 'bag', 'compare', 'model', 'inference', *BASE},
+}
+
+#: Modules that join two layers side by side: replay plays a bag into ROS.
+JOINTS = {'node.replay': {'bag'}}
+
+#: Library, as a pattern of its top-level name, to the modules that may import it.
+LIBRARIES = {
+    r'rclpy|rcl_interfaces|\w+_msgs|builtin_interfaces|cv_bridge|launch|launch_ros': r'node\..*',
+    r'torch|torchvision|efficientnet_\w+': r'model\..*',
+    r'pycuda|cuda': r'inference\.(cuda|tensorrt_\w+)',
+    r'tensorrt|tensorrt_rtx': r'inference\.tensorrt_\w+',
+    r'onnxruntime': r'(inference\.onnxruntime_\w+|model\..*|compare\..*)',
+    r'polygraphy': r'compare\..*',
+    r'rosbags': r'(bag\..*|node\.replay)',
+}
+
+#: What a layer must be importable without, as patterns of top-level names.
+ROS = r'rclpy|rcl_interfaces|\w+_msgs|builtin_interfaces|cv_bridge|launch|launch_ros'
+DEVICES = r'pycuda|cuda|tensorrt|tensorrt_rtx|polygraphy|tvm|openvino'
+WITHOUT = {
+    'errors': r'(?!resnet_trt_node|__future__).*',
+    'labels': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|cv2|PIL|rosbags',
+    'inference': rf'{ROS}|{DEVICES}|torch|rosbags',
+    'bag': rf'{ROS}|{DEVICES}|torch',
+    'compare': rf'{ROS}|{DEVICES}|torch',
+    'model': rf'{ROS}|{DEVICES}|rosbags',
+    'node': rf'{DEVICES}|torch|cv_bridge',
+    'cli': rf'{DEVICES}|cv_bridge',
+}
+
+#: Imports every module it is told to while names that match a pattern are out of reach.
+BLOCKED_IMPORT = (
+    'import importlib, re, sys\n'
+    'forbidden = re.compile(sys.argv[1])\n'
+    'class Refuse:\n'
+    '    def find_spec(self, name, path=None, target=None):\n'
+    "        top = name.partition('.')[0]\n"
+    '        if forbidden.fullmatch(top):\n'
+    "            raise ModuleNotFoundError(f'{name} is out of reach for this layer', name=name)\n"
+    'sys.meta_path.insert(0, Refuse())\n'
+    'for module in sys.argv[2:]:\n'
+    '    importlib.import_module(module)\n'
+    '    print(module)\n')
+
+
+def _modules(repository: Path) -> Iterator[tuple[str, Path]]:
+    """Give every module of the package: dotted name without the package's, and its file."""
+    for path in sorted((repository / NAME).rglob('*.py')):
+        parts = path.relative_to(repository / NAME).with_suffix('').parts
+        yield '.'.join(parts), path
+
+
+def _imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Give the dotted names that a file imports, and their lines."""
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f'{path}:{node.lineno}: write the absolute import'
+            for alias in node.names:
+                yield f'{node.module}.{alias.name}', node.lineno
+
+
+def test_sources_import_downward(repository: Path) -> None:
+    """No module imports a layer above or beside it."""
+    faults = []
+    for module, path in _modules(repository):
+        layer = module.partition('.')[0]
+        if layer == '__init__':
+            continue
+        allowed = {layer, '__version__', *LAYERS[layer], *JOINTS.get(module, ())}
+        for name, line in _imports(path):
+            parts = name.split('.')
+            if parts[0] == NAME and len(parts) > 1 and parts[1] not in allowed:
+                faults.append(f'{module}:{line} imports {name}')
+    assert faults == []
+
+
+def test_libraries_stay_in_their_layers(repository: Path) -> None:
+    """ROS is for node/, torch for model/, and so on; cli/ goes through these."""
+    faults = []
+    for module, path in _modules(repository):
+        for name, line in _imports(path):
+            for library, allowed in LIBRARIES.items():
+                if re.fullmatch(library, name.partition('.')[0]) \
+                        and not re.fullmatch(allowed, module):
+                    faults.append(f'{module}:{line} imports {name}')
+    assert faults == []
+
+
+def _import_without(pattern: str, modules: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, '-c', BLOCKED_IMPORT, pattern, *modules],
+        capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize('layer', LAYERS)
+def test_layer_imports_without(repository: Path, layer: str) -> None:
+    """Every module of a layer is importable without what the layer must not need."""
+    modules = [
+        f'{NAME}.{module}'.replace('.__init__', '') for module, _ in _modules(repository)
+        if module.partition('.')[0] == layer and not module.endswith('__main__')]
+    if not modules and layer == 'compare':
+        pytest.skip('compare/ is not written yet')
+    assert modules
+    result = _import_without(WITHOUT[layer], modules)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == modules
+
+
+def test_blocking_blocks() -> None:
+    """The tests above would notice: a forbidden import fails."""
+    result = _import_without('colorsys', ['colorsys'])
+    assert result.returncode == 1
+    assert 'colorsys is out of reach for this layer' in result.stderr
+
+
+def test_help_needs_nothing() -> None:
+    """The command line's help answers with the standard library alone."""
+    program = f"{BLOCKED_IMPORT}from {NAME}.cli.main import main; main(['--help'])"
+    result = subprocess.run(
+        [sys.executable, '-c', program,
+         rf'numpy|cv2|PIL|onnx|onnxruntime|yaml|tqdm|rosbags|torch|{ROS}|{DEVICES}'],
+        capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert 'classify' in result.stdout

@@ -1,0 +1,85 @@
+"""The linters are content with every Python file of the repository."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+import os
+from pathlib import Path
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+FOLDERS = ['launch', 'resnet_trt_node', 'test', 'tools']
+
+#: What runs on older JetPack, with Python 3.9; the rest needs ROS 2's 3.10.
+PYTHON_39 = ['resnet_trt_node/errors.py', 'resnet_trt_node/labels.py',
+             'resnet_trt_node/inference', 'resnet_trt_node/model']
+
+#: Linter to its arguments.
+LINTERS = {
+    'ruff': ['check', '--no-fix', '.'],
+    'mypy': [],
+    'ament_flake8': ['--linelength', '99', 'setup.py', *FOLDERS],
+    'ament_pep257': ['setup.py', *FOLDERS],
+    'vermin': ['--target=3.9-', '--violations', '--no-tips', *PYTHON_39],
+}
+
+
+@pytest.mark.parametrize('linter', LINTERS)
+def test_linter_is_content(repository: Path, linter: str) -> None:
+    """The linter ends with 0; what it says is shown otherwise."""
+    # This environment's linters before those of a sourced ROS 2.
+    path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+    program = shutil.which(linter, path=path)
+    if program is None:
+        pytest.skip(f'{linter} is not installed: make venv brings it')
+    result = subprocess.run(
+        [program, *LINTERS[linter]], cwd=repository, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, f'{linter}:\n{result.stdout}{result.stderr}'
+
+
+def _run_time_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Give a syntax tree's nodes without annotations, which the future import leaves text."""
+    yield node
+    for field, value in ast.iter_fields(node):
+        if field not in ('annotation', 'returns'):
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST):
+                    yield from _run_time_nodes(child)
+
+
+def _is_type(node: ast.expr) -> bool:
+    """Tell whether an operand of `|` is None or a built-in type, so that `|` makes a union."""
+    if isinstance(node, ast.Subscript):
+        node = node.value
+    if isinstance(node, ast.Constant):
+        return node.value is None
+    return isinstance(node, ast.Name) and node.id in {
+        'bool', 'bytes', 'dict', 'float', 'frozenset', 'int', 'list', 'set', 'str', 'tuple'}
+
+
+def test_no_unions_at_run_time(repository: Path) -> None:
+    """`X | None` as an expression needs Python 3.10; vermin takes every `|` of numbers for one."""
+    faults = []
+    roots = [repository / name for name in PYTHON_39]
+    paths = [path for root in roots for path in ([root] if root.is_file() else root.rglob('*.py'))]
+    for path in paths:
+        tree = ast.parse(path.read_text(encoding='utf-8'), feature_version=(3, 9))
+        faults += [
+            f'{path}:{node.lineno}' for node in _run_time_nodes(tree)
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr)
+            and (_is_type(node.left) or _is_type(node.right))]
+    assert faults == []
+
+
+def test_files_stay_short(repository: Path) -> None:
+    """A file of the package that grows far beyond 300 lines does more than one thing."""
+    long_files = {}
+    for path in (repository / 'resnet_trt_node').rglob('*.py'):
+        lines = len(path.read_text(encoding='utf-8').splitlines())
+        if lines > 330:
+            long_files[str(path.relative_to(repository))] = lines
+    assert long_files == {}

@@ -1,0 +1,122 @@
+"""package.xml, setup.py, requirements and the code tell the same story."""
+
+from __future__ import annotations
+
+import ast
+from importlib import import_module
+from importlib.metadata import distribution, version
+from pathlib import Path
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+import resnet_trt_node
+
+NAME = 'resnet_trt_node'
+
+
+@pytest.fixture(scope='module')
+def manifest(repository: Path) -> ElementTree.Element:
+    """Return package.xml."""
+    return ElementTree.parse(repository / 'package.xml').getroot()
+
+
+def test_one_version(repository: Path, manifest: ElementTree.Element) -> None:
+    """Every place that names the version names the same."""
+    assert manifest.findtext('version') == resnet_trt_node.__version__
+    assert version(NAME) == resnet_trt_node.__version__
+    setup = (repository / 'setup.py').read_text(encoding='utf-8')
+    assert f"version='{resnet_trt_node.__version__}'" in setup
+    changes = (repository / 'CHANGELOG.rst').read_text(encoding='utf-8')
+    assert resnet_trt_node.__version__ in changes
+
+
+def test_manifest_and_setup_agree(manifest: ElementTree.Element) -> None:
+    """Name, maintainer and licence are stated twice, as ROS wants it."""
+    about = distribution(NAME).metadata
+    maintainer = manifest.find('maintainer')
+    assert maintainer is not None
+    assert manifest.get('format') == '3'
+    assert manifest.findtext('name') == about['Name'].replace('-', '_') == NAME
+    assert about['Maintainer-email'].endswith(maintainer.attrib['email'])
+    assert manifest.findtext('license') == 'Apache-2.0'
+    assert 'Apache-2.0' in (about['License'], about['License-Expression'])
+    assert manifest.findtext('export/build_type') == 'ament_python'
+
+
+def test_manifest_is_valid(repository: Path) -> None:
+    """The parser of colcon and rosdep takes it; with a fault colcon builds something else."""
+    catkin_pkg = pytest.importorskip(
+        'catkin_pkg.package', reason='catkin_pkg, the parser of package.xml, is not installed')
+    warnings: list[str] = []
+    package = catkin_pkg.parse_package(str(repository), warnings=warnings)
+    package.validate(warnings=warnings)
+    assert warnings == []
+
+
+def test_commands_exist() -> None:
+    """Both executables lead to functions."""
+    points = {
+        point.name: point for point in distribution(NAME).entry_points
+        if point.group == 'console_scripts'}
+    assert set(points) == {'classifier_node', 'resnet_trt'}
+    for point in points.values():
+        assert callable(point.load())
+
+
+def _imported(path: Path) -> set[str]:
+    """Return the top-level names that a Python file imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.split('.')[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split('.')[0])
+    return names
+
+
+def test_imported_ros_packages_are_declared(
+        repository: Path, manifest: ElementTree.Element) -> None:
+    """Every ROS package and every Python library with a rosdep key that is used is declared."""
+    keys = {
+        'numpy': 'python3-numpy', 'cv2': 'python3-opencv', 'PIL': 'python3-pil',
+        'tqdm': 'python3-tqdm', 'yaml': 'python3-yaml', 'onnxruntime': 'python3-onnxruntime-pip'}
+    ros = re.compile('rclpy|launch|launch_ros|cv_bridge|ament_index_python|.*_(msgs|interfaces)')
+    used: set[str] = set()
+    for folder in (NAME, 'launch'):
+        for path in (repository / folder).rglob('*.py'):
+            for name in _imported(path):
+                if name in keys or ros.fullmatch(name):
+                    used.add(keys.get(name, name))
+    assert {'rclpy', 'vision_msgs', 'sensor_msgs', 'launch_ros', 'python3-numpy'} <= used
+    declared = {element.text for element in manifest.iter() if element.tag.endswith('depend')}
+    assert used <= declared
+
+
+def _requirements(repository: Path) -> list[tuple[str, str]]:
+    return [
+        (path.name, line) for path in sorted((repository / 'requirements').glob('*.txt'))
+        for line in path.read_text(encoding='utf-8').splitlines()
+        if line and not line.startswith('#')]
+
+
+def test_requirements_are_pinned(repository: Path) -> None:
+    """Every line names one exact version, and no package is pinned twice for one Python."""
+    pin = re.compile(r"([A-Za-z0-9._-]+)==[0-9][\w.]*(?: ; python_version (<|>=) '3\.11')?")
+    seen: dict[str, set[str]] = {}
+    for file, line in _requirements(repository):
+        match = pin.fullmatch(line)
+        assert match, f'{file}: {line}'
+        name = re.sub('[-_.]+', '-', match[1]).lower()
+        pythons = {'<', '>='} if match[2] is None else {match[2]}
+        assert not seen.setdefault(name, set()) & pythons, f'{file}: {line} is pinned before'
+        seen[name] |= pythons
+    assert {'numpy', 'torch', 'onnx', 'ros-kilted-rclpy', 'ros-rcl'} <= set(seen)
+
+
+def test_labels_ship_with_the_package() -> None:
+    """The class names are inside the package, not beside it."""
+    package = import_module(NAME)
+    assert package.__file__
+    assert (Path(package.__file__).parent / 'data' / 'imagenet_classes.txt').is_file()
