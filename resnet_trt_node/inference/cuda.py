@@ -46,6 +46,8 @@ _NAMES = {
 # release one without leaving it on the thread's stack; so each device's is retained once.
 _primary_contexts: dict[int, Any] = {}
 _primary_lock = threading.Lock()
+# Which device each thread has open, and how often.
+_of_thread = threading.local()
 
 
 def cuda_error_text(error: Exception) -> str:
@@ -101,6 +103,10 @@ class CudaDevice:
         self._open = False
         self._allocated_bytes = 0
         device = self._find(index)
+        used = getattr(_of_thread, 'index', index)
+        if getattr(_of_thread, 'count', 0) and used != index:
+            raise UsageError(
+                f'this thread already uses GPU {used}: use GPU {index} in a thread of its own')
         self.index = index
         self.name: str = device.name()
         major, minor = device.compute_capability()
@@ -115,6 +121,7 @@ class CudaDevice:
             self._context = _primary_contexts[index]
             self._context.push()
         self._open = True
+        _of_thread.index, _of_thread.count = index, getattr(_of_thread, 'count', 0) + 1
         try:
             # An illegal access by anyone in this process poisons the context for good.
             self._context.synchronize()
@@ -203,6 +210,7 @@ class CudaDevice:
             self._context.pop()
         except self._driver.Error as error:
             self._log(f'could not pop the CUDA context: {cuda_error_text(error)}')
+        _of_thread.count -= 1
         self._allocated_bytes = 0
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from resnet_trt_node.errors import BackendError, InferenceError
 from resnet_trt_node.inference import tensorrt_versions as versions
 from resnet_trt_node.inference.backend import Backend, BackendInfo, BackendOptions
-from resnet_trt_node.inference.cuda import CudaDevice, load_driver, load_graph_driver
+from resnet_trt_node.inference.cuda import CudaDevice, load_graph_driver
 from resnet_trt_node.inference.engine_cache import CachedEngine
 from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.inference.tensorrt_engine import EngineSource
@@ -46,7 +46,6 @@ class TensorRtBackend(Backend):
         self._runtime: Any = None
         self._engine: Any = None
         self._loaded: Optional[LoadedEngine] = None
-        load_driver()
         self._trt = versions.load_module(self.flavour)
         self._device = CudaDevice(options.device_id, self._log)
         try:

@@ -141,8 +141,11 @@ class EngineBuilder:
         data = Path(path).read_bytes()
         if sha256_of(data) != model_sha256:
             raise ModelError(f'{path} was changed while it was read: try again')
-        spec = spec_of(model)
-        check_precision(spec, precision)
+        try:
+            spec = spec_of(model)
+            check_precision(spec, precision)
+        except ModelError as error:
+            raise type(error)(f'{path}: {error}') from error
         try:
             return self._build(path, data, model, spec, settings, timing_cache)
         finally:

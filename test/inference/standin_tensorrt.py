@@ -171,8 +171,8 @@ def _module(world: StandInTensorRt) -> Any:
         def parse(self, data: bytes) -> bool:
             import onnx
             for index, node in enumerate(onnx.load_from_string(data).graph.node):
-                if node.op_type == 'NonZero':
-                    self._errors.append(ParserError(index, node.name, 'no such operator'))
+                if not onnx.defs.has(node.op_type):
+                    self._errors.append(ParserError(index, node.name, 'no importer registered'))
             self.num_errors = len(self._errors)
             self._network.onnx = data
             return not self._errors
