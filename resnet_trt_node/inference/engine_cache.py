@@ -89,6 +89,7 @@ class EngineCache:
         self.folder = default_engine_dir() if folder is None else Path(folder)
         self._log = log
         self._lock_timeout_s = lock_timeout_s
+        self._moved_because = ''
 
     def path_of(self, key: EngineKey) -> Path:
         """Return where the engine of a key lies, whether or not it is there."""
@@ -151,7 +152,8 @@ class EngineCache:
             found = self._find(key, move_aside=True)
             if found is not None:
                 return found
-            reason = self._why_missing(key)
+            reason = self._moved_because or self._why_missing(key)
+            self._moved_because = ''
         # Whoever writes holds the lock, so these are left from one that was killed.
         for stale in self.folder.glob('.*.tmp'):
             stale.unlink()
@@ -190,6 +192,7 @@ class EngineCache:
         for file in (path, path.with_suffix('.json')):
             if file.exists() or file.is_symlink():
                 os.replace(file, file.with_name(file.name + '.bad'))
+        self._moved_because = f'the stored engine was moved aside: {why}'
 
     def _store(self, key: EngineKey, built: BuiltEngine, took_s: float) -> None:
         path = self.path_of(key)
