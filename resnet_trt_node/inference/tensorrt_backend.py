@@ -90,7 +90,7 @@ class TensorRtBackend(Backend):
         for _ in range(self._options.num_buffers):
             # In the list before it allocates, so that a failure midway frees it as well.
             self._slots.append(Slot(self._loaded))
-            self._slots[-1].open()
+            self._slots[-1].allocate()
 
     def _check_engine(self) -> None:
         trt = self._trt

@@ -53,7 +53,7 @@ class Slot:
     size has a context of its own. All of a slot's contexts compute in the same device memory,
     which is safe because its stream runs one after the other.
 
-    :param loaded: what it shares with the other slots; `open` allocates.
+    :param loaded: what it shares with the other slots; `allocate` does what its name says.
     """
 
     def __init__(self, loaded: LoadedEngine) -> None:
@@ -64,7 +64,7 @@ class Slot:
         self._contexts: list[_Context] = []
         self._graphs: dict[int, Tuple[_Context, CudaGraph]] = {}
 
-    def open(self) -> None:
+    def allocate(self) -> None:
         """
         Allocate memory, stream and a context for each profile.
 

@@ -69,6 +69,7 @@ class StandInCuda:
         monkeypatch.setitem(sys.modules, 'pycuda.driver', driver)
         from resnet_trt_node.inference import cuda
         monkeypatch.setattr(cuda, '_primary_contexts', {})
+        monkeypatch.setattr(cuda, '_of_thread', threading.local())
         bindings = ModuleType('cuda.bindings')
         if graphs:
             bindings.driver = _bindings(self)  # type: ignore[attr-defined]
@@ -84,6 +85,7 @@ class StandInCuda:
         module.event_flags = SimpleNamespace(DISABLE_TIMING=2, BLOCKING_SYNC=1)
 
         class Device:
+
             def __init__(self, index: int) -> None:
                 self._index = index
 
@@ -103,6 +105,7 @@ class StandInCuda:
                 return Context()
 
         class Context:
+
             def push(self) -> None:
                 cuda.call('cuCtxPushCurrent', needs_context=False)
                 cuda.stacks.setdefault(threading.get_ident(), []).append(self)
@@ -117,6 +120,7 @@ class StandInCuda:
                 cuda.call('cuCtxSynchronize')
 
         class Allocation:
+
             def __init__(self, size: int) -> None:
                 cuda.call('cuMemAlloc')
                 self._address = cuda.handle(size)
@@ -151,6 +155,7 @@ class StandInCuda:
             cuda.streams[stream.handle].add(copy)
 
         class Stream:
+
             def __init__(self) -> None:
                 cuda.call('cuStreamCreate')
                 self.handle = cuda.handle()
@@ -166,6 +171,7 @@ class StandInCuda:
                     cuda.held['stream'] -= 1
 
         class Event:
+
             def __init__(self, flags: int) -> None:
                 self.stream: Any = None
                 cuda.call('cuEventCreate')
@@ -219,10 +225,12 @@ class _Pinned:
 
     def __init__(self, cuda: StandInCuda, shape: tuple[int, ...], dtype: Any) -> None:
         class Array(np.ndarray):
+
             def __array_finalize__(self, other: Any) -> None:
                 self.owner = getattr(other, 'owner', None)
 
         class Owner:
+
             def __init__(self) -> None:
                 cuda.held['host memory'] += 1
 
@@ -236,6 +244,7 @@ class _Pinned:
 def _bindings(cuda: StandInCuda) -> Any:
     """Return a stand-in for cuda.bindings.driver."""
     class Result(IntEnum):
+
         CUDA_SUCCESS = 0
         CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900
 

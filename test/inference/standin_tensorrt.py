@@ -75,9 +75,11 @@ def _module(world: StandInTensorRt) -> Any:
         trt.IProgressMonitor = type('IProgressMonitor', (), {})
 
     class ILogger:
+
         Severity = _enum('Severity', 'INTERNAL_ERROR', 'ERROR', 'WARNING', 'INFO')
 
     class IBuilderConfig:
+
         builder_optimization_level = 3
 
         def __init__(self) -> None:
@@ -122,10 +124,12 @@ def _module(world: StandInTensorRt) -> Any:
                 return True
 
     class Profile:
+
         def set_shape(self, name: str, low: Any, opt: Any, high: Any) -> None:
             self.sizes = [low[0], opt[0], high[0]]
 
     class Builder:
+
         def __init__(self, logger: Any) -> None:
             if world.cuda is None and kind != 'rtx':
                 logger.log(ILogger.Severity.ERROR, 'CUDA initialization failure with error: 35')
@@ -155,6 +159,7 @@ def _module(world: StandInTensorRt) -> Any:
             return _MAGIC + len(head).to_bytes(4, 'little') + head + network.onnx
 
     class ParserError:
+
         def __init__(self, index: int, name: str, text: str) -> None:
             self.node = lambda: index
             self.desc = lambda: text
@@ -162,6 +167,7 @@ def _module(world: StandInTensorRt) -> Any:
                 self.node_name = lambda: name
 
     class OnnxParser:
+
         def __init__(self, network: Any, logger: Any) -> None:
             self._network = network
             self._errors: list[Any] = []
@@ -178,6 +184,7 @@ def _module(world: StandInTensorRt) -> Any:
             return not self._errors
 
     class IExecutionContext:
+
         def __init__(self, engine: Any) -> None:
             self._engine = engine
             self._addresses: dict[str, int] = {}
@@ -228,6 +235,7 @@ def _module(world: StandInTensorRt) -> Any:
             device_memory = property(None, lambda self, value: setattr(self, '_memory', value))
 
     class ICudaEngine:
+
         num_io_tensors = 2
 
         def __init__(self, plan: bytes) -> None:
@@ -261,6 +269,7 @@ def _module(world: StandInTensorRt) -> Any:
                 return IExecutionContext(self)
 
     class Runtime:
+
         def __init__(self, logger: Any) -> None:
             self._logger = logger
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 import threading
 
 import numpy as np
@@ -116,16 +117,19 @@ def test_without_cuda_bindings_there_are_no_graphs(monkeypatch):
     assert load_graph_driver() is None
 
 
+def there_and_back(stream, host, address, result):
+    stream.copy_in(address, host)
+    stream.copy_out(result, address)
+
+
 def test_a_graph_repeats_its_work(cuda):
     device = CudaDevice(0)
     host, result = (device.host_array((4,), np.uint8) for _ in range(2))
     address = device.memory(4)
     stream = device.stream()
 
-    def work():
-        stream.copy_in(address, host)
-        stream.copy_out(result, address)
-    graph = CudaGraph(load_graph_driver(), stream, work)
+    graph = CudaGraph(load_graph_driver(), stream, partial(there_and_back, stream, host, address,
+                                                           result))
     stream.drain()
     assert not result.any()
     for value in (3, 9):

@@ -1,4 +1,4 @@
-"""The cache of engines: hits, misses and their reasons, distrust, two processes, dying builders."""
+"""The cache of engines: hits, misses and reasons, distrust, two processes, dying builders."""
 
 from __future__ import annotations
 
@@ -240,25 +240,25 @@ def test_a_read_only_folder(cache, monkeypatch, said):
     assert 'Read-only file system' in said[-1]
 
 
-FULL_DISK = """
-import resource, signal, sys
-from pathlib import Path
-sys.path[:0] = {path!r}
-from resnet_trt_node.errors import BackendError
-from resnet_trt_node.inference.engine_cache import EngineCache
-from test_engine_cache import Builder, KEY
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-said = []
-cache = EngineCache(Path({folder!r}), said.append)
-engine = cache.get(KEY, Builder())
-assert engine.path is None and len(engine.plan) == 25600
-assert 'cannot store the engine' in said[-1] and 'File too large' in said[-1], said
-try:
-    cache.get(KEY, Builder(), must_store=True)
-except BackendError as error:
-    print(error)
-"""
+FULL_DISK = '\n'.join([
+    'import resource, signal, sys',
+    'from pathlib import Path',
+    'sys.path[:0] = {path!r}',
+    'from resnet_trt_node.errors import BackendError',
+    'from resnet_trt_node.inference.engine_cache import EngineCache',
+    'from test_engine_cache import Builder, KEY',
+    'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)',
+    'resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))',
+    'said = []',
+    'cache = EngineCache(Path({folder!r}), said.append)',
+    'engine = cache.get(KEY, Builder())',
+    'assert engine.path is None and len(engine.plan) == 25600',
+    "assert 'cannot store the engine' in said[-1] and 'File too large' in said[-1], said",
+    'try:',
+    '    cache.get(KEY, Builder(), must_store=True)',
+    'except BackendError as error:',
+    '    print(error)',
+])
 
 
 def test_a_disk_that_is_full_leaves_nothing_half_written(cache):
@@ -272,25 +272,25 @@ def test_a_disk_that_is_full_leaves_nothing_half_written(cache):
 
 # Several processes
 
-WORKER = """
-import os, sys, time
-from pathlib import Path
-sys.path[:0] = {path!r}
-from resnet_trt_node.inference.engine_cache import BuiltEngine, EngineCache
-from test_engine_cache import KEY, PLAN, SPEC
-folder = Path({folder!r})
-def build(timing):
-    with open(folder / 'builds', 'a') as file:
-        file.write(f'{{os.getpid()}}\\n')
-    deadline = time.monotonic() + 30
-    while not (folder / 'go').exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return BuiltEngine(PLAN, SPEC)
-print('ready', flush=True)
-engine = EngineCache(folder, lambda line: print(line, flush=True)).get(KEY, build)
-assert engine.plan == PLAN
-print('done', engine.reason, flush=True)
-"""
+WORKER = '\n'.join([
+    'import os, sys, time',
+    'from pathlib import Path',
+    'sys.path[:0] = {path!r}',
+    'from resnet_trt_node.inference.engine_cache import BuiltEngine, EngineCache',
+    'from test_engine_cache import KEY, PLAN, SPEC',
+    'folder = Path({folder!r})',
+    'def build(timing):',
+    "    with open(folder / 'builds', 'a') as file:",
+    "        file.write(f'{{os.getpid()}}\\n')",
+    '    deadline = time.monotonic() + 30',
+    "    while not (folder / 'go').exists() and time.monotonic() < deadline:",
+    '        time.sleep(0.01)',
+    '    return BuiltEngine(PLAN, SPEC)',
+    "print('ready', flush=True)",
+    'engine = EngineCache(folder, lambda line: print(line, flush=True)).get(KEY, build)',
+    'assert engine.plan == PLAN',
+    "print('done', engine.reason, flush=True)",
+])
 
 
 def start_worker(cache):

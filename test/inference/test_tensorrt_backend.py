@@ -14,7 +14,7 @@ from resnet_trt_node.inference.backend import BackendOptions, warm_up
 from resnet_trt_node.inference.factory import open_backend
 from standin_cuda import StandInCuda
 from standin_tensorrt import StandInTensorRt
-from tiny_model import COLOURS, colour_picture, write_tiny_model
+from tiny_model import colour_picture, COLOURS, write_tiny_model
 
 KINDS = ('8.6', '10', '11', 'rtx')
 
@@ -31,7 +31,7 @@ class World:
         self.model = write_tiny_model(folder / 'colours.onnx')
         self.engines = folder / 'engines'
 
-    def open(self, **options: Any) -> Any:
+    def start(self, **options: Any) -> Any:
         return open_backend(self.model, self.name, BackendOptions(
             engine_dir=self.engines, log=self.said.append, **options))
 
@@ -64,7 +64,7 @@ def test_every_batch_size_names_each_colour_at_its_place(
         world: Any, kind: str, graphs: bool) -> None:
     machine = world(kind=kind, graphs=graphs)
     names = list(COLOURS)
-    with machine.open(max_batch_size=8, opt_batch_sizes=(1, 8)) as backend:
+    with machine.start(max_batch_size=8, opt_batch_sizes=(1, 8)) as backend:
         warm_up(backend)
         for size in (8, 1, 3, 2, 7, 1, 8):
             for index in (0, 1):
@@ -73,7 +73,7 @@ def test_every_batch_size_names_each_colour_at_its_place(
 
 def test_two_buffers_in_flight_keep_their_own_frames(world: Any) -> None:
     machine = world()
-    with machine.open(max_batch_size=2, num_buffers=2) as backend:
+    with machine.start(max_batch_size=2, num_buffers=2) as backend:
         for first, second in (('red', 'blue'), ('green', 'black')):
             backend.buffer(0)[:] = colour_picture(first, 32, 32)
             backend.buffer(1)[:] = colour_picture(second, 32, 32)
@@ -85,7 +85,7 @@ def test_two_buffers_in_flight_keep_their_own_frames(world: Any) -> None:
 
 def test_a_graph_is_recorded_once_for_each_small_size_and_buffer(world: Any) -> None:
     machine = world()
-    with machine.open(max_batch_size=4, num_buffers=2, cuda_graph_max_batch=2) as backend:
+    with machine.start(max_batch_size=4, num_buffers=2, cuda_graph_max_batch=2) as backend:
         warm_up(backend)
         assert machine.cuda.held['graph executable'] == 4  # sizes 1 and 2 of two buffers
         assert machine.cuda.held['graph'] == 0
@@ -97,7 +97,7 @@ def test_a_graph_is_recorded_once_for_each_small_size_and_buffer(world: Any) -> 
 
 def test_without_cuda_bindings_it_says_so_and_enqueues(world: Any) -> None:
     machine = world(graphs=False)
-    with machine.open() as backend:
+    with machine.start() as backend:
         assert colours_of(backend, ['red']) == ['red']
         assert backend.info.details['cuda_graphs'] == 'no'
     assert any('pip install cuda-bindings' in line for line in machine.said)
@@ -105,7 +105,7 @@ def test_without_cuda_bindings_it_says_so_and_enqueues(world: Any) -> None:
 
 def test_a_graph_that_cannot_be_recorded_is_done_without(world: Any) -> None:
     machine = world()
-    with machine.open() as backend:
+    with machine.start() as backend:
         # One enqueue of three calls, a wait; then the begin of the recording fails.
         machine.cuda.fail_at = machine.cuda.calls + 2 + 1 + 2
         assert colours_of(backend, ['blue']) == ['blue']
@@ -115,7 +115,7 @@ def test_a_graph_that_cannot_be_recorded_is_done_without(world: Any) -> None:
 
 def test_info_names_runtime_device_precision_and_engine(world: Any) -> None:
     machine = world(names=('Card A', 'Card B'))
-    with machine.open(device_id=1, max_batch_size=2) as backend:
+    with machine.start(device_id=1, max_batch_size=2) as backend:
         assert (backend.info.name, backend.info.version) == ('tensorrt', '8.6.1')
         assert backend.info.device == 'Card B (1)'
         details = backend.info.details
@@ -124,7 +124,7 @@ def test_info_names_runtime_device_precision_and_engine(world: Any) -> None:
         assert 'first engine' in details['engine_built_because']
         # Two buffers of two 32 x 32 frames, eight floats each, and 4 KiB of scratch.
         assert details['buffers_memory_mib'] == f'{2 * (2 * 3072 + 64 + 4096) / 2**20:.1f}'
-    with machine.open(device_id=1, max_batch_size=2) as backend:
+    with machine.start(device_id=1, max_batch_size=2) as backend:
         assert backend.info.details['engine_built_because'] == 'it was not, it was found'
     assert len(machine.trt.builds) == 1
 
@@ -132,7 +132,7 @@ def test_info_names_runtime_device_precision_and_engine(world: Any) -> None:
 def test_each_failure_while_opening_frees_everything(
         world: Any, monkeypatch: Any, tmp_path: Path) -> None:
     machine = world()
-    with machine.open(max_batch_size=2) as backend:
+    with machine.start(max_batch_size=2) as backend:
         warm_up(backend)
     calls = machine.cuda.calls
     for number in range(1, calls + 1):
@@ -140,7 +140,7 @@ def test_each_failure_while_opening_frees_everything(
         # The only failures that one can live with are those it tells of.
         told = machine.said
         try:
-            with machine.open(max_batch_size=2) as backend:
+            with machine.start(max_batch_size=2) as backend:
                 warm_up(backend)
         except BackendError as error:
             told = [str(error)]
@@ -151,7 +151,7 @@ def test_each_failure_while_opening_frees_everything(
 
 def test_a_device_error_is_named_and_the_backend_can_be_closed(world: Any) -> None:
     machine = world()
-    backend = machine.open()
+    backend = machine.start()
     warm_up(backend)
     machine.cuda.sentence = 'an illegal memory access was encountered'
     machine.cuda.sticky = True
@@ -165,9 +165,9 @@ def test_a_device_error_is_named_and_the_backend_can_be_closed(world: Any) -> No
     backend.close()
     assert any('could not free device memory' in line for line in machine.said)
     with pytest.raises(BackendError, match='CUDA_ERROR_ILLEGAL_ADDRESS'):
-        machine.open()
+        machine.start()
     machine.cuda.fail_at = None
-    with machine.open() as again:
+    with machine.start() as again:
         assert colours_of(again, ['green']) == ['green']
 
 
@@ -176,7 +176,7 @@ def test_the_context_is_current_in_the_opening_thread_only(world: Any) -> None:
     done: list[Any] = []
 
     def use() -> None:
-        with machine.open() as backend:
+        with machine.start() as backend:
             done.extend(colours_of(backend, ['cyan']))
             done.append([thread for thread, stack in machine.cuda.stacks.items() if stack])
     thread = threading.Thread(target=use)
@@ -187,12 +187,12 @@ def test_the_context_is_current_in_the_opening_thread_only(world: Any) -> None:
 
 def test_an_engine_that_tensorrt_refuses_is_moved_aside_and_rebuilt(world: Any) -> None:
     machine = world()
-    with machine.open():
+    with machine.start():
         pass
     machine.trt.module.Runtime.deserialize_cuda_engine, real = (
         lambda self, plan: None if len(machine.trt.builds) == 1 else real(self, plan)), (
         machine.trt.module.Runtime.deserialize_cuda_engine)
-    with machine.open() as backend:
+    with machine.start() as backend:
         assert colours_of(backend, ['white']) == ['white']
     assert len(machine.trt.builds) == 2
     assert [file.suffixes[-2:] for file in machine.engines.glob('*.engine.bad')] == [
@@ -202,19 +202,19 @@ def test_an_engine_that_tensorrt_refuses_is_moved_aside_and_rebuilt(world: Any) 
 def test_errors_say_what_is_missing(world: Any, monkeypatch: Any) -> None:
     machine = world(names=())
     with pytest.raises(BackendUnavailable, match='finds no GPU'):
-        machine.open()
+        machine.start()
     machine = world()
     with pytest.raises(UsageError, match='there are 1 GPUs'):
-        machine.open(device_id=3)
+        machine.start(device_id=3)
     with pytest.raises(ModelError, match='resnet_trt export --precision fp16'):
-        machine.open(precision='fp16')
+        machine.start(precision='fp16')
     with pytest.raises(BackendUnavailable, match='no deep learning accelerator'):
-        machine.open(dla_core=0)
+        machine.start(dla_core=0)
     with pytest.raises(UsageError, match='GPU at hand only'):
-        machine.open(target_sm='8.9')
+        machine.start(target_sm='8.9')
     machine.trt.build_fails = 'Could not find any implementation for node fc'
     with pytest.raises(BackendError, match='any implementation for node fc'):
-        machine.open()
+        machine.start()
 
 
 def test_auto_prefers_tensorrt_and_says_why_it_cannot(
@@ -234,7 +234,7 @@ def test_auto_prefers_tensorrt_and_says_why_it_cannot(
 def test_probabilities_are_those_of_the_model(world: Any) -> None:
     machine = world()
     frames = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-    with machine.open(max_batch_size=3) as backend, open_backend(
+    with machine.start(max_batch_size=3) as backend, open_backend(
             machine.model, 'onnxruntime', BackendOptions(max_batch_size=3)) as reference:
         backend.buffer()[:] = frames
         reference.buffer()[:] = frames

@@ -118,7 +118,7 @@ def test_no_gpu_is_told_in_tensorrts_words(model):
 
 def test_another_precision_is_refused_with_the_command(model):
     world = StandInTensorRt('8.6', StandInCuda())
-    with pytest.raises(ModelError, match='resnet_trt quantize MODEL.onnx --calibration DIR'):
+    with pytest.raises(ModelError, match=r'resnet_trt quantize MODEL\.onnx --calibration DIR'):
         build(world.module, model, precision='int8')
     assert world.builds == []
 
@@ -229,7 +229,7 @@ def test_the_real_parser_explains_a_wrong_shape(rtx, model, tmp_path):
 
 
 def test_the_real_builder_refuses_an_unknown_target(rtx, model):
-    with pytest.raises(UsageError, match='cannot compile for compute capability 3.5'):
+    with pytest.raises(UsageError, match=r'cannot compile for compute capability 3\.5'):
         build(rtx, model, BuildSettings(((1, 1, 1),), target_sm='3.5'))
 
 

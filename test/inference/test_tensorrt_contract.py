@@ -1,10 +1,15 @@
-"""What every backend promises, of the TensorRT backends on stand-ins; a GPU machine has the real."""
+"""What every backend promises, of the TensorRT backends on stand-ins of four versions."""
 
 import pytest
 
 from standin_cuda import StandInCuda
 from standin_tensorrt import StandInTensorRt
-from test_backend_contract import *  # noqa: F401, F403  its tests and fixtures are what runs here
+import test_backend_contract
+
+# Its tests and fixtures, collected here once more.
+globals().update({
+    name: value for name, value in vars(test_backend_contract).items()
+    if not name.startswith('_')})
 
 #: Backend to the versions that stand in for it.
 VERSIONS = [('tensorrt', '8.6'), ('tensorrt', '10'), ('tensorrt', '11'), ('tensorrt_rtx', 'rtx')]

@@ -99,6 +99,7 @@ class BareEngine:
         took: dict[str, float] = defaultdict(float)
 
         class Profiler(trt.IProfiler):
+
             def __init__(self) -> None:
                 trt.IProfiler.__init__(self)
 

@@ -17,10 +17,7 @@ import sys
 import time
 from typing import Optional
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'test'))
-
-from steps import Case, Lab, LAST_STEPS, run_case, run_endurance, run_machine
+from tools.gpu.steps import Case, Lab, LAST_STEPS, run_case, run_endurance, run_machine
 
 #: Name to (case, seconds it is expected to take). Ordered by what matters most.
 CASES = {
@@ -96,7 +93,8 @@ def run_apart(name: str, state: Path, deadline: float) -> None:
     with open(log, 'w', encoding='utf-8') as file:
         # -u: what a crash leaves unsaid is what one wants to read.
         process = subprocess.Popen(
-            [sys.executable, '-u', *sys.argv[:1], *_shared_arguments(), '--step', name],
+            [sys.executable, '-u', '-m', 'tools.gpu.bench_tensorrt', *_shared_arguments(),
+             '--step', name],
             stdout=file, stderr=subprocess.STDOUT)
         try:
             code: Optional[int] = process.wait(timeout=left)

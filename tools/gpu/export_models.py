@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-import sys
 import time
 from typing import Optional
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from fronts import FRONTS
 import numpy as np
 import onnx
 import onnxruntime
 from resnet_trt_node.model.export import export_resnet
 from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.quantize import Placement, quantize_model
+from tools.gpu.fronts import FRONTS
 
 #: Name to (where the Q/DQ pairs stand, front); each answers one question about int8.
 INT8 = {

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import gc
 import os
 from pathlib import Path
+import sys
 from time import monotonic, perf_counter_ns, sleep
 from typing import Any, Callable
 
@@ -56,7 +57,7 @@ class Lab:
             sleep(0.5)
         return path
 
-    def open(self, case: Case, **options: Any) -> TensorRtBackend:
+    def start(self, case: Case, **options: Any) -> TensorRtBackend:
         """Open a case through the project's backend."""
         chosen = {
             'max_batch_size': case.batch, 'opt_batch_sizes': case.tuned,
@@ -106,9 +107,9 @@ def run_machine(lab: Lab) -> dict:
 
 def run_case(lab: Lab, case: Case) -> dict:
     """Build or find the engine, then measure everything that the case asks for."""
-    from bare_engine import BareEngine
+    from tools.gpu.bare_engine import BareEngine
     result: dict = {'case': asdict(case)}
-    with lab.open(case) as backend:
+    with lab.start(case) as backend:
         result['info'] = dict(backend.info.details)
         result['build_s'] = float(backend.info.details['engine_build_s'])
         plan = Path(backend.info.details['engine'])
@@ -119,7 +120,7 @@ def run_case(lab: Lab, case: Case) -> dict:
         for index in range(backend.num_buffers):
             backend.buffer(index)[:] = frames
         if case.latency:
-            with lab.open(case, cuda_graph_max_batch=0) as plain, lab.open(
+            with lab.start(case, cuda_graph_max_batch=0) as plain, lab.start(
                     case, blocking_sync=True) as asleep:
                 bare = BareEngine(plan, 1, 0, frames)
                 result['latency'] = latency({
@@ -130,7 +131,7 @@ def run_case(lab: Lab, case: Case) -> dict:
                 del bare
         if case.batch > 1:
             bare = BareEngine(plan, case.batch, len(case.tuned) - 1, frames)
-            with lab.open(case, num_buffers=3) as three, lab.open(
+            with lab.start(case, num_buffers=3) as three, lab.start(
                     case, cuda_graph_max_batch=case.batch) as graphed:
                 result['throughput'] = throughput(case.batch, {
                     'ours_2_buffers': lambda: sustained(backend, case.batch),
@@ -232,6 +233,7 @@ def run_endurance(lab: Lab, name: str) -> dict:
     if name == 'inferences':
         return endurance_of_inferences(lab, 100_000)
     if name == 'openings':
+        sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'test'))
         from tiny_model import write_tiny_model
         path = write_tiny_model(lab.models / 'tiny.onnx')
         return endurance_of_openings(lab, Case(path.stem, 2, (2,), level=0), 1000)
@@ -242,7 +244,7 @@ def endurance_of_inferences(lab: Lab, count: int) -> dict:
     """Infer batches of 1 to 4 from two buffers."""
     import pycuda.driver as cuda
     samples = []
-    with lab.open(Case('fp16', 64, (1, 64))) as backend:
+    with lab.start(Case('fp16', 64, (1, 64))) as backend:
         for index in range(2):
             backend.buffer(index)[:] = lab.batch(64)
         for number in range(count + 1):
@@ -264,7 +266,7 @@ def endurance_of_openings(lab: Lab, case: Case, count: int) -> dict:
             if number % max(1, count // 20) == 0:
                 samples.append((number, host_bytes(), watcher.memory_bytes()[0]))
             start = perf_counter_ns()
-            with lab.open(case) as backend:
+            with lab.start(case) as backend:
                 backend.infer(1, 0)
                 backend.infer(case.batch, 1)
             took.append(perf_counter_ns() - start)
