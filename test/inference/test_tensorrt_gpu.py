@@ -16,7 +16,7 @@ import pytest
 from resnet_trt_node.errors import BackendUnavailable, ModelError
 from resnet_trt_node.inference.backend import BackendOptions, warm_up
 from resnet_trt_node.inference.factory import open_backend
-from tiny_model import COLOURS, write_tiny_model
+from tiny_model import write_tiny_model
 
 SIDE = 32
 
@@ -85,7 +85,7 @@ def test_graphs_of_all_sizes_stay_right_in_any_order(world, frames):
                 backend.infer(size, size % 2), alone[:size], atol=2e-3)
 
 
-def test_a_thousand_openings_hold_no_memory(world):
+def test_a_hundred_openings_hold_no_memory(world):
     from resnet_trt_node.inference.cuda import CudaDevice
     watcher = CudaDevice(0)
     try:
@@ -95,7 +95,7 @@ def test_a_thousand_openings_hold_no_memory(world):
         for _ in range(10):
             live()
         before = watcher.memory_bytes()[0]
-        for _ in range(100 if 'CI' in os.environ else 1000):
+        for _ in range(100):
             live()
         # The driver hands out memory in blocks of 2 MiB.
         assert before - watcher.memory_bytes()[0] <= 4 << 20
@@ -142,7 +142,7 @@ def test_an_illegal_access_is_an_error_with_its_name_and_closing_works():
         '    print("AGAIN", error)\n')
     done = subprocess.run(
         [sys.executable, '-c', script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, timeout=300)
+        text=True, timeout=120)
     if 'UNAVAILABLE' in done.stdout and not os.environ.get('RESNET_TRT_GPU_TEST'):
         pytest.skip(f'no TensorRT with a GPU here: {done.stdout.strip()}')
     lines = {line.split(' ')[0]: line for line in done.stdout.splitlines()}

@@ -40,6 +40,7 @@ class BareEngine:
         self._context = self._engine.create_execution_context()
         self._stream = cuda.Stream()
         self._handle = int(self._stream.handle)
+        self._graph_stream = graphs.CUstream(self._handle)
         self._context.set_optimization_profile_async(profile, self._handle)
         self._stream.synchronize()
         self._images = cuda.pagelocked_zeros((batch_size, *frames.shape[1:]), np.uint8)
@@ -64,7 +65,7 @@ class BareEngine:
             cuda.memcpy_dtoh_async(self.result, self._output, self._stream)
 
     def _record(self, copies: bool) -> Any:
-        stream = graphs.CUstream(self._handle)
+        stream = self._graph_stream
         _ok(graphs.cuStreamBeginCapture(
             stream, graphs.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL))
         self._work(copies)
@@ -78,7 +79,7 @@ class BareEngine:
 
     def replay(self) -> None:
         """Do the same as one CUDA graph."""
-        graphs.cuGraphLaunch(self._graphs[True], self._handle)
+        graphs.cuGraphLaunch(self._graphs[True], self._graph_stream)
         self._stream.synchronize()
 
     def device_ms(self, runs: int, graph: bool) -> float:
@@ -87,7 +88,7 @@ class BareEngine:
         start.record(self._stream)
         for _ in range(runs):
             if graph:
-                graphs.cuGraphLaunch(self._graphs[False], self._handle)
+                graphs.cuGraphLaunch(self._graphs[False], self._graph_stream)
             else:
                 self._context.execute_async_v3(self._handle)
         end.record(self._stream)

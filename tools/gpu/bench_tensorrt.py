@@ -60,7 +60,7 @@ def main() -> int:
             parser.error(f'no step {name!r}: choose from {", ".join(STEPS)}')
         run_apart(name, arguments.state, deadline)
         if arguments.out is not None:
-            merge(arguments.state, arguments.out)
+            merge(arguments.models, arguments.state, arguments.out)
     print_table(arguments.state)
     return 0
 
@@ -133,12 +133,12 @@ def results_of(state: Path) -> dict:
             for name in STEPS if (state / f'{name}.json').exists()}
 
 
-def merge(state: Path, out: Path) -> None:
-    """Write all results into one file, beside PyTorch's if they are there."""
+def merge(models: Path, state: Path, out: Path) -> None:
+    """Write all results into one file, with PyTorch's and the layers if they are there."""
     values = {'tensorrt': results_of(state)}
-    torch_file = state / 'torch.json'
-    if torch_file.exists():
-        values['torch'] = json.loads(torch_file.read_text(encoding='utf-8'))
+    for name, path in (('torch', state / 'torch.json'), ('layers', models / 'roofline.json')):
+        if path.exists():
+            values[name] = json.loads(path.read_text(encoding='utf-8'))
     out.parent.mkdir(parents=True, exist_ok=True)
     write(out, values)
 

@@ -48,7 +48,7 @@ def main() -> None:
     compiled = torch.compile(eager, mode='reduce-overhead')
     result: dict[str, Any] = {
         'torch': torch.__version__, 'gpu': torch.cuda.get_device_name(), 'latency': {},
-        'throughput': {}}
+        'throughput': {}, 'ceilings': ceilings()}
     with torch.inference_mode():
         for name, network in (('eager', eager), ('compile', compiled)):
             for batch in (1, 64):
@@ -56,6 +56,31 @@ def main() -> None:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=1), encoding='utf-8')
     print(json.dumps(result))
+
+
+def ceilings() -> dict[str, float]:
+    """Return what the device reaches at best: arithmetic in fp16 and int8, and memory."""
+    def per_second(amount: float, run: Callable[[], Any]) -> float:
+        rates = []
+        for number in range(15):
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            run()
+            end.record()
+            torch.cuda.synchronize()
+            if number >= 5:
+                rates.append(amount * 1e3 / start.elapsed_time(end))
+        return float(np.median(rates))
+
+    side = 8192
+    half = torch.randn((2, side, side), device='cuda', dtype=torch.float16)
+    small = torch.randint(-128, 128, (2, side, side), device='cuda', dtype=torch.int8)
+    big = torch.empty((2, 1 << 30), device='cuda', dtype=torch.uint8)
+    return {
+        'fp16_flops_s': per_second(2 * side ** 3, lambda: half[0] @ half[1]),
+        # The second matrix by columns, as the library's int8 kernels want it.
+        'int8_flops_s': per_second(2 * side ** 3, lambda: torch._int_mm(small[0], small[1].t())),
+        'bytes_s': per_second(2 * big[0].nbytes, lambda: big[0].copy_(big[1]))}
 
 
 def measure(

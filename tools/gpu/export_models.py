@@ -9,6 +9,7 @@ already are left alone; NAMES can be given to write some of them only.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 import time
 from typing import Optional
@@ -20,6 +21,7 @@ from resnet_trt_node.model.export import export_resnet
 from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.quantize import Placement, quantize_model
 from tools.gpu.fronts import FRONTS
+from tools.gpu.roofline import layers_of
 
 #: Name to (where the Q/DQ pairs stand, front); each answers one question about int8.
 INT8 = {
@@ -76,6 +78,14 @@ class Workshop:
                 np.save(file, np.concatenate(answers))
             print(path, flush=True)
 
+    def roofline(self) -> None:
+        """Write what each layer computes and moves."""
+        path = self._folder / 'roofline.json'
+        if not path.exists():
+            layers = layers_of(onnx.load(str(self.make('fp32'))))
+            with whole_file(path) as temporary:
+                temporary.write_text(json.dumps(layers, indent=1), encoding='utf-8')
+
     @staticmethod
     def _save(model: onnx.ModelProto, path: Path) -> None:
         onnx.checker.check_model(model, full_check=True)
@@ -94,6 +104,7 @@ def main(arguments: Optional[list[str]] = None) -> None:
     for name in parsed.names or ['fp32', 'fp16', *INT8, *FP16]:
         workshop.make(name)
     workshop.reference()
+    workshop.roofline()
 
 
 if __name__ == '__main__':
