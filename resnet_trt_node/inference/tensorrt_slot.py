@@ -10,7 +10,8 @@ import numpy as np
 from resnet_trt_node.errors import BackendError, InferenceError
 from resnet_trt_node.inference import tensorrt_versions as versions
 from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.cuda import CudaDevice, CudaGraph
+from resnet_trt_node.inference.cuda import CudaDevice
+from resnet_trt_node.inference.cuda_stream import CudaGraph
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 
 if TYPE_CHECKING:
