@@ -12,7 +12,7 @@ module turns that metadata into objects and back; reading it from a file is `mod
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import json
 from typing import Any, Mapping, Optional, Tuple
 
@@ -89,7 +89,8 @@ class ModelSpec:
 
     height: int
     width: int
-    labels: Tuple[str, ...]
+    # A thousand names would drown every traceback and log line that shows a spec.
+    labels: Tuple[str, ...] = field(repr=False)
     resize: ResizeRule
     precision: str
     architecture: str = ''

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Union
 
 import onnx
-from onnx import TensorProto
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.graph import BATCH, folded, GraphBuilder, tensor
@@ -47,19 +46,22 @@ def load_efficientnet_lite0() -> torch.nn.Module:
     return network.eval()
 
 
-def export_efficientnet_lite0(path: Union[str, Path]) -> Path:
+def export_efficientnet_lite0(path: Union[str, Path], precision: str = 'fp32') -> Path:
     """
     Write EfficientNet-Lite0 as a plain float classifier.
 
-    Input `input` float32 (N, 3, 224, 224) RGB, (pixel - 127) / 128; output `logits` float32
-    (N, 1000) in ImageNet's order. `prepare(path, out, **PREPARATION)` makes it deployable.
+    Input `input` (N, 3, 224, 224) RGB, (pixel - 127) / 128; output `logits` (N, 1000) in
+    ImageNet's order; both of the precision's type. `prepare(path, out, **PREPARATION)` makes it
+    deployable.
 
     :param path: the ONNX file to write.
+    :param precision: 'fp32' or 'fp16'.
     :returns: the same path.
     :raises ModelError: if the packages are not installed.
+    :raises UsageError: for another precision.
     """
     network: Any = load_efficientnet_lite0()
-    builder = GraphBuilder('fp32')
+    builder = GraphBuilder(precision)
     x = _layer(builder, 'stem', 'input', network._conv_stem, network._bn0)
     for index, block in enumerate(network._blocks):
         name, shortcut = f'blocks.{index}', x
@@ -76,8 +78,8 @@ def export_efficientnet_lite0(path: Union[str, Path]) -> Path:
     x = builder.node('Flatten', 'flatten', x, axis=1)
     builder.linear('logits', x, array(network._fc.weight), array(network._fc.bias))
     model = builder.model(
-        'efficientnet_lite0', [tensor('input', TensorProto.FLOAT, (BATCH, 3, _SIDE, _SIDE))],
-        [tensor('logits', TensorProto.FLOAT, (BATCH, 1000))])
+        'efficientnet_lite0', [tensor('input', builder.float_type, (BATCH, 3, _SIDE, _SIDE))],
+        [tensor('logits', builder.float_type, (BATCH, 1000))])
     with whole_file(path) as temporary:
         onnx.save(model, str(temporary))
     return Path(path)
