@@ -31,6 +31,7 @@ class TensorRtLog:
         self.logger: Any = _loggers[trt]
         self._log = log
         self._errors: list[str] = []
+        self._warning = ''
         _listeners.append(self)
 
     def take(self, is_error: bool, message: str) -> None:
@@ -38,12 +39,15 @@ class TensorRtLog:
         if is_error:
             self._errors[:] = [*self._errors, message][-_KEPT:]
         else:
+            self._warning = message
             self._log(f'TensorRT: {message}')
 
     def said(self) -> str:
-        """Return the errors since the last call, in TensorRT's words."""
-        text = ' / '.join(self._errors) or 'it gives no reason'
+        """Return the errors since the last call, else the last warning, in TensorRT's words."""
+        # Without a GPU, 8.6 only warns before it gives up.
+        text = ' / '.join(self._errors) or self._warning or 'it gives no reason'
         self._errors.clear()
+        self._warning = ''
         return text
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import gc
 import os
 from pathlib import Path
+import subprocess
 import sys
 from time import monotonic, perf_counter_ns, sleep
 from typing import Any, Callable
@@ -101,9 +102,20 @@ def run_machine(lab: Lab) -> dict:
             'cuda_driver': cuda.get_driver_version(),
             'cuda_graphs': load_graph_driver() is not None,
             'memory_free_mib': free >> 20, 'memory_total_mib': total >> 20, **rates,
-            'cpu_cores': os.cpu_count()}
+            'cpu_cores': os.cpu_count(), 'nvidia_smi': nvidia_smi()}
     finally:
         device.close()
+
+
+def nvidia_smi() -> str:
+    """Return driver, clocks and power limit, '' where the program is missing."""
+    fields = 'driver_version,clocks.sm,clocks.max.sm,clocks.mem,power.limit,temperature.gpu'
+    try:
+        return subprocess.run(
+            ['nvidia-smi', f'--query-gpu={fields}', '--format=csv'], check=True,
+            stdout=subprocess.PIPE, text=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ''
 
 
 def run_case(lab: Lab, case: Case) -> dict:
