@@ -46,6 +46,15 @@ def load_driver() -> Any:
     return driver
 
 
+def load_graph_driver() -> Any:
+    """Return NVIDIA's cuda-bindings, which pycuda's lack of CUDA graphs needs, None if missing."""
+    try:
+        from cuda.bindings import driver
+    except ImportError:
+        return None
+    return driver
+
+
 class CudaDevice:
     """
     The device as one thread sees it.

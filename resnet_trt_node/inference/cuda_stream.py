@@ -45,15 +45,6 @@ def cuda_error_text(error: Exception) -> str:
     return f'{name} ({text})' if name else text
 
 
-def load_graph_driver() -> Any:
-    """Return NVIDIA's cuda-bindings, which pycuda's lack of CUDA graphs needs, None if missing."""
-    try:
-        from cuda.bindings import driver
-    except ImportError:
-        return None
-    return driver
-
-
 class CudaStream:
     """
     A queue of work on the device, with an event to wait for its end.
@@ -128,7 +119,7 @@ class CudaGraph:
     """
     Work that was recorded once from a stream and is launched as a whole.
 
-    :param driver: NVIDIA's cuda-bindings, see `load_graph_driver`.
+    :param driver: NVIDIA's cuda-bindings, see `cuda.load_graph_driver`.
     :param stream: where to record and to launch.
     :param enqueue: enqueues the work; it must have run once before, so that it allocates nothing.
     :raises InferenceError: if the work cannot be recorded; the stream is usable again then.

@@ -10,8 +10,7 @@ import numpy as np
 from resnet_trt_node.errors import BackendError, InferenceError
 from resnet_trt_node.inference import tensorrt_versions as versions
 from resnet_trt_node.inference.backend import Backend, BackendInfo, BackendOptions
-from resnet_trt_node.inference.cuda import CudaDevice
-from resnet_trt_node.inference.cuda_stream import load_graph_driver
+from resnet_trt_node.inference.cuda import CudaDevice, load_graph_driver
 from resnet_trt_node.inference.engine_cache import CachedEngine
 from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.inference.tensorrt_engine import EngineSource

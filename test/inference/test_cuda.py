@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from resnet_trt_node.errors import BackendError, BackendUnavailable, InferenceError, UsageError
-from resnet_trt_node.inference.cuda import CudaDevice, load_driver
-from resnet_trt_node.inference.cuda_stream import (
-    cuda_error_text, CudaGraph, load_graph_driver)
+from resnet_trt_node.inference.cuda import CudaDevice, load_driver, load_graph_driver
+from resnet_trt_node.inference.cuda_stream import cuda_error_text, CudaGraph
 from standin_cuda import StandInCuda
 
 

@@ -76,8 +76,7 @@ def run_machine(lab: Lab) -> dict:
     """Say what the machine is, and how fast it copies from page-locked memory."""
     import pycuda
     import pycuda.driver as cuda
-    from resnet_trt_node.inference.cuda import CudaDevice
-    from resnet_trt_node.inference.cuda_stream import load_graph_driver
+    from resnet_trt_node.inference.cuda import CudaDevice, load_graph_driver
     import tensorrt
     device = CudaDevice(0, print)
     try:
