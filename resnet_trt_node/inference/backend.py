@@ -66,7 +66,7 @@ class BackendOptions:
     tf32: bool = False
     target_sm: Optional[str] = None
     dla_core: Optional[int] = None
-    cuda_graph_max_batch: int = 32
+    cuda_graph_max_batch: int = 8
     blocking_sync: bool = False
     simulated_ms: float = 5.0
     simulated_ms_per_frame: float = 0.0

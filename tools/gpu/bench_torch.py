@@ -45,7 +45,7 @@ def main() -> None:
     torch.backends.cudnn.benchmark = True
     frames = np.load(arguments.frames)
     eager = Deployable().half().cuda().eval().to(memory_format=torch.channels_last)
-    compiled = torch.compile(eager, mode='reduce-overhead')
+    compiled = torch.compile(eager, mode='reduce-overhead', dynamic=False)
     result: dict[str, Any] = {
         'torch': torch.__version__, 'gpu': torch.cuda.get_device_name(), 'latency': {},
         'throughput': {}, 'ceilings': ceilings()}

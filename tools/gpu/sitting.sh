@@ -16,7 +16,7 @@ cd "$here/../.."
 "$py_torch" -m tools.gpu.export_models "$state/models" "$frames"
 if [ ! -e "$state/results/torch.json" ] && [ "${SKIP_TORCH:-}" = "" ]; then
   mkdir -p "$state/results"
-  timeout 150 "$py_torch" -m tools.gpu.bench_torch --out "$state/results/torch.json" \
+  timeout 200 "$py_torch" -m tools.gpu.bench_torch --out "$state/results/torch.json" \
     --frames "$frames" > "$state/torch.log" 2>&1 \
     || { echo 'PyTorch failed:'; tail -5 "$state/torch.log"; }
 fi
