@@ -50,6 +50,8 @@ class BackendOptions:
     :param blocking_sync: sleep instead of spin while the GPU computes: less CPU, more latency.
     :param simulated_ms: what the simulated backend takes for a batch, in milliseconds.
     :param simulated_ms_per_frame: and what it adds for each frame of the batch.
+    :param simulated_fail_every: of the simulated backend's batches after its warm-up every n-th
+        raises InferenceError; 0 none.
     :param log: takes lines such as 'building ...: 40 %'; None drops them.
     :raises UsageError: for numbers out of range.
     """
@@ -70,6 +72,7 @@ class BackendOptions:
     blocking_sync: bool = False
     simulated_ms: float = 5.0
     simulated_ms_per_frame: float = 0.0
+    simulated_fail_every: int = 0
     log: Optional[Callable[[str], None]] = None
 
     def __post_init__(self) -> None:
@@ -78,7 +81,8 @@ class BackendOptions:
                 ('max_batch_size', 1, 1024), ('num_buffers', 1, 16), ('device_id', 0, 255),
                 ('cpu_threads', 0, 1024), ('optimization_level', 0, 5),
                 ('workspace_mib', 0, 1 << 20), ('cuda_graph_max_batch', 0, 1024),
-                ('simulated_ms', 0, 10_000), ('simulated_ms_per_frame', 0, 10_000)):
+                ('simulated_ms', 0, 10_000), ('simulated_ms_per_frame', 0, 10_000),
+                ('simulated_fail_every', 0, 1_000_000)):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise UsageError(f'{name} is {value}: choose {low} to {high}')
@@ -124,6 +128,10 @@ class Backend(ABC):
     :param buffers: the batch buffers, each uint8 (max_batch_size, H, W, 3) RGB, owned by the
         backend and valid until `close`.
     """
+
+    #: Whether `submit` returns while the device computes. If so, a caller that submits the next
+    #: buffer before it collects this one keeps the device busy; if not, it only delays answers.
+    asynchronous = True
 
     def __init__(
             self, spec: ModelSpec, info: BackendInfo,

@@ -29,6 +29,8 @@ class OnnxRuntimeBackend(Backend):
     :raises ModelError: if the file is not a deployable model that ONNX Runtime can run.
     """
 
+    asynchronous = False
+
     def __init__(self, path: Union[str, Path], options: BackendOptions) -> None:
         try:
             import onnxruntime

@@ -2,17 +2,19 @@
 A backend of known cost and known answers, for load tests and benchmarks without a GPU.
 
 It sleeps instead of computing, so that a measurement shows what the node itself costs, and its
-answer is a function of the frame, so that a test can tell whether each frame got its own.
+answer is a function of the frame, so that a test can tell whether each frame got its own. Like a
+GPU it works through what was submitted, one batch after the other, while the caller goes on.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from time import sleep
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
+from resnet_trt_node.errors import InferenceError
 from resnet_trt_node.inference.backend import (
     Backend, BackendInfo, BackendOptions, host_buffers)
 from resnet_trt_node.inference.model_file import read_model_spec
@@ -33,8 +35,8 @@ class SimulatedBackend(Backend):
     Answers the frame's mean red value as its class, or the last class, after a fixed time.
 
     :param path: a deployable ONNX file whose spec is taken; '' takes `SIMULATED_SPEC`.
-    :param options: `max_batch_size`, `num_buffers`, `simulated_ms` and `simulated_ms_per_frame`
-        are used.
+    :param options: `max_batch_size`, `num_buffers` and all that begins with `simulated_` are
+        used. Failures are counted from the end of the warm-up, so that it can be opened.
     """
 
     def __init__(self, path: Union[str, Path], options: BackendOptions) -> None:
@@ -42,15 +44,28 @@ class SimulatedBackend(Backend):
         spec = read_model_spec(path) if str(path) not in ('', '.') else SIMULATED_SPEC
         self._fixed_s = options.simulated_ms / 1e3
         self._frame_s = options.simulated_ms_per_frame / 1e3
+        self._fail_every = options.simulated_fail_every
+        # perf_counter when the device will have done each buffer, and all of them.
+        self._done_s: dict[int, float] = {}
+        self._idle_s = 0.0
+        # `warm_up` takes so many batches.
+        self._batches = -options.num_buffers * options.max_batch_size
         super().__init__(
             spec,
             BackendInfo('simulated', '1', 'none', {'simulated_ms': str(options.simulated_ms)}),
             host_buffers(spec, options))
 
     def _submit(self, batch_size: int, index: int) -> None:
-        sleep(self._fixed_s + self._frame_s * batch_size)
+        self._batches += 1
+        if self._fail_every and self._batches > 0 and self._batches % self._fail_every == 0:
+            raise InferenceError(
+                f'batch {self._batches} failed, as simulated_fail_every has it: set it to 0')
+        start_s = max(perf_counter(), self._idle_s)
+        self._idle_s = start_s + self._fixed_s + self._frame_s * batch_size
+        self._done_s[index] = self._idle_s
 
     def _collect(self, batch_size: int, index: int) -> NDArray[np.float32]:
+        sleep(max(0.0, self._done_s[index] - perf_counter()))
         classes = self.spec.num_classes
         red = self._buffers[index][:batch_size, :, :, 0].reshape(batch_size, -1).mean(axis=1)
         winners = np.minimum(np.rint(red).astype(np.int64), classes - 1)

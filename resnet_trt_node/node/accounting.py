@@ -8,9 +8,10 @@ For each camera, at every moment::
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from threading import Lock
+from time import perf_counter_ns
 from typing import Iterable
 
 import numpy as np
@@ -20,12 +21,25 @@ DROP_REASONS = {
     'superseded': 'a newer frame of the same camera arrived before this one was taken',
     'stale': 'its answer would have come later than max_age_ms',
     'malformed': 'it could not be decoded',
-    'failed': 'the backend failed on its batch',
+    'failed': 'the backend failed on its batch, twice, or was given up',
     'refused': 'it arrived while the node was shutting down or deactivating',
 }
 #: The stages of a frame's way, each in milliseconds: waiting to be taken, decoding and resizing,
-#: waiting for the backend, inferring, publishing, and all of it from reception on.
-STAGES = ('queue', 'fit', 'batch', 'infer', 'publish', 'total')
+#: waiting for the backend, inferring, publishing, and all of it from reception on; last the time
+#: from the stamp in the image's header, where that is of the node's own time base.
+STAGES = ('queue', 'fit', 'batch', 'infer', 'publish', 'total', 'source_to_publish')
+#: What may happen to a camera besides; these are in no sum.
+CAMERA_EVENTS = {
+    'lost_in_transport': 'frames that DDS tells were lost before they reached the node',
+    'unusable_stamps': 'answers whose header stamp is 0 or of another time base',
+}
+#: What may happen to batches.
+BATCH_EVENTS = {
+    'batches': 'batches that were inferred',
+    'retried_batches': 'batches that were tried again since the backend failed on them',
+    'failed_batches': 'batches that the backend failed on at the second attempt too',
+    'reopened_backends': 'times that the backend was opened again, since it kept failing',
+}
 _SAMPLES = 1000
 
 
@@ -37,12 +51,15 @@ class CameraCounts:
     :param received: frames that reached the node.
     :param answered: frames whose result was published.
     :param dropped: frames by the reason that they got none, see `DROP_REASONS`.
+    :param events: what is in no sum, see `CAMERA_EVENTS`.
     """
 
     received: int = 0
     answered: int = 0
     dropped: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(DROP_REASONS, 0))
+    events: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(CAMERA_EVENTS, 0))
 
     @property
     def in_progress(self) -> int:
@@ -62,20 +79,27 @@ class Accounting:
         self._counts = {camera: CameraCounts() for camera in cameras}
         self._samples_ms = {stage: deque[float](maxlen=_SAMPLES) for stage in STAGES}
         self._batch_sizes = deque[int](maxlen=_SAMPLES)
+        self._events = dict.fromkeys(BATCH_EVENTS, 0)
+        self._last_ns: dict[str, int] = {}
+        self._settled = False
 
     def received(self, camera: str) -> None:
         """Count a frame that reached the node."""
         with self._lock:
-            self._counts[camera].received += 1
+            if not self._settled:
+                self._counts[camera].received += 1
+                self._last_ns[camera] = perf_counter_ns()
 
     def dropped(self, camera: str, reason: str) -> None:
         """Count a frame that gets no answer, for one of `DROP_REASONS`."""
         with self._lock:
-            self._counts[camera].dropped[reason] += 1
+            self._counts[camera].dropped[reason] += not self._settled
 
     def answered(self, camera: str, stages_ms: dict[str, float]) -> None:
-        """Count a published result, with the milliseconds of each of `STAGES`."""
+        """Count a published result, with the milliseconds of each of `STAGES` that is known."""
         with self._lock:
+            if self._settled:
+                return
             self._counts[camera].answered += 1
             for stage, value in stages_ms.items():
                 self._samples_ms[stage].append(value)
@@ -84,23 +108,60 @@ class Accounting:
         """Note the size of a batch that was inferred."""
         with self._lock:
             self._batch_sizes.append(batch_size)
+            self._events['batches'] += 1
+
+    def count(self, event: str) -> None:
+        """Count one of `BATCH_EVENTS`."""
+        with self._lock:
+            self._events[event] += 1
+
+    def count_at(self, camera: str, event: str, number: int = 1) -> None:
+        """Count one of `CAMERA_EVENTS`."""
+        with self._lock:
+            self._counts[camera].events[event] += number
+
+    def settle(self) -> int:
+        """
+        Close the books: what is still in progress has failed, and nothing counts any more.
+
+        For a backend that hangs, whose frames nobody will answer.
+
+        :returns: how many frames that were.
+        """
+        with self._lock:
+            left = 0
+            for counts in self._counts.values():
+                left += counts.in_progress
+                counts.dropped['failed'] += counts.in_progress
+            self._settled = True
+            return left
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether the books are closed."""
+        return self._settled
 
     def counts(self) -> dict[str, CameraCounts]:
         """Return a copy of the counters, by camera."""
         with self._lock:
             return {
-                camera: CameraCounts(counts.received, counts.answered, dict(counts.dropped))
+                camera: CameraCounts(
+                    counts.received, counts.answered, dict(counts.dropped), dict(counts.events))
                 for camera, counts in self._counts.items()}
 
     def total(self) -> CameraCounts:
         """Return the counters summed over the cameras."""
-        total = CameraCounts()
-        for counts in self.counts().values():
-            total.received += counts.received
-            total.answered += counts.answered
-            for reason, number in counts.dropped.items():
-                total.dropped[reason] += number
-        return total
+        return sum_counts(self.counts().values())
+
+    def events(self) -> dict[str, int]:
+        """Return how often each of `BATCH_EVENTS` happened."""
+        with self._lock:
+            return dict(self._events)
+
+    def last_received_ns(self) -> dict[str, int]:
+        """Return perf_counter_ns of the last frame of each camera that sent any."""
+        with self._lock:
+            return dict(self._last_ns)
 
     def percentiles_ms(self) -> dict[str, tuple[float, float, float]]:
         """Return p50, p95 and p99 of each stage over the last 1000 answers; without any, none."""
@@ -112,7 +173,25 @@ class Accounting:
             percentiles[stage] = float(p50), float(p95), float(p99)
         return percentiles
 
+    def batch_histogram(self) -> dict[int, int]:
+        """Return how many of the last 1000 batches had each size, by size."""
+        with self._lock:
+            return dict(sorted(Counter(self._batch_sizes).items()))
+
     def mean_batch_size(self) -> float:
         """Return the mean size of the last 1000 batches, 0 before the first."""
         with self._lock:
             return sum(self._batch_sizes) / len(self._batch_sizes) if self._batch_sizes else 0.0
+
+
+def sum_counts(counts: Iterable[CameraCounts]) -> CameraCounts:
+    """Return the counters of several cameras added up."""
+    total = CameraCounts()
+    for one in counts:
+        total.received += one.received
+        total.answered += one.answered
+        for reason, number in one.dropped.items():
+            total.dropped[reason] += number
+        for event, number in one.events.items():
+            total.events[event] += number
+    return total

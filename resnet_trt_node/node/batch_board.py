@@ -45,6 +45,9 @@ class BatchBoard:
         self._busy = 0
         self._accepting = False
         self._closing = False
+        # A buffer is being filled; all buffers were recalled; no buffer will be filled any more.
+        self._filling = False
+        self._recalled = False
         self._filled = False
 
     @property
@@ -61,6 +64,7 @@ class BatchBoard:
     def add_buffers(self, indices: Iterable[int]) -> None:
         """Make batch buffers free to be filled."""
         with self._changed:
+            self._recalled = False
             self._free.extend(indices)
             self._changed.notify_all()
 
@@ -101,19 +105,28 @@ class BatchBoard:
                 if remaining <= 0:
                     break
                 self._changed.wait(remaining)
-            self._refuse_waiting()
+            self._drop_waiting('refused')
 
-    def close(self) -> None:
-        """Take no more frames, refuse those that wait, and let the threads end."""
+    def close(self, reason: str = 'refused') -> None:
+        """
+        Take no more frames, drop those that wait, and let the threads end.
+
+        :param reason: what the waiting frames are counted as.
+        """
         with self._changed:
             self._accepting = False
             self._closing = True
-            self._refuse_waiting()
+            self._drop_waiting(reason)
             self._changed.notify_all()
 
-    def _refuse_waiting(self) -> None:
+    def wait_closing(self, timeout_sec: float) -> bool:
+        """Wait until `close` was called, at most so long; tell whether it was."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closing, timeout_sec)
+
+    def _drop_waiting(self, reason: str) -> None:
         for ticket in self._waiting.take_all():
-            self._accounting.dropped(ticket.camera, 'refused')
+            self._accounting.dropped(ticket.camera, reason)
 
     # For the thread that fills buffers.
 
@@ -122,6 +135,7 @@ class BatchBoard:
         with self._changed:
             while not self._closing:
                 if self._free and len(self._waiting):
+                    self._filling = True
                     return Batch(self._free.popleft())
                 self._changed.wait()
         return None
@@ -135,7 +149,7 @@ class BatchBoard:
         :returns: a frame; None when the batch should go as it is.
         """
         with self._changed:
-            while not self._closing:
+            while not (self._closing or self._recalled):
                 ticket = self._waiting.take()
                 if ticket is not None:
                     ticket.taken_ns = perf_counter_ns()
@@ -155,6 +169,7 @@ class BatchBoard:
     def close_batch(self, batch: Batch) -> None:
         """Hand a batch to the backend's thread; an empty one's buffer is free again."""
         with self._changed:
+            self._filling = False
             if batch.tickets:
                 self._ready.append(batch)
                 self._busy += 1
@@ -178,6 +193,22 @@ class BatchBoard:
                     return None
                 self._changed.wait()
             return self._ready.popleft()
+
+    def recall_buffers(self) -> list[Batch]:
+        """
+        Take all buffers away, waiting until none is being filled: their memory will be freed.
+
+        :returns: filled batches that nobody took; `add_buffers` goes on with other buffers.
+        """
+        with self._changed:
+            self._recalled = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._filling or self._filled)
+            filled = list(self._ready)
+            self._ready.clear()
+            self._free.clear()
+            self._busy = 0
+            return filled
 
     def release(self, batch: Batch) -> None:
         """Free an inferred batch's buffer."""

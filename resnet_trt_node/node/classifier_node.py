@@ -17,10 +17,12 @@ from resnet_trt_node.node.camera_topics import CameraTopics
 from resnet_trt_node.node.conversion import Converter
 from resnet_trt_node.node.diagnostics import DiagnosticsReporter
 from resnet_trt_node.node.frame_queue import Ticket
+from resnet_trt_node.node.inferrer import NUM_BUFFERS
 from resnet_trt_node.node.messages import label_info
 from resnet_trt_node.node.parameter_server import ParameterServer
 from resnet_trt_node.node.parameters import NodeParameters
-from resnet_trt_node.node.pipeline import LiveSettings, Pipeline, PipelineHooks
+from resnet_trt_node.node.pipeline import Pipeline
+from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
 from vision_msgs.msg import LabelInfo
 
 #: A batch in the backend gets this long when the node is deactivated or stopped.
@@ -174,9 +176,9 @@ class ClassifierNode(LifecycleNode):
     def _open_backend(self) -> Backend:
         parameters = self.parameters
         return open_backend(parameters.model_path, parameters.backend, BackendOptions(
-            max_batch_size=parameters.batch_limit, device_id=parameters.device_id,
-            cpu_threads=parameters.cpu_threads, simulated_ms=parameters.simulated_ms,
-            log=self._log_backend))
+            max_batch_size=parameters.batch_limit, num_buffers=NUM_BUFFERS,
+            device_id=parameters.device_id, cpu_threads=parameters.cpu_threads,
+            simulated_ms=parameters.simulated_ms, log=self._log_backend))
 
     def _drain(self) -> None:
         for camera in self._cameras.values():

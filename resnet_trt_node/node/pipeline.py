@@ -13,56 +13,25 @@ threads share is on the `BatchBoard`. Nothing here knows ROS.
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
 from queue import Queue
 from threading import Thread
 from time import monotonic, perf_counter_ns
 from typing import Any, Callable, Optional, Sequence, TYPE_CHECKING
 
-from resnet_trt_node.errors import FrameError, InferenceError
-from resnet_trt_node.inference.backend import Backend, warm_up
-from resnet_trt_node.inference.classifier import Prediction, top_predictions
-from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.errors import FrameError, ResnetTrtError
+from resnet_trt_node.inference.backend import Backend
+from resnet_trt_node.inference.classifier import top_predictions
 from resnet_trt_node.inference.preprocess import FitMethod, Resizer
 from resnet_trt_node.node.accounting import Accounting
 from resnet_trt_node.node.batch_board import Batch, BatchBoard
 from resnet_trt_node.node.frame_queue import Ticket
+from resnet_trt_node.node.inferrer import Inferrer
+from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class LiveSettings:
-    """What may change while frames flow; the meaning is that of the node's parameters."""
-
-    max_wait_ms: float = 0.0
-    max_age_ms: float = 0.0
-    top_k: int = 5
-    score_threshold: float = 0.0
-
-
-@dataclass(frozen=True)
-class PipelineHooks:
-    """
-    What the pipeline calls; each runs on one of its threads.
-
-    :param open_backend: opens the backend on the inferring thread, which then owns it.
-    :param decode: turns a message into a frame, raising FrameError for a bad one.
-    :param deliver: publishes one result.
-    :param log_bad_frame: told of each frame that could not be decoded, camera and reason.
-    :param log_failure: told of each batch that the backend failed on.
-    """
-
-    open_backend: Callable[[], Backend]
-    decode: Callable[[Any], Frame]
-    deliver: Callable[[Ticket, list[Prediction]], None]
-    log_bad_frame: Callable[[str, str], None]
-    log_failure: Callable[[str], None]
 
 
 class Pipeline:
@@ -86,9 +55,9 @@ class Pipeline:
         self._hooks = hooks
         self._fault: Optional[BaseException] = None
         self._deliveries: Queue[Optional[tuple[Batch, NDArray[np.float32]]]] = Queue(maxsize=4)
-        self._opened: Future[dict[int, float]] = Future()
-        self._infer_ms = 0.0
-        self._backend: Optional[Backend] = None
+        self._inferrer = Inferrer(
+            self._board, self.accounting, lambda: self.settings, hooks,
+            lambda batch, probabilities: self._deliveries.put((batch, probabilities)))
         self._threads = [
             Thread(target=self._guard, args=(loop,), name=name, daemon=True)
             for name, loop in (
@@ -97,15 +66,25 @@ class Pipeline:
 
     @property
     def backend(self) -> Backend:
-        """Return the open backend, to read its spec and info; only its thread may call it."""
-        if self._backend is None:
+        """Return the last opened backend, to read its spec and info; its thread calls it."""
+        if self._inferrer.backend is None:
             raise RuntimeError('the pipeline is not open')
-        return self._backend
+        return self._inferrer.backend
 
     @property
     def fault(self) -> Optional[BaseException]:
         """Return the unforeseen error that ended a thread, None while all is well."""
         return self._fault
+
+    @property
+    def trouble(self) -> Optional[str]:
+        """Return why the backend is being opened again, None while it works."""
+        return self._inferrer.trouble
+
+    @property
+    def failure(self) -> Optional[ResnetTrtError]:
+        """Return why the backend was given up; only `close` is left then."""
+        return self._inferrer.failure
 
     @property
     def accepting(self) -> bool:
@@ -129,7 +108,7 @@ class Pipeline:
         self._threads[0].start()
         while still_wanted():
             try:
-                took_ms = self._opened.result(timeout=0.1)
+                took_ms = self._inferrer.opened.result(timeout=0.1)
             except FutureTimeoutError:
                 continue
             for thread in self._threads[1:]:
@@ -165,7 +144,8 @@ class Pipeline:
         End the threads and free the backend; waiting frames are refused.
 
         :param timeout_sec: how long a batch in the backend may take to end.
-        :returns: whether all threads ended; if not, the backend hangs and stays open.
+        :returns: whether all threads ended; if not, the backend hangs and stays open, and its
+            frames count as failed.
         """
         self._board.close()
         if self._threads[1].ident is None:
@@ -175,6 +155,7 @@ class Pipeline:
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - monotonic()))
+        self.accounting.settle()
         return not any(thread.is_alive() for thread in self._threads)
 
     def _guard(self, loop: Callable[[], None]) -> None:
@@ -209,9 +190,7 @@ class Pipeline:
                     deadline_ns = ticket.taken_ns + int(self.settings.max_wait_ms * 1e6)
 
     def _fit(self, ticket: Ticket, slot: NDArray[np.uint8], resizer: Resizer) -> bool:
-        max_age_ms = self.settings.max_age_ms
-        age_ms = (ticket.taken_ns - ticket.received_ns) / 1e6
-        if max_age_ms and age_ms + self._infer_ms > max_age_ms:
+        if self._inferrer.too_late(ticket.received_ns):
             self._board.drop([ticket], 'stale')
             return False
         try:
@@ -230,84 +209,39 @@ class Pipeline:
 
     def _infer_loop(self) -> None:
         try:
-            backend = self._hooks.open_backend()
-        except BaseException as error:  # noqa: B902  handed to the thread that waits in `start`
-            self._opened.set_exception(error)
-            return
-        with backend:
-            try:
-                took_ms = warm_up(backend)
-            except BaseException as error:  # noqa: B902  as above
-                self._opened.set_exception(error)
-                return
-            self._infer_ms = max(took_ms.values())
-            self._backend = backend
-            self._board.add_buffers(range(backend.num_buffers))
-            self._opened.set_result(took_ms)
-            try:
-                self._serve(backend)
-            finally:
-                self._deliveries.put(None)
-
-    def _serve(self, backend: Backend) -> None:
-        submitted: deque[Batch] = deque()
-        while True:
-            batch = self._board.next_batch(wait=not submitted)
-            if batch is not None:
-                # Submit all that is ready before collecting: copies overlap with computing.
-                if self._submit(backend, batch):
-                    submitted.append(batch)
-            elif submitted:
-                self._collect(backend, submitted.popleft())
-            else:
-                return
-
-    def _submit(self, backend: Backend, batch: Batch) -> bool:
-        now_ns = perf_counter_ns()
-        for ticket in batch.tickets:
-            ticket.submitted_ns = now_ns
-        try:
-            backend.submit(len(batch.tickets), batch.index)
-        except InferenceError as error:
-            self._fail(batch, error)
-            return False
-        return True
-
-    def _collect(self, backend: Backend, batch: Batch) -> None:
-        try:
-            # Copied, since the buffer is filled again while the deliverer works.
-            probabilities = backend.collect(batch.index).copy()
-        except InferenceError as error:
-            self._fail(batch, error)
-            return
-        now_ns = perf_counter_ns()
-        for ticket in batch.tickets:
-            ticket.inferred_ns = now_ns
-        self._infer_ms = (now_ns - batch.tickets[0].submitted_ns) / 1e6
-        self.accounting.inferred(len(batch.tickets))
-        self._board.release(batch)
-        self._deliveries.put((batch, probabilities))
-
-    def _fail(self, batch: Batch, error: InferenceError) -> None:
-        self._hooks.log_failure(str(error))
-        self._board.drop(batch.tickets, 'failed')
-        self._board.release(batch)
+            self._inferrer.run()
+        finally:
+            self._deliveries.put(None)
+            self._inferrer.close()
 
     # The deliverer.
 
     def _deliver_loop(self) -> None:
-        while (delivery := self._deliveries.get()) is not None:
-            batch, probabilities = delivery
-            for ticket, row in zip(batch.tickets, probabilities):
-                self._deliver(ticket, row)
-            self._board.progress()
+        try:
+            while (delivery := self._deliveries.get()) is not None:
+                batch, probabilities = delivery
+                for ticket, row in zip(batch.tickets, probabilities):
+                    self._deliver(ticket, row)
+                self._board.progress()
+        except BaseException:
+            self._board.close()
+            # The inferrer would wait for ever for a place in the queue.
+            while self._deliveries.get() is not None:
+                pass
+            raise
 
     def _deliver(self, ticket: Ticket, row: NDArray[np.float32]) -> None:
+        if self.accounting.settled:
+            # A backend that hung came back after the pipeline was given up.
+            return
         settings = self.settings
         age_ms = (perf_counter_ns() - ticket.received_ns) / 1e6
         if settings.max_age_ms and age_ms > settings.max_age_ms:
             self._board.drop([ticket], 'stale')
             return
-        self._hooks.deliver(ticket, top_predictions(
+        source_ms = self._hooks.deliver(ticket, top_predictions(
             row, self.backend.spec.labels, settings.top_k, settings.score_threshold))
-        self.accounting.answered(ticket.camera, ticket.stages_ms(perf_counter_ns()))
+        stages_ms = ticket.stages_ms(perf_counter_ns())
+        if source_ms is not None:
+            stages_ms['source_to_publish'] = source_ms
+        self.accounting.answered(ticket.camera, stages_ms)

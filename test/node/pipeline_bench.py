@@ -1,0 +1,196 @@
+"""A pipeline with a backend under control, and everything that it tells written down."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from threading import Event
+from time import monotonic, sleep
+from typing import Any, Callable, Optional
+
+import numpy as np
+from resnet_trt_node.errors import FrameError, InferenceError
+from resnet_trt_node.inference.backend import Backend, BackendInfo
+from resnet_trt_node.inference.classifier import Prediction
+from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.inference.spec import ModelSpec, ResizeRule
+from resnet_trt_node.node.frame_queue import Ticket
+from resnet_trt_node.node.pipeline import Pipeline
+from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
+
+SIZE = 8
+SPEC = ModelSpec(
+    height=SIZE, width=SIZE, labels=tuple(f'value_{i}' for i in range(256)),
+    resize=ResizeRule(SIZE, SIZE, SIZE), precision='fp32')
+
+
+@dataclass
+class Faults:
+    """What goes wrong; shared by all backends that a pipeline opens one after the other."""
+
+    #: Raised by the next batches, one each, None for a batch that goes well.
+    batches: deque[Optional[BaseException]] = field(default_factory=deque)
+    #: Raised by every batch while set.
+    always: Optional[BaseException] = None
+    #: Raised by the next openings, None for one that goes well.
+    openings: deque[Optional[BaseException]] = field(default_factory=deque)
+    #: Whether failures come out of collect, as those of a device do, or out of submit.
+    late: bool = False
+
+
+class GatedBackend(Backend):
+    """Answers a frame's value as its class, when the gate is open; can be told to fail."""
+
+    def __init__(
+            self, max_batch_size: int, faults: Faults, gate: Event, num_buffers: int = 2) -> None:
+        super().__init__(SPEC, BackendInfo('gated', '1', 'none', {}), [
+            np.zeros((max_batch_size, SIZE, SIZE, 3), np.uint8) for _ in range(num_buffers)])
+        self.gate = gate
+        self.entered = Event()
+        self.batches: list[list[int]] = []
+        self.faults = faults
+        self.warm = False
+        #: The buffers and what they held at the end: nobody may write to them afterwards.
+        self.freed: list[tuple[np.ndarray, np.ndarray]] = []
+        self._owned = list(self._buffers)
+
+    def _submit(self, batch_size: int, index: int) -> None:
+        self.entered.set()
+        assert self.gate.wait(10)
+        if not self.faults.late:
+            self._fail()
+        self.batches.append(self._buffers[index][:batch_size, 0, 0, 0].tolist())
+
+    def _collect(self, batch_size: int, index: int) -> np.ndarray:
+        if self.faults.late:
+            self._fail()
+        values = self._buffers[index][:batch_size, 0, 0, 0]
+        return np.eye(256, dtype=np.float32)[values]
+
+    def _fail(self) -> None:
+        if not self.warm:
+            # The warm-up's batches; a failing one is a failing opening, see `Faults.openings`.
+            return
+        failure = self.faults.batches.popleft() if self.faults.batches else self.faults.always
+        if failure is not None:
+            raise failure
+
+    def _close(self) -> None:
+        self.freed = [(buffer, buffer.copy()) for buffer in self._owned]
+
+    @property
+    def untouched(self) -> bool:
+        """Tell whether the buffers are as they were when they were freed."""
+        return all((now == then).all() for now, then in self.freed)
+
+
+@dataclass
+class Bench:
+    """A pipeline with everything it tells written down."""
+
+    cameras: tuple[str, ...] = ('front',)
+    max_batch_size: int = 4
+    queue_depth: int = 1
+    asynchronous: bool = True
+    settings: LiveSettings = field(default_factory=lambda: LiveSettings(top_k=1))
+    results: list[tuple[str, int, int]] = field(default_factory=list)
+    bad_frames: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    in_delivery: Callable[[], Any] = lambda: None
+    in_decoding: Callable[[Any], Any] = lambda message: None
+
+    def __post_init__(self) -> None:
+        self.faults = Faults()
+        self.gate = Event()
+        self.gate.set()
+        self.given_up = Event()
+        self.backends: list[GatedBackend] = []
+        hooks = PipelineHooks(
+            self._open, self._decode, self._deliver,
+            lambda camera, reason: self.bad_frames.append(f'{camera}: {reason}'),
+            self.failures.append, self.given_up.set)
+        self.pipeline = Pipeline(
+            self.cameras, self.queue_depth, 'exact', self.settings, hooks)
+        self.pipeline.start()
+        self.backend.batches.clear()  # those of the warm-up
+        self.backend.entered.clear()
+        self.backend.warm = True
+        self.pipeline.resume()
+
+    @property
+    def backend(self) -> GatedBackend:
+        """Return the last opened backend."""
+        return self.backends[-1]
+
+    def _open(self) -> Backend:
+        failure = self.faults.openings.popleft() if self.faults.openings else None
+        if failure is not None:
+            raise failure
+        backend = GatedBackend(self.max_batch_size, self.faults, self.gate)
+        backend.asynchronous = self.asynchronous
+        self.backends.append(backend)
+        return backend
+
+    def _decode(self, message: Any) -> Frame:
+        self.in_decoding(message)
+        # What is decoded is inferred after the warm-up.
+        self.backend.warm = True
+        if message == 'broken':
+            raise FrameError('broken on purpose')
+        if message == 'odd':
+            raise ZeroDivisionError('nobody foresaw this')
+        return Frame(np.full((SIZE, SIZE, 3), message, np.uint8), 'rgb')
+
+    def _deliver(self, ticket: Ticket, predictions: list[Prediction]) -> None:
+        self.in_delivery()
+        self.results.append((ticket.camera, ticket.message, predictions[0].index))
+
+    def hold(self, message: Any = 0, camera: str = 'front') -> None:
+        """Have the backend busy with one frame until `release`."""
+        self.gate.clear()
+        self.backend.entered.clear()
+        self.pipeline.offer(camera, message)
+        assert self.backend.entered.wait(5)
+
+    def release(self) -> None:
+        self.gate.set()
+
+    def answer(self, message: Any, camera: str = 'front') -> None:
+        """Offer a frame and wait until it has come to its end."""
+        self.pipeline.offer(camera, message)
+        self.settle()
+
+    def wait(self, condition: Callable[[], Any]) -> None:
+        deadline = monotonic() + 5
+        while not condition():
+            assert monotonic() < deadline, (
+                self.results, self.failures, self.pipeline.accounting.total())
+            sleep(0.001)
+
+    def settle(self) -> None:
+        self.wait(lambda: self.pipeline.accounting.total().in_progress == 0)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        return {reason: number for reason, number
+                in self.pipeline.accounting.total().dropped.items() if number}
+
+    @property
+    def events(self) -> dict[str, int]:
+        return {event: number for event, number
+                in self.pipeline.accounting.events().items() if number}
+
+    def check_end(self) -> None:
+        """End the pipeline; every frame is accounted for and every backend closed."""
+        self.gate.set()
+        assert self.pipeline.close(5.0), 'a thread was left behind'
+        total = self.pipeline.accounting.total()
+        assert total.received == total.answered + sum(total.dropped.values())
+        for backend in self.backends:
+            assert backend.closed
+            assert backend.untouched, 'a freed buffer was written to'
+
+
+def raises(text: str = 'device fell off') -> InferenceError:
+    """Return what a backend raises when its device fails."""
+    return InferenceError(text)
