@@ -13,7 +13,7 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
-.PHONY: help venv demo test lint clean
+.PHONY: help venv demo test lint gpu-test clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,6 +30,11 @@ test: venv ## linters, mypy and all tests
 
 lint: venv ## ruff, mypy, ament_flake8, ament_pep257 and the oldest Python
 	$(python) -m pytest -q --timeout=600 test/package/test_lint.py
+
+# Not in .venv: TensorRT comes with the machine. GPU_PYTHON has it, pycuda, onnx and pytest.
+gpu-test: ## the backend's tests on this machine's TensorRT and GPU
+	RESNET_TRT_GPU_TEST=1 $(or $(GPU_PYTHON),python3) -m pytest -q -p no:cacheprovider \
+	  -k 'not rtx' test/inference/test_backend_contract.py test/inference/test_tensorrt_gpu.py
 
 clean: ## remove what the others made, .venv too
 	rm -rf .venv .venv.lock build install log demo .mypy_cache .ruff_cache .pytest_cache \

@@ -13,12 +13,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Callable, Mapping, Optional, Sequence, TYPE_CHECKING
+from typing import Callable, Mapping, Optional, Sequence, Tuple, TYPE_CHECKING
 
 import numpy as np
 
 from resnet_trt_node.errors import BackendError, InferenceError, UsageError
-from resnet_trt_node.inference.spec import ModelSpec
+from resnet_trt_node.inference.spec import ModelSpec, PRECISIONS
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,6 +36,18 @@ class BackendOptions:
     :param device_id: index of the accelerator.
     :param cpu_threads: threads for a backend on the CPU, 0 leaves it to the runtime.
     :param engine_dir: folder of compiled engines; None is the backend's default.
+    :param opt_batch_sizes: batch sizes that an engine is tuned for, each in an optimisation
+        profile of its own, rising; () tunes for max_batch_size alone.
+    :param precision: refuse a model whose graph does not compute in this, None takes any.
+    :param optimization_level: how long TensorRT searches for kernels, 0 to 5.
+    :param workspace_mib: device memory that one layer may use while computing, in MiB; 0 leaves
+        it to TensorRT.
+    :param tf32: let fp32 layers multiply in tf32, with 10 bits of mantissa.
+    :param target_sm: compute capability to compile for, such as '8.9'; None is that of this GPU.
+        Only TensorRT-RTX can compile for another GPU than the one at hand.
+    :param dla_core: deep learning accelerator to run on, None for the GPU.
+    :param cuda_graph_max_batch: batch sizes up to this run as a CUDA graph each; 0 for none.
+    :param blocking_sync: sleep instead of spin while the GPU computes: less CPU, more latency.
     :param simulated_ms: what the simulated backend takes for a batch, in milliseconds.
     :param simulated_ms_per_frame: and what it adds for each frame of the batch.
     :param simulated_fail_every: of the simulated backend's batches after its warm-up every n-th
@@ -49,6 +61,15 @@ class BackendOptions:
     device_id: int = 0
     cpu_threads: int = 0
     engine_dir: Optional[Path] = None
+    opt_batch_sizes: Tuple[int, ...] = ()
+    precision: Optional[str] = None
+    optimization_level: int = 3
+    workspace_mib: int = 0
+    tf32: bool = False
+    target_sm: Optional[str] = None
+    dla_core: Optional[int] = None
+    cuda_graph_max_batch: int = 8
+    blocking_sync: bool = False
     simulated_ms: float = 5.0
     simulated_ms_per_frame: float = 0.0
     simulated_fail_every: int = 0
@@ -58,12 +79,24 @@ class BackendOptions:
         """Refuse numbers out of range."""
         for name, low, high in (
                 ('max_batch_size', 1, 1024), ('num_buffers', 1, 16), ('device_id', 0, 255),
-                ('cpu_threads', 0, 1024),
+                ('cpu_threads', 0, 1024), ('optimization_level', 0, 5),
+                ('workspace_mib', 0, 1 << 20), ('cuda_graph_max_batch', 0, 1024),
                 ('simulated_ms', 0, 10_000), ('simulated_ms_per_frame', 0, 10_000),
                 ('simulated_fail_every', 0, 1_000_000)):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise UsageError(f'{name} is {value}: choose {low} to {high}')
+        sizes = self.opt_batch_sizes
+        if list(sizes) != sorted(set(sizes)) or any(
+                not 1 <= size <= self.max_batch_size for size in sizes):
+            raise UsageError(
+                f'opt_batch_sizes are {list(sizes)}: choose rising sizes from 1 to '
+                f'{self.max_batch_size}')
+        if self.precision is not None and self.precision not in PRECISIONS:
+            raise UsageError(
+                f'unknown precision {self.precision!r}: choose one of {", ".join(PRECISIONS)}')
+        if self.dla_core is not None and not 0 <= self.dla_core <= 7:
+            raise UsageError(f'dla_core is {self.dla_core}: choose 0 to 7')
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ from resnet_trt_node.inference.backend import Backend, BackendOptions
 
 #: Name to (module, class); a module is imported only when its backend is opened.
 BACKENDS = {
+    'tensorrt': ('resnet_trt_node.inference.tensorrt_backend', 'TensorRtBackend'),
+    'tensorrt_rtx': ('resnet_trt_node.inference.tensorrt_backend', 'TensorRtRtxBackend'),
     'onnxruntime': ('resnet_trt_node.inference.onnxruntime_backend', 'OnnxRuntimeBackend'),
     'simulated': ('resnet_trt_node.inference.simulated_backend', 'SimulatedBackend'),
 }
 #: What `auto` tries, best first.
-AUTO_ORDER = ('onnxruntime',)
+AUTO_ORDER = ('tensorrt', 'tensorrt_rtx', 'onnxruntime')
 BACKEND_CHOICES = ('auto', *BACKENDS)
 _DEFAULT_OPTIONS = BackendOptions()
 

@@ -8,6 +8,9 @@ import pytest
 
 from resnet_trt_node.inference.labelled_pictures import LabelledPicture, spread
 
+#: Without it the error stream also says why no GPU is used.
+ON_CPU = ('--backend', 'onnxruntime')
+
 # The colour model's classes are the corners of the RGB cube. Red is right; black is a neighbour
 # of blue, so among its five best; red is opposite to cyan, the least probable of all.
 TABLE = 'file\tclass_index\nred.png\t1\nblue.jpg\t0\n\nsub/red.jpg\t1\n'
@@ -22,7 +25,7 @@ def table(pictures):
 
 
 def test_accuracy_is_the_one_counted_by_hand(resnet_trt, colour_model, pictures, table):
-    outcome = resnet_trt('evaluate', colour_model, '--images', pictures, '--json')
+    outcome = resnet_trt('evaluate', colour_model, '--images', pictures, '--json', *ON_CPU)
     assert (outcome.code, outcome.err) == (0, '')
     document = outcome.document
     assert document['count'] == 3
@@ -78,11 +81,11 @@ def test_a_limit_is_kept(resnet_trt, colour_model, pictures, table):
 def test_a_broken_picture_is_an_error_or_skipped_as_asked(
         resnet_trt, colour_model, pictures, table):
     (pictures / 'blue.jpg').write_text('broken')
-    line = resnet_trt.refused('evaluate', colour_model, '--images', pictures)
+    line = resnet_trt.refused('evaluate', colour_model, '--images', pictures, *ON_CPU)
     assert 'blue.jpg' in line
     assert '--skip-bad' in line
     outcome = resnet_trt(
-        'evaluate', colour_model, '--images', pictures, '--skip-bad', '--json')
+        'evaluate', colour_model, '--images', pictures, '--skip-bad', '--json', *ON_CPU)
     assert outcome.document['count'] == 2
     assert [failure['file'] for failure in outcome.document['failures']] == ['blue.jpg']
     outcome = resnet_trt('evaluate', colour_model, '--images', pictures, '--skip-bad')
@@ -94,7 +97,7 @@ def test_nothing_but_broken_pictures_is_an_error(resnet_trt, colour_model, pictu
     table.write_text('red.png\t1\n')
     (pictures / 'red.png').write_text('broken')
     line = resnet_trt.refused(
-        'evaluate', colour_model, '--images', pictures, '--skip-bad', '--json')
+        'evaluate', colour_model, '--images', pictures, '--skip-bad', '--json', *ON_CPU)
     assert 'none of 1 picture could be used' in line
 
 

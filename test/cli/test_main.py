@@ -66,7 +66,7 @@ def test_as_a_process_an_error_is_one_line_and_code_2(tmp_path):
 
 
 def test_as_a_process_no_progress_bar_is_drawn_into_a_pipe(colour_model, pictures):
-    done = run(['classify', colour_model, pictures, '--top-k', 1])
+    done = run(['classify', colour_model, pictures, '--top-k', 1, '--backend', 'onnxruntime'])
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 4
     assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,119 @@
+"""`resnet_trt build`: compile a model into an engine ahead of time."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from contextlib import ExitStack
+from pathlib import Path
+import sys
+from typing import Optional, Tuple
+
+from resnet_trt_node.cli.console import print_json
+from resnet_trt_node.cli.options import add_model_argument
+from resnet_trt_node.inference import tensorrt_versions as versions
+from resnet_trt_node.inference.backend import BackendOptions
+from resnet_trt_node.inference.cuda import CudaDevice
+from resnet_trt_node.inference.engine_cache import CachedEngine, default_engine_dir
+from resnet_trt_node.inference.spec import PRECISIONS
+from resnet_trt_node.inference.tensorrt_engine import EngineSource
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_model_argument(parser)
+    parser.add_argument(
+        '--flavour', choices=tuple(versions.FLAVOURS), default='tensorrt',
+        help='which TensorRT compiles; the node must run the same one')
+    parser.add_argument(
+        '--min-batch', type=int, default=1, metavar='N',
+        help='smallest batch; the node needs engines from 1 on')
+    parser.add_argument(
+        '--opt-batch', type=_sizes, default=(), metavar='N[,N...]',
+        help='batch sizes to be fastest at, such as 1,64, each at the cost of one more build; '
+        'not given: the largest')
+    parser.add_argument(
+        '--max-batch', type=int, default=1, metavar='N', help='largest batch')
+    parser.add_argument(
+        '--precision', choices=PRECISIONS,
+        help='refuse a model of another precision; not given: any, the precision is in the graph')
+    parser.add_argument(
+        '--engine-dir', type=Path, metavar='DIR',
+        help='folder of engines; not given: ~/.cache/resnet_trt_node/engines, by the XDG rules')
+    parser.add_argument('--device-id', type=int, default=0, metavar='N', help='index of the GPU')
+    parser.add_argument(
+        '--target-sm', type=_capability, metavar='X.Y',
+        help='compute capability to compile for, such as 8.9, with tensorrt_rtx alone and without '
+        'a GPU; not given: that of the GPU here')
+    parser.add_argument(
+        '--dla-core', type=int, metavar='N',
+        help='deep learning accelerator; layers that it cannot run stay on the GPU')
+    parser.add_argument(
+        '--optimization-level', type=int, default=3, metavar='0..5',
+        help='how long to search for the fastest kernels')
+    parser.add_argument(
+        '--workspace-mib', type=int, default=0, metavar='MIB',
+        help='device memory a layer may use, 0 leaves it to TensorRT')
+    parser.add_argument(
+        '--tf32', action='store_true', help='let fp32 layers multiply with 10 bits of mantissa')
+    parser.add_argument('--force', action='store_true', help='build even if there is an engine')
+    parser.add_argument('--json', action='store_true', help='print the result as JSON')
+
+
+def run(arguments: Namespace) -> int:
+    """Build and report."""
+    options = BackendOptions(
+        max_batch_size=arguments.max_batch, device_id=arguments.device_id,
+        engine_dir=arguments.engine_dir, opt_batch_sizes=arguments.opt_batch,
+        precision=arguments.precision, optimization_level=arguments.optimization_level,
+        workspace_mib=arguments.workspace_mib, tf32=arguments.tf32,
+        target_sm=arguments.target_sm, dla_core=arguments.dla_core)
+    trt = versions.load_module(arguments.flavour)
+    with ExitStack() as stack:
+        device: Optional[CudaDevice] = None
+        if arguments.target_sm is None:
+            device = CudaDevice(arguments.device_id, _log)
+            stack.callback(device.close)
+        source = EngineSource.of(
+            trt, arguments.flavour, arguments.model, options, device, _log, arguments.min_batch)
+        engine = source.get(_log, force=arguments.force, must_store=True)
+    _report(source, engine, arguments.json)
+    return 0
+
+
+def _report(source: EngineSource, engine: CachedEngine, as_json: bool) -> None:
+    if as_json:
+        print_json({
+            'engine': str(engine.path), 'bytes': len(engine.plan), 'built': bool(engine.reason),
+            'reason': engine.reason, 'build_s': round(engine.build_s, 3),
+            'precision': engine.spec.precision, **source.key.to_json()})
+        return
+    key = source.key
+    done = f'built in {engine.build_s:.0f} s, {engine.reason}' if engine.reason else 'found'
+    sizes = ', '.join(f'{low} to {high}, best at {opt}' for low, opt, high in key.profiles)
+    print(f'{engine.path}: {len(engine.plan) / 1e6:.1f} MB, {done}')
+    print(f'  {key.flavour} {key.version}, {key.device or "any GPU"} of compute capability '
+          f'{key.compute_capability}')
+    print(f'  {engine.spec.architecture} {engine.spec.precision}, batch sizes {sizes}')
+    if key.profiles[0][0] > 1:
+        print('  the node does not find this engine: it needs batch sizes from 1 on')
+    if source.cache.folder != default_engine_dir():
+        print(f'  the node finds it with engine_dir set to {source.cache.folder.absolute()}')
+
+
+def _sizes(text: str) -> Tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(','))
+    except ValueError as error:
+        raise ArgumentTypeError(f'{text!r}: write numbers with commas, such as 1,64') from error
+
+
+def _capability(text: str) -> str:
+    """Take '8.9' or '89'."""
+    digits = text.replace('.', '')
+    if not digits.isdigit() or len(digits) < 2:
+        raise ArgumentTypeError(f'{text!r}: write a compute capability, such as 8.9')
+    return f'{digits[:-1]}.{digits[-1]}'
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,278 @@
+"""
+Compiled engines on disk: found by what they were built from, trusted only when unchanged.
+
+An engine is machine code that the runtime executes, and building one takes a minute, so a file is
+used only if it is exactly what was stored. Beside `NAME-DIGEST.engine` lies `NAME-DIGEST.json`,
+which says in words what the digest stands for, with the sha256 and the owner of the engine.
+Both are written under another name and renamed. One process builds at a time, so that two never
+build the same engine and never disturb each other's timing. Nothing here knows TensorRT.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import json
+import os
+from pathlib import Path
+import time
+from typing import Any, Callable, Optional
+
+from resnet_trt_node.errors import BackendError, ModelError
+from resnet_trt_node.inference.engine_files import (
+    check_folder, FolderLock, prepare_folder, read_trusted, sha256_of, UntrustedFile,
+    write_atomically)
+from resnet_trt_node.inference.engine_key import EngineKey
+from resnet_trt_node.inference.spec import ModelSpec
+
+_FORMAT = 1
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """
+    What a build yields.
+
+    :param plan: the serialised engine.
+    :param spec: the contract of the model that it was built from.
+    :param timing_cache: kernel timings for the next build, b'' for none.
+    """
+
+    plan: bytes
+    spec: ModelSpec
+    timing_cache: bytes = b''
+
+
+@dataclass(frozen=True)
+class CachedEngine:
+    """
+    An engine ready to be deserialised.
+
+    :param plan: the serialised engine, checked.
+    :param spec: the contract of its model.
+    :param path: where it lies, None if it could not be stored.
+    :param reason: why it was built, '' if it was found.
+    :param build_s: seconds that building took, whenever that was.
+    """
+
+    plan: bytes
+    spec: ModelSpec
+    path: Optional[Path]
+    reason: str
+    build_s: float
+
+
+#: Builds an engine; takes the timing cache, b'' for none.
+BuildFunction = Callable[[bytes], BuiltEngine]
+
+
+def default_engine_dir() -> Path:
+    """Return the user's folder for engines, by the XDG rules."""
+    cache = os.environ.get('XDG_CACHE_HOME', '')
+    # The rules say that a relative path is to be ignored.
+    base = Path(cache) if os.path.isabs(cache) else Path.home() / '.cache'
+    return base / 'resnet_trt_node' / 'engines'
+
+
+class EngineCache:
+    """
+    A folder of engines.
+
+    :param folder: made with mode 0700 when first needed; None is `default_engine_dir`.
+    :param log: takes a line for each thing worth knowing.
+    :param lock_timeout_s: how long to wait for another process that is building.
+    """
+
+    def __init__(
+            self, folder: Optional[Path], log: Log, lock_timeout_s: float = 3600.0) -> None:
+        self.folder = default_engine_dir() if folder is None else Path(folder)
+        self._log = log
+        self._lock_timeout_s = lock_timeout_s
+        self._moved_because = ''
+
+    def path_of(self, key: EngineKey) -> Path:
+        """Return where the engine of a key lies, whether or not it is there."""
+        return self.folder / f'{key.stem}-{key.digest()[:20]}.engine'
+
+    def get(
+            self, key: EngineKey, build: BuildFunction, force: bool = False,
+            must_store: bool = False) -> CachedEngine:
+        """
+        Return the engine of a key, building it if need be.
+
+        :param key: what the engine is to be.
+        :param build: called at most once.
+        :param force: build even if there is one.
+        :param must_store: a folder that cannot be written is an error; otherwise it is logged
+            and the engine lives in memory alone.
+        :raises BackendError: if it must be stored and cannot be, or if another process holds the
+            folder for too long; errors of `build` pass through.
+        """
+        try:
+            prepare_folder(self.folder)
+        except BackendError as error:
+            return self._unstored(error, build, must_store)
+        if not force:
+            found = self._find(key)
+            if found is not None:
+                return found
+        lock = FolderLock(self.folder, self._log, self._lock_timeout_s)
+        try:
+            lock.acquire()
+        except OSError as error:
+            return self._unstored(
+                BackendError(
+                    f'cannot write engines to {self.folder} ({error.strerror or error}): '
+                    'make it writable or choose another folder'),
+                build, must_store)
+        with lock:
+            return self._build_locked(key, build, force, must_store)
+
+    def reject(self, key: EngineKey, why: str) -> None:
+        """Move an engine aside that the runtime refused, so that the next `get` builds anew."""
+        self._move_aside(self.path_of(key), why)
+
+    def _unstored(
+            self, error: BackendError, build: BuildFunction, must_store: bool) -> CachedEngine:
+        if must_store:
+            raise error
+        self._log(f'{error}; building an engine that lives in memory only')
+        start = time.monotonic()
+        built = build(b'')
+        return CachedEngine(
+            built.plan, built.spec, None, f'not stored: {error}', time.monotonic() - start)
+
+    def _build_locked(
+            self, key: EngineKey, build: BuildFunction, force: bool,
+            must_store: bool) -> CachedEngine:
+        reason = 'a rebuild was asked for'
+        if not force:
+            # Another process may have built it while this one waited for the lock.
+            found = self._find(key, move_aside=True)
+            if found is not None:
+                return found
+            reason = self._moved_because or self._why_missing(key)
+            self._moved_because = ''
+        # Whoever writes holds the lock, so these are left from one that was killed.
+        for stale in self.folder.glob('.*.tmp'):
+            stale.unlink()
+        self._log(f'building {self.path_of(key).name}: {reason}')
+        start = time.monotonic()
+        built = build(self._read_timing(key))
+        took_s = time.monotonic() - start
+        path: Optional[Path] = self.path_of(key)
+        try:
+            self._store(key, built, took_s)
+        except OSError as error:
+            # A minute of work is not thrown away because the disk is full.
+            message = (f'cannot store the engine in {self.folder} ({error.strerror or error}): '
+                       'free some space or choose another folder')
+            if must_store:
+                raise BackendError(message) from error
+            self._log(f'{message}; it lives in memory only')
+            path = None
+        return CachedEngine(built.plan, built.spec, path, reason, took_s)
+
+    def _find(self, key: EngineKey, move_aside: bool = False) -> Optional[CachedEngine]:
+        """Return the stored engine if it is there and unchanged; a bad one may be moved aside."""
+        path = self.path_of(key)
+        if not path.with_suffix('.json').exists() or not path.exists():
+            return None
+        try:
+            return _read_engine(path, key)
+        except (UntrustedFile, OSError) as error:
+            # Without the lock this can be a reader between the writer's two renames.
+            if move_aside:
+                self._move_aside(path, str(error))
+            return None
+
+    def _move_aside(self, path: Path, why: str) -> None:
+        self._log(f'{path} cannot be used and is moved aside as {path.name}.bad: {why}')
+        for file in (path, path.with_suffix('.json')):
+            if file.exists() or file.is_symlink():
+                os.replace(file, file.with_name(file.name + '.bad'))
+        self._moved_because = f'the stored engine was moved aside: {why}'
+
+    def _store(self, key: EngineKey, built: BuiltEngine, took_s: float) -> None:
+        path = self.path_of(key)
+        side = {
+            'format': _FORMAT,
+            'key': key.to_json(),
+            'plan': {
+                'sha256': sha256_of(built.plan), 'bytes': len(built.plan),
+                'owner_uid': os.geteuid()},
+            'spec': built.spec.to_metadata(),
+            'built': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
+            'build_s': round(took_s, 3),
+        }
+        write_atomically(path, built.plan)
+        write_atomically(
+            path.with_suffix('.json'), json.dumps(side, indent=1, ensure_ascii=False).encode())
+        if built.timing_cache:
+            write_atomically(self._timing_path(key), built.timing_cache)
+
+    def _timing_path(self, key: EngineKey) -> Path:
+        return self.folder / f'timing-{key.machine_digest()[:20]}.cache'
+
+    def _read_timing(self, key: EngineKey) -> bytes:
+        path = self._timing_path(key)
+        if not path.exists():
+            return b''
+        try:
+            return read_trusted(path, os.geteuid())
+        except (UntrustedFile, OSError) as error:
+            self._log(f'the timing cache is not used: {error}')
+            return b''
+
+    def _why_missing(self, key: EngineKey) -> str:
+        """Say what differs from the stored engine that is nearest to the wanted one."""
+        others = []
+        for side in self.folder.glob('*.json'):
+            try:
+                others.append(EngineKey.from_json(_read_side(side)['key']))
+            except (UntrustedFile, OSError):
+                # It explains nothing then; it is checked in full when its own engine is wanted.
+                continue
+        others = [other for other in others
+                  if key.model_sha256 == other.model_sha256 or key.stem == other.stem]
+        if not others:
+            return 'the first engine of this model here'
+        differences = min((key.differences(other) for other in others), key=len)
+        return '; '.join(differences) or 'its engine is missing or was moved aside'
+
+
+def _read_engine(path: Path, key: EngineKey) -> CachedEngine:
+    check_folder(path.parent)
+    side = _read_side(path.with_suffix('.json'))
+    plan_side = side['plan']
+    plan = read_trusted(path, plan_side['owner_uid'])
+    if len(plan) != plan_side['bytes']:
+        raise UntrustedFile(
+            f'it has {len(plan)} bytes, {plan_side["bytes"]} were written: it was cut off')
+    if sha256_of(plan) != plan_side['sha256']:
+        raise UntrustedFile('its sha256 is not the recorded one: it was altered')
+    if EngineKey.from_json(side['key']) != key:
+        raise UntrustedFile('its side file describes another engine')
+    try:
+        spec = ModelSpec.from_metadata(side['spec'])
+    except ModelError as error:
+        raise UntrustedFile(f'its side file has no usable spec ({error})') from error
+    return CachedEngine(plan, spec, path, '', float(side['build_s']))
+
+
+def _read_side(path: Path) -> dict[str, Any]:
+    try:
+        side = json.loads(read_trusted(path, None))
+        if side['format'] != _FORMAT:
+            raise UntrustedFile(f'its side file has format {side["format"]}, not {_FORMAT}')
+        EngineKey.from_json(side['key'])
+        plan, spec = side['plan'], side['spec']
+        checked = (
+            str(plan['sha256']), int(plan['bytes']), int(plan['owner_uid']),
+            float(side['build_s']),
+            {str(name): str(value) for name, value in spec.items()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UntrustedFile(f'its side file {path.name} is malformed ({error!r})') from error
+    plan['sha256'], plan['bytes'], plan['owner_uid'], side['build_s'], side['spec'] = checked
+    return dict(side)

@@ -1,0 +1,249 @@
+"""
+Every difference between TensorRT 8.6, 10.x, 11.x and TensorRT-RTX that this package meets.
+
+Each function asks the module which attributes it has, never which number it bears, and says which
+versions that is for. Everything else goes through what all of them share: the named-tensor API.
+
+============================  =====  ======  ======  =====
+                               8.6    10.x    11.x    RTX
+============================  =====  ======  ======  =====
+strongly typed networks        no     yes     only    only
+FP16 and INT8 builder flags    must   no use  none    none
+one profile, many contexts     asked  yes     yes     yes
+progress monitor               no     yes     yes     yes
+layer's name in parser errors  no     yes     yes     yes
+cuBLAS and cuDNN kernels       on     off     none    none
+compiles for another GPU       no     no      no      yes
+memory given to a context      attr.  attr.   method  method
+============================  =====  ======  ======  =====
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Callable, Optional
+
+from resnet_trt_node.errors import BackendUnavailable, UsageError
+
+#: Flavour to (module, what to install).
+FLAVOURS = {
+    'tensorrt': ('tensorrt', 'TensorRT with its Python package; JetPack has it'),
+    'tensorrt_rtx': ('tensorrt_rtx', 'pip install tensorrt-rtx-cu13'),
+}
+#: The kernels that are TensorRT's own.
+_OWN_TACTICS = ('EDGE_MASK_CONVOLUTIONS', 'JIT_CONVOLUTIONS')
+
+
+def load_module(flavour: str) -> Any:
+    """
+    Import a flavour of TensorRT.
+
+    :param flavour: one of `FLAVOURS`.
+    :raises BackendUnavailable: if it is not installed, cannot be loaded, or is older than 8.6.
+    """
+    module, advice = FLAVOURS[flavour]
+    try:
+        trt = import_module(module)
+    # Its package also raises OSError and RuntimeError where a library of its own is missing.
+    except (ImportError, OSError, RuntimeError) as error:
+        raise BackendUnavailable(
+            f'{module} cannot be imported ({error}): install {advice}') from error
+    if not hasattr(trt.IExecutionContext, 'execute_async_v3') or not hasattr(
+            trt.IBuilderConfig, 'builder_optimization_level'):
+        raise BackendUnavailable(
+            f'{module} {trt.__version__} is too old: 8.6 is the first that can be used')
+    return trt
+
+
+def is_strongly_typed(trt: Any, dla: bool) -> bool:
+    """
+    Tell whether networks take their precision from the graph alone.
+
+    10.x, 11.x and RTX: yes. 8.6: cannot. On a DLA, versions that still have the builder flags
+    use them, since the DLA compiler of 10.x takes weakly typed networks only.
+
+    :param dla: whether the engine is for a deep learning accelerator.
+    """
+    return hasattr(trt.NetworkDefinitionCreationFlag, 'STRONGLY_TYPED') and not (
+        dla and hasattr(trt.BuilderFlag, 'FP16'))
+
+
+def network_flags(trt: Any, dla: bool) -> int:
+    """
+    Return the flags of `create_network`.
+
+    8.6 must be told that the batch is explicit; 10.x ignores that, 11.x and RTX have no such
+    flag.
+    """
+    flags = 0
+    names = trt.NetworkDefinitionCreationFlag
+    if is_strongly_typed(trt, dla):
+        flags |= 1 << int(names.STRONGLY_TYPED)
+    elif hasattr(names, 'EXPLICIT_BATCH'):
+        flags |= 1 << int(names.EXPLICIT_BATCH)
+    return flags
+
+
+def precision_flags(trt: Any, precision: str, dla: bool) -> list[Any]:
+    """
+    Return the builder flags that the graph's precision needs.
+
+    8.6 needs them even for tensors that are fp16 or Q/DQ already, and without FP16 beside INT8
+    it computes everything between the quantised layers in fp32. Strongly typed networks refuse
+    them.
+    """
+    if is_strongly_typed(trt, dla):
+        return []
+    names = {'fp32': (), 'fp16': ('FP16',), 'int8': ('FP16', 'INT8')}[precision]
+    return [getattr(trt.BuilderFlag, name) for name in names]
+
+
+def share_profiles(trt: Any, config: Any) -> None:
+    """
+    Let several execution contexts use one optimisation profile.
+
+    8.6 must be asked for it when it builds; from 9 on it is so, and the request may be gone.
+    """
+    feature = getattr(trt.PreviewFeature, 'PROFILE_SHARING_0806', None)
+    if feature is not None:
+        config.set_preview_feature(feature, True)
+
+
+def restrict_tactics(trt: Any, config: Any) -> None:
+    """
+    Use TensorRT's own kernels only, as 10.x does by itself and 11.x has no other.
+
+    8.6 would also try cuDNN and cuBLAS, which an engine would then need at run time, with
+    hundreds of MiB of device memory.
+    """
+    if hasattr(trt.TacticSource, 'CUBLAS'):
+        bits = 0
+        for name in _OWN_TACTICS:
+            if hasattr(trt.TacticSource, name):
+                bits |= 1 << int(getattr(trt.TacticSource, name))
+        config.set_tactic_sources(bits)
+
+
+def can_target(trt: Any) -> bool:
+    """Tell whether this flavour compiles for a GPU that is not there; only RTX does."""
+    return hasattr(trt, 'ComputeCapability') and hasattr(
+        trt.IBuilderConfig, 'set_compute_capability')
+
+
+def keeps_timings(trt: Any) -> bool:
+    """Tell whether builds time kernels: not RTX, which does so on the GPU that runs them."""
+    return not can_target(trt)
+
+
+def known_targets(trt: Any) -> list[str]:
+    """Return the compute capabilities that RTX compiles for, such as '8.9', rising."""
+    if not can_target(trt):
+        return []
+    names = [name[2:] for name in dir(trt.ComputeCapability)
+             if name.startswith('SM') and name[2:].isdigit()]
+    return [f'{name[:-1]}.{name[-1]}' for name in sorted(names, key=int)]
+
+
+def set_target(trt: Any, config: Any, compute_capability: str) -> None:
+    """
+    Compile for a compute capability; only where `can_target`.
+
+    :param compute_capability: such as '8.9'.
+    :raises UsageError: for one that this version does not know.
+    """
+    if compute_capability not in known_targets(trt):
+        raise UsageError(
+            f'this version cannot compile for compute capability {compute_capability}: '
+            f'choose one of {", ".join(known_targets(trt))}')
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(
+        getattr(trt.ComputeCapability, 'SM' + compute_capability.replace('.', '')), 0)
+
+
+def attach_progress(trt: Any, config: Any, watch: Any) -> bool:
+    """
+    Have a build report its progress; 8.6 has no monitor.
+
+    :param watch: has `start(phase, parent, steps)`, `step(phase, step) -> bool` (False ends the
+        build) and `finish(phase)`; none of them may raise, TensorRT would not survive it.
+    :returns: whether there is a monitor.
+    """
+    base: Any = getattr(trt, 'IProgressMonitor', None)
+    if base is None:
+        return False
+
+    class Monitor(base):  # type: ignore[misc]
+        """Passes TensorRT's calls on."""
+
+        def __init__(self) -> None:
+            base.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: Optional[str],
+                        num_steps: int) -> None:
+            watch.start(phase_name, parent_phase, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            return bool(watch.step(phase_name, step))
+
+        def phase_finish(self, phase_name: str) -> None:
+            watch.finish(phase_name)
+
+    config.progress_monitor = Monitor()
+    return True
+
+
+def parser_error_layer(error: Any) -> str:
+    """Return the name of the layer that a parser error is about, '' on 8.6, which has none."""
+    return str(error.node_name()) if hasattr(error, 'node_name') else ''
+
+
+def device_memory_bytes(engine: Any) -> int:
+    """Return what one execution context needs: 64 bit from 10.1 on, the only one in 11 and RTX."""
+    if hasattr(engine, 'device_memory_size_v2'):
+        return int(engine.device_memory_size_v2)
+    return int(engine.device_memory_size)
+
+
+def create_context(trt: Any, engine: Any) -> Any:
+    """
+    Make an execution context without device memory of its own.
+
+    10.x has a strategy for it, 11.x and RTX nothing else; 8.6 has a method instead.
+
+    :returns: the context, None if TensorRT could not make it.
+    """
+    strategy = getattr(trt, 'ExecutionContextAllocationStrategy', None)
+    if strategy is not None:
+        return engine.create_execution_context(strategy.USER_MANAGED)
+    return engine.create_execution_context_without_device_memory()
+
+
+def give_memory(context: Any, address: int, size: int) -> None:
+    """Give a context its device memory: with its size from 10.1 on, as an attribute before."""
+    if hasattr(context, 'set_device_memory'):
+        context.set_device_memory(address, size)
+    else:
+        context.device_memory = address
+
+
+def make_logger(trt: Any, take: Callable[[bool, str], None]) -> Any:
+    """
+    Return a TensorRT logger.
+
+    :param take: gets (whether it is an error, the line) for warnings and errors.
+    """
+    severity = trt.ILogger.Severity
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        """Passes warnings and errors on."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, level: Any, message: str) -> None:
+            if level in (severity.INTERNAL_ERROR, severity.ERROR):
+                take(True, message)
+            elif level == severity.WARNING:
+                take(False, message)
+
+    return Logger()

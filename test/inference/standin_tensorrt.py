@@ -1,0 +1,285 @@
+"""
+Stand-ins for TensorRT 8.6, 10.x, 11.x and TensorRT-RTX, with the attributes that each has.
+
+What they "build" is the ONNX file itself, and what runs it is ONNX Runtime, so that the backend's
+answers are right or wrong, not just there. They enforce TensorRT's rules on order and addresses.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+import json
+import sys
+from types import ModuleType
+from typing import Any, Optional
+
+import numpy as np
+import onnxruntime
+from standin_cuda import StandInCuda
+
+_MAGIC = b'stand-in engine '
+
+
+class StandInTensorRt:
+    """
+    One make-believe TensorRT.
+
+    :param kind: '8.6', '10', '11' or 'rtx'.
+    :param cuda: the driver that it computes on; None for a machine without a GPU.
+    """
+
+    def __init__(self, kind: str, cuda: Optional[StandInCuda]) -> None:
+        self.kind = kind
+        self.cuda = cuda
+        self.dla_cores = 0
+        self.build_fails = ''
+        self.builds: list[dict[str, Any]] = []
+        self.contexts = 0
+        self.engines = 0
+        self.module = _module(self)
+
+    def install(self, monkeypatch: Any) -> StandInTensorRt:
+        """Put the module where imports find it."""
+        name = 'tensorrt_rtx' if self.kind == 'rtx' else 'tensorrt'
+        monkeypatch.setitem(sys.modules, name, self.module)
+        return self
+
+
+def _enum(name: str, *members: str) -> Any:
+    return IntEnum(name, {member: index for index, member in enumerate(members)})
+
+
+def _module(world: StandInTensorRt) -> Any:
+    kind = world.kind
+    old, ten, new = kind == '8.6', kind == '10', kind in ('11', 'rtx')
+    trt: Any = ModuleType('tensorrt')
+    trt.__version__ = {'8.6': '8.6.1', '10': '10.3.0', '11': '11.0.0', 'rtx': '1.7.1'}[kind]
+    trt.BuilderFlag = _enum('BuilderFlag', 'TF32', 'GPU_FALLBACK', *(() if new else (
+        'FP16', 'INT8')))
+    trt.NetworkDefinitionCreationFlag = _enum('NetworkDefinitionCreationFlag', *(
+        ('EXPLICIT_BATCH',) if old else ('EXPLICIT_BATCH', 'STRONGLY_TYPED') if ten
+        else ('STRONGLY_TYPED',)))
+    trt.TacticSource = _enum('TacticSource', *(() if new else ('CUBLAS', 'CUBLAS_LT', 'CUDNN')),
+                             'EDGE_MASK_CONVOLUTIONS', 'JIT_CONVOLUTIONS')
+    trt.PreviewFeature = _enum('PreviewFeature', *(
+        ('PROFILE_SHARING_0806',) if old or ten else ('ALIASED_PLUGIN_IO_10_03',)))
+    trt.MemoryPoolType = _enum('MemoryPoolType', 'WORKSPACE')
+    trt.DeviceType = _enum('DeviceType', 'GPU', 'DLA')
+    trt.DataType = _enum('DataType', 'FLOAT', 'UINT8')
+    trt.TensorIOMode = _enum('TensorIOMode', 'INPUT', 'OUTPUT')
+    if kind == 'rtx':
+        trt.ComputeCapability = _enum(
+            'ComputeCapability', 'NONE', 'CURRENT', 'SM75', 'SM86', 'SM89', 'SM120')
+    if not old:
+        trt.ExecutionContextAllocationStrategy = _enum('Strategy', 'STATIC', 'USER_MANAGED')
+        trt.IProgressMonitor = type('IProgressMonitor', (), {})
+
+    class ILogger:
+
+        Severity = _enum('Severity', 'INTERNAL_ERROR', 'ERROR', 'WARNING', 'INFO')
+
+    class IBuilderConfig:
+
+        builder_optimization_level = 3
+
+        def __init__(self) -> None:
+            self.__dict__.update(
+                asked={'flags': {trt.BuilderFlag.TF32}, 'preview': set(), 'profiles': []})
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            self.asked[name] = value
+
+        def set_flag(self, flag: Any) -> None:
+            self.asked['flags'].add(flag)
+
+        def clear_flag(self, flag: Any) -> None:
+            self.asked['flags'].discard(flag)
+
+        def set_preview_feature(self, feature: Any, on: bool) -> None:
+            self.asked['preview'].add(feature.name)
+
+        def set_tactic_sources(self, bits: int) -> bool:
+            self.asked['tactics'] = bits
+            return True
+
+        def set_memory_pool_limit(self, pool: Any, size: int) -> None:
+            self.asked['workspace'] = size
+
+        def add_optimization_profile(self, profile: Any) -> int:
+            self.asked['profiles'].append(profile.sizes)
+            return len(self.asked['profiles']) - 1
+
+        def create_timing_cache(self, data: bytes) -> Any:
+            self.asked['timing'] = data
+            cache = type('Cache', (), {})()
+            cache.serialize = lambda: data + b'+'
+            return cache
+
+        def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
+            return True
+
+        if kind == 'rtx':
+            def set_compute_capability(self, capability: Any, index: int) -> bool:
+                self.asked['target'] = capability.name
+                return True
+
+    class Profile:
+
+        def set_shape(self, name: str, low: Any, opt: Any, high: Any) -> None:
+            self.sizes = [low[0], opt[0], high[0]]
+
+    class Builder:
+
+        def __init__(self, logger: Any) -> None:
+            if world.cuda is None and kind != 'rtx':
+                logger.log(ILogger.Severity.ERROR, 'CUDA initialization failure with error: 35')
+                raise TypeError('pybind11::init(): factory function returned nullptr')
+            self.num_DLA_cores = world.dla_cores
+            self._logger = logger
+            self.create_builder_config = IBuilderConfig
+            self.create_optimization_profile = Profile
+
+        def create_network(self, flags: int) -> Any:
+            network = type('Network', (), {})()
+            network.flags = flags
+            return network
+
+        def build_serialized_network(self, network: Any, config: Any) -> Optional[bytes]:
+            world.builds.append({**config.asked, 'network_flags': network.flags})
+            monitor = config.asked.get('progress_monitor')
+            if monitor is not None:
+                monitor.phase_start('Building Engine', None, 4)
+                if not all(monitor.step_complete('Building Engine', step) for step in range(4)):
+                    return None
+                monitor.phase_finish('Building Engine')
+            if world.build_fails:
+                self._logger.log(ILogger.Severity.ERROR, world.build_fails)
+                return None
+            head = json.dumps([trt.__version__, config.asked['profiles']]).encode()
+            return _MAGIC + len(head).to_bytes(4, 'little') + head + network.onnx
+
+    class ParserError:
+
+        def __init__(self, index: int, name: str, text: str) -> None:
+            self.node = lambda: index
+            self.desc = lambda: text
+            if not old:
+                self.node_name = lambda: name
+
+    class OnnxParser:
+
+        def __init__(self, network: Any, logger: Any) -> None:
+            self._network = network
+            self._errors: list[Any] = []
+            self.num_errors = 0
+            self.get_error = lambda index: self._errors[index]
+
+        def parse(self, data: bytes) -> bool:
+            import onnx
+            for index, node in enumerate(onnx.load_from_string(data).graph.node):
+                if not onnx.defs.has(node.op_type):
+                    self._errors.append(ParserError(index, node.name, 'no importer registered'))
+            self.num_errors = len(self._errors)
+            self._network.onnx = data
+            return not self._errors
+
+    class IExecutionContext:
+
+        def __init__(self, engine: Any) -> None:
+            self._engine = engine
+            self._addresses: dict[str, int] = {}
+            self._profile = self._shape = self._memory = None
+            world.contexts += 1
+
+        def __del__(self) -> None:
+            assert world.cuda is not None
+            assert any(world.cuda.stacks.values()), 'a context outlived its CUDA context'
+            world.contexts -= 1
+
+        def set_optimization_profile_async(self, index: int, stream: int) -> bool:
+            self._profile = index
+            return 0 <= index < len(self._engine.profiles)
+
+        def set_tensor_address(self, name: str, address: int) -> bool:
+            self._addresses[name] = address
+            return name in ('images', 'probabilities')
+
+        def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+            low, _, high = self._engine.profiles[self._profile]
+            if not low <= shape[0] <= high:
+                return False
+            self._shape = tuple(shape)
+            return True
+
+        def execute_async_v3(self, stream: int) -> bool:
+            assert self._memory is not None, 'no device memory was given'
+            assert world.cuda is not None
+            if self._shape is None or len(self._addresses) != 2:
+                return False
+            shape = self._shape
+
+            def compute() -> None:
+                assert shape == self._shape, 'a recorded context was changed'
+                memory = world.cuda.memory  # type: ignore[union-attr]
+                images = memory[self._addresses['images']][:int(np.prod(shape))].reshape(shape)
+                result, = self._engine.session.run(None, {'images': images})
+                flat = result.astype(np.float32).reshape(-1).view(np.uint8)
+                memory[self._addresses['probabilities']][:flat.size] = flat
+            world.cuda.streams[stream].add(compute)
+            return True
+
+        if not old:
+            def set_device_memory(self, address: int, size: int) -> None:
+                self._memory = address
+        else:
+            device_memory = property(None, lambda self, value: setattr(self, '_memory', value))
+
+    class ICudaEngine:
+
+        num_io_tensors = 2
+
+        def __init__(self, plan: bytes) -> None:
+            size = int.from_bytes(plan[len(_MAGIC):len(_MAGIC) + 4], 'little')
+            start = len(_MAGIC) + 4
+            self.version, self.profiles = json.loads(plan[start:start + size])
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1
+            self.session = onnxruntime.InferenceSession(plan[start + size:], options)
+            setattr(self, 'device_memory_size' if old else 'device_memory_size_v2', 4096)
+            world.engines += 1
+
+        def __del__(self) -> None:
+            world.engines -= 1
+
+        def get_tensor_name(self, index: int) -> str:
+            return ('images', 'probabilities')[index]
+
+        def get_tensor_mode(self, name: str) -> Any:
+            return trt.TensorIOMode.INPUT if name == 'images' else trt.TensorIOMode.OUTPUT
+
+        def get_tensor_dtype(self, name: str) -> Any:
+            return trt.DataType.UINT8 if name == 'images' else trt.DataType.FLOAT
+
+        if old:
+            def create_execution_context_without_device_memory(self) -> Any:
+                return IExecutionContext(self)
+        else:
+            def create_execution_context(self, strategy: Any) -> Any:
+                assert strategy.name == 'USER_MANAGED'
+                return IExecutionContext(self)
+
+    class Runtime:
+
+        def __init__(self, logger: Any) -> None:
+            self._logger = logger
+
+        def deserialize_cuda_engine(self, plan: bytes) -> Any:
+            if not plan.startswith(_MAGIC):
+                self._logger.log(ILogger.Severity.ERROR, 'magicTag does not match')
+                return None
+            return ICudaEngine(plan)
+
+    for thing in (ILogger, IBuilderConfig, Builder, OnnxParser, IExecutionContext, ICudaEngine,
+                  Runtime):
+        setattr(trt, thing.__name__, thing)
+    return trt

@@ -1,0 +1,302 @@
+"""Building engines: the real parser and builder of TensorRT-RTX, and stand-ins of the others."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+
+import onnx
+from onnx import helper
+import pytest
+
+from resnet_trt_node.cli.main import main
+from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError, UsageError
+from resnet_trt_node.inference.backend import BackendOptions
+from resnet_trt_node.inference.build_progress import BuildProgress
+from resnet_trt_node.inference.model_file import file_sha256
+from resnet_trt_node.inference.tensorrt_builder import (
+    BuildSettings, EngineBuilder, split_profiles)
+from standin_cuda import StandInCuda
+from standin_tensorrt import StandInTensorRt
+from tiny_model import write_tiny_model
+
+SETTINGS = BuildSettings(((1, 2, 2),), optimization_level=2, workspace_mib=64)
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_tiny_model(tmp_path / 'tiny.onnx')
+
+
+def build(trt, path, settings=SETTINGS, log=None, **more):
+    said = [] if log is None else log
+    return EngineBuilder(trt, said.append).build(path, file_sha256(path), settings, **more)
+
+
+# Profiles
+
+@pytest.mark.parametrize(('smallest', 'tuned', 'largest', 'profiles'), [
+    (1, (), 1, ((1, 1, 1),)),
+    (1, (), 64, ((1, 64, 64),)),
+    (1, (1, 64), 64, ((1, 1, 8), (9, 64, 64))),
+    (1, (1, 8, 64), 128, ((1, 1, 2), (3, 8, 22), (23, 64, 128))),
+    (1, (1, 2), 2, ((1, 1, 1), (2, 2, 2))),
+    (4, (8,), 16, ((4, 8, 16),)),
+])
+def test_profiles_cover_all_sizes_once(smallest, tuned, largest, profiles):
+    assert split_profiles(smallest, tuned, largest) == profiles
+
+
+def test_tuned_sizes_outside_are_refused():
+    with pytest.raises(UsageError, match='batch sizes 4 to 8, tuned for'):
+        split_profiles(4, (2,), 8)
+    with pytest.raises(UsageError, match='opt_batch_sizes are'):
+        BackendOptions(max_batch_size=4, opt_batch_sizes=(1, 8))
+
+
+# What each version is told
+
+def test_8_6_is_told_precision_tactics_profiles_and_limits(model):
+    world = StandInTensorRt('8.6', StandInCuda())
+    build(world.module, model, BuildSettings(((1, 1, 2), (3, 8, 8)), 5, 256, tf32=True))
+    asked, = world.builds
+    assert asked['profiles'] == [[1, 1, 2], [3, 8, 8]]
+    assert (asked['builder_optimization_level'], asked['workspace']) == (5, 256 << 20)
+    assert {flag.name for flag in asked['flags']} == {'TF32'}
+    assert asked['preview'] == {'PROFILE_SHARING_0806'}
+    assert asked['timing'] == b''
+
+
+def test_tf32_is_off_unless_asked_for(model):
+    world = StandInTensorRt('10', StandInCuda())
+    build(world.module, model)
+    assert world.builds[0]['flags'] == set()
+
+
+def test_the_timing_cache_goes_in_and_out(model):
+    world = StandInTensorRt('8.6', StandInCuda())
+    assert build(world.module, model, timing_cache=b'old').timing_cache == b'old+'
+    assert world.builds[0]['timing'] == b'old'
+
+
+def test_a_dla_is_refused_with_the_reason(model):
+    world = StandInTensorRt('8.6', StandInCuda())
+    on_dla = BuildSettings(((1, 1, 1),), dla_core=1)
+    with pytest.raises(BackendUnavailable, match='no deep learning accelerator'):
+        build(world.module, model, on_dla)
+    world.dla_cores = 1
+    with pytest.raises(UsageError, match='DLA core 1: this device has 0 to 0'):
+        build(world.module, model, on_dla)
+    world.dla_cores = 2
+    with pytest.raises(ModelError, match='DLA computes in fp16 or int8'):
+        build(world.module, model, on_dla)
+
+
+def test_a_dla_gets_core_fallback_and_precision(tmp_path):
+    world = StandInTensorRt('8.6', StandInCuda())
+    world.dla_cores = 2
+    model = onnx.load(str(write_tiny_model(tmp_path / 'tiny.onnx')))
+    precision = next(
+        value for value in model.metadata_props if value.key == 'resnet_trt.precision')
+    precision.value = 'fp16'
+    onnx.save(model, str(tmp_path / 'half.onnx'))
+    build(world.module, tmp_path / 'half.onnx', BuildSettings(((1, 1, 1),), dla_core=1))
+    asked, = world.builds
+    assert (asked['default_device_type'].name, asked['DLA_core']) == ('DLA', 1)
+    assert {flag.name for flag in asked['flags']} == {'FP16', 'GPU_FALLBACK'}
+
+
+def test_no_gpu_is_told_in_tensorrts_words(model):
+    with pytest.raises(BackendUnavailable, match='CUDA initialization failure with error: 35'):
+        build(StandInTensorRt('8.6', None).module, model)
+
+
+def test_another_precision_is_refused_with_the_command(model):
+    world = StandInTensorRt('8.6', StandInCuda())
+    with pytest.raises(ModelError, match=r'resnet_trt quantize MODEL\.onnx --calibration DIR'):
+        build(world.module, model, precision='int8')
+    assert world.builds == []
+
+
+def test_a_model_that_changes_meanwhile_is_refused(model):
+    with pytest.raises(ModelError, match='was changed while it was read'):
+        EngineBuilder(StandInTensorRt('8.6', StandInCuda()).module, print).build(
+            model, '0' * 64, SETTINGS)
+
+
+# Progress
+
+class Clock:
+    """The time module with hands."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+def test_progress_with_a_monitor_is_told_now_and_then(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr('resnet_trt_node.inference.build_progress.time', clock)
+    world = StandInTensorRt('10', StandInCuda())
+    config = world.module.IBuilderConfig()
+    said = []
+    with BuildProgress(world.module, config, 'm.onnx', said.append) as progress:
+        monitor = config.asked['progress_monitor']
+        monitor.phase_start('Timing', None, 10)
+        for step in range(10):
+            clock.now += 2
+            assert monitor.step_complete('Timing', step)
+        progress.check()
+    assert said == ['building m.onnx: Timing, 30 %, 6 s', 'building m.onnx: Timing, 60 %, 12 s',
+                    'building m.onnx: Timing, 90 %, 18 s']
+
+
+def test_ctrl_c_while_reporting_ends_the_build_and_is_raised_after_it(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr('resnet_trt_node.inference.build_progress.time', clock)
+    world = StandInTensorRt('10', StandInCuda())
+    config = world.module.IBuilderConfig()
+
+    def interrupt(line):
+        raise KeyboardInterrupt
+    with BuildProgress(world.module, config, 'm.onnx', interrupt) as progress:
+        config.asked['progress_monitor'].phase_start('Timing', None, 10)
+        clock.now += 60
+        assert not config.asked['progress_monitor'].step_complete('Timing', 0)
+        with pytest.raises(KeyboardInterrupt):
+            progress.check()
+
+
+def test_progress_without_a_monitor_is_the_clock():
+    world = StandInTensorRt('8.6', StandInCuda())
+    said = []
+    with BuildProgress(
+            world.module, world.module.IBuilderConfig(), 'm.onnx', said.append, 0.01):
+        deadline = time.monotonic() + 30
+        while len(said) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    count = len(said)
+    assert count >= 2
+    assert said[0] == 'building m.onnx: at work, 0 s'
+
+
+# The real parser and builder
+
+@pytest.fixture(scope='module')
+def rtx():
+    return pytest.importorskip('tensorrt_rtx', reason='tensorrt-rtx is not installed')
+
+
+FOR_ADA = BuildSettings(((1, 1, 2), (3, 4, 4)), target_sm='8.9')
+
+
+def test_the_real_builder_takes_a_tiny_model(rtx, model):
+    said = []
+    built = build(rtx, model, FOR_ADA, said)
+    assert len(built.plan) > 1000
+    assert built.spec.precision == 'fp32'
+    assert built.timing_cache == b''
+
+
+def test_the_real_parser_names_the_layer_that_it_refuses(rtx, model, tmp_path):
+    broken = onnx.load(str(model))
+    broken.graph.node[1].op_type = 'NoSuchOperator'
+    broken.graph.node[1].name = 'the_mean'
+    onnx.save(broken, str(tmp_path / 'broken.onnx'))
+    with pytest.raises(ModelError, match=r"parser refuses .*broken\.onnx: .*'the_mean'") as raised:
+        build(rtx, tmp_path / 'broken.onnx', FOR_ADA)
+    assert 'NoSuchOperator' in str(raised.value)
+
+
+def test_the_real_parser_explains_a_wrong_shape(rtx, model, tmp_path):
+    broken = onnx.load(str(model))
+    # Three weights for four inputs: the checker of shapes is the parser's.
+    next(node for node in broken.graph.node if node.op_type == 'ReduceMean').attribute.append(
+        helper.make_attribute('noop_with_empty_axes', 1))
+    gemm = next(node for node in broken.graph.node if node.op_type == 'Gemm')
+    gemm.name = 'classifier'
+    gemm.attribute.append(helper.make_attribute('transB', 1))
+    onnx.save(broken, str(tmp_path / 'broken.onnx'))
+    with pytest.raises((ModelError, BackendError), match='classifier'):
+        build(rtx, tmp_path / 'broken.onnx', FOR_ADA)
+
+
+def test_the_real_builder_refuses_an_unknown_target(rtx, model):
+    with pytest.raises(UsageError, match=r'cannot compile for compute capability 3\.5'):
+        build(rtx, model, BuildSettings(((1, 1, 1),), target_sm='3.5'))
+
+
+# The command
+
+def build_command(*words):
+    return main(['build', *map(str, words)])
+
+
+def test_the_command_builds_once_and_then_finds(rtx, model, tmp_path, capsys):
+    words = (model, '--flavour', 'tensorrt_rtx', '--target-sm', '89', '--max-batch', 4,
+             '--opt-batch', '1,4', '--engine-dir', tmp_path / 'engines', '--json')
+    assert build_command(*words) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert first['built'] is True
+    assert first['reason'] == 'the first engine of this model here'
+    assert first['compute_capability'] == '8.9'
+    assert first['profiles'] == [[1, 1, 2], [3, 4, 4]]
+    assert Path(first['engine']).stat().st_size == first['bytes']
+    assert build_command(*words) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again['built'], again['engine']) == (False, first['engine'])
+    assert build_command(*words, '--force') == 0
+    assert json.loads(capsys.readouterr().out)['reason'] == 'a rebuild was asked for'
+    assert build_command(*words, '--tf32') == 0
+    assert json.loads(capsys.readouterr().out)['reason'] == 'tf32 false -> true'
+
+
+@pytest.mark.parametrize(('words', 'message'), [
+    (['--max-batch', '0'], 'max_batch_size is 0'),
+    (['--max-batch', '4', '--opt-batch', '8'], 'opt_batch_sizes are'),
+    (['--max-batch', '4', '--min-batch', '5'], 'batch sizes 5 to 4'),
+    (['--target-sm', '3.5'], 'it knows 7.5'),
+    (['--precision', 'fp16'], 'resnet_trt export --precision fp16'),
+    (['--engine-dir', '/proc/engines'], 'cannot make the engine folder'),
+])
+def test_the_command_refuses_in_one_line(rtx, model, tmp_path, capsys, words, message):
+    assert build_command(
+        model, '--flavour', 'tensorrt_rtx', '--target-sm', '8.9',
+        '--engine-dir', tmp_path / 'engines', *words) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith('resnet_trt build: ')
+    assert message in error
+
+
+def test_the_command_needs_a_model(rtx, tmp_path, capsys):
+    assert build_command(
+        tmp_path / 'nowhere.onnx', '--flavour', 'tensorrt_rtx', '--target-sm', '8.9') == 2
+    assert 'no model at' in capsys.readouterr().err
+
+
+def test_killing_the_command_in_mid_build_leaves_no_engine(rtx, model, tmp_path):
+    """The process dies by SIGKILL inside TensorRT's builder."""
+    script = (
+        'import os, signal, sys\n'
+        f'sys.path[:0] = {sys.path!r}\n'
+        'from resnet_trt_node.inference import build_progress\n'
+        'from resnet_trt_node.cli.main import main\n'
+        'build_progress.BuildProgress.start = lambda *arguments: os.kill(\n'
+        '    os.getpid(), signal.SIGKILL)\n'
+        'main(sys.argv[1:])\n')
+    engines = tmp_path / 'engines'
+    words = ['build', str(model), '--flavour', 'tensorrt_rtx', '--target-sm', '8.9',
+             '--engine-dir', str(engines)]
+    done = subprocess.run([sys.executable, '-c', script, *words], timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert [file.name for file in engines.iterdir()] == ['.lock']
+    assert os.access(engines, os.W_OK)
+    assert main(words) == 0
+    assert len(list(engines.glob('*.engine'))) == 1

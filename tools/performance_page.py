@@ -1,0 +1,305 @@
+"""
+Write docs/performance.md and its plot from the JSON of a GPU sitting: the only way numbers get in.
+
+Usage: python3 -m tools.performance_page gpu.json docs [--notes tools/gpu/notes.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+import json
+from pathlib import Path
+from typing import Any, Optional
+
+from tools.gpu.roofline import floor_ms
+
+#: Published: MLPerf Inference 3.1, closed, data centre, H100 SXM, int8, offline, one GPU.
+MLPERF_IMAGES_S = 88_050
+_FP16, _INT8 = ('fp16', 2), ('int8', 1)
+
+
+@dataclass(frozen=True)
+class Target:
+    """
+    Something to be reached.
+
+    :param what: in words.
+    :param value: what was measured, None if it was not.
+    :param limit: what it must be.
+    :param at_most: whether lower is better.
+    """
+
+    what: str
+    value: Optional[float]
+    limit: float
+    at_most: bool
+
+    @property
+    def verdict(self) -> str:
+        """Return 'reached', 'missed' or 'not measured'."""
+        if self.value is None:
+            return 'not measured'
+        reached = self.value <= self.limit if self.at_most else self.value >= self.limit
+        return 'reached' if reached else 'missed'
+
+
+class Sitting:
+    """The results of one sitting, by name; failed and missing steps are None."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.steps: dict[str, Any] = values.get('tensorrt', {})
+        self.torch: dict[str, Any] = values.get('torch', {})
+        self.layers: list[dict[str, Any]] = values.get('layers', [])
+
+    def get(self, *path: str) -> Optional[Any]:
+        """Return a value of the TensorRT steps, None if anything on the way is missing."""
+        return _dig(self.steps, path)
+
+    def torch_get(self, *path: str) -> Optional[Any]:
+        """Return a value of PyTorch's results, None if anything on the way is missing."""
+        return _dig(self.torch, path)
+
+    def cases(self) -> dict[str, Any]:
+        """Return the steps that measured a model and did not fail."""
+        return {name: step for name, step in self.steps.items() if 'case' in step}
+
+    def best_int8(self) -> Optional[tuple[str, float]]:
+        """Return the int8 case of the highest sustained rate, with the rate."""
+        rates = [(name, step['throughput']['ours_2_buffers']['p50_images_s'])
+                 for name, step in self.cases().items()
+                 if name.startswith('int8') and 'throughput' in step]
+        return max(rates, key=lambda pair: pair[1]) if rates else None
+
+    def floor(self, batch: int, element_bytes: int, rate: str) -> Optional[float]:
+        """Return the roofline's milliseconds for a batch."""
+        ceilings = self.torch.get('ceilings')
+        if not self.layers or not ceilings:
+            return None
+        return floor_ms(
+            self.layers, batch, element_bytes, ceilings[f'{rate}_flops_s'], ceilings['bytes_s'])
+
+
+def _dig(values: Any, path: tuple[str, ...]) -> Optional[Any]:
+    for name in path:
+        if not isinstance(values, dict) or name not in values:
+            return None
+        values = values[name]
+    return values
+
+
+def _ratio(above: Optional[float], below: Optional[float]) -> Optional[float]:
+    return above / below if above is not None and below else None
+
+
+def targets(sitting: Sitting) -> list[Target]:
+    """Return what was to be reached, with what was measured."""
+    latency = ('fp16', 'latency')
+    p50 = sitting.get(*latency, 'ours', 'p50_ms')
+    ours64 = sitting.get('fp16', 'throughput', 'ours_2_buffers', 'p50_images_s')
+    best64 = max((step['throughput']['ours_2_buffers']['p50_images_s']
+                  for name, step in sitting.cases().items()
+                  if name.startswith('int8') and step['case']['batch'] == 64
+                  and 'throughput' in step), default=None)
+    return [
+        Target('fp16, batch 1: p50 against the bare engine as a CUDA graph',
+               _ratio(p50, sitting.get(*latency, 'bare_graph', 'p50_ms')), 1.03, True),
+        Target('fp16, batch 1: p50 in ms', p50, 0.36, True),
+        Target('fp16, batch 1: p99 against p50',
+               _ratio(sitting.get(*latency, 'ours', 'p99_ms'), p50), 1.2, True),
+        Target('fp16, batch 64: sustained with copies against the bare GPU-only rate',
+               _ratio(ours64, sitting.get(
+                   'fp16', 'throughput', 'bare_gpu_only', 'p50_images_s')), 0.97, False),
+        Target('fp16, batch 64: sustained with copies against torch.compile on the GPU only',
+               _ratio(ours64, sitting.torch_get(
+                   'throughput', 'compile_b64_gpu_only', 'p50_images_s')), 1.3, False),
+        Target('int8 against fp16, batch 64, sustained', _ratio(best64, ours64), 1.4, False),
+        Target('100,000 inferences: growth of host memory in MiB',
+               sitting.get('inferences', 'host_growth_mib'), 1, True),
+        Target('100,000 inferences: growth of device memory in MiB',
+               sitting.get('inferences', 'device_growth_mib'), 0, True),
+        Target('1,000 openings: growth of host memory in MiB',
+               sitting.get('openings', 'host_growth_mib'), 1, True),
+        Target('1,000 openings: growth of device memory in MiB',
+               sitting.get('openings', 'device_growth_mib'), 0, True),
+    ]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    return ['| ' + ' | '.join(row) + ' |'
+            for row in (head, ['---'] * len(head), *rows)] + ['']
+
+
+def _number(value: Optional[float], digits: int) -> str:
+    return '-' if value is None else f'{value:,.{digits}f}'
+
+
+def page(sitting: Sitting, notes: str) -> str:
+    """Return the page as Markdown."""
+    machine = sitting.steps.get('machine', {})
+    lines = [
+        '# Performance', '',
+        '<!-- Written by tools/performance_page.py from the JSON of a sitting; not by hand. -->',
+        '',
+        'ResNet-50, uint8 NHWC frames in, softmax out, random weights, real photographs. '
+        f'{machine.get("gpu", "?")}, TensorRT {machine.get("tensorrt", "?")}, PyTorch '
+        f'{sitting.torch.get("torch", "?")}; all in one sitting, variants in turns. '
+        'How to repeat it: [how-to-gpu.md](how-to-gpu.md).', '',
+        '## Batch 1: copy in, run, copy out', '',
+        *_latency_rows(sitting), '![images a second](performance.svg)', '',
+        '## Full batches, sustained', '', *_throughput_rows(sitting),
+        '## Agreement with fp32 on photographs', '', *_accuracy_rows(sitting),
+        '## The roofline', '', *_roofline(sitting),
+        '## What was to be reached', '',
+        *_table(['target', 'measured', 'limit', ''], [
+            [target.what, _number(target.value, 3),
+             ('at most ' if target.at_most else 'at least ') + f'{target.limit:g}',
+             target.verdict] for target in targets(sitting)])]
+    failed = [f'- {name}: {step["error"]}' for name, step in sitting.steps.items()
+              if 'error' in step]
+    if failed:
+        lines += ['## What failed', '', *failed, '']
+    if notes:
+        lines += ['## Why', '', notes.strip(), '']
+    return '\n'.join(lines)
+
+
+def _latency_rows(sitting: Sitting) -> list[str]:
+    rows = [
+        [name, what.replace('_', ' '), _number(numbers['p50_ms'], 3),
+         _number(numbers['p99_ms'], 3), str(numbers['runs'])]
+        for name, step in sitting.cases().items()
+        for what, numbers in step.get('latency', {}).items()]
+    rows += [
+        ['PyTorch fp16', what[:-3], _number(numbers['p50_ms'], 3), _number(numbers['p99_ms'], 3),
+         str(numbers['runs'])]
+        for what, numbers in sitting.torch.get('latency', {}).items() if what.endswith('_b1')]
+    return _table(['engine', 'how', 'p50 ms', 'p99 ms', 'runs'], rows)
+
+
+def _throughput_rows(sitting: Sitting) -> list[str]:
+    rows = []
+    for name, step in sitting.cases().items():
+        if 'throughput' not in step:
+            continue
+        rates = {what: numbers['p50_images_s'] for what, numbers in step['throughput'].items()}
+        rows.append([
+            name, str(step['case']['batch']), str(step['case']['level']),
+            f'{step["build_s"]:.0f}', _number(rates['ours_2_buffers'], 0),
+            _number(rates['bare_gpu_only'], 0),
+            _number(rates['ours_2_buffers'] / rates['bare_gpu_only'], 3)])
+    for what in ('eager', 'compile'):
+        rates = {key: sitting.torch_get('throughput', f'{what}_b64_{key}', 'p50_images_s')
+                 for key in ('with_copies', 'gpu_only')}
+        rows.append([
+            f'PyTorch fp16 {what}', '64', '-', '-', _number(rates['with_copies'], 0),
+            _number(rates['gpu_only'], 0),
+            _number(_ratio(rates['with_copies'], rates['gpu_only']), 3)])
+    return _table(['engine', 'batch', 'optimisation level', 'build s',
+                   'with copies, images/s', 'GPU only, images/s', 'ratio'], rows)
+
+
+def _accuracy_rows(sitting: Sitting) -> list[str]:
+    rows = []
+    for name, step in sitting.cases().items():
+        if 'accuracy' in step:
+            found = step['accuracy']
+            rows.append([
+                name, str(found['frames']), f'{100 * found["top1_agreement"]:.1f} %',
+                f'{found["largest_difference"]:.5f}', f'{found["mean_difference"]:.7f}'])
+    return _table(['engine', 'photographs', 'same top-1', 'largest difference of a probability',
+                   'mean difference'], rows)
+
+
+def _roofline(sitting: Sitting) -> list[str]:
+    ceilings = sitting.torch.get('ceilings')
+    if not sitting.layers or not ceilings:
+        return ['Not measured.', '']
+    flops = sum(layer['flops'] for layer in sitting.layers)
+    elements = sum(layer['elements'] for layer in sitting.layers)
+    weights = sum(layer['weights'] for layer in sitting.layers)
+    lines = [
+        f'A picture takes {flops / 1e9:.2f} GFLOP; layer by layer, with element-wise nodes '
+        f'merged, {elements / 1e6:.1f} million activations are read or written, and '
+        f'{weights / 1e6:.1f} million constants once a batch. The device was seen to do '
+        f'{ceilings["fp16_flops_s"] / 1e12:.0f} TFLOP/s in fp16, '
+        f'{ceilings["int8_flops_s"] / 1e12:.0f} TOP/s in int8 (8192 x 8192 matrices) and to move '
+        f'{ceilings["bytes_s"] / 1e12:.2f} TB/s. The floor is the sum over the layers of the '
+        'longer of computing and moving; what stays in the cache between two layers can beat it.',
+        '']
+    rows = []
+    for name, step in sitting.cases().items():
+        if 'throughput' not in step:
+            continue
+        rate, size = _INT8 if name.startswith('int8') else _FP16
+        if step['case']['model'].startswith('fp32'):
+            continue
+        batch = step['case']['batch']
+        floor = sitting.floor(batch, size, rate)
+        took = 1e3 * batch / step['throughput']['bare_gpu_only']['p50_images_s']
+        rows.append([name, str(batch), _number(floor, 3), _number(took, 3),
+                     f'{100 * floor / took:.0f} %' if floor else '-'])
+    lines += _table(['engine', 'batch', 'floor ms', 'measured ms (GPU only)', 'fraction'], rows)
+    best = sitting.best_int8()
+    if best is not None:
+        name = best[0]
+        lines += [f'The best int8 engine is {name} with {best[1]:,.0f} images/s, '
+                  f'{100 * best[1] / MLPERF_IMAGES_S:.0f} % of the {MLPERF_IMAGES_S:,} that '
+                  'MLPerf Inference 3.1 publishes for an H100 SXM (int8, offline).', '']
+    for name in ('fp16', *([best[0]] if best else [])):
+        slowest = sitting.get(name, 'layers_ms', 'slowest')
+        if slowest:
+            total = sitting.steps[name]['layers_ms']['sum']
+            lines += [f'Where the time of {name} goes, each layer timed alone:', '',
+                      *_table(['layer', 'ms', 'share'], [
+                          [f'`{layer[:90]}`', _number(ms, 4), f'{100 * ms / total:.1f} %']
+                          for layer, ms in slowest[:12]])]
+    return lines
+
+
+def plot(sitting: Sitting) -> str:
+    """Return a bar chart of sustained rates as SVG."""
+    bars = [(f'{name}, batch {step["case"]["batch"]}',
+             step['throughput']['ours_2_buffers']['p50_images_s'])
+            for name, step in sitting.cases().items() if 'throughput' in step]
+    for what in ('eager', 'compile'):
+        rate = sitting.torch_get('throughput', f'{what}_b64_with_copies', 'p50_images_s')
+        if rate is not None:
+            bars.append((f'PyTorch fp16 {what}, batch 64', rate))
+    bars.append(('MLPerf 3.1, published', MLPERF_IMAGES_S))
+    top = max(rate for _, rate in bars)
+    height = 24 * len(bars) + 40
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" '
+        'font-family="sans-serif" font-size="13">',
+        f'<rect width="760" height="{height}" fill="white"/>',
+        '<text x="10" y="20">ResNet-50, images a second, sustained with copies</text>']
+    for place, (name, rate) in enumerate(bars):
+        y = 34 + 24 * place
+        width = 420 * rate / top
+        ours = not name.startswith(('PyTorch', 'MLPerf'))
+        parts += [
+            f'<text x="220" y="{y + 14}" text-anchor="end">{name}</text>',
+            f'<rect x="228" y="{y}" width="{width:.1f}" height="18" '
+            f'fill="{"#4c9a2a" if ours else "#999999"}"/>',
+            f'<text x="{232 + width:.1f}" y="{y + 14}">{rate:,.0f}</text>']
+    return '\n'.join([*parts, '</svg>', ''])
+
+
+def main() -> None:
+    """Write page and plot."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('results', type=Path, help='gpu.json of a sitting')
+    parser.add_argument('folder', type=Path, help='where performance.md and .svg go')
+    parser.add_argument('--notes', type=Path, help='Markdown that says why targets are missed')
+    arguments = parser.parse_args()
+    sitting = Sitting(json.loads(arguments.results.read_text(encoding='utf-8')))
+    notes = arguments.notes.read_text(encoding='utf-8') if arguments.notes else ''
+    (arguments.folder / 'performance.md').write_text(page(sitting, notes), encoding='utf-8')
+    (arguments.folder / 'performance.svg').write_text(plot(sitting), encoding='utf-8')
+    for target in targets(sitting):
+        print(f'{target.verdict:12} {_number(target.value, 3):>8}  {target.what}')
+
+
+if __name__ == '__main__':
+    main()
