@@ -35,6 +35,13 @@ CASES = {
     'fp16_level5': (Case('fp16', 1, (1,), level=5, latency=True), 240),
     'int8_subtract_level3': (Case('int8_subtract', 64, (64,), level=3), 180),
     'int8_subtract_b256': (Case('int8_subtract', 256, (256,), level=2), 150),
+    # A trained network, for what precision costs in accuracy; made beforehand by trained_models.
+    'lite0_tf32': (Case('lite0_fp32', 8, (8,), level=1, tf32=True, reference='lite0_fp32',
+                        trained=True), 60),
+    'lite0_fp16': (Case('lite0_fp16', 8, (8,), level=1, reference='lite0_fp32',
+                        trained=True), 60),
+    'lite0_int8': (Case('lite0_int8', 8, (8,), level=1, reference='lite0_fp32',
+                        trained=True), 60),
     'int8_float_pool': (Case('int8_float_pool', 64, (64,), level=2), 120),
 }
 STEPS = {'machine': 15, **{name: seconds for name, (_, seconds) in CASES.items()}, **LAST_STEPS}
@@ -58,6 +65,9 @@ def main() -> int:
     for name in arguments.names or STEPS:
         if name not in STEPS:
             parser.error(f'no step {name!r}: choose from {", ".join(STEPS)}')
+        if name in CASES and not (arguments.models / f'{CASES[name][0].model}.onnx').exists():
+            print(f'{name}: left out, there is no {CASES[name][0].model}.onnx', flush=True)
+            continue
         run_apart(name, arguments.state, deadline)
         if arguments.out is not None:
             merge(arguments.models, arguments.state, arguments.out)

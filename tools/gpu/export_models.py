@@ -66,7 +66,8 @@ class Workshop:
 
     def reference(self) -> None:
         """Write what ONNX Runtime answers in fp32, and in the graph's own precision else."""
-        for name in ('fp32', 'int8'):
+        trained = ['lite0_fp32'] if (self._folder / 'lite0_fp32.onnx').exists() else []
+        for name in ['fp32', 'int8', *trained]:
             path = self._folder / f'{name}.npy'
             if path.exists():
                 continue

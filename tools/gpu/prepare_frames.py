@@ -1,4 +1,8 @@
-"""Fit photographs as the models want them: a zip or folder of pictures -> uint8 frames in .npy."""
+"""
+Fit photographs as a model wants them: a zip or folder of pictures -> uint8 frames in .npy.
+
+Where labels.tsv (file, class index) lies among the pictures, the classes go into a file beside it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import zipfile
 import numpy as np
 from PIL import Image
 from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.inference.model_file import read_model_spec
 from resnet_trt_node.inference.preprocess import Resizer
 from resnet_trt_node.inference.spec import ResizeRule
 
@@ -18,22 +23,32 @@ def main() -> None:
     """Read, fit, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('pictures', type=Path, help='zip file or folder of JPEG pictures')
-    parser.add_argument('output', type=Path, help='.npy file of uint8 (N, 224, 224, 3) RGB')
+    parser.add_argument('output', type=Path, help='.npy file of uint8 (N, H, W, 3) RGB')
+    parser.add_argument(
+        '--model', type=Path, help='deployable model whose resize rule to follow; not given: '
+        "ResNet's, short side 256, bilinear, crop 224")
     arguments = parser.parse_args()
+    rule = (ResizeRule(256, 224, 224) if arguments.model is None
+            else read_model_spec(arguments.model).resize)
     if arguments.pictures.is_dir():
-        data = [file.read_bytes() for file in sorted(arguments.pictures.rglob('*'))
-                if file.suffix.lower() in ('.jpeg', '.jpg')]
+        files = {str(file.relative_to(arguments.pictures)): file.read_bytes()
+                 for file in arguments.pictures.rglob('*') if file.is_file()}
     else:
         with zipfile.ZipFile(arguments.pictures) as archive:
-            data = [archive.read(name) for name in sorted(archive.namelist())
-                    if name.lower().endswith(('.jpeg', '.jpg'))]
-    frames = np.empty((len(data), 224, 224, 3), np.uint8)
-    resizer = Resizer(ResizeRule(256, 224, 224), 'exact')
-    for frame, content in zip(frames, data):
-        picture = np.asarray(Image.open(BytesIO(content)).convert('RGB'))
+            files = {name: archive.read(name) for name in archive.namelist()}
+    names = sorted(name for name in files if name.lower().endswith(('.jpeg', '.jpg')))
+    frames = np.empty((len(names), rule.crop_height, rule.crop_width, 3), np.uint8)
+    resizer = Resizer(rule, 'exact')
+    for frame, name in zip(frames, names):
+        picture = np.asarray(Image.open(BytesIO(files[name])).convert('RGB'))
         resizer.fit(Frame(picture, 'rgb'), frame)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     np.save(arguments.output, frames)
+    if 'labels.tsv' in files:
+        rows = [line.split('\t') for line in files['labels.tsv'].decode().splitlines()]
+        classes = {row[0]: int(row[1]) for row in rows if row[1].isdigit()}
+        np.save(arguments.output.with_suffix('.labels.npy'),
+                np.array([classes[name] for name in names]))
     print(f'{arguments.output}: {len(frames)} frames, {frames.nbytes / 1e6:.0f} MB')
 
 

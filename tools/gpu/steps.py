@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 import subprocess
 import sys
-from time import monotonic, perf_counter_ns, sleep
+from time import perf_counter_ns
 from typing import Any, Callable
 
 import numpy as np
@@ -32,6 +32,9 @@ class Case:
     :param level: optimisation level of the builder.
     :param tf32: let fp32 layers use tf32.
     :param latency: measure batch 1 as well.
+    :param reference: the model whose answers by ONNX Runtime the accuracy is held against.
+    :param trained: whether it was trained, so that its accuracy on labelled pictures means
+        something.
     """
 
     model: str
@@ -40,6 +43,8 @@ class Case:
     level: int = 3
     tf32: bool = False
     latency: bool = False
+    reference: str = 'fp32'
+    trained: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,8 @@ class Lab:
     state: Path
 
     def model(self, name: str) -> Path:
-        """Return a model's path, waiting for it if it is still being exported."""
-        path = self.models / f'{name}.onnx'
-        deadline = monotonic() + 120
-        while not path.exists() and monotonic() < deadline:
-            sleep(0.5)
-        return path
+        """Return a model's path."""
+        return self.models / f'{name}.onnx'
 
     def start(self, case: Case, **options: Any) -> TensorRtBackend:
         """Open a case through the project's backend."""
@@ -160,7 +161,7 @@ def run_case(lab: Lab, case: Case) -> dict:
 
 def accuracy(lab: Lab, case: Case, backend: Any) -> dict:
     """Compare the answers on all photographs with ONNX Runtime's in fp32."""
-    reference = np.load(lab.models / 'fp32.npy')
+    reference = np.load(lab.models / f'{case.reference}.npy')
     frames = np.load(lab.frames)
     answers = np.empty_like(reference)
     for start in range(0, len(frames), case.batch):
@@ -172,6 +173,11 @@ def accuracy(lab: Lab, case: Case, backend: Any) -> dict:
         'top1_agreement': float((answers.argmax(1) == reference.argmax(1)).mean()),
         'largest_difference': float(np.abs(answers - reference).max()),
         'mean_difference': float(np.abs(answers - reference).mean())}
+    labels = lab.frames.with_suffix('.labels.npy')
+    if case.trained and labels.exists():
+        classes = np.load(labels)
+        found['top1'] = float((answers.argmax(1) == classes).mean())
+        found['top1_onnxruntime_fp32'] = float((reference.argmax(1) == classes).mean())
     own = lab.models / f'{case.model}.npy'
     if own.exists():
         same = np.load(own)
