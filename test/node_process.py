@@ -133,12 +133,23 @@ class Peer:
         self._publishers[topic].publish(message)
 
     def status(self) -> Optional[dict[str, str]]:
-        """Return the last diagnostic values, with `level` and `message`; None before the first."""
+        """
+        Return the last diagnostic values; None before the first.
+
+        Those of a named camera begin with its name and a slash. `level` is the worst of all
+        statuses', `message` holds all that are not OK, or the node's.
+        """
         if not self.heard['/diagnostics']:
             return None
-        status = self.heard['/diagnostics'][-1].status[0]
-        return {'level': str(status.level[0]), 'message': status.message,
-                **{item.key: item.value for item in status.values}}
+        statuses = self.heard['/diagnostics'][-1].status
+        values = {}
+        for status in statuses:
+            camera = status.name.partition(': camera')[2].strip()
+            prefix = f'{camera}/' if camera else ''
+            values.update({prefix + item.key: item.value for item in status.values})
+        faults = [status.message for status in statuses if status.level != b'\0']
+        return {**values, 'level': str(max(status.level[0] for status in statuses)),
+                'message': '; '.join(faults) or statuses[0].message}
 
     def call(self, kind: Any, service: str, request: Any) -> Any:
         """Call a service and return its answer."""

@@ -6,18 +6,37 @@ from typing import Any, Callable, Optional
 
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data, QoSProfile, ReliabilityPolicy
+from rclpy.qos import (
+    qos_check_compatible,
+    qos_policy_name_from_kind,
+    qos_profile_sensor_data,
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+)
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from resnet_trt_node.inference.annotate import annotate
 from resnet_trt_node.inference.classifier import Prediction
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.node.messages import classification, rgb_image
 from resnet_trt_node.node.parameters import NodeParameters
+from resnet_trt_node.node.stamps import stamp_age_ms
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification
 
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+except ImportError:
+    # Its name in ROS 2 Humble.
+    from rclpy.qos_event import (  # type: ignore[import-not-found,no-redef]
+        SubscriptionEventCallbacks, UnsupportedEventTypeError)
+
 #: The last results get this long to reach their listeners.
 _ACK_TIMEOUT = Duration(nanoseconds=200_000_000)
+#: What to do about incompatible QoS; only what a user overrode can be too strict.
+_ADVICE = (
+    'set the parameter image_reliability to best_effort and remove qos_overrides, '
+    'or have the publisher offer more')
 
 
 class CameraTopics:
@@ -54,8 +73,19 @@ class CameraTopics:
         """Return how many subscriptions to the results there are."""
         return self._results.get_subscription_count()
 
-    def subscribe(self, callback: Callable[[Any], None]) -> None:
-        """Have a callback called with each image message."""
+    @property
+    def publishers(self) -> int:
+        """Return how many publishers the image topic has, of any type."""
+        return int(self._node.count_publishers(self.image_topic))
+
+    def subscribe(
+            self, callback: Callable[[Any], None], on_lost: Callable[[int], None]) -> None:
+        """
+        Listen to the camera.
+
+        :param callback: called with each image message.
+        :param on_lost: told how many messages DDS lost, where the middleware can tell.
+        """
         parameters = self._parameters
         qos = QoSProfile(
             depth=max(qos_profile_sensor_data.depth, parameters.queue_depth),
@@ -65,10 +95,29 @@ class CameraTopics:
         # values for good, and a later change of image_reliability would do nothing.
         prefix = f'qos_overrides.{self.image_topic}.subscription'
         overridden = bool(self._node.get_parameters_by_prefix(prefix))
-        self._subscription = self._node.create_subscription(
-            CompressedImage if self._compressed else Image, self._image_topic, callback, qos,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies()
-            if overridden else None)
+
+        def create(message_lost: Optional[Callable[[Any], None]]) -> Any:
+            events = SubscriptionEventCallbacks(
+                message_lost=message_lost, incompatible_qos=self._on_incompatible_qos)
+            # A topic of another type is told by `problems`, in words that say what to do. Set
+            # here, since the constructor of ROS 2 Humble does not know it.
+            events.incompatible_type = lambda event: None
+            return self._node.create_subscription(
+                CompressedImage if self._compressed else Image, self._image_topic, callback, qos,
+                event_callbacks=events,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies()
+                if overridden else None)
+
+        try:
+            self._subscription = create(lambda event: on_lost(event.total_count_change))
+        except UnsupportedEventTypeError:
+            self._subscription = create(None)
+
+    def _on_incompatible_qos(self, event: Any) -> None:
+        self._node.get_logger().warning(
+            f'{self.image_topic}: a publisher offers an incompatible '
+            f'{qos_policy_name_from_kind(event.last_policy_kind)} policy, nothing is heard of it: '
+            + _ADVICE)
 
     def unsubscribe(self) -> None:
         """Hear no more images."""
@@ -78,36 +127,48 @@ class CameraTopics:
 
     def publish(
             self, message: Any, predictions: list[Prediction],
-            to_frame: Callable[[Any], Frame]) -> None:
+            to_frame: Callable[[Any], Frame]) -> Optional[float]:
         """
         Publish a result, and the picture with it drawn on if someone listens.
 
         :param message: the source message; its header goes onto the result.
         :param predictions: falling scores.
         :param to_frame: decodes the message, which is needed for the picture only.
+        :returns: milliseconds from the header's stamp to the publication, see `stamp_age_ms`.
         """
         self._results.publish(classification(
             message.header, predictions, self._parameters.class_id_format))
+        age_ms = stamp_age_ms(self._node.get_clock().now().nanoseconds, message.header.stamp)
         if self._annotated.get_subscription_count():
             pixels = annotate(to_frame(message), predictions)
             self._annotated.publish(rgb_image(message.header, pixels))
+        return age_ms
 
     def flush(self) -> None:
         """Wait a moment until the listeners have the last results."""
         # Publishing returns before they do, and destroying a publisher does not wait.
         self._results.wait_for_all_acked(_ACK_TIMEOUT)
 
-    def wrong_types(self) -> dict[str, str]:
-        """Say which other types the image topic carries; DDS keeps them apart without a word."""
+    def problems(self) -> list[str]:
+        """Say why publishers of the image topic are not heard; DDS keeps it to itself."""
         kinds = {True: 'sensor_msgs/msg/CompressedImage', False: 'sensor_msgs/msg/Image'}
-        wanted, topic = kinds[self._compressed], self.image_topic
-        types = {info.topic_type for info in self._node.get_publishers_info_by_topic(topic)}
-        notes = {}
-        for other in sorted(types - {wanted}):
-            notes[other] = f'{topic} carries {other}, this node wants {wanted}'
-            if other == kinds[not self._compressed]:
-                notes[other] += ': set the parameter image_transport to match'
-        return notes
+        wanted, other_transport = kinds[self._compressed], kinds[not self._compressed]
+        topic = self.image_topic
+        notes = set()
+        for publisher in self._node.get_publishers_info_by_topic(topic):
+            if publisher.topic_type != wanted:
+                note = f'{topic} carries {publisher.topic_type}, this node wants {wanted}'
+                if publisher.topic_type == other_transport:
+                    note += ': set the parameter image_transport to match'
+                notes.add(note)
+            elif self._subscription is not None:
+                fits, reason = qos_check_compatible(
+                    publisher.qos_profile, self._subscription.qos_profile)
+                if fits == QoSCompatibility.ERROR:
+                    notes.add(
+                        f'{topic}: {publisher.node_name} offers an incompatible QoS ('
+                        f'{reason.removeprefix("ERROR: ").rstrip("; ")}): {_ADVICE}')
+        return sorted(notes)
 
     def close(self) -> None:
         """Destroy what there is."""

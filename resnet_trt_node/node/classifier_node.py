@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import partial, wraps
 import traceback
 from typing import Any, Callable, Optional
 
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from resnet_trt_node.errors import ResnetTrtError, UsageError
@@ -15,7 +15,6 @@ from resnet_trt_node.inference.classifier import Prediction
 from resnet_trt_node.inference.factory import open_backend
 from resnet_trt_node.node.camera_topics import CameraTopics
 from resnet_trt_node.node.conversion import Converter
-from resnet_trt_node.node.diagnostics import DiagnosticsReporter
 from resnet_trt_node.node.frame_queue import Ticket
 from resnet_trt_node.node.inferrer import NUM_BUFFERS
 from resnet_trt_node.node.messages import label_info
@@ -23,6 +22,7 @@ from resnet_trt_node.node.parameter_server import ParameterServer
 from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.pipeline import Pipeline
 from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
+from resnet_trt_node.node.reporter import Reporter
 from vision_msgs.msg import LabelInfo
 
 #: A batch in the backend gets this long when the node is deactivated or stopped.
@@ -65,7 +65,7 @@ class ClassifierNode(LifecycleNode):
         self._still_wanted = still_wanted
         self._pipeline: Optional[Pipeline] = None
         self._cameras: dict[str, CameraTopics] = {}
-        self._warned_types: set[tuple[str, str]] = set()
+        self._active = False
         #: Why the last configuration was refused, for the exit code.
         self.failure: Optional[ResnetTrtError] = None
         #: An error that nobody foresaw; the process should end with it.
@@ -79,10 +79,9 @@ class ClassifierNode(LifecycleNode):
             self.destroy_node()
             raise
         self._converter = Converter(self.get_logger().info)
-        self._reporter = DiagnosticsReporter(f'{self.get_fully_qualified_name()}: classifier')
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._timer = self.create_timer(
-            self.parameters.diagnostics_period_sec, self._publish_diagnostics)
+        self._reporter = Reporter(self, lambda: self.parameters)
+        # Triggered on the inferrer's thread, it has the executor's thread leave the active state.
+        self._given_up = self.create_guard_condition(self._leave_active)
 
     @property
     def parameters(self) -> NodeParameters:
@@ -105,7 +104,7 @@ class ClassifierNode(LifecycleNode):
             names, parameters.queue_depth, parameters.fit,  # type: ignore[arg-type]
             _live_settings(parameters), PipelineHooks(
                 self._open_backend, self._converter.to_frame, self._deliver,
-                self._log_bad_frame, self._log_failure))
+                self._log_bad_frame, self._log_failure, self._given_up.trigger))
         try:
             if not parameters.model_path and parameters.backend != 'simulated':
                 raise UsageError(
@@ -115,6 +114,7 @@ class ClassifierNode(LifecycleNode):
         except (ResnetTrtError, TimeoutError) as error:
             pipeline.close(0.0)
             self.failure = error if isinstance(error, ResnetTrtError) else None
+            self._reporter.error = f'cannot configure: {error}'
             self.get_logger().error(f'cannot configure: {error}')
             return TransitionCallbackReturn.FAILURE
         self.failure = None
@@ -122,6 +122,7 @@ class ClassifierNode(LifecycleNode):
         self._cameras = {name: CameraTopics(self, name, parameters) for name in names}
         self._label_publisher = self.create_publisher(LabelInfo, 'label_info', _LATCHED)
         self._publish_labels()
+        self._reporter.opened(pipeline, self._cameras)
         self._log_ready(pipeline.backend, took_ms)
         return TransitionCallbackReturn.SUCCESS
 
@@ -133,20 +134,27 @@ class ClassifierNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._pipeline.resume()
         for name, camera in self._cameras.items():
-            camera.subscribe(partial(self._pipeline.offer, name))
+            camera.subscribe(
+                partial(self._pipeline.offer, name),
+                partial(self._pipeline.accounting.count_at, name, 'lost_in_transport'))
+        self._active = True
+        self._reporter.listening(True)
         topics = ', '.join(camera.image_topic for camera in self._cameras.values())
         self.get_logger().info(f'active, listening to {topics}')
         return result
 
     @_reported
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and answer what is on its way."""
+        """Unsubscribe and answer what is on its way; an error if the backend was given up."""
         self._drain()
-        return super().on_deactivate(state)
+        result = super().on_deactivate(state)
+        return TransitionCallbackReturn.ERROR if self._broken() else result
 
     @_reported
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free the model."""
+        """Free the model; an error if the backend was given up."""
+        if self._broken():
+            return TransitionCallbackReturn.ERROR
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
@@ -162,25 +170,51 @@ class ClassifierNode(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free what a failed transition left; the node can be configured again."""
         self.finalized = True
+        broken = self._broken()
         self._drain()
         self._release()
+        self._reporter.error = broken
         self.finalized = False
         return TransitionCallbackReturn.SUCCESS
 
+    def _broken(self) -> Optional[str]:
+        """Return why the backend was given up, None while it was not."""
+        failure = None if self._pipeline is None else self._pipeline.failure
+        return None if failure is None else str(failure)
+
+    def _leave_active(self) -> None:
+        """Go to the error state and from there to unconfigured, since the backend was given up."""
+        broken = self._broken()
+        if broken is None:
+            # Another transition was faster.
+            return
+        self.get_logger().error(broken)
+        # Both end with an error, which is how the lifecycle shows one.
+        if self._active:
+            self.trigger_deactivate()
+        else:
+            self.trigger_cleanup()
+
     # Frames.
 
-    def _deliver(self, ticket: Ticket, predictions: list[Prediction]) -> None:
-        self._cameras[ticket.camera].publish(
+    def _deliver(self, ticket: Ticket, predictions: list[Prediction]) -> Optional[float]:
+        age_ms = self._cameras[ticket.camera].publish(
             ticket.message, predictions, self._converter.to_frame)
+        if age_ms is None and self._pipeline is not None:
+            self._pipeline.accounting.count_at(ticket.camera, 'unusable_stamps')
+        return age_ms
 
     def _open_backend(self) -> Backend:
         parameters = self.parameters
         return open_backend(parameters.model_path, parameters.backend, BackendOptions(
             max_batch_size=parameters.batch_limit, num_buffers=NUM_BUFFERS,
             device_id=parameters.device_id, cpu_threads=parameters.cpu_threads,
-            simulated_ms=parameters.simulated_ms, log=self._log_backend))
+            simulated_ms=parameters.simulated_ms,
+            simulated_fail_every=parameters.simulated_fail_every, log=self._log_backend))
 
     def _drain(self) -> None:
+        self._active = False
+        self._reporter.listening(False)
         for camera in self._cameras.values():
             camera.unsubscribe()
         if self._pipeline is None:
@@ -195,6 +229,7 @@ class ClassifierNode(LifecycleNode):
     def _release(self) -> None:
         if self._pipeline is None:
             return
+        self._reporter.closed()
         if not self._pipeline.close(DRAIN_TIMEOUT_SEC):
             self.get_logger().error('the backend does not end; its thread is left behind')
         self._log_account(self._pipeline)
@@ -207,8 +242,14 @@ class ClassifierNode(LifecycleNode):
     # What the node tells.
 
     def _apply_live(self, parameters: NodeParameters) -> None:
-        if self._pipeline is not None:
-            self._pipeline.settings = _live_settings(parameters)
+        self._reporter.apply(parameters)
+        if self._pipeline is None:
+            return
+        before = self._pipeline.settings
+        self._pipeline.settings = _live_settings(parameters)
+        if before.score_threshold != parameters.score_threshold:
+            # It tells the threshold to its readers.
+            self._publish_labels()
 
     def _publish_labels(self) -> None:
         assert self._pipeline is not None
@@ -220,26 +261,9 @@ class ClassifierNode(LifecycleNode):
         else:
             self._label_publisher.publish(message)
 
-    def _publish_diagnostics(self) -> None:
-        self._diagnostics.publish(self._reporter.report(
-            self.get_clock().now().to_msg(), self._pipeline, self._topic_notes(),
-            {name: camera.listeners for name, camera in self._cameras.items()}))
-
-    def _topic_notes(self) -> list[str]:
-        """Return what is wrong with the image topics, and log it once."""
-        notes = []
-        for name, camera in self._cameras.items():
-            for other, note in camera.wrong_types().items():
-                notes.append(note)
-                if (name, other) not in self._warned_types:
-                    self._warned_types.add((name, other))
-                    self.get_logger().warning(note)
-        return notes
-
     def _log_ready(self, backend: Backend, took_ms: dict[int, float]) -> None:
         spec, info = backend.spec, backend.info
         warm = ', '.join(f'{size}: {ms:.1f}' for size, ms in took_ms.items())
-        self._reporter.hardware_id = info.device
         self.get_logger().info(
             f'{spec.architecture or "model"} ({spec.precision}, {spec.num_classes} classes, '
             f'{spec.resize.describe()}) on {info.name} {info.version}, {info.device}; '
@@ -254,7 +278,7 @@ class ClassifierNode(LifecycleNode):
             f'{where}frame dropped: {reason}', throttle_duration_sec=1.0)
 
     def _log_failure(self, reason: str) -> None:
-        self.get_logger().error(f'batch lost: {reason}', throttle_duration_sec=1.0)
+        self.get_logger().error(reason)
 
     def _log_account(self, pipeline: Pipeline) -> None:
         total = pipeline.accounting.total()
@@ -265,6 +289,5 @@ class ClassifierNode(LifecycleNode):
 
 
 def _live_settings(parameters: NodeParameters) -> LiveSettings:
-    return LiveSettings(
-        parameters.max_wait_ms, parameters.max_age_ms, parameters.top_k,
-        parameters.score_threshold)
+    return LiveSettings(**{
+        setting.name: getattr(parameters, setting.name) for setting in fields(LiveSettings)})

@@ -62,6 +62,8 @@ class Inferrer:
         self.trouble: Optional[str] = None
         #: Why it was given up, None while it was not.
         self.failure: Optional[ResnetTrtError] = None
+        #: The largest batch; a closed backend has forgotten it.
+        self.max_batch_size = 0
         self._infer_ms = 0.0
         self._lost_in_row = 0
         self._attempts = 0
@@ -110,6 +112,7 @@ class Inferrer:
             backend.close()
             raise
         self._infer_ms = max(took_ms.values())
+        self.max_batch_size = backend.max_batch_size
         self.backend = backend
         self._board.add_buffers(range(
             backend.num_buffers if backend.asynchronous

@@ -71,11 +71,38 @@ class NodeParameters:
         0.0, 'Classes with a lower score are left out of a result.', low=0.0, high=1.0, live=True)
     class_id_format: str = _parameter(
         'label', 'What class_id holds: the class name or its index.', choices=('label', 'index'))
+    camera_timeout_sec: float = _parameter(
+        2.0, 'A camera that sends nothing for so long is reported as silent; 0 never reports one.',
+        low=0.0, high=3600.0, live=True)
+    warn_drop_ratio: float = _parameter(
+        0.5, 'Diagnostics warn when more than this share of the frames of a period got no answer; '
+        '1 never warns.', low=0.0, high=1.0, live=True)
+    error_drop_ratio: float = _parameter(
+        1.0, 'And show an error when more than this share got none; 1 never does.',
+        low=0.0, high=1.0, live=True)
+    warn_latency_ms: float = _parameter(
+        0.0, 'Diagnostics warn when the 99th percentile from reception to publication is longer; '
+        '0 never warns.', low=0.0, high=60_000.0, live=True)
+    error_latency_ms: float = _parameter(
+        0.0, 'And show an error when it is longer than this; 0 never does.',
+        low=0.0, high=60_000.0, live=True)
     diagnostics_period_sec: float = _parameter(
-        1.0, 'Time between two messages on /diagnostics.', low=0.1, high=60.0)
+        1.0, 'Time between two messages on /diagnostics.', low=0.1, high=60.0, live=True)
+    reopen_after_failures: int = _parameter(
+        3, 'After so many lost batches in a row the backend is closed and opened again.',
+        low=1, high=1000, live=True)
+    max_reopen_attempts: int = _parameter(
+        5, 'Attempts to open a failing backend again before the node goes to its error state; '
+        '0 never gives up.', low=0, high=1_000_000, live=True)
+    reopen_backoff_sec: float = _parameter(
+        0.5, 'Pause before the first of these attempts; it doubles with each, up to 30 s.',
+        low=0.0, high=30.0, live=True)
     simulated_ms: float = _parameter(
         5.0, 'What the backend `simulated` takes for a batch; for load tests.',
         low=0.0, high=10_000.0)
+    simulated_fail_every: int = _parameter(
+        0, 'Every n-th batch of the backend `simulated` fails, 0 none; for fault tests.',
+        low=0, high=1_000_000)
     autostart: bool = _parameter(
         True, 'Configure and activate at start; false leaves that to a lifecycle manager.')
 

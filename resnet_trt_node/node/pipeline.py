@@ -72,6 +72,11 @@ class Pipeline:
         return self._inferrer.backend
 
     @property
+    def max_batch_size(self) -> int:
+        """Return the largest batch that is inferred; also while the backend is closed."""
+        return self._inferrer.max_batch_size
+
+    @property
     def fault(self) -> Optional[BaseException]:
         """Return the unforeseen error that ended a thread, None while all is well."""
         return self._fault

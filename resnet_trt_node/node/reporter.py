@@ -1,0 +1,118 @@
+"""The node's side that tells: /diagnostics, `~/statistics`, and log lines about the topics."""
+
+from __future__ import annotations
+
+import json
+from time import perf_counter_ns
+from typing import Any, Callable, Optional
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from resnet_trt_node.node.camera_topics import CameraTopics
+from resnet_trt_node.node.diagnostics import diagnostic_array
+from resnet_trt_node.node.parameters import NodeParameters
+from resnet_trt_node.node.pipeline import Pipeline
+from resnet_trt_node.node.report import Report, Statistics, TopicState
+from resnet_trt_node.node.silence import SilenceWatch
+from std_srvs.srv import Trigger
+
+#: How often silent cameras are looked for; also the accuracy of what is told about them.
+_WATCH_SEC = 0.1
+
+
+class Reporter:
+    """
+    Publishes diagnostics and answers the statistics service for as long as the node lives.
+
+    :param node: creates the publisher, the service and the timers, and logs.
+    :param parameters: gives the present parameters.
+    """
+
+    def __init__(self, node: Node, parameters: Callable[[], NodeParameters]) -> None:
+        self._node = node
+        self._parameters = parameters
+        self._statistics = Statistics()
+        self._pipeline: Optional[Pipeline] = None
+        self._cameras: dict[str, CameraTopics] = {}
+        self._watch = SilenceWatch(())
+        self._active_since_ns: Optional[int] = None
+        self._told: set[tuple[str, str]] = set()
+        #: Why the node is not configured, None if it only was not asked to be.
+        self.error: Optional[str] = None
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._service = node.create_service(Trigger, '~/statistics', self._answer)
+        self._timer = node.create_timer(parameters().diagnostics_period_sec, self._tick)
+        self._watch_timer = node.create_timer(_WATCH_SEC, self._look_for_silence)
+
+    def opened(self, pipeline: Pipeline, cameras: dict[str, CameraTopics]) -> None:
+        """Report on a pipeline and its topics from now on."""
+        self._statistics.forget()
+        self._pipeline, self._cameras = pipeline, cameras
+        self._watch = SilenceWatch(cameras)
+        self.error = None
+
+    def closed(self) -> None:
+        """Report no pipeline any more."""
+        self._pipeline, self._cameras = None, {}
+        self._active_since_ns = None
+
+    def listening(self, active: bool) -> None:
+        """Be told that the node begins or ends to listen to its cameras."""
+        self._active_since_ns = perf_counter_ns() if active else None
+
+    def apply(self, parameters: NodeParameters) -> None:
+        """Follow a change of parameters."""
+        period_ns = int(parameters.diagnostics_period_sec * 1e9)
+        if self._timer.timer_period_ns != period_ns:
+            self._timer.timer_period_ns = period_ns
+            self._timer.reset()
+
+    def _tick(self) -> None:
+        self._statistics.tick(self._pipeline)
+        hardware = '' if self._pipeline is None else self._pipeline.backend.info.device
+        self._publisher.publish(diagnostic_array(
+            self._node.get_clock().now().to_msg(), self._node.get_fully_qualified_name(),
+            hardware, self._report()))
+
+    def _answer(self, request: Any, response: Any) -> Any:
+        response.success = True
+        response.message = json.dumps(
+            {'node': self._node.get_fully_qualified_name(), **self._report().as_json()},
+            ensure_ascii=False)
+        return response
+
+    def _report(self) -> Report:
+        now_ns = perf_counter_ns()
+        topics = {
+            name: TopicState(
+                camera.image_topic, camera.publishers, camera.listeners,
+                self._watch.reason(name, now_ns), self._notes(name, camera))
+            for name, camera in self._cameras.items()}
+        return self._statistics.report(self._pipeline, topics, self._parameters(), self.error)
+
+    def _notes(self, name: str, camera: CameraTopics) -> list[str]:
+        """Return what is wrong with an image topic, and log it once for each configuration."""
+        notes = camera.problems()
+        for note in notes:
+            if (name, note) not in self._told:
+                self._told.add((name, note))
+                self._node.get_logger().warning(note)
+        return notes
+
+    def _look_for_silence(self) -> None:
+        if self._pipeline is None:
+            return
+        changes = self._watch.check(
+            perf_counter_ns(), self._active_since_ns,
+            self._pipeline.accounting.last_received_ns(), self._parameters().camera_timeout_sec)
+        for name, seconds in changes:
+            camera = self._cameras[name]
+            if seconds is not None:
+                self._node.get_logger().info(
+                    f'{camera.image_topic}: images again after {seconds:.1f} s')
+                continue
+            publishers = camera.publishers
+            self._node.get_logger().warning(
+                f'{camera.image_topic}: no image for {self._parameters().camera_timeout_sec:g} s; '
+                + (f'it has {publishers} publisher{"s" * (publishers > 1)}' if publishers
+                   else 'it has no publisher: start the camera, or remap the topic'))
