@@ -13,6 +13,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.node.classifier_node import ClassifierNode
+from resnet_trt_node.node.memory import settle_allocator
 
 #: How long a signal may go unnoticed; rclpy's wait does not end with one.
 _WAKE_SEC = 0.2
@@ -29,12 +30,14 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         that cannot be used.
     """
     stop = _StopSignal()
-    # Our own handlers: rclpy's would tear the context down before the last frames are answered.
-    rclpy.init(
-        args=None if arguments is None else list(arguments),
-        signal_handler_options=SignalHandlerOptions.NO)
     try:
-        return _run(stop)
+        memory = settle_allocator()
+        # Our own handlers: rclpy's would tear the context down before the last frames are
+        # answered.
+        rclpy.init(
+            args=None if arguments is None else list(arguments),
+            signal_handler_options=SignalHandlerOptions.NO)
+        return _run(stop, memory)
     except ResnetTrtError as error:
         print(f'classifier_node: {error}', file=sys.stderr)
         return error.exit_code
@@ -42,8 +45,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         rclpy.try_shutdown()
 
 
-def _run(stop: _StopSignal) -> int:
+def _run(stop: _StopSignal, memory: str) -> int:
     node = ClassifierNode(still_wanted=lambda: not stop.received)
+    node.get_logger().info(memory)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
