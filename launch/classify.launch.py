@@ -19,6 +19,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from resnet_trt_node.node.dds_profile import dds_environment, RECEIVER
 from resnet_trt_node.node.launch_arguments import classify_arguments, node_settings
 
 
@@ -45,9 +46,11 @@ def _start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         name: ParameterValue(
             value, value_type=List[str] if isinstance(value, list) else type(value))
         for name, value in settings.parameters.items()}
+    profile = Path(get_package_share_directory('resnet_trt_node')) / 'config' / RECEIVER
     return [Node(
         package='resnet_trt_node', executable='classifier_node', name='classifier',
         namespace=settings.namespace,
         parameters=[settings.params_file] + ([overrides] if overrides else []),
         remappings=settings.remappings, ros_arguments=settings.ros_arguments,
+        additional_env=dds_environment(given['dds_profile'], profile),
         output='screen', emulate_tty=True)]

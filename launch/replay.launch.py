@@ -27,6 +27,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.substitutions import ExecutableInPackage
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE
 from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.node.dds_profile import dds_environment, SENDER
 from resnet_trt_node.node.launch_arguments import classify_arguments
 from resnet_trt_node.node.replay_arguments import replay_arguments, replay_settings
 
@@ -59,12 +60,14 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     settings = replay_settings(given, recorded)
     node_arguments = {argument.name: given[argument.name] for argument in classify_arguments()}
     node_arguments.update(settings.node_arguments)
+    profile = Path(get_package_share_directory(PACKAGE)) / 'config' / SENDER
     return [
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(str(Path(__file__).with_name('classify.launch.py'))),
             launch_arguments=node_arguments.items()),
         ExecuteProcess(
             cmd=[ExecutableInPackage('resnet_trt', PACKAGE), *settings.command],
+            additional_env=dds_environment(given['dds_profile'], profile),
             name='replay', output='screen')]
 
 

@@ -90,6 +90,10 @@ def classify_arguments() -> tuple[LaunchArgument, ...]:
             'use_sim_time', f'Take the time from /clock instead of the system. {_LEAVES}',
             ('', 'true', 'false')),
         LaunchArgument(
+            'dds_profile', 'Fast DDS profile of the process: large_images, or an XML file. The '
+            'publisher of the images needs one too, see docs/how-to/large-images.md. Empty leaves '
+            'it to the environment.'),
+        LaunchArgument(
             'log_level', "Lowest severity that is logged. Empty is ROS's own default, info.",
             ('', 'debug', 'info', 'warn', 'error', 'fatal')))
 

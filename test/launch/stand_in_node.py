@@ -14,5 +14,7 @@ with rclpy.init():
             'parameters': {name: parameter.value for name, parameter in parameters.items()},
             'topics': [node.resolve_topic_name(name) for name in (
                 'image', 'image/compressed', 'front/image', 'classification')],
+            'profiles': {name: value for name, value in os.environ.items()
+                         if name.endswith('_DEFAULT_PROFILES_FILE')},
             'log_level': node.get_logger().get_effective_level().name,
         }, file)

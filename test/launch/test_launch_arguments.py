@@ -26,7 +26,8 @@ def settings(installed: Path, **given: str) -> NodeSettings:
 def test_the_promised_arguments_are_there_and_described():
     assert [argument.name for argument in classify_arguments()] == [
         'namespace', 'params_file', 'model_path', 'backend', 'image_topic', 'cameras',
-        'image_transport', 'image_reliability', 'max_batch_size', 'use_sim_time', 'log_level']
+        'image_transport', 'image_reliability', 'max_batch_size', 'use_sim_time',
+        'dds_profile', 'log_level']
     for argument in classify_arguments():
         assert argument.description.endswith('.'), argument.name
 

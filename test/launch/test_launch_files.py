@@ -136,6 +136,18 @@ def test_the_topic_of_one_of_several_cameras_reaches_the_node(prefix):
 
 
 @needs_launch
+def test_the_dds_profile_reaches_the_node_and_nothing_does_without_it(prefix, monkeypatch):
+    monkeypatch.delenv('RMW_IMPLEMENTATION', raising=False)
+    for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
+        monkeypatch.delenv(name, raising=False)
+    assert report_of(prefix)['profiles'] == {}
+    installed = prefix / 'share/resnet_trt_node/config/fastdds_large_images_receiver.xml'
+    installed.write_text((LAUNCH_FOLDER.parent / 'config' / installed.name).read_text())
+    profiles = report_of(prefix, dds_profile='large_images')['profiles']
+    assert list(profiles.values()) == [str(installed)]
+
+
+@needs_launch
 def test_another_params_file_takes_the_place_of_the_installed_one(prefix, tmp_path):
     other = tmp_path / 'other.yaml'
     other.write_text('/**:\n  ros__parameters:\n    top_k: 1\n')
@@ -153,6 +165,7 @@ def test_another_params_file_takes_the_place_of_the_installed_one(prefix, tmp_pa
     ('max_batch_size', '0', 'max_batch_size: 0 is out of range'),
     ('cameras', 'a,,b', "cameras: 'a,,b' has an empty name"),
     ('params_file', '/nowhere.yaml', "params_file: there is no file '/nowhere.yaml'"),
+    ('dds_profile', '/nowhere.xml', "dds_profile: there is no file '/nowhere.xml'"),
 ])
 def test_an_unusable_argument_ends_the_launch_before_the_node_starts(
         prefix, caplog, name, text, message):

@@ -31,10 +31,10 @@ except ImportError:
 def environment(tmp_path):
     """Return the environment of a process for which the package is installed."""
     root = tmp_path / 'prefix'
-    config = root / 'share/resnet_trt_node/config/classify.yaml'
+    config = root / 'share/resnet_trt_node/config'
     files = {
         root / 'share/ament_index/resource_index/packages/resnet_trt_node': '',
-        config: (REPOSITORY / 'config/classify.yaml').read_text()}
+        **{config / file.name: file.read_text() for file in (REPOSITORY / 'config').iterdir()}}
     for name, module in (('classifier_node', 'node.main'), ('resnet_trt', 'cli.main')):
         files[root / 'lib/resnet_trt_node' / name] = (
             f'#!{sys.executable}\nimport sys\n'
@@ -112,14 +112,17 @@ def test_the_node_starts_and_ends_with_an_interrupt(environment, model):
     assert 'Traceback' not in launched.text
 
 
-def test_a_bag_is_played_whole_and_everything_ends(environment, model, bag):
+@pytest.mark.parametrize('profile', ['', 'large_images'])
+def test_a_bag_is_played_whole_and_everything_ends(environment, model, bag, profile):
     launched = Launched(
-        environment, 'replay.launch.py', model_path=model, bag=bag, cameras='front,left')
+        environment, 'replay.launch.py', model_path=model, bag=bag, cameras='front,left',
+        dds_profile=profile)
     assert launched.wait() == 0, launched.text
     assert f'/front/image: {FRAMES} images to 1 subscription' in launched.text
     received, answered, dropped = launched.accounts()
     assert received == 2 * FRAMES
     assert answered + dropped == received
+    assert 'XMLPARSER' not in launched.text
     # The newest frame wins, so a busy machine may supersede some.
     assert answered >= 2
 

@@ -1,0 +1,132 @@
+"""The Fast DDS profiles: which file the launch argument means, and that images go through."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import subprocess
+import sys
+from time import monotonic, sleep
+from xml.etree import ElementTree
+
+import pytest
+
+from node_process import NodeProcess, Peer
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.dds_profile import dds_environment, RECEIVER, SENDER
+
+CONFIG = Path(__file__).resolve().parents[2] / 'config'
+NAMESPACE = '{http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles}'
+#: 4K, three bytes a pixel.
+LARGEST = 3840 * 2160 * 3
+#: What Fast DDS puts into a datagram where UDP is among the transports.
+DATAGRAM = 65_500
+
+fast_dds_only = pytest.mark.skipif(
+    not os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp').startswith('rmw_fastrtps'),
+    reason='RMW_IMPLEMENTATION names another middleware than Fast DDS')
+VARIABLE = ('FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy')
+            else 'FASTDDS') + '_DEFAULT_PROFILES_FILE'
+
+
+def number(file: str, name: str) -> int:
+    """Return a number of the shared-memory transport in a profile."""
+    found = ElementTree.parse(CONFIG / file).findall(f'.//{NAMESPACE}{name}')
+    assert len(found) == 1
+    return int(found[0].text)
+
+
+@pytest.mark.parametrize(('file', 'frames'), [(SENDER, 4), (RECEIVER, 1)])
+def test_the_segment_holds_4k_frames_and_the_queue_their_datagrams(file, frames):
+    assert number(file, 'segment_size') >= frames * LARGEST
+    # Six cameras may send at the same moment.
+    assert number(file, 'port_queue_capacity') >= 6 * LARGEST // DATAGRAM
+
+
+@pytest.mark.parametrize(('distribution', 'name'), [
+    ('humble', 'FASTRTPS_DEFAULT_PROFILES_FILE'), ('jazzy', 'FASTRTPS_DEFAULT_PROFILES_FILE'),
+    ('kilted', 'FASTDDS_DEFAULT_PROFILES_FILE'), ('', 'FASTDDS_DEFAULT_PROFILES_FILE')])
+def test_each_distribution_gets_the_variable_that_it_reads(distribution, name):
+    assert dds_environment('large_images', CONFIG / SENDER, {'ROS_DISTRO': distribution}) == {
+        name: str(CONFIG / SENDER)}
+
+
+def test_nothing_given_changes_nothing():
+    assert dds_environment('', CONFIG / SENDER, {'RMW_IMPLEMENTATION': 'rmw_zenoh_cpp'}) == {}
+
+
+def test_an_own_file_is_taken_with_the_home_folder_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'mine.xml').write_text('<dds/>')
+    assert dds_environment('~/mine.xml', CONFIG / SENDER, {}) == {
+        'FASTDDS_DEFAULT_PROFILES_FILE': str(tmp_path / 'mine.xml')}
+
+
+@pytest.mark.parametrize(('profile', 'middleware', 'message'), [
+    ('large', '', "dds_profile: there is no file 'large'; give large_images or an XML file"),
+    ('large_images', 'rmw_cyclonedds_cpp', 'dds_profile: RMW_IMPLEMENTATION is rmw_cyclonedds'),
+])
+def test_what_cannot_work_is_refused(profile, middleware, message):
+    with pytest.raises(UsageError) as refusal:
+        dds_environment(profile, CONFIG / SENDER, {'RMW_IMPLEMENTATION': middleware})
+    assert str(refusal.value).startswith(message)
+
+
+@fast_dds_only
+def test_fast_dds_complains_of_a_profile_it_cannot_read(monkeypatch, tmp_path):
+    """So that the next test can take silence for consent."""
+    broken = tmp_path / 'broken.xml'
+    broken.write_text((CONFIG / RECEIVER).read_text().replace('segment_size', 'segment_sice'))
+    monkeypatch.setenv(VARIABLE, str(broken))
+    with NodeProcess() as node:
+        deadline = monotonic() + 20
+        while 'memory: ' not in node.log:
+            assert monotonic() < deadline, node.log
+            sleep(0.02)
+        assert 'XMLPARSER' in node.log
+        assert 'segment_sice' in node.log
+
+
+#: Publishes 4K images by best effort until SIGTERM, and ends cleanly, since the shared memory of a
+#: killed process stays.
+CAMERA = '''
+from array import array
+import sys
+from time import sleep
+import rclpy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+with rclpy.init():
+    node = rclpy.create_node('camera')
+    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    publisher = node.create_publisher(Image, 'image', qos)
+    message = Image(height=2160, width=3840, step=11520, encoding='bgr8')
+    message.data = array('B', bytes(2160 * 11520))
+    while rclpy.ok():
+        publisher.publish(message)
+        sleep(0.2)
+'''
+
+
+@fast_dds_only
+def test_4k_images_arrive_by_best_effort_with_the_profiles(monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(CONFIG / SENDER))
+    camera = subprocess.Popen(
+        [sys.executable, '-c', CAMERA], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True)
+    try:
+        monkeypatch.setenv(VARIABLE, str(CONFIG / RECEIVER))
+        with NodeProcess('-p', 'backend:=simulated', '-p', 'simulated_ms:=1.0') as node:
+            monkeypatch.delenv(VARIABLE)
+            peer = Peer()
+            try:
+                peer.listen_to_results()
+                peer.spin_until(lambda: len(peer.heard['classification']) >= 5, 'five answers')
+            finally:
+                peer.close()
+            assert 'XML' not in node.log
+    finally:
+        camera.terminate()
+        said = camera.communicate(timeout=20)[1]
+        assert camera.returncode == 0, said
+        assert 'XML' not in said
