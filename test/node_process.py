@@ -128,6 +128,10 @@ class Peer:
             lambda: (self.status() or {}).get(f'{camera}listeners', '0') != '0',
             'the classifier to know of this listener')
 
+    def disconnect(self, topic: str) -> None:
+        """Destroy the publisher of a topic, as a camera that is unplugged."""
+        self.node.destroy_publisher(self._publishers.pop(topic))
+
     def publish(self, topic: str, message: Any) -> None:
         """Publish on a connected topic."""
         self._publishers[topic].publish(message)

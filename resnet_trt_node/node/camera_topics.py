@@ -28,7 +28,7 @@ try:
     from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 except ImportError:
     # Its name in ROS 2 Humble.
-    from rclpy.qos_event import (  # type: ignore[import-not-found,no-redef]
+    from rclpy.qos_event import (
         SubscriptionEventCallbacks, UnsupportedEventTypeError)
 
 #: The last results get this long to reach their listeners.

@@ -86,6 +86,10 @@ class ParameterServer:
             if change.name not in known:
                 continue
             parameter = known[change.name]
+            if parameter.metadata['at_start']:
+                return SetParametersResult(successful=False, reason=(
+                    f'{change.name} is read when the process starts: start it anew with '
+                    f'-p {change.name}:=... or another YAML file'))
             if not parameter.metadata['live'] and not self._may_reconfigure():
                 return SetParametersResult(successful=False, reason=(
                     f'{change.name} is read when the node is configured: deactivate and clean up '

@@ -19,9 +19,11 @@ _NAME_TOKEN = re.compile(r'[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 
 def _parameter(
         default: Any, description: str, *, low: Optional[float] = None,
-        high: Optional[float] = None, choices: tuple[str, ...] = (), live: bool = False) -> Any:
+        high: Optional[float] = None, choices: tuple[str, ...] = (), live: bool = False,
+        at_start: bool = False) -> Any:
     return field(default=default, metadata={
-        'description': description, 'low': low, 'high': high, 'choices': choices, 'live': live})
+        'description': description, 'low': low, 'high': high, 'choices': choices, 'live': live,
+        'at_start': at_start})
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class NodeParameters:
     """
     The node's parameters; each field's metadata holds what a user is told about it.
 
-    Fields marked live take effect at once; the others while the node is unconfigured.
+    Fields marked live take effect at once, those marked at_start when the process starts; the
+    others while the node is unconfigured.
     """
 
     model_path: str = _parameter(
@@ -104,7 +107,8 @@ class NodeParameters:
         0, 'Every n-th batch of the backend `simulated` fails, 0 none; for fault tests.',
         low=0, high=1_000_000)
     autostart: bool = _parameter(
-        True, 'Configure and activate at start; false leaves that to a lifecycle manager.')
+        True, 'Configure and activate at start; false leaves that to a lifecycle manager.',
+        at_start=True)
 
     def __post_init__(self) -> None:
         """Refuse values out of type, range or choice."""
