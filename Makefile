@@ -13,7 +13,7 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
-.PHONY: help venv demo test lint gpu-test clean
+.PHONY: help venv demo test lint gpu-test bench soak clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,6 +35,12 @@ lint: venv ## ruff, mypy, ament_flake8, ament_pep257 and the oldest Python
 gpu-test: ## the backend's tests on this machine's TensorRT and GPU
 	RESNET_TRT_GPU_TEST=1 $(or $(GPU_PYTHON),python3) -m pytest -q -p no:cacheprovider \
 	  -k 'not rtx' test/inference/test_backend_contract.py test/inference/test_tensorrt_gpu.py
+
+bench: venv ## real-time figures beside a plain node, about 9 minutes; QUICK=1 takes two
+	PYTHONPATH=tools $(python) -m bench $(if $(QUICK),--quick)
+
+soak: venv ## six cameras and faults for HOURS hours, e.g. make soak HOURS=0.17
+	PYTHONPATH=tools $(python) -m bench --soak-hours $(or $(HOURS),0.17)
 
 clean: ## remove what the others made, .venv too
 	rm -rf .venv .venv.lock build install log demo .mypy_cache .ruff_cache .pytest_cache \

@@ -1,0 +1,85 @@
+"""One picture of a run: CPU per frame, latencies, memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+_COLOURS = {
+    'receive': '#4c72b0', 'convert': '#dd8452', 'resize': '#55a868', 'normalise': '#c44e52',
+    'infer': '#8172b3', 'publish': '#937860'}
+_TITLES = {'added_latency': 'one camera, idle', 'six_cameras': 'six cameras, 30 Hz',
+           'overload': 'twice the capacity'}
+
+
+def draw(results: dict[str, Any], path: Path) -> bool:
+    """
+    Draw what was measured.
+
+    :param results: as in the JSON.
+    :param path: the PNG to write.
+    :returns: whether it was; not without matplotlib or anything to draw.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        print('      no plot: matplotlib is not installed')
+        return False
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+    figures = {one['name']: one['figures'] for one in results['scenarios']}
+    panels = [(name, panel) for name, panel in (
+        ('cpu_per_frame', _cpu), ('latency', _latency), ('soak', _memory))
+        if name in figures or (name == 'latency' and _TITLES.keys() & figures.keys())]
+    if not panels:
+        return False
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=(4.2 * len(panels), 3.4), squeeze=False)
+    for axis, (name, panel) in zip(axes[0], panels):
+        panel(axis, figures if name == 'latency' else figures[name])
+        axis.spines[['top', 'right']].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110, metadata={'Software': None})
+    pyplot.close(figure)
+    return True
+
+
+def _cpu(axis: Any, figures: dict[str, Any]) -> None:
+    bars = {'plain node': figures['plain'], 'this node': figures['ours']}
+    for place, bar in enumerate(bars.values()):
+        bottom = 0.0
+        for stage, spent in bar['stages_ms'].items():
+            height = max(0.0, spent or 0.0)
+            axis.bar(place, height, 0.6, bottom, color=_COLOURS[stage],
+                     label=stage if not place else None)
+            bottom += height
+        axis.text(place, bar['cpu_ms'], f'{bar["cpu_ms"]:.2f}', ha='center', va='bottom')
+    axis.set_xticks(range(len(bars)), list(bars))
+    axis.set_ylim(0, 1.25 * max(bar['cpu_ms'] for bar in bars.values()))
+    axis.set_ylabel('ms of CPU')
+    axis.set_title('A 1080p frame', fontsize=10)
+    axis.legend(fontsize=7, frameon=False, ncols=2)
+
+
+def _latency(axis: Any, figures: dict[str, Any]) -> None:
+    for name, title in _TITLES.items():
+        curve = figures.get(name, {}).get('source_to_answer_curve_ms')
+        if curve:
+            axis.plot(curve, range(0, 101, 2), label=title)
+    axis.set_xscale('log')
+    ticks = [5, 10, 20, 50, 100, 200]
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.minorticks_off()
+    axis.set_xlabel('ms, at most')
+    axis.set_ylabel('% of answers')
+    axis.set_title('Source to answer', fontsize=10)
+    axis.legend(fontsize=7, frameon=False, loc='lower right')
+
+
+def _memory(axis: Any, figures: dict[str, Any]) -> None:
+    times, values = zip(*figures['rss_curve'])
+    axis.plot([time / 60 for time in times], values)
+    axis.set_ylim(0, 1.3 * max(values))
+    axis.set_xlabel('minutes')
+    axis.set_ylabel('resident MiB')
+    axis.set_title('Soak with faults: memory', fontsize=10)

@@ -1,0 +1,142 @@
+"""Outcomes as lines for the terminal, and as a section of docs/performance.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bench.figures import Outcome
+from bench.plot import draw
+from performance_section import write_section
+
+PLOT = 'performance_realtime.png'
+_MET = {True: 'met', False: 'missed'}
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Print a scenario's targets."""
+    print(f'      {outcome.title}')
+    for check in outcome.checks:
+        print(f'      {_MET[check.met]:6}  {check.name}: {_value(check.to_json())}, '
+              f'target {_limit(check.to_json())}')
+    for name in ('ratio', 'longest_recovery_s', 'complaints'):
+        if outcome.figures.get(name):
+            print(f'      {name}: {outcome.figures[name]}')
+    print(flush=True)
+
+
+def write_page(results: dict[str, Any], out: Path) -> None:
+    """
+    Write the section of real time, and its plot.
+
+    :param results: what was measured, as in the JSON.
+    :param out: the folder of performance.md.
+    """
+    plotted = draw(results, out / PLOT)
+    write_section(out / 'performance.md', 'real-time', markdown(results, plotted), '`make bench`')
+
+
+def markdown(results: dict[str, Any], plotted: bool) -> str:
+    """Return the section."""
+    machine = results['machine']
+    lines = [
+        '## Real time', '',
+        f'Measured on {results["date"]}, {machine["cores"]} cores of {machine["cpu"]}, '
+        f'{machine["memory"]}, Python {machine["python"]}, NumPy {machine["numpy"]}, OpenCV '
+        f'{machine["opencv-python-headless"]}, transport {machine["transport"]}, '
+        f'commit {machine["commit"]}. Cameras, node and listener are processes of their own; '
+        '[how-to/benchmark.md](how-to/benchmark.md) says how, and what each figure means.', '']
+    if results['quick']:
+        lines += ['**A quick run: shorter than the figures deserve.**', '']
+    if plotted:
+        lines += [f'![CPU per frame, latencies, memory]({PLOT})', '']
+    lines += _table(('scenario', 'target', 'limit', 'measured', ''), (
+        (one['name'] if not place else '', check['name'], _limit(check), _value(check),
+         _MET[check['met']])
+        for one in results['scenarios'] for place, check in enumerate(one['checks'])))
+    for one in results['scenarios']:
+        lines += ['', f'### {one["title"][0].upper()}{one["title"][1:]}', '',
+                  *_FIGURES.get(one['name'], _latency_figures)(one['figures'])]
+    return '\n'.join(lines)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> list[str]:
+    head = list(head)
+    return [_row(head), _row(['---'] * len(head)), *(_row(row) for row in rows)]
+
+
+def _row(cells: Iterable[object]) -> str:
+    return f'| {" | ".join("" if cell is None else str(cell) for cell in cells)} |'
+
+
+def _value(check: dict[str, Any]) -> str:
+    if check['measured'] is None:
+        return 'not measured'
+    return f'{check["measured"]:.4g} {check["unit"]}'.rstrip()
+
+
+def _limit(check: dict[str, Any]) -> str:
+    words = 'at least' if check['at_least'] else 'at most'
+    return f'{words} {check["limit"]:.4g} {check["unit"]}'.rstrip()
+
+
+def _load(load: dict[str, Any]) -> str:
+    parts = ', '.join(f'{name[6:]} {value}' for name, value in load.items()
+                      if name.startswith('cores_') and name != 'cores_busy')
+    return (f'Cores busy: {load["cores_busy"]} of the machine ({parts}; the rest is the '
+            f'system). Frames that the cameras could not send in time: '
+            f'{load["camera_frames_skipped"]}.')
+
+
+def _cpu_figures(figures: dict[str, Any]) -> list[str]:
+    ours, plain = figures['ours'], figures['plain']
+    stages = list(dict.fromkeys([*plain['stages_ms'], *ours['stages_ms']]))
+    return [
+        *_table(('ms of CPU a frame', 'this node', 'plain node'), [
+            ('all', ours['cpu_ms'], plain['cpu_ms']),
+            *((stage, ours['stages_ms'].get(stage), plain['stages_ms'].get(stage))
+              for stage in stages),
+            ('page faults a frame', ours['page_faults'], plain['page_faults'])]), '',
+        f'Ratio {figures["ratio"]}; {figures["rounds"]} turns of {figures["seconds_per_turn"]:g} '
+        f's each. `receive` is what is left: middleware, deserialising, executor. By thread, this '
+        f'node: {_threads(ours["threads_ms"])}; plain: {_threads(plain["threads_ms"])}. '
+        f'Answered: {figures["answered"]["ours"]} and {figures["answered"]["plain"]} sent. '
+        + _load(ours['load'])]
+
+
+def _threads(threads: dict[str, Any]) -> str:
+    return ', '.join(f'{name} {spent}' for name, spent in list(threads.items())[:6])
+
+
+def _latency_figures(figures: dict[str, Any]) -> list[str]:
+    answer = figures['source_to_answer_ms']
+    lines = [
+        *_table(('ms', 'p50', 'p95', 'p99'), [
+            ('source to answer', answer['p50'], answer['p95'], answer['p99']),
+            *((stage, *values) for stage, values in figures['stages_ms'].items())]), '',
+        f'{figures["answered"]} of {figures["sent"]} frames answered in {figures["seconds"]:g} s, '
+        f'{figures["node_cpu_ms_per_answer"]} ms of CPU for each. ' + _load(figures['load'])]
+    if 'dropped' in figures:
+        lines.append(
+            f'Throughput {figures["throughput_hz"]} of {figures["capacity_hz"]:g} a second; '
+            f'answers per camera {figures["answers_per_camera"]}.')
+    return lines
+
+
+def _soak_figures(figures: dict[str, Any]) -> list[str]:
+    faults = ', '.join(f'{name} {number} x' for name, number in figures['faults'].items())
+    return [
+        f'{figures["sent"]} frames sent whole and {figures["broken"]} broken ones, '
+        f'{figures["received"]} received, {figures["answered"]} answered. Faults: {faults}. '
+        f'Longest time from the end of a fault to an answer to every camera: '
+        f'{max(figures["longest_recovery_s"].values(), default=0)} s. Memory '
+        f'{figures["rss_slope_mib_per_hour"]} MiB/h, threads '
+        f'{figures["threads"][0]} -> {figures["threads"][1]}, file descriptors '
+        f'{figures["descriptors"][0]} -> {figures["descriptors"][1]}, '
+        f'{figures["node_cores"]} cores.',
+        *(f'- {complaint}' for complaint in figures['complaints'])]
+
+
+_FIGURES = {'cpu_per_frame': _cpu_figures, 'cpu_per_frame_onnxruntime': _cpu_figures,
+            'soak': _soak_figures}

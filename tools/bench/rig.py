@@ -1,0 +1,237 @@
+"""Cameras, nodes and listener set up together, and a measurement with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+import json
+from pathlib import Path
+import tempfile
+import time
+from types import TracebackType
+from typing import Any, Optional
+
+from bench.camera import Camera, to_json
+from bench.children import cameras_process, Child, wait_until
+from bench.environment import ROOT
+from bench.figures import Account, account
+from bench.observer import Observer
+from bench.procfs import busy_cores, ProcessSample
+from bench.records import HEARD, read, SENT
+import numpy as np
+from numpy.typing import NDArray
+
+NODE = 'resnet_trt_node.node.main'
+NODE_NAME = '/ours/classifier'
+
+
+@dataclass(frozen=True)
+class Usage:
+    """
+    What a process used between two looks.
+
+    :param cpu_ms: user and system time.
+    :param minor_faults: page faults.
+    :param rss_mib: resident memory at the end.
+    :param threads_ms: CPU time by thread name.
+    """
+
+    cpu_ms: float
+    minor_faults: int
+    rss_mib: float
+    threads_ms: dict[str, float]
+
+    @staticmethod
+    def between(before: ProcessSample, after: ProcessSample) -> Usage:
+        """Return the difference of two samples."""
+        return Usage(
+            1e3 * (after.cpu_s - before.cpu_s), after.minor_faults - before.minor_faults,
+            after.rss_bytes / 2**20,
+            {name: 1e3 * (spent - before.thread_cpu_s.get(name, 0.0))
+             for name, spent in after.thread_cpu_s.items()})
+
+
+@dataclass
+class Phase:
+    """
+    One stretch of measuring.
+
+    :param seconds: its length.
+    :param sent: records of kind `SENT`.
+    :param heard: records of kind `HEARD`, answers to those.
+    :param usage: by process name.
+    :param busy: cores that were busy on average, whatever with.
+    :param skipped: frames that the cameras did not send, being late by a period or more.
+    :param late_ms_p99: how late the cameras were.
+    :param status: the node's diagnostics afterwards.
+    """
+
+    seconds: float
+    sent: NDArray[np.void]
+    heard: NDArray[np.void]
+    usage: dict[str, Usage]
+    busy: float
+    skipped: int
+    late_ms_p99: float
+    status: dict[str, str] = field(default_factory=dict)
+
+    def load(self) -> dict[str, Any]:
+        """Return what shows whether the machine was the limit: cores by process."""
+        return {
+            'cores_busy': round(self.busy, 2),
+            **{f'cores_{name}': round(usage.cpu_ms / 1e3 / self.seconds, 2)
+               for name, usage in self.usage.items()},
+            'camera_frames_skipped': self.skipped,
+            'camera_late_ms_p99': round(self.late_ms_p99, 2)}
+
+
+class Rig:
+    """
+    All processes of a scenario; a context manager that ends them.
+
+    :param cameras: what is sent, to the node in namespace /ours or the plain one in /plain.
+    :param parameters: of the node, name to value; `cameras` is added.
+    :param plain: command line of the plain node behind its namespace: camera, model, simulated_ms.
+    :param module: what runs as the node.
+    :param environment: of the node, beyond this process's own.
+    """
+
+    def __init__(
+            self, cameras: Sequence[Camera], parameters: dict[str, object],
+            plain: Optional[tuple[str, str, str]] = None, module: str = NODE,
+            environment: Optional[dict[str, str]] = None) -> None:
+        self.cameras = list(cameras)
+        self._parameters = parameters
+        self._plain_arguments = plain
+        self._module = module
+        self._environment = environment
+        self._stack = ExitStack()
+        self.children: dict[str, Child] = {}
+
+    def __enter__(self) -> Rig:
+        """Start everything and wait until each hears the other."""
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def _start(self) -> None:
+        self.folder = Path(self._stack.enter_context(
+            tempfile.TemporaryDirectory(prefix='resnet_trt_bench_')))
+        self.observer = self._stack.enter_context(Observer(NODE_NAME))
+        self._add(Child('listener', 'bench.listener_process', [
+            to_json(self.cameras), str(self.folder / 'heard')], self.folder)).hear()
+        ours = [camera.name for camera in self.cameras if camera.receiver == 'ours']
+        if ours:
+            self._add(Child(
+                'node', self._module, node_arguments(ours, self._parameters), self.folder,
+                talks=False, environment=self._environment))
+        if self._plain_arguments is not None:
+            self._add(Child(
+                'plain', 'bench.plain_node', ['/plain', *self._plain_arguments], self.folder))
+        self.start_cameras()
+        self.wait_until_ready()
+
+    def _add(self, child: Child) -> Child:
+        self.children[child.name] = child
+        return self._stack.enter_context(child)
+
+    def start_cameras(self) -> None:
+        """Start the cameras, also anew after they were killed."""
+        self._add(cameras_process(to_json(self.cameras), self.folder / 'sent', self.folder))
+
+    def wait_until_ready(self, timeout_s: float = 60.0) -> None:
+        """Wait until the nodes are active and everybody hears everybody."""
+        others = [child for name, child in self.children.items() if name != 'cameras']
+        if 'node' in self.children:
+            wait_until(self._node_is_ready, 'the node to be active and to know of the listener',
+                       timeout_s, others)
+        if 'plain' in self.children:
+            plain = self.children['plain']
+            wait_until(lambda: plain.ask()['listeners'], 'the plain node', timeout_s, others)
+        keys = [camera.key for camera in self.cameras]
+        cameras = self.children['cameras']
+        wait_until(lambda: cameras.ask(do='match', cameras=keys)['matched'],
+                   'the cameras to be listened to', timeout_s, others)
+
+    def _node_is_ready(self) -> bool:
+        status = self.observer.status
+        return status.get('state') == 'active' and all(
+            status.get(f'{camera.name}/listeners', '1') != '0'
+            for camera in self.cameras if camera.receiver == 'ours')
+
+    def measure(self, seconds: float, receiver: str = 'ours') -> Phase:
+        """
+        Let the cameras of one receiver run for a time, and return what came of it.
+
+        :raises BenchError: if a process ends meanwhile.
+        """
+        keys = [camera.key for camera in self.cameras if camera.receiver == receiver]
+        sent_before, heard_before = len(self.sent()), len(self.heard())
+        before, busy, start_s = self._samples(), busy_cores(), time.monotonic()
+        cameras = self.children['cameras']
+        cameras.ask(do='run', cameras=keys, seconds=seconds)
+        ended = json.loads(cameras.hear(seconds + 60.0))
+        took_s = time.monotonic() - start_s
+        busy, after = busy_cores() - busy, self._samples()
+        status = self.settle(receiver)
+        return Phase(
+            took_s, self.sent(sent_before), self.heard(heard_before),
+            {name: Usage.between(before[name], after[name]) for name in after},
+            busy / took_s, ended['skipped'], ended['late_ms_p99'], status)
+
+    def settle(self, receiver: str = 'ours') -> dict[str, str]:
+        """Wait until nothing is in progress and no answer comes; return the node's diagnostics."""
+        others = list(self.children.values())
+
+        def quiet() -> bool:
+            if receiver == 'ours':
+                status = self.observer.next_status()
+                if any(value != '0' for key, value in status.items()
+                       if key.endswith('in_progress')):
+                    return False
+            before = len(self.heard())
+            time.sleep(0.3)
+            return len(self.heard()) == before
+        wait_until(quiet, 'the last answers', 30.0, others)
+        return self.observer.next_status() if 'node' in self.children else {}
+
+    def _samples(self) -> dict[str, ProcessSample]:
+        return {name: child.sample() for name, child in self.children.items()}
+
+    def sent(self, start: int = 0) -> NDArray[np.void]:
+        """Return the records of frames sent so far."""
+        return read(self.folder / 'sent', SENT, start)
+
+    def heard(self, start: int = 0) -> NDArray[np.void]:
+        """Return the records of answers heard so far."""
+        return read(self.folder / 'heard', HEARD, start)
+
+    def account(self, phase: Phase, simulated: bool = True) -> Account:
+        """Compare what was sent and heard in a phase."""
+        reds = {index: camera.red for index, camera in enumerate(self.cameras)}
+        return account(phase.sent, phase.heard, reds if simulated else None)
+
+    def stop_node(self) -> int:
+        """End the node as Ctrl-C does; return its exit code."""
+        return self.children['node'].stop()
+
+    def __exit__(
+            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
+            trace: Optional[TracebackType]) -> None:
+        """End everything."""
+        self._stack.close()
+
+
+def node_arguments(cameras: Sequence[str], parameters: dict[str, object]) -> list[str]:
+    """Return the command line of the node: the repository's YAML and what differs from it."""
+    words = ['--ros-args', '-r', '__ns:=/ours',
+             '--params-file', str(ROOT / 'config' / 'classify.yaml'),
+             '-p', f'cameras:=[{", ".join(cameras)}]']
+    for name, value in parameters.items():
+        text = str(value).lower() if isinstance(value, bool) else value
+        words += ['-p', f'{name}:={text}']
+    return words
