@@ -13,7 +13,7 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
-.PHONY: help venv demo test lint gpu-test bench soak clean
+.PHONY: help venv demo test fuzz lint gpu-test bench soak clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -27,6 +27,11 @@ demo: venv ## real photographs through a real node; pictures and a table come ou
 # One command, so that pytest's closing line is the last one. A test that hangs is ended.
 test: venv ## linters, mypy and all tests
 	$(python) -m pytest --timeout=600
+
+# N inputs for each reader; TARGET=image is one of them, see test/fuzz/fuzz.py.
+N ?= 1000000
+fuzz: venv ## broken images, bags, metadata and labels; N=1000000 of each
+	$(python) test/fuzz/fuzz.py --number $(N) $(if $(TARGET),--target $(TARGET))
 
 lint: venv ## ruff, mypy, ament_flake8, ament_pep257 and the oldest Python
 	$(python) -m pytest -q --timeout=600 test/package/test_lint.py

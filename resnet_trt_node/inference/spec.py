@@ -159,7 +159,7 @@ class ModelSpec:
                 'float classifier')
         if values['contract'] != CONTRACT_VERSION:
             raise ModelError(
-                f'the model follows contract {values["contract"]}, this version reads '
+                f'the model follows contract {values["contract"]!r}, this version reads '
                 f'{CONTRACT_VERSION}: update resnet_trt_node or export the model again')
         try:
             resize: dict[str, Any] = json.loads(values['resize'])
@@ -173,7 +173,7 @@ class ModelSpec:
             if not isinstance(labels, list) or not all(
                     isinstance(label, str) for label in labels):
                 raise ValueError('the labels are no list of strings')
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ModelError(
                 f'the metadata of the model is malformed ({error}): export it again') from error
         return cls(

@@ -99,7 +99,7 @@ def test_a_missing_property_is_named_with_the_way_out(missing):
 def test_a_newer_contract_is_refused():
     metadata = {**SPEC.to_metadata(), 'resnet_trt.contract': '2'}
     with pytest.raises(ModelError, match=(
-            f'the model follows contract 2, this version reads {CONTRACT_VERSION}: update')):
+            f"the model follows contract '2', this version reads {CONTRACT_VERSION}: update")):
         ModelSpec.from_metadata(metadata)
 
 
@@ -125,3 +125,10 @@ GOOD_RESIZE = {'short_side': 256, 'crop': [224, 192], 'interpolation': 'bilinear
 def test_malformed_properties_are_refused_without_a_traceback_of_their_own(name, value):
     with pytest.raises(ModelError, match=r'the metadata of the model is malformed .*export it'):
         ModelSpec.from_metadata({**SPEC.to_metadata(), f'resnet_trt.{name}': value})
+
+
+def test_lists_in_lists_without_end_are_refused():
+    """A parser of JSON gives up on them in its own way."""
+    metadata = {**SPEC.to_metadata(), 'resnet_trt.labels': '[' * 100_000}
+    with pytest.raises(ModelError, match='metadata of the model is malformed'):
+        ModelSpec.from_metadata(metadata)
