@@ -21,6 +21,7 @@ COMMANDS = {
     'classify': 'name what pictures, folders or bags show',
     'evaluate': 'measure top-1 and top-5 accuracy on labelled pictures',
     'replay': 'publish the images of a bag through ROS',
+    'top': 'watch running nodes: rates, drops, latencies',
 }
 
 

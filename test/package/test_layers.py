@@ -37,7 +37,8 @@ JOINTS = {'node.replay': {'bag'}}
 
 #: Library, as a pattern of its top-level name, to the modules that may import it.
 LIBRARIES = {
-    r'rclpy|rcl_interfaces|\w+_msgs|builtin_interfaces|cv_bridge|launch|launch_ros': r'node\..*',
+    r'rclpy|rcl_interfaces|\w+_(msgs|srvs)|builtin_interfaces|cv_bridge|launch|launch_ros':
+        r'node\..*',
     r'torch|torchvision|efficientnet_\w+': r'model\..*',
     r'pycuda|cuda': r'inference\.(cuda|tensorrt_\w+)',
     r'tensorrt|tensorrt_rtx': r'inference\.tensorrt_\w+',
@@ -47,7 +48,7 @@ LIBRARIES = {
 }
 
 #: What a layer must be importable without, as patterns of top-level names.
-ROS = r'rclpy|rcl_interfaces|\w+_msgs|builtin_interfaces|cv_bridge|launch|launch_ros'
+ROS = r'rclpy|rcl_interfaces|\w+_(msgs|srvs)|builtin_interfaces|cv_bridge|launch|launch_ros'
 DEVICES = r'pycuda|cuda|tensorrt|tensorrt_rtx|polygraphy|tvm|openvino'
 WITHOUT = {
     'errors': r'(?!resnet_trt_node|__future__).*',
@@ -153,7 +154,7 @@ def test_help_needs_nothing() -> None:
     program = f"{BLOCKED_IMPORT}from {NAME}.cli.main import main; main(['--help'])"
     result = subprocess.run(
         [sys.executable, '-c', program,
-         rf'numpy|cv2|PIL|onnx|onnxruntime|yaml|tqdm|rosbags|torch|{ROS}|{DEVICES}'],
+         rf'numpy|cv2|PIL|onnx|onnxruntime|yaml|tqdm|rich|rosbags|torch|{ROS}|{DEVICES}'],
         capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
     assert 'classify' in result.stdout

@@ -81,8 +81,10 @@ def test_imported_ros_packages_are_declared(
     """Every ROS package and every Python library with a rosdep key that is used is declared."""
     keys = {
         'numpy': 'python3-numpy', 'cv2': 'python3-opencv', 'PIL': 'python3-pil',
-        'tqdm': 'python3-tqdm', 'yaml': 'python3-yaml', 'onnxruntime': 'python3-onnxruntime-pip'}
-    ros = re.compile('rclpy|launch|launch_ros|cv_bridge|ament_index_python|.*_(msgs|interfaces)')
+        'rich': 'python3-rich', 'tqdm': 'python3-tqdm', 'yaml': 'python3-yaml',
+        'onnxruntime': 'python3-onnxruntime-pip'}
+    ros = re.compile(
+        'rclpy|launch|launch_ros|cv_bridge|ament_index_python|.*_(msgs|srvs|interfaces)')
     used: set[str] = set()
     for folder in (NAME, 'launch'):
         for path in (repository / folder).rglob('*.py'):
