@@ -9,9 +9,8 @@ import sys
 from time import monotonic, sleep
 from xml.etree import ElementTree
 
-import pytest
-
 from node_process import NodeProcess, Peer
+import pytest
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.dds_profile import dds_environment, RECEIVER, SENDER
 
@@ -89,23 +88,22 @@ def test_fast_dds_complains_of_a_profile_it_cannot_read(monkeypatch, tmp_path):
 
 #: Publishes 4K images by best effort until SIGTERM, and ends cleanly, since the shared memory of a
 #: killed process stays.
-CAMERA = '''
-from array import array
-import sys
-from time import sleep
-import rclpy
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
-with rclpy.init():
-    node = rclpy.create_node('camera')
-    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-    publisher = node.create_publisher(Image, 'image', qos)
-    message = Image(height=2160, width=3840, step=11520, encoding='bgr8')
-    message.data = array('B', bytes(2160 * 11520))
-    while rclpy.ok():
-        publisher.publish(message)
-        sleep(0.2)
-'''
+CAMERA = '\n'.join([
+    'from array import array',
+    'import sys',
+    'from time import sleep',
+    'import rclpy',
+    'from rclpy.qos import QoSProfile, ReliabilityPolicy',
+    'from sensor_msgs.msg import Image',
+    'with rclpy.init():',
+    "    node = rclpy.create_node('camera')",
+    '    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)',
+    "    publisher = node.create_publisher(Image, 'image', qos)",
+    "    message = Image(height=2160, width=3840, step=11520, encoding='bgr8')",
+    "    message.data = array('B', bytes(2160 * 11520))",
+    '    while rclpy.ok():',
+    '        publisher.publish(message)',
+    '        sleep(0.2)'])
 
 
 @fast_dds_only

@@ -7,30 +7,27 @@ from pathlib import Path
 import subprocess
 import sys
 
+from node_process import image, NodeProcess, Peer
 import numpy as np
 import psutil
 import pytest
-
-from node_process import image, NodeProcess, Peer
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.memory import HEAP_BLOCK_BYTES, KEPT_BYTES, settle_allocator, VARIABLE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-#: Prints whether a block of 6 MB, a 1080p frame, comes from the heap. One that is larger than
-#: what the heap has free at first, and freed before, or glibc would raise its own threshold.
-PROBE = '''
-import ctypes
-import {module}
-{call}
-libc = ctypes.CDLL(None)
-libc.malloc.restype = ctypes.c_void_p
-libc.malloc.argtypes = [ctypes.c_size_t]
-address = libc.malloc(6_220_800)
-for line in open('/proc/self/maps'):
-    if '[heap]' in line:
-        low, high = (int(end, 16) for end in line.split()[0].split('-'))
-        print(low <= address < high)
-'''
+#: Prints whether a block of 6 MB, a 1080p frame, comes from the heap.
+PROBE = '\n'.join([
+    'import ctypes',
+    'import {module}',
+    '{call}',
+    'libc = ctypes.CDLL(None)',
+    'libc.malloc.restype = ctypes.c_void_p',
+    'libc.malloc.argtypes = [ctypes.c_size_t]',
+    'address = libc.malloc(6_220_800)',
+    "for line in open('/proc/self/maps'):",
+    "    if '[heap]' in line:",
+    "        low, high = (int(end, 16) for end in line.split()[0].split('-'))",
+    '        print(low <= address < high)'])
 FRAMES, WARM_UP = 200, 40
 BYTES = 1920 * 1080 * 3
 
