@@ -28,12 +28,17 @@ class NodeProcess:
     `classifier_node` as a user starts it.
 
     :param arguments: what follows --ros-args, such as '-p', 'top_k:=3'.
+    :param prepare: Python that runs in the process before the node does.
     """
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, prepare: str = '') -> None:
         self._lines: list[str] = []
+        program = ['-m', 'resnet_trt_node.node.main']
+        if prepare:
+            program = ['-c', f'{prepare}\nimport sys\nfrom resnet_trt_node.node.main import main\n'
+                             'sys.exit(main())']
         self._process = subprocess.Popen(
-            [sys.executable, '-m', 'resnet_trt_node.node.main', '--ros-args', *arguments],
+            [sys.executable, *program, '--ros-args', *arguments],
             cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()

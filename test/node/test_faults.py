@@ -1,0 +1,211 @@
+"""Everything that goes wrong on a drive, at once, in seconds: no frame unaccounted, no leak."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+import re
+import subprocess
+import sys
+
+from node_process import image, NodeProcess, Peer
+import numpy as np
+import psutil
+import pytest
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+from test_node_operation import ACTIVATE, check_sums, CLEANUP, CONFIGURE, DEACTIVATE, number, told
+from test_node_process import lifecycle, set_parameter, state
+from vision_msgs.msg import Classification
+
+CAMERAS = ('front', 'left')
+
+#: A camera in a process of its own, until it is killed.
+CAMERA = '''
+import sys
+from time import sleep
+sys.path.insert(0, '.')
+import numpy as np
+import rclpy
+from node_process import image
+from sensor_msgs.msg import Image
+rclpy.init()
+node = rclpy.create_node('camera')
+publisher = node.create_publisher(Image, 'image', 1)
+picture = image(np.zeros((480, 640, 3), np.uint8))
+while True:
+    publisher.publish(picture)
+    sleep(0.02)
+'''
+
+
+@pytest.fixture
+def peer():
+    peer = Peer()
+    yield peer
+    peer.close()
+
+
+def good(value: int) -> Image:
+    return image(np.full((48, 64, 3), value % 256, np.uint8), value)
+
+
+def broken_frames() -> list[Image]:
+    """Return images that lie about themselves in every field."""
+    frames = []
+    for field, wrong in (
+            ('step', 0), ('step', 2 ** 32 - 1), ('height', 0), ('height', 2 ** 31), ('width', 0),
+            ('width', 2 ** 32 - 1), ('encoding', ''), ('encoding', 'no such'),
+            ('encoding', 'bayer_rggb16'), ('is_bigendian', 7)):
+        frame = good(0)
+        setattr(frame, field, wrong)
+        frames.append(frame)
+    empty = good(0)
+    empty.data = empty.data[:0]
+    return [*frames, empty]
+
+
+def statistics(peer: Peer) -> dict:
+    return json.loads(
+        peer.call(Trigger, '/classifier/statistics', Trigger.Request()).message)
+
+
+def settled(peer: Peer) -> dict:
+    """Return the statistics when nothing is under way any more."""
+    def done():
+        numbers = statistics(peer)
+        return numbers if numbers['in_progress'] == 0 else None
+    return peer.spin_until(done, 'all frames to end')
+
+
+def resources(node: NodeProcess) -> tuple[int, int]:
+    """Return how many threads and open files the node has."""
+    process = psutil.Process(node.pid)
+    return process.num_threads(), process.num_fds()
+
+
+def accounts(log: str) -> list[tuple[int, int]]:
+    """Return received and the sum of all ends for each time that the node was cleaned up."""
+    found = []
+    for received, answered, drops in re.findall(
+            r'(\d+) frames received, (\d+) answered, dropped: (.*)', log):
+        found.append((int(received), int(answered) + sum(
+            int(count) for count in re.findall(r'(\d+) \w+', drops))))
+    return found
+
+
+def test_all_faults_together(peer):
+    """Broken frames, dying publishers, a raising backend, lifecycle cycles, live parameters."""
+    peer.listen_to_results('front/')
+    peer.listen('left/classification', Classification)
+    with NodeProcess(
+            '-p', 'backend:=simulated', '-p', 'simulated_ms:=2.0', '-p', 'simulated_fail_every:=3',
+            '-p', 'reopen_after_failures:=1', '-p', 'reopen_backoff_sec:=0.001',
+            '-p', 'max_reopen_attempts:=0', '-p', 'cameras:=[front, left]',
+            '-p', 'camera_timeout_sec:=0.1', '-p', 'diagnostics_period_sec:=0.1') as node:
+        told(peer, 'state', 'active')
+        for cycle in range(3):
+            for camera in CAMERAS:
+                peer.connect(f'{camera}/image', camera=f'{camera}/')
+            for step in range(40):
+                for camera in CAMERAS:
+                    peer.publish(f'{camera}/image', good(step))
+                if step % 10 == 0:
+                    for frame in broken_frames():
+                        peer.publish('left/image', frame)
+                    for name, value in (
+                            ('max_wait_ms', float(step % 3)), ('max_age_ms', 20.0 * (step % 4)),
+                            ('top_k', 1 + step % 5)):
+                        assert set_parameter(peer, name, number(value)) == (True, '')
+            peer.disconnect('left/image')
+            numbers = settled(peer)
+            for each in (numbers, *numbers['cameras'].values()):
+                check_sums(each)
+            assert numbers['received'] > 0
+            assert numbers['retried_batches'] > 0
+            peer.publish('front/image', good(1))
+            peer.disconnect('front/image')
+            for transition, expected in (
+                    (DEACTIVATE, 'inactive'), (CLEANUP, 'unconfigured'), (CONFIGURE, 'inactive'),
+                    (ACTIVATE, 'active')):
+                assert lifecycle(peer, transition), node.log
+                assert state(peer) == expected
+            if cycle == 0:
+                before = resources(node)
+        # Those of the first cycle hold what is made once, such as a pool of threads.
+        peer.spin_until(
+            lambda: all(now <= then for now, then in zip(resources(node), before)),
+            f'threads and files to be {before} again, not {resources(node)}')
+        assert node.stop()[0] == 0
+    ended = accounts(node.log)
+    assert len(ended) == 4
+    assert all(received == sum_ for received, sum_ in ended), ended
+    assert all(received > 0 for received, _ in ended[:3])
+    assert 'Traceback' not in node.log
+
+
+def test_a_publisher_that_dies_in_mid_stream(peer):
+    """Killed without a word to DDS; another one with other pictures takes its place."""
+    peer.listen_to_results()
+    with NodeProcess(
+            '-p', 'backend:=simulated', '-p', 'diagnostics_period_sec:=0.1',
+            '-p', 'camera_timeout_sec:=0.3') as node, subprocess.Popen(
+                [sys.executable, '-c', CAMERA], cwd=Path(__file__).parent.parent) as camera:
+        try:
+            peer.spin_until(lambda: len(peer.heard['classification']) > 5, 'answers')
+        finally:
+            camera.kill()
+        peer.spin_until(lambda: 'no image for 0.3 s' in node.log, 'the silence to be told')
+        peer.connect('image')
+        before = len(peer.heard['classification'])
+
+        def answered():
+            peer.publish('image', image(np.full((10, 20, 3), 99, np.uint8)))
+            return len(peer.heard['classification']) > before
+        peer.spin_until(answered, 'an answer to the other publisher')
+        assert peer.heard['classification'][-1].results[0].class_id == 'red_099'
+        peer.spin_until(lambda: 'images again after' in node.log, 'its return to be told')
+        check_sums(settled(peer))
+        assert node.stop()[0] == 0
+    ended = accounts(node.log)
+    assert len(ended) == 1
+    assert ended[0][0] == ended[0][1] > 5
+
+
+def test_twenty_lifecycle_cycles_leave_nothing_behind(peer):
+    peer.listen_to_diagnostics()
+    with NodeProcess(
+            '-p', 'backend:=simulated', '-p', 'simulated_ms:=0.0', '-p', 'autostart:=false',
+            '-p', 'cameras:=[a, b, c]') as node:
+        for cycle in range(20):
+            for transition in (CONFIGURE, ACTIVATE, DEACTIVATE, CLEANUP):
+                assert lifecycle(peer, transition), node.log
+            if cycle == 2:
+                before = resources(node)
+        peer.spin_until(
+            lambda: all(now <= then for now, then in zip(resources(node), before)),
+            f'threads and files to be {before} again, not {resources(node)}')
+        assert node.stop()[0] == 0
+    assert len(accounts(node.log)) == 20
+    assert 'Traceback' not in node.log
+
+
+@pytest.mark.parametrize('where', ['fitter', 'inferrer', 'deliverer'])
+def test_an_error_that_nobody_foresaw_ends_the_process_with_its_traceback(peer, where):
+    owner, name = {
+        'fitter': ('pipeline.Pipeline', '_fit'), 'inferrer': ('inferrer.Inferrer', '_submit'),
+        'deliverer': ('pipeline.Pipeline', '_deliver')}[where]
+    module, kind = owner.split('.')
+    peer.listen_to_results()
+    with NodeProcess('-p', 'backend:=simulated', '-p', 'diagnostics_period_sec:=0.1', prepare=(
+            f'from resnet_trt_node.node.{module} import {kind}\n'
+            'def broken(*_):\n'
+            "    raise ZeroDivisionError('a bug')\n"
+            f'{kind}.{name} = broken')) as node:
+        peer.connect('image')
+        peer.publish('image', good(1))
+        assert node.wait() == 1
+    assert node.log.count('ZeroDivisionError: a bug') == 1
+    assert 'in broken' in node.log
+    assert '1 frames received, 0 answered, dropped: 1 failed' in node.log
+    assert 'does not end' not in node.log
