@@ -16,7 +16,8 @@ setup(
         ('share/ament_index/resource_index/packages', [f'resource/{package_name}']),
         (share, ['package.xml']),
         (f'{share}/launch', sorted(glob('launch/*.launch.py'))),
-        (f'{share}/config', sorted(glob('config/*.yaml') + glob('config/*.xml'))),
+        (f'{share}/config', sorted(
+            path for kind in ('yaml', 'xml', 'json') for path in glob(f'config/*.{kind}'))),
         (f'{share}/engines', ['engines/README.md']),
     ],
     python_requires='>=3.9',

@@ -1,0 +1,145 @@
+"""The how-to pages say what the node does: keys, parameters, commands and links."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from resnet_trt_node.inference.backend import BackendOptions
+from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.inference.simulated_backend import SimulatedBackend
+from resnet_trt_node.node.accounting import CAMERA_EVENTS, DROP_REASONS, STAGES
+from resnet_trt_node.node.parameters import NodeParameters, parameter_fields
+from resnet_trt_node.node.pipeline import Pipeline
+from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
+from resnet_trt_node.node.report import Statistics, TopicState
+from tiny_model import write_tiny_model
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HOW_TO = REPOSITORY / 'docs' / 'how-to'
+PAGES = ('many-cameras.md', 'diagnostics.md', 'wait-and-batch.md')
+
+
+def commands(page: str) -> list[str]:
+    blocks = re.findall(r'```sh\n(.*?)```', (HOW_TO / page).read_text(), re.DOTALL)
+    return [line for block in blocks
+            for line in block.replace('\\\n', ' ').strip().splitlines()]
+
+
+NODES = [line for page in PAGES for line in commands(page) if line.startswith('classifier_node')]
+
+
+def test_commands_are_those_that_are_tried():
+    words = {line.split()[0] for page in PAGES for line in commands(page)}
+    assert words == {'classifier_node', 'resnet_trt'}
+    assert len(NODES) == 3
+
+
+@pytest.mark.parametrize('command', NODES)
+def test_a_node_starts_as_it_stands_and_top_shows_it(command, tmp_path):
+    (tmp_path / 'models').mkdir()
+    write_tiny_model(tmp_path / 'models' / 'resnet50.onnx')
+    words = shlex.split(command)[1:]
+    environment = {'PYTHONPATH': str(REPOSITORY)}
+    tops = [line for page in PAGES for line in commands(page)
+            if line.startswith('resnet_trt top') and ('--once' in line or '--json' in line)]
+    assert tops
+    with subprocess.Popen(
+            [sys.executable, '-m', 'resnet_trt_node.node.main', *words], cwd=tmp_path,
+            env={**os.environ, **environment}, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True) as node:
+        try:
+            for top in tops if command == NODES[0] else tops[:1]:
+                result = subprocess.run(
+                    [sys.executable, '-m', 'resnet_trt_node.cli.main', *top.split()[1:],
+                     '--wait', '20'], cwd=tmp_path, env={**os.environ, **environment},
+                    capture_output=True, text=True, timeout=60, check=False)
+                assert result.returncode == 0, result.stderr
+                assert '/classifier' in result.stdout
+        finally:
+            node.terminate()
+            log = node.communicate(timeout=20)[0]
+    assert node.returncode == 0, log
+    assert 'Traceback' not in log
+
+
+def test_every_key_is_explained(make_report):
+    text = (HOW_TO / 'diagnostics.md').read_text()
+    report = make_report()
+    keys = {*report.values, *(key for one in report.cameras.values() for key in one.values)}
+    for stage in STAGES:
+        keys.add(f'{stage}_p50_ms')
+    explained = set(re.findall(r'`([a-z_0-9*]+)`', text))
+    missing = {
+        key for key in keys
+        if key not in explained and not any(
+            key.startswith(name[:-1]) for name in explained if name.endswith('*'))
+        and not (key.startswith('queue_p'))}
+    assert missing == set()
+    for reason in DROP_REASONS:
+        assert f'| `dropped_{reason}` |' in text
+    for event in CAMERA_EVENTS:
+        assert f'| `{event}` |' in text
+
+
+@pytest.fixture
+def make_report():
+    pipelines = []
+
+    def make():
+        pipeline = Pipeline(('front',), 1, 'fast', LiveSettings(), PipelineHooks(
+            lambda: SimulatedBackend('', BackendOptions(simulated_ms=0.0)),
+            lambda message: Frame(message, 'rgb'), lambda *_: None, lambda *_: None,
+            lambda *_: None))
+        pipelines.append(pipeline)
+        pipeline.start()
+        return Statistics().report(
+            pipeline, {'front': TopicState('/front/image', 0, 0)}, NodeParameters())
+
+    yield make
+    for pipeline in pipelines:
+        assert pipeline.close()
+
+
+def test_parameters_that_are_named_exist():
+    known = set(parameter_fields())
+    named = set()
+    for page in PAGES:
+        text = (HOW_TO / page).read_text()
+        named |= set(re.findall(r'-p (\w+):=', text))
+        named |= {word for word in re.findall(r'`(\w+_(?:ms|sec|ratio|size|depth|attempts|'
+                                              r'failures|every|reliability|transport))`', text)
+                  if not re.match(r'_p\d|mean_batch', word)}
+    # A counter, with the unit-like ending of a parameter.
+    assert named - known == {'lost_in_transport'}
+    assert {'max_wait_ms', 'camera_timeout_sec', 'warn_drop_ratio'} <= named
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for link in re.findall(r'\]\((?!http)([^)#]+)', (HOW_TO / page).read_text()):
+            assert (HOW_TO / link).exists(), f'{page}: {link}'
+
+
+def test_the_foxglove_layout_is_whole():
+    layout = json.loads((REPOSITORY / 'config' / 'foxglove_layout.json').read_text())
+
+    def panels(tree):
+        if isinstance(tree, str):
+            return [tree]
+        assert tree['direction'] in ('row', 'column')
+        return panels(tree['first']) + panels(tree['second'])
+
+    shown = panels(layout['layout'])
+    assert sorted(shown) == sorted(layout['configById'])
+    assert {panel.split('!')[0] for panel in shown} == {
+        'Image', 'RawMessages', 'Plot', 'DiagnosticSummary', 'DiagnosticStatusPanel'}
+    text = json.dumps(layout)
+    for topic in ('/image_annotated', '/classification', '/diagnostics'):
+        assert topic in text
