@@ -59,17 +59,21 @@ class Observer:
             pass  # `close` was called
 
     def _take(self, message: DiagnosticArray) -> None:
+        found: dict[str, str] = {}
         for status in message.status:
-            if self._target in status.name:
-                with self._lock:
-                    self._heard_s = time.monotonic()
-                    self._status = {
-                        'level': str(status.level[0]), 'message': status.message,
-                        **{item.key: item.value for item in status.values}}
+            owner, _, part = status.name.partition(': ')
+            if owner == self._target:
+                # The node's own values as they are, those of a camera behind its name.
+                prefix = f'{part[7:]}/' if part.startswith('camera ') else ''
+                found.update({f'{prefix}{item.key}': item.value for item in status.values})
+                found[f'{prefix}message'] = status.message
+        if found:
+            with self._lock:
+                self._status, self._heard_s = found, time.monotonic()
 
     @property
     def status(self) -> dict[str, str]:
-        """Return the last diagnostics, with `level` and `message`; empty before the first."""
+        """Return the last diagnostics, values by key, a camera's as NAME/key; empty before any."""
         with self._lock:
             return dict(self._status or {})
 
@@ -125,19 +129,19 @@ class Observer:
 
 def stage_ms(status: Mapping[str, str], stage: str, share: int) -> Optional[float]:
     """
-    Return a percentile of a stage from the diagnostics, however they are keyed.
+    Return a percentile of a stage from the diagnostics.
 
     :param stage: such as 'total'.
     :param share: 50, 95 or 99.
     :returns: milliseconds, None where they are not told.
     """
-    together = status.get(f'{stage}_ms_p50_p95_p99')
-    if together is not None:
-        return float(together.split()[(50, 95, 99).index(share)])
-    for key in (f'{stage}_p{share}_ms', f'{stage}_ms_p{share}'):
-        if key in status:
-            return float(status[key].split()[0])
-    return None
+    text = status.get(f'{stage}_p{share}_ms')
+    return None if text is None else float(text)
+
+
+def stages(status: Mapping[str, str]) -> list[str]:
+    """Return the stages whose times the diagnostics tell, in their order."""
+    return [match[1] for key in status if (match := re.fullmatch(r'(\w+)_p50_ms', key))]
 
 
 def counts(status: Mapping[str, str], camera: str) -> dict[str, int]:

@@ -91,18 +91,28 @@ def _load(load: dict[str, Any]) -> str:
 
 def _cpu_figures(figures: dict[str, Any]) -> list[str]:
     ours, plain = figures['ours'], figures['plain']
-    stages = list(dict.fromkeys([*plain['stages_ms'], *ours['stages_ms']]))
+    stages = list(dict.fromkeys(
+        stage for node in (plain, ours) for stage in node.get('stages_ms', {})))
     return [
         *_table(('ms of CPU a frame', 'this node', 'plain node'), [
             ('all', ours['cpu_ms'], plain['cpu_ms']),
-            *((stage, ours['stages_ms'].get(stage), plain['stages_ms'].get(stage))
+            *((stage, *(node.get('stages_ms', {}).get(stage) for node in (ours, plain)))
               for stage in stages),
-            ('page faults a frame', ours['page_faults'], plain['page_faults'])]), '',
-        f'Ratio {figures["ratio"]}; {figures["rounds"]} turns of {figures["seconds_per_turn"]:g} '
-        f's each. `receive` is what is left: middleware, deserialising, executor. By thread, this '
-        f'node: {_threads(ours["threads_ms"])}; plain: {_threads(plain["threads_ms"])}. '
-        f'Answered: {figures["answered"]["ours"]} and {figures["answered"]["plain"]} sent. '
+            ('page faults a frame', ours['page_faults'], plain['page_faults']),
+            ('CPU a second without frames', ours['idle_ms_per_second'],
+             plain['idle_ms_per_second']),
+            ('answered', ours['answered'], plain['answered'])]), '',
+        f'Ratio {figures["ratio"]}; median of {figures["rounds"]} rounds with new processes, '
+        f'{figures["seconds_per_turn"]:g} s each: this node {_list(ours["cpu_ms_rounds"])}, '
+        f'plain {_list(plain["cpu_ms_rounds"])} ms; page faults '
+        f'{_list(ours["page_faults_rounds"])} and {_list(plain["page_faults_rounds"])}. '
+        '`receive` is what no other row holds: middleware, deserialising, executor. By thread, '
+        f'this node: {_threads(ours["threads_ms"])}; plain: {_threads(plain["threads_ms"])}. '
         + _load(ours['load'])]
+
+
+def _list(values: list[Any]) -> str:
+    return ', '.join(f'{value:g}' for value in values)
 
 
 def _threads(threads: dict[str, Any]) -> str:

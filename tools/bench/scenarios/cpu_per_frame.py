@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from statistics import median
+import time
 from typing import Any, Optional
 
 from bench.camera import Camera
-from bench.figures import Check, Outcome, rounded
-from bench.rig import Phase, Rig
+from bench.figures import Account, Check, Outcome, rounded
+from bench.rig import Phase, Rig, Usage
 from bench.stages import measure_stages
 
 RATIO_LIMIT = 0.25
 _WARM_S = 2.0
+_IDLE_S = 2.0
+#: Receiver to the name of its process.
+_PROCESSES = {'ours': 'node', 'plain': 'plain'}
 
 
 def run(seconds: float, rounds: int = 3, rate_hz: float = 20.0, models: Optional[
@@ -20,77 +25,103 @@ def run(seconds: float, rounds: int = 3, rate_hz: float = 20.0, models: Optional
     """
     Measure one 1080p camera at 20 Hz.
 
+    Each round starts both nodes anew: where a process's heap happens to end decides whether its
+    frames cost page faults, and one start would be one throw of the dice.
+
     :param seconds: for each node in each round.
     :param rounds: how often the nodes take turns.
     :param models: the same classifier deployable and as float NCHW, run by ONNX Runtime with one
         thread; None takes a backend that sleeps 5 ms in both.
     """
-    cameras = [Camera('front', receiver, 1920, 1080, rate_hz, red=90)
-               for receiver in ('ours', 'plain')]
+    turns = [_round(number, seconds, rate_hz, models) for number in range(rounds)]
+    name = 'cpu_per_frame' if models is None else 'cpu_per_frame_onnxruntime'
+    work = ('a backend that sleeps 5 ms' if models is None
+            else 'EfficientNet-Lite0 in ONNX Runtime, one thread')
+    outcome = Outcome(name, f'CPU time of a 1080p bgr8 frame at {rate_hz:g} Hz, {work}')
+    ours, plain = (_summary([turn[receiver] for turn in turns]) for receiver in _PROCESSES)
+    ratio = ours['cpu_ms'] / plain['cpu_ms']
+    if models is None:
+        outcome.checks.append(Check(
+            'CPU per frame, as a share of that of the plain node', rounded(ratio), RATIO_LIMIT))
+    if models is None:
+        ours['stages_ms'] = _our_stages(ours, Camera('front', width=1920, height=1080))
+    outcome.figures = {'seconds_per_turn': seconds, 'rounds': rounds, 'ratio': rounded(ratio),
+                       'ours': ours, 'plain': plain}
+    return outcome
+
+
+class _Turn:
+    """What one node did in one round."""
+
+    def __init__(
+            self, receiver: str, phase: Phase, idle: Usage, account: Account,
+            stages: dict[str, float]) -> None:
+        self.usage = phase.usage[_PROCESSES[receiver]]
+        # Per frame that was answered: one that the transport lost costs little and helps nobody.
+        self.frames = max(1, len(phase.heard))
+        self.cpu_ms = self.usage.cpu_ms / self.frames
+        self.idle_ms_per_s = idle.cpu_ms / _IDLE_S
+        self.load = phase.load()
+        self.account = account
+        self.stages = stages
+
+
+def _round(
+        number: int, seconds: float, rate_hz: float,
+        models: Optional[tuple[Path, Path]]) -> dict[str, _Turn]:
+    cameras = [Camera('front', receiver, 1920, 1080, rate_hz, red=90) for receiver in _PROCESSES]
     parameters: dict[str, object] = {'backend': 'simulated', 'simulated_ms': 5.0}
     if models is not None:
         parameters = {
             'backend': 'onnxruntime', 'model_path': str(models[0]), 'cpu_threads': 1}
+    turns = {}
     with Rig(cameras, parameters, ('front', str(models[1]) if models else '', '5.0')) as rig:
-        for receiver in ('ours', 'plain'):
+        for receiver in _PROCESSES:
             rig.measure(_WARM_S, receiver)
-        phases: dict[str, list[Phase]] = {'ours': [], 'plain': []}
-        stages_before = rig.children['plain'].ask()
-        for _ in range(rounds):
-            for receiver, list_ in phases.items():
-                list_.append(rig.measure(seconds, receiver))
-        stages = rig.children['plain'].ask()
-        accounts = {receiver: [rig.account(phase, models is None) for phase in list_]
-                    for receiver, list_ in phases.items()}
-    outcome = Outcome(
-        'cpu_per_frame' if models is None else 'cpu_per_frame_onnxruntime',
-        f'CPU time of a 1080p bgr8 frame, one camera at {rate_hz:g} Hz, '
-        + ('a backend that sleeps 5 ms' if models is None
-           else 'EfficientNet-Lite0 in ONNX Runtime, one thread'))
-    per_frame = {
-        name: [_cpu_ms(phase, 'node' if name == 'ours' else 'plain') for phase in list_]
-        for name, list_ in phases.items()}
-    ratio = median(per_frame['ours']) / median(per_frame['plain'])
-    if models is None:
-        outcome.checks.append(Check(
-            'CPU per frame, as a share of that of the plain node', rounded(ratio), RATIO_LIMIT))
-    outcome.figures = {
-        'seconds_per_turn': seconds, 'rounds': rounds, 'ratio': rounded(ratio),
-        **{name: _summary(name, list_, per_frame[name]) for name, list_ in phases.items()},
-        'answered': {name: f'{sum(one.answered for one in list_)} of '
-                           f'{sum(one.sent for one in list_)}'
-                     for name, list_ in accounts.items()},
-    }
-    plain, ours = outcome.figures['plain'], outcome.figures['ours']
-    frames = stages['frames'] - stages_before['frames']
-    plain['stages_ms'] = _with_rest(plain['cpu_ms'], {
-        stage: (stages['spent_ns'][stage] - stages_before['spent_ns'][stage]) / frames / 1e6
-        for stage in stages['spent_ns']})
-    ours['stages_ms'] = _our_stages(ours, cameras[0])
-    return outcome
+        before = {name: child.sample() for name, child in rig.children.items()}
+        time.sleep(_IDLE_S)
+        idle = {name: Usage.between(before[name], child.sample())
+                for name, child in rig.children.items()}
+        # Whoever comes first now comes second next time.
+        for receiver in sorted(_PROCESSES, reverse=bool(number % 2)):
+            stages_before = _stages(rig)
+            phase = rig.measure(seconds, receiver)
+            turns[receiver] = _Turn(
+                receiver, phase, idle[_PROCESSES[receiver]], rig.account(phase, models is None),
+                {name: value - stages_before[name] for name, value in _stages(rig).items()})
+    return turns
 
 
-def _cpu_ms(phase: Phase, process: str) -> float:
-    # Per frame that was answered: one that the transport lost costs little and helps nobody.
-    return phase.usage[process].cpu_ms / max(1, len(phase.heard))
+def _stages(rig: Rig) -> dict[str, float]:
+    """Return the plain node's milliseconds by stage so far."""
+    return {name: spent / 1e6 for name, spent in rig.children['plain'].ask()['spent_ns'].items()}
 
 
-def _summary(name: str, phases: list[Phase], per_frame: list[float]) -> dict[str, Any]:
-    process = 'node' if name == 'ours' else 'plain'
-    frames = max(1, sum(len(phase.heard) for phase in phases))
-    threads: dict[str, float] = {}
-    for phase in phases:
-        for thread, spent_ms in phase.usage[process].threads_ms.items():
-            threads[thread] = threads.get(thread, 0.0) + spent_ms / frames
-    return {
-        'cpu_ms': rounded(median(per_frame)),
-        'cpu_ms_rounds': [rounded(value) for value in per_frame],
-        'page_faults': rounded(
-            sum(phase.usage[process].minor_faults for phase in phases) / frames, 1),
-        'rss_mib': rounded(phases[-1].usage[process].rss_mib, 1),
-        'threads_ms': {thread: rounded(spent) for thread, spent in sorted(
-            threads.items(), key=lambda item: -item[1]) if spent >= 0.005},
-        'load': phases[-1].load()}
+def _summary(turns: list[_Turn]) -> dict[str, Any]:
+    frames = sum(turn.frames for turn in turns)
+    threads: Counter[str] = Counter()
+    stages: Counter[str] = Counter()
+    for turn in turns:
+        threads.update(turn.usage.threads_ms)
+        stages.update(turn.stages)
+    cpu_ms = median(turn.cpu_ms for turn in turns)
+    summary = {
+        'cpu_ms': rounded(cpu_ms),
+        'cpu_ms_rounds': [rounded(turn.cpu_ms) for turn in turns],
+        'page_faults': rounded(sum(turn.usage.minor_faults for turn in turns) / frames, 1),
+        'page_faults_rounds': [
+            rounded(turn.usage.minor_faults / turn.frames, 1) for turn in turns],
+        'idle_ms_per_second': rounded(median(turn.idle_ms_per_s for turn in turns), 1),
+        'rss_mib': rounded(turns[-1].usage.rss_mib, 1),
+        'threads_ms': {name: rounded(spent / frames) for name, spent in threads.most_common()
+                       if spent / frames >= 0.005},
+        'answered': f'{sum(turn.account.answered for turn in turns)} of '
+                    f'{sum(turn.account.sent for turn in turns)}',
+        'load': turns[-1].load}
+    if any(stages.values()):
+        summary['stages_ms'] = _with_rest(
+            cpu_ms, {name: spent / frames for name, spent in stages.items()})
+    return summary
 
 
 def _our_stages(ours: dict[str, Any], camera: Camera) -> dict[str, Optional[float]]:
@@ -98,19 +129,15 @@ def _our_stages(ours: dict[str, Any], camera: Camera) -> dict[str, Optional[floa
     Return where our CPU time goes.
 
     The pipeline's threads carry names; what is on none of them, in the executor's thread and the
-    middleware's, is receiving and its share of the rest. Converting and resizing, both the
-    fitter's, are told apart by measuring them here on the same picture.
+    middleware's, is receiving. Converting and resizing, both the fitter's, are told apart by
+    measuring them here, alone, on the same picture.
     """
     alone = measure_stages(camera)
     threads = ours['threads_ms']
-    named = {name: threads[name] for name in ('fitter', 'inferrer', 'deliverer')
-             if name in threads}
-    if 'fitter' not in named:
-        return _with_rest(ours['cpu_ms'], alone)
-    share = named['fitter'] / sum(alone.values())
+    share = threads.get('fitter', 0.0) / sum(alone.values())
     return _with_rest(ours['cpu_ms'], {
         **{stage: spent * share for stage, spent in alone.items()},
-        'infer': named.get('inferrer', 0.0), 'publish': named.get('deliverer', 0.0)})
+        'infer': threads.get('inferrer', 0.0), 'publish': threads.get('deliverer', 0.0)})
 
 
 def _with_rest(total: float, stages: dict[str, float]) -> dict[str, Optional[float]]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from bench.camera import Camera, several
 from bench.figures import Account, Check, latencies_ms, Outcome, percentile, rounded, spread
-from bench.observer import counts, stage_ms, unaccounted
+from bench.observer import counts, stage_ms, stages, unaccounted
 from bench.rig import Phase, Rig
 import numpy as np
 
 ADDED_LIMIT_MS = 2.0
 SIX_ALLOWANCE_MS = 10.0
 _BACKEND_MS = 5.0
-_STAGES = ('queue', 'decode', 'fit', 'batch', 'wait', 'infer', 'publish', 'total')
 _WARM_S = 1.0
 
 
@@ -83,7 +82,7 @@ def common_figures(phase: Phase, seconds: float) -> dict[str, object]:
         if len(latency) else [],
         'stages_ms': {
             stage: [stage_ms(phase.status, stage, share) for share in (50, 95, 99)]
-            for stage in _STAGES if stage_ms(phase.status, stage, 50) is not None},
+            for stage in stages(phase.status)},
         'node_cpu_ms_per_answer': rounded(
             phase.usage['node'].cpu_ms / max(1, len(phase.heard))),
         'node_threads_ms_per_answer': {

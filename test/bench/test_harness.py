@@ -1,0 +1,161 @@
+"""The benchmark's processes: looked at from outside, ended whatever happens, and a short run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+from bench import BenchError
+from bench.camera import Camera, from_json, several, to_json
+from bench.cameras_process import BROKEN, broken_message, message
+from bench.children import Child, wait_until
+from bench.environment import choose_transport, describe_machine
+from bench.faulty_node import order_faults, take_fault
+from bench.observer import counts, stage_ms, stages, unaccounted
+from bench.procfs import sample
+from bench.scenarios import latency
+from bench.scenarios.soak import read_accounts
+import numpy as np
+import pytest
+from resnet_trt_node.errors import FrameError
+from resnet_trt_node.inference.decode import decode_message
+
+STATUS = {
+    'state': 'active', 'total_p50_ms': '6.1', 'total_p99_ms': '7.5', 'front/received': '10',
+    'front/answered': '6', 'front/in_progress': '1', 'front/dropped_stale': '2',
+    'front/dropped_failed': '0', 'front/received_hz': '3.0'}
+
+
+def test_diagnostics_are_understood():
+    assert stages(STATUS) == ['total']
+    assert stage_ms(STATUS, 'total', 99) == 7.5
+    assert stage_ms(STATUS, 'infer', 99) is None
+    numbers = counts(STATUS, 'front')
+    assert numbers == {
+        'received': 10, 'answered': 6, 'in_progress': 1, 'dropped_stale': 2, 'dropped_failed': 0}
+    assert unaccounted(numbers) == 1
+    with pytest.raises(BenchError, match="nothing for camera 'left'"):
+        counts(STATUS, 'left')
+
+
+def test_accounts_in_the_log_are_understood():
+    log = (
+        '[INFO] [1.2] [ours.classifier]: 100 frames received, 90 answered, dropped: '
+        '7 superseded, 3 malformed\n'
+        '[INFO] [1.3] [ours.classifier]: 5 frames received, 4 answered, dropped: none\n')
+    assert read_accounts(log) == [(100, 90, 0), (5, 4, 1)]
+    with pytest.raises(BenchError, match='no account'):
+        read_accounts('nothing')
+
+
+def test_cameras_survive_the_way_to_another_process():
+    cameras = [*several(2), Camera('left', 'plain', 320, 240, 5.0, 'mono8', True, 7)]
+    assert from_json(to_json(cameras)) == cameras
+
+
+@pytest.mark.parametrize('encoding', ['bgr8', 'rgb8', 'mono8'])
+@pytest.mark.parametrize('jpeg', [False, True])
+def test_frames_name_their_camera(encoding, jpeg):
+    camera = Camera('c', width=64, height=48, encoding=encoding, jpeg=jpeg, red=123)
+    frame = decode_message(message(camera))
+    pixels = np.asarray(frame.pixels)
+    red = pixels if pixels.ndim == 2 else pixels[..., frame.order.index('r')]
+    assert abs(float(red.mean()) - 123) < 3
+
+
+@pytest.mark.parametrize('kind', BROKEN)
+@pytest.mark.parametrize('jpeg', [False, True])
+def test_broken_frames_are_broken(kind, jpeg):
+    with pytest.raises(FrameError):
+        decode_message(broken_message(Camera('c', width=64, height=48, jpeg=jpeg), kind))
+
+
+def test_faults_count_down(tmp_path):
+    path = tmp_path / 'faults'
+    assert take_fault(path) == 0
+    order_faults(path, 2)
+    assert [take_fault(path) for _ in range(3)] == [2, 1, 0]
+
+
+def test_a_process_seen_from_outside():
+    busy = subprocess.Popen(
+        [sys.executable, '-c', 'import sys\nprint(flush=True)\nwhile True: pass'],
+        stdout=subprocess.PIPE)
+    try:
+        assert busy.stdout is not None
+        busy.stdout.readline()
+        before = sample(busy.pid)
+        wait_until(lambda: sample(busy.pid).cpu_s >= before.cpu_s + 0.1, 'CPU time')
+        after = sample(busy.pid)
+        assert after.threads == 1
+        assert after.descriptors >= 3
+        assert 2**20 < after.rss_bytes < 2**30
+        assert sum(after.thread_cpu_s.values()) == pytest.approx(after.cpu_s, abs=0.1)
+        assert after.cpu_s - before.cpu_s <= 1.5 * (after.time_s - before.time_s) + 0.05
+    finally:
+        busy.kill()
+        busy.communicate()
+    with pytest.raises(ProcessLookupError):
+        sample(busy.pid)
+
+
+def test_a_child_that_ends_early_is_an_error_with_its_log(tmp_path):
+    with Child('early', 'bench.no_such_module', [], tmp_path) as child:
+        with pytest.raises(BenchError, match='early ended with exit code 1') as caught:
+            child.hear()
+        assert 'No module named bench.no_such_module' in str(caught.value)
+
+
+def test_children_end_with_a_parent_that_is_killed(tmp_path):
+    program = (
+        'import sys, time\nfrom pathlib import Path\nfrom bench.children import Child\n'
+        "child = Child('node', 'http.server', ['0', '--bind', '127.0.0.1'], Path(sys.argv[1]),"
+        ' talks=False)\nprint(child.pid, flush=True)\ntime.sleep(60)\n')
+    parent = subprocess.Popen(
+        [sys.executable, '-c', program, str(tmp_path)], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    # Once it serves, it is tethered.
+    wait_until(lambda: sample(pid).descriptors > 3 and sample(pid).cpu_s > 0.05, 'the server')
+    parent.kill()
+    parent.communicate()
+
+    def gone() -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        with open(f'/proc/{pid}/stat') as file:
+            return file.read().rpartition(')')[2].split()[0] == 'Z'
+    wait_until(gone, 'the child to end', 10.0)
+
+
+def test_the_machine_is_described_without_its_name():
+    machine = describe_machine()
+    assert int(machine['cores']) >= 1
+    assert machine['python'] == '.'.join(map(str, sys.version_info[:3]))
+    assert os.uname().nodename not in machine.values()
+
+
+def test_three_seconds_of_a_scenario(monkeypatch):
+    for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
+        monkeypatch.setenv(name, '')
+        monkeypatch.delenv(name)
+    choose_transport()
+    start_s = time.monotonic()
+    outcome = latency.run_idle(1.5, rate_hz=20.0)
+    assert time.monotonic() - start_s < 60
+    checks = {check.name: check for check in outcome.checks}
+    assert checks['frames that the node received and cannot account for'].met
+    assert checks['answers that are foreign, repeated or mistaken'].met
+    figures = outcome.figures
+    assert figures['sent'] == 30
+    # Best effort may lose some on a busy machine; those that arrive are answered.
+    assert 20 <= figures['answered'] <= 30
+    assert figures['source_to_answer_ms']['p50'] >= 5.0
+    assert figures['node_cpu_ms_per_answer'] > 0
+    assert {'queue', 'fit', 'infer', 'publish', 'total'} <= figures['stages_ms'].keys()
+    assert 'fitter' in figures['node_threads_ms_per_answer']

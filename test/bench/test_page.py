@@ -1,0 +1,54 @@
+"""The page: one section for each command, written from JSON, others left alone."""
+
+from __future__ import annotations
+
+from bench.figures import Check, Outcome
+from bench.report import markdown, print_outcome
+from performance_section import write_section
+
+MACHINE = {
+    'cores': '2', 'cpu': 'A CPU', 'memory': '8 GiB', 'python': '3.11.7', 'numpy': '2',
+    'opencv-python-headless': '4', 'transport': 'x.xml', 'commit': 'abc'}
+
+
+def results():
+    outcome = Outcome('soak', 'six cameras for 10 minutes', [
+        Check('memory gained', 1.25, 8.0, 'MiB'), Check('exit code', 1, 0),
+        Check('p99', None, 25.0, 'ms')], {
+            'sent': 10, 'broken': 1, 'received': 11, 'answered': 9, 'faults': {'killed': 2},
+            'longest_recovery_s': {'killed': 0.5}, 'rss_slope_mib_per_hour': 1.0,
+            'threads': [20, 20], 'descriptors': [30, 31], 'node_cores': 0.4,
+            'complaints': ['activate failed']})
+    return {'date': '2026-01-02', 'quick': False, 'machine': MACHINE,
+            'scenarios': [outcome.to_json()]}, outcome
+
+
+def test_section_holds_targets_and_verdicts():
+    text = markdown(results()[0], plotted=False)
+    assert '| soak | memory gained | at most 8 MiB | 1.25 MiB | met |' in text
+    assert '|  | exit code | at most 0 | 1 | missed |' in text
+    assert '|  | p99 | at most 25 ms | not measured | missed |' in text
+    assert '- activate failed' in text
+    assert 'killed 2 x' in text
+
+
+def test_terminal_says_the_same(capsys):
+    print_outcome(results()[1])
+    printed = capsys.readouterr().out
+    assert 'met     memory gained: 1.25 MiB, target at most 8 MiB' in printed
+    assert 'missed  exit code: 1, target at most 0' in printed
+
+
+def test_sections_leave_each_other_alone(tmp_path):
+    page = tmp_path / 'performance.md'
+    write_section(page, 'gpu', '## GPU\n\nfirst', 'a')
+    write_section(page, 'real-time', '## Real time\n\n1 \\1', 'b')
+    write_section(page, 'gpu', '## GPU\n\nsecond', 'a')
+    text = page.read_text()
+    assert text.startswith('# Performance\n')
+    assert 'first' not in text
+    assert text.index('second') < text.index('1 \\1')
+    before = text
+    write_section(page, 'real-time', '## Real time\n\n1 \\1', 'b')
+    assert page.read_text() == before
+    assert [path.name for path in tmp_path.iterdir()] == ['performance.md']
