@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 from typing import Any, Optional, TYPE_CHECKING
 
@@ -22,6 +23,9 @@ FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'PPM')
 #: pictures of a few bytes that unpack to gigabytes.
 MAX_PIXELS = 2 * 89_478_485
 
+#: OpenCV's flags by how many times smaller libjpeg decodes, the strongest first.
+_REDUCED = {
+    8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 _ORDERS = {1: 'gray', 3: 'bgr', 4: 'bgra'}
 
 
@@ -37,6 +41,7 @@ def decode_compressed(
     :param apply_orientation: turn the picture as its EXIF data says. Off for messages, as
         image_transport and cv_bridge have it: cameras do not turn while they stream.
     :returns: pixels of its own, in order 'bgr', 'bgra' or 'gray'. 16-bit values are scaled to 8.
+        The frame tells whether and from what it was reduced.
     :raises FrameError: if the data is not a picture, broken, cut off, or absurdly large.
     """
     buffer = view_bytes(data, 'compressed picture')
@@ -47,19 +52,27 @@ def decode_compressed(
             'the message is corrupt')
     if name == 'jpeg':
         _check_jpeg_data(buffer)
-    flags = cv2.IMREAD_UNCHANGED
+    flags, reduction = cv2.IMREAD_UNCHANGED, 1
     if apply_orientation:
         # Unlike IMREAD_UNCHANGED these follow EXIF, but drop alpha.
         flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
     if reduced_to is not None and name == 'jpeg':
-        flags = _reduced_flags(min(width, height), reduced_to, flags, apply_orientation)
+        reduction = _choose_reduction(min(width, height), reduced_to)
+    if reduction > 1:
+        flags = _REDUCED[reduction] | (0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         pixels = cv2.imdecode(buffer, flags)
     except cv2.error as error:
         raise FrameError(f'broken {name}: OpenCV cannot decode it ({error.err})') from error
     if pixels is None:
         raise FrameError(f'broken {width}x{height} {name}: OpenCV cannot decode it')
-    return _to_frame(pixels, name)
+    frame = _to_frame(pixels, name)
+    if reduction == 1:
+        return frame
+    # A turned picture has its sides the other way round.
+    full_size = (height, width) if (height < width) == (
+        pixels.shape[0] < pixels.shape[1]) else (width, height)
+    return replace(frame, reduction=reduction, full_size=full_size)
 
 
 def _read_header(buffer: NDArray[np.uint8]) -> tuple[str, int, int]:
@@ -106,15 +119,9 @@ def _check_jpeg_data(buffer: NDArray[np.uint8]) -> None:
             'check the cable, the publisher and the transport')
 
 
-def _reduced_flags(side: int, reduced_to: int, flags: int, apply_orientation: bool) -> int:
-    """Return the flags for the strongest reduction that leaves at least `reduced_to` pixels."""
-    for factor, reduced in (
-            (8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4),
-            (2, cv2.IMREAD_REDUCED_COLOR_2)):
-        if side // factor >= reduced_to:
-            turned = 0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION
-            return int(reduced | turned)
-    return flags
+def _choose_reduction(side: int, reduced_to: int) -> int:
+    """Return the strongest reduction that leaves at least `reduced_to` pixels."""
+    return next((factor for factor in _REDUCED if side // factor >= reduced_to), 1)
 
 
 def _to_frame(pixels: Any, name: str) -> Frame:

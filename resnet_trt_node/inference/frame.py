@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TYPE_CHECKING
+from typing import Any, Optional, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -24,10 +24,21 @@ class Frame:
         255. Often a view of a message's bytes: read only, rows may be padded, and valid as long
         as the message.
     :param order: one of `CHANNELS`.
+    :param reduction: how many times smaller a side is than that of the picture which was sent:
+        each pixel is the mean of so many squared. A power of two.
+    :param full_size: that picture's height and width, None where it was not reduced. Sides that
+        the reduction does not divide are rounded up, and then the last pixels stand for fewer.
     """
 
     pixels: NDArray[np.uint8]
     order: str
+    reduction: int = 1
+    full_size: Optional[tuple[int, int]] = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return height and width of the picture that was sent."""
+        return self.full_size or (self.pixels.shape[0], self.pixels.shape[1])
 
 
 def to_8_bit(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:

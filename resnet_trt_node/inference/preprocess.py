@@ -100,17 +100,19 @@ class Resizer:
         :raises UsageError: if `out` cannot take the result.
         """
         rule = self.rule
-        height, width = _check_frame(frame)
+        _check_frame(frame)
         if (out.shape != (rule.crop_height, rule.crop_width, 3) or out.dtype != np.uint8
                 or not out.flags.c_contiguous or not out.flags.writeable):
             raise UsageError(
                 f'cannot fit into {out.dtype} {out.shape}: give a writable C-contiguous uint8 '
                 f'({rule.crop_height}, {rule.crop_width}, 3), such as a row of a batch buffer')
         if rule.interpolation == 'nearest':
-            rows, columns = _nearest_pixels(rule, height, width)
+            rows, columns = _nearest_pixels(rule, *frame.size, frame.reduction)
             _write_rgb(frame.pixels[rows[:, None], columns], frame.order, out)
             return
-        chain = _plan_chain(rule, height, width) if self.method == 'fast' else None
+        chain = None
+        if self.method == 'fast':
+            chain = _plan_chain(rule, *frame.size, frame.reduction)
         if chain is None:
             _fit_exact(frame, rule, out)
         else:
@@ -153,31 +155,37 @@ class Axis:
         return slice(low, low + max(1, (high - low) // block) * block)
 
 
-def plan_crop(rule: ResizeRule, height: int, width: int) -> tuple[Axis, Axis]:
+def plan_crop(
+        rule: ResizeRule, height: int, width: int, reduction: int = 1) -> tuple[Axis, Axis]:
     """
     Place the model's crop in a source picture, as torchvision's Resize and CenterCrop do.
 
     :param rule: how a picture becomes the model's input.
     :param height: rows of the source.
     :param width: columns of the source.
-    :returns: the vertical and the horizontal axis.
+    :param reduction: see `Frame`.
+    :returns: the vertical and the horizontal axis, in pixels of the reduced picture.
     """
+    lengths, counts = (height, width), (rule.crop_height, rule.crop_width)
     if rule.short_side is None:
-        return (
-            Axis(height / rule.crop_height, 0.0, rule.crop_height, height),
-            Axis(width / rule.crop_width, 0.0, rule.crop_width, width))
+        stretched = [
+            _reduced_axis(length / count, 0, count, length, reduction)
+            for length, count in zip(lengths, counts)]
+        return stretched[0], stretched[1]
     # The long side is rounded down, so that the two scales differ a little.
     long_side = int(rule.short_side * max(height, width) / min(height, width))
     resized = (
         (long_side, rule.short_side) if width <= height else (rule.short_side, long_side))
     axes = []
-    for length, new_length, count in zip(
-            (height, width), resized, (rule.crop_height, rule.crop_width)):
+    for length, new_length, count in zip(lengths, resized, counts):
         # round() goes to the even neighbour at a half, as torchvision's does.
         first = round((new_length - count) / 2.0)
-        scale = length / new_length
-        axes.append(Axis(scale, first * scale, count, length))
+        axes.append(_reduced_axis(length / new_length, first, count, length, reduction))
     return axes[0], axes[1]
+
+
+def _reduced_axis(scale: float, first: int, count: int, length: int, reduction: int) -> Axis:
+    return Axis(scale / reduction, first * scale / reduction, count, -(-length // reduction))
 
 
 @dataclass(frozen=True)
@@ -209,18 +217,23 @@ class _Chain:
 
 # A robot has a few cameras, each of one size; the maps take 300 KB a size.
 @lru_cache(maxsize=16)
-def _plan_chain(rule: ResizeRule, height: int, width: int) -> Optional[_Chain]:
+def _plan_chain(
+        rule: ResizeRule, height: int, width: int, reduction: int) -> Optional[_Chain]:
     """Return the fast method for pictures of this size, None where it is not close enough."""
-    axes = plan_crop(rule, height, width)
+    axes = plan_crop(rule, height, width, reduction)
     # A stretch may scale the axes differently; halving takes both.
     halvings = count_halvings(min(axis.scale for axis in axes))
     block = 2**halvings
+    # What the decoder reduced was halved too; the taps make up for that as well.
+    halved_before = reduction.bit_length() - 1
     # remap places its grid to 1/32 of a source pixel, which shows where that becomes large.
     if (min(axis.scale for axis in axes) < 1.0
             or SUPPORT[rule.interpolation] * max(axis.scale for axis in axes)
             > _MAX_SUPPORT * block):
         return None
-    blurs = [fit_blur(axis.scale, halvings, rule.interpolation) for axis in axes]
+    blurs = [
+        fit_blur(axis.scale * reduction, halvings + halved_before, rule.interpolation)
+        for axis in axes]
     windows = [
         axis.window((blur.radius + 2) * block, block) for axis, blur in zip(axes, blurs)]
     if (any(blur.misfit > _MAX_MISFIT for blur in blurs)
@@ -236,7 +249,7 @@ def _plan_chain(rule: ResizeRule, height: int, width: int) -> Optional[_Chain]:
 
 def _fit_exact(frame: Frame, rule: ResizeRule, out: NDArray[np.uint8]) -> None:
     """Resample by Pillow, first along the rows, then along the columns."""
-    vertical, horizontal = plan_crop(rule, *frame.pixels.shape[:2])
+    vertical, horizontal = plan_crop(rule, *frame.size, frame.reduction)
     windows = [
         axis.window(SUPPORT[rule.interpolation] * max(1.0, axis.scale) + 1)
         for axis in (vertical, horizontal)]
@@ -264,10 +277,11 @@ def _to_image(pixels: NDArray[np.uint8]) -> Image.Image:
 
 @lru_cache(maxsize=16)
 def _nearest_pixels(
-        rule: ResizeRule, height: int, width: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        rule: ResizeRule, height: int, width: int,
+        reduction: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the row and column numbers that Pillow's nearest neighbour takes."""
     numbers = []
-    for axis in plan_crop(rule, height, width):
+    for axis in plan_crop(rule, height, width, reduction):
         first = round(axis.start / axis.scale)
         # Pillow adds the scale again and again; its rounding errors decide ties.
         steps = np.full(first + axis.count, axis.scale)
@@ -285,8 +299,8 @@ def _write_rgb(pixels: NDArray[np.uint8], order: str, out: NDArray[np.uint8]) ->
         cv2.cvtColor(pixels, _TO_RGB[order], dst=out)
 
 
-def _check_frame(frame: Frame) -> tuple[int, int]:
-    """Return height and width of a frame that is what its order says."""
+def _check_frame(frame: Frame) -> None:
+    """Refuse a frame that is not what its order and its reduction say."""
     shape, channels = frame.pixels.shape, CHANNELS.get(frame.order, 0)
     if shape[2:] != (() if channels == 1 else (channels,)) or frame.pixels.dtype != np.uint8:
         raise FrameError(
@@ -294,4 +308,7 @@ def _check_frame(frame: Frame) -> tuple[int, int]:
             f'orders are {", ".join(CHANNELS)}, of uint8')
     if not shape[0] or not shape[1]:
         raise FrameError(f'{shape[1]}x{shape[0]} frame: it has no pixels')
-    return shape[0], shape[1]
+    if shape[:2] != tuple(-(-side // frame.reduction) for side in frame.size):
+        raise FrameError(
+            f'{shape[1]}x{shape[0]} frame: {frame.size[1]}x{frame.size[0]} pixels reduced '
+            f'{frame.reduction} times have another size')

@@ -31,14 +31,10 @@ class Converter:
 
     :param log: takes one line that says what converts and why, and one for every encoding that
         cv_bridge fails at later; None drops them.
-    :param reduced_to: see `decode_compressed`; a resizer's `decode_side` is the right number.
     """
 
-    def __init__(
-            self, log: Optional[Callable[[str], object]] = None,
-            reduced_to: Optional[int] = None) -> None:
+    def __init__(self, log: Optional[Callable[[str], object]] = None) -> None:
         self._log: Callable[[str], object] = log if log is not None else lambda line: None
-        self._reduced_to = reduced_to
         self._bridge: Any = None
         equal, reason = check_cv_bridge()
         if equal:
@@ -53,16 +49,17 @@ class Converter:
             self.description = f'OpenCV converts all encodings: {reason}'
         self._log(self.description)
 
-    def to_frame(self, message: Any) -> Frame:
+    def to_frame(self, message: Any, reduced_to: Optional[int] = None) -> Frame:
         """
         Decode a message.
 
         :param message: sensor_msgs/Image or sensor_msgs/CompressedImage.
+        :param reduced_to: see `decode_compressed`; a resizer's `decode_side` is the right number.
         :returns: a frame; of packed 8-bit encodings a view of the message's data.
         :raises FrameError: if the message is malformed.
         """
         if getattr(message, 'encoding', None) not in self.bridged:
-            return decode_message(message, self._reduced_to)
+            return decode_message(message, reduced_to)
         # cv_bridge trusts a message's fields.
         raw = check_image(message)
         frame = self._by_bridge(message, raw)

@@ -201,7 +201,7 @@ class Pipeline:
             self._board.drop([ticket], 'stale')
             return False
         try:
-            resizer.fit(self._hooks.decode(ticket.message), slot)
+            resizer.fit(self._hooks.decode(ticket.message, resizer.decode_side), slot)
         except Exception as error:  # noqa: B902
             # Bad frames end in FrameError; should OpenCV or Pillow raise something of their own
             # for bytes that nobody foresaw, it is still one bad frame and not the node's end.

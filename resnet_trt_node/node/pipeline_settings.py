@@ -43,7 +43,8 @@ class PipelineHooks:
 
     :param open_backend: opens the backend on the inferring thread, which then owns it; called
         again after the backend kept failing.
-    :param decode: turns a message into a frame, raising FrameError for a bad one.
+    :param decode: turns a message into a frame, raising FrameError for a bad one; also told how
+        many pixels a side suffice, None for all, see `decode_compressed`.
     :param deliver: publishes one result; returns the milliseconds from the frame's own time stamp
         to the publication, None where the stamp does not tell.
     :param log_bad_frame: told of each frame that could not be decoded, camera and reason.
@@ -52,7 +53,7 @@ class PipelineHooks:
     """
 
     open_backend: Callable[[], Backend]
-    decode: Callable[[Any], Frame]
+    decode: Callable[[Any, Optional[int]], Frame]
     deliver: Callable[[Ticket, list[Prediction]], Optional[float]]
     log_bad_frame: Callable[[str, str], None]
     log_failure: Callable[[str], None]

@@ -222,3 +222,35 @@ def test_a_slot_that_cannot_take_the_result_is_refused(out: Any) -> None:
 def test_an_unknown_method_is_refused() -> None:
     with pytest.raises(UsageError, match="unknown fit method 'quick': choose one of fast, exact"):
         Resizer(RULES['bilinear'], 'quick')  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize('rule', [
+    ResizeRule(256, 224, 224), ResizeRule(256, 224, 224, 'bicubic'), ResizeRule(None, 224, 224)])
+@pytest.mark.parametrize('size', [(1621, 1080), (1080, 1621), (2003, 1999), (1920, 1080)])
+@pytest.mark.parametrize('reduction', [2, 4])
+def test_a_reduced_frame_is_fitted_on_the_grid_of_the_whole_one(rule, size, reduction):
+    """Odd sides are rounded up when they are reduced, which must not shift the picture."""
+    width, height = size
+    rows, columns = np.mgrid[0:height, 0:width]
+    smooth = np.dstack([
+        128 + 100 * np.sin(rows / 37), 128 + 100 * np.cos(columns / 41),
+        128 + 100 * np.sin((rows + columns) / 53)])
+    padded = np.pad(
+        smooth, ((0, -height % reduction), (0, -width % reduction), (0, 0)), mode='edge')
+    means = padded.reshape(
+        padded.shape[0] // reduction, reduction, -1, reduction, 3).mean(axis=(1, 3))
+    frame = Frame(
+        np.rint(means).astype(np.uint8), 'rgb', reduction=reduction, full_size=(height, width))
+    for method in ('fast', 'exact'):
+        out, whole = (np.empty((224, 224, 3), np.uint8) for _ in range(2))
+        Resizer(rule, method).fit(frame, out)
+        Resizer(rule, method).fit(Frame(np.rint(smooth).astype(np.uint8), 'rgb'), whole)
+        # The last pixels of a stretch stand for fewer, which shows within the filter's reach.
+        assert np.abs(out.astype(int) - whole)[2:-2, 2:-2].max() <= 3
+        assert np.abs(out.astype(int) - whole).mean() < 0.5
+
+
+def test_a_reduction_that_the_pixels_contradict_is_refused():
+    frame = Frame(np.zeros((540, 960, 3), np.uint8), 'rgb', reduction=2, full_size=(1082, 1920))
+    with pytest.raises(FrameError, match='1920x1082 pixels reduced 2 times have another size'):
+        Resizer(ResizeRule(256, 224, 224)).fit(frame, np.empty((224, 224, 3), np.uint8))

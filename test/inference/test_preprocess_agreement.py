@@ -12,6 +12,7 @@ from PIL import Image
 import pytest
 
 from resnet_trt_node.inference.backend import Backend, BackendOptions
+from resnet_trt_node.inference.compressed import decode_compressed
 from resnet_trt_node.inference.factory import open_backend
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.preprocess import Resizer
@@ -86,3 +87,29 @@ def test_fast_and_reference_name_the_same_classes(
     assert sum(agreements.values()) / len(SIDES) >= MIN_AGREEMENT
     assert min(agreements.values()) >= MIN_AGREEMENT_OF_A_SIZE
     assert agreements[None] >= MIN_AGREEMENT
+
+
+def test_jpegs_decoded_at_reduced_size_name_the_same_classes(
+        backend: Backend, photographs: list[Image.Image]) -> None:
+    """As the node does it with 1080p frames: libjpeg leaves out what the fit has no use for."""
+    fast = Resizer(backend.spec.resize, 'fast')
+    slots, batch = backend.buffer(), 2 * BATCH // 3
+    like_whole = like_reference = 0
+    for first in range(0, len(photographs), batch):
+        chosen = photographs[first:first + batch]
+        count = len(chosen)
+        for slot, photograph in enumerate(chosen):
+            file = BytesIO()
+            with_short_side(photograph, 1080).save(file, 'JPEG', quality=90)
+            reduced = decode_compressed(file.getvalue(), fast.decode_side)
+            assert min(reduced.pixels.shape[:2]) == 540
+            fast.fit(reduced, slots[slot])
+            fast.fit(decode_compressed(file.getvalue()), slots[count + slot])
+            with Image.open(file) as whole:
+                slots[2 * count + slot] = reference(whole)
+        classes = backend.infer(3 * count).argmax(axis=1).reshape(3, count)
+        like_whole += int((classes[0] == classes[1]).sum())
+        like_reference += int((classes[0] == classes[2]).sum())
+    print(like_whole / len(photographs), like_reference / len(photographs))
+    assert like_whole / len(photographs) >= MIN_AGREEMENT
+    assert like_reference / len(photographs) >= MIN_AGREEMENT_OF_A_SIZE

@@ -131,7 +131,7 @@ class Bench:
         self.backends.append(backend)
         return backend
 
-    def _decode(self, message: Any) -> Frame:
+    def _decode(self, message: Any, side: Optional[int]) -> Frame:
         self.in_decoding(message)
         # What is decoded is inferred after the warm-up.
         self.backend.warm = True

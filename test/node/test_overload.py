@@ -48,7 +48,7 @@ def drive(
         ages_ms.append((perf_counter() - ticket.message) * 1e3)
 
     pipeline = Pipeline(CAMERAS, 1, 'fast', settings, PipelineHooks(
-        open_backend, lambda message: Frame(picture, 'rgb'), deliver,
+        open_backend, lambda message, side: Frame(picture, 'rgb'), deliver,
         lambda *_: None, lambda *_: None))
     pipeline.start()
     pipeline.resume()

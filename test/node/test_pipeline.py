@@ -217,7 +217,7 @@ def test_a_backend_that_cannot_be_opened_is_told_to_the_caller():
         raise BackendUnavailable('no device')
 
     pipeline = Pipeline(('front',), 1, 'fast', LiveSettings(), PipelineHooks(
-        fail, lambda message: message, lambda *_: None, lambda *_: None, lambda *_: None))
+        fail, lambda message, side: message, lambda *_: None, lambda *_: None, lambda *_: None))
     with pytest.raises(BackendUnavailable, match='no device'):
         pipeline.start()
     assert pipeline.close(5.0)
@@ -233,7 +233,7 @@ def test_opening_can_be_given_up():
         return backend
 
     pipeline = Pipeline(('front',), 1, 'fast', LiveSettings(), PipelineHooks(
-        slow, lambda message: message, lambda *_: None, lambda *_: None, lambda *_: None))
+        slow, lambda message, side: message, lambda *_: None, lambda *_: None, lambda *_: None))
     with pytest.raises(TimeoutError):
         pipeline.start(still_wanted=lambda: False)
     gate.set()
