@@ -56,6 +56,10 @@ def camera_health(
         health.add(Level.WARN, note)
     if period.dropped['malformed']:
         health.add(Level.WARN, f'{period.dropped["malformed"]} frames could not be decoded')
+    lost = period.events['lost_in_transport']
+    if lost and lost / (lost + period.received) > parameters.warn_drop_ratio:
+        health.add(Level.WARN, f'DDS lost {lost} of {lost + period.received} frames on the way: '
+                               'its shared memory or receive buffers are too small for them')
     dropped = sum(
         number for reason, number in period.dropped.items() if reason not in _NOT_JUDGED)
     ended = period.answered + dropped

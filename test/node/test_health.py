@@ -55,6 +55,17 @@ def test_levels_of_the_node(failed, retried, trouble, p99_ms, level):
     assert node_health(failed, retried, trouble, p99_ms, parameters).level == level
 
 
+@pytest.mark.parametrize(('received', 'lost', 'level'), [
+    (10, 0, Level.OK), (10, 10, Level.OK), (10, 11, Level.WARN), (0, 5, Level.WARN)])
+def test_frames_that_dds_loses_are_told(received, lost, level):
+    period = counted(received)
+    period.events['lost_in_transport'] = lost
+    health = camera_health(period, None, [], NodeParameters())
+    assert health.level == level
+    if level:
+        assert health.reasons[0].startswith(f'DDS lost {lost} of {received + lost} frames')
+
+
 def test_thresholds_of_zero_and_one_are_off():
     assert node_health(0, 0, None, 1e6, NodeParameters()).level == Level.OK
     parameters = NodeParameters(warn_drop_ratio=1.0, error_drop_ratio=1.0)

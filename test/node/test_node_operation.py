@@ -13,6 +13,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 from test_node_process import lifecycle, set_parameter, state
+from tiny_model import write_tiny_model
 from vision_msgs.msg import LabelInfo
 
 DROPS = ('superseded', 'stale', 'malformed', 'failed', 'refused')
@@ -101,6 +102,7 @@ def test_statistics_and_diagnostics_tell_the_same_numbers(peer):
 def test_a_silent_camera_is_told_and_so_is_its_return(peer):
     peer.listen_to_results()
     with run('-p', 'camera_timeout_sec:=0.5') as node:
+        told(peer, 'state', 'active')
         peer.spin_until(lambda: 'no image for 0.5 s' in node.log, 'the first silence')
         assert 'it has no publisher' in node.log
         peer.spin_until(
@@ -259,6 +261,35 @@ def test_a_backend_that_keeps_failing_leads_to_the_error_state_and_back(peer, au
         assert results[-1].results[0].class_id == 'red_077'
         peer.spin_until(lambda: peer.status()['level'] == '0', 'all well again')
         assert node.stop()[0] == 0
+    assert 'Traceback' not in node.log
+
+
+def test_a_backend_given_up_while_inactive_leads_to_the_error_state_too(peer, tmp_path):
+    peer.listen_to_results()
+    peer.listen('/classifier/transition_event', TransitionEvent)
+    model = write_tiny_model(tmp_path / 'tiny.onnx')
+    with run(
+            '-p', f'model_path:={model}', '-p', 'simulated_fail_every:=1',
+            '-p', 'reopen_backoff_sec:=0.3', '-p', 'max_reopen_attempts:=2',
+            '-p', 'reopen_after_failures:=1') as node:
+        peer.connect('image')
+        model.unlink()
+        peer.publish('image', red(1))
+        told(peer, 'backend_state', 'opening again')
+        assert peer.status()['level'] == '2'
+        assert lifecycle(peer, DEACTIVATE)
+        assert state(peer) == 'inactive'
+        told(peer, 'state', 'unconfigured')
+        assert 'no model at' in peer.status()['message']
+        steps = [event.goal_state.label for event in peer.heard['/classifier/transition_event']]
+        assert steps[-3:] == ['cleaningup', 'errorprocessing', 'unconfigured']
+        # The model is still missing, and a manager that tries is told so.
+        assert not lifecycle(peer, CONFIGURE)
+        peer.spin_until(
+            lambda: peer.status()['message'].startswith('cannot configure: no model at'),
+            'the reason')
+        assert node.stop()[0] == 0
+    assert '1 frames received, 0 answered, dropped: 1 failed' in node.log
     assert 'Traceback' not in node.log
 
 
