@@ -10,6 +10,7 @@ Round k of the inputs depends on nothing but seed + k, so that a finding is foun
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import resource
 import sys
@@ -69,8 +70,9 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0)
     arguments = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
-    # Pillow warns of what is odd in a header.
+    # Pillow warns of what is odd in a header, and logs it.
     warnings.simplefilter('ignore')
+    logging.disable()
     # Duplicated for tracebacks; libjpeg and libpng write to the original.
     sys.stderr = os.fdopen(os.dup(2), 'w')
     with open(os.devnull, 'w') as nowhere:

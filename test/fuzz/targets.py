@@ -141,6 +141,7 @@ def _check_compressed(case: tuple[bytes, Any, bool]) -> None:
         return
     _sound(frame)
     assert frame.pixels.shape[0] * frame.pixels.shape[1] <= MAX_PIXELS
+    assert frame.pixels.shape[:2] == tuple(-(-side // frame.reduction) for side in frame.size)
 
 
 # Bags.
