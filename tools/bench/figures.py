@@ -32,7 +32,9 @@ class Check:
         """Tell whether the target is met."""
         if self.measured is None:
             return False
-        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
+        # bool, since NumPy's own is none to JSON.
+        return bool(
+            self.measured >= self.limit if self.at_least else self.measured <= self.limit)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields and `met`."""
@@ -84,7 +86,7 @@ def spread(values: NDArray[Any]) -> dict[str, Optional[float]]:
 
 def rounded(value: Optional[float], digits: int = 3) -> Optional[float]:
     """Return a number short enough for JSON that people read."""
-    return None if value is None else round(value, digits)
+    return None if value is None else round(float(value), digits)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stdout
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Optional
 
@@ -25,7 +27,11 @@ def find_models(folder: Path) -> Optional[tuple[Path, Path]]:
         from resnet_trt_node.model.efficientnet import export_efficientnet_lite0
         folder.mkdir(parents=True, exist_ok=True)
         export_efficientnet_lite0(plain)
-        if main(['prepare', str(plain), '-o', str(deployable), '--mean', '127', '--std', '128',
-                 '--resize', '256', '--crop', '224', '--interpolation', 'bicubic', '--json']):
+        # Errors go to standard error.
+        with redirect_stdout(StringIO()):
+            code = main([
+                'prepare', str(plain), '-o', str(deployable), '--mean', '127', '--std', '128',
+                '--resize', '256', '--crop', '224', '--interpolation', 'bicubic', '--json'])
+        if code:
             raise BenchError('resnet_trt prepare failed, see above')
     return deployable, plain

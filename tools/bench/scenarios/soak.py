@@ -25,13 +25,13 @@ _LAST_ACCOUNT = re.compile(
     r'(\d+) frames received, (\d+) answered, dropped: (.*)$', re.MULTILINE)
 
 
-def run(seconds: float, rate_hz: float = 20.0, fault_every_s: float = 5.0) -> Outcome:
+def run(seconds: float, fault_every_s: float = 5.0, rate_hz: float = 20.0) -> Outcome:
     """
     Run six VGA cameras with a fault every few seconds.
 
     :param seconds: how long.
-    :param rate_hz: of each camera.
     :param fault_every_s: pause after the node has got over a fault.
+    :param rate_hz: of each camera.
     """
     with tempfile.TemporaryDirectory(prefix='resnet_trt_soak_') as folder:
         faults_file = Path(folder) / 'faults'
