@@ -1,5 +1,5 @@
 """
-Write docs/performance.md and its plot from the JSON of a GPU sitting: the only way numbers get in.
+Write the GPU section of docs/performance.md, and its plot, from the JSON of a sitting.
 
 Usage: python3 -m tools.performance_page gpu.json docs [--notes tools/gpu/notes.md]
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from tools.gpu.roofline import floor_ms
+from tools.performance_section import write_section
 
 #: Published: MLPerf Inference 3.1, closed, data centre, H100 SXM, int8, offline, one GPU.
 MLPERF_IMAGES_S = 88_050
@@ -135,22 +136,20 @@ def _number(value: Optional[float], digits: int) -> str:
 
 
 def page(sitting: Sitting, notes: str) -> str:
-    """Return the page as Markdown."""
+    """Return the section as Markdown."""
     machine = sitting.steps.get('machine', {})
     lines = [
-        '# Performance', '',
-        '<!-- Written by tools/performance_page.py from the JSON of a sitting; not by hand. -->',
-        '',
+        '## On a GPU', '',
         'ResNet-50, uint8 NHWC frames in, softmax out, random weights, real photographs. '
         f'{machine.get("gpu", "?")}, TensorRT {machine.get("tensorrt", "?")}, PyTorch '
         f'{sitting.torch.get("torch", "?")}; all in one sitting, variants in turns. '
         'How to repeat it: [how-to-gpu.md](how-to-gpu.md).', '',
-        '## Batch 1: copy in, run, copy out', '',
+        '### Batch 1: copy in, run, copy out', '',
         *_latency_rows(sitting), '![images a second](performance.svg)', '',
-        '## Full batches, sustained', '', *_throughput_rows(sitting),
-        '## Agreement with fp32 on photographs', '', *_accuracy_rows(sitting),
-        '## The roofline', '', *_roofline(sitting),
-        '## What was to be reached', '',
+        '### Full batches, sustained', '', *_throughput_rows(sitting),
+        '### Agreement with fp32 on photographs', '', *_accuracy_rows(sitting),
+        '### The roofline', '', *_roofline(sitting),
+        '### What was to be reached', '',
         *_table(['target', 'measured', 'limit', ''], [
             [target.what, _number(target.value, 3),
              ('at most ' if target.at_most else 'at least ') + f'{target.limit:g}',
@@ -158,9 +157,9 @@ def page(sitting: Sitting, notes: str) -> str:
     failed = [f'- {name}: {step["error"]}' for name, step in sitting.steps.items()
               if 'error' in step]
     if failed:
-        lines += ['## What failed', '', *failed, '']
+        lines += ['### What failed', '', *failed, '']
     if notes:
-        lines += ['## Why', '', notes.strip(), '']
+        lines += ['### Why', '', notes.strip(), '']
     return '\n'.join(lines)
 
 
@@ -295,7 +294,9 @@ def main() -> None:
     arguments = parser.parse_args()
     sitting = Sitting(json.loads(arguments.results.read_text(encoding='utf-8')))
     notes = arguments.notes.read_text(encoding='utf-8') if arguments.notes else ''
-    (arguments.folder / 'performance.md').write_text(page(sitting, notes), encoding='utf-8')
+    write_section(
+        arguments.folder / 'performance.md', 'gpu', page(sitting, notes),
+        'tools/performance_page.py from the JSON of a sitting')
     (arguments.folder / 'performance.svg').write_text(plot(sitting), encoding='utf-8')
     for target in targets(sitting):
         print(f'{target.verdict:12} {_number(target.value, 3):>8}  {target.what}')

@@ -98,7 +98,7 @@ def test_the_page_says_what_was_reached_and_what_not():
     assert '| fp16 | 64 | 3 | 100 | 29,000 | 29,500 | 0.983 |' in text
     assert '| int8 against fp16, batch 64, sustained | 1.069 | at least 1.4 | missed |' in text
     assert '- int8_plain: exit status 1' in text
-    assert text.endswith('## Why\n\nThe additions ran in fp32.\n')
+    assert text.endswith('### Why\n\nThe additions ran in fp32.\n')
     assert plot(Sitting(SITTING)).count('<rect') == 4  # background, fp16, int8, MLPerf
 
 
