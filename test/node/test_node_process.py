@@ -203,7 +203,7 @@ def test_lifecycle_and_live_parameters(model, peer):
 
 def test_another_type_on_the_topic_is_told(model, peer):
     peer.listen_to_results()
-    with run(model) as node:
+    with run(model, '-p', 'camera_timeout_sec:=0.0') as node:
         peer.node.create_publisher(CompressedImage, 'image', 1)
         peer.spin_until(
             lambda: 'image_transport' in (peer.status() or {}).get('message', ''), 'a warning')
