@@ -22,6 +22,10 @@ FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'PPM')
 #: Pixels of the largest picture that is decoded: 178 million, Pillow's own limit against
 #: pictures of a few bytes that unpack to gigabytes.
 MAX_PIXELS = 2 * 89_478_485
+#: A picture of more pixels than this, four times 4K, needs a byte for every thousand: a black one
+#: has more as jpeg or png. A corrupt header of a short message could else ask for gigabytes.
+UNPROVEN_PIXELS = 4 * 3840 * 2160
+MAX_PIXELS_A_BYTE = 1000
 
 #: OpenCV's flags by how many times smaller libjpeg decodes, the strongest first.
 _REDUCED = {
@@ -49,6 +53,10 @@ def decode_compressed(
     if width * height > MAX_PIXELS:
         raise FrameError(
             f'{width}x{height} {name}: more than {MAX_PIXELS} pixels is no camera picture; '
+            'the message is corrupt')
+    if width * height > max(UNPROVEN_PIXELS, MAX_PIXELS_A_BYTE * buffer.size):
+        raise FrameError(
+            f'{width}x{height} {name}: {buffer.size} bytes do not hold so many pixels; '
             'the message is corrupt')
     if name == 'jpeg':
         _check_jpeg_data(buffer)

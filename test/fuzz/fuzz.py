@@ -23,9 +23,9 @@ from targets import Target, TARGETS
 
 #: Inputs a round; hypothesis remembers those of one round.
 ROUND = 5_000
-#: Address space of the process. A picture of the most pixels that are decoded, of four channels of
-#: 16 bits and with its 8-bit copy, takes 2.2 GB.
-LIMIT_BYTES = 6 * 2**30
+#: Address space of the process, so that a reader which asks for too much is found. What is loaded
+#: takes most of it; the largest picture that so short files may claim takes 400 MB.
+LIMIT_BYTES = 4 * 2**30
 
 
 def run(target: Target, number: int, first_seed: int) -> None:

@@ -199,3 +199,17 @@ def test_a_message_is_decoded_by_what_it_is() -> None:
         decode_message(SimpleNamespace(format='16UC1; compressedDepth png', data=b''))
     with pytest.raises(FrameError, match='int is neither an Image nor a CompressedImage'):
         decode_message(3)
+
+
+@pytest.mark.parametrize(('side', 'data', 'refused'), [
+    (5_000, 30_000, False), (9_000, 30_000, True), (9_000, 90_000, False)])
+def test_more_pixels_than_the_bytes_can_hold_are_refused(
+        side: int, data: int, refused: bool) -> None:
+    """A png whose header claims a square; unless refused for that it is refused as broken."""
+    header = struct.pack('>IIBBBBB', side, side, 8, 2, 0, 0, 0)
+    chunk = b'IHDR' + header
+    png = (b'\x89PNG\r\n\x1a\n' + struct.pack('>I', len(header)) + chunk
+           + struct.pack('>I', zlib.crc32(chunk)) + struct.pack('>I', data) + b'IDAT')
+    with pytest.raises(FrameError) as refusal:
+        decode_compressed(png.ljust(data, b'\0'))
+    assert ('do not hold so many pixels' in str(refusal.value)) == refused
