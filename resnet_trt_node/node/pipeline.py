@@ -242,12 +242,14 @@ class Pipeline:
             # A backend that hung came back after the pipeline was given up.
             return
         settings = self.settings
+        predictions = top_predictions(
+            row, self.backend.spec.labels, settings.top_k, settings.score_threshold)
+        # Last of all, so that nothing but publishing comes behind.
         age_ms = (perf_counter_ns() - ticket.received_ns) / 1e6
         if settings.max_age_ms and age_ms > settings.max_age_ms:
             self._board.drop([ticket], 'stale')
             return
-        source_ms = self._hooks.deliver(ticket, top_predictions(
-            row, self.backend.spec.labels, settings.top_k, settings.score_threshold))
+        source_ms = self._hooks.deliver(ticket, predictions)
         stages_ms = ticket.stages_ms(perf_counter_ns())
         if source_ms is not None:
             stages_ms['source_to_publish'] = source_ms

@@ -21,22 +21,22 @@ from vision_msgs.msg import Classification
 CAMERAS = ('front', 'left')
 
 #: A camera in a process of its own, until it is killed.
-CAMERA = '''
-import sys
-from time import sleep
-sys.path.insert(0, '.')
-import numpy as np
-import rclpy
-from node_process import image
-from sensor_msgs.msg import Image
-rclpy.init()
-node = rclpy.create_node('camera')
-publisher = node.create_publisher(Image, 'image', 1)
-picture = image(np.zeros((480, 640, 3), np.uint8))
-while True:
-    publisher.publish(picture)
-    sleep(0.02)
-'''
+CAMERA = '\n'.join((
+    'import sys',
+    'from time import sleep',
+    "sys.path.insert(0, '.')",
+    'import numpy as np',
+    'import rclpy',
+    'from node_process import image',
+    'from sensor_msgs.msg import Image',
+    'rclpy.init()',
+    "node = rclpy.create_node('camera')",
+    "publisher = node.create_publisher(Image, 'image', 1)",
+    'picture = image(np.zeros((480, 640, 3), np.uint8))',
+    'while True:',
+    '    publisher.publish(picture)',
+    '    sleep(0.02)',
+))
 
 
 @pytest.fixture

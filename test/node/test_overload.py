@@ -79,7 +79,8 @@ def test_twice_the_load_that_the_backend_can_bear():
     # may take the time of one try; it does not take that of three.
     for _ in range(3):
         load = drive(10.0, 4, 800.0, 2.0, LiveSettings(max_age_ms=60.0))
-        assert load.oldest_ms <= 60.0
+        # A thread may lose the CPU between the pipeline's look at the clock and this one's.
+        assert load.oldest_ms <= 62.0
         assert load.most_waiting <= len(CAMERAS)
         assert load.grown_mib < 4
         total = load.pipeline.accounting.total()
