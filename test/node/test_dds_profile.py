@@ -84,6 +84,7 @@ def test_fast_dds_complains_of_a_profile_it_cannot_read(monkeypatch, tmp_path):
             sleep(0.02)
         assert 'XMLPARSER' in node.log
         assert 'segment_sice' in node.log
+        node.stop()
 
 
 #: Publishes 4K images by best effort until SIGTERM, and ends cleanly, since the shared memory of a
@@ -122,6 +123,7 @@ def test_4k_images_arrive_by_best_effort_with_the_profiles(monkeypatch):
                 peer.spin_until(lambda: len(peer.heard['classification']) >= 5, 'five answers')
             finally:
                 peer.close()
+            assert node.stop()[0] == 0
             assert 'XML' not in node.log
     finally:
         camera.terminate()
