@@ -38,8 +38,9 @@ def main() -> int:
         130 after Ctrl-C.
     """
     arguments = _parser().parse_args()
-    # So that what is open is closed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # So that what is open is closed; shells have jobs in the background ignore SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         if arguments.page_only:
             write_page(json.loads(_json_path(ROOT / 'docs').read_text()), ROOT / 'docs')

@@ -11,6 +11,8 @@ from bench.plot import draw
 from performance_section import write_section
 
 PLOT = 'performance_realtime.png'
+#: The benchmark itself and the kernel take less.
+DISTURBED_CORES = 0.25
 _MET = {True: 'met', False: 'missed'}
 
 
@@ -20,6 +22,9 @@ def print_outcome(outcome: Outcome) -> None:
     for check in outcome.checks:
         print(f'      {_MET[check.met]:6}  {check.name}: {_value(check.to_json())}, '
               f'target {_limit(check.to_json())}')
+    load = outcome.figures.get('load') or outcome.figures.get('ours', {}).get('load')
+    if load and load['cores_of_others'] > DISTURBED_CORES:
+        print(f'      disturbed: other programs took {load["cores_of_others"]} cores')
     for name in ('ratio', 'longest_recovery_s', 'complaints'):
         if outcome.figures.get(name):
             print(f'      {name}: {outcome.figures[name]}')
@@ -82,10 +87,13 @@ def _limit(check: dict[str, Any]) -> str:
 
 
 def _load(load: dict[str, Any]) -> str:
-    parts = ', '.join(f'{name[6:]} {value}' for name, value in load.items()
-                      if name.startswith('cores_') and name != 'cores_busy')
-    return (f'Cores busy: {load["cores_busy"]} of the machine ({parts}; the rest is the '
-            f'system). Frames that the cameras could not send in time: '
+    parts = ', '.join(
+        f'{name[6:]} {value}' for name, value in load.items()
+        if name.startswith('cores_') and name not in ('cores_busy', 'cores_of_others'))
+    disturbed = ('**Disturbed: other programs ran beside it.** '
+                 if load['cores_of_others'] > DISTURBED_CORES else '')
+    return (f'{disturbed}Cores busy: {load["cores_busy"]}, namely {parts}, everything else on the '
+            f'machine {load["cores_of_others"]}. Frames that the cameras could not send in time: '
             f'{load["camera_frames_skipped"]}.')
 
 

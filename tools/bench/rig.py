@@ -78,8 +78,10 @@ class Phase:
 
     def load(self) -> dict[str, Any]:
         """Return what shows whether the machine was the limit: cores by process."""
+        ours = sum(usage.cpu_ms for usage in self.usage.values()) / 1e3 / self.seconds
         return {
             'cores_busy': round(self.busy, 2),
+            'cores_of_others': round(max(0.0, self.busy - ours), 2),
             **{f'cores_{name}': round(usage.cpu_ms / 1e3 / self.seconds, 2)
                for name, usage in self.usage.items()},
             'camera_frames_skipped': self.skipped,

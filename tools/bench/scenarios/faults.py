@@ -50,6 +50,7 @@ class Faults:
         self._kinds = {
             'broken frames': self._broken_frames, 'cameras killed': self._kill_cameras,
             'backend raises once': self._raise_once, 'backend outage': self._outage,
+            'backend given up': self._break_for_good,
             'deactivated': self._deactivate, 'cleaned up': self._clean_up,
             'parameters changed': self._change_parameters}
         self._order: list[str] = []
@@ -111,6 +112,16 @@ class Faults:
     def _outage(self) -> None:
         order_faults(self._faults_file, _OUTAGE_BATCHES)
         wait_until(lambda: not self._faults_file.exists(), 'the backend to fail for a while', 60.0)
+
+    def _break_for_good(self) -> None:
+        order_faults(self._faults_file, 1_000_000)
+        try:
+            # Frees what it has and says so; the process stays.
+            wait_until(lambda: self._rig.observer.state() == 'unconfigured',
+                       'the node to give its backend up', _RECOVERY_S)
+        finally:
+            self._faults_file.unlink(missing_ok=True)
+        self._transitions('configure', 'activate')
 
     def _deactivate(self) -> None:
         self._transitions('deactivate', 'activate')

@@ -21,6 +21,8 @@ import numpy as np
 #: Allowed for the whole, and for every hour.
 _GROWTH_MIB, _GROWTH_MIB_PER_HOUR = 8.0, 2.0
 _SAMPLE_S = 1.0
+#: Recovery with short pauses, so that many faults fit into a short run.
+_RECOVERY = {'reopen_backoff_sec': 0.1, 'max_reopen_attempts': 3}
 _LAST_ACCOUNT = re.compile(
     r'(\d+) frames received, (\d+) answered, dropped: (.*)$', re.MULTILINE)
 
@@ -37,7 +39,7 @@ def run(seconds: float, fault_every_s: float = 5.0, rate_hz: float = 20.0) -> Ou
         faults_file = Path(folder) / 'faults'
         with Rig(several(6, rate_hz=rate_hz), {
                 'backend': 'simulated', 'simulated_ms': 5.0, 'max_batch_size': 6,
-                'image_reliability': 'reliable'},
+                'image_reliability': 'reliable', **_RECOVERY},
                 module='bench.faulty_node', environment={VARIABLE: str(faults_file)}) as rig:
             return _run(rig, faults_file, seconds, rate_hz, fault_every_s)
 
