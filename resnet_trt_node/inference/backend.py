@@ -47,6 +47,8 @@ class BackendOptions:
         Only TensorRT-RTX can compile for another GPU than the one at hand.
     :param dla_core: deep learning accelerator to run on, None for the GPU.
     :param cuda_graph_max_batch: batch sizes up to this run as a CUDA graph each; 0 for none.
+    :param zero_copy_max_batch: CUDA graphs of batch sizes up to this read the frames from and
+        write the result to page-locked host memory in place, without copies; 0 for none.
     :param blocking_sync: sleep instead of spin while the GPU computes: less CPU, more latency.
     :param simulated_ms: what the simulated backend takes for a batch, in milliseconds.
     :param simulated_ms_per_frame: and what it adds for each frame of the batch.
@@ -69,6 +71,7 @@ class BackendOptions:
     target_sm: Optional[str] = None
     dla_core: Optional[int] = None
     cuda_graph_max_batch: int = 8
+    zero_copy_max_batch: int = 2
     blocking_sync: bool = False
     simulated_ms: float = 5.0
     simulated_ms_per_frame: float = 0.0
@@ -81,6 +84,7 @@ class BackendOptions:
                 ('max_batch_size', 1, 1024), ('num_buffers', 1, 16), ('device_id', 0, 255),
                 ('cpu_threads', 0, 1024), ('optimization_level', 0, 5),
                 ('workspace_mib', 0, 1 << 20), ('cuda_graph_max_batch', 0, 1024),
+                ('zero_copy_max_batch', 0, 1024),
                 ('simulated_ms', 0, 10_000), ('simulated_ms_per_frame', 0, 10_000),
                 ('simulated_fail_every', 0, 1_000_000)):
             value = getattr(self, name)

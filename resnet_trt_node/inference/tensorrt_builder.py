@@ -188,6 +188,7 @@ class EngineBuilder:
             self, builder: Any, config: Any, settings: BuildSettings, spec: ModelSpec) -> None:
         trt = self._trt
         config.builder_optimization_level = settings.optimization_level
+        versions.time_carefully(trt, config)
         if settings.workspace_mib:
             config.set_memory_pool_limit(
                 trt.MemoryPoolType.WORKSPACE, settings.workspace_mib << 20)

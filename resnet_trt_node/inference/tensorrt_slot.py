@@ -78,14 +78,17 @@ class Slot:
             (batch, spec.height, spec.width, 3), np.uint8)
         self._probabilities: NDArray[np.float32] = device.host_array(
             (batch, spec.num_classes), np.float32)
-        self._addresses = {
+        self._device_addresses = {
             INPUT_NAME: device.memory(self.images.nbytes),
             OUTPUT_NAME: device.memory(self._probabilities.nbytes)}
+        # Page-locked memory has the same address on both sides (unified addressing).
+        self._host_addresses = {
+            INPUT_NAME: self.images.ctypes.data, OUTPUT_NAME: self._probabilities.ctypes.data}
         self._scratch_bytes = versions.device_memory_bytes(loaded.engine)
         self._scratch = device.memory(self._scratch_bytes)
         self._stream = device.stream()
         for profile in range(len(loaded.profiles)):
-            self._contexts.append(self._make_context(profile))
+            self._contexts.append(self._make_context(profile, self._device_addresses))
 
     def submit(self, batch_size: int) -> None:
         """
@@ -137,7 +140,7 @@ class Slot:
         return next(index for index, (_, _, largest) in enumerate(self._loaded.profiles)
                     if batch_size <= largest)
 
-    def _make_context(self, profile: int) -> _Context:
+    def _make_context(self, profile: int, addresses: dict[str, int]) -> _Context:
         loaded = self._loaded
         context = _Context(versions.create_context(loaded.trt, loaded.engine))
         try:
@@ -147,7 +150,7 @@ class Slot:
                 raise BackendError(f'TensorRT refuses profile {profile}: {loaded.explain()}')
             self._stream.drain()
             versions.give_memory(context.raw, self._scratch, self._scratch_bytes)
-            for name, address in self._addresses.items():
+            for name, address in addresses.items():
                 if not context.raw.set_tensor_address(name, address):
                     raise BackendError(f'TensorRT has no tensor {name!r}: {loaded.explain()}')
         except BaseException:
@@ -155,7 +158,7 @@ class Slot:
             raise
         return context
 
-    def _enqueue(self, context: _Context, batch_size: int) -> None:
+    def _enqueue(self, context: _Context, batch_size: int, copy: bool = True) -> None:
         spec, stream = self._loaded.spec, self._stream
         if context.batch_size != batch_size:
             if not context.raw.set_input_shape(
@@ -163,24 +166,33 @@ class Slot:
                 raise InferenceError(
                     f'TensorRT refuses a batch of {batch_size}: {self._loaded.explain()}')
             context.batch_size = batch_size
-        stream.copy_in(self._addresses[INPUT_NAME], self.images[:batch_size])
+        if copy:
+            stream.copy_in(self._device_addresses[INPUT_NAME], self.images[:batch_size])
         if not context.raw.execute_async_v3(stream.handle):
             raise InferenceError(
                 f'TensorRT failed on a batch of {batch_size}: {self._loaded.explain()}')
-        stream.copy_out(self._probabilities[:batch_size], self._addresses[OUTPUT_NAME])
+        if copy:
+            stream.copy_out(
+                self._probabilities[:batch_size], self._device_addresses[OUTPUT_NAME])
 
     def _record(self, batch_size: int) -> None:
         """Record the graph of a batch size; if that fails, this slot does without graphs."""
         context: Optional[_Context] = None
+        # Small batches are read and written in place by the first and last kernel: that takes
+        # less than the two copies, each a node of the graph. Large ones want the copy engine,
+        # which works while another batch is computed.
+        copy = batch_size > self._loaded.options.zero_copy_max_batch
         try:
-            context = self._make_context(self._profile_of(batch_size))
+            context = self._make_context(
+                self._profile_of(batch_size),
+                self._device_addresses if copy else self._host_addresses)
             # The first run of a shape may allocate, which cannot be recorded.
-            self._enqueue(context, batch_size)
+            self._enqueue(context, batch_size, copy)
             self._stream.drain()
             made = context
             graph = CudaGraph(
                 self._loaded.graph_driver, self._stream,
-                lambda: self._enqueue(made, batch_size))
+                lambda: self._enqueue(made, batch_size, copy))
         except BackendError as error:
             if context is not None:
                 context.drop()

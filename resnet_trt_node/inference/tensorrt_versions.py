@@ -30,6 +30,8 @@ FLAVOURS = {
     'tensorrt': ('tensorrt', 'TensorRT with its Python package; JetPack has it'),
     'tensorrt_rtx': ('tensorrt_rtx', 'pip install tensorrt-rtx-cu13'),
 }
+#: How often a kernel is timed; building takes about that much longer in its timing part.
+_TIMINGS = 2
 #: The kernels that are TensorRT's own.
 _OWN_TACTICS = ('EDGE_MASK_CONVOLUTIONS', 'JIT_CONVOLUTIONS')
 
@@ -122,6 +124,17 @@ def restrict_tactics(trt: Any, config: Any) -> None:
             if hasattr(trt.TacticSource, name):
                 bits |= 1 << int(getattr(trt.TacticSource, name))
         config.set_tactic_sources(bits)
+
+
+def time_carefully(trt: Any, config: Any) -> None:
+    """
+    Have the builder time each kernel several times before it chooses.
+
+    By itself it times once, so that engines of one model differ by percents. 11.x and RTX, where
+    they have no such setting, are left as they are.
+    """
+    if keeps_timings(trt) and hasattr(trt.IBuilderConfig, 'avg_timing_iterations'):
+        config.avg_timing_iterations = _TIMINGS
 
 
 def can_target(trt: Any) -> bool:

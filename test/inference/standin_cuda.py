@@ -8,6 +8,7 @@ read or reused too early. Every call checks that a context is current in the cal
 from __future__ import annotations
 
 from collections import Counter
+import ctypes
 from enum import IntEnum
 import sys
 import threading
@@ -44,6 +45,8 @@ class StandInCuda:
         self.streams: dict[int, _Queue] = {}
         self.stacks: dict[int, list[Any]] = {}
         self._next = 0x10000
+        #: Page-locked host memory, address to bytes; kernels may use it as well.
+        self.pinned: dict[int, int] = {}
 
     def call(self, name: str, needs_context: bool = True) -> None:
         """Count a driver call, and fail if it is this one's turn."""
@@ -54,6 +57,14 @@ class StandInCuda:
             raise Error(f'{name} failed: {self.sentence}')
         if needs_context and not self.stacks.get(threading.get_ident()):
             raise Error(f'{name} failed: invalid device context')
+
+    def view(self, address: int, size: int) -> np.ndarray:
+        """Return what a kernel sees at an address: device memory, or page-locked host memory."""
+        if address in self.memory:
+            return self.memory[address][:size]
+        assert self.pinned.get(address, 0) >= size, f'a kernel was given the address {address}'
+        # Not through the array, whose owners are counted.
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
 
     def handle(self, size: int = 1) -> int:
         """Return a fresh address or handle."""
@@ -137,7 +148,9 @@ class StandInCuda:
 
         def pagelocked_zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
             cuda.call('cuMemHostAlloc')
-            return _Pinned(cuda, shape, dtype).array
+            array = _Pinned(cuda, shape, dtype).array
+            cuda.pinned[array.ctypes.data] = array.nbytes
+            return array
 
         def copy_in(address: int, source: np.ndarray, stream: Stream) -> None:
             cuda.call('cuMemcpyHtoDAsync')

@@ -220,11 +220,11 @@ def _module(world: StandInTensorRt) -> Any:
 
             def compute() -> None:
                 assert shape == self._shape, 'a recorded context was changed'
-                memory = world.cuda.memory  # type: ignore[union-attr]
-                images = memory[self._addresses['images']][:int(np.prod(shape))].reshape(shape)
+                view = world.cuda.view  # type: ignore[union-attr]
+                images = view(self._addresses['images'], int(np.prod(shape))).reshape(shape)
                 result, = self._engine.session.run(None, {'images': images})
                 flat = result.astype(np.float32).reshape(-1).view(np.uint8)
-                memory[self._addresses['probabilities']][:flat.size] = flat
+                view(self._addresses['probabilities'], flat.size)[:] = flat
             world.cuda.streams[stream].add(compute)
             return True
 

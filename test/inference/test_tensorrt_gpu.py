@@ -63,7 +63,8 @@ def test_the_engine_is_found_the_second_time(world):
 
 @pytest.mark.parametrize('options', [
     {'cuda_graph_max_batch': 0}, {'cuda_graph_max_batch': 8}, {'blocking_sync': True},
-    {'opt_batch_sizes': (1, 8)}, {'num_buffers': 1}, {'num_buffers': 4}, {'tf32': True}])
+    {'opt_batch_sizes': (1, 8)}, {'num_buffers': 1}, {'num_buffers': 4}, {'tf32': True},
+    {'zero_copy_max_batch': 0}, {'zero_copy_max_batch': 8, 'cuda_graph_max_batch': 8}])
 def test_every_way_to_run_gives_the_same_answers(world, frames, options):
     with world(max_batch_size=8) as backend:
         expected = answers(backend, frames)

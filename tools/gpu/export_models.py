@@ -71,8 +71,11 @@ class Workshop:
             path = self._folder / f'{name}.npy'
             if path.exists():
                 continue
+            options = onnxruntime.SessionOptions()
+            # As the project's backend does: int8 must not saturate on an old CPU.
+            options.add_session_config_entry('session.x64quantprecision', '1')
             session = onnxruntime.InferenceSession(
-                str(self.make(name)), providers=['CPUExecutionProvider'])
+                str(self.make(name)), options, providers=['CPUExecutionProvider'])
             answers = [session.run(None, {'images': batch})[0]
                        for batch in np.array_split(self._frames, 10)]
             with whole_file(path) as temporary, open(temporary, 'wb') as file:

@@ -16,9 +16,10 @@ from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.tensorrt_backend import TensorRtBackend
 
 #: Steps after the cases, with the seconds they may take.
-LAST_STEPS = {'inferences': 120, 'openings': 150, 'fp16_openings': 60}
+LAST_STEPS = {'inferences': 120, 'openings': 150, 'leaks': 90, 'fp16_openings': 60}
 _ROUNDS = 8
 _RUNS = 100
+_WARM_UP = 20
 
 
 @dataclass(frozen=True)
@@ -134,12 +135,14 @@ def run_case(lab: Lab, case: Case) -> dict:
             backend.buffer(index)[:] = frames
         if case.latency:
             with lab.start(case, cuda_graph_max_batch=0) as plain, lab.start(
-                    case, blocking_sync=True) as asleep:
+                    case, blocking_sync=True) as asleep, lab.start(
+                    case, zero_copy_max_batch=0) as copying:
                 bare = BareEngine(plan, 1, 0, frames)
                 result['latency'] = latency({
                     'ours': lambda: backend.infer(1), 'bare_graph': bare.replay,
                     'ours_enqueue': lambda: plain.infer(1), 'bare_enqueue': bare.enqueue,
-                    'ours_asleep': lambda: asleep.infer(1)})
+                    'ours_asleep': lambda: asleep.infer(1),
+                    'ours_copying': lambda: copying.infer(1)})
                 result['device_b1_ms'] = bare.device_ms(300, graph=True)
                 del bare
         if case.batch > 1:
@@ -198,6 +201,9 @@ def latency(runs: dict[str, Callable[[], Any]]) -> dict:
     gc.disable()
     for _ in range(_ROUNDS):
         for name, run in runs.items():
+            # What ran before has left the caches and the processor in another state.
+            for _ in range(_WARM_UP):
+                run()
             for _ in range(_RUNS):
                 start = perf_counter_ns()
                 run()
@@ -251,11 +257,18 @@ def run_endurance(lab: Lab, name: str) -> dict:
     if name == 'inferences':
         return endurance_of_inferences(lab, 100_000)
     if name == 'openings':
-        sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'test'))
-        from tiny_model import write_tiny_model
-        path = write_tiny_model(lab.models / 'tiny.onnx')
-        return endurance_of_openings(lab, Case(path.stem, 2, (2,), level=0), 1000)
+        return endurance_of_openings(lab, tiny_case(lab), 1000)
+    if name == 'leaks':
+        from tools.gpu.leaks import run_leaks
+        return {'parts': run_leaks(lab)}
     return endurance_of_openings(lab, Case('fp16', 64, (1, 64)), 30)
+
+
+def tiny_case(lab: Lab) -> Case:
+    """Write the smallest model there is and return its case."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'test'))
+    from tiny_model import write_tiny_model
+    return Case(write_tiny_model(lab.models / 'tiny.onnx').stem, 2, (2,), level=0)
 
 
 def endurance_of_inferences(lab: Lab, count: int) -> dict:
