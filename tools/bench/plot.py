@@ -73,7 +73,7 @@ def _latency(axis: Any, figures: dict[str, Any]) -> None:
     axis.set_xlabel('ms, at most')
     axis.set_ylabel('% of answers')
     axis.set_title('Source to answer', fontsize=10)
-    axis.legend(fontsize=7, frameon=False, loc='lower right')
+    axis.legend(fontsize=7, frameon=False, loc='center', bbox_to_anchor=(0.6, 0.45))
 
 
 def _memory(axis: Any, figures: dict[str, Any]) -> None:
