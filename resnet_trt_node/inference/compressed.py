@@ -30,6 +30,7 @@ MAX_PIXELS_A_BYTE = 1000
 #: OpenCV's flags by how many times smaller libjpeg decodes, the strongest first.
 _REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
+_PNG_SIGNATURE_BYTES = 8
 _ORDERS = {1: 'gray', 3: 'bgr', 4: 'bgra'}
 
 
@@ -60,6 +61,8 @@ def decode_compressed(
             'the message is corrupt')
     if name == 'jpeg':
         _check_jpeg_data(buffer)
+    elif name == 'png':
+        _check_png_chunks(buffer)
     flags, reduction = cv2.IMREAD_UNCHANGED, 1
     if apply_orientation:
         # Unlike IMREAD_UNCHANGED these follow EXIF, but drop alpha.
@@ -125,6 +128,23 @@ def _check_jpeg_data(buffer: NDArray[np.uint8]) -> None:
         raise FrameError(
             f'jpeg of {len(data)} bytes lacks a piece, its restart markers are out of order: '
             'check the cable, the publisher and the transport')
+
+
+def _check_png_chunks(buffer: NDArray[np.uint8]) -> None:
+    """
+    Refuse a png that was cut off or whose chunks are longer than it is.
+
+    OpenCV 5 allocates what a chunk claims as its length, up to 4 GiB, before it reads it.
+    """
+    data, at, kind = buffer.data, _PNG_SIGNATURE_BYTES, b''
+    while kind != b'IEND':
+        # Each chunk is its length, its kind, its data and a check sum.
+        kind = bytes(data[at + 4:at + 8])
+        at += 12 + int.from_bytes(data[at:at + 4], 'big')
+        if at > buffer.size:
+            raise FrameError(
+                f'png of {buffer.size} bytes was cut off or damaged, a chunk ends behind it: '
+                'check the publisher and the transport')
 
 
 def _choose_reduction(side: int, reduced_to: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from io import BytesIO
+import resource
 import struct
 from types import SimpleNamespace
 from typing import Any
@@ -213,3 +214,14 @@ def test_more_pixels_than_the_bytes_can_hold_are_refused(
     with pytest.raises(FrameError) as refusal:
         decode_compressed(png.ljust(data, b'\0'))
     assert ('do not hold so many pixels' in str(refusal.value)) == refused
+
+
+@pytest.mark.parametrize('kind', [b'IHDR', b'IDAT', b'IEND'])
+def test_a_png_chunk_that_claims_gigabytes_is_refused_before_they_are_taken(kind: bytes) -> None:
+    png = saved(smooth_picture(), 'PNG')
+    place = png.index(kind) - 4
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(FrameError):
+        decode_compressed(png[:place] + b'\x7f' + png[place + 1:])
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak
+    assert grown < 50 * 1024, f'{grown} KiB'
