@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from resnet_trt_node.errors import ResnetTrtError, UsageError
-from resnet_trt_node.inference.backend import Backend, BackendOptions
+from resnet_trt_node.inference.backend import Backend
 from resnet_trt_node.inference.classifier import Prediction
 from resnet_trt_node.inference.factory import open_backend
 from resnet_trt_node.node.camera_topics import CameraTopics
@@ -206,11 +206,9 @@ class ClassifierNode(LifecycleNode):
 
     def _open_backend(self) -> Backend:
         parameters = self.parameters
-        return open_backend(parameters.model_path, parameters.backend, BackendOptions(
-            max_batch_size=parameters.batch_limit, num_buffers=NUM_BUFFERS,
-            device_id=parameters.device_id, cpu_threads=parameters.cpu_threads,
-            simulated_ms=parameters.simulated_ms,
-            simulated_fail_every=parameters.simulated_fail_every, log=self._log_backend))
+        return open_backend(
+            parameters.model_path, parameters.backend,
+            parameters.backend_options(NUM_BUFFERS, self._log_backend))
 
     def _drain(self) -> None:
         self._active = False

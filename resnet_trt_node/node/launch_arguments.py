@@ -67,6 +67,11 @@ def _of_parameter(name: str) -> LaunchArgument:
     return LaunchArgument(name, f'{metadata["description"]} {_LEAVES}', choices)
 
 
+def _of_flag(name: str) -> LaunchArgument:
+    description = parameter_fields()[name].metadata['description']
+    return LaunchArgument(name, f'{description} {_LEAVES}', ('', 'true', 'false'))
+
+
 def classify_arguments() -> tuple[LaunchArgument, ...]:
     """Return the arguments of classify.launch.py, in the order in which they are shown."""
     return (
@@ -76,6 +81,8 @@ def classify_arguments() -> tuple[LaunchArgument, ...]:
             'with the package and explains each.'),
         _of_parameter('model_path'),
         _of_parameter('backend'),
+        _of_flag('build_only'),
+        _of_parameter('engine_dir'),
         LaunchArgument(
             'image_topic', 'Topic of the images, without the /compressed that image_transport '
             'adds; with cameras one for each, separated by commas. Empty means image in the '
@@ -110,9 +117,12 @@ def node_settings(given: Mapping[str, str]) -> NodeSettings:
     for name in ('backend', 'image_transport', 'image_reliability'):
         if given[name]:
             parameters[name] = given[name]
-    if given['model_path']:
-        # No shell expands the ~ of `model_path:=~/model.onnx`.
-        parameters['model_path'] = str(Path(given['model_path']).expanduser())
+    for name in ('model_path', 'engine_dir'):
+        if given[name]:
+            # No shell expands the ~ of `model_path:=~/model.onnx`.
+            parameters[name] = str(Path(given[name]).expanduser())
+    if given['build_only']:
+        parameters['build_only'] = _truth('build_only', given['build_only'])
     if given['cameras']:
         parameters['cameras'] = split('cameras', given['cameras'])
     if given['max_batch_size']:

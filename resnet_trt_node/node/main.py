@@ -11,7 +11,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
-from resnet_trt_node.errors import ResnetTrtError
+from resnet_trt_node.errors import ResnetTrtError, UsageError
 from resnet_trt_node.node.classifier_node import ClassifierNode
 from resnet_trt_node.node.memory import settle_allocator
 
@@ -57,6 +57,8 @@ def _run(stop: _StopSignal, memory: str) -> int:
                 return node.failure.exit_code
             if not started and not stop.received:
                 return 1
+            if node.parameters.build_only:
+                return _engine_built(node)
             if started:
                 node.trigger_activate()
         while not stop.received:
@@ -70,6 +72,20 @@ def _run(stop: _StopSignal, memory: str) -> int:
             node.trigger_shutdown()
         executor.shutdown(timeout_sec=0.5)
         node.destroy_node()
+
+
+def _engine_built(node: ClassifierNode) -> int:
+    """Say what `build_only` has left behind; configuring has built it, or found it."""
+    if node.pipeline is None:
+        return 0
+    engine = node.pipeline.backend.info.details.get('engine')
+    if engine is None:
+        raise UsageError(
+            f'build_only: {node.pipeline.backend.info.name} compiles no engine; run it where '
+            'TensorRT and its GPU are, and set backend to tensorrt to be told why it cannot be '
+            'used')
+    node.get_logger().info(f'engine ready: {engine}')
+    return 0
 
 
 class _StopSignal:

@@ -8,11 +8,14 @@ and the table in the README are checked against it by a test.
 from __future__ import annotations
 
 from dataclasses import dataclass, Field, field, fields
+from pathlib import Path
 import re
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.factory import BACKEND_CHOICES
+from resnet_trt_node.inference.spec import PRECISIONS
 
 _NAME_TOKEN = re.compile(r'[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 
@@ -43,6 +46,30 @@ class NodeParameters:
     device_id: int = _parameter(0, 'Index of the GPU.', low=0, high=255)
     cpu_threads: int = _parameter(
         0, 'Threads of a backend on the CPU; 0 leaves it to the runtime.', low=0, high=1024)
+    precision: str = _parameter(
+        'any', 'Refuse a model that computes in another precision, which is in its graph.',
+        choices=('any', *PRECISIONS))
+    engine_dir: str = _parameter(
+        '', 'Folder of compiled TensorRT engines; empty is ~/.cache/resnet_trt_node/engines.')
+    build_only: bool = _parameter(
+        False, 'Compile the engine, then end: for images of robots and for CI.', at_start=True)
+    opt_batch_size: int = _parameter(
+        0, 'Batch size that the engine is fastest at; 0 compiles for 1 and for the largest, which '
+        'takes twice as long.', low=0, high=256)
+    optimization_level: int = _parameter(
+        3, 'How long TensorRT searches for the fastest kernels.', low=0, high=5)
+    workspace_mib: int = _parameter(
+        0, 'Device memory that a layer may use while computing, in MiB; 0 leaves it to TensorRT.',
+        low=0, high=1 << 20)
+    tf32: bool = _parameter(
+        False, 'Let fp32 layers multiply in tf32: faster, with 10 bits of mantissa.')
+    dla_core: int = _parameter(
+        -1, 'Deep learning accelerator to run on, -1 for the GPU.', low=-1, high=7)
+    cuda_graph_max_batch: int = _parameter(
+        8, 'Batches up to this size run as CUDA graphs, which shortens small ones; 0 for none.',
+        low=0, high=256)
+    blocking_sync: bool = _parameter(
+        False, 'Sleep instead of spin while the GPU computes: less CPU, more latency.')
     max_batch_size: int = _parameter(
         8, 'Most frames inferred together. A batch never holds more than cameras x queue_depth.',
         low=1, high=256)
@@ -126,6 +153,28 @@ class NodeParameters:
     def batch_limit(self) -> int:
         """Return the largest batch that can come about: what the backend is opened for."""
         return min(self.max_batch_size, max(1, len(self.cameras)) * self.queue_depth)
+
+    def backend_options(
+            self, num_buffers: int, log: Optional[Callable[[str], None]] = None) -> BackendOptions:
+        """
+        Return what the backend is opened with.
+
+        :param num_buffers: batch buffers.
+        :param log: takes the backend's lines.
+        """
+        largest = self.batch_limit
+        tuned = {1, largest} if self.opt_batch_size == 0 else {min(self.opt_batch_size, largest)}
+        return BackendOptions(
+            max_batch_size=largest, num_buffers=num_buffers, device_id=self.device_id,
+            cpu_threads=self.cpu_threads,
+            precision=None if self.precision == 'any' else self.precision,
+            engine_dir=Path(self.engine_dir).expanduser() if self.engine_dir else None,
+            opt_batch_sizes=tuple(sorted(tuned)), optimization_level=self.optimization_level,
+            workspace_mib=self.workspace_mib, tf32=self.tf32,
+            dla_core=None if self.dla_core < 0 else self.dla_core,
+            cuda_graph_max_batch=self.cuda_graph_max_batch, blocking_sync=self.blocking_sync,
+            simulated_ms=self.simulated_ms, simulated_fail_every=self.simulated_fail_every,
+            log=log)
 
 
 def parameter_fields() -> dict[str, Field[Any]]:

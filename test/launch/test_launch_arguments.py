@@ -25,11 +25,17 @@ def settings(installed: Path, **given: str) -> NodeSettings:
 
 def test_the_promised_arguments_are_there_and_described():
     assert [argument.name for argument in classify_arguments()] == [
-        'namespace', 'params_file', 'model_path', 'backend', 'image_topic', 'cameras',
-        'image_transport', 'image_reliability', 'max_batch_size', 'use_sim_time',
-        'dds_profile', 'log_level']
+        'namespace', 'params_file', 'model_path', 'backend', 'build_only', 'engine_dir',
+        'image_topic', 'cameras', 'image_transport', 'image_reliability', 'max_batch_size',
+        'use_sim_time', 'dds_profile', 'log_level']
     for argument in classify_arguments():
         assert argument.description.endswith('.'), argument.name
+
+
+def test_build_only_reaches_the_node_as_a_truth_value(params_file):
+    given = settings(params_file, build_only='true', engine_dir='~/engines')
+    assert given.parameters == {
+        'build_only': True, 'engine_dir': str(Path('~/engines').expanduser())}
 
 
 def test_choices_are_those_of_the_node_and_nothing():

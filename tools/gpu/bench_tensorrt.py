@@ -32,6 +32,7 @@ CASES = {
     'int8_b128': (Case('int8', 128, (128,), level=2), 130),
     'int8_level3': (Case('int8', 64, (1, 64), level=3, latency=True), 300),
     'fp16_dense': (Case('fp16_dense', 1, (1,), latency=True), 90),
+    'fp16_b1': (Case('fp16', 1, (1,), latency=True), 90),
     'fp16_level5': (Case('fp16', 1, (1,), level=5, latency=True), 240),
     'int8_subtract_level3': (Case('int8_subtract', 64, (64,), level=3), 180),
     'int8_subtract_b256': (Case('int8_subtract', 256, (256,), level=2), 150),

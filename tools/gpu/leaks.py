@@ -95,4 +95,3 @@ def ours(lab: Lab, case: Case, **options: Any) -> None:
     """Open through the backend, infer once, close."""
     with lab.start(case, **options) as backend:
         backend.infer(2)
-
