@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from threading import Condition
+from threading import Condition, Lock
 from time import monotonic, perf_counter_ns
-from typing import Any, Iterable, Optional, Sequence
+from typing import Any, Callable, Iterable, Optional, Sequence
 
 from resnet_trt_node.node.accounting import Accounting
 from resnet_trt_node.node.frame_queue import FrameQueue, Ticket
+from resnet_trt_node.node.pace import Pace
 
 
 @dataclass
@@ -27,24 +28,38 @@ class Batch:
 
 class BatchBoard:
     """
-    What the threads of a pipeline share, guarded by one condition.
+    What the threads of a pipeline share, guarded by one lock.
+
+    Each thread waits on a condition of its own, so that none is woken for what it has no use for:
+    at six cameras' rate that would be most of what the threads do.
 
     :param cameras: the cameras' names.
     :param queue_depth: frames that wait per camera.
     :param accounting: counts every frame that is dropped here.
+    :param max_age_ms: gives the age at which an answer is of no use at present, 0 for none.
     """
 
     def __init__(
-            self, cameras: Sequence[str], queue_depth: int, accounting: Accounting) -> None:
+            self, cameras: Sequence[str], queue_depth: int, accounting: Accounting,
+            max_age_ms: Callable[[], float]) -> None:
         self._accounting = accounting
-        self._changed = Condition()
+        self._max_age_ms = max_age_ms
+        lock = Lock()
+        # The thread that fills buffers; the backend's; whoever waits in `drain`.
+        self._fitter = Condition(lock)
+        self._inferrer = Condition(lock)
+        self._drained = Condition(lock)
+        self._lock = lock
         self._waiting = FrameQueue(cameras, queue_depth)
+        self._pace = Pace()
         self._free: deque[int] = deque()
         self._ready: deque[Batch] = deque()
         # Batches handed to the backend's thread and not yet inferred.
         self._busy = 0
         self._accepting = False
         self._closing = False
+        # The fitter could go on if it had a frame.
+        self._hungry = False
         # A buffer is being filled; all buffers were recalled; no buffer will be filled any more.
         self._filling = False
         self._recalled = False
@@ -58,53 +73,63 @@ class BatchBoard:
     @property
     def waiting(self) -> int:
         """Return how many frames wait to be taken."""
-        with self._changed:
+        with self._lock:
             return len(self._waiting)
 
-    def add_buffers(self, indices: Iterable[int]) -> None:
-        """Make batch buffers free to be filled."""
-        with self._changed:
+    def add_buffers(self, indices: Iterable[int], infer_ms: float, batch_size: int) -> None:
+        """
+        Make the batch buffers of a newly opened backend free to be filled.
+
+        :param indices: which.
+        :param infer_ms: its slowest batch of the warm-up.
+        :param batch_size: its largest batch.
+        """
+        with self._lock:
             self._recalled = False
+            self._pace.restart(infer_ms, batch_size)
             self._free.extend(indices)
-            self._changed.notify_all()
+            self._fitter.notify()
 
     def accept(self) -> None:
         """Take frames from now on."""
-        with self._changed:
+        with self._lock:
             self._accepting = not self._closing
 
     def offer(self, camera: str, message: Any) -> None:
         """Queue a frame, or drop it as refused; one that it supersedes is dropped."""
         self._accounting.received(camera)
-        with self._changed:
+        with self._lock:
             if not self._accepting:
                 self._accounting.dropped(camera, 'refused')
                 return
             if self._waiting.put(Ticket(camera, message, perf_counter_ns())) is not None:
                 self._accounting.dropped(camera, 'superseded')
-            self._changed.notify_all()
+            if self._hungry:
+                self._fitter.notify()
 
     def drop(self, tickets: Iterable[Ticket], reason: str) -> None:
         """Count frames that get no answer."""
         for ticket in tickets:
             self._accounting.dropped(ticket.camera, reason)
-        self.progress()
+        with self._lock:
+            self._drained.notify_all()
 
-    def progress(self) -> None:
-        """Wake whoever waits in `drain`: a frame was answered or dropped."""
-        with self._changed:
-            self._changed.notify_all()
+    def published(self, took_ms: float) -> None:
+        """Note that a batch's frames have ended, so long after its inference."""
+        with self._lock:
+            self._pace.published(took_ms)
+            self._drained.notify_all()
 
     def drain(self, timeout_sec: float) -> None:
         """Take no more frames; wait for those taken, and refuse what waits after the time-out."""
         deadline = monotonic() + timeout_sec
-        with self._changed:
+        with self._lock:
             self._accepting = False
             while self._accounting.total().in_progress and not self._closing:
                 remaining = deadline - monotonic()
                 if remaining <= 0:
                     break
-                self._changed.wait(remaining)
+                self._drained.wait(remaining)
             self._drop_waiting('refused')
 
     def close(self, reason: str = 'refused') -> None:
@@ -113,16 +138,17 @@ class BatchBoard:
 
         :param reason: what the waiting frames are counted as.
         """
-        with self._changed:
+        with self._lock:
             self._accepting = False
             self._closing = True
             self._drop_waiting(reason)
-            self._changed.notify_all()
+            for condition in (self._fitter, self._inferrer, self._drained):
+                condition.notify_all()
 
     def wait_closing(self, timeout_sec: float) -> bool:
-        """Wait until `close` was called, at most so long; tell whether it was."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._closing, timeout_sec)
+        """Wait until `close` was called, at most so long; only on the backend's thread."""
+        with self._lock:
+            return self._inferrer.wait_for(lambda: self._closing, timeout_sec)
 
     def _drop_waiting(self, reason: str) -> None:
         for ticket in self._waiting.take_all():
@@ -131,68 +157,110 @@ class BatchBoard:
     # For the thread that fills buffers.
 
     def open_batch(self) -> Optional[Batch]:
-        """Wait for a frame and a free buffer; None at the end."""
-        with self._changed:
+        """Wait for a frame, a free buffer and the time to fill it; None at the end."""
+        with self._lock:
             while not self._closing:
+                early_sec = None
                 if self._free and len(self._waiting):
-                    self._filling = True
-                    return Batch(self._free.popleft())
-                self._changed.wait()
+                    early_sec = self._pace.early_ms(
+                        self._busy, self._max_age_ms(), perf_counter_ns()) / 1e3
+                    if early_sec <= 0:
+                        self._filling = True
+                        return Batch(self._free.popleft())
+                self._wait_fitter(early_sec, bool(self._free) and early_sec is None)
         return None
 
     def next_ticket(self, deadline_ns: Optional[int]) -> Optional[Ticket]:
         """
-        Wait for another frame for the open batch.
+        Wait for another frame for the open batch, dropping those that are too old for it.
 
         :param deadline_ns: perf_counter_ns until which an idle backend is kept waiting; None
             takes only what is there.
         :returns: a frame; None when the batch should go as it is.
         """
-        with self._changed:
+        with self._lock:
             while not (self._closing or self._recalled):
-                ticket = self._waiting.take()
+                ticket = self._take_in_time()
                 if ticket is not None:
-                    ticket.taken_ns = perf_counter_ns()
                     return ticket
                 if deadline_ns is None:
                     return None
                 remaining_sec = (deadline_ns - perf_counter_ns()) / 1e9
                 if self._busy:
                     # It could not start now anyway.
-                    self._changed.wait()
+                    self._wait_fitter(None, True)
                 elif remaining_sec > 0:
-                    self._changed.wait(remaining_sec)
+                    self._wait_fitter(remaining_sec, True)
                 else:
                     return None
         return None
 
+    def _take_in_time(self) -> Optional[Ticket]:
+        while (ticket := self._waiting.take()) is not None:
+            now_ns = perf_counter_ns()
+            age_ms = (now_ns - ticket.received_ns) / 1e6
+            if not self._pace.too_late(age_ms, self._busy, self._max_age_ms(), now_ns):
+                ticket.taken_ns = now_ns
+                return ticket
+            # Cameras whose frames always come at a bad moment would never be served otherwise.
+            self._waiting.give_back_turn(ticket.camera)
+            self._accounting.dropped(ticket.camera, 'stale')
+            self._drained.notify_all()
+        return None
+
+    def _wait_fitter(self, timeout_sec: Optional[float], hungry: bool) -> None:
+        self._hungry = hungry
+        self._fitter.wait(timeout_sec)
+        self._hungry = False
+
+    def fitted(self, ticket: Ticket) -> None:
+        """Note when a frame was in its slot."""
+        ticket.fitted_ns = perf_counter_ns()
+        with self._lock:
+            self._pace.fitted((ticket.fitted_ns - ticket.taken_ns) / 1e6)
+
     def close_batch(self, batch: Batch) -> None:
         """Hand a batch to the backend's thread; an empty one's buffer is free again."""
-        with self._changed:
+        with self._lock:
             self._filling = False
             if batch.tickets:
                 self._ready.append(batch)
+                if not self._busy:
+                    self._pace.began(perf_counter_ns())
                 self._busy += 1
             else:
                 self._free.append(batch.index)
-            self._changed.notify_all()
+            self._inferrer.notify()
 
     def end_filling(self) -> None:
         """Say that no batch will come any more."""
-        with self._changed:
+        with self._lock:
             self._filled = True
-            self._changed.notify_all()
+            self._inferrer.notify()
 
     # For the backend's thread.
 
     def next_batch(self, wait: bool) -> Optional[Batch]:
         """Return a filled buffer; None if there is none now, or with `wait` none any more."""
-        with self._changed:
+        with self._lock:
             while not self._ready:
                 if not wait or self._filled:
                     return None
-                self._changed.wait()
+                self._inferrer.wait()
             return self._ready.popleft()
+
+    def hopeless(self, batch: Batch, ahead: int) -> bool:
+        """
+        Tell whether even a batch's newest frame would be answered too late.
+
+        :param batch: not yet submitted.
+        :param ahead: batches that are submitted and not finished.
+        """
+        now_ns = perf_counter_ns()
+        newest_ns = max(ticket.received_ns for ticket in batch.tickets)
+        with self._lock:
+            return self._pace.hopeless(
+                (now_ns - newest_ns) / 1e6, ahead, self._max_age_ms(), now_ns)
 
     def recall_buffers(self) -> list[Batch]:
         """
@@ -200,19 +268,27 @@ class BatchBoard:
 
         :returns: filled batches that nobody took; `add_buffers` goes on with other buffers.
         """
-        with self._changed:
+        with self._lock:
             self._recalled = True
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._filling or self._filled)
+            self._fitter.notify()
+            self._inferrer.wait_for(lambda: not self._filling or self._filled)
             filled = list(self._ready)
             self._ready.clear()
             self._free.clear()
             self._busy = 0
             return filled
 
-    def release(self, batch: Batch) -> None:
-        """Free an inferred batch's buffer."""
-        with self._changed:
+    def release(self, batch: Batch, infer_ms: Optional[float] = None) -> None:
+        """
+        Free a batch's buffer.
+
+        :param batch: inferred or given up.
+        :param infer_ms: how long the backend alone took for it, None if it did not infer it.
+        """
+        with self._lock:
             self._busy -= 1
+            self._pace.began(perf_counter_ns())
+            if infer_ms is not None:
+                self._pace.inferred(infer_ms)
             self._free.append(batch.index)
-            self._changed.notify_all()
+            self._fitter.notify()

@@ -62,15 +62,20 @@ class FrameQueue:
         """
         Remove a frame, None where none waits.
 
-        Cameras are served in turn, so that a fast one cannot starve the others; of one camera
-        the oldest waiting frame comes first.
+        The camera that was not served for longest comes first, so that a fast one cannot starve
+        the others; of one camera the oldest waiting frame comes first.
         """
-        for _ in range(len(self._turn)):
-            camera = self._turn[0]
-            self._turn.rotate(-1)
+        for camera in self._turn:
             if self._queues[camera]:
+                self._turn.remove(camera)
+                self._turn.append(camera)
                 return self._queues[camera].popleft()
         return None
+
+    def give_back_turn(self, camera: str) -> None:
+        """Serve a camera first next time: the frame that was taken is of no use."""
+        self._turn.remove(camera)
+        self._turn.appendleft(camera)
 
     def take_all(self) -> list[Ticket]:
         """Remove every waiting frame."""

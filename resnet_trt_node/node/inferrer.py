@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 NUM_BUFFERS = 3
 #: A blocking backend takes no batch ahead; a third buffer would only let frames grow old.
 _BLOCKING_BUFFERS = 2
-#: How fast a backend is taken to be faster again when its slowness has all frames dropped.
-_ESTIMATE_DECAY = 0.9
 
 
 class Inferrer:
@@ -64,7 +62,8 @@ class Inferrer:
         self.failure: Optional[ResnetTrtError] = None
         #: The largest batch; a closed backend has forgotten it.
         self.max_batch_size = 0
-        self._infer_ms = 0.0
+        # When the last batch was inferred, perf_counter_ns.
+        self._inferred_ns = 0
         self._lost_in_row = 0
         self._attempts = 0
 
@@ -85,21 +84,6 @@ class Inferrer:
         if self.backend is not None:
             self.backend.close()
 
-    def too_late(self, received_ns: int) -> bool:
-        """
-        Tell whether a frame's answer would come later than `max_age_ms`, were it inferred now.
-
-        :param received_ns: perf_counter_ns of its arrival.
-        """
-        max_age_ms = self._settings().max_age_ms
-        age_ms = (perf_counter_ns() - received_ns) / 1e6
-        if not max_age_ms or age_ms + self._infer_ms <= max_age_ms:
-            return False
-        if age_ms <= max_age_ms:
-            # Only the estimate speaks against it, and if all were dropped no batch would mend it.
-            self._infer_ms *= _ESTIMATE_DECAY
-        return True
-
     def _open(self) -> dict[int, float]:
         backend = self._hooks.open_backend()
         try:
@@ -111,12 +95,12 @@ class Inferrer:
         except BaseException:
             backend.close()
             raise
-        self._infer_ms = max(took_ms.values())
         self.max_batch_size = backend.max_batch_size
         self.backend = backend
         self._board.add_buffers(range(
             backend.num_buffers if backend.asynchronous
-            else min(backend.num_buffers, _BLOCKING_BUFFERS)))
+            else min(backend.num_buffers, _BLOCKING_BUFFERS)),
+            max(took_ms.values()), backend.max_batch_size)
         return took_ms
 
     # Batches.
@@ -134,7 +118,7 @@ class Inferrer:
             if backend.asynchronous or not submitted:
                 batch = self._board.next_batch(wait=not submitted)
             if batch is not None:
-                if self._in_time(batch):
+                if self._in_time(batch, len(submitted)):
                     submitted.append((batch, self._submit(backend, batch)))
             elif submitted:
                 self._finish(backend, *submitted.popleft())
@@ -144,8 +128,8 @@ class Inferrer:
             self._board.drop(batch.tickets, 'failed')
         return False
 
-    def _in_time(self, batch: Batch) -> bool:
-        if not self.too_late(max(ticket.received_ns for ticket in batch.tickets)):
+    def _in_time(self, batch: Batch, ahead: int) -> bool:
+        if not self._board.hopeless(batch, ahead):
             return True
         self._board.release(batch)
         self._board.drop(batch.tickets, 'stale')
@@ -177,10 +161,12 @@ class Inferrer:
         # Copied, since the buffer is filled again while the answer is delivered.
         probabilities = probabilities.copy()
         now_ns = perf_counter_ns()
+        # The backend did not begin before it was done with the batch ahead.
+        began_ns = max(batch.tickets[0].submitted_ns, self._inferred_ns)
+        self._inferred_ns = now_ns
         for ticket in batch.tickets:
-            ticket.inferred_ns = now_ns
-        self._board.release(batch)
-        self._infer_ms = (now_ns - batch.tickets[0].submitted_ns) / 1e6
+            ticket.submitted_ns, ticket.inferred_ns = began_ns, now_ns
+        self._board.release(batch, (now_ns - began_ns) / 1e6)
         self._lost_in_row = self._attempts = 0
         self._accounting.inferred(len(batch.tickets))
         self._deliver(batch, probabilities)

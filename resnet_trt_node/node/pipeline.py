@@ -51,7 +51,8 @@ class Pipeline:
             settings: LiveSettings, hooks: PipelineHooks) -> None:
         self.settings = settings
         self.accounting = Accounting(cameras)
-        self._board = BatchBoard(cameras, queue_depth, self.accounting)
+        self._board = BatchBoard(
+            cameras, queue_depth, self.accounting, lambda: self.settings.max_age_ms)
         self._fit_method = fit_method
         self._hooks = hooks
         self._fault: Optional[BaseException] = None
@@ -197,9 +198,6 @@ class Pipeline:
                     deadline_ns = ticket.taken_ns + int(self.settings.max_wait_ms * 1e6)
 
     def _fit(self, ticket: Ticket, slot: NDArray[np.uint8], resizer: Resizer) -> bool:
-        if self._inferrer.too_late(ticket.received_ns):
-            self._board.drop([ticket], 'stale')
-            return False
         try:
             resizer.fit(self._hooks.decode(ticket.message, resizer.decode_side), slot)
         except Exception as error:  # noqa: B902
@@ -209,7 +207,7 @@ class Pipeline:
             self._hooks.log_bad_frame(ticket.camera, reason)
             self._board.drop([ticket], 'malformed')
             return False
-        ticket.fitted_ns = perf_counter_ns()
+        self._board.fitted(ticket)
         return True
 
     # The inferrer.
@@ -229,7 +227,8 @@ class Pipeline:
                 batch, probabilities = delivery
                 for ticket, row in zip(batch.tickets, probabilities):
                     self._deliver(ticket, row)
-                self._board.progress()
+                took_ns = perf_counter_ns() - batch.tickets[0].inferred_ns
+                self._board.published(took_ns / 1e6)
         except BaseException:
             self._board.close()
             # The inferrer would wait for ever for a place in the queue.

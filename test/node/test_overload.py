@@ -97,6 +97,22 @@ def test_twice_the_load_that_the_backend_can_bear():
     assert all(abs(answers - mean) <= 0.05 * mean for answers in load.answers.values()), load
 
 
+@pytest.mark.parametrize('max_age_ms', [100.0, 150.0])
+def test_little_time_to_answer_costs_neither_throughput_nor_fairness(max_age_ms):
+    """Two batches ahead would be 120 ms: frames must be taken late, not dropped afterwards."""
+    for _ in range(3):
+        load = drive(40.0, 3, 150.0, 2.4, LiveSettings(max_age_ms=max_age_ms))
+        assert load.oldest_ms <= max_age_ms + 2.0
+        total = load.pipeline.accounting.total()
+        assert total.received == total.answered + sum(total.dropped.values())
+        answered, capacity = sum(load.answers.values()), 3 * load.seconds / 0.040
+        if answered >= 0.95 * capacity:
+            break
+    assert answered >= 0.95 * capacity, (load.answers, capacity, total.dropped)
+    # 45 answers each: 5 % are two.
+    assert max(load.answers.values()) - min(load.answers.values()) <= 3, load
+
+
 @pytest.mark.parametrize('asynchronous', [True, False])
 def test_cameras_share_an_overloaded_backend_evenly(make_bench, asynchronous):
     """A camera that sends four times as much takes nothing from the others."""

@@ -27,7 +27,7 @@ from resnet_trt_node.errors import ResnetTrtError
 #: Seconds of each scenario, and of the quick run. 1000 answers fill the node's percentiles: 35 s
 #: at 30 Hz.
 _SECONDS = {'cpu': (15.0, 4.0), 'idle': (36.0, 8.0), 'six': (30.0, 6.0), 'overload': (30.0, 6.0),
-            'soak': (180.0, 32.0)}
+            'tight': (30.0, 6.0), 'soak': (180.0, 32.0)}
 
 
 def main() -> int:
@@ -122,6 +122,8 @@ def _steps(
         'six': ('six cameras', lambda: latency.run_six(length['six'])),
         'overload': ('twice the load that the backend can bear',
                      lambda: overload.run(length['overload'])),
+        'tight': ('the same with little time to answer',
+                  lambda: overload.run(length['tight'], overload.TIGHT_MAX_AGE_MS)),
         'soak': (f'faults for {length["soak"] / 60:.1f} minutes; `make soak HOURS=0.17` takes ten',
                  lambda: soak.run(length['soak'], 2.0 if quick else 5.0))}
     if quick and only is None:
