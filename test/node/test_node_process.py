@@ -60,8 +60,8 @@ def test_known_pictures_get_their_names_with_their_own_headers(model, peer):
             assert len(scores) == 3
             assert 1 >= scores[0] >= scores[1] >= scores[2] >= 0
             assert scores[0] > 0.99
-        labels = {item.class_id: item.class_name
-                  for item in peer.heard['label_info'][0].class_map}
+        info = peer.spin_until(lambda: peer.heard['label_info'], 'the class names')[0]
+        labels = {item.class_id: item.class_name for item in info.class_map}
         assert labels == dict(enumerate(NAMES))
         code, seconds = node.stop()
     assert code == 0, node.log

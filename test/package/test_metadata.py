@@ -105,7 +105,8 @@ def _requirements(repository: Path) -> list[tuple[str, str]]:
 
 def test_requirements_are_pinned(repository: Path) -> None:
     """Every line names one exact version, and no package is pinned twice for one Python."""
-    pin = re.compile(r"([A-Za-z0-9._-]+)==[0-9][\w.]*(?: ; python_version (<|>=) '3\.11')?")
+    marker = r"(?: ; (?:python_version (<|>=) '3\.11'|platform_machine == 'x86_64'))?"
+    pin = re.compile(r'([A-Za-z0-9._-]+)==[0-9][\w.]*' + marker)
     seen: dict[str, set[str]] = {}
     for file, line in _requirements(repository):
         match = pin.fullmatch(line)
