@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from io import BytesIO
-import resource
 import struct
 from types import SimpleNamespace
 from typing import Any
@@ -220,8 +219,7 @@ def test_more_pixels_than_the_bytes_can_hold_are_refused(
 def test_a_png_chunk_that_claims_gigabytes_is_refused_before_they_are_taken(kind: bytes) -> None:
     png = saved(smooth_picture(), 'PNG')
     place = png.index(kind) - 4
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(FrameError):
+    # Of the header's own length it is Pillow that complains.
+    words = 'broken picture' if kind == b'IHDR' else 'a chunk ends behind it'
+    with pytest.raises(FrameError, match=words):
         decode_compressed(png[:place] + b'\x7f' + png[place + 1:])
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak
-    assert grown < 50 * 1024, f'{grown} KiB'
