@@ -17,7 +17,7 @@ from resnet_trt_node.node.silence import SilenceWatch
 from std_srvs.srv import Trigger
 
 #: How often silent cameras are looked for; also the accuracy of what is told about them.
-_WATCH_SEC = 0.1
+_WATCH_SEC = 0.5
 
 
 class Reporter:
