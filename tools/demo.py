@@ -108,8 +108,12 @@ def isolate_ros(out: Path) -> None:
     else:
         os.environ.pop('ROS_LOCALHOST_ONLY', None)  # would take precedence
         os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    # Fast DDS's usual shared memory is smaller than a camera image.
-    os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
+    # Fast DDS's usual shared memory is smaller than a camera image. Its preset LARGE_DATA would
+    # not do: with discovery on this machine only, rmw_fastrtps replaces the built-in transports.
+    prefix = 'FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy') \
+        else 'FASTDDS'
+    os.environ.setdefault(
+        f'{prefix}_DEFAULT_PROFILES_FILE', str(ROOT / 'config' / 'fastdds_large_images.xml'))
     out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault('ROS_LOG_DIR', str(out.resolve() / 'ros_log'))
 
