@@ -152,9 +152,10 @@ def test_three_seconds_of_a_scenario(monkeypatch):
     assert checks['frames that the node received and cannot account for'].met
     assert checks['answers that are foreign, repeated or mistaken'].met
     figures = outcome.figures
-    assert figures['sent'] == 30
+    # 1.5 s at 20 Hz; a late frame falls on this or that side of either end.
+    assert 28 <= figures['sent'] <= 32
     # Best effort may lose some on a busy machine; those that arrive are answered.
-    assert 20 <= figures['answered'] <= 30
+    assert 20 <= figures['answered'] <= figures['sent']
     assert figures['source_to_answer_ms']['p50'] >= 5.0
     assert figures['node_cpu_ms_per_answer'] > 0
     assert {'queue', 'fit', 'infer', 'publish', 'total'} <= figures['stages_ms'].keys()
