@@ -52,7 +52,7 @@ def test_json_tells_what_the_statistics_tell(running, capsys):
     assert (node['state'], node['received'], node['answered']) == ('active', 4, 3)
     assert node['cameras']['front']['dropped_malformed'] == 1
     assert node['cameras']['left']['received'] == 0
-    assert node['total_p99_ms'] >= node['infer_p50_ms'] >= 5.0
+    assert node['total_p99_ms'] >= node['infer_p50_ms'] >= 4.5
     assert node['level'] in ('OK', 'WARN')
 
 
@@ -69,10 +69,10 @@ def test_once_shows_it_on_a_narrow_terminal(running, capsys, monkeypatch):
 
 
 def test_nothing_heard_is_one_line_that_says_what_to_check(running, capsys):
-    assert main(['top', '--once', '--node', 'other', '--wait', '3']) == 2
+    assert main(['top', '--once', '--node', 'other', '--wait', '8']) == 2
     err = capsys.readouterr().err
     assert err == (
-        'resnet_trt top: heard nothing of node other on /diagnostics in 3 s: '
+        'resnet_trt top: heard nothing of node other on /diagnostics in 8 s: '
         'there are /car/classifier\n')
     assert main(['top', '--wait', '0']) == 2
     assert '--wait is 0.0' in capsys.readouterr().err
