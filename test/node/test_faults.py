@@ -159,12 +159,13 @@ def test_a_publisher_that_dies_in_mid_stream(peer):
         peer.connect('image')
         before = len(peer.heard['classification'])
 
-        def answered():
+        def told():
+            # Until the watch has looked: it looks twice a second, silence comes after 0.3 s.
             peer.publish('image', image(np.full((10, 20, 3), 99, np.uint8)))
-            return len(peer.heard['classification']) > before
-        peer.spin_until(answered, 'an answer to the other publisher')
+            return 'images again after' in node.log
+        peer.spin_until(told, 'its return to be told')
+        peer.spin_until(lambda: len(peer.heard['classification']) > before, 'an answer')
         assert peer.heard['classification'][-1].results[0].class_id == 'red_099'
-        peer.spin_until(lambda: 'images again after' in node.log, 'its return to be told')
         check_sums(settled(peer))
         assert node.stop()[0] == 0
     ended = accounts(node.log)
