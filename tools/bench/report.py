@@ -130,8 +130,9 @@ def _by_faults(ours: dict[str, Any], plain: dict[str, Any]) -> str:
     if not costly or not cheap:
         return ''
     return (
-        f'Where the heap of the plain node happens to lie decides whether glibc gives each frame '
-        f'back to the system: in {len(costly)} of {len(rounds)} rounds it did, and the ratio was '
+        'Whether glibc gives each frame of the plain node back to the system differs from round '
+        f'to round, we do not know why: in {len(costly)} of {len(rounds)} rounds it did, and the '
+        'ratio was '
         f'{ours["cpu_ms"] / median(costly):.2f}, in the others '
         f'{ours["cpu_ms"] / median(cheap):.2f}. ')
 
