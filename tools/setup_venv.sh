@@ -76,7 +76,7 @@ install_requirements() {
   say 'installing the pinned packages; the first time takes minutes'
   rm -f "$stamps/requirements"
   set -- -c requirements/constraints.txt
-  for file in runtime model demo development ${wheels:+ros}; do
+  for file in runtime model compare demo development ${wheels:+ros}; do
     set -- "$@" -r "requirements/$file.txt"
   done
   [ -t 1 ] || set -- "$@" --quiet
