@@ -20,7 +20,7 @@ _STYLES = {'OK': 'green', 'WARN': 'yellow', 'ERROR': 'bold red'}
 _STAGES = {
     'queue': 'wait for the fitter', 'fit': 'decode and resize', 'batch': 'wait for the backend',
     'infer': 'infer', 'publish': 'publish', 'total': 'receive to publish',
-    'source_to_publish': 'stamp to publish'}
+    'added': 'the same less infer', 'source_to_publish': 'stamp to publish'}
 _DROPS = ('superseded', 'stale', 'malformed', 'failed', 'refused')
 #: A node that is not heard for so long is shown as gone.
 _GONE_SEC = 5.0

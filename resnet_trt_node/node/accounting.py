@@ -25,9 +25,10 @@ DROP_REASONS = {
     'refused': 'it arrived while the node was shutting down or deactivating',
 }
 #: The stages of a frame's way, each in milliseconds: waiting to be taken, decoding and resizing,
-#: waiting for the backend, inferring, publishing, and all of it from reception on; last the time
-#: from the stamp in the image's header, where that is of the node's own time base.
-STAGES = ('queue', 'fit', 'batch', 'infer', 'publish', 'total', 'source_to_publish')
+#: waiting for the backend, inferring, publishing; then all of it from reception on, and the same
+#: frame by frame without the inference; last the time from the stamp in the image's header, where
+#: that is of the node's own time base.
+STAGES = ('queue', 'fit', 'batch', 'infer', 'publish', 'total', 'added', 'source_to_publish')
 #: What may happen to a camera besides; these are in no sum.
 CAMERA_EVENTS = {
     'lost_in_transport': 'frames that DDS tells were lost before they reached the node',

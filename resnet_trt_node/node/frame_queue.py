@@ -35,6 +35,8 @@ class Ticket:
             'infer': (self.inferred_ns - self.submitted_ns) / 1e6,
             'publish': (published_ns - self.inferred_ns) / 1e6,
             'total': (published_ns - self.received_ns) / 1e6,
+            'added': (self.submitted_ns - self.received_ns
+                      + published_ns - self.inferred_ns) / 1e6,
         }
 
 

@@ -208,8 +208,9 @@ def test_stages_are_timed(make_bench):
     percentiles = bench.pipeline.accounting.percentiles_ms()
     stages = {name: p50 for name, (p50, _, _) in percentiles.items()}
     assert all(value >= 0 for value in stages.values())
-    parts = sum(value for name, value in stages.items() if name != 'total')
+    parts = sum(value for name, value in stages.items() if name not in ('total', 'added'))
     assert parts == pytest.approx(stages['total'], abs=0.01)
+    assert stages['added'] == pytest.approx(stages['total'] - stages['infer'], abs=0.01)
 
 
 def test_a_backend_that_cannot_be_opened_is_told_to_the_caller():

@@ -21,15 +21,13 @@ def run_idle(seconds: float, rate_hz: float = 30.0) -> Outcome:
         rig.measure(_WARM_S)
         phase = rig.measure(seconds)
         done = rig.account(phase)
-    total, infer = (stage_ms(phase.status, name, share)
-                    for name, share in (('total', 99), ('infer', 50)))
-    added = None if total is None or infer is None else total - infer
     outcome = Outcome(
         'added_latency',
         f'one VGA camera at {rate_hz:g} Hz, batch 1, {_BACKEND_MS:g} ms backend')
     outcome.checks = [
-        Check('added latency, p99 of receive to publish less p50 of inference', rounded(added),
-              ADDED_LIMIT_MS, 'ms'),
+        # Frame by frame: a backend that oversleeps is no latency of the node's.
+        Check('added latency, p99 of receive to publish less the same frame\'s inference',
+              stage_ms(phase.status, 'added', 99), ADDED_LIMIT_MS, 'ms'),
         *account_checks(rig, phase, done)]
     outcome.figures = common_figures(phase, seconds)
     return outcome
