@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Optional, Sequence, Union
-from zipfile import BadZipFile, ZipFile
-import zlib
 
 from resnet_trt_node.errors import DataError, FrameError
-from resnet_trt_node.inference.compressed import decode_compressed
 from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.pictures import find_pictures, read_picture, SUFFIXES
+from resnet_trt_node.inference.picture_store import PictureStore
+from resnet_trt_node.inference.pictures import SUFFIXES
 
 #: The table's name where none is given: it then lies among the pictures.
 TABLE_NAME = 'labels.tsv'
@@ -49,17 +47,8 @@ class LabelledPictures:
     def __init__(
             self, images: Union[str, Path], labels: Optional[Union[str, Path]],
             num_classes: int) -> None:
-        self._root = Path(images)
-        self._zip: Optional[ZipFile] = None
-        if self._root.is_file():
-            try:
-                self._zip = ZipFile(self._root)
-            except (BadZipFile, OSError) as error:
-                raise DataError(
-                    f'{images} is not a zip file ({error}): name a folder or a zip file of '
-                    'pictures') from error
-        elif not self._root.is_dir():
-            raise DataError(f'there is no folder or zip file {images}')
+        self._store = PictureStore(images)
+        self._root = self._store.root
         try:
             where, text = self._read_table(labels)
             #: The table's lines in their order.
@@ -80,21 +69,11 @@ class LabelledPictures:
 
         :raises FrameError: if it cannot be read or is not a picture.
         """
-        if self._zip is None:
-            return read_picture(self._root / item.name)
-        try:
-            data = self._zip.read(item.name)
-        except (BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error) as error:
-            raise FrameError(f'cannot read {item.name} in {self._root}: {error}') from error
-        try:
-            return decode_compressed(data, apply_orientation=True)
-        except FrameError as error:
-            raise FrameError(f'{item.name} in {self._root}: {error}') from error
+        return self._store.frame(item.name)
 
     def close(self) -> None:
         """Close the zip file; calling it again does nothing."""
-        if self._zip is not None:
-            self._zip.close()
+        self._store.close()
 
     def __enter__(self) -> LabelledPictures:
         """Return the data set itself."""
@@ -108,37 +87,30 @@ class LabelledPictures:
 
     def _read_table(self, labels: Optional[Union[str, Path]]) -> tuple[str, str]:
         """Return where the table is, for messages, and its text."""
+        lacking = f'{labels or f"{TABLE_NAME} in {self._root}"}'
         try:
             if labels is not None:
                 return str(labels), Path(labels).read_text(encoding='utf-8')
-            if self._zip is not None:
-                where = f'{TABLE_NAME} in {self._root}'
-                return where, self._zip.read(TABLE_NAME).decode('utf-8')
-            path = self._root / TABLE_NAME
-            return str(path), path.read_text(encoding='utf-8')
-        except (KeyError, FileNotFoundError) as error:
-            lacking = labels or f'{TABLE_NAME} in {self._root}'
+            if TABLE_NAME not in self._store.file_names():
+                raise FileNotFoundError
+            where = lacking if self._store.is_zip else str(self._root / TABLE_NAME)
+            return where, self._store.read(TABLE_NAME).decode('utf-8')
+        except FileNotFoundError as error:
             raise DataError(f'there is no {lacking}: give --labels a table, {_FORM}') from error
-        except (OSError, BadZipFile, zlib.error) as error:
+        except (OSError, FrameError) as error:
             raise DataError(f'cannot read the table of classes: {error}') from error
         except UnicodeDecodeError as error:
             raise DataError(
                 f'{labels or TABLE_NAME} is not UTF-8 text: {_FORM} on each line') from error
 
     def _present(self) -> set[str]:
-        if self._zip is not None:
-            return set(self._zip.namelist())
-        try:
-            found = find_pictures(self._root)
-        except DataError:
-            return set()  # the table may name files of other endings
-        return {path.relative_to(self._root).as_posix() for path in found}
+        return set(self._store.file_names())
 
     def _check_missing(self, present: set[str], where: str) -> None:
         missing = [
             item.name for item in self.items
             if item.name not in present
-            and (self._zip is not None or not (self._root / item.name).is_file())]
+            and (self._store.is_zip or not (self._root / item.name).is_file())]
         if missing:
             shown = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')
             raise DataError(

@@ -1,0 +1,257 @@
+"""Pictures sorted into one folder for each class, in a folder or a zip file."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+import itertools
+import os
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Callable, Iterator, Optional, Sequence, Union
+
+from resnet_trt_node.errors import DataError, FrameError
+from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.inference.labelled_pictures import LabelledPicture
+from resnet_trt_node.inference.picture_store import PictureStore
+from resnet_trt_node.inference.pictures import SUFFIXES
+
+_FORM = 'lay pictures out as CLASS/picture.jpg, one folder for each class'
+#: Names of a data set's parts, which are no classes.
+TRAIN_NAMES = ('train', 'training')
+VALIDATION_NAMES = ('val', 'valid', 'validation', 'test')
+#: What macOS writes beside the pictures of a zip file.
+_NOT_DATA = ('__MACOSX',)
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class CorruptPicture:
+    """
+    A picture that cannot be decoded.
+
+    :param name: the file, relative to the data set.
+    :param reason: why.
+    """
+
+    name: str
+    reason: str
+
+
+class ClassFolders:
+    """
+    A data set of CLASS/picture.jpg; a context manager, and to be used like `LabelledPictures`.
+
+    Pictures may lie deeper within a class's folder; hidden files and those of other endings are
+    left out.
+
+    :param root: a folder, a zip file, or a folder within a zip file: 'pictures.zip/test'.
+    :param classes: class names that give the indices, such as a model's labels, of which some
+        may be absent here; None takes the folders, sorted, of which there must be two.
+    :raises DataError: if it cannot be read, has no or one class, an empty or unknown one, or
+        pictures outside of the classes' folders.
+    """
+
+    def __init__(
+            self, root: Union[str, Path], classes: Optional[Sequence[str]] = None) -> None:
+        self.store = PictureStore(root)
+        try:
+            found = self._pictures_by_class()
+            _check_count(found, self.store.root, classes)
+            #: Class names in the order of the indices.
+            self.classes: tuple[str, ...] = tuple(sorted(found) if classes is None else classes)
+            index = {name: number for number, name in enumerate(self.classes)}
+            unknown = sorted(set(found) - set(index))
+            if unknown:
+                raise DataError(
+                    f'{self.store.root} has folders of unknown classes: {_some(unknown)}; known '
+                    f'are {_some(self.classes)}')
+            #: The pictures, class by class.
+            self.items: tuple[LabelledPicture, ...] = tuple(
+                LabelledPicture(name, index[folder])
+                for folder in sorted(found) for name in found[folder])
+        except BaseException:
+            self.close()
+            raise
+        #: Classes that have no folder here, where the classes were given.
+        self.absent: tuple[str, ...] = tuple(
+            name for name in self.classes if name not in found)
+        #: Every picture has a class; `LabelledPictures` counts those without.
+        self.unlabelled = 0
+
+    def frame(self, item: LabelledPicture) -> Frame:
+        """
+        Decode one picture.
+
+        :raises FrameError: if it cannot be read or is not a picture.
+        """
+        return self.store.frame(item.name)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many pictures each class has, 0 for absent ones."""
+        numbers = [0] * len(self.classes)
+        for item in self.items:
+            numbers[item.target] += 1
+        return dict(zip(self.classes, numbers))
+
+    def close(self) -> None:
+        """Close the zip file; calling it again does nothing."""
+        self.store.close()
+
+    def __enter__(self) -> ClassFolders:
+        """Return the data set itself."""
+        return self
+
+    def __exit__(
+            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
+            trace: Optional[TracebackType]) -> None:
+        """Close the zip file."""
+        self.close()
+
+    def _pictures_by_class(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {
+            name: [] for name in self.store.folder_names() if '/' not in name and _is_data(name)}
+        strays = []
+        for name in self.store.file_names():
+            if not _is_data(name) or PurePosixPath(name).suffix.lower() not in SUFFIXES:
+                continue
+            folder, slash, _ = name.partition('/')
+            if slash:
+                found[folder].append(name)
+            else:
+                strays.append(name)
+        if strays:
+            raise DataError(
+                f"{len(strays)} pictures of {self.store.root} lie outside of the classes' "
+                f'folders: {_some(strays)}; {_FORM}')
+        return found
+
+
+def find_parts(root: Union[str, Path]) -> dict[str, str]:
+    """
+    Find the parts of a data set that is divided already.
+
+    :param root: a folder or a zip file.
+    :returns: 'train' and 'validation', each where it is there, to the folder's path, which
+        `ClassFolders` takes; empty where the data set is not divided.
+    :raises DataError: if it cannot be read.
+    """
+    parts: dict[str, str] = {}
+    with PictureStore(root) as store:
+        folders = store.folder_names()
+        for part, names in (('train', TRAIN_NAMES), ('validation', VALIDATION_NAMES)):
+            # A class may be called 'train': a part holds folders.
+            for name in names:
+                if any(folder.startswith(f'{name}/') for folder in folders):
+                    parts.setdefault(part, str(Path(root) / name))
+    return parts
+
+
+def decoded(
+        pictures: ClassFolders, items: Sequence[LabelledPicture],
+        decode: Optional[Callable[[LabelledPicture], Frame]] = None,
+        threads: int = 0) -> Iterator[tuple[LabelledPicture, Union[Frame, CorruptPicture]]]:
+    """
+    Decode pictures by several threads, in their order.
+
+    :param pictures: the data set.
+    :param items: some of its pictures.
+    :param decode: makes a frame of one, None for `ClassFolders.frame`; called by the threads.
+    :param threads: how many, 0 for as many as there are processors, at most 16.
+    :returns: each picture with its frame, or with what is wrong with it.
+    """
+    load = decode or pictures.frame
+    count = threads or min(16, os.cpu_count() or 1)
+
+    def attempt(chunk: Sequence[LabelledPicture]) -> list[Union[Frame, CorruptPicture]]:
+        results: list[Union[Frame, CorruptPicture]] = []
+        for item in chunk:
+            try:
+                results.append(load(item))
+            except FrameError as error:
+                results.append(CorruptPicture(item.name, str(error)))
+        return results
+
+    # Chunks, since handing over one small picture takes as long as decoding it; few at a time,
+    # since photographs are large.
+    size = 8
+    chunks = (items[start:start + size] for start in range(0, len(items), size))
+    with ThreadPoolExecutor(count) as pool:
+        waiting: list[
+            tuple[Sequence[LabelledPicture], Future[list[Union[Frame, CorruptPicture]]]]] = []
+        try:
+            for chunk in itertools.chain(chunks, [()]):
+                if chunk:
+                    waiting.append((chunk, pool.submit(attempt, chunk)))
+                while waiting and (not chunk or len(waiting) > 2 * count):
+                    done, future = waiting.pop(0)
+                    yield from zip(done, future.result())
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def refuse_corrupt(corrupt: Sequence[CorruptPicture], count: int, root: Union[str, Path]) -> None:
+    """
+    Refuse a data set with corrupt pictures.
+
+    :param corrupt: what was found; nothing happens if there is none.
+    :param count: pictures in all.
+    :param root: the data set, for the message.
+    :raises DataError: listing them.
+    """
+    if corrupt:
+        raise DataError(
+            f'{len(corrupt)} of {count} pictures in {root} are corrupt: mend or remove them, or '
+            'pass --skip-corrupt to go on without them; '
+            + '; '.join(f'{one.name} ({one.reason})' for one in corrupt[:_SHOWN])
+            + (f'; and {len(corrupt) - _SHOWN} more' if len(corrupt) > _SHOWN else ''))
+
+
+def find_corrupt(
+        pictures: ClassFolders, step: Optional[Callable[[], None]] = None,
+        threads: int = 0) -> list[CorruptPicture]:
+    """
+    Decode every picture once and return those that cannot be.
+
+    :param pictures: the data set.
+    :param step: called after each picture, for a progress bar.
+    :param threads: see `decoded`.
+    """
+    corrupt = []
+    for _, result in decoded(pictures, pictures.items, threads=threads):
+        if isinstance(result, CorruptPicture):
+            corrupt.append(result)
+        if step is not None:
+            step()
+    return corrupt
+
+
+def _is_data(name: str) -> bool:
+    return not any(
+        part.startswith('.') or part in _NOT_DATA for part in PurePosixPath(name).parts)
+
+
+def _check_count(
+        found: dict[str, list[str]], root: Path, classes: Optional[Sequence[str]]) -> None:
+    if not found:
+        raise DataError(f'{root} has no class folders: {_FORM}')
+    parts = sorted(set(found) & {*TRAIN_NAMES, *VALIDATION_NAMES})
+    if len(parts) == len(found) and all(
+            name.count('/') > 1 for names in found.values() for name in names):
+        raise DataError(
+            f'{root} is divided into {_some(parts)}: name one of them, such as {root}/{parts[0]}')
+    empty = sorted(folder for folder, names in found.items() if not names)
+    if empty:
+        raise DataError(
+            f'{root} has class folders without pictures ({", ".join(SUFFIXES)}): {_some(empty)}; '
+            'fill or remove them')
+    if classes is None and len(found) < 2:
+        raise DataError(
+            f'{root} has one class only, {next(iter(found))}: a classifier needs at least two; '
+            f'{_FORM}')
+
+
+def _some(names: Sequence[str]) -> str:
+    return ', '.join(names[:_SHOWN]) + (
+        f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else '')

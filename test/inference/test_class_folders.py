@@ -1,0 +1,147 @@
+"""Class folders: found in folders and zip files alike, and every misfit is named."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+import pickle
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from resnet_trt_node.errors import DataError, FrameError
+from resnet_trt_node.inference.class_folders import (
+    ClassFolders, CorruptPicture, decoded, find_corrupt, find_parts, refuse_corrupt)
+from resnet_trt_node.inference.frame import Frame
+
+
+def png(level: int) -> bytes:
+    """Return an 8x8 picture of one grey level."""
+    data = BytesIO()
+    Image.fromarray(np.full((8, 8, 3), level, np.uint8)).save(data, 'PNG')
+    return data.getvalue()
+
+
+#: Two classes; what is no picture, hidden, or of macOS does not count.
+FILES: dict[str, bytes] = {
+    'dog/b.png': png(1), 'dog/a.png': png(0), 'cat/deep/er.png': png(2),
+    'cat/notes.txt': b'x', 'README.md': b'x', '__MACOSX/cat/._er.png': b'x', '.git/x.png': b'x'}
+
+
+@pytest.fixture(params=['folder', 'zip', 'zip within'])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """Return what lays files out in a folder, a zip file, or a folder of a zip file."""
+    def lay(files: dict[str, bytes]) -> Path:
+        if request.param == 'folder':
+            for name, data in files.items():
+                path = tmp_path / 'data' / name
+                if name.endswith('/'):
+                    path.mkdir(parents=True)
+                else:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(data)
+            return tmp_path / 'data'
+        within = 'inner/' if request.param == 'zip within' else ''
+        with ZipFile(tmp_path / 'data.zip', 'w') as archive:
+            for name, data in files.items():
+                archive.writestr(within + name, data)
+        return tmp_path / 'data.zip' / within
+
+    return lay
+
+
+def test_classes_are_the_sorted_folders(make):
+    with ClassFolders(make(FILES)) as data:
+        assert data.classes == ('cat', 'dog')
+        assert [(item.name, item.target) for item in data.items] == [
+            ('cat/deep/er.png', 0), ('dog/a.png', 1), ('dog/b.png', 1)]
+        assert data.counts() == {'cat': 1, 'dog': 2}
+        assert (data.absent, data.unlabelled) == ((), 0)
+        assert [int(data.frame(item).pixels[0, 0, 0]) for item in data.items] == [2, 0, 1]
+
+
+def test_given_classes_decide_the_indices(make):
+    with ClassFolders(make(FILES), classes=('dog', 'cow', 'cat')) as data:
+        assert data.classes == ('dog', 'cow', 'cat')
+        assert sorted(item.target for item in data.items) == [0, 0, 2]
+        assert data.absent == ('cow',)
+
+
+def test_it_can_be_pickled_for_other_processes(make):
+    with ClassFolders(make(FILES)) as data:
+        copy = pickle.loads(pickle.dumps(data))
+        with copy:
+            assert copy.items == data.items
+            assert copy.frame(copy.items[0]).pixels.shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(('files', 'message'), [
+    ({'readme.txt': b'x'}, 'has no class folders'),
+    ({'cat/a.png': png(0)}, 'has one class only, cat'),
+    ({**FILES, 'emu/': b''}, r'class folders without pictures .*: emu; fill or remove'),
+    ({**FILES, 'emu/notes.txt': b'x'}, r'class folders without pictures .*: emu'),
+    ({**FILES, 'stray.png': png(0)}, r"1 pictures of .* outside of the classes' folders: stray"),
+    ({f'{part}/{name}': data for part in ('train', 'test') for name, data in FILES.items()
+      if name.startswith(('cat', 'dog'))}, r'is divided into test, train: name one of them')])
+def test_what_cannot_be_classes_is_refused(make, files, message):
+    with pytest.raises(DataError, match=message):
+        ClassFolders(make(files))
+
+
+def test_a_folder_of_an_unknown_class_is_named(make):
+    with pytest.raises(DataError, match='unknown classes: dog; known are cat, cow'):
+        ClassFolders(make(FILES), classes=('cat', 'cow'))
+
+
+def test_what_is_not_there_is_refused(make):
+    root = make(FILES)
+    with pytest.raises(DataError, match='there is no folder'):
+        ClassFolders(root / 'missing')
+
+
+def test_parts_of_a_divided_data_set_are_found(make):
+    parts = ('train', 'test')
+    root = make({f'{part}/{name}': data for part in parts for name, data in FILES.items()})
+    found = find_parts(root)
+    assert found == {'train': str(root / 'train'), 'validation': str(root / 'test')}
+    with ClassFolders(found['validation']) as data:
+        assert data.classes == ('cat', 'dog')
+
+
+def test_a_class_may_be_called_train(make):
+    assert find_parts(make({'train/a.png': png(0), 'tram/b.png': png(0)})) == {}
+
+
+def test_corrupt_pictures_are_listed_with_the_reason(make):
+    root = make({**FILES, 'dog/cut.png': png(3)[:40], 'dog/text.jpg': b'no picture'})
+    steps: list[None] = []
+    with ClassFolders(root) as data:
+        corrupt = find_corrupt(data, lambda: steps.append(None), threads=2)
+        assert len(steps) == len(data.items) == 5
+        with pytest.raises(FrameError, match=r'dog/cut\.png'):
+            data.frame(data.items[3])
+    assert [one.name for one in corrupt] == ['dog/cut.png', 'dog/text.jpg']
+    assert 'not a picture' in corrupt[1].reason
+    with pytest.raises(DataError, match=r'2 of 5 pictures .*--skip-corrupt.*dog/cut.png \('):
+        refuse_corrupt(corrupt, 5, root)
+    refuse_corrupt([], 5, root)
+
+
+def test_many_pictures_are_decoded_in_their_order(make):
+    root = make({f'{name}/{level:03}.png': png(level) for name in 'ab' for level in range(100)})
+    with ClassFolders(root) as data:
+        results = list(decoded(data, data.items, threads=3))
+    assert [item for item, _ in results] == list(data.items)
+    levels = [result.pixels[0, 0, 0] for _, result in results if isinstance(result, Frame)]
+    assert levels == [*range(100), *range(100)]
+
+
+def test_decoding_can_be_given_up_midway(make):
+    root = make({f'{name}/{level:03}.png': png(level) for name in 'ab' for level in range(100)})
+    with ClassFolders(root) as data:
+        results = decoded(data, data.items, threads=2)
+        assert not isinstance(next(results)[1], CorruptPicture)
+        results.close()  # waits for the threads; a leak would hang the test's process
