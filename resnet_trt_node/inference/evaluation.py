@@ -23,12 +23,17 @@ class Outcomes:
     :param predicted: int64 (N,), the most probable class; of equals the lowest index.
     :param confidences: float32 (N,), the probability of `predicted`.
     :param ranks: int64 (N,), how many classes stand before the right one; 0 is a hit.
+    :param right_probabilities: float32 (N,), the probability of the right class.
+    :param squared_errors: float64 (N,), each row's squared distance to the right answer, whose
+        mean is the Brier score.
     """
 
     targets: NDArray[np.int64]
     predicted: NDArray[np.int64]
     confidences: NDArray[np.float32]
     ranks: NDArray[np.int64]
+    right_probabilities: NDArray[np.float32]
+    squared_errors: NDArray[np.float64]
 
     def __len__(self) -> int:
         """Return N."""
@@ -57,20 +62,20 @@ class Outcomes:
 
 class OutcomeCollector:
     """
-    Reduces probabilities to outcomes as they come, so that N x C of them never pile up.
+    Reduces probabilities to outcomes as they come, six numbers a picture: N x C never pile up.
 
     :param num_classes: C, at least 1.
     """
 
     def __init__(self, num_classes: int) -> None:
         self._num_classes = num_classes
-        self._rows: list[tuple[int, int, float, int]] = []
+        self._rows: list[tuple[int, int, float, int, float, float]] = []
 
     def add(self, probabilities: NDArray[np.float32], target: int) -> bool:
         """
         Take one picture's answer.
 
-        :param probabilities: float32 (C,); any scores in which more is likelier will do.
+        :param probabilities: float32 (C,); for ranks any scores in which more is likelier will do.
         :param target: the right class, 0 to C - 1.
         :returns: whether the most probable class is the right one.
         :raises UsageError: if the shape or the target is out of range.
@@ -85,16 +90,20 @@ class OutcomeCollector:
         # The order of `top_predictions`: of equal scores the lower index stands first.
         rank = int(np.count_nonzero(probabilities > right)
                    + np.count_nonzero(probabilities[:target] == right))
-        self._rows.append((target, winner, float(probabilities[winner]), rank))
+        exact = probabilities.astype(np.float64)
+        squared_error = float(exact @ exact - 2 * exact[target] + 1)
+        self._rows.append((
+            target, winner, float(probabilities[winner]), rank, float(right), squared_error))
         return rank == 0
 
     def outcomes(self) -> Outcomes:
         """Return what has been collected so far."""
-        targets, predicted, confidences, ranks = (
-            zip(*self._rows) if self._rows else ((), (), (), ()))
+        targets, predicted, confidences, ranks, right, errors = (
+            zip(*self._rows) if self._rows else ((),) * 6)
         return Outcomes(
             np.array(targets, np.int64), np.array(predicted, np.int64),
-            np.array(confidences, np.float32), np.array(ranks, np.int64))
+            np.array(confidences, np.float32), np.array(ranks, np.int64),
+            np.array(right, np.float32), np.array(errors, np.float64))
 
 
 def wilson_interval(hits: int, count: int) -> tuple[float, float]:
