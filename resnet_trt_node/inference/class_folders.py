@@ -8,7 +8,7 @@ import itertools
 import os
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Callable, Iterator, Optional, Sequence, Union
+from typing import Callable, Iterator, Optional, Sequence, TypeVar, Union
 
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.inference.frame import Frame
@@ -23,6 +23,9 @@ VALIDATION_NAMES = ('val', 'valid', 'validation', 'test')
 #: What macOS writes beside the pictures of a zip file.
 _NOT_DATA = ('__MACOSX',)
 _SHOWN = 5
+#: Pictures that a thread decodes at a time.
+_CHUNK = 8
+_Result = TypeVar('_Result')
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,10 @@ class ClassFolders:
             index = {name: number for number, name in enumerate(self.classes)}
             unknown = sorted(set(found) - set(index))
             if unknown:
+                lacking = [name for name in self.classes if name not in found]
                 raise DataError(
-                    f'{self.store.root} has folders of unknown classes: {_some(unknown)}; known '
-                    f'are {_some(self.classes)}')
+                    f'{self.store.root} has folders of unknown classes: {_some(unknown)}; classes '
+                    f'without a folder: {_some(lacking) or "none"}')
             #: The pictures, class by class.
             self.items: tuple[LabelledPicture, ...] = tuple(
                 LabelledPicture(name, index[folder])
@@ -148,41 +152,36 @@ def find_parts(root: Union[str, Path]) -> dict[str, str]:
 
 
 def decoded(
-        pictures: ClassFolders, items: Sequence[LabelledPicture],
-        decode: Optional[Callable[[LabelledPicture], Frame]] = None,
-        threads: int = 0) -> Iterator[tuple[LabelledPicture, Union[Frame, CorruptPicture]]]:
+        items: Sequence[LabelledPicture], decode: Callable[[LabelledPicture], _Result],
+        threads: int = 0) -> Iterator[tuple[LabelledPicture, Union[_Result, CorruptPicture]]]:
     """
     Decode pictures by several threads, in their order.
 
-    :param pictures: the data set.
-    :param items: some of its pictures.
-    :param decode: makes a frame of one, None for `ClassFolders.frame`; called by the threads.
+    :param items: pictures of a data set.
+    :param decode: such as `ClassFolders.frame`; called by the threads, raises `FrameError`.
     :param threads: how many, 0 for as many as there are processors, at most 16.
-    :returns: each picture with its frame, or with what is wrong with it.
+    :returns: each picture with what `decode` returned, or with what is wrong with it.
     """
-    load = decode or pictures.frame
     count = threads or min(16, os.cpu_count() or 1)
 
-    def attempt(chunk: Sequence[LabelledPicture]) -> list[Union[Frame, CorruptPicture]]:
-        results: list[Union[Frame, CorruptPicture]] = []
-        for item in chunk:
-            try:
-                results.append(load(item))
-            except FrameError as error:
-                results.append(CorruptPicture(item.name, str(error)))
-        return results
+    def attempt(item: LabelledPicture) -> Union[_Result, CorruptPicture]:
+        try:
+            return decode(item)
+        except FrameError as error:
+            return CorruptPicture(item.name, str(error))
 
     # Chunks, since handing over one small picture takes as long as decoding it; few at a time,
     # since photographs are large.
-    size = 8
-    chunks = (items[start:start + size] for start in range(0, len(items), size))
+    chunks: Iterator[Sequence[LabelledPicture]] = (
+        items[start:start + _CHUNK] for start in range(0, len(items), _CHUNK))
+    waiting: list[tuple[
+        Sequence[LabelledPicture], Future[list[Union[_Result, CorruptPicture]]]]] = []
     with ThreadPoolExecutor(count) as pool:
-        waiting: list[
-            tuple[Sequence[LabelledPicture], Future[list[Union[Frame, CorruptPicture]]]]] = []
         try:
             for chunk in itertools.chain(chunks, [()]):
                 if chunk:
-                    waiting.append((chunk, pool.submit(attempt, chunk)))
+                    waiting.append((chunk, pool.submit(
+                        lambda part: [attempt(item) for item in part], chunk)))
                 while waiting and (not chunk or len(waiting) > 2 * count):
                     done, future = waiting.pop(0)
                     yield from zip(done, future.result())
@@ -219,7 +218,7 @@ def find_corrupt(
     :param threads: see `decoded`.
     """
     corrupt = []
-    for _, result in decoded(pictures, pictures.items, threads=threads):
+    for _, result in decoded(pictures.items, pictures.frame, threads):
         if isinstance(result, CorruptPicture):
             corrupt.append(result)
         if step is not None:
