@@ -1,164 +1,130 @@
-"""`resnet_trt evaluate`: measures top-1 and top-5 accuracy on labelled pictures."""
+"""`resnet_trt evaluate`: accuracy on labelled pictures, and how far two models agree."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
-from dataclasses import dataclass, field
-import sys
-from time import perf_counter_ns
-from typing import Any
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Union
 
-from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row
+from resnet_trt_node.cli.console import print_json
+from resnet_trt_node.cli.evaluation_files import check_outputs, write_outputs
+from resnet_trt_node.cli.evaluation_report import Evaluation, print_report, report_document
+from resnet_trt_node.cli.measurement import measure
 from resnet_trt_node.cli.options import (
-    add_backend_arguments, add_model_argument, add_output_arguments, describe_backend, open_model)
-from resnet_trt_node.errors import DataError, FrameError, UsageError
-from resnet_trt_node.inference.backend import Backend
-from resnet_trt_node.inference.classifier import Classifier
-from resnet_trt_node.inference.evaluation import OutcomeCollector, Outcomes, wilson_interval
-from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.labelled_pictures import (
-    LabelledPicture, LabelledPictures, spread, TABLE_NAME)
+    add_backend_arguments, add_model_argument, add_output_arguments, open_model)
+from resnet_trt_node.errors import DataError, ModelError, UsageError
+from resnet_trt_node.inference.calibration_error import BINS
+from resnet_trt_node.inference.class_folders import ClassFolders
+from resnet_trt_node.inference.factory import BACKEND_CHOICES
+from resnet_trt_node.inference.labelled_pictures import LabelledPictures, spread, TABLE_NAME
 from resnet_trt_node.inference.model_file import read_model_spec
-
-_TOP_K = (1, 5)
-
-
-@dataclass
-class _Measured:
-    """
-    What one evaluation gave.
-
-    :param outcomes: of the pictures that could be used.
-    :param failures: name and error of the others.
-    :param wall_ns: time from the first picture to the last answer.
-    :param decode_ns: how much of it went into reading and decoding.
-    """
-
-    outcomes: Outcomes
-    failures: list[dict[str, str]]
-    wall_ns: int
-    decode_ns: int
+from resnet_trt_node.inference.picture_store import PictureStore
+from resnet_trt_node.inference.spec import ModelSpec
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
     add_model_argument(parser)
     parser.add_argument(
-        '--images', required=True, metavar='DIR', help='folder or zip file of the pictures')
+        '--images', required=True, metavar='DIR',
+        help='folder, zip file or folder within a zip file (pictures.zip/test) of the pictures: '
+        "with a table of classes, or with one folder for each class, named as the model's labels")
     parser.add_argument(
         '--labels', metavar='TSV',
-        help=f'table of file<TAB>class index; without it {TABLE_NAME} among the pictures')
+        help=f'table of file<TAB>class index; without it {TABLE_NAME} among the pictures, or '
+        'class folders')
     parser.add_argument(
         '--limit', type=int, metavar='N', help='only N pictures, evenly spread over the table')
     add_output_arguments(parser)
+    group = parser.add_argument_group('what is told')
+    group.add_argument(
+        '--worst', type=int, default=10, metavar='N',
+        help='show the N classes of the lowest F1; the JSON document has all')
+    group.add_argument(
+        '--bins', type=int, default=BINS, metavar='N',
+        help='bins of equal width for the calibration error')
+    group.add_argument(
+        '--confusion', action='append', default=[], metavar='FILE',
+        help='write the confusion matrix as .png, .svg, .pdf, .csv or .json; of many classes a '
+        'picture shows the most confused ones; may be given several times')
+    group.add_argument(
+        '--reliability', metavar='FILE',
+        help='draw accuracy over confidence as .png, .svg or .pdf')
+    group = parser.add_argument_group('comparison with another model')
+    group.add_argument(
+        '--compare', metavar='MODEL',
+        help='let another model of the same classes answer too, such as an int8 one')
+    group.add_argument(
+        '--compare-backend', choices=BACKEND_CHOICES, metavar='NAME',
+        help='runtime of the other model, --backend if not given; without --compare the same '
+        'model runs on it')
     add_backend_arguments(parser)
 
 
 def run(arguments: Namespace) -> int:
     """Measure and tell."""
-    if arguments.limit is not None and arguments.limit < 1:
-        raise UsageError(f'--limit {arguments.limit}: choose at least 1')
-    # Opening a backend may take minutes: a wrong table shall be told before.
-    num_classes = read_model_spec(arguments.model).num_classes
-    with LabelledPictures(arguments.images, arguments.labels, num_classes) as pictures:
+    for option in ('limit', 'bins', 'worst'):
+        value, least = getattr(arguments, option), 0 if option == 'worst' else 1
+        if value is not None and value < least:
+            raise UsageError(f'--{option} {value}: choose at least {least}')
+    # Opening a backend may take minutes: what cannot work shall be told before.
+    check_outputs(arguments)
+    spec = read_model_spec(arguments.model)
+    others = _others(arguments, spec)
+    with ExitStack() as stack:
+        pictures = _open_pictures(arguments, spec)
+        stack.enter_context(pictures)
         items = pictures.items
         if arguments.limit is not None:
             items = spread(items, arguments.limit)
-        with open_model(arguments) as backend:
-            measured = _measure(backend, items, pictures.frame, arguments)
-            if arguments.json:
-                print_json(_document(arguments, backend, measured, pictures.unlabelled))
-            else:
-                _print(backend, measured, pictures.unlabelled)
+        asked = [arguments, *others]
+        backends = [stack.enter_context(open_model(one)) for one in asked]
+        measured = measure(backends, items, pictures.frame, arguments)
+        evaluation = Evaluation(
+            [one.model for one in asked], [backend.info for backend in backends], spec.labels,
+            measured, pictures.unlabelled,
+            pictures.absent if isinstance(pictures, ClassFolders) else (), arguments.bins)
+    if arguments.json:
+        print_json(report_document(evaluation, arguments))
+    else:
+        print_report(evaluation, arguments.worst)
+    # After the results, which took long: a disk that is full shall not lose them.
+    write_outputs(evaluation, arguments)
     return 0
 
 
-@dataclass
-class _Timed:
-    """Decodes pictures and adds up the time it takes."""
-
-    decode: Callable[[LabelledPicture], Frame]
-    spent_ns: int = field(default=0)
-
-    def __call__(self, item: LabelledPicture) -> Frame:
-        start_ns = perf_counter_ns()
-        try:
-            return self.decode(item)
-        finally:
-            self.spent_ns += perf_counter_ns() - start_ns
-
-
-def _measure(
-        backend: Backend, items: tuple[LabelledPicture, ...],
-        decode: Callable[[LabelledPicture], Frame], arguments: Namespace) -> _Measured:
-    collector = OutcomeCollector(backend.spec.num_classes)
-    classifier = Classifier(backend, method=arguments.fit)
-    timed = _Timed(decode)
-    failures: list[dict[str, str]] = []
-    with Progress(len(items), 'picture', quiet=arguments.json) as progress:
-        def fail(item: LabelledPicture, error: FrameError) -> None:
-            if not arguments.skip_bad:
-                raise FrameError(
-                    f'{error}; mend the data, or skip such files with --skip-bad') from error
-            failures.append({'file': item.name, 'error': str(error)})
-            progress.step()
-            if not arguments.json:
-                progress.warn(f'skipped: {error}')
-
-        hits = done = 0
-        start_ns = perf_counter_ns()
-        for item, row in classifier.probabilities(items, timed, fail):
-            hits += collector.add(row, item.target)
-            done += 1
-            progress.step(f'top-1 {hits / done:.1%}')
-        wall_ns = perf_counter_ns() - start_ns
-    if not done:
-        raise DataError(
-            f'none of {count_of(len(items), "picture")} could be used; the first: '
-            f'{failures[0]["error"]}')
-    return _Measured(collector.outcomes(), failures, wall_ns, timed.spent_ns)
+def _others(arguments: Namespace, spec: ModelSpec) -> list[Namespace]:
+    """Return the options of the model to compare with, if there is one."""
+    if arguments.compare is None and arguments.compare_backend is None:
+        return []
+    model = arguments.compare or arguments.model
+    labels = read_model_spec(model).labels
+    if len(labels) != len(spec.labels):
+        raise ModelError(
+            f'{model} knows {len(labels)} classes, {arguments.model} {len(spec.labels)}: compare '
+            'models of the same classes')
+    for index, (one, other) in enumerate(zip(spec.labels, labels)):
+        if one != other:
+            raise ModelError(
+                f'class {index} is {one!r} in {arguments.model} and {other!r} in {model}: compare '
+                'models of the same classes')
+    return [Namespace(**{
+        **vars(arguments), 'model': model,
+        'backend': arguments.compare_backend or arguments.backend})]
 
 
-def _print(backend: Backend, measured: _Measured, unlabelled: int) -> None:
-    outcomes = measured.outcomes
-    widths = (8, -7)
-    print(table_row(('pictures', str(len(outcomes))), widths))
-    for k in _TOP_K:
-        low, high = wilson_interval(outcomes.hits(k), len(outcomes))
-        print(table_row((
-            f'top-{k}', f'{outcomes.accuracy(k) * 100:.2f}',
-            f'%  (95 % confidence: {low * 100:.1f} to {high * 100:.1f} %)'), widths))
-    rate = len(outcomes) / (measured.wall_ns / 1e9)
-    print(
-        f'{describe_backend(backend)}: {rate:.1f} pictures a second here, '
-        f'{measured.decode_ns / measured.wall_ns:.0%} of the time spent on decoding',
-        file=sys.stderr)
-    if measured.failures:
-        print(
-            f'{count_of(len(measured.failures), "picture")} could not be used and count neither '
-            'way', file=sys.stderr)
-    if unlabelled:
-        print(f'{count_of(unlabelled, "picture")} without a class left out', file=sys.stderr)
-
-
-def _document(
-        arguments: Namespace, backend: Backend, measured: _Measured,
-        unlabelled: int) -> dict[str, Any]:
-    outcomes, info = measured.outcomes, backend.info
-    document: dict[str, Any] = {
-        'model': arguments.model,
-        'backend': {'name': info.name, 'version': info.version, 'device': info.device},
-        'fit': arguments.fit,
-        'count': len(outcomes),
-    }
-    for k in _TOP_K:
-        low, high = wilson_interval(outcomes.hits(k), len(outcomes))
-        document[f'top{k}'] = {
-            'hits': outcomes.hits(k), 'accuracy': outcomes.accuracy(k),
-            'confidence_95': [low, high]}
-    document['wall_s'] = measured.wall_ns / 1e9
-    document['decode_share'] = measured.decode_ns / measured.wall_ns
-    document['unlabelled'] = unlabelled
-    document['failures'] = measured.failures
-    return document
+def _open_pictures(
+        arguments: Namespace, spec: ModelSpec) -> Union[LabelledPictures, ClassFolders]:
+    """Open a table if there is one, else class folders."""
+    if arguments.labels is None:
+        with PictureStore(arguments.images) as store:
+            folders = TABLE_NAME not in store.file_names() and bool(store.folder_names())
+        if folders:
+            try:
+                return ClassFolders(Path(arguments.images), spec.labels)
+            except DataError as error:
+                raise DataError(
+                    f'there is no {TABLE_NAME} in {arguments.images}, and its folders cannot be '
+                    f"the model's classes: {error}") from error
+    return LabelledPictures(arguments.images, arguments.labels, spec.num_classes)

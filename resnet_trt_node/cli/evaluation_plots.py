@@ -1,0 +1,138 @@
+"""Pictures of an evaluation; matplotlib is needed only where one is asked for."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnet_trt_node.cli.evaluation_report import Evaluation
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.inference.confusion import most_confused
+
+#: More classes than this cannot be read in one picture.
+_MOST_CLASSES = 25
+_LONGEST_LABEL = 26
+_INCH_A_CELL = 0.42
+#: From here on a cell is dark and its number white.
+_DARK = 0.55
+
+
+def check_plotting() -> None:
+    """
+    Refuse to draw without matplotlib.
+
+    :raises UsageError: if it is not installed.
+    """
+    if find_spec('matplotlib') is None:
+        raise UsageError(
+            'pictures are drawn by matplotlib, which is not installed: pip install matplotlib, '
+            'or write .csv or .json')
+
+
+def draw_confusion(evaluation: Evaluation, path: Path, form: str) -> None:
+    """
+    Draw the confusion matrix, of many classes the most confused ones.
+
+    :param evaluation: what was measured.
+    :param path: the file to write.
+    :param form: 'png', 'svg' or 'pdf'.
+    """
+    from matplotlib.figure import Figure
+    chosen, title = _chosen_classes(evaluation)
+    counts = evaluation.matrix[np.ix_(chosen, chosen)]
+    names = [_short(evaluation.labels[index]) for index in chosen]
+    columns = list(names)
+    totals = evaluation.matrix[chosen].sum(axis=1)
+    if len(chosen) < len(evaluation.labels):
+        counts = np.column_stack([counts, totals - counts.sum(axis=1)])
+        columns.append('any other class')
+    shares = counts / np.maximum(totals, 1)[:, None]
+    side = max(3.0, _INCH_A_CELL * len(chosen))
+    figure = Figure(figsize=(side + 3.4, side + 2.6), layout='constrained')
+    axis = figure.add_subplot()
+    image = axis.imshow(shares, cmap='Blues', vmin=0, vmax=1, aspect='equal')
+    axis.set_xticks(range(len(columns)), columns, rotation=90, parse_math=False)
+    axis.set_yticks(
+        range(len(names)), [f'{name}  ({total})' for name, total in zip(names, totals)],
+        parse_math=False)
+    axis.tick_params(length=0, labelsize=9)
+    axis.set_xlabel('answer')
+    axis.set_ylabel('right class (pictures)')
+    axis.set_title(title, fontsize=10, loc='left', parse_math=False)
+    _write_numbers(axis, counts, shares)
+    bar = figure.colorbar(image, ax=axis, fraction=0.04, pad=0.02)
+    bar.set_label("share of the right class's pictures")
+    figure.savefig(path, format=form, dpi=120)
+
+
+def _chosen_classes(evaluation: Evaluation) -> tuple[list[int], str]:
+    """Return the classes to show, and what to say about them."""
+    matrix, labels = evaluation.matrix, evaluation.labels
+    total, wrong = int(matrix.sum()), int(matrix.sum() - np.trace(matrix))
+    told = f'top-1 {1 - wrong / total:.1%} of {total} pictures'
+    if len(labels) <= _MOST_CLASSES:
+        return list(range(len(labels))), told
+    chosen = list(most_confused(matrix, _MOST_CLASSES))
+    if not chosen:
+        chosen = np.flatnonzero(matrix.sum(axis=1))[:_MOST_CLASSES].tolist()
+        return chosen, f'{told}; the first {len(chosen)} of {len(labels)} classes'
+    part = matrix[np.ix_(chosen, chosen)]
+    return chosen, (
+        f'{told}; the {len(chosen)} most confused of {len(labels)} classes,\nwhose confusions '
+        f'with each other are {int(part.sum() - np.trace(part))} of {wrong} wrong answers')
+
+
+def _write_numbers(axis: Any, counts: Any, shares: Any) -> None:
+    size = 8 if counts.max() < 1000 else 6.5
+    for row, column in zip(*np.nonzero(counts)):
+        axis.text(
+            column, row, str(counts[row, column]), ha='center', va='center', fontsize=size,
+            color='white' if shares[row, column] > _DARK else 'black')
+
+
+def draw_reliability(evaluation: Evaluation, path: Path, form: str) -> None:
+    """
+    Draw accuracy over confidence, and how many pictures each bin has, of each model.
+
+    :param evaluation: what was measured.
+    :param path: the file to write.
+    :param form: 'png', 'svg' or 'pdf'.
+    """
+    from matplotlib.figure import Figure
+    number = len(evaluation.calibrations)
+    figure = Figure(figsize=(4.4 * number, 5.4), layout='constrained')
+    axes = figure.subplots(
+        2, number, squeeze=False, sharex=True, height_ratios=(3, 1))
+    for place, found in enumerate(evaluation.calibrations):
+        top, bottom = axes[0][place], axes[1][place]
+        width = 1 / len(found.counts)
+        centres = (np.arange(len(found.counts)) + 0.5) * width
+        filled = found.counts > 0
+        top.plot([0, 1], [0, 1], '--', color='#888888', linewidth=1, label='as sure as right')
+        top.bar(
+            centres[filled], found.accuracies[filled], 0.92 * width, color='#4c72b0',
+            label='accuracy')
+        top.plot(
+            found.confidences[filled], found.accuracies[filled], 'o', color='#dd8452',
+            markersize=4, label='at the mean confidence')
+        top.set_xlim(0, 1)
+        top.set_ylim(0, 1.02)
+        top.set_title(
+            f'{_short(Path(evaluation.models[place]).name)}\ncalibration error '
+            f'{found.expected_error:.1%} expected, {found.maximum_error:.1%} at most', fontsize=10,
+            parse_math=False)
+        top.legend(fontsize=8, frameon=False, loc='upper left')
+        bottom.bar(centres, found.counts, 0.92 * width, color='#999999')
+        bottom.set_xlabel('confidence')
+        for axis, label in ((top, 'accuracy'), (bottom, 'pictures')):
+            axis.spines[['top', 'right']].set_visible(False)
+            if not place:
+                axis.set_ylabel(label)
+    figure.savefig(path, format=form, dpi=120)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= _LONGEST_LABEL else f'{label[:_LONGEST_LABEL - 3]}...'

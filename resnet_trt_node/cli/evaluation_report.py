@@ -1,0 +1,236 @@
+"""What `resnet_trt evaluate` tells: tables for people, one JSON document for machines."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+import sys
+from typing import Any, Optional, TYPE_CHECKING
+
+from resnet_trt_node.cli.console import count_of, table_row, text_width
+from resnet_trt_node.cli.measurement import Measured
+from resnet_trt_node.inference.agreement import Agreement
+from resnet_trt_node.inference.backend import BackendInfo
+from resnet_trt_node.inference.calibration_error import Calibration, measure_calibration
+from resnet_trt_node.inference.confusion import (
+    class_figures, ClassFigures, confusion_matrix, filled_cells, macro_figures)
+from resnet_trt_node.inference.evaluation import Outcomes, wilson_interval
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_TOP_K = (1, 5)
+_WIDTHS = (8, -7)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """
+    Everything that is told.
+
+    :param models: the files: the model, and the one it is compared with.
+    :param infos: who ran each of them.
+    :param labels: C class names.
+    :param measured: what they answered.
+    :param unlabelled: pictures left out since the table does not name them.
+    :param absent: classes without a folder.
+    :param bins: of the calibration error.
+    """
+
+    models: Sequence[str]
+    infos: Sequence[BackendInfo]
+    labels: Sequence[str]
+    measured: Measured
+    unlabelled: int
+    absent: Sequence[str]
+    bins: int
+
+    @cached_property
+    def matrix(self) -> NDArray[np.int64]:
+        """Return the confusion matrix of the first model, int64 (C, C)."""
+        outcomes = self.measured.outcomes[0]
+        return confusion_matrix(outcomes.targets, outcomes.predicted, len(self.labels))
+
+    @cached_property
+    def classes(self) -> tuple[ClassFigures, ...]:
+        """Return the figures of the classes, of the first model."""
+        return class_figures(self.matrix)
+
+    @cached_property
+    def calibrations(self) -> list[Calibration]:
+        """Return each model's calibration."""
+        return [measure_calibration(outcomes, self.bins) for outcomes in self.measured.outcomes]
+
+
+def print_report(evaluation: Evaluation, worst: int) -> None:
+    """
+    Print the tables.
+
+    :param evaluation: what to tell.
+    :param worst: how many classes at most.
+    """
+    measured = evaluation.measured
+    print(table_row(('pictures', str(len(measured.outcomes[0]))), _WIDTHS))
+    _print_model(evaluation, 0)
+    macro = macro_figures(evaluation.classes)
+    shown = sum(figure.count > 0 for figure in evaluation.classes)
+    print(table_row(('F1', f'{macro.f1 * 100:.2f}', (
+        f'%  mean over {shown} of {count_of(len(evaluation.labels), "class")} with '
+        f'pictures; precision {macro.precision:.1%}, recall {macro.recall:.1%}')), _WIDTHS))
+    _print_worst(evaluation, worst)
+    if measured.agreement is not None:
+        print(f'\nCompared with {evaluation.models[1]}')
+        _print_model(evaluation, 1)
+        _print_agreement(measured.agreement)
+    _print_notes(evaluation)
+
+
+def _print_model(evaluation: Evaluation, place: int) -> None:
+    outcomes = evaluation.measured.outcomes[place]
+    for k in _TOP_K:
+        low, high = wilson_interval(outcomes.hits(k), len(outcomes))
+        print(table_row((
+            f'top-{k}', f'{outcomes.accuracy(k) * 100:.2f}',
+            f'%  (95 % confidence: {low * 100:.1f} to {high * 100:.1f} %)'), _WIDTHS))
+    found = evaluation.calibrations[place]
+    print(table_row((
+        'sure', f'{found.mean_confidence * 100:.2f}',
+        f'%  in the mean; expected calibration error {found.expected_error * 100:.2f} points, '
+        f'maximum {found.maximum_error * 100:.1f}'), _WIDTHS))
+
+
+def _print_worst(evaluation: Evaluation, worst: int) -> None:
+    weak = sorted(
+        (figure for figure in evaluation.classes if figure.f1 is not None and figure.f1 < 1),
+        key=lambda figure: (figure.f1, figure.index))[:worst]
+    if not weak:
+        return
+    labels = evaluation.labels
+    rows = [(
+        labels[figure.index], str(figure.count), _percent(figure.precision),
+        _percent(figure.recall), _percent(figure.f1),
+        '' if figure.confused_with is None
+        else f'{labels[figure.confused_with]} ({figure.confused} x)') for figure in weak]
+    head = ('weakest classes', 'pictures', 'precision', 'recall', 'F1', 'most often taken for')
+    widths = (max(text_width(row[0]) for row in (head, *rows)), -8, -9, -6, -6)
+    print()
+    for row in (head, *rows):
+        print(table_row(row, widths))
+
+
+def _print_agreement(found: Agreement) -> None:
+    low, high = wilson_interval(found.same, found.count)
+    print(table_row((
+        'same', f'{found.same / found.count * 100:.2f}',
+        f'%  of the answers (95 % confidence: {low * 100:.1f} to {high * 100:.1f} %)'), _WIDTHS))
+    low, high = found.difference_interval()
+    print(table_row((
+        'gained', f'{found.accuracy_difference * 100:+.2f}',
+        f'points of top-1 (95 % confidence: {low * 100:+.2f} to {high * 100:+.2f})'), _WIDTHS))
+    print(
+        f'right only without it {found.only_first} x, only with it {found.only_second} x: '
+        f"McNemar's exact p = {found.mcnemar():.3g}")
+    print(
+        f'probabilities differ by {found.max_difference:.2g} at most, '
+        f'{found.mean_difference:.2g} in the mean; KL divergence {found.mean_kl:.2g} nats in the '
+        'mean')
+
+
+def _print_notes(evaluation: Evaluation) -> None:
+    measured = evaluation.measured
+    rate = len(measured.outcomes[0]) / (measured.wall_ns / 1e9)
+    who = ' and '.join(
+        f'{info.name} {info.version} on {info.device}' for info in evaluation.infos)
+    print(
+        f'{who}: {rate:.1f} pictures a second here, '
+        f'{measured.decode_ns / measured.wall_ns:.0%} of the time spent on decoding',
+        file=sys.stderr)
+    if measured.failures:
+        print(
+            f'{count_of(len(measured.failures), "picture")} could not be used and count neither '
+            'way', file=sys.stderr)
+    if evaluation.unlabelled:
+        print(
+            f'{count_of(evaluation.unlabelled, "picture")} without a class left out',
+            file=sys.stderr)
+    if evaluation.absent:
+        names = ', '.join(evaluation.absent[:5]) + (', ...' if len(evaluation.absent) > 5 else '')
+        print(
+            f"{count_of(len(evaluation.absent), 'class')} of the model without a "
+            f'folder: {names}', file=sys.stderr)
+
+
+def _percent(share: Optional[float]) -> str:
+    return '-' if share is None else f'{share * 100:.1f}'
+
+
+def report_document(evaluation: Evaluation, arguments: Namespace) -> dict[str, Any]:
+    """
+    Return everything as one JSON document.
+
+    :param evaluation: what to tell.
+    :param arguments: the command's options.
+    """
+    measured = evaluation.measured
+    document: dict[str, Any] = {
+        'model': evaluation.models[0], 'images': arguments.images,
+        'backend': _backend_document(evaluation.infos[0]), 'fit': arguments.fit,
+        'count': len(measured.outcomes[0]), **_model_document(evaluation, 0),
+        'macro': asdict(macro_figures(evaluation.classes)),
+        'classes': [
+            {'label': evaluation.labels[figure.index], **asdict(figure)}
+            for figure in evaluation.classes],
+        # Right class, answer, pictures: of 1000 x 1000 cells most are 0.
+        'confusion': filled_cells(evaluation.matrix),
+        'wall_s': measured.wall_ns / 1e9,
+        'decode_share': measured.decode_ns / measured.wall_ns,
+        'unlabelled': evaluation.unlabelled, 'absent': list(evaluation.absent),
+        'failures': measured.failures}
+    if measured.agreement is not None:
+        document['comparison'] = {
+            'model': evaluation.models[1], 'backend': _backend_document(evaluation.infos[1]),
+            **_model_document(evaluation, 1),
+            'agreement': _agreement_document(measured.agreement)}
+    return document
+
+
+def _backend_document(info: BackendInfo) -> dict[str, str]:
+    return {'name': info.name, 'version': info.version, 'device': info.device}
+
+
+def _model_document(evaluation: Evaluation, place: int) -> dict[str, Any]:
+    outcomes: Outcomes = evaluation.measured.outcomes[place]
+    document: dict[str, Any] = {}
+    for k in _TOP_K:
+        document[f'top{k}'] = {
+            'hits': outcomes.hits(k), 'accuracy': outcomes.accuracy(k),
+            'confidence_95': wilson_interval(outcomes.hits(k), len(outcomes))}
+    found = evaluation.calibrations[place]
+    count = len(found.counts)
+    document['calibration'] = {
+        'expected_error': found.expected_error, 'maximum_error': found.maximum_error,
+        'mean_confidence': found.mean_confidence, 'nll': found.nll, 'brier': found.brier,
+        'bins': [{
+            'above': place / count, 'to': (place + 1) / count, 'count': int(number),
+            # NaN is no JSON.
+            'confidence': float(found.confidences[place]) if number else None,
+            'accuracy': float(found.accuracies[place]) if number else None}
+            for place, number in enumerate(found.counts)]}
+    return document
+
+
+def _agreement_document(found: Agreement) -> dict[str, Any]:
+    return {
+        'same': found.same, 'rate': found.same / found.count,
+        'confidence_95': wilson_interval(found.same, found.count),
+        'both_right': found.both_right, 'only_model_right': found.only_first,
+        'only_other_right': found.only_second, 'both_wrong': found.both_wrong,
+        'accuracy_difference': found.accuracy_difference,
+        'accuracy_difference_95': found.difference_interval(),
+        'mcnemar_p': found.mcnemar(),
+        'mean_probability_difference': found.mean_difference,
+        'max_probability_difference': found.max_difference,
+        'mean_kl_nats': found.mean_kl, 'max_kl_nats': found.max_kl}

@@ -1,0 +1,136 @@
+"""Running one or two models over labelled pictures and keeping what they answered."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+from typing import Any, Optional
+
+from resnet_trt_node.cli.console import count_of, Progress
+from resnet_trt_node.errors import DataError, FrameError
+from resnet_trt_node.inference.agreement import Agreement, AgreementCollector
+from resnet_trt_node.inference.backend import Backend
+from resnet_trt_node.inference.classifier import Classifier
+from resnet_trt_node.inference.evaluation import OutcomeCollector, Outcomes
+from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.inference.labelled_pictures import LabelledPicture
+from resnet_trt_node.inference.preprocess import FitMethod
+
+_Decode = Callable[[LabelledPicture], Frame]
+
+
+@dataclass
+class Measured:
+    """
+    What one evaluation gave.
+
+    :param outcomes: of each model on the pictures that all could use.
+    :param agreement: of two models; None for one.
+    :param failures: name and error of the other pictures.
+    :param wall_ns: time from the first picture to the last answer.
+    :param decode_ns: how much of it went into reading and decoding.
+    """
+
+    outcomes: list[Outcomes]
+    agreement: Optional[Agreement]
+    failures: list[dict[str, str]]
+    wall_ns: int
+    decode_ns: int
+
+
+def measure(
+        backends: Sequence[Backend], items: Sequence[LabelledPicture], decode: _Decode,
+        arguments: Namespace) -> Measured:
+    """
+    Let one or two models answer.
+
+    :param backends: open ones, of the same classes.
+    :param items: the pictures.
+    :param decode: reads one.
+    :param arguments: the options of `add_output_arguments` and `add_backend_arguments`.
+    :raises FrameError: for the first picture that cannot be used, unless such are skipped.
+    :raises DataError: if none can be used.
+    """
+    num_classes = backends[0].spec.num_classes
+    collectors = [OutcomeCollector(num_classes) for _ in backends]
+    pair = AgreementCollector(num_classes) if len(backends) == 2 else None
+    timed = _Timed(decode)
+    failures: list[dict[str, str]] = []
+    with Progress(len(items), 'picture', quiet=arguments.json) as progress:
+        def fail(item: LabelledPicture, error: FrameError) -> None:
+            if not arguments.skip_bad:
+                raise FrameError(
+                    f'{error}; mend the data, or skip such files with --skip-bad') from error
+            failures.append({'file': item.name, 'error': str(error)})
+            progress.step()
+            if not arguments.json:
+                progress.warn(f'skipped: {error}')
+
+        hits = done = 0
+        start_ns = perf_counter_ns()
+        for item, rows in _answers(backends, items, timed, fail, arguments.fit):
+            for place, (collector, row) in enumerate(zip(collectors, rows)):
+                hits += collector.add(row, item.target) and place == 0
+            if pair is not None:
+                pair.add(rows[0], rows[1], item.target)
+            done += 1
+            progress.step(f'top-1 {hits / done:.1%}')
+        wall_ns = perf_counter_ns() - start_ns
+    if not done:
+        raise DataError(
+            f'none of {count_of(len(items), "picture")} could be used; the first: '
+            f'{failures[0]["error"]}')
+    return Measured(
+        [collector.outcomes() for collector in collectors],
+        pair.agreement() if pair is not None else None, failures, wall_ns, timed.spent_ns)
+
+
+@dataclass
+class _Timed:
+    """Decodes pictures and adds up the time it takes."""
+
+    decode: _Decode
+    spent_ns: int = field(default=0)
+
+    def __call__(self, item: LabelledPicture) -> Frame:
+        start_ns = perf_counter_ns()
+        try:
+            return self.decode(item)
+        finally:
+            self.spent_ns += perf_counter_ns() - start_ns
+
+
+def _answers(
+        backends: Sequence[Backend], items: Sequence[LabelledPicture], decode: _Decode,
+        fail: Callable[[LabelledPicture, FrameError], None],
+        fit: FitMethod) -> Iterator[tuple[LabelledPicture, list[Any]]]:
+    """Yield each picture with a row of each model; what one of them cannot use counts for none."""
+    classifiers = [Classifier(backend, method=fit) for backend in backends]
+    size = max(backend.max_batch_size for backend in backends)
+    for start in range(0, len(items), size):
+        usable = items[start:start + size]
+        # Each picture is decoded once for all models, and one batch of them held at a time.
+        frames = _Kept(decode)
+        answers: list[dict[str, Any]] = []
+        for classifier in classifiers:
+            answers.append({
+                item.name: row
+                for item, row in classifier.probabilities(usable, frames, fail)})
+            usable = [item for item in usable if item.name in answers[-1]]
+        for item in usable:
+            yield item, [rows[item.name] for rows in answers]
+
+
+class _Kept:
+    """Decodes pictures and keeps the frames."""
+
+    def __init__(self, decode: _Decode) -> None:
+        self._decode = decode
+        self._frames: dict[str, Frame] = {}
+
+    def __call__(self, item: LabelledPicture) -> Frame:
+        if item.name not in self._frames:
+            self._frames[item.name] = self._decode(item)
+        return self._frames[item.name]
