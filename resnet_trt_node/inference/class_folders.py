@@ -208,17 +208,19 @@ def refuse_corrupt(corrupt: Sequence[CorruptPicture], count: int, root: Union[st
 
 
 def find_corrupt(
-        pictures: ClassFolders, step: Optional[Callable[[], None]] = None,
-        threads: int = 0) -> list[CorruptPicture]:
+        pictures: ClassFolders, items: Optional[Sequence[LabelledPicture]] = None,
+        step: Optional[Callable[[], None]] = None, threads: int = 0) -> list[CorruptPicture]:
     """
     Decode every picture once and return those that cannot be.
 
     :param pictures: the data set.
+    :param items: which of its pictures, None for all.
     :param step: called after each picture, for a progress bar.
     :param threads: see `decoded`.
     """
     corrupt = []
-    for _, result in decoded(pictures.items, pictures.frame, threads):
+    for _, result in decoded(
+            pictures.items if items is None else items, pictures.frame, threads):
         if isinstance(result, CorruptPicture):
             corrupt.append(result)
         if step is not None:

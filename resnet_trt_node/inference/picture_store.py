@@ -74,6 +74,19 @@ class PictureStore:
         except (KeyError, *ZIP_ERRORS) as error:
             raise FrameError(f'cannot read {name} in {self.root}: {error}') from error
 
+    def size_bytes(self, name: str) -> int:
+        """
+        Return how many bytes a file has, without reading it.
+
+        :raises FrameError: if there is no such file.
+        """
+        try:
+            if self._file is None:
+                return (self.root / name).stat().st_size
+            return self._open_zip().getinfo(self._prefix + name).file_size
+        except (KeyError, OSError) as error:
+            raise FrameError(f'cannot find {name} in {self.root}: {error}') from error
+
     def frame(self, name: str, reduced_to: Optional[int] = None) -> Frame:
         """
         Decode a picture, upright.

@@ -119,7 +119,7 @@ def test_corrupt_pictures_are_listed_with_the_reason(make):
     root = make({**FILES, 'dog/cut.png': png(3)[:40], 'dog/text.jpg': b'no picture'})
     steps: list[None] = []
     with ClassFolders(root) as data:
-        corrupt = find_corrupt(data, lambda: steps.append(None), threads=2)
+        corrupt = find_corrupt(data, step=lambda: steps.append(None), threads=2)
         assert len(steps) == len(data.items) == 5
         with pytest.raises(FrameError, match=r'dog/cut\.png'):
             data.frame(data.items[3])
