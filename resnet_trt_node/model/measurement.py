@@ -1,0 +1,90 @@
+"""What a training measures: after each epoch, and of a network as it is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
+
+from resnet_trt_node.model.augmentation import normalise
+from resnet_trt_node.model.devices import autocast
+from resnet_trt_node.model.training_data import ValidationPictures
+import torch
+from torch import nn
+from torch.nn import functional
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Score:
+    """
+    What a network makes of the validation pictures.
+
+    :param loss: cross entropy, without label smoothing.
+    :param top1: share of right answers, in [0, 1].
+    :param top5: share of pictures whose class is among the five most probable.
+    """
+
+    loss: float
+    top1: float
+    top5: float
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """
+    What an epoch gave; a row of the metrics file.
+
+    :param epoch: its number, from 1.
+    :param lr: learning rate of its last step.
+    :param train_loss: mean over its steps, with label smoothing, mixing and augmentation.
+    :param train_top1: share of right answers on augmented pictures; None where they are mixed.
+    :param validation_loss: cross entropy.
+    :param validation_top1: share of right answers.
+    :param validation_top5: likewise, among the five most probable.
+    :param pictures_per_s: trained with.
+    :param train_s: seconds of the steps.
+    :param validation_s: seconds of measuring.
+    """
+
+    epoch: int
+    lr: float
+    train_loss: float
+    train_top1: Optional[float]
+    validation_loss: float
+    validation_top1: float
+    validation_top5: float
+    pictures_per_s: float
+    train_s: float
+    validation_s: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON and CSV."""
+        return asdict(self)
+
+
+@torch.no_grad()
+def measure(
+        network: nn.Module, pictures: ValidationPictures, device: torch.device,
+        amp_dtype: Optional[torch.dtype] = None) -> Score:
+    """
+    Measure a network in evaluation mode.
+
+    :param network: on the device.
+    :param pictures: what it is measured with.
+    :param device: where it computes.
+    :param amp_dtype: of mixed precision, None for float32.
+    """
+    loss = torch.zeros((), device=device, dtype=torch.float64)
+    hits = torch.zeros(2, device=device, dtype=torch.int64)
+    for start in range(0, len(pictures.targets), _BATCH):
+        part = pictures.pictures[start:start + _BATCH].to(device)
+        targets = pictures.targets[start:start + _BATCH].to(device)
+        with autocast(device, amp_dtype):
+            logits = network(normalise(part.permute(0, 3, 1, 2).float())).float()
+        loss += functional.cross_entropy(logits, targets, reduction='sum')
+        best = logits.topk(min(5, logits.shape[1]), dim=1).indices == targets[:, None]
+        hits += torch.stack([best[:, 0].sum(), best.any(1).sum()])
+    count = len(pictures.targets)
+    top1, top5 = hits.tolist()
+    return Score(float(loss) / count, top1 / count, top5 / count)

@@ -1,0 +1,234 @@
+"""Pictures to train with: all of them on the device, or streamed by worker processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import os
+from typing import Any, Callable, Iterator, Protocol, Sequence, TYPE_CHECKING
+
+import cv2
+import numpy as np
+from resnet_trt_node.inference.class_folders import ClassFolders, CorruptPicture, decoded
+from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.inference.labelled_pictures import LabelledPicture, spread
+from resnet_trt_node.inference.preprocess import FitMethod, Resizer
+from resnet_trt_node.inference.spec import ResizeRule
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Pictures are kept with sides of at most so many times the network's input: a crop then is
+#: shrunk by at most about that.
+KEPT_SIDE = 2
+#: Pictures that are looked at to find the side.
+_SAMPLED = 64
+#: Share of the device's free memory that pictures may take; the rest is for the training.
+_MEMORY_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Batch:
+    """
+    Pictures of a step, on the device.
+
+    :param pictures: uint8 (B, S, S, 3), RGB, stretched to a square.
+    :param aspects: float32 (B,), width by height of the original.
+    :param targets: int64 (B,).
+    """
+
+    pictures: torch.Tensor
+    aspects: torch.Tensor
+    targets: torch.Tensor
+
+
+class TrainingPictures(Protocol):
+    """N pictures that come in batches."""
+
+    def __len__(self) -> int:
+        """Return N."""
+
+    def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
+        """
+        Yield batches of `size` pictures; those that fill no batch are left out.
+
+        :param order: int64 (N,), on the CPU.
+        :param size: at most N.
+        """
+
+
+class StoredPictures:
+    """
+    All pictures in one tensor on the device.
+
+    :param pictures: uint8 (N, S, S, 3).
+    :param aspects: float32 (N,), width by height of the originals.
+    :param targets: int64 (N,).
+    """
+
+    def __init__(
+            self, pictures: torch.Tensor, aspects: torch.Tensor, targets: torch.Tensor) -> None:
+        self._all = Batch(pictures, aspects, targets)
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self._all.targets)
+
+    def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
+        """Yield batches, see `TrainingPictures`."""
+        # One copy an epoch: each copy of a small tensor would wait for the device.
+        order = order.to(self._all.targets.device)
+        for start in range(0, len(order) - size + 1, size):
+            part = order[start:start + size]
+            yield Batch(
+                self._all.pictures.index_select(0, part),
+                self._all.aspects.index_select(0, part),
+                self._all.targets.index_select(0, part))
+
+
+class StreamedPictures:
+    """
+    Pictures that worker processes decode and shrink whenever they are needed.
+
+    :param data: the data set; stays open.
+    :param items: its pictures.
+    :param side: S, pixels a side that they are shrunk to.
+    :param device: where batches go.
+    :param workers: processes, 0 for none.
+    """
+
+    def __init__(
+            self, data: ClassFolders, items: Sequence[LabelledPicture], side: int,
+            device: torch.device, workers: int) -> None:
+        self._count = len(items)
+        self._device = device
+        self._order: list[list[int]] = []
+        self._loader: DataLoader[Any] = DataLoader(
+            _Shrunk(data, items, side), batch_sampler=_Order(self._order), num_workers=workers,
+            pin_memory=device.type == 'cuda', persistent_workers=workers > 0,
+            worker_init_fn=_one_thread)
+
+    def __len__(self) -> int:
+        """Return N."""
+        return self._count
+
+    def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
+        """Yield batches, see `TrainingPictures`."""
+        numbers = order.tolist()
+        self._order[:] = [
+            numbers[start:start + size] for start in range(0, len(numbers) - size + 1, size)]
+        for pictures, aspects, targets in self._loader:
+            yield Batch(*(
+                one.to(self._device, non_blocking=True)
+                for one in (pictures, aspects.float(), targets)))
+
+
+class _Order:
+    """A batch sampler over a list that changes from epoch to epoch; the workers stay."""
+
+    def __init__(self, batches: list[list[int]]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(list(self._batches))
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+
+class _Shrunk(Dataset[Any]):
+    """Decoded pictures of S x S with their aspect ratio and class."""
+
+    def __init__(
+            self, data: ClassFolders, items: Sequence[LabelledPicture], side: int) -> None:
+        self._data = data
+        self._items = items
+        self._side = side
+        self._resizer = Resizer(square(side), 'exact')
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, float, int]:
+        item = self._items[index]
+        frame = self._data.store.frame(item.name, reduced_to=self._side)
+        out = np.empty((self._side, self._side, 3), np.uint8)
+        self._resizer.fit(frame, out)
+        return torch.from_numpy(out), _aspect(frame), item.target
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+def square(side: int) -> ResizeRule:
+    """Return the rule of pictures that are kept: stretched, so that all have one size."""
+    return ResizeRule(None, side, side)
+
+
+def kept_side(data: ClassFolders, image_size: int) -> int:
+    """
+    Return S, pixels a side that pictures are kept with.
+
+    :param data: the data set, of which a few pictures are looked at.
+    :param image_size: sides of the network's input.
+    :returns: the longest side there is, at most `KEPT_SIDE` times the input's.
+    """
+    sides = [
+        max(result.size) for _, result in decoded(spread(data.items, _SAMPLED), data.frame)
+        if isinstance(result, Frame)]
+    return min(max(sides, default=image_size), KEPT_SIDE * image_size)
+
+
+def store(
+        data: ClassFolders, items: Sequence[LabelledPicture], rule: ResizeRule, method: FitMethod,
+        step: Callable[[], None],
+        threads: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[CorruptPicture]]:
+    """
+    Decode and fit pictures once.
+
+    :param data: the data set.
+    :param items: which of its pictures.
+    :param rule: how they are fitted.
+    :param method: 'fast' or 'exact', see `Resizer`.
+    :param step: called after each picture.
+    :param threads: see `decoded`.
+    :returns: uint8 (M, H, W, 3); float32 (M,), width by height of the originals; int64 (M,),
+        targets; and the pictures that could not be decoded, which M does not count.
+    """
+    resizer = Resizer(rule, method)
+    shape = (rule.crop_height, rule.crop_width, 3)
+    pixels = torch.empty((len(items), *shape), dtype=torch.uint8)
+    aspects: list[float] = []
+    targets: list[int] = []
+    corrupt: list[CorruptPicture] = []
+
+    def fitted(item: LabelledPicture) -> tuple[NDArray[np.uint8], float]:
+        frame = data.frame(item)
+        out = np.empty(shape, np.uint8)
+        resizer.fit(frame, out)
+        return out, _aspect(frame)
+
+    for item, result in decoded(items, fitted, threads):
+        if isinstance(result, CorruptPicture):
+            corrupt.append(result)
+        else:
+            pixels[len(targets)] = torch.from_numpy(result[0])
+            aspects.append(result[1])
+            targets.append(item.target)
+        step()
+    return pixels[:len(targets)], torch.tensor(aspects), torch.tensor(targets), corrupt
+
+
+def memory_budget(device: torch.device) -> int:
+    """Return how many bytes pictures may take where they are kept."""
+    if device.type == 'cuda':
+        return int(torch.cuda.mem_get_info(device)[0] * _MEMORY_SHARE)
+    return int(os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') * _MEMORY_SHARE)
+
+
+def _aspect(frame: Frame) -> float:
+    height, width = frame.size
+    return width / height
+
+
+def _one_thread(worker: int) -> None:
+    """Keep a worker to one core: there is a worker for each."""
+    cv2.setNumThreads(1)
