@@ -20,6 +20,7 @@ COMMANDS = {
     'inspect': 'show what a model is: shapes, precision, labels, cost',
     'classify': 'name what pictures, folders or bags show',
     'evaluate': 'measure top-1 and top-5 accuracy on labelled pictures',
+    'compare': 'compare accuracy and latency of backends and models',
     'replay': 'publish the images of a bag through ROS',
     'top': 'watch running nodes: rates, drops, latencies',
 }

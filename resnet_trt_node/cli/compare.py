@@ -1,0 +1,196 @@
+"""`resnet_trt compare`: accuracy and latency of backends and models, side by side."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterable
+from contextlib import ExitStack
+import json
+from pathlib import Path
+import shlex
+import sys
+from typing import Any
+
+from resnet_trt_node.cli.compare_frames import GENERATED, read_frames
+from resnet_trt_node.cli.console import print_json, Progress, table_row, text_width
+from resnet_trt_node.compare.accuracy import Tolerance
+from resnet_trt_node.compare.choice import NAMES, parse_choices
+from resnet_trt_node.compare.latency import Plan
+from resnet_trt_node.compare.plot import draw
+from resnet_trt_node.compare.report import (
+    ACCURACY_HEAD, accuracy_rows, LATENCY_HEAD, latency_rows, markdown, verdict)
+from resnet_trt_node.compare.session import Session
+from resnet_trt_node.inference.backend import BackendOptions
+from resnet_trt_node.model.files import whole_file
+
+#: Exit code where everything ran and the answers differ.
+DISAGREE = 1
+#: What is written into --out.
+REPORT, PLOT, DOCUMENT = 'report.md', 'latency.png', 'compare.json'
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.epilog = (
+        'Exit code: 0 if all agree, 1 if answers differ beyond the tolerance, 2 if a model, '
+        'backend or option cannot be used.')
+    parser.add_argument(
+        'models', metavar='MODEL', nargs='+', type=Path,
+        help='deployable ONNX models of one network, such as its fp32 and int8')
+    parser.add_argument(
+        '--backends', required=True, metavar='NAME[@PYTHON][,...]',
+        help=f'among {", ".join(NAMES)}; the first is what the others are compared with, and '
+        'NAME@PYTHON runs one in another Python')
+    parser.add_argument(
+        '--skip-unavailable', action='store_true',
+        help='go on without backends that cannot be opened; the report names them')
+    parser.add_argument('--out', type=Path, metavar='DIR',
+                        help=f'write {REPORT}, {PLOT} and {DOCUMENT} there')
+    parser.add_argument('--json', action='store_true', help='print the figures as JSON')
+    _add_frame_arguments(parser)
+    _add_latency_arguments(parser)
+    group = parser.add_argument_group('what counts as the same answer')
+    group.add_argument(
+        '--atol', type=float, default=Tolerance.atol, metavar='P',
+        help='a probability may differ by this much,')
+    group.add_argument(
+        '--rtol', type=float, default=Tolerance.rtol, metavar='SHARE',
+        help='or by this share of its value')
+    group.add_argument(
+        '--min-agreement', type=float, default=Tolerance.min_agreement, metavar='SHARE',
+        help='share of the frames whose most probable class must be the same')
+
+
+def _add_frame_arguments(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group('what they are asked')
+    group.add_argument(
+        '--images', default=GENERATED, metavar='DIR|ZIP|BAG',
+        help='pictures or a bag; generated makes some up')
+    group.add_argument(
+        '--topic', action='append', metavar='NAME', help='image topic of the bag, again for more')
+    group.add_argument(
+        '--limit', type=int, default=64, metavar='N', help='frames whose answers are compared')
+    group.add_argument(
+        '--seed', type=int, default=0, metavar='N',
+        help='of generated pictures and of the order in which backends are timed')
+
+
+def _add_latency_arguments(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group('how latency is measured')
+    group.add_argument(
+        '--batch-sizes', type=_sizes, default=(1,), metavar='N[,N...]',
+        help='rising, each measured by itself')
+    length = group.add_mutually_exclusive_group()
+    length.add_argument(
+        '--seconds', type=float, default=Plan.seconds, metavar='S',
+        help='timed seconds of each backend and batch size')
+    length.add_argument(
+        '--iterations', type=int, metavar='N', help='timed inferences instead')
+    group.add_argument(
+        '--rounds', type=int, default=Plan.rounds, metavar='N',
+        help='turns among which they are divided')
+    group.add_argument(
+        '--warm-up', type=int, default=Plan.warm_up, metavar='N',
+        help='inferences before anything is timed')
+    group.add_argument('--device-id', type=int, default=0, metavar='N', help='index of the GPU')
+    group.add_argument(
+        '--threads', type=int, default=0, metavar='N',
+        help='threads of backends on the CPU, 0 leaves it to the runtime')
+    group.add_argument(
+        '--engine-dir', type=Path, metavar='DIR', help='folder of compiled engines')
+    group.add_argument(
+        '--optimization-level', type=int, default=BackendOptions.optimization_level,
+        metavar='0..5', help='how long TensorRT searches for the fastest kernels')
+
+
+def run(arguments: Namespace) -> int:
+    """Compare and report."""
+    quiet = arguments.json
+    plan = Plan(
+        arguments.batch_sizes, arguments.rounds, arguments.seconds, arguments.iterations,
+        arguments.warm_up, seed=arguments.seed)
+    choices = parse_choices(arguments.backends)
+    total = plan.rounds * len(plan.batch_sizes) * len(choices) * len(arguments.models)
+    with Progress(total, 'turn', quiet=quiet) as progress:
+        session = Session(
+            arguments.models, choices, _options(arguments), plan,
+            Tolerance(arguments.atol, arguments.rtol, arguments.min_agreement),
+            arguments.skip_unavailable, progress.warn, progress.step)
+        spec = session.read_spec()
+        frames, source = read_frames(
+            arguments.images, arguments.topic, spec, arguments.limit, arguments.seed)
+        document = {
+            **session.run(frames), 'source': source, 'command': _command(arguments)}
+    if arguments.out is not None:
+        _write(document, arguments.out)
+    if arguments.json:
+        print_json(document)
+    else:
+        _print(document)
+    return 0 if document['accuracy']['agree'] else DISAGREE
+
+
+def _options(arguments: Namespace) -> BackendOptions:
+    return BackendOptions(
+        device_id=arguments.device_id, cpu_threads=arguments.threads,
+        engine_dir=arguments.engine_dir, optimization_level=arguments.optimization_level)
+
+
+def _write(document: dict[str, Any], folder: Path) -> None:
+    """Write report, picture and JSON, all or none."""
+    picture = draw(document)
+    if picture is None:
+        print(f'no {PLOT}: matplotlib is not installed', file=sys.stderr)
+    values = json.dumps(document, indent=1, ensure_ascii=False) + '\n'
+    report = markdown(document, plot=None if picture is None else PLOT)
+    with ExitStack() as stack:
+        for name, data in (
+                (REPORT, report.encode()), (PLOT, picture), (DOCUMENT, values.encode())):
+            if data is not None:
+                stack.enter_context(whole_file(folder / name)).write_bytes(data)
+
+
+def _print(document: dict[str, Any]) -> None:
+    _print_table(LATENCY_HEAD, latency_rows(document), 'rlrrrrrl')
+    print()
+    if document['accuracy']['pairs']:
+        _print_table(ACCURACY_HEAD, accuracy_rows(document), 'lrrll')
+    print(verdict(document))
+    for one in document['unavailable']:
+        print(f'{one["label"]} could not be opened: {one["reason"]}')
+
+
+def _print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], sides: str) -> None:
+    """Print columns as wide as their cells; `sides` has l or r for each."""
+    lines = [head, *rows]
+    widths = [
+        max(text_width(line[place]) for line in lines) * (-1 if side == 'r' else 1)
+        for place, side in enumerate(sides)]
+    for line in lines:
+        print(table_row(line, widths))
+
+
+def _command(arguments: Namespace) -> str:
+    """Return the command line, in full, so that it can be repeated."""
+    words = ['resnet_trt', 'compare', *map(str, arguments.models)]
+    for name, value in sorted(vars(arguments).items()):
+        option = '--' + name.replace('_', '-')
+        if name in ('models', 'command', 'run', 'out', 'json') or value is None or value is False:
+            continue
+        if name == 'seconds' and arguments.iterations is not None:
+            continue  # the two exclude each other
+        if value is True:
+            words.append(option)
+        elif isinstance(value, list):
+            words += [word for one in value for word in (option, str(one))]
+        else:
+            words += [option, ','.join(map(str, value)) if isinstance(value, tuple)
+                      else str(value)]
+    return shlex.join(words)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(','))
+    except ValueError as error:
+        raise ArgumentTypeError(f'{text!r}: write numbers with commas, such as 1,64') from error

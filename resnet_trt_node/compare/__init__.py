@@ -1,0 +1,1 @@
+"""Backends and models side by side: Polygraphy's runners and Comparator, latencies, reports."""
