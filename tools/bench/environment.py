@@ -12,6 +12,7 @@ import tempfile
 from typing import IO
 
 from bench import BenchError
+from resnet_trt_node.compare.machine import cpu_model
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Linux keeps the ports of domains up to 101 free of its own; 0 is everyone's default.
@@ -76,7 +77,7 @@ def describe_machine() -> dict[str, str]:
     """Return what a reader needs to judge the figures; no name of the machine."""
     machine = {
         'cores': str(len(os.sched_getaffinity(0))),
-        'cpu': _cpu_model(),
+        'cpu': cpu_model(),
         'memory': f'{os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30:.0f} GiB',
         'kernel': platform.release().split('-')[0],
         'python': platform.python_version(),
@@ -92,21 +93,6 @@ def describe_machine() -> dict[str, str]:
     machine['transport'] = Path(named[0]).name if named else 'the default'
     machine['commit'] = _commit()
     return machine
-
-
-def _cpu_model() -> str:
-    for line in Path('/proc/cpuinfo').read_text().splitlines():
-        if line.startswith('model name'):
-            virtual = ' (virtual machine)' if 'hypervisor' in _flags() else ''
-            return line.partition(':')[2].strip() + virtual
-    return platform.machine()
-
-
-def _flags() -> list[str]:
-    for line in Path('/proc/cpuinfo').read_text().splitlines():
-        if line.startswith('flags'):
-            return line.split()
-    return []
 
 
 def _commit() -> str:
