@@ -17,7 +17,7 @@ _MOST_CLASSES = 25
 _LONGEST_LABEL = 26
 _INCH_A_CELL = 0.42
 #: From here on a cell is dark and its number white.
-_DARK = 0.55
+_DARK = 0.3
 
 
 def check_plotting() -> None:
@@ -40,6 +40,7 @@ def draw_confusion(evaluation: Evaluation, path: Path, form: str) -> None:
     :param path: the file to write.
     :param form: 'png', 'svg' or 'pdf'.
     """
+    from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
     chosen, title = _chosen_classes(evaluation)
     counts = evaluation.matrix[np.ix_(chosen, chosen)]
@@ -53,7 +54,8 @@ def draw_confusion(evaluation: Evaluation, path: Path, form: str) -> None:
     side = max(3.0, _INCH_A_CELL * len(chosen))
     figure = Figure(figsize=(side + 3.4, side + 2.6), layout='constrained')
     axis = figure.add_subplot()
-    image = axis.imshow(shares, cmap='Blues', vmin=0, vmax=1, aspect='equal')
+    # The root spreads the few per cent that confusions are over half of the colours.
+    image = axis.imshow(shares, cmap='Blues', norm=PowerNorm(0.5, 0, 1), aspect='equal')
     axis.set_xticks(range(len(columns)), columns, rotation=90, parse_math=False)
     axis.set_yticks(
         range(len(names)), [f'{name}  ({total})' for name, total in zip(names, totals)],
@@ -63,9 +65,12 @@ def draw_confusion(evaluation: Evaluation, path: Path, form: str) -> None:
     axis.set_ylabel('right class (pictures)')
     axis.set_title(title, fontsize=10, loc='left', parse_math=False)
     _write_numbers(axis, counts, shares)
-    bar = figure.colorbar(image, ax=axis, fraction=0.04, pad=0.02)
+    bar = figure.colorbar(
+        image, ax=axis, fraction=0.04, pad=0.02, ticks=[0, 0.01, 0.05, 0.1, 0.2, 0.5, 1],
+        format=lambda share, _: f'{share:.0%}')
     bar.set_label("share of the right class's pictures")
-    figure.savefig(path, format=form, dpi=120)
+    # Tight: with cells that must be square the layout may leave a label outside.
+    figure.savefig(path, format=form, dpi=120, bbox_inches='tight')
 
 
 def _chosen_classes(evaluation: Evaluation) -> tuple[list[int], str]:
@@ -111,13 +116,15 @@ def draw_reliability(evaluation: Evaluation, path: Path, form: str) -> None:
         width = 1 / len(found.counts)
         centres = (np.arange(len(found.counts)) + 0.5) * width
         filled = found.counts > 0
-        top.plot([0, 1], [0, 1], '--', color='#888888', linewidth=1, label='as sure as right')
+        top.plot(
+            [0, 1], [0, 1], '--', color='#888888', linewidth=1, zorder=3,
+            label='as sure as right')
         top.bar(
             centres[filled], found.accuracies[filled], 0.92 * width, color='#4c72b0',
             label='accuracy')
         top.plot(
             found.confidences[filled], found.accuracies[filled], 'o', color='#dd8452',
-            markersize=4, label='at the mean confidence')
+            markersize=4, zorder=4, label='at the mean confidence')
         top.set_xlim(0, 1)
         top.set_ylim(0, 1.02)
         top.set_title(
