@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from fake_subject import OPTIONS, perturb
+import pytest
 from resnet_trt_node.compare.subject import BackendSubject
 from resnet_trt_node.inference.onnxruntime_backend import OnnxRuntimeBackend
 from resnet_trt_node.model.frames import sample_frames

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from fake_subject import OPTIONS
 import numpy as np
 import pytest
-
-from fake_subject import OPTIONS
 from resnet_trt_node.compare.accuracy import (
     Agreement, compare_answers, same_top_one, Tolerance, TopOneResult)
 from resnet_trt_node.compare.choice import open_here

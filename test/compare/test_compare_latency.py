@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from fake_subject import FakeSubject
 import numpy as np
 import pytest
-
-from fake_subject import FakeSubject
 from resnet_trt_node.compare.figures import figures
 from resnet_trt_node.compare.latency import measure, Plan, Timings
 from resnet_trt_node.compare.subject import BackendSubject
@@ -55,7 +54,7 @@ def test_each_has_its_seconds():
 
 
 def test_a_very_slow_one_has_three_rounds_and_the_others_all():
-    subjects, calls = fakes(fast=MS, slow=2000 * MS)
+    subjects, _ = fakes(fast=MS, slow=2000 * MS)
     found = measure(subjects, FRAMES, Plan((1,), rounds=8, seconds=1))[1]
     assert [len(block) for block in found['slow'].rounds.values()] == [1, 1, 1]
     assert found['slow'].settle == 0

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
-import pytest
-
 from fake_subject import OPTIONS
+import numpy as np
 from polygraphy import config
 from polygraphy.comparator import Comparator
 from polygraphy.exception import PolygraphyException
 from polygraphy.logger import G_LOGGER
+import pytest
 from resnet_trt_node.compare.choice import import_runners, open_here
 from resnet_trt_node.compare.runners import PolygraphySubject, runner_for, SubjectRunner
 from resnet_trt_node.compare.subject import BackendSubject

@@ -10,10 +10,9 @@ import struct
 import sys
 from time import perf_counter_ns
 
+from fake_subject import OPTIONS
 import numpy as np
 import pytest
-
-from fake_subject import OPTIONS
 from resnet_trt_node.compare.choice import Choice, labels_of, open_choice, parse_choices
 from resnet_trt_node.compare.remote import WorkerSubject
 from resnet_trt_node.compare.wire import (
@@ -140,7 +139,7 @@ def test_programs_that_are_no_worker(model, tmp_path):
     with pytest.raises(UsageError, match='no program'):
         WorkerSubject(str(tmp_path / 'none'), 'onnxruntime', model, OPTIONS)
     dying = script(tmp_path / 'dying', "#!/bin/sh\necho 'no luck today' >&2\nexit 3\n")
-    with pytest.raises(BackendUnavailable, match='status 3(.|\n)*no luck today'):
+    with pytest.raises(BackendUnavailable, match=r'status 3(.|\n)*no luck today'):
         WorkerSubject(dying, 'onnxruntime', model, OPTIONS)
     talking = script(tmp_path / 'talking', "#!/bin/sh\necho 'hello hello hello hello'\n")
     with pytest.raises(BackendUnavailable, match='no message of a worker'):
