@@ -1,0 +1,70 @@
+"""The commands of docs/how-to/compare-backends.md are real, and its links lead somewhere."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+import re
+
+import cv2
+import pytest
+from resnet_trt_node.cli import compare
+from resnet_trt_node.cli.main import main
+from resnet_trt_node.compare.choice import NAMES, parse_choices
+from tiny_model import colour_picture, write_tiny_model
+
+PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'how-to' / 'compare-backends.md'
+TEXT = PAGE.read_text(encoding='utf-8')
+COMMANDS = [
+    line for block in re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)
+    for line in block.strip().splitlines()]
+#: Not run here: they need another Python or a tool's arguments.
+SHOWN = [line.strip() for line in re.findall(r'^    (resnet_trt .*)$', TEXT, re.MULTILINE)]
+
+
+@pytest.fixture(scope='module')
+def workplace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('how_to')
+    (folder / 'photos').mkdir()
+    for name in ('resnet50', 'resnet50_fp16'):
+        (folder / 'models').mkdir(exist_ok=True)
+        write_tiny_model(folder / 'models' / f'{name}.onnx')
+    for colour in ('red', 'cyan'):
+        cv2.imwrite(str(folder / 'photos' / f'{colour}.png'), colour_picture(colour))
+    return folder
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_a_command_runs(command, workplace, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    words = command.split()
+    assert words[:2] == ['resnet_trt', 'compare']
+    # As it stands, only shorter.
+    assert main([*words[1:], '--seconds', '0.05']) == 0
+    assert re.search('^(All agree|onnxruntime is alone)', capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_others_are_understood():
+    assert len(COMMANDS) == 3
+    assert len(SHOWN) == 1
+    parser = ArgumentParser()
+    compare.add_arguments(parser)
+    for command in SHOWN:
+        parsed = parser.parse_args(command.split()[2:])
+        assert any(choice.python for choice in parse_choices(parsed.backends))
+
+
+def test_backends_and_options_that_are_named_exist():
+    named = set(re.findall(r'`((?:polygraphy:)?[a-z_]+)`', TEXT))
+    assert set(NAMES) - {'tvm'} <= named
+    parser = ArgumentParser()
+    compare.add_arguments(parser)
+    known = set(re.findall(r'--[a-z-]+', parser.format_help()))
+    assert set(re.findall(r'--[a-z][a-z-]+', TEXT)) <= known
+
+
+def test_links_lead_somewhere():
+    links = re.findall(r'\]\((?!http)([^)#]+)', TEXT)
+    assert links
+    for link in links:
+        assert (PAGE.parent / link).exists(), link
