@@ -172,7 +172,11 @@ class Session:
             'label': row.label, 'model': row.model.name, 'precision': subject.spec.precision,
             'backend': row.choice.name, 'interpreter': row.choice.python,
             'python': subject.python, 'runtime': info.name, 'version': info.version,
-            'device': info.device, 'details': dict(info.details), 'latency': []}
+            'device': info.device, 'latency': [],
+            # Reports are published, and where a machine keeps its files is nobody's business.
+            'details': {
+                name: Path(value).name if Path(value).is_absolute() else value
+                for name, value in info.details.items()}}
 
 
 def _describe(model: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from resnet_trt_node.compare.latency import Plan
 from resnet_trt_node.compare.machine import cpu_model
 from resnet_trt_node.compare.report import milliseconds, verdict
 from resnet_trt_node.compare.session import Session
+from resnet_trt_node.inference.factory import open_backend
 from tools.compare_page import section, write_comparison
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
@@ -69,6 +71,17 @@ def test_reasons_of_many_lines_stay_in_their_line(document):
     text = section({**document, 'unavailable': [
         {'label': 'tvm', 'reason': 'its last words:\n  a | b\n  c'}]})
     assert '- tvm: its last words: a \\| b c\n' in text
+
+
+def test_details_tell_no_folders(model, frames, monkeypatch):
+    def opened(path, name, options):
+        backend = open_backend(path, name, options)
+        backend.info = replace(backend.info, details={'engine': '/home/me/x.engine', 'n': '1/2'})
+        return backend
+    monkeypatch.setattr('resnet_trt_node.compare.choice.open_backend', opened)
+    session = Session([model], parse_choices('onnxruntime'), plan=Plan(
+        rounds=3, iterations=3, warm_up=1, settle_ms=0))
+    assert session.run(frames)['rows'][0]['details'] == {'engine': 'x.engine', 'n': '1/2'}
 
 
 @pytest.mark.parametrize(('value', 'text'), [
