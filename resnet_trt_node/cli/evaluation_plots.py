@@ -131,13 +131,16 @@ def draw_reliability(evaluation: Evaluation, path: Path, form: str) -> None:
             f'{_short(Path(evaluation.models[place]).name)}\ncalibration error '
             f'{found.expected_error:.1%} expected, {found.maximum_error:.1%} at most', fontsize=10,
             parse_math=False)
-        top.legend(fontsize=8, frameon=False, loc='upper left')
         bottom.bar(centres, found.counts, 0.92 * width, color='#999999')
         bottom.set_xlabel('confidence')
         for axis, label in ((top, 'accuracy'), (bottom, 'pictures')):
             axis.spines[['top', 'right']].set_visible(False)
             if not place:
                 axis.set_ylabel(label)
+    # Outside: bars may stand anywhere inside.
+    figure.legend(
+        *axes[0][0].get_legend_handles_labels(), loc='outside lower center', ncols=3,
+        fontsize=8, frameon=False)
     figure.savefig(path, format=form, dpi=120)
 
 

@@ -104,7 +104,8 @@ def _print_model(evaluation: Evaluation, place: int) -> None:
 
 def _print_worst(evaluation: Evaluation, worst: int) -> None:
     weak = sorted(
-        (figure for figure in evaluation.classes if figure.f1 is not None and figure.f1 < 1),
+        (figure for figure in evaluation.classes
+         if figure.count and figure.f1 is not None and figure.f1 < 1),
         key=lambda figure: (figure.f1, figure.index))[:worst]
     if not weak:
         return
