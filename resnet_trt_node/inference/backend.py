@@ -43,6 +43,7 @@ class BackendOptions:
     :param workspace_mib: device memory that one layer may use while computing, in MiB; 0 leaves
         it to TensorRT.
     :param tf32: let fp32 layers multiply in tf32, with 10 bits of mantissa.
+    :param sparse_weights: let TensorRT skip the zeros of 2:4 weights, see `inference.sparsity`.
     :param target_sm: compute capability to compile for, such as '8.9'; None is that of this GPU.
         Only TensorRT-RTX can compile for another GPU than the one at hand.
     :param dla_core: deep learning accelerator to run on, None for the GPU.
@@ -68,6 +69,7 @@ class BackendOptions:
     optimization_level: int = 3
     workspace_mib: int = 0
     tf32: bool = False
+    sparse_weights: bool = False
     target_sm: Optional[str] = None
     dla_core: Optional[int] = None
     cuda_graph_max_batch: int = 8

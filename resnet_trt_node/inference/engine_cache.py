@@ -22,6 +22,7 @@ from resnet_trt_node.inference.engine_files import (
     check_folder, FolderLock, prepare_folder, read_trusted, sha256_of, UntrustedFile,
     write_atomically)
 from resnet_trt_node.inference.engine_key import EngineKey
+from resnet_trt_node.inference.sparsity import SparseBuild
 from resnet_trt_node.inference.spec import ModelSpec
 
 _FORMAT = 1
@@ -37,11 +38,13 @@ class BuiltEngine:
     :param plan: the serialised engine.
     :param spec: the contract of the model that it was built from.
     :param timing_cache: kernel timings for the next build, b'' for none.
+    :param sparsity: what came of sparse weights, None if they were not asked for.
     """
 
     plan: bytes
     spec: ModelSpec
     timing_cache: bytes = b''
+    sparsity: Optional[SparseBuild] = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class CachedEngine:
     :param path: where it lies, None if it could not be stored.
     :param reason: why it was built, '' if it was found.
     :param build_s: seconds that building took, whenever that was.
+    :param sparsity: what came of sparse weights, None if they were not asked for.
     """
 
     plan: bytes
@@ -61,6 +65,7 @@ class CachedEngine:
     path: Optional[Path]
     reason: str
     build_s: float
+    sparsity: Optional[SparseBuild] = None
 
 
 #: Builds an engine; takes the timing cache, b'' for none.
@@ -141,7 +146,8 @@ class EngineCache:
         start = time.monotonic()
         built = build(b'')
         return CachedEngine(
-            built.plan, built.spec, None, f'not stored: {error}', time.monotonic() - start)
+            built.plan, built.spec, None, f'not stored: {error}', time.monotonic() - start,
+            built.sparsity)
 
     def _build_locked(
             self, key: EngineKey, build: BuildFunction, force: bool,
@@ -172,7 +178,7 @@ class EngineCache:
                 raise BackendError(message) from error
             self._log(f'{message}; it lives in memory only')
             path = None
-        return CachedEngine(built.plan, built.spec, path, reason, took_s)
+        return CachedEngine(built.plan, built.spec, path, reason, took_s, built.sparsity)
 
     def _find(self, key: EngineKey, move_aside: bool = False) -> Optional[CachedEngine]:
         """Return the stored engine if it is there and unchanged; a bad one may be moved aside."""
@@ -206,6 +212,8 @@ class EngineCache:
             'built': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
             'build_s': round(took_s, 3),
         }
+        if built.sparsity is not None:
+            side['sparsity'] = built.sparsity.to_json()
         write_atomically(path, built.plan)
         write_atomically(
             path.with_suffix('.json'), json.dumps(side, indent=1, ensure_ascii=False).encode())
@@ -258,7 +266,7 @@ def _read_engine(path: Path, key: EngineKey) -> CachedEngine:
         spec = ModelSpec.from_metadata(side['spec'])
     except ModelError as error:
         raise UntrustedFile(f'its side file has no usable spec ({error})') from error
-    return CachedEngine(plan, spec, path, '', float(side['build_s']))
+    return CachedEngine(plan, spec, path, '', float(side['build_s']), side.get('sparsity'))
 
 
 def _read_side(path: Path) -> dict[str, Any]:
@@ -272,6 +280,8 @@ def _read_side(path: Path) -> dict[str, Any]:
             str(plan['sha256']), int(plan['bytes']), int(plan['owner_uid']),
             float(side['build_s']),
             {str(name): str(value) for name, value in spec.items()})
+        if 'sparsity' in side:
+            side['sparsity'] = SparseBuild.from_json(side['sparsity'])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UntrustedFile(f'its side file {path.name} is malformed ({error!r})') from error
     plan['sha256'], plan['bytes'], plan['owner_uid'], side['build_s'], side['spec'] = checked

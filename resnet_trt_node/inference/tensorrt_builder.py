@@ -14,6 +14,7 @@ from resnet_trt_node.inference.build_progress import BuildProgress
 from resnet_trt_node.inference.engine_cache import BuiltEngine
 from resnet_trt_node.inference.engine_files import sha256_of
 from resnet_trt_node.inference.model_file import load_model, spec_of
+from resnet_trt_node.inference.sparsity import SparseBuild, two_four_layers
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec
 from resnet_trt_node.inference.tensorrt_log import TensorRtLog
 
@@ -37,6 +38,7 @@ class BuildSettings:
     :param optimization_level: 0 to 5.
     :param workspace_mib: device memory a layer may use, 0 leaves it to TensorRT.
     :param tf32: let fp32 layers multiply in tf32.
+    :param sparse_weights: let the builder try sparse kernels on 2:4 weights.
     :param dla_core: deep learning accelerator, None for the GPU.
     :param target_sm: compute capability to compile for, None for the GPU at hand.
     """
@@ -45,6 +47,7 @@ class BuildSettings:
     optimization_level: int = 3
     workspace_mib: int = 0
     tf32: bool = False
+    sparse_weights: bool = False
     dla_core: Optional[int] = None
     target_sm: Optional[str] = None
 
@@ -58,14 +61,15 @@ class BuildSettings:
         """
         return cls(
             split_profiles(min_batch_size, options.opt_batch_sizes, options.max_batch_size),
-            options.optimization_level, options.workspace_mib, options.tf32, options.dla_core,
-            options.target_sm)
+            options.optimization_level, options.workspace_mib, options.tf32,
+            options.sparse_weights, options.dla_core, options.target_sm)
 
     def key_options(self) -> Tuple[Tuple[str, str], ...]:
         """Return the builder options for an engine's key."""
         return (
             ('dla_core', 'none' if self.dla_core is None else str(self.dla_core)),
             ('optimization_level', str(self.optimization_level)),
+            ('sparse_weights', str(self.sparse_weights).lower()),
             ('tf32', str(self.tf32).lower()),
             ('workspace_mib', str(self.workspace_mib)),
         )
@@ -155,6 +159,7 @@ class EngineBuilder:
             self, path: Union[str, Path], data: bytes, model: Any, spec: ModelSpec,
             settings: BuildSettings, timing_cache: bytes) -> BuiltEngine:
         builder = self._make_builder()
+        sparse = self._find_sparse(path, model) if settings.sparse_weights else None
         config = builder.create_builder_config()
         dla = settings.dla_core is not None
         self._configure(builder, config, settings, spec)
@@ -173,7 +178,20 @@ class EngineBuilder:
             raise BackendError(
                 f'TensorRT cannot build {path}: {self._said.said()}; try another '
                 'optimisation level, more workspace or a smaller batch')
-        return BuiltEngine(bytes(plan), spec, bytes(timing.serialize()) if timing else b'')
+        sparsity = None if sparse is None else SparseBuild.of_log(sparse, self._said.sparsity)
+        if sparsity is not None:
+            self._log(f'sparse weights: {sparsity.describe()}')
+        return BuiltEngine(
+            bytes(plan), spec, bytes(timing.serialize()) if timing else b'', sparsity)
+
+    def _find_sparse(self, path: Union[str, Path], model: Any) -> int:
+        """Return how many layers are 2:4; a model without any is built all the same."""
+        count = len(two_four_layers(model))
+        if not count:
+            self._log(
+                f'sparse weights were asked for, but no layer of {path} is 2:4: the engine will '
+                'be an ordinary one; make a 2:4 model with `resnet_trt prune`, or do not ask')
+        return count
 
     def _make_builder(self) -> Any:
         try:
@@ -194,6 +212,8 @@ class EngineBuilder:
                 trt.MemoryPoolType.WORKSPACE, settings.workspace_mib << 20)
         # TensorRT's own default is on, which makes fp32 something else than fp32.
         (config.set_flag if settings.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
+        if settings.sparse_weights:
+            config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
         for flag in versions.precision_flags(
                 trt, spec.precision, settings.dla_core is not None):
             config.set_flag(flag)

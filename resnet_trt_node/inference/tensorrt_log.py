@@ -14,6 +14,8 @@ _listeners: list[TensorRtLog] = []
 
 #: Errors that are kept, the last ones; a node may run for months.
 _KEPT = 3
+#: How lines about sparse weights begin.
+_SPARSITY = '(Sparsity)'
 
 
 class TensorRtLog:
@@ -26,12 +28,14 @@ class TensorRtLog:
 
     def __init__(self, trt: Any, log: Callable[[str], None]) -> None:
         if trt not in _loggers:
-            _loggers[trt] = versions.make_logger(trt, _spread)
+            _loggers[trt] = versions.make_logger(trt, _spread, _spread_note)
         #: The logger for TensorRT's objects.
         self.logger: Any = _loggers[trt]
         self._log = log
         self._errors: list[str] = []
         self._warning = ''
+        #: What it said about sparse weights; a build says it once.
+        self.sparsity: list[str] = []
         _listeners.append(self)
 
     def take(self, is_error: bool, message: str) -> None:
@@ -41,6 +45,11 @@ class TensorRtLog:
         else:
             self._warning = message
             self._log(f'TensorRT: {message}')
+
+    def note(self, message: str) -> None:
+        """Take a line that is for information."""
+        if message.startswith(_SPARSITY):
+            self.sparsity.append(message)
 
     def said(self) -> str:
         """Return the errors since the last call, else the last warning, in TensorRT's words."""
@@ -59,3 +68,8 @@ class TensorRtLog:
 def _spread(is_error: bool, message: str) -> None:
     for listener in tuple(_listeners):
         listener.take(is_error, message)
+
+
+def _spread_note(message: str) -> None:
+    for listener in tuple(_listeners):
+        listener.note(message)

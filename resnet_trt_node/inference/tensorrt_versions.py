@@ -239,11 +239,13 @@ def give_memory(context: Any, address: int, size: int) -> None:
         context.device_memory = address
 
 
-def make_logger(trt: Any, take: Callable[[bool, str], None]) -> Any:
+def make_logger(
+        trt: Any, take: Callable[[bool, str], None], note: Callable[[str], None]) -> Any:
     """
     Return a TensorRT logger.
 
     :param take: gets (whether it is an error, the line) for warnings and errors.
+    :param note: gets the lines that are for information.
     """
     severity = trt.ILogger.Severity
 
@@ -258,5 +260,7 @@ def make_logger(trt: Any, take: Callable[[bool, str], None]) -> Any:
                 take(True, message)
             elif level == severity.WARNING:
                 take(False, message)
+            elif level == severity.INFO:
+                note(message)
 
     return Logger()

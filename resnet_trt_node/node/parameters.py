@@ -63,6 +63,8 @@ class NodeParameters:
         low=0, high=1 << 20)
     tf32: bool = _parameter(
         False, 'Let fp32 layers multiply in tf32: faster, with 10 bits of mantissa.')
+    sparse_weights: bool = _parameter(
+        False, 'Skip the zeros of a model made by resnet_trt prune, where that is faster.')
     dla_core: int = _parameter(
         -1, 'Deep learning accelerator to run on, -1 for the GPU.', low=-1, high=7)
     cuda_graph_max_batch: int = _parameter(
@@ -171,6 +173,7 @@ class NodeParameters:
             engine_dir=Path(self.engine_dir).expanduser() if self.engine_dir else None,
             opt_batch_sizes=tuple(sorted(tuned)), optimization_level=self.optimization_level,
             workspace_mib=self.workspace_mib, tf32=self.tf32,
+            sparse_weights=self.sparse_weights,
             dla_core=None if self.dla_core < 0 else self.dla_core,
             cuda_graph_max_batch=self.cuda_graph_max_batch, blocking_sync=self.blocking_sync,
             simulated_ms=self.simulated_ms, simulated_fail_every=self.simulated_fail_every,

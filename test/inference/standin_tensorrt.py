@@ -33,6 +33,7 @@ class StandInTensorRt:
         self.cuda = cuda
         self.dla_cores = 0
         self.build_fails = ''
+        self.information: list[str] = []
         self.builds: list[dict[str, Any]] = []
         self.contexts = 0
         self.engines = 0
@@ -54,8 +55,9 @@ def _module(world: StandInTensorRt) -> Any:
     old, ten, new = kind == '8.6', kind == '10', kind in ('11', 'rtx')
     trt: Any = ModuleType('tensorrt')
     trt.__version__ = {'8.6': '8.6.1', '10': '10.3.0', '11': '11.0.0', 'rtx': '1.7.1'}[kind]
-    trt.BuilderFlag = _enum('BuilderFlag', 'TF32', 'GPU_FALLBACK', *(() if new else (
-        'FP16', 'INT8')))
+    trt.BuilderFlag = _enum(
+        'BuilderFlag', 'TF32', 'GPU_FALLBACK', 'SPARSE_WEIGHTS',
+        *(() if new else ('FP16', 'INT8')))
     trt.NetworkDefinitionCreationFlag = _enum('NetworkDefinitionCreationFlag', *(
         ('EXPLICIT_BATCH',) if old else ('EXPLICIT_BATCH', 'STRONGLY_TYPED') if ten
         else ('STRONGLY_TYPED',)))
@@ -152,6 +154,8 @@ def _module(world: StandInTensorRt) -> Any:
                 if not all(monitor.step_complete('Building Engine', step) for step in range(4)):
                     return None
                 monitor.phase_finish('Building Engine')
+            for line in world.information:
+                self._logger.log(ILogger.Severity.INFO, line)
             if world.build_fails:
                 self._logger.log(ILogger.Severity.ERROR, world.build_fails)
                 return None

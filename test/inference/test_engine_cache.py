@@ -18,6 +18,7 @@ from resnet_trt_node.inference import engine_files
 from resnet_trt_node.inference.engine_cache import (
     BuiltEngine, default_engine_dir, EngineCache)
 from resnet_trt_node.inference.engine_key import EngineKey
+from resnet_trt_node.inference.sparsity import SparseBuild
 from resnet_trt_node.inference.spec import ModelSpec, ResizeRule
 
 SPEC = ModelSpec(
@@ -69,6 +70,7 @@ def test_the_side_file_says_in_words_what_the_engine_is(cache):
         'options': {'tf32': 'false'}}
     assert side['plan']['bytes'] == len(PLAN)
     assert side['plan']['owner_uid'] == os.geteuid()
+    assert 'sparsity' not in side
     assert side['spec']['resnet_trt.precision'] == 'fp16'
 
 
@@ -92,6 +94,18 @@ def test_a_rebuild_names_what_changed(cache, change, reason):
     assert len(build.timings) == 2
     # The first one is still there.
     assert cache.get(KEY, build).reason == ''
+
+
+def test_what_came_of_sparse_weights_is_kept(cache, said):
+    sparsity = SparseBuild(19, 12, None)
+    built = cache.get(KEY, lambda timing: BuiltEngine(PLAN, SPEC, timing, sparsity))
+    assert built.sparsity == cache.get(KEY, Builder()).sparsity == sparsity
+    side = cache.path_of(KEY).with_suffix('.json')
+    document = json.loads(side.read_text())
+    assert document['sparsity'] == {'two_four': 19, 'eligible': 12, 'chosen': None}
+    side.write_text(json.dumps({**document, 'sparsity': {'two_four': 'many'}}))
+    assert cache.get(KEY, Builder()).sparsity is None
+    assert 'is malformed' in said[-2]
 
 
 def test_the_nearest_engine_explains(cache):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import json
 import os
 from pathlib import Path
@@ -10,8 +11,9 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 import pytest
 
 from resnet_trt_node.cli.main import main
@@ -19,6 +21,7 @@ from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError,
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.build_progress import BuildProgress
 from resnet_trt_node.inference.model_file import file_sha256
+from resnet_trt_node.inference.sparsity import SparseBuild
 from resnet_trt_node.inference.tensorrt_builder import (
     BuildSettings, EngineBuilder, split_profiles)
 from standin_cuda import StandInCuda
@@ -76,6 +79,38 @@ def test_tf32_is_off_unless_asked_for(model):
     world = StandInTensorRt('10', StandInCuda())
     build(world.module, model)
     assert world.builds[0]['flags'] == set()
+
+
+@pytest.mark.parametrize('kind', ['8.6', '10', '11', 'rtx'])
+def test_sparse_weights_are_asked_for_and_what_came_of_it_is_told(kind, model, tmp_path):
+    sparse = onnx.load(str(model))
+    weight = next(one for one in sparse.graph.initializer if one.name == 'weights')
+    # Eight classes by the means of four channels: two of those are enough.
+    values = np.zeros((4, 8), np.float32)
+    values[1:3] = 1
+    weight.CopyFrom(numpy_helper.from_array(values, 'weights'))
+    onnx.save(sparse, str(tmp_path / 'sparse.onnx'))
+    world = StandInTensorRt(kind, StandInCuda())
+    world.information = ['Found CUDA', '(Sparsity) Found 7 layer(s) eligible to use sparse '
+                         'tactics: a', '(Sparsity) Chose 2 layer(s) using sparse tactics: a']
+    said = []
+    built = build(world.module, tmp_path / 'sparse.onnx',
+                  replace(SETTINGS, sparse_weights=True), said)
+    assert {flag.name for flag in world.builds[0]['flags']} == {'SPARSE_WEIGHTS'}
+    assert built.sparsity == SparseBuild(1, 7, 2)
+    assert said[-1] == ('sparse weights: 1 layers are 2:4, TensorRT could run 7 layers sparse, '
+                        'for 2 that is the fastest')
+    assert build(world.module, tmp_path / 'sparse.onnx').sparsity is None
+    assert world.builds[1]['flags'] == set()
+
+
+def test_sparse_weights_of_a_dense_model_are_warned_of(model):
+    world = StandInTensorRt('10', StandInCuda())
+    said = []
+    assert build(world.module, model, replace(SETTINGS, sparse_weights=True), said).sparsity == (
+        SparseBuild(0))
+    assert f'no layer of {model} is 2:4' in said[0]
+    assert 'resnet_trt prune' in said[0]
 
 
 def test_the_timing_cache_goes_in_and_out(model):
@@ -256,6 +291,13 @@ def test_the_command_builds_once_and_then_finds(rtx, model, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)['reason'] == 'a rebuild was asked for'
     assert build_command(*words, '--tf32') == 0
     assert json.loads(capsys.readouterr().out)['reason'] == 'tf32 false -> true'
+    assert first['sparsity'] is None
+    for _ in range(2):
+        assert build_command(*words, '--sparse-weights') == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found['sparsity'] == {'two_four': 0, 'eligible': None, 'chosen': None}
+        assert found['options']['sparse_weights'] == 'true'
+    assert not found['built']
 
 
 @pytest.mark.parametrize(('words', 'message'), [
