@@ -12,6 +12,10 @@ _WORDS = {
     'model_sha256': 'the model file', 'flavour': 'runtime', 'version': 'TensorRT',
     'device': 'GPU', 'compute_capability': 'compute capability', 'profiles': 'batch sizes',
 }
+#: The same where a flavour has other words: TVM compiles for a CPU.
+_WORDS_OF = {
+    'tvm': {'version': 'TVM', 'device': 'processor', 'compute_capability': 'CPU features'},
+}
 
 
 @dataclass(frozen=True)
@@ -21,10 +25,11 @@ class EngineKey:
 
     :param stem: the model file's name without suffix, for people only.
     :param model_sha256: hex digest of the ONNX file.
-    :param flavour: 'tensorrt' or 'tensorrt_rtx'.
+    :param flavour: 'tensorrt', 'tensorrt_rtx' or 'tvm'.
     :param version: version of that runtime.
-    :param device: the GPU's name, '' where any of its compute capability will do.
-    :param compute_capability: such as '9.0'.
+    :param device: the GPU's name, '' where any of its compute capability will do; for TVM on a
+        CPU LLVM's name of that.
+    :param compute_capability: such as '9.0'; for TVM on a CPU its features.
     :param profiles: (smallest, tuned for, largest) batch size of each optimisation profile.
     :param options: builder options, pairs of name and text, sorted by name.
     """
@@ -54,7 +59,7 @@ class EngineKey:
     def differences(self, other: EngineKey) -> list[str]:
         """Say what changed from another key to this one, such as 'TensorRT 8.6.0 -> 10.3'."""
         found = []
-        for name, words in _WORDS.items():
+        for name, words in {**_WORDS, **_WORDS_OF.get(self.flavour, {})}.items():
             old, new = getattr(other, name), getattr(self, name)
             if old == new:
                 continue

@@ -14,6 +14,7 @@ BACKENDS = {
     'tensorrt': ('resnet_trt_node.inference.tensorrt_backend', 'TensorRtBackend'),
     'tensorrt_rtx': ('resnet_trt_node.inference.tensorrt_backend', 'TensorRtRtxBackend'),
     'onnxruntime': ('resnet_trt_node.inference.onnxruntime_backend', 'OnnxRuntimeBackend'),
+    'tvm': ('resnet_trt_node.inference.tvm_backend', 'TvmBackend'),
     'simulated': ('resnet_trt_node.inference.simulated_backend', 'SimulatedBackend'),
 }
 #: What `auto` tries, best first.

@@ -44,12 +44,13 @@ LIBRARIES = {
     r'tensorrt|tensorrt_rtx': r'inference\.tensorrt_\w+',
     r'onnxruntime': r'(inference\.onnxruntime_\w+|model\..*|compare\..*)',
     r'polygraphy': r'compare\..*',
+    r'tvm|tvm_ffi': r'inference\.tvm_\w+',
     r'rosbags': r'(bag\..*|node\.replay)',
 }
 
 #: What a layer must be importable without, as patterns of top-level names.
 ROS = r'rclpy|rcl_interfaces|\w+_(msgs|srvs)|builtin_interfaces|cv_bridge|launch|launch_ros'
-DEVICES = r'pycuda|cuda|tensorrt|tensorrt_rtx|polygraphy|tvm|openvino'
+DEVICES = r'pycuda|cuda|tensorrt|tensorrt_rtx|polygraphy|tvm|tvm_ffi|openvino'
 WITHOUT = {
     'errors': r'(?!resnet_trt_node|__future__).*',
     'labels': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|cv2|PIL|rosbags',

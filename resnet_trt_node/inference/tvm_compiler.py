@@ -1,0 +1,133 @@
+"""From a deployable ONNX file to a shared library with its code and weights, for this CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import shutil
+import tempfile
+from typing import Any, Callable
+
+from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError
+from resnet_trt_node.inference.engine_cache import BuiltEngine
+from resnet_trt_node.inference.engine_files import sha256_of
+from resnet_trt_node.inference.model_file import load_model, spec_of
+from resnet_trt_node.inference.tvm_database import TuningDatabase
+from resnet_trt_node.inference.tvm_graph import import_graph
+from resnet_trt_node.inference.tvm_layers import layer_rules
+from resnet_trt_node.inference.tvm_runtime import Processor
+from resnet_trt_node.inference.tvm_schedule import schedule_module
+from resnet_trt_node.inference.tvm_workload import Tile, Workload
+
+
+def compile_model(
+        tvm: Any, path: Path, model_sha256: str, processor: Processor,
+        database: TuningDatabase, max_batch_size: int) -> BuiltEngine:
+    """
+    Compile a model for every batch size up to the largest.
+
+    :param tvm: the package.
+    :param path: the deployable ONNX file.
+    :param model_sha256: what the file's digest must be.
+    :param processor: the CPU to compile for.
+    :param database: gives the tile of each layer.
+    :param max_batch_size: the memory between layers is allocated for so many frames.
+    :returns: the shared library and the contract.
+    :raises ModelError: if the model is not deployable or TVM does not know its operators.
+    :raises BackendUnavailable: if there is no compiler to link with.
+    :raises BackendError: if TVM fails.
+    """
+    _check_linker()
+    model = load_model(path)
+    spec = spec_of_file(model, path)
+    if sha256_of(path.read_bytes()) != model_sha256:
+        raise ModelError(f'{path} changed while it was read: try again')
+    target = processor.target(tvm)
+    with target, tvm.transform.PassContext(opt_level=3):
+        module = fused_module(tvm, model, database.tile, str(path))
+        try:
+            module = bound_batch(tvm, module, max_batch_size)
+            module = schedule_module(tvm, module, database.tile, database.registers)
+            library = _build(tvm, module, target)
+        except (RuntimeError, ValueError, TypeError, OSError) as error:
+            raise BackendError(
+                f'TVM {tvm.__version__} cannot compile {path} ({_last_line(error)}): use another '
+                'backend, such as onnxruntime') from error
+    return BuiltEngine(library, spec)
+
+
+def spec_of_file(model: Any, path: Path) -> Any:
+    """Return the contract of a loaded model; errors name its file."""
+    try:
+        return spec_of(model)
+    except ModelError as error:
+        raise type(error)(f'{path}: {error}') from error
+
+
+def model_workloads(tvm: Any, path: Path, processor: Processor) -> dict[Workload, int]:
+    """
+    Return the layers of a model that can be tuned, and how often each occurs.
+
+    :raises ModelError: as `compile_model`.
+    """
+    model = load_model(path)
+    spec_of_file(model, path)
+    found: dict[Workload, int] = {}
+
+    def note(workload: Workload) -> Tile:
+        found[workload] = found.get(workload, 0) + 1
+        return Tile(1, 1, 1)
+
+    with processor.target(tvm), tvm.transform.PassContext(opt_level=3):
+        module = import_graph(tvm, model, False, str(path))
+        tvm.relax.transform.LegalizeOps(layer_rules(tvm, note))(module)
+    return found
+
+
+def fused_module(
+        tvm: Any, model: Any, choose: Callable[[Workload], Tile], where: str) -> Any:
+    """Return a model as Relax calls of fused loops that are not scheduled yet."""
+    transform = tvm.relax.transform
+    module = import_graph(tvm, model, False, where)
+    return tvm.transform.Sequential([
+        transform.LegalizeOps(layer_rules(tvm, choose)),
+        transform.AnnotateTIROpPattern(),
+        transform.FuseOps(),
+        transform.FuseTIR(),
+        transform.DeadCodeElimination(),
+    ])(module)
+
+
+def bound_batch(tvm: Any, module: Any, max_batch_size: int) -> Any:
+    """
+    Say how large the batch can get.
+
+    Without it, memory between layers would be allocated for each batch size anew and kept.
+    """
+    function = module['main']
+    batch = function.params[0].ty.shape.values[0]
+    module = module.clone()
+    module['main'] = function.with_attr('tir_var_upper_bound', {batch.name: max_batch_size})
+    return module
+
+
+def _build(tvm: Any, module: Any, target: Any) -> bytes:
+    from tvm.relax.backend.cpu_generic import pipeline
+    module = tvm.transform.Sequential([
+        *pipeline.dataflow_lower_passes(target), *pipeline.finalize_passes(target)])(module)
+    executable = tvm.relax.build(module, target=target, relax_pipeline=None)
+    with tempfile.TemporaryDirectory(prefix='resnet-trt-tvm-') as folder:
+        library = Path(folder) / 'model.so'
+        executable.export_library(str(library), workspace_dir=folder)
+        return library.read_bytes()
+
+
+def _check_linker() -> None:
+    if not any(shutil.which(name) for name in ('g++', 'gcc', 'clang++', 'clang', 'c++', 'cc')):
+        raise BackendUnavailable(
+            'TVM needs a C++ compiler to link what it compiled, and there is none: '
+            'apt install g++, or build the engine on another machine of this kind')
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else repr(error)

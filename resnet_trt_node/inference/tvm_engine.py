@@ -1,0 +1,131 @@
+"""One way to a compiled module, for the backend and for `resnet_trt tune`: stored, or built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import os
+from pathlib import Path
+import tempfile
+from typing import Any, Callable, Union
+
+from resnet_trt_node.errors import BackendError, ModelError
+from resnet_trt_node.inference.backend import BackendOptions
+from resnet_trt_node.inference.engine_cache import (
+    BuiltEngine, CachedEngine, default_engine_dir, EngineCache)
+from resnet_trt_node.inference.engine_key import EngineKey
+from resnet_trt_node.inference.model_file import file_sha256, load_model
+from resnet_trt_node.inference.tensorrt_builder import check_precision
+from resnet_trt_node.inference.tvm_compiler import compile_model
+from resnet_trt_node.inference.tvm_database import TuningDatabase
+from resnet_trt_node.inference.tvm_runtime import host_processor, physical_cores, Processor
+
+Log = Callable[[str], None]
+
+#: Changes when the generated code does though TVM, model and tiles are the same.
+_CODE = '1'
+
+
+@dataclass(frozen=True)
+class ModuleSource:
+    """
+    Where the compiled module of a model comes from.
+
+    :param tvm: the package.
+    :param path: the deployable ONNX file.
+    :param options: `engine_dir`, `precision`, `max_batch_size` and `cpu_threads` are used.
+    :param processor: the CPU to compile for.
+    :param threads: how many compute.
+    :param database: tiles found by measuring.
+    :param key: what the module is known by.
+    :param cache: the folder.
+    """
+
+    tvm: Any
+    path: Path
+    options: BackendOptions
+    processor: Processor
+    threads: int
+    database: TuningDatabase
+    key: EngineKey
+    cache: EngineCache
+
+    @classmethod
+    def of(cls, tvm: Any, path: Union[str, Path], options: BackendOptions,
+           log: Log) -> ModuleSource:
+        """
+        Find out what module is wanted; nothing is compiled yet.
+
+        :raises ModelError: if there is no such file.
+        :raises BackendError: for a tuning database that cannot be used.
+        """
+        path = Path(path)
+        if not path.is_file():
+            # Says whether it is missing or a folder, and what to do.
+            load_model(path)
+        processor = host_processor()
+        threads = options.cpu_threads or physical_cores()
+        database = open_database(tvm, processor, threads, options)
+        try:
+            model_sha256 = file_sha256(path)
+        except OSError as error:
+            raise ModelError(f'cannot read {path}: {error.strerror or error}') from error
+        largest = options.max_batch_size
+        key = EngineKey(
+            path.stem, model_sha256, 'tvm', str(tvm.__version__), processor.name,
+            ' '.join(processor.features), ((1, largest, largest),),
+            (('code', _CODE), ('threads', str(threads)), ('tuning', database.digest())))
+        return cls(tvm, path, options, processor, threads, database, key,
+                   EngineCache(options.engine_dir, log))
+
+    def get(self, force: bool = False, must_store: bool = False) -> CachedEngine:
+        """
+        Return the module, compiled if need be; arguments and errors as `EngineCache.get`.
+
+        :raises ModelError: for a model that is not deployable, of another precision, or with
+            operators that TVM does not know.
+        """
+        def build(timing_cache: bytes) -> BuiltEngine:
+            return compile_model(
+                self.tvm, self.path, self.key.model_sha256, self.processor, self.database,
+                self.options.max_batch_size)
+
+        engine = self.cache.get(self.key, build, force, must_store)
+        check_precision(engine.spec, self.options.precision)
+        return engine
+
+
+def open_database(
+        tvm: Any, processor: Processor, threads: int, options: BackendOptions) -> TuningDatabase:
+    """Open the tiles of a processor and a number of threads, in the folder of engines."""
+    machine = (f'TVM {tvm.__version__}, {processor.name}, {threads} threads, '
+               f'{" ".join(processor.features)}')
+    return TuningDatabase(
+        options.engine_dir or default_engine_dir(), machine, processor.registers)
+
+
+def load_library(library: bytes) -> Any:
+    """
+    Load a compiled module.
+
+    :param library: a shared library, checked.
+    :returns: a tvm_ffi.Module; the library is unloaded with it.
+    :raises BackendError: if it cannot be loaded.
+    """
+    import tvm_ffi
+    # Never from the folder of engines: the bytes were checked, the file may change meanwhile.
+    # Memory that has a name is not under a temporary folder's rule that nothing is executed.
+    descriptor = os.memfd_create('resnet-trt-tvm', os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, 'wb', closefd=False) as file:
+            file.write(library)
+        with tempfile.TemporaryDirectory(prefix='resnet-trt-tvm-') as folder:
+            # TVM looks at the name's ending.
+            link = Path(folder) / 'model.so'
+            link.symlink_to(f'/proc/{os.getpid()}/fd/{descriptor}')
+            return tvm_ffi.load_module(link, keep_module_alive=False)
+    except (OSError, RuntimeError) as error:
+        raise BackendError(
+            f'the compiled module cannot be loaded ({error}): delete its engine, it is built '
+            'again') from error
+    finally:
+        os.close(descriptor)
