@@ -16,6 +16,7 @@ from resnet_trt_node.errors import ResnetTrtError
 COMMANDS = {
     'export': 'write a ResNet as a deployable ONNX model',
     'prepare': 'make any float image classifier in ONNX deployable',
+    'prune': 'make a network 2:4 sparse, which engines run with half of the multiplications',
     'build': 'compile a model for this GPU ahead of time, so that the node starts at once',
     'inspect': 'show what a model is: shapes, precision, labels, cost',
     'classify': 'name what pictures, folders or bags show',

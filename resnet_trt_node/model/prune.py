@@ -148,6 +148,11 @@ def check_two_four(network: nn.Module, layers: Sequence[str]) -> None:
             f'not {PATTERN}: {", ".join(wrong[:5])}; prune it again with `resnet_trt prune`')
 
 
+def checkpoint_entries(masks: TwoFourMasks) -> dict[str, Any]:
+    """Return what a checkpoint says of its sparsity."""
+    return {SPARSITY_KEY: PATTERN, LAYERS_KEY: masks.layers}
+
+
 def check_sparse_checkpoint(content: Any, network: nn.Module, where: str) -> None:
     """
     Refuse a checkpoint that says of itself that it is 2:4, and is not.

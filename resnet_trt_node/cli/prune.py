@@ -1,0 +1,250 @@
+"""`resnet_trt prune`: make a network 2:4, so that engines can skip half of the multiplications."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+import sys
+from tempfile import TemporaryFile
+from typing import Any, Optional
+
+from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.model.checkpoint import TrainedModel
+from resnet_trt_node.model.devices import pick_device
+from resnet_trt_node.model.measurement import EpochMetrics
+from resnet_trt_node.model.network import ResNet
+from resnet_trt_node.model.prune import (
+    check_pattern, LayerReport, prune_onnx, TwoFourMasks)
+from resnet_trt_node.model.prune_checkpoint import (
+    check_classes, fine_tune, FineTuning, open_checkpoint, PrunableCheckpoint, save_pruned,
+    tuning_settings)
+from resnet_trt_node.model.training_data import DataSplit, load_data
+from resnet_trt_node.model.training_folder import TrainingFolder
+from resnet_trt_node.model.training_settings import (
+    check_image_size, default_lr, MIXES, TrainingSettings)
+
+_EPOCHS, _BATCH_SIZE, _IMAGE_SIZE = 10, 64, 224
+#: Options that mean nothing without --finetune.
+_TUNING = (
+    'validation', 'validation_split', 'epochs', 'batch_size', 'lr', 'warmup_epochs',
+    'weight_decay', 'label_smoothing', 'min_scale', 'mix', 'ema', 'seed', 'image_size', 'device',
+    'amp', 'workers', 'skip_corrupt', 'run_dir', 'resume')
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        'model', type=Path, metavar='MODEL',
+        help='checkpoint (.pth) of `resnet_trt train` or of torchvision, or a deployable fp32 or '
+        'fp16 model (.onnx), which cannot be fine-tuned')
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, metavar='OUT',
+        help='file to write, of the same kind as MODEL')
+    parser.add_argument(
+        '--sparsity', default='2:4', metavar='N:M',
+        help='2:4, the pattern that the hardware computes with: two of every four weights')
+    parser.add_argument(
+        '--fully-connected', action='store_true',
+        help='prune the classifier as well; it is small, and decides between the classes')
+    parser.add_argument('--json', action='store_true', help='print the report as JSON')
+    _add_tuning(parser.add_argument_group(
+        'fine-tuning', 'what is not given is as the checkpoint says it was trained'))
+
+
+def _add_tuning(group: Any) -> None:
+    group.add_argument(
+        '--finetune', type=Path, metavar='DIR',
+        help='train on with the pictures of a folder or zip of class folders; without it '
+        'accuracy is lost')
+    group.add_argument(
+        '--validation', type=Path, metavar='DIR',
+        help='pictures to measure with, in class folders')
+    group.add_argument(
+        '--validation-split', type=float, metavar='SHARE',
+        help='share of each class to measure with where there are no such pictures; not given: '
+        '0.1')
+    group.add_argument(
+        '--epochs', type=int, metavar='N', help=f'passes over the pictures; not given: {_EPOCHS}')
+    group.add_argument(
+        '--batch-size', type=int, metavar='N', help=f'pictures a step; not given: {_BATCH_SIZE}')
+    group.add_argument(
+        '--lr', type=float, metavar='RATE',
+        help='highest learning rate; not given: 0.01 for 256 pictures a step, in proportion')
+    group.add_argument(
+        '--warmup-epochs', type=float, metavar='N',
+        help='epochs until the highest learning rate; not given: a tenth, at most 1')
+    for name, text in (
+            ('weight-decay', 'pull of weights to zero'),
+            ('label-smoothing', 'share of a target that is spread over all classes'),
+            ('min-scale', "smallest share of a picture's area that a random crop shows"),
+            ('ema', "decay of the weights' moving average, 0 for none")):
+        group.add_argument(f'--{name}', type=float, metavar='X', help=text)
+    group.add_argument(
+        '--mix', choices=tuple(MIXES), help='how pictures are mixed with each other')
+    group.add_argument(
+        '--seed', type=int, metavar='N', help='of order and augmentation; not given: 0')
+    group.add_argument(
+        '--image-size', type=int, metavar='PIXELS',
+        help="sides of the network's input where MODEL does not say; not given: 224")
+    group.add_argument('--device', metavar='NAME', help='auto, cuda, cuda:1 or cpu')
+    group.add_argument(
+        '--no-amp', dest='amp', action='store_const', const=False,
+        help='full instead of mixed precision on a GPU')
+    group.add_argument(
+        '--workers', type=int, metavar='N', help='threads that decode pictures, 0 for one a core')
+    group.add_argument(
+        '--skip-corrupt', action='store_const', const=True,
+        help='leave corrupt pictures out; without it they are listed, and an error')
+    group.add_argument(
+        '--run-dir', type=Path, metavar='DIR',
+        help='keep a checkpoint of each epoch, metrics and the learning curve there')
+    group.add_argument(
+        '--resume', action='store_const', const=True,
+        help='continue what --run-dir has, with the same options')
+
+
+def run(arguments: Namespace) -> int:
+    """Prune and tell."""
+    check_pattern(arguments.sparsity)
+    onnx = arguments.model.suffix.lower() == '.onnx'
+    _check(arguments, onnx)
+    tuning: Optional[FineTuning] = None
+    if onnx:
+        _, layers = prune_onnx(arguments.model, arguments.output, arguments.fully_connected)
+    else:
+        layers, tuning = _prune_checkpoint(arguments)
+    if arguments.json:
+        print_json({
+            'path': str(arguments.output), 'sparsity': arguments.sparsity,
+            'layers': [one.to_dict() for one in layers],
+            'accuracy': None if tuning is None else asdict(tuning)})
+    else:
+        _print_report(arguments, layers, tuning)
+    return 0
+
+
+def _check(arguments: Namespace, onnx: bool) -> None:
+    if (arguments.output.suffix.lower() == '.onnx') != onnx:
+        raise UsageError(
+            f'{arguments.model} is {"an ONNX model" if onnx else "a checkpoint"} and '
+            f'{arguments.output} would not be: '
+            + ('name a file.onnx' if onnx else 'name a file.pth, and make the model of it with '
+               '`resnet_trt export --weights` afterwards'))
+    _check_place(arguments.output)
+    if onnx and arguments.finetune is not None:
+        raise UsageError(
+            f'{arguments.model} cannot be trained on: pass the checkpoint that it was made from, '
+            'and export the result')
+    given = [name for name in _TUNING if getattr(arguments, name) is not None]
+    if given and arguments.finetune is None:
+        raise UsageError(
+            f'--{given[0].replace("_", "-")} is for fine-tuning: pass --finetune DIR, or leave it '
+            'out')
+    if arguments.resume and arguments.run_dir is None:
+        raise UsageError('--resume needs the folder of the run: pass --run-dir DIR')
+
+
+def _check_place(out: Path) -> None:
+    """Refuse a place that cannot be written to, before hours of fine-tuning."""
+    if out.is_dir():
+        raise UsageError(f'{out} is a folder: name a file in it')
+    folder = next(place for place in out.absolute().parents if place.exists())
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f'cannot write {out}: {error.strerror or error}; choose another place') from error
+
+
+def _prune_checkpoint(
+        arguments: Namespace) -> tuple[list[LayerReport], Optional[FineTuning]]:
+    checkpoint = open_checkpoint(arguments.model)
+    masks = TwoFourMasks(checkpoint.network, arguments.fully_connected)
+    if arguments.finetune is None:
+        masks(checkpoint.network)
+        save_pruned(
+            arguments.output, checkpoint.network, masks, checkpoint, checkpoint.trained)
+        return masks.reports, None
+    settings = tuning_settings(checkpoint, _given(arguments))
+    network, trained, tuning = _fine_tune(arguments, checkpoint, masks, settings)
+    save_pruned(arguments.output, network, masks, checkpoint, trained, settings)
+    return masks.reports, tuning
+
+
+def _given(arguments: Namespace) -> dict[str, Any]:
+    """Return the settings of a fine-tuning that are given or its own."""
+    epochs = _EPOCHS if arguments.epochs is None else arguments.epochs
+    batch_size = _BATCH_SIZE if arguments.batch_size is None else arguments.batch_size
+    return {
+        'epochs': epochs, 'batch_size': batch_size,
+        'lr': default_lr(batch_size, False) if arguments.lr is None else arguments.lr,
+        'warmup_epochs': (
+            min(1.0, epochs / 10) if arguments.warmup_epochs is None
+            else arguments.warmup_epochs),
+        **{name: getattr(arguments, name) for name in (
+            'weight_decay', 'label_smoothing', 'min_scale', 'ema', 'mix', 'seed')}}
+
+
+def _fine_tune(
+        arguments: Namespace, checkpoint: PrunableCheckpoint, masks: TwoFourMasks,
+        settings: TrainingSettings) -> tuple[ResNet, TrainedModel, FineTuning]:
+    trained = checkpoint.trained
+    size, resize = (arguments.image_size or _IMAGE_SIZE, None) if trained is None else (
+        trained.image_size, trained.resize)
+    if trained is not None and arguments.image_size not in (None, size):
+        raise UsageError(
+            f'--image-size {arguments.image_size}: {checkpoint.path} was trained with {size}, '
+            'leave it out')
+    check_image_size(size, resize)
+    device = pick_device(arguments.device or 'auto')
+    folder = None if arguments.run_dir is None else TrainingFolder(
+        arguments.run_dir, f'{checkpoint.source}, masks 2:4', resume=bool(arguments.resume))
+    share = 0.1 if arguments.validation_split is None else arguments.validation_split
+    with ExitStack() as stack:
+        split = stack.enter_context(
+            DataSplit(arguments.finetune, arguments.validation, share, settings.seed))
+        check_classes(checkpoint, split.train.classes)
+        with Progress(split.count, 'picture', arguments.json) as progress:
+            data = load_data(
+                split, size, resize, device, skip_corrupt=bool(arguments.skip_corrupt),
+                workers=arguments.workers or 0, step=progress.step)
+        steps = max(1, len(data.train) // min(settings.batch_size, len(data.train)))
+        with Progress(settings.epochs * steps, 'step', arguments.json) as progress:
+            network, tuning = fine_tune(
+                checkpoint, masks, data, settings, device=device,
+                amp=arguments.amp is None, folder=folder, resume=bool(arguments.resume),
+                on_step=progress.step, on_epoch=lambda one: progress.warn(_line(one)))
+    rule = data.rule
+    return network, TrainedModel(
+        network.arch, data.labels, rule.crop_height, rule.short_side or rule.crop_height), tuning
+
+
+def _line(metrics: EpochMetrics) -> str:
+    return (f'epoch {metrics.epoch}: loss {metrics.train_loss:.4f}, validation top-1 '
+            f'{100 * metrics.validation_top1:.2f} %, {metrics.pictures_per_s:.0f} pictures/s')
+
+
+def _print_report(
+        arguments: Namespace, layers: list[LayerReport], tuning: Optional[FineTuning]) -> None:
+    pruned = [one for one in layers if not one.why_dense]
+    print(f'{arguments.output}: {arguments.sparsity} in {len(pruned)} of '
+          f'{count_of(len(layers), "layer")}')
+    widths = [max(len('layer'), *(len(one.layer) for one in layers)), 18, -7, -9]
+    print('  ' + table_row(['layer', 'weight', 'zeros', 'magnitude'], widths))
+    for one in layers:
+        shape = 'x'.join(str(side) for side in one.shape)
+        print('  ' + table_row(
+            [one.layer, shape, f'{100 * one.zeros:.1f} %', f'{100 * one.kept:.1f} %',
+             f'left dense: {one.why_dense}' if one.why_dense else ''], widths))
+    if tuning is None:
+        print('not fine-tuned: measure what it costs with `resnet_trt evaluate`'
+              + ('' if arguments.model.suffix == '.onnx' else ', or pass --finetune DIR'),
+              file=sys.stderr)
+        return
+    for name, score in (('before', tuning.dense), ('pruned', tuning.pruned),
+                        ('fine-tuned', tuning.tuned)):
+        print(f'{name:11}top-1 {100 * score.top1:.2f} %, top-5 {100 * score.top5:.2f} %')

@@ -1,0 +1,206 @@
+"""Pruning a checkpoint: what is in the file, fine-tuning under the masks, and the new file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Callable, Mapping, Optional, Union
+
+from resnet_trt_node.errors import DataError, ModelError
+from resnet_trt_node.model.checkpoint import load_file, save_file, trained_model, TrainedModel
+from resnet_trt_node.model.devices import memory_errors
+from resnet_trt_node.model.measurement import EpochMetrics, measure, Score
+from resnet_trt_node.model.network import architecture_of, ResNet
+from resnet_trt_node.model.prune import (
+    check_sparse_checkpoint, check_two_four, checkpoint_entries, pruned_source, TwoFourMasks)
+from resnet_trt_node.model.training import Training
+from resnet_trt_node.model.training_data import TrainingData
+from resnet_trt_node.model.training_folder import TrainingFolder
+from resnet_trt_node.model.training_settings import TrainingSettings
+from resnet_trt_node.model.weights import load_network
+import torch
+
+#: Settings that make a fine-tuning, whatever the network was trained with.
+_OWN = ('epochs', 'batch_size', 'lr', 'warmup_epochs', 'seed')
+
+
+@dataclass(frozen=True)
+class PrunableCheckpoint:
+    """
+    A checkpoint of a ResNet.
+
+    :param path: the file.
+    :param network: with its weights, float32, on the CPU, in evaluation mode.
+    :param trained: what `resnet_trt train` wrote of it, None for a plain state dict.
+    :param run: the settings it was trained with, by name; empty where they are unknown.
+    :param source: where its weights come from, in words.
+    """
+
+    path: Path
+    network: ResNet
+    trained: Optional[TrainedModel]
+    run: Mapping[str, Any]
+    source: str
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """
+    What fine-tuning came to, on the validation pictures, in float32.
+
+    :param dense: the network as it was.
+    :param pruned: right after pruning.
+    :param tuned: after fine-tuning.
+    """
+
+    dense: Score
+    pruned: Score
+    tuned: Score
+
+
+def open_checkpoint(path: Union[str, Path]) -> PrunableCheckpoint:
+    """
+    Read a checkpoint of `resnet_trt train`, or a state dict with torchvision's names.
+
+    :raises ModelError: if it is missing, damaged, of no known ResNet, or says of itself that it
+        is 2:4 and is not.
+    """
+    path = Path(path)
+    content = load_file(path)
+    trained = trained_model(content, str(path))
+    state = content
+    for name in ('state_dict', 'model'):
+        if isinstance(state, Mapping) and isinstance(state.get(name), Mapping):
+            state = state[name]
+    keys = {str(key).replace('module.', '', 1) for key in state} if isinstance(
+        state, Mapping) else set()
+    arch = trained.arch if trained is not None else architecture_of(keys)
+    if arch is None:
+        raise ModelError(
+            f'{path} holds no ResNet that is known here: pass a checkpoint of `resnet_trt train`, '
+            "a state dict with torchvision's names, or prune the ONNX file")
+    network, info = load_network(arch, path)
+    check_sparse_checkpoint(content, network, str(path))
+    run = content.get('run') if trained is not None else None
+    settings = run.get('settings') if isinstance(run, Mapping) else None
+    source = content.get('source') if isinstance(content, Mapping) else None
+    return PrunableCheckpoint(
+        path, network, trained, settings if isinstance(settings, Mapping) else {},
+        source if isinstance(source, str) else info.source)
+
+
+def tuning_settings(
+        checkpoint: PrunableCheckpoint, given: Mapping[str, Any]) -> TrainingSettings:
+    """
+    Return how to fine-tune: as the network was trained, but for what is given.
+
+    :param given: settings by name; those that are None, but for what is a fine-tuning's own, are
+        taken from the checkpoint, else the usual ones.
+    :raises UsageError: for a number that cannot be used.
+    :raises ModelError: if the checkpoint's settings are malformed.
+    """
+    known = {one.name for one in fields(TrainingSettings)}
+    inherited = {
+        name: value for name, value in checkpoint.run.items()
+        if name in known and name not in _OWN}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    try:
+        return TrainingSettings(**{**inherited, **chosen})
+    except TypeError as error:
+        raise ModelError(
+            f'the training settings in {checkpoint.path} are malformed ({error}): use another '
+            'checkpoint of that run') from error
+
+
+def check_classes(checkpoint: PrunableCheckpoint, labels: tuple[str, ...]) -> None:
+    """
+    Refuse pictures of other classes than the network's.
+
+    :param labels: class names of the pictures, in the order of their indices.
+    :raises DataError: naming what differs; a plain state dict knows only how many there are.
+    """
+    count = checkpoint.network.fc.out_features
+    if len(labels) != count:
+        raise DataError(
+            f'the pictures have {len(labels)} classes, {checkpoint.path} has {count}: fine-tune '
+            'with the classes that the network was trained on')
+    known = labels if checkpoint.trained is None else checkpoint.trained.labels
+    for index, (one, other) in enumerate(zip(labels, known)):
+        if one != other:
+            raise DataError(
+                f'class {index} of the pictures is {one!r}, that of {checkpoint.path} is '
+                f'{other!r}: fine-tune with the classes that the network was trained on')
+
+
+def fine_tune(
+        checkpoint: PrunableCheckpoint, masks: TwoFourMasks, data: TrainingData,
+        settings: TrainingSettings, *, device: torch.device, amp: bool = True,
+        folder: Optional[TrainingFolder] = None, resume: bool = False,
+        on_step: Callable[[str], None] = lambda note: None,
+        on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
+        ) -> tuple[ResNet, FineTuning]:
+    """
+    Prune a network and train it on, its masks put on again after every step.
+
+    :param checkpoint: its network is trained in place.
+    :param masks: of that network.
+    :param data: pictures of the network's classes.
+    :param settings: how.
+    :param device: where.
+    :param amp: mixed precision.
+    :param folder: keeps checkpoints, metrics and the learning curve; None for nowhere.
+    :param resume: continue what the folder has.
+    :param on_step: called after each step with a note, for a progress bar.
+    :param on_epoch: called after each epoch.
+    :returns: the last epoch's network, exactly 2:4, in evaluation mode, on the CPU; and what came
+        of it.
+    :raises BackendError: if memory runs out, or the loss is not finite any more.
+    """
+    network: ResNet = checkpoint.network.to(
+        device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.eval()
+    with memory_errors(settings.batch_size):
+        dense = measure(network, data.validation, device)
+        masks(network)
+        pruned = measure(network, data.validation, device)
+    # After pruning: an average of weights starts as a copy of the network.
+    training = Training(network, data, settings, device=device, amp=amp, after_step=masks)
+    if folder is not None and resume:
+        folder.restore(training)
+    for metrics in training.epochs(on_step):
+        on_epoch(metrics)
+        if folder is not None:
+            folder.keep(training)
+    tuned = training.validate(full_precision=True) if folder is None else (
+        folder.finish(training).last)
+    result = ResNet(network.arch, network.fc.out_features)
+    result.load_state_dict(training.result_state())
+    return result.eval(), FineTuning(dense, pruned, tuned)
+
+
+def save_pruned(
+        out: Union[str, Path], network: ResNet, masks: TwoFourMasks,
+        checkpoint: PrunableCheckpoint, trained: Optional[TrainedModel],
+        settings: Optional[TrainingSettings] = None) -> None:
+    """
+    Write a 2:4 checkpoint, which `resnet_trt export` takes.
+
+    :param out: the file; it appears whole or not at all.
+    :param network: pruned.
+    :param masks: its masks.
+    :param checkpoint: what it was made from.
+    :param trained: what to write of it, None for a plain state dict.
+    :param settings: of the fine-tuning, None without one.
+    :raises ModelError: if the network is not exactly 2:4.
+    :raises UsageError: if the place cannot be written to.
+    """
+    check_two_four(network, masks.layers)
+    run = dict(checkpoint.run) if settings is None else settings.to_dict()
+    save_file({
+        **({} if trained is None else trained.to_dict()),
+        'state_dict': {
+            name: value.detach().cpu().contiguous()
+            for name, value in network.state_dict().items()},
+        **checkpoint_entries(masks), 'source': pruned_source(checkpoint.source),
+        'run': {'settings': run},
+    }, out)
