@@ -20,7 +20,7 @@ COMMANDS = {
     'build': 'compile a model for this GPU ahead of time, so that the node starts at once',
     'inspect': 'show what a model is: shapes, precision, labels, cost',
     'classify': 'name what pictures, folders or bags show',
-    'evaluate': 'measure top-1 and top-5 accuracy on labelled pictures',
+    'evaluate': 'measure accuracy on labelled pictures, and how far two models agree',
     'compare': 'compare accuracy and latency of backends and models',
     'replay': 'publish the images of a bag through ROS',
     'top': 'watch running nodes: rates, drops, latencies',

@@ -37,7 +37,8 @@ def test_tables_hold_the_figures():
     assert 'classes' not in kept
     assert 'bins' not in kept['models'][0]['calibration']
     text = section(kept)
-    assert text.startswith('## Mine\n\nA note.\n\n200 pictures of `photos.zip/test`; 1 could not be used.\n')
+    assert text.startswith(
+        '## Mine\n\nA note.\n\n200 pictures of `photos.zip/test`; 1 could not be used.\n')
     assert ('| fp32 | onnxruntime 1.2, CPU | 90.00 | 85.0 to 93.0 | 90.00 | 81.00 | 4.21 | '
             '0.5123 | 0.2000 |') in text
     assert ('| int8 | 98.50 | 95.7 to 99.5 | -1.00 | -3.00 to +1.01 | 1 / 3 | 0.625 | 0.1500 | '
