@@ -9,7 +9,7 @@ import sys
 from typing import Optional, Tuple
 
 from resnet_trt_node.cli.console import print_json
-from resnet_trt_node.cli.options import add_model_argument
+from resnet_trt_node.cli.options import add_model_argument, add_sparse_weights
 from resnet_trt_node.inference import tensorrt_versions as versions
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.cuda import CudaDevice
@@ -55,10 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='device memory a layer may use, 0 leaves it to TensorRT')
     parser.add_argument(
         '--tf32', action='store_true', help='let fp32 layers multiply with 10 bits of mantissa')
-    parser.add_argument(
-        '--sparse-weights', action='store_true',
-        help='let TensorRT skip the zeros of a model made by `resnet_trt prune`, where that is '
-        'faster')
+    add_sparse_weights(parser)
     parser.add_argument('--force', action='store_true', help='build even if there is an engine')
     parser.add_argument('--json', action='store_true', help='print the result as JSON')
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from resnet_trt_node.cli.compare_frames import GENERATED, read_frames
 from resnet_trt_node.cli.console import print_json, Progress, table_row, text_width
+from resnet_trt_node.cli.options import add_sparse_weights
 from resnet_trt_node.compare.accuracy import Tolerance
 from resnet_trt_node.compare.choice import NAMES, parse_choices
 from resnet_trt_node.compare.latency import Plan
@@ -101,6 +102,7 @@ def _add_latency_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         '--optimization-level', type=int, default=BackendOptions.optimization_level,
         metavar='0..5', help='how long TensorRT searches for the fastest kernels')
+    add_sparse_weights(group)
 
 
 def run(arguments: Namespace) -> int:
@@ -133,7 +135,8 @@ def run(arguments: Namespace) -> int:
 def _options(arguments: Namespace) -> BackendOptions:
     return BackendOptions(
         device_id=arguments.device_id, cpu_threads=arguments.threads,
-        engine_dir=arguments.engine_dir, optimization_level=arguments.optimization_level)
+        engine_dir=arguments.engine_dir, optimization_level=arguments.optimization_level,
+        sparse_weights=arguments.sparse_weights)
 
 
 def _write(document: dict[str, Any], folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 import sys
+from typing import Any
 
 from resnet_trt_node.inference.backend import Backend, BackendOptions
 from resnet_trt_node.inference.factory import BACKEND_CHOICES, open_backend
@@ -29,10 +30,19 @@ def add_backend_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         '--threads', type=int, default=0, metavar='N',
         help='threads of a backend on the CPU, 0 leaves it to the runtime')
+    add_sparse_weights(group)
     group.add_argument(
         '--fit', choices=('fast', 'exact'), default='fast',
         help='how pictures are resized: exact follows Pillow to the last level, fast may reduce '
         'large ones first')
+
+
+def add_sparse_weights(parser: Any) -> None:
+    """Add --sparse-weights to a parser or a group of its arguments."""
+    parser.add_argument(
+        '--sparse-weights', action='store_true',
+        help='let TensorRT skip the zeros of a model made by `resnet_trt prune`, where that is '
+        'faster')
 
 
 def add_output_arguments(parser: ArgumentParser) -> None:
@@ -54,7 +64,7 @@ def open_model(arguments: Namespace) -> Backend:
     """
     options = BackendOptions(
         max_batch_size=arguments.batch_size, num_buffers=1, device_id=arguments.device_id,
-        cpu_threads=arguments.threads, log=_log)
+        cpu_threads=arguments.threads, sparse_weights=arguments.sparse_weights, log=_log)
     return open_backend(arguments.model, arguments.backend, options)
 
 

@@ -151,7 +151,7 @@ def open_polygraphy(
     :param name: 'polygraphy:onnxrt' or 'polygraphy:trt'.
     :param path: the deployable ONNX file.
     :param options: `max_batch_size`, and `cpu_threads` or `device_id`, `optimization_level`,
-        `tf32` are used.
+        `tf32`, `sparse_weights` are used.
     :raises BackendUnavailable: if the runtime behind it is missing.
     :raises ModelError: if the runtime cannot use the model.
     :raises BackendError: if no engine can be built.
@@ -217,7 +217,8 @@ def _trt(
     config = CreateConfig(
         profiles=[profile], tf32=options.tf32,
         fp16=not typed and spec.precision != 'fp32', int8=not typed and spec.precision == 'int8',
-        builder_optimization_level=options.optimization_level)
+        builder_optimization_level=options.optimization_level,
+        sparse_weights=options.sparse_weights)
     if options.log is not None:
         options.log('polygraphy:trt builds its engine anew each time, which may take minutes')
     try:

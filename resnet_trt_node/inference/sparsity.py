@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PATTERN, GROUP, KEPT = '2:4', 4, 2
 #: Nodes between a weight and its layer that keep zeros where they are.
 _PASSING = ('QuantizeLinear', 'DequantizeLinear', 'Identity', 'Cast')
+#: How many of them may follow each other; a malformed graph may go round in circles.
+_LONGEST_WAY = 8
 
 
 @dataclass(frozen=True)
@@ -141,10 +143,13 @@ def layer_weights(model: onnx.ModelProto) -> list[LayerWeight]:
     makers = {output: node for node in model.graph.node for output in node.output}
     found = []
     for node in model.graph.node:
-        if node.op_type not in ('Conv', 'Gemm', 'MatMul'):
+        if node.op_type not in ('Conv', 'Gemm', 'MatMul') or len(node.input) < 2:
             continue
         name = node.input[1]
-        while name not in constants and name in makers and makers[name].op_type in _PASSING:
+        for _ in range(_LONGEST_WAY):
+            if name in constants or name not in makers or not makers[name].input or (
+                    makers[name].op_type not in _PASSING):
+                break
             name = makers[name].input[0]
         if name not in constants:
             continue

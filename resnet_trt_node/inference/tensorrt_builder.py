@@ -159,12 +159,12 @@ class EngineBuilder:
             self, path: Union[str, Path], data: bytes, model: Any, spec: ModelSpec,
             settings: BuildSettings, timing_cache: bytes) -> BuiltEngine:
         builder = self._make_builder()
-        sparse = self._find_sparse(path, model) if settings.sparse_weights else None
         config = builder.create_builder_config()
         dla = settings.dla_core is not None
         self._configure(builder, config, settings, spec)
         network = builder.create_network(versions.network_flags(self._trt, dla))
         self._parse(network, data, model, path)
+        sparse = self._find_sparse(path, model) if settings.sparse_weights else None
         self._add_profiles(builder, config, spec, settings.profiles)
         timing: Any = None
         if versions.keeps_timings(self._trt):

@@ -12,6 +12,7 @@ import onnx
 from onnx import shape_inference, TensorProto
 from resnet_trt_node.errors import ModelError, ResnetTrtError
 from resnet_trt_node.inference.model_file import file_sha256, load_model, spec_of
+from resnet_trt_node.inference.sparsity import two_four_layers
 from resnet_trt_node.inference.spec import ModelSpec
 from resnet_trt_node.model.simplify import simplify
 
@@ -60,6 +61,7 @@ class Inspection:
     :param macs: multiply-accumulates for one picture, of convolutions and matrix products only;
         None where shapes are unknown. One is two floating point operations.
     :param operators: node type to count, most frequent first.
+    :param sparse_layers: convolutions and matrix products whose weights are 2:4.
     """
 
     path: Path
@@ -76,6 +78,7 @@ class Inspection:
     weight_bytes: int
     macs: Optional[int]
     operators: dict[str, int]
+    sparse_layers: int
 
     @property
     def flops(self) -> Optional[int]:
@@ -120,7 +123,8 @@ def inspect_model(path: Union[str, Path]) -> Inspection:
         weight_bytes=sum(
             prod(tensor.dims) * _bytes_of(tensor.data_type) for tensor in tensors.values()),
         macs=_macs_of(model),
-        operators=dict(Counter(node.op_type for node in graph.node).most_common()))
+        operators=dict(Counter(node.op_type for node in graph.node).most_common()),
+        sparse_layers=len(two_four_layers(model)))
 
 
 def _macs_of(model: onnx.ModelProto) -> Optional[int]:

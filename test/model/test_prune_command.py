@@ -189,6 +189,10 @@ def test_a_model_is_pruned(
     report = json.loads(capsys.readouterr().out)
     assert report['accuracy'] is None
     assert len(two_four_layers(onnx.load(str(tmp_path / 'sparse.onnx')))) == PRUNED
+    assert main(['inspect', str(tmp_path / 'sparse.onnx')]) == 0
+    assert f'sparsity    2:4 in {PRUNED} layers' in capsys.readouterr().out
+    assert main(['inspect', str(resnet18.path)]) == 0
+    assert 'sparsity' not in capsys.readouterr().out
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
