@@ -82,7 +82,7 @@ def print_report(evaluation: Evaluation, worst: int) -> None:
         f'pictures; precision {macro.precision:.1%}, recall {macro.recall:.1%}')), _WIDTHS))
     _print_worst(evaluation, worst)
     if measured.agreement is not None:
-        print(f'\nCompared with {evaluation.models[1]}')
+        print(f'\nCompared with {evaluation.models[1]} on {evaluation.infos[1].name}')
         _print_model(evaluation, 1)
         _print_agreement(measured.agreement)
     _print_notes(evaluation)
