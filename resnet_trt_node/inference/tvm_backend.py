@@ -53,12 +53,13 @@ class TvmBackend(Backend):
             engine.spec, self._describe(source, engine), _aligned_buffers(engine.spec, options))
 
     def _describe(self, source: ModuleSource, engine: CachedEngine) -> BackendInfo:
-        tuned = len(source.database.records)
+        measured = len(source.database.records)
         details = {
             'precision': engine.spec.precision,
             'target': f'{source.processor.name}, {source.processor.registers.lanes} lanes',
             'cpu_threads': str(self._threads),
-            'tuned': f'with {tuned} measured layers' if tuned else 'no, run `resnet_trt tune`',
+            'tuned': f'{measured} shapes of layers were measured on this CPU' if measured
+            else 'no, run `resnet_trt tune`',
             'engine': str(engine.path) if engine.path else 'in memory only',
             'engine_built_because': engine.reason or 'it was not, it was found',
             'engine_build_s': f'{engine.build_s:.1f}',

@@ -37,7 +37,9 @@ def import_graph(tvm: Any, model: onnx.ModelProto, half: bool, where: str) -> An
     module = tvm.relax.transform.ConvertLayout({'relax.nn.conv2d': ['NHWC', 'OHWI']})(module)
     module = tvm.relax.transform.FoldConstant()(module)
     return tvm.IRModule({
-        name: _join_transposes(tvm, function) for name, function in module.functions.items()})
+        name: _join_transposes(tvm, function)
+        if isinstance(function, tvm.relax.Function) else function
+        for name, function in module.functions.items()})
 
 
 def _first_line(error: Exception) -> str:
