@@ -6,29 +6,37 @@ import argparse
 import json
 from pathlib import Path
 
-from resnet_trt_node.model.export import export_resnet
+from resnet_trt_node.model.checkpoint import describe_weights
+from resnet_trt_node.model.export import (
+    DEFAULT_ARCHITECTURE, export_resnet, pick_architecture)
 from resnet_trt_node.model.network import ARCHITECTURES
 from resnet_trt_node.model.weights import best_recipe, RECIPES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument('--arch', default='resnet50', choices=ARCHITECTURES, help='network')
+    parser.add_argument(
+        '--arch', choices=ARCHITECTURES,
+        help='network; not given: that of a checkpoint of `resnet_trt train`, else '
+        f'{DEFAULT_ARCHITECTURE}')
     parser.add_argument(
         '--weights', metavar='WEIGHTS',
-        help=f'{", ".join(RECIPES)} (downloaded once, checked), random, or the file of a PyTorch '
-        'state dict; not given: the better published ones, v2, for resnet18 and resnet34 v1')
+        help=f'{", ".join(RECIPES)} (downloaded once, checked), random, a checkpoint of '
+        '`resnet_trt train`, or the file of a PyTorch state dict; not given: the better published '
+        'ones, v2, for resnet18 and resnet34 v1')
     parser.add_argument(
         '--num-classes', type=int, metavar='C',
         help='number of classes; not given: what the labels or the weights have')
     parser.add_argument(
         '--labels', type=Path, metavar='FILE',
-        help='class names, one a line in the order of the output; not given: the ImageNet names '
-        'for 1000 classes, class_0, class_1, ... for any other number')
+        help="class names, one a line in the order of the output; not given: the checkpoint's, "
+        'else the ImageNet names for 1000 classes, class_0, class_1, ... for any other number')
     parser.add_argument(
         '--precision', default='fp32', choices=('fp32', 'fp16'), help='what the graph computes in')
     parser.add_argument(
-        '--image-size', type=int, default=224, metavar='PIXELS', help="sides of the model's input")
+        '--image-size', type=int, metavar='PIXELS',
+        help="sides of the model's input; not given: what the checkpoint was trained with, else "
+        '224')
     parser.add_argument(
         '--resize', type=int, metavar='PIXELS',
         help="short side before the centre crop; not given: the weights' own rule (256, for "
@@ -45,10 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export and report."""
-    out = arguments.output or Path(f'{arguments.arch}_{arguments.precision}.onnx')
-    weights = arguments.weights or best_recipe(arguments.arch)
+    weights = arguments.weights or best_recipe(arguments.arch or DEFAULT_ARCHITECTURE)
+    arch = pick_architecture(arguments.arch, describe_weights(weights), weights)
+    out = arguments.output or Path(f'{arch}_{arguments.precision}.onnx')
     report = export_resnet(
-        arguments.arch, weights, out, num_classes=arguments.num_classes, labels=arguments.labels,
+        arch, weights, out, num_classes=arguments.num_classes, labels=arguments.labels,
         precision=arguments.precision, seed=arguments.seed,
         image_size=arguments.image_size, resize=arguments.resize, cache=arguments.cache)
     if arguments.json:

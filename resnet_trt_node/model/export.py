@@ -14,6 +14,7 @@ from resnet_trt_node import __version__
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.inference.model_file import file_sha256, write_model_spec
 from resnet_trt_node.inference.spec import ModelSpec, ResizeRule
+from resnet_trt_node.model.checkpoint import describe_weights, TrainedModel
 from resnet_trt_node.model.class_names import default_labels, given_labels
 from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.frames import sample_frames
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 BOUNDS = {'fp32': 1e-4, 'fp16': 1e-2}
 FP16_MAX = 65504.0
 _MAX_IMAGE_SIZE = 4096
+DEFAULT_ARCHITECTURE = 'resnet50'
 
 
 @dataclass(frozen=True)
@@ -71,23 +73,27 @@ class ExportReport:
 
 
 def export_resnet(
-        arch: str, weights: Union[str, Path], out: Union[str, Path], *,
+        arch: Optional[str], weights: Union[str, Path], out: Union[str, Path], *,
         num_classes: Optional[int] = None,
         labels: Optional[Union[str, Path, Sequence[str]]] = None, precision: str = 'fp32',
-        seed: int = 0, image_size: int = 224, resize: Optional[int] = None,
+        seed: int = 0, image_size: Optional[int] = None, resize: Optional[int] = None,
         cache: Optional[Path] = None) -> ExportReport:
     """
     Write a ResNet as a deployable model.
 
-    :param arch: one of `network.ARCHITECTURES`.
+    A checkpoint of `resnet_trt train` knows what is not given: architecture, class names, image
+    size and resize rule.
+
+    :param arch: one of `network.ARCHITECTURES`; None takes the checkpoint's, else
+        `DEFAULT_ARCHITECTURE`.
     :param weights: one of `weights.RECIPES`, 'random', or a checkpoint file.
     :param out: the ONNX file to write; it appears complete and checked, or not at all.
     :param num_classes: C; None takes the number of labels, else what the weights have.
-    :param labels: class names or a file of them; None gives the ImageNet names to 1000 classes,
-        and 'class_0' and so on to any other number.
+    :param labels: class names or a file of them; None gives the checkpoint's, else the ImageNet
+        names to 1000 classes, and 'class_0' and so on to any other number.
     :param precision: 'fp32' or 'fp16'.
     :param seed: of random weights.
-    :param image_size: H and W.
+    :param image_size: H and W; None takes the checkpoint's, else 224.
     :param resize: short side before the centre crop; None scales the weights' own rule.
     :param cache: folder of downloads, None for the default.
     :raises UsageError: for arguments that cannot be used.
@@ -95,8 +101,14 @@ def export_resnet(
     :raises ModelError: if the weights cannot be had or the result is not what PyTorch computes.
     """
     start_ns = perf_counter_ns()
+    trained = describe_weights(weights)
+    arch = pick_architecture(arch, trained, weights)
+    if image_size is None:
+        image_size = 224 if trained is None else trained.image_size
     _check_arguments(precision, image_size)
     names = given_labels(labels)
+    if names is None and num_classes is None and trained is not None:
+        names = trained.labels
     if num_classes is not None and names is not None and len(names) != num_classes:
         raise LabelsError(
             f'{len(names)} labels for {num_classes} classes: --labels and --num-classes must '
@@ -110,12 +122,31 @@ def export_resnet(
             'give one name a line for each class')
     spec = ModelSpec(
         height=image_size, width=image_size, labels=names or default_labels(count),
-        resize=_resize_rule(info, image_size, resize), precision=precision, architecture=arch,
-        source=info.source, source_sha256=info.sha256, tool_version=__version__)
+        resize=_resize_rule(info, trained, image_size, resize), precision=precision,
+        architecture=arch, source=info.source, source_sha256=info.sha256, tool_version=__version__)
     difference = write_checked(network, spec, Path(out))
     return ExportReport(
         Path(out), spec, difference, BOUNDS[precision], file_sha256(out),
         Path(out).stat().st_size, (perf_counter_ns() - start_ns) / 1e9)
+
+
+def pick_architecture(
+        arch: Optional[str], trained: Optional[TrainedModel], weights: Union[str, Path]) -> str:
+    """
+    Return the architecture that is meant.
+
+    :param arch: what was asked for, None for nothing.
+    :param trained: what the weights say of themselves.
+    :param weights: the file, for the message.
+    :raises ModelError: if the two differ.
+    """
+    if trained is None:
+        return arch or DEFAULT_ARCHITECTURE
+    if arch not in (None, trained.arch):
+        raise ModelError(
+            f'{weights} is a trained {trained.arch}, {arch} was asked for: leave --arch away, or '
+            'name another checkpoint')
+    return trained.arch
 
 
 def write_checked(network: ResNet, spec: ModelSpec, out: Path) -> float:
@@ -171,9 +202,14 @@ def _classes_to_ask_for(
     return num_classes
 
 
-def _resize_rule(info: WeightsInfo, image_size: int, resize: Optional[int]) -> ResizeRule:
-    short_side = round(image_size * info.short_side_of_224 / 224) if resize is None else resize
-    return ResizeRule(short_side, image_size, image_size, 'bilinear')
+def _resize_rule(
+        info: WeightsInfo, trained: Optional[TrainedModel], image_size: int,
+        resize: Optional[int]) -> ResizeRule:
+    if resize is None:
+        share = info.short_side_of_224 / 224 if trained is None else (
+            trained.resize / trained.image_size)
+        resize = round(image_size * share)
+    return ResizeRule(resize, image_size, image_size, 'bilinear')
 
 
 def _check_fp16_range(network: ResNet, height: int, width: int) -> None:

@@ -32,13 +32,7 @@ def initialise(network: ResNet, seed: int) -> None:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
-            elif isinstance(module, nn.BatchNorm2d):
-                module.reset_parameters()
-        for block in _blocks(network):
-            nn.init.constant_(_last_norm(block).weight, _BRANCH_SCALE)
+        draw_weights(network, _BRANCH_SCALE)
         nn.init.normal_(network.fc.weight)
     pictures = sample_frames(_CALIBRATION_FRAMES, _CALIBRATION_SIDE, _CALIBRATION_SIDE, seed)
     x = IMAGENET.apply(pictures)
@@ -55,6 +49,22 @@ def initialise(network: ResNet, seed: int) -> None:
     network.fc.weight *= _LOGIT_STD / (centred @ network.fc.weight.T).std()
     network.fc.bias.copy_(-(network.fc.weight @ features.mean(0)))
     network.eval()
+
+
+def draw_weights(network: ResNet, branch_scale: float) -> None:
+    """
+    Draw convolutions from torch's random state and reset batch norms; the classifier stays.
+
+    :param network: is changed in place.
+    :param branch_scale: how much a block adds to its shortcut.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+    for block in _blocks(network):
+        nn.init.constant_(_last_norm(block).weight, branch_scale)
 
 
 def _blocks(network: ResNet) -> list[Union[BasicBlock, Bottleneck]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Optional, Union
+from typing import Mapping, Optional, Union
 
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.inference.model_file import file_sha256
+from resnet_trt_node.model.checkpoint import load_file
 from resnet_trt_node.model.download import fetch_checkpoint
 from resnet_trt_node.model.network import architecture_of, ResNet
 from resnet_trt_node.model.random_weights import initialise
@@ -112,16 +113,7 @@ def read_checkpoint(path: Union[str, Path]) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise ModelError(
             f'no checkpoint at {path}: pass a file, or one of {", ".join(RECIPES)}, random')
-    try:
-        content: Any = torch.load(path, map_location='cpu', weights_only=True)
-    except OSError as error:
-        raise ModelError(f'cannot read {path}: {error.strerror or error}') from error
-    except Exception as error:  # noqa: B902  torch and pickle raise types of many kinds
-        # torch explains at length how to load unsafely; its first line holds the cause.
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(
-            f'{path} is not a checkpoint of plain tensors ({cause}): save it with '
-            'torch.save(network.state_dict(), path)') from error
+    content = load_file(path)
     for name in ('state_dict', 'model'):
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]

@@ -1,0 +1,114 @@
+"""Checkpoint files: reading them safely, and what those of `resnet_trt train` tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping, Optional, Union
+
+from resnet_trt_node.errors import ModelError
+from resnet_trt_node.labels import check_labels
+from resnet_trt_node.model.files import whole_file
+import torch
+
+#: Marks the files of `resnet_trt train`; the number changes with what they hold.
+FORMAT = 'resnet_trt.training/1'
+_FAMILY = FORMAT.partition('/')[0]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """
+    What a checkpoint of `resnet_trt train` knows about its weights.
+
+    :param arch: the network's architecture.
+    :param labels: class names in the order of its output.
+    :param image_size: sides of its input.
+    :param resize: short side before the centre crop.
+    """
+
+    arch: str
+    labels: tuple[str, ...]
+    image_size: int
+    resize: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it in plain types, for the checkpoint."""
+        return {
+            'format': FORMAT, 'arch': self.arch, 'labels': list(self.labels),
+            'image_size': self.image_size, 'resize': self.resize}
+
+
+def load_file(path: Union[str, Path]) -> Any:
+    """
+    Read what `torch.save` wrote, without running any code in it.
+
+    :param path: the file; its tensors come to the CPU.
+    :raises ModelError: if it is missing, unreadable, or holds other things than plain ones.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(
+            f'no checkpoint at {path}: pass a file, the name of published weights, or random')
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except OSError as error:
+        raise ModelError(f'cannot read {path}: {error.strerror or error}') from error
+    except Exception as error:  # noqa: B902  torch and pickle raise types of many kinds
+        # torch explains at length how to load unsafely; its first line holds the cause.
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f'{path} is not a checkpoint of plain tensors ({cause}): save it with '
+            'torch.save(network.state_dict(), path)') from error
+
+
+def save_file(content: Mapping[str, Any], path: Union[str, Path]) -> None:
+    """
+    Write a checkpoint; it appears whole or not at all.
+
+    :param content: plain types and tensors.
+    :param path: the file; an older one is replaced.
+    :raises UsageError: if the place cannot be written to.
+    """
+    with whole_file(path) as temporary:
+        torch.save(dict(content), temporary)
+
+
+def trained_model(content: Any, where: str) -> Optional[TrainedModel]:
+    """
+    Return what a checkpoint says of itself.
+
+    :param content: what `load_file` returned.
+    :param where: the file, for the message.
+    :returns: None if it is not of `resnet_trt train`.
+    :raises ModelError: if it is of a newer version, or malformed.
+    """
+    name = content.get('format') if isinstance(content, Mapping) else None
+    if not isinstance(name, str) or name.partition('/')[0] != _FAMILY:
+        return None
+    if name != FORMAT:
+        raise ModelError(
+            f'{where} is of the format {name}, this version reads {FORMAT}: update '
+            'resnet_trt_node')
+    try:
+        labels = tuple(str(label) for label in content['labels'])
+        return TrainedModel(
+            str(content['arch']), check_labels(labels, where=f'the classes of {where}'),
+            int(content['image_size']), int(content['resize']))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f'{where} is a damaged checkpoint of resnet_trt train ({error!r}): use another one '
+            'of that run, or train again') from error
+
+
+def describe_weights(weights: Union[str, Path]) -> Optional[TrainedModel]:
+    """
+    Return what the weights say of themselves.
+
+    :param weights: a checkpoint file, or anything else that `weights.load_network` takes.
+    :returns: None if they are not a file of `resnet_trt train`.
+    :raises ModelError: if the file cannot be read.
+    """
+    if not Path(weights).is_file():
+        return None
+    return trained_model(load_file(weights), str(weights))
