@@ -14,6 +14,7 @@ from resnet_trt_node.errors import ResnetTrtError
 #: only when it is called, so that one command's dependencies do not burden the others. It has
 #: `add_arguments(parser)` and `run(arguments) -> exit code`.
 COMMANDS = {
+    'train': 'train or fine-tune a ResNet on your own classes',
     'export': 'write a ResNet as a deployable ONNX model',
     'prepare': 'make any float image classifier in ONNX deployable',
     'prune': 'make a network 2:4 sparse, which engines run with half of the multiplications',
