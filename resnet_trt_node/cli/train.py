@@ -25,7 +25,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
         '--data', type=Path, required=True, metavar='DIR|ZIP',
-        help='pictures in a folder for each class; train/ and val/ or test/ in it are used as such')
+        help='pictures in a folder for each class, or such a set divided into train/ and val/ or '
+        'test/')
     parser.add_argument(
         '--validation', type=Path, metavar='DIR|ZIP',
         help='pictures to measure with, in class folders')
@@ -62,9 +63,11 @@ def _add_recipe(group: Any) -> None:
         help='short side before the centre crop when it is measured and deployed; not given: '
         '256/224 of --image-size, or that itself where all pictures are smaller')
     group.add_argument(
-        '--epochs', type=int, default=defaults.epochs, metavar='N', help='passes over the pictures')
+        '--epochs', type=int, default=defaults.epochs, metavar='N',
+        help='passes over the pictures')
     group.add_argument(
-        '--batch-size', type=int, default=defaults.batch_size, metavar='N', help='pictures a step')
+        '--batch-size', type=int, default=defaults.batch_size, metavar='N',
+        help='pictures a step')
     group.add_argument(
         '--lr', type=float, metavar='RATE',
         help='highest learning rate; not given: for 256 pictures a step 0.1 from random weights '

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Iterable, Mapping, TYPE_CHECKING, Union
+from typing import Any, Callable, FrozenSet, Iterable, Mapping, TYPE_CHECKING, Union
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from resnet_trt_node.errors import DataError, ModelError
+from resnet_trt_node.errors import ModelError
 from resnet_trt_node.inference.model_file import load_model, spec_of, write_model_spec
-from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec
+from resnet_trt_node.inference.spec import ModelSpec
+from resnet_trt_node.model.calibration import activation_ranges
 from resnet_trt_node.model.files import whole_file
 
 if TYPE_CHECKING:
@@ -40,17 +41,20 @@ class Placement:
     :param pooled: in front of the global average pooling, so that the last block ends in int8.
     :param first: on the first convolution, which reads the normalised picture.
     :param last: on the last layer, which gives the logits.
+    :param keep: names of layers whose inputs and weights stay float.
     """
 
     shortcuts: bool = True
     pooled: bool = True
     first: bool = True
     last: bool = True
+    keep: FrozenSet[str] = frozenset()
 
 
 def quantize_model(
         path: Union[str, Path], frames: Iterable[NDArray[np.uint8]], out: Union[str, Path],
-        placement: Placement = Placement()) -> ModelSpec:
+        placement: Placement = Placement(), method: str = 'minmax', percentile: float = 99.99,
+        step: Callable[[], None] = lambda: None) -> ModelSpec:
     """
     Write the int8 form of a deployable fp32 model.
 
@@ -59,17 +63,16 @@ def quantize_model(
         which values the 255 levels cover.
     :param out: the file to write; it appears whole or not at all.
     :param placement: where pairs stand.
+    :param method: how ranges are chosen, one of `calibration.METHODS`.
+    :param percentile: of the method of that name.
+    :param step: called after each batch of each pass.
     :returns: the contract of the new model.
     :raises ModelError: if the model is not a deployable fp32 one.
     :raises DataError: without frames.
     """
-    model = load_model(path)
-    spec = spec_of(model)
-    if spec.precision != 'fp32':
-        raise ModelError(
-            f'{path} is {spec.precision}: quantise the fp32 model that it was made from')
+    model, spec = load_fp32(path)
     tensors = quantized_tensors(model, placement)
-    ranges = activation_ranges(model, tensors, frames)
+    ranges = activation_ranges(model, tensors, list(frames), method, percentile, step)
     insert_pairs(model, ranges, placement)
     spec = replace(spec, precision='int8')
     write_model_spec(model, spec)
@@ -77,6 +80,31 @@ def quantize_model(
     with whole_file(out) as temporary:
         onnx.save(model, str(temporary))
     return spec
+
+
+def load_fp32(path: Union[str, Path]) -> tuple[onnx.ModelProto, ModelSpec]:
+    """
+    Return a model that can be quantised, and its contract.
+
+    :param path: the file.
+    :raises ModelError: if it is not a deployable fp32 model.
+    """
+    model = load_model(path)
+    spec = spec_of(model)
+    if spec.precision != 'fp32':
+        raise ModelError(
+            f'{path} is {spec.precision}: quantise the fp32 model that it was made from')
+    return model, spec
+
+
+def quantizable_layers(model: onnx.ModelProto) -> list[str]:
+    """
+    Return the names of the layers that compute in int8, in the graph's order.
+
+    :param model: a deployable fp32 model; read only.
+    """
+    return [node.name for node in model.graph.node
+            if node.op_type in _COMPUTING and not _is_depthwise(node)]
 
 
 def quantized_tensors(model: onnx.ModelProto, placement: Placement) -> list[str]:
@@ -96,6 +124,8 @@ def _rounded_inputs(
         model: onnx.ModelProto, node: onnx.NodeProto, placement: Placement) -> list[int]:
     """Return the places of a node's activations that are rounded."""
     makers = {output: maker for maker in model.graph.node for output in maker.output}
+    if node.name in placement.keep:
+        return []
     if node.op_type in _COMPUTING:
         layers = [layer for layer in model.graph.node
                   if layer.op_type in _COMPUTING and not _is_depthwise(layer)]
@@ -111,41 +141,6 @@ def _rounded_inputs(
                     if name in makers and makers[name].op_type == 'Conv'), None)
         return [] if own is None else [1 - own]
     return [0] if node.op_type == 'GlobalAveragePool' and placement.pooled else []
-
-
-def activation_ranges(
-        model: onnx.ModelProto, tensors: Iterable[str],
-        frames: Iterable[NDArray[np.uint8]]) -> dict[str, float]:
-    """
-    Return the largest magnitude of each tensor over the frames.
-
-    :param model: a deployable fp32 model; read only.
-    :param tensors: names of activations.
-    :param frames: batches of uint8 (N, H, W, 3) RGB.
-    :raises DataError: without frames.
-    """
-    import onnxruntime
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    names = list(tensors)
-    for name in names:
-        # The maximum is taken inside, so that megabytes of activations never come out.
-        watched.graph.node.append(helper.make_node('Abs', [name], [f'{name}:abs']))
-        watched.graph.node.append(helper.make_node(
-            'ReduceMax', [f'{name}:abs'], [f'{name}:max'], keepdims=0))
-        watched.graph.output.append(
-            helper.make_tensor_value_info(f'{name}:max', onnx.TensorProto.FLOAT, []))
-    session = onnxruntime.InferenceSession(
-        watched.SerializeToString(), providers=['CPUExecutionProvider'])
-    largest = np.zeros(len(names))
-    seen = 0
-    for batch in frames:
-        seen += len(batch)
-        values = session.run([f'{name}:max' for name in names], {INPUT_NAME: batch})
-        largest = np.maximum(largest, np.array([float(value) for value in values]))
-    if not seen:
-        raise DataError('no frames to calibrate with: give at least one picture')
-    return dict(zip(names, largest.tolist()))
 
 
 def insert_pairs(

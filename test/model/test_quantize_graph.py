@@ -13,10 +13,10 @@ import pytest
 from resnet_trt_node.errors import DataError, ModelError
 from resnet_trt_node.inference.model_file import file_sha256, read_model_spec
 from resnet_trt_node.inference.tensorrt_builder import BuildSettings, EngineBuilder
+from resnet_trt_node.model.calibration import activation_ranges
 from resnet_trt_node.model.export import export_resnet
 from resnet_trt_node.model.frames import sample_frames
-from resnet_trt_node.model.quantize import (
-    activation_ranges, Placement, quantize_model, quantized_tensors)
+from resnet_trt_node.model.quantize import Placement, quantize_model, quantized_tensors
 
 SIDE = 64
 
