@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Tuple
 
 import numpy as np
 
@@ -40,13 +40,14 @@ def layer_rules(tvm: Any, choose: Choose) -> dict[str, Callable[[Any, Any], Any]
     return {'relax.nn.conv2d': conv2d, 'relax.matmul': matmul}
 
 
-def conv_workload(tvm: Any, call: Any) -> Optional[Workload]:
+def conv_workload(
+        tvm: Any, call: Any, dtypes: Tuple[str, ...] = ('float32',)) -> Optional[Workload]:
     """Return the workload of a relax.nn.conv2d, None for one that is left to TVM's own rule."""
     data, weight = call.args
     attrs = call.attrs
     if not isinstance(weight, tvm.ir.GenericConst) or attrs.data_layout != 'NHWC' \
             or attrs.kernel_layout != 'OHWI' or attrs.out_layout != 'NHWC' \
-            or str(data.ty.dtype) != 'float32' or [int(step) for step in attrs.dilation] != [1, 1]:
+            or str(data.ty.dtype) not in dtypes or [int(step) for step in attrs.dilation] != [1, 1]:
         return None
     filters, rows, columns, depth = weight.value.shape
     shape = data.ty.shape.values
