@@ -1,19 +1,24 @@
 """
 Loops for NVIDIA GPUs: convolutions as matrix products, scheduled by TVM's own rules for GPUs.
 
-Those rules (dlight) know matrix products, in tensor cores where they are of fp16, and leave a
-convolution to one thread for each result. So a convolution becomes the product of the patches
-under its filter with its weights; the patches are gathered while they are read and never stored.
+Those rules (dlight) know matrix products and leave a convolution to one thread for each result.
+So a convolution becomes the product of the patches under its filter with its weights; the patches
+are gathered while they are read and never stored.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from dataclasses import replace
+from typing import Any, Callable, Iterator, Mapping, Sequence, TYPE_CHECKING
 
 import numpy as np
 
+from resnet_trt_node.inference.tvm_graph import import_graph
 from resnet_trt_node.inference.tvm_layers import conv_workload
 from resnet_trt_node.inference.tvm_workload import Workload
+
+if TYPE_CHECKING:
+    import onnx
 
 #: kOutEWiseFusable: what follows element by element may be fused behind it.
 _FUSABLE = 4
@@ -37,13 +42,90 @@ def gpu_rules(tvm: Any) -> dict[str, Callable[[Any, Any], Any]]:
     return {'relax.nn.conv2d': conv2d}
 
 
-def schedule_gpu(tvm: Any, module: Any) -> Any:
-    """Return a module whose loops are bound to a GPU's threads; needs the target's scope."""
+def gpu_module(
+        tvm: Any, load: Callable[[], onnx.ModelProto], sizes: Sequence[int], half: bool,
+        where: str) -> Any:
+    """
+    Return a model as Relax calls of fused loops, with a function for each batch size.
+
+    Constant sizes let the rules for GPUs prove what they need; equal weights are stored once.
+
+    :param load: gives the model anew; it is changed.
+    :param sizes: batch sizes; their functions are called 'batch_1' and so on.
+    :param half: compute fp16 layers in fp16.
+    :param where: the file's name for messages.
+    """
+    transform = tvm.relax.transform
+    functions = {}
+    for size in sizes:
+        model = load()
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = size
+        name = f'batch_{size}'
+        functions[name] = import_graph(tvm, model, half, where)['main'].with_attr(
+            'global_symbol', name)
+    return tvm.transform.Sequential([
+        transform.LegalizeOps(gpu_rules(tvm)),
+        transform.AnnotateTIROpPattern(),
+        transform.FuseOps(),
+        transform.FuseTIR(),
+        transform.DeadCodeElimination(list(functions)),
+    ])(tvm.IRModule(functions))
+
+
+def schedule_gpu(
+        tvm: Any, module: Any,
+        choose: Callable[[str], Mapping[str, int]] = lambda name: {}) -> Any:
+    """
+    Return a module whose loops are bound to a GPU's threads; needs the target's scope.
+
+    :param choose: gives fields of dlight's Matmul.Config that differ from its default, for a
+        function's name.
+    """
     from tvm.s_tir import dlight
     rules = dlight.gpu
-    return dlight.ApplyDefaultSchedule(
-        rules.Matmul(), rules.GEMV(), rules.Reduction(), rules.GeneralReduction(),
-        rules.Fallback())(module)
+    functions = {}
+    for name, function in module.functions.items():
+        if isinstance(function, tvm.tirx.PrimFunc):
+            # The rule for tensor cores crashes the process in TVM 0.27.
+            function = function.with_attr('dlight.do_not_tensorize', True)
+            matmul = rules.Matmul()
+            config = replace(matmul.get_configs(tvm.target.Target.current()),
+                             **choose(name.name_hint))
+            matmul.get_configs = lambda target, config=config: config
+            function = dlight.ApplyDefaultSchedule(
+                matmul, rules.GEMV(), rules.Reduction(), rules.GeneralReduction(),
+                rules.Fallback())(tvm.IRModule({name: function}))[name]
+        functions[name] = function
+    return tvm.IRModule(functions, attrs=module.attrs)
+
+
+def build_gpu(tvm: Any, module: Any, target: Any) -> Any:
+    """
+    Compile a scheduled module.
+
+    :returns: a tvm.relax.VMExecutable that captures CUDA graphs.
+    """
+    from tvm.relax.backend.cuda import pipeline
+    with target, tvm.transform.PassContext(
+            opt_level=3, config={'relax.backend.use_cuda_graph': True}):
+        module = tvm.transform.Sequential([
+            *pipeline.dataflow_lower_passes(target), *pipeline.finalize_passes(target)])(module)
+        return tvm.relax.build(module, target=target, relax_pipeline=None)
+
+
+def batch_sizes(largest: int) -> list[int]:
+    """Return the batch sizes to compile for: powers of two; others are made up of them."""
+    return [1 << power for power in range(largest.bit_length())]
+
+
+def pieces(batch_size: int) -> Iterator[tuple[int, int]]:
+    """Give start and size of the powers of two that a batch is made up of, largest first."""
+    start = 0
+    while start < batch_size:
+        size = 1 << ((batch_size - start).bit_length() - 1)
+        yield start, size
+        start += size
 
 
 def _product(tvm: Any, workload: Workload, data: Any, weights: Any) -> Any:
@@ -91,14 +173,6 @@ def _product(tvm: Any, workload: Workload, data: Any, weights: Any) -> Any:
         lambda n, y, x, f: product[
             (n * integer(rows) + y) * integer(columns) + x, f].astype(data.dtype),
         name='unfolded')
-
-
-def gpu_target(tvm: Any, device_id: int) -> Optional[Any]:
-    """Return the target of a GPU, None if TVM sees none."""
-    device = tvm.cuda(device_id)
-    if not device.exist:
-        return None
-    return cuda_target(tvm, f'sm_{device.compute_version.replace(".", "")}')
 
 
 def cuda_target(tvm: Any, architecture: str) -> Any:
