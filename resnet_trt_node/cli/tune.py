@@ -47,7 +47,7 @@ def run(arguments: Namespace) -> int:
         raise UsageError(f'--batch is {arguments.batch}: choose 1 or more')
     options = BackendOptions(
         max_batch_size=arguments.max_batch or arguments.batch, cpu_threads=arguments.cpu_threads,
-        engine_dir=arguments.engine_dir)
+        engine_dir=arguments.engine_dir, tvm_target='cpu')
     tvm = load_tvm()
     source = ModuleSource.of(tvm, arguments.model, options, _log)
     workloads = model_workloads(tvm, source.path, source.processor)

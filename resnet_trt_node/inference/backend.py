@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+#: What TVM may be told to compile for.
+TVM_TARGETS = ('auto', 'cpu', 'cuda')
+
 
 @dataclass(frozen=True)
 class BackendOptions:
@@ -51,6 +54,8 @@ class BackendOptions:
     :param zero_copy_max_batch: CUDA graphs of batch sizes up to this read the frames from and
         write the result to page-locked host memory in place, without copies; 0 for none.
     :param blocking_sync: sleep instead of spin while the GPU computes: less CPU, more latency.
+    :param tvm_target: what TVM compiles for, one of `TVM_TARGETS`; auto is the GPU where TVM can
+        use one, else the CPU.
     :param simulated_ms: what the simulated backend takes for a batch, in milliseconds.
     :param simulated_ms_per_frame: and what it adds for each frame of the batch.
     :param simulated_fail_every: of the simulated backend's batches after its warm-up every n-th
@@ -75,6 +80,7 @@ class BackendOptions:
     cuda_graph_max_batch: int = 8
     zero_copy_max_batch: int = 2
     blocking_sync: bool = False
+    tvm_target: str = 'auto'
     simulated_ms: float = 5.0
     simulated_ms_per_frame: float = 0.0
     simulated_fail_every: int = 0
@@ -101,6 +107,9 @@ class BackendOptions:
         if self.precision is not None and self.precision not in PRECISIONS:
             raise UsageError(
                 f'unknown precision {self.precision!r}: choose one of {", ".join(PRECISIONS)}')
+        if self.tvm_target not in TVM_TARGETS:
+            raise UsageError(
+                f'unknown tvm_target {self.tvm_target!r}: choose one of {", ".join(TVM_TARGETS)}')
         if self.dla_core is not None and not 0 <= self.dla_core <= 7:
             raise UsageError(f'dla_core is {self.dla_core}: choose 0 to 7')
 

@@ -1,22 +1,29 @@
-"""From a deployable ONNX file to a shared library with its code and weights, for this CPU."""
+"""From a deployable ONNX file to a shared library with its code and weights."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 import shutil
 import tempfile
-from typing import Any, Callable
+from typing import Any, Callable, Iterator, TYPE_CHECKING
 
 from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError
 from resnet_trt_node.inference.engine_cache import BuiltEngine
 from resnet_trt_node.inference.engine_files import sha256_of
 from resnet_trt_node.inference.model_file import load_model, spec_of
 from resnet_trt_node.inference.tvm_database import TuningDatabase
+from resnet_trt_node.inference.tvm_gpu import (
+    batch_sizes, build_gpu, gpu_module, schedule_gpu)
 from resnet_trt_node.inference.tvm_graph import import_graph
 from resnet_trt_node.inference.tvm_layers import layer_rules
 from resnet_trt_node.inference.tvm_runtime import Processor
 from resnet_trt_node.inference.tvm_schedule import schedule_module
 from resnet_trt_node.inference.tvm_workload import Tile, Workload
+
+if TYPE_CHECKING:
+    import onnx
+    from resnet_trt_node.inference.spec import ModelSpec
 
 
 def compile_model(
@@ -36,26 +43,53 @@ def compile_model(
     :raises BackendUnavailable: if there is no compiler to link with.
     :raises BackendError: if TVM fails.
     """
+    model, spec = _load(path, model_sha256)
+    target = processor.target(tvm)
+    with _explained(tvm, path), target, tvm.transform.PassContext(opt_level=3):
+        module = fused_module(tvm, model, database.tile, str(path))
+        module = bound_batch(tvm, module, max_batch_size)
+        module = schedule_module(tvm, module, database.tile, database.registers)
+        return BuiltEngine(_export(_build(tvm, module, target)), spec)
+
+
+def compile_for_gpu(
+        tvm: Any, path: Path, model_sha256: str, target: Any,
+        max_batch_size: int) -> BuiltEngine:
+    """
+    Compile a model for a GPU; parameters, result and errors as `compile_model`.
+
+    :param target: from `tvm_gpu.cuda_target`.
+    """
+    _, spec = _load(path, model_sha256)
+    with _explained(tvm, path):
+        with target, tvm.transform.PassContext(opt_level=3):
+            module = gpu_module(
+                tvm, lambda: load_model(path), batch_sizes(max_batch_size), True, str(path))
+            module = schedule_gpu(tvm, module)
+        return BuiltEngine(_export(build_gpu(tvm, module, target)), spec)
+
+
+def _load(path: Path, model_sha256: str) -> tuple[onnx.ModelProto, ModelSpec]:
     _check_linker()
     model = load_model(path)
     spec = spec_of_file(model, path)
     if sha256_of(path.read_bytes()) != model_sha256:
         raise ModelError(f'{path} changed while it was read: try again')
-    target = processor.target(tvm)
-    with target, tvm.transform.PassContext(opt_level=3):
-        module = fused_module(tvm, model, database.tile, str(path))
-        try:
-            module = bound_batch(tvm, module, max_batch_size)
-            module = schedule_module(tvm, module, database.tile, database.registers)
-            library = _build(tvm, module, target)
-        except (RuntimeError, ValueError, TypeError, OSError) as error:
-            raise BackendError(
-                f'TVM {tvm.__version__} cannot compile {path} ({_last_line(error)}): use another '
-                'backend, such as onnxruntime') from error
-    return BuiltEngine(library, spec)
+    return model, spec
 
 
-def spec_of_file(model: Any, path: Path) -> Any:
+@contextmanager
+def _explained(tvm: Any, path: Path) -> Iterator[None]:
+    """Turn what TVM raises into an error that says what to do."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, OSError) as error:
+        raise BackendError(
+            f'TVM {tvm.__version__} cannot compile {path} ({_last_line(error)}): use another '
+            'backend, such as onnxruntime') from error
+
+
+def spec_of_file(model: onnx.ModelProto, path: Path) -> ModelSpec:
     """Return the contract of a loaded model; errors name its file."""
     try:
         return spec_of(model)
@@ -110,11 +144,15 @@ def bound_batch(tvm: Any, module: Any, max_batch_size: int) -> Any:
     return module
 
 
-def _build(tvm: Any, module: Any, target: Any) -> bytes:
+def _build(tvm: Any, module: Any, target: Any) -> Any:
     from tvm.relax.backend.cpu_generic import pipeline
     module = tvm.transform.Sequential([
         *pipeline.dataflow_lower_passes(target), *pipeline.finalize_passes(target)])(module)
-    executable = tvm.relax.build(module, target=target, relax_pipeline=None)
+    return tvm.relax.build(module, target=target, relax_pipeline=None)
+
+
+def _export(executable: Any) -> bytes:
+    """Link a shared library and return what is in it."""
     with tempfile.TemporaryDirectory(prefix='resnet-trt-tvm-') as folder:
         library = Path(folder) / 'model.so'
         executable.export_library(str(library), workspace_dir=folder)

@@ -35,7 +35,8 @@ def open_gpu(tvm: Any, device_id: int) -> Any:
         _load_runtime(tvm)
         if not device.exist:
             raise BackendUnavailable(
-                f'TVM sees no GPU {device_id}: see that nvidia-smi lists it, or use tvm_target cpu')
+                f'TVM sees no GPU {device_id}: see that nvidia-smi lists it, or use tvm_target '
+                'cpu')
     return device
 
 
@@ -54,8 +55,8 @@ def _load_runtime(tvm: Any) -> None:
         except OSError as error:
             reason = error
     raise BackendUnavailable(
-        f'TVM cannot use CUDA ({reason}): install the NVIDIA driver, and CUDA\'s runtime with pip '
-        'install nvidia-cuda-runtime; or use tvm_target cpu')
+        f'TVM cannot use CUDA ({reason}): install the NVIDIA driver, and the runtime of CUDA with '
+        'pip install nvidia-cuda-runtime; or use tvm_target cpu')
 
 
 def _load_cudart() -> None:

@@ -8,14 +8,16 @@ from pathlib import Path
 import tempfile
 from typing import Any, Callable, Union
 
-from resnet_trt_node.errors import BackendError, ModelError
+from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.engine_cache import (
     BuiltEngine, CachedEngine, default_engine_dir, EngineCache)
 from resnet_trt_node.inference.engine_key import EngineKey
 from resnet_trt_node.inference.model_file import file_sha256, load_model
 from resnet_trt_node.inference.tensorrt_builder import check_precision
-from resnet_trt_node.inference.tvm_compiler import compile_model
+from resnet_trt_node.inference.tvm_compiler import compile_for_gpu, compile_model
+from resnet_trt_node.inference.tvm_cuda import (
+    architecture_of, choose_compiler, open_gpu, target_of)
 from resnet_trt_node.inference.tvm_database import TuningDatabase
 from resnet_trt_node.inference.tvm_runtime import host_processor, physical_cores, Processor
 
@@ -32,10 +34,12 @@ class ModuleSource:
 
     :param tvm: the package.
     :param path: the deployable ONNX file.
-    :param options: `engine_dir`, `precision`, `max_batch_size` and `cpu_threads` are used.
+    :param options: `engine_dir`, `precision`, `max_batch_size`, `cpu_threads`, `device_id` and
+        `tvm_target` are used.
     :param processor: the CPU to compile for.
     :param threads: how many compute.
-    :param database: tiles found by measuring.
+    :param database: tiles found by measuring, of the CPU.
+    :param gpu: TVM's device, None where the CPU computes.
     :param key: what the module is known by.
     :param cache: the folder.
     """
@@ -46,6 +50,7 @@ class ModuleSource:
     processor: Processor
     threads: int
     database: TuningDatabase
+    gpu: Any
     key: EngineKey
     cache: EngineCache
 
@@ -56,6 +61,7 @@ class ModuleSource:
         Find out what module is wanted; nothing is compiled yet.
 
         :raises ModelError: if there is no such file.
+        :raises BackendUnavailable: if the GPU was asked for and cannot be used.
         :raises BackendError: for a tuning database that cannot be used.
         """
         path = Path(path)
@@ -69,12 +75,16 @@ class ModuleSource:
             model_sha256 = file_sha256(path)
         except OSError as error:
             raise ModelError(f'cannot read {path}: {error.strerror or error}') from error
+        gpu = _gpu(tvm, options, log)
+        device, features = (processor.name, ' '.join(processor.features)) if gpu is None else (
+            str(gpu.device_name), architecture_of(gpu))
+        settings = {'threads': str(threads), 'tuning': database.digest()} if gpu is None else {
+            'compiler': choose_compiler()}
         largest = options.max_batch_size
         key = EngineKey(
-            path.stem, model_sha256, 'tvm', str(tvm.__version__), processor.name,
-            ' '.join(processor.features), ((1, largest, largest),),
-            (('code', _CODE), ('threads', str(threads)), ('tuning', database.digest())))
-        return cls(tvm, path, options, processor, threads, database, key,
+            path.stem, model_sha256, 'tvm', str(tvm.__version__), device, features,
+            ((1, largest, largest),), tuple(sorted({'code': _CODE, **settings}.items())))
+        return cls(tvm, path, options, processor, threads, database, gpu, key,
                    EngineCache(options.engine_dir, log))
 
     def get(self, force: bool = False, must_store: bool = False) -> CachedEngine:
@@ -85,6 +95,10 @@ class ModuleSource:
             operators that TVM does not know.
         """
         def build(timing_cache: bytes) -> BuiltEngine:
+            if self.gpu is not None:
+                return compile_for_gpu(
+                    self.tvm, self.path, self.key.model_sha256, target_of(self.tvm, self.gpu),
+                    self.options.max_batch_size)
             return compile_model(
                 self.tvm, self.path, self.key.model_sha256, self.processor, self.database,
                 self.options.max_batch_size)
@@ -92,6 +106,21 @@ class ModuleSource:
         engine = self.cache.get(self.key, build, force, must_store)
         check_precision(engine.spec, self.options.precision)
         return engine
+
+
+def _gpu(tvm: Any, options: BackendOptions, log: Log) -> Any:
+    """Return the GPU to compile for, None for the CPU."""
+    if options.tvm_target == 'cpu':
+        return None
+    try:
+        gpu = open_gpu(tvm, options.device_id)
+        choose_compiler()
+    except BackendUnavailable as error:
+        if options.tvm_target == 'cuda':
+            raise
+        log(f'TVM compiles for the CPU: {error}')
+        return None
+    return gpu
 
 
 def open_database(

@@ -56,46 +56,61 @@ def gpu_module(
     :param where: the file's name for messages.
     """
     transform = tvm.relax.transform
-    functions = {}
+    builder = tvm.relax.BlockBuilder()
     for size in sizes:
         model = load()
         for value in (*model.graph.input, *model.graph.output):
             value.type.tensor_type.shape.dim[0].dim_value = size
-        name = f'batch_{size}'
-        functions[name] = import_graph(tvm, model, half, where)['main'].with_attr(
-            'global_symbol', name)
+        _add(tvm, builder, import_graph(tvm, model, half, where), f'batch_{size}')
     return tvm.transform.Sequential([
         transform.LegalizeOps(gpu_rules(tvm)),
         transform.AnnotateTIROpPattern(),
         transform.FuseOps(),
         transform.FuseTIR(),
-        transform.DeadCodeElimination(list(functions)),
-    ])(tvm.IRModule(functions))
+        transform.DeadCodeElimination([f'batch_{size}' for size in sizes]),
+    ])(builder.get())
+
+
+def _add(tvm: Any, builder: Any, module: Any, name: str) -> None:
+    """Add a module's main function to those of other batch sizes, with the loops that it calls."""
+    from tvm.relax.expr_functor import mutator, PyExprMutator
+    loops = {
+        old: builder.add_func(function, old.name_hint)
+        for old, function in module.functions.items()
+        if isinstance(function, tvm.tirx.PrimFunc)}
+
+    @mutator
+    class Rename(PyExprMutator):  # type: ignore[misc]
+        def visit_global_var_(self, old: Any) -> Any:
+            return loops[old]
+
+    function = Rename(builder.get()).visit_expr(module['main'])
+    builder.add_func(function.with_attr('global_symbol', name), name)
 
 
 def schedule_gpu(
         tvm: Any, module: Any,
         choose: Callable[[str], Mapping[str, int]] = lambda name: {}) -> Any:
     """
-    Return a module whose loops are bound to a GPU's threads; needs the target's scope.
+    Return a module whose loops are bound to a GPU's threads.
 
     :param choose: gives fields of dlight's Matmul.Config that differ from its default, for a
         function's name.
     """
     from tvm.s_tir import dlight
     rules = dlight.gpu
+    # The last one without tensor cores: the rule for these crashes the process in TVM 0.27.
+    target = cuda_target(tvm, 'sm_60')
     functions = {}
     for name, function in module.functions.items():
         if isinstance(function, tvm.tirx.PrimFunc):
-            # The rule for tensor cores crashes the process in TVM 0.27.
-            function = function.with_attr('dlight.do_not_tensorize', True)
             matmul = rules.Matmul()
-            config = replace(matmul.get_configs(tvm.target.Target.current()),
-                             **choose(name.name_hint))
+            config = replace(matmul.get_configs(target), **choose(name.name_hint))
             matmul.get_configs = lambda target, config=config: config
-            function = dlight.ApplyDefaultSchedule(
-                matmul, rules.GEMV(), rules.Reduction(), rules.GeneralReduction(),
-                rules.Fallback())(tvm.IRModule({name: function}))[name]
+            with target:
+                function = dlight.ApplyDefaultSchedule(
+                    matmul, rules.GEMV(), rules.Reduction(), rules.GeneralReduction(),
+                    rules.Fallback())(tvm.IRModule({name: function}))[name]
         functions[name] = function
     return tvm.IRModule(functions, attrs=module.attrs)
 

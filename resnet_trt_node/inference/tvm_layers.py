@@ -47,7 +47,8 @@ def conv_workload(
     attrs = call.attrs
     if not isinstance(weight, tvm.ir.GenericConst) or attrs.data_layout != 'NHWC' \
             or attrs.kernel_layout != 'OHWI' or attrs.out_layout != 'NHWC' \
-            or str(data.ty.dtype) not in dtypes or [int(step) for step in attrs.dilation] != [1, 1]:
+            or str(data.ty.dtype) not in dtypes \
+            or [int(step) for step in attrs.dilation] != [1, 1]:
         return None
     filters, rows, columns, depth = weight.value.shape
     shape = data.ty.shape.values

@@ -13,7 +13,7 @@ import re
 from typing import Any, Callable, Optional
 
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.inference.backend import BackendOptions
+from resnet_trt_node.inference.backend import BackendOptions, TVM_TARGETS
 from resnet_trt_node.inference.factory import BACKEND_CHOICES
 from resnet_trt_node.inference.spec import PRECISIONS
 
@@ -72,6 +72,9 @@ class NodeParameters:
         low=0, high=256)
     blocking_sync: bool = _parameter(
         False, 'Sleep instead of spin while the GPU computes: less CPU, more latency.')
+    tvm_target: str = _parameter(
+        'auto', 'What TVM compiles for; auto is the GPU where TVM can use one, else the CPU.',
+        choices=TVM_TARGETS)
     max_batch_size: int = _parameter(
         8, 'Most frames inferred together. A batch never holds more than cameras x queue_depth.',
         low=1, high=256)
@@ -176,8 +179,8 @@ class NodeParameters:
             sparse_weights=self.sparse_weights,
             dla_core=None if self.dla_core < 0 else self.dla_core,
             cuda_graph_max_batch=self.cuda_graph_max_batch, blocking_sync=self.blocking_sync,
-            simulated_ms=self.simulated_ms, simulated_fail_every=self.simulated_fail_every,
-            log=log)
+            tvm_target=self.tvm_target, simulated_ms=self.simulated_ms,
+            simulated_fail_every=self.simulated_fail_every, log=log)
 
 
 def parameter_fields() -> dict[str, Field[Any]]:

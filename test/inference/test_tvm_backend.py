@@ -21,9 +21,12 @@ from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.classifier import Classifier
 from resnet_trt_node.inference.factory import open_backend
 from resnet_trt_node.inference.labelled_pictures import LabelledPictures
-from resnet_trt_node.inference.model_file import write_model_spec
+from resnet_trt_node.inference.model_file import read_model_spec, write_model_spec
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
+from resnet_trt_node.inference.tvm_cuda import GpuModule
 from resnet_trt_node.inference.tvm_database import Record, TuningDatabase
+from resnet_trt_node.inference.tvm_gpu import (
+    batch_sizes, build_gpu, cuda_target, gpu_module, pieces, schedule_gpu)
 from resnet_trt_node.inference.tvm_runtime import host_processor, load_tvm
 from resnet_trt_node.inference.tvm_workload import (
     candidate_tiles, default_tile, Registers, Tile, variations, Workload)
@@ -284,6 +287,71 @@ def test_a_scale_for_each_channel_of_an_activation_is_refused(tmp_path):
     onnx.save(model, str(path))
     with pytest.raises(ModelError, match='a scale for each channel of an activation'):
         open_backend(path, 'tvm', BackendOptions(engine_dir=tmp_path / 'engines'))
+
+
+# GPUs
+
+def test_a_gpu_that_is_not_there_is_told(tmp_path):
+    if load_tvm().cuda(0).exist:
+        pytest.skip('TVM can use the GPU of this machine')
+    path = write_tiny_model(tmp_path / 'tiny.onnx')
+    with pytest.raises(BackendUnavailable, match='use tvm_target cpu'):
+        open_backend(path, 'tvm', BackendOptions(
+            tvm_target='cuda', engine_dir=tmp_path / 'engines'))
+    said = []
+    with open_backend(path, 'tvm', BackendOptions(
+            engine_dir=tmp_path / 'engines', log=said.append)) as backend:
+        assert backend.info.device == 'CPU'
+    assert said[0].startswith('TVM compiles for the CPU: ')
+
+
+@pytest.mark.parametrize('size', range(1, 20))
+def test_batches_are_made_up_of_powers_of_two(size):
+    found = list(pieces(size))
+    assert [start for start, _ in found] == [sum(n for _, n in found[:i])
+                                             for i in range(len(found))]
+    assert sum(part for _, part in found) == size
+    assert {part for _, part in found} <= set(batch_sizes(size)) == {1, 2, 4, 8, 16} & set(
+        range(1, size + 1))
+
+
+@pytest.mark.parametrize('changes', [{}, {'groups': 1}])
+def test_products_of_patches_are_convolutions(tmp_path, engine_dir, changes):
+    """The loops for GPUs, which this test runs on the CPU, as they are before any schedule."""
+    tvm = load_tvm()
+    path = write_network(tmp_path / 'network.onnx', **changes)
+    target = host_processor().target(tvm)
+    with target, tvm.transform.PassContext(opt_level=3):
+        module = gpu_module(
+            tvm, lambda: onnx.load(str(path)), batch_sizes(BATCH), True, str(path))
+        library = tvm_compiler._export(tvm_compiler._build(tvm, module, target))
+    runner = GpuModule(
+        tvm, tvm_engine.load_library(library), tvm.cpu(), read_model_spec(path), BATCH)
+    frames = np.random.default_rng(4).integers(0, 256, (3, SIDE, SIDE, 3), np.uint8)
+    wanted = answers(path, frames, 'onnxruntime', engine_dir)
+    np.testing.assert_allclose(runner.run(frames), wanted, atol=1e-5)
+    np.testing.assert_allclose(runner.run(frames[:1]), wanted[:1], atol=1e-5)
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'fp16'])
+def test_kernels_for_a_gpu_are_written(resnet18, precision):
+    """Without a GPU TVM writes the kernels but does not compile them."""
+    tvm = load_tvm()
+    path = resnet18 / f'{precision}.onnx'
+    target = cuda_target(tvm, 'sm_90')
+    with target, tvm.transform.PassContext(opt_level=3):
+        module = schedule_gpu(
+            tvm, gpu_module(tvm, lambda: onnx.load(str(path)), [2], True, str(path)),
+            lambda name: {'micro_size_x': 2})
+    executable = build_gpu(tvm, module, target)
+    if tvm.cuda(0).exist:
+        pytest.skip('TVM compiled the kernels for the GPU of this machine')
+    kernels, = (part for host in executable.mod.imports for part in host.imports)
+    source = kernels.inspect_source()
+    # Every convolution once for each shape, the shared memory of a product in each.
+    assert source.count('__global__') >= 15
+    assert source.count('__shared__') >= 20
+    assert ('half' in source) == (precision == 'fp16')
 
 
 # Tiles

@@ -45,11 +45,11 @@ class Report:
         self._path = path
         self.values: dict[str, Any] = {'python': platform.python_version(), 'steps': {}}
 
-    def step(self, name: str, call: Callable[[], Any]) -> Any:
+    def step(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
         """Run a step; print and note how it ended; return its result, None if it failed."""
         start = monotonic()
         try:
-            result = call()
+            result = call(*arguments)
         except Exception as error:  # noqa: B902  the point is to learn what fails
             lines = str(error).strip().splitlines() or [repr(error)]
             note = f'FAILED: {type(error).__name__}: {lines[0][:300]} ... {lines[-1][:500]}'
@@ -83,9 +83,9 @@ def main() -> None:
     if tvm is None:
         sys.exit(1)
     report.values['tvm'] = str(tvm.__version__)
-    device = report.step('GPU', lambda: tvm_cuda.open_gpu(tvm, 0))
+    device = report.step('GPU', tvm_cuda.open_gpu, tvm, 0)
     architecture = 'sm_90' if device is None else report.step(
-        'architecture', lambda: tvm_cuda.architecture_of(device))
+        'architecture', tvm_cuda.architecture_of, device)
     if device is not None:
         report.values['gpu'] = str(device.device_name)
     compiler = _working_compiler(tvm, report, device, architecture)
@@ -106,8 +106,8 @@ def _working_compiler(tvm: Any, report: Report, device: Any, architecture: str) 
     working = None
     for compiler in ('nvcc', 'nvrtc'):
         os.environ['TVM_CUDA_COMPILE_MODE'] = compiler
-        if report.step(f'a kernel with {compiler}',
-                       lambda: _small_kernel(tvm, device, architecture)) is not None:
+        if report.step(f'a kernel with {compiler}', _small_kernel, tvm, device,
+                       architecture) is not None:
             working = working or compiler
     if working is not None:
         os.environ['TVM_CUDA_COMPILE_MODE'] = working
@@ -149,30 +149,28 @@ def _model(
     frames = np.load(arguments.frames)[:max(arguments.sizes)] if arguments.frames else \
         np.random.default_rng(0).integers(
             0, 256, (max(arguments.sizes), spec.height, spec.width, 3), np.uint8)
-    with target, tvm.transform.PassContext(opt_level=3):
-        module = report.step(f'{path.stem}: import', lambda: _Quiet(tvm_gpu.gpu_module(
-            tvm, lambda: load_model(path), arguments.sizes, True, str(path))))
+    module = report.step(f'{path.stem}: import', _import, tvm, target, path, arguments.sizes)
     if module is None:
         return
     choices: dict[str, dict[str, int]] = {}
     for tuned in (False, True) if arguments.tune_minutes and device is not None else (False,):
         label = f'{path.stem}{" tuned" if tuned else ""}'
         if tuned:
-            choices = report.step(f'{label}: search', lambda: _search(
-                tvm, module.value, target, device, arguments.tune_minutes * 60)) or {}
+            choices = report.step(f'{label}: search', _search, tvm, module.value, target, device,
+                                  arguments.tune_minutes * 60) or {}
             found['tilings'] = choices
-        executable = report.step(f'{label}: compile', lambda: _Quiet(_compile(
-            tvm, module.value, target, lambda name: choices.get(name, {}))))
+        executable = report.step(
+            f'{label}: compile', _compile, tvm, module.value, target, choices)
         if executable is None or device is None:
             continue
-        machine = report.step(f'{label}: load', lambda: _Quiet(tvm.relax.VirtualMachine(
-            executable.value, device)))
+        machine = report.step(f'{label}: load', _start, tvm, executable.value, device)
         if machine is None:
             continue
         results = found.setdefault('tuned' if tuned else 'untuned', {})
         for size in arguments.sizes:
-            results[str(size)] = report.step(f'{label}: batch {size}', lambda: _measure(
-                tvm, machine.value[f'batch_{size}'], device, path, frames[:size]))
+            results[str(size)] = report.step(
+                f'{label}: batch {size}', _measure, tvm, machine.value[f'batch_{size}'], device,
+                path, frames[:size])
     report.save()
 
 
@@ -186,11 +184,20 @@ class _Quiet:
         return 'done'
 
 
-def _compile(
-        tvm: Any, module: Any, target: Any, choose: Callable[[str], dict[str, int]]) -> Any:
+def _import(tvm: Any, target: Any, path: Path, sizes: list[int]) -> _Quiet:
     with target, tvm.transform.PassContext(opt_level=3):
-        scheduled = tvm_gpu.schedule_gpu(tvm, module, choose)
-    return tvm_gpu.build_gpu(tvm, scheduled, target)
+        return _Quiet(tvm_gpu.gpu_module(tvm, lambda: load_model(path), sizes, True, str(path)))
+
+
+def _compile(
+        tvm: Any, module: Any, target: Any, choices: dict[str, dict[str, int]]) -> _Quiet:
+    with target, tvm.transform.PassContext(opt_level=3):
+        scheduled = tvm_gpu.schedule_gpu(tvm, module, lambda name: choices.get(name, {}))
+    return _Quiet(tvm_gpu.build_gpu(tvm, scheduled, target))
+
+
+def _start(tvm: Any, executable: Any, device: Any) -> _Quiet:
+    return _Quiet(tvm.relax.VirtualMachine(executable, device))
 
 
 def _measure(
