@@ -17,6 +17,7 @@ COMMANDS = {
     'train': 'train or fine-tune a ResNet on your own classes',
     'export': 'write a ResNet as a deployable ONNX model',
     'prepare': 'make any float image classifier in ONNX deployable',
+    'quantize': 'make a model int8, calibrated on pictures or a bag',
     'prune': 'make a network 2:4 sparse, which engines run with half of the multiplications',
     'build': 'compile a model for this GPU ahead of time, so that the node starts at once',
     'tune': 'let TVM measure how a model is fastest on this CPU, and compile it so',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 import sys
 from typing import Any
 
@@ -31,6 +32,12 @@ def add_backend_arguments(parser: ArgumentParser) -> None:
         '--threads', type=int, default=0, metavar='N',
         help='threads of a backend on the CPU, 0 leaves it to the runtime')
     add_sparse_weights(group)
+    group.add_argument(
+        '--engine-dir', type=Path, metavar='DIR',
+        help='folder of compiled engines; not given: the one that the node uses')
+    group.add_argument(
+        '--optimization-level', type=int, default=BackendOptions.optimization_level,
+        metavar='0..5', help='how long TensorRT searches for the fastest kernels')
     group.add_argument(
         '--fit', choices=('fast', 'exact'), default='fast',
         help='how pictures are resized: exact follows Pillow to the last level, fast may reduce '
@@ -64,7 +71,8 @@ def open_model(arguments: Namespace) -> Backend:
     """
     options = BackendOptions(
         max_batch_size=arguments.batch_size, num_buffers=1, device_id=arguments.device_id,
-        cpu_threads=arguments.threads, sparse_weights=arguments.sparse_weights, log=_log)
+        cpu_threads=arguments.threads, sparse_weights=arguments.sparse_weights,
+        engine_dir=arguments.engine_dir, optimization_level=arguments.optimization_level, log=_log)
     return open_backend(arguments.model, arguments.backend, options)
 
 

@@ -1,4 +1,4 @@
-"""The frames that `resnet_trt compare` asks about: generated, pictures, or a bag's."""
+"""Example frames for commands that need some: generated, pictures, or those of a bag."""
 
 from __future__ import annotations
 

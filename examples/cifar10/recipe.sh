@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# From pictures to engines: trains a ResNet-50 on class folders, makes it fp16, int8 and 2:4
+# sparse, and measures test accuracy and engine latency of each. What exists is not made again.
+# Usage: examples/cifar10/recipe.sh DATA.zip WORK_FOLDER [train|prune|models|accuracy|latency]...
+#
+# PY: a Python with PyTorch, onnx, onnxruntime; PY_TRT: one with the backend's runtime.
+# BACKEND: what accuracy and latency are measured on. The other variables make it smaller.
+set -euo pipefail
+data=$1 work=$2
+shift 2
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+export PYTHONPATH=$repository${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+py=${PY:-python3} py_trt=${PY_TRT:-${PY:-python3}} backend=${BACKEND:-tensorrt}
+remote=$backend${PY_TRT:+@$PY_TRT}
+level=${LEVEL:-2} batch=${BATCH:-64}
+mkdir -p "$work"
+
+tool() { "$py" -m resnet_trt_node.cli.main "$@"; }
+# Seconds of each step, for the page.
+timed() {
+  local name=$1 begun=$SECONDS
+  shift
+  "$@"
+  echo "$name $((SECONDS - begun))" | tee -a "$work/seconds.txt"
+}
+
+train() {
+  [ -e "$work/train/learning_curve.png" ] || timed train tool train --data "$data" \
+    --arch "${ARCH:-resnet50}" --weights random --image-size "${SIZE:-128}" \
+    --epochs "${EPOCHS:-90}" --batch-size "${TRAIN_BATCH:-256}" --lr "${LR:-0.2}" \
+    --weight-decay 5e-4 --label-smoothing 0.1 --min-scale 0.4 --mix cutmix --ema "${EMA:-0.998}" \
+    --save-every 10 --out "$work/train" ${TRAIN_OPTIONS:-}
+}
+
+prune() {
+  [ -e "$work/sparse.pth" ] || timed prune tool prune "$work/train/best.pth" --finetune "$data" \
+    --epochs "${TUNE_EPOCHS:-15}" --batch-size "${TRAIN_BATCH:-256}" --lr "${TUNE_LR:-0.02}" \
+    -o "$work/sparse.pth"
+}
+
+models() {
+  local arch=${ARCH:-resnet50} form
+  for form in fp32 fp16; do
+    tool export --arch "$arch" --weights "$work/train/best.pth" --precision "$form" \
+      -o "$work/$form.onnx"
+    tool export --arch "$arch" --weights "$work/sparse.pth" --precision "$form" \
+      -o "$work/sparse_$form.onnx"
+  done
+  for form in '' sparse_; do
+    timed "${form}quantize" tool quantize "$work/${form}fp32.onnx" --calibration "$data/train" \
+      --limit "${PICTURES:-640}" --method "${METHOD:-entropy}" -o "$work/${form}int8.onnx"
+  done
+}
+
+accuracy() {
+  local form options
+  for form in fp16 int8 sparse_fp16 sparse_int8; do
+    options=()
+    case $form in sparse*) options=(--sparse-weights) ;; esac
+    [ -s "$work/$form.json" ] || {
+      timed "evaluate $form" "$py_trt" -m resnet_trt_node.cli.main evaluate "$work/fp32.onnx" \
+        --compare "$work/$form.onnx" --images "$data/test" --backend "$backend" \
+        --batch-size "$batch" --optimization-level "$level" --engine-dir "$work/engines" \
+        "${options[@]}" --json > "$work/$form.part"
+      mv "$work/$form.part" "$work/$form.json"
+    }
+  done
+}
+
+# The comparison exits with 1 where int8 answers differ more than its tolerance: kept, and told.
+latency() {
+  local outcome=0
+  [ -s "$work/latency/compare.json" ] || timed latency tool compare "$work/fp32.onnx" \
+    "$work/fp16.onnx" "$work/int8.onnx" "$work/sparse_fp16.onnx" "$work/sparse_int8.onnx" \
+    --backends "$remote" --batch-sizes "1,$batch" --images "$data/test" --limit 256 \
+    --seconds "${SECONDS_A_ROW:-3}" --optimization-level "$level" --engine-dir "$work/engines" \
+    --sparse-weights --atol 0.2 --min-agreement 0.9 --out "$work/latency" || outcome=$?
+  [ "$outcome" -le 1 ] || exit "$outcome"
+}
+
+[ $# -gt 0 ] || set -- train prune models accuracy latency
+for step in "$@"; do
+  case $step in
+    train | prune | models | accuracy | latency) "$step" ;;
+    *) echo "unknown step $step" >&2; exit 2 ;;
+  esac
+done

@@ -1,0 +1,63 @@
+"""Whether frames are fit to calibrate with: enough of them, pictures, and not one picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from resnet_trt_node.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Fewer leave the ranges to chance: the largest magnitude of most layers still grows by several
+#: per cent from 16 to 32 pictures.
+MIN_FRAMES = 32
+#: Correlation of neighbouring pixels below which a frame is noise. Photographs, even of 32x32
+#: enlarged ones, have 0.8 and more, independent pixels 0.
+_MIN_CORRELATION = 0.3
+#: Standard deviation in levels below which a frame shows nothing.
+_MIN_CONTRAST = 2.0
+#: Share of frames that may be noise, empty or repeated.
+_TOLERATED = 0.1
+
+
+def check_frames(frames: NDArray[np.uint8], minimum: int = MIN_FRAMES) -> None:
+    """
+    Refuse frames that ranges must not be taken from.
+
+    :param frames: uint8 (N, H, W, 3) RGB, as the model will see them.
+    :param minimum: N at least.
+    :raises DataError: if there are too few, or more than a tenth of them is noise, empty, or a
+        repetition of others.
+    """
+    if len(frames) < minimum:
+        raise DataError(
+            f'{len(frames)} pictures to calibrate with, {minimum} are needed: give more, such as '
+            '500 of those the model is for, or lower --min-pictures')
+    noisy = sum(neighbour_correlation(frame) < _MIN_CORRELATION
+                for frame in frames if frame.std() >= _MIN_CONTRAST)
+    empty = sum(float(frame.std()) < _MIN_CONTRAST for frame in frames)
+    repeated = len(frames) - len({frame.tobytes() for frame in frames})
+    for number, what in ((noisy, 'are noise'), (empty, 'show one even colour'),
+                         (repeated, 'are repetitions of others')):
+        if number > _TOLERATED * len(frames):
+            raise DataError(
+                f'{number} of {len(frames)} pictures to calibrate with {what}: the ranges would '
+                'not be those of real pictures; give pictures that the model is for')
+
+
+def neighbour_correlation(frame: NDArray[np.uint8]) -> float:
+    """
+    Return the correlation of pixels with their right and lower neighbours.
+
+    :param frame: uint8 (H, W, 3).
+    :returns: -1 to 1; 1 for an even frame.
+    """
+    levels = frame.astype(np.float32).mean(axis=2)
+    found = []
+    for first, second in ((levels[:, :-1], levels[:, 1:]), (levels[:-1], levels[1:])):
+        spread = float(first.std() * second.std())
+        covariance = float(((first - first.mean()) * (second - second.mean())).mean())
+        found.append(covariance / spread if spread > 0 else 1.0)
+    return min(found)
