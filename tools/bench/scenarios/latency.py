@@ -26,7 +26,7 @@ def run_idle(seconds: float, rate_hz: float = 30.0) -> Outcome:
         f'one VGA camera at {rate_hz:g} Hz, batch 1, {_BACKEND_MS:g} ms backend')
     outcome.checks = [
         # Frame by frame: a backend that oversleeps is no latency of the node's.
-        Check('added latency, p99 of receive to publish less the same frame\'s inference',
+        Check('added latency, p99 of receive to publish less inference of the same frame',
               stage_ms(phase.status, 'added', 99), ADDED_LIMIT_MS, 'ms'),
         *account_checks(rig, phase, done)]
     outcome.figures = common_figures(phase, seconds)
