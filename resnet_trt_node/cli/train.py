@@ -6,13 +6,13 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from pathlib import Path
 import sys
-from typing import Any
+from typing import Any, Sequence
 
 from resnet_trt_node.cli.console import count_of, print_json, Progress
-from resnet_trt_node.model.devices import pick_device
+from resnet_trt_node.model.devices import memory_errors, pick_device
 from resnet_trt_node.model.initial_network import initial_network
 from resnet_trt_node.model.measurement import EpochMetrics
-from resnet_trt_node.model.network import ARCHITECTURES
+from resnet_trt_node.model.network import ARCHITECTURES, ResNet
 from resnet_trt_node.model.training import Training
 from resnet_trt_node.model.training_data import DataSplit, load_data
 from resnet_trt_node.model.training_folder import BEST, Summary, TrainingFolder
@@ -126,18 +126,19 @@ def run(arguments: Namespace) -> int:
     with DataSplit(arguments.data, arguments.validation, arguments.validation_split,
                    settings.seed) as split:
         # Before the pictures are read, which may take minutes: weights that cannot be had.
-        network, new_head = initial_network(
-            arguments.arch, weights, split.train.classes, settings.seed, arguments.cache)
-        with Progress(split.count, 'picture', arguments.json) as progress:
+        network, new_head = _network(arguments, weights, split.train.classes)
+        with Progress(split.count, 'picture', arguments.json) as progress, \
+                memory_errors(settings.batch_size):
             data = load_data(
                 split, arguments.image_size, arguments.resize, device,
                 skip_corrupt=arguments.skip_corrupt, workers=arguments.workers,
                 step=progress.step)
         for one in data.corrupt:
             print(f'left out {one.name}: {one.reason}', file=sys.stderr)
-        training = Training(
-            network, data, settings, device=device, amp=arguments.amp,
-            compiled=arguments.compile)
+        with memory_errors(settings.batch_size):
+            training = Training(
+                network, data, settings, device=device, amp=arguments.amp,
+                compiled=arguments.compile)
         if arguments.resume:
             folder.restore(training)
         if not arguments.json:
@@ -147,7 +148,8 @@ def run(arguments: Namespace) -> int:
             for metrics in training.epochs(progress.step):
                 progress.warn(_line(metrics, settings.epochs))
                 folder.keep(training)
-        summary = folder.finish(training)
+        with memory_errors(training.batch_size):
+            summary = folder.finish(training)
     if arguments.json:
         print_json({
             'out': str(arguments.out), 'checkpoint': str(arguments.out / BEST),
@@ -156,6 +158,14 @@ def run(arguments: Namespace) -> int:
     else:
         _print_summary(arguments.out, summary)
     return 0
+
+
+def _network(
+        arguments: Namespace, weights: str, labels: Sequence[str]) -> tuple[ResNet, bool]:
+    """Return the first network, and whether its classifier is new; resuming fills it later."""
+    if arguments.resume:
+        return ResNet(arguments.arch, len(labels)), False
+    return initial_network(arguments.arch, weights, labels, arguments.seed, arguments.cache)
 
 
 def _settings(arguments: Namespace, weights: str) -> TrainingSettings:
