@@ -11,8 +11,8 @@ import shlex
 import sys
 from typing import Any
 
-from resnet_trt_node.cli.example_frames import GENERATED, read_frames
 from resnet_trt_node.cli.console import print_json, Progress, table_row, text_width
+from resnet_trt_node.cli.example_frames import GENERATED, read_frames
 from resnet_trt_node.cli.options import add_sparse_weights
 from resnet_trt_node.compare.accuracy import Tolerance
 from resnet_trt_node.compare.choice import NAMES, parse_choices

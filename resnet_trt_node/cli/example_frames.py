@@ -7,7 +7,6 @@ from typing import Callable, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 
-from resnet_trt_node.cli.sources import Inputs
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.picture_store import PictureStore
@@ -82,6 +81,8 @@ def _stored(source: str, limit: int) -> list[Callable[[], Frame]]:
 
 def _recorded(
         source: str, topics: Optional[Sequence[str]], limit: int) -> list[Callable[[], Frame]]:
+    # A machine that trains needs no library of bags.
+    from resnet_trt_node.cli.sources import Inputs
     with Inputs([source], topics, check_pictures=True) as inputs:
         wanted = set(_spread(inputs.count, limit))
         if not wanted:

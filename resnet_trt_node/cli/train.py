@@ -142,7 +142,7 @@ def run(arguments: Namespace) -> int:
         if arguments.resume:
             folder.restore(training)
         if not arguments.json:
-            print(_introduction(training, weights, new_head))
+            print(_introduction(training, weights, new_head), file=sys.stderr)
         left = (settings.epochs - training.epoch) * training.steps
         with Progress(left, 'step', arguments.json) as progress:
             for metrics in training.epochs(progress.step):
