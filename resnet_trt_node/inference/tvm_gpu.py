@@ -81,6 +81,7 @@ def _add(tvm: Any, builder: Any, module: Any, name: str) -> None:
 
     @mutator
     class Rename(PyExprMutator):  # type: ignore[misc]
+
         def visit_global_var_(self, old: Any) -> Any:
             return loops[old]
 
