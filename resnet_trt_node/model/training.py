@@ -99,6 +99,9 @@ class Training:
                 loss, top1 = self._train_epoch(on_step)
                 trained = perf_counter()
                 score = self.validate()
+                if not math.isfinite(score.loss):
+                    # The last step's damage, which no loss of a step shows.
+                    raise self._diverged('validation loss', score.loss, self.steps)
                 self.epoch += 1
                 metrics = EpochMetrics(
                     self.epoch, self._lr(self.epoch * self.steps - 1), loss, top1, score.loss,
@@ -215,12 +218,15 @@ class Training:
         values: list[float] = losses.tolist()
         for number, value in enumerate(values, start=1):
             if not math.isfinite(value):
-                raise BackendError(
-                    f'the loss became {value} at step {number} of epoch {self.epoch + 1} '
-                    f'(learning rate {self._lr(self.epoch * self.steps + number - 1):.3g}): '
-                    'choose a lower --lr or a longer --warmup-epochs; if that does not help, '
-                    '--no-amp')
+                raise self._diverged('loss', value, number)
         return sum(values) / len(values)
+
+    def _diverged(self, what: str, value: float, number: int) -> BackendError:
+        rate = self._lr(self.epoch * self.steps + number - 1)
+        return BackendError(
+            f'the {what} became {value} at step {number} of epoch {self.epoch + 1} (learning rate '
+            f'{rate:.3g}): choose a lower --lr or a longer --warmup-epochs; if that does not '
+            'help, --no-amp')
 
 
 def train_network(
