@@ -56,6 +56,15 @@ def fast_convolutions(device: torch.device) -> ContextManager[Any]:
     return context
 
 
+def exact_convolutions(device: torch.device) -> ContextManager[Any]:
+    """Keep cuDNN from computing float32 convolutions in tf32, which has 10 bits of mantissa."""
+    if device.type != 'cuda':
+        return nullcontext()
+    context: ContextManager[Any] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=True, allow_tf32=False)
+    return context
+
+
 @contextmanager
 def memory_errors(batch_size: int) -> Iterator[None]:
     """

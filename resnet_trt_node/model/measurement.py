@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 from resnet_trt_node.model.augmentation import normalise
-from resnet_trt_node.model.devices import autocast
+from resnet_trt_node.model.devices import autocast, exact_convolutions
 from resnet_trt_node.model.training_data import ValidationPictures
 import torch
 from torch import nn
@@ -80,7 +80,7 @@ def measure(
     for start in range(0, len(pictures.targets), _BATCH):
         part = pictures.pictures[start:start + _BATCH].to(device)
         targets = pictures.targets[start:start + _BATCH].to(device)
-        with autocast(device, amp_dtype):
+        with autocast(device, amp_dtype) if amp_dtype else exact_convolutions(device):
             logits = network(normalise(part.permute(0, 3, 1, 2).float())).float()
         loss += functional.cross_entropy(logits, targets, reduction='sum')
         best = logits.topk(min(5, logits.shape[1]), dim=1).indices == targets[:, None]
