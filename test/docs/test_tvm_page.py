@@ -1,0 +1,88 @@
+"""The commands of docs/how-to/tvm.md are real, and its links lead somewhere."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+import os
+from pathlib import Path
+import re
+import runpy
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from resnet_trt_node.cli import tune
+from resnet_trt_node.cli.main import main
+from resnet_trt_node.node.parameters import check_value, parameter_fields
+from tiny_model import write_tiny_model
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGE = REPOSITORY / 'docs' / 'how-to' / 'tvm.md'
+TEXT = PAGE.read_text(encoding='utf-8')
+RUN = [line for block in re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)
+       for line in block.strip().splitlines()]
+SHOWN = re.findall(r'^    (\S.*)$', TEXT, re.MULTILINE)
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    (tmp_path / 'models').mkdir()
+    (tmp_path / 'photos').mkdir()
+    write_tiny_model(tmp_path / 'models' / 'resnet50.onnx')
+    cv2.imwrite(str(tmp_path / 'photos' / 'cat.jpg'), np.full((48, 64, 3), 255, np.uint8))
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_commands_run(workplace, monkeypatch, capsys):
+    pytest.importorskip('tvm', reason='Apache TVM is not installed')
+    pytest.importorskip('polygraphy', reason='Polygraphy, which `resnet_trt compare` needs')
+    commands = [line.split() for line in RUN]
+    assert [words[0] for words in commands] == [
+        'resnet_trt', 'resnet_trt', 'classifier_node', 'python3']
+    # As they stand, only shorter.
+    assert main([*commands[0][1:], '--trials', '2']) == 0
+    assert '2 trials in ' in capsys.readouterr().out
+    assert main([*commands[1][1:], '--seconds', '0.1', '--limit', '2']) == 0
+    assert 'All agree with onnxruntime' in capsys.readouterr().out
+    script, *words = commands[3][1:]
+    monkeypatch.setattr(sys, 'argv', [script, *words, '--rounds', '1', '--json', 'out.json'])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(REPOSITORY / script), run_name='__main__')
+    assert end.value.code == 0
+    told = capsys.readouterr().out
+    assert told.startswith('cat.jpg: white 9')
+    assert 'TVM takes ' in told
+    assert os.path.getsize('out.json') > 100
+
+
+def test_the_node_has_the_parameters(workplace):
+    shown = next(line for line in SHOWN if line.startswith('ros2 launch'))
+    fields = parameter_fields()
+    found = re.findall(r' (\w+):=(\S+)', shown)
+    assert found == [('model_path', 'models/resnet50.onnx'), ('backend', 'tvm')]
+    for name, text in (*found, *re.findall(r'-p (\w+):=(\S+)', RUN[2])):
+        default = fields[name].default
+        check_value(fields[name], type(default)(text))
+
+
+def test_options_tools_and_links_exist():
+    parser = ArgumentParser()
+    tune.add_arguments(parser)
+    known = parser.format_help()
+    for option in ('--minutes', '--trials', '--batch', '--cpu-threads', '--engine-dir'):
+        assert option in TEXT
+        assert option in known
+    tool = re.search(r'python3 -m (\S+) --models', TEXT).group(1)
+    assert (REPOSITORY / (tool.replace('.', '/') + '.py')).is_file()
+    for link in re.findall(r'\]\((?!http)([^)#]+)', TEXT):
+        assert (PAGE.parent / link).exists(), link
+
+
+def test_the_page_names_the_version_that_is_pinned():
+    pinned = re.search(
+        r'^apache-tvm==(\S+)', (REPOSITORY / 'requirements' / 'compare.txt').read_text(),
+        re.MULTILINE).group(1)
+    assert f'pip install apache-tvm=={pinned}' in TEXT
