@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Iterator, Optional, Union
+from typing import Iterator, Optional, Union
 from zipfile import BadZipFile, ZipFile
 import zlib
 
@@ -22,8 +22,7 @@ class PictureStore:
     """
     Files of a folder or a zip file, by names relative to it; a context manager.
 
-    Threads may share one; other processes open the zip file for themselves, since they would else
-    move each other's position in it. So it may be pickled too.
+    Threads may share one.
 
     :param root: a folder, a zip file, or a folder within a zip file: 'pictures.zip/test'.
     :raises DataError: if there is no such thing, or the file is no zip file.
@@ -34,7 +33,6 @@ class PictureStore:
         self.root = Path(root)
         self._prefix = ''
         self._zip: Optional[ZipFile] = None
-        self._process = os.getpid()
         self._file = self._find_zip()
         if self._file is not None:
             self._open_zip()
@@ -119,10 +117,6 @@ class PictureStore:
         """Close the zip file."""
         self.close()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the open file behind."""
-        return {**self.__dict__, '_zip': None}
-
     def _find_zip(self) -> Optional[Path]:
         """Return the zip file that the root is or lies in, None for a folder."""
         if self.root.is_dir():
@@ -137,9 +131,9 @@ class PictureStore:
     def _open_zip(self) -> ZipFile:
         if self._file is None:
             raise DataError(f'{self.root} is a folder, no zip file')
-        if self._zip is None or self._process != os.getpid():
+        if self._zip is None:
             try:
-                self._zip, self._process = ZipFile(self._file), os.getpid()
+                self._zip = ZipFile(self._file)
             except (BadZipFile, OSError) as error:
                 raise DataError(
                     f'{self._file} is not a zip file ({error}): name a folder or a zip file of '

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 import hashlib
-import os
 from pathlib import Path
 from typing import Callable, Optional, Sequence, Union
 
@@ -150,7 +149,7 @@ def load_data(
         pictures that are smaller than that, since they show nothing that could be cut off.
     :param device: what trains.
     :param skip_corrupt: leave corrupt pictures out instead of refusing them.
-    :param workers: threads or processes that decode, 0 for one a processor.
+    :param workers: threads that decode, 0 for one a processor.
     :param step: called after each of `split.count` pictures.
     :param budget: bytes that the pictures may take, None for a share of the free memory.
     :raises DataError: if pictures are corrupt, or nothing is left of a class.
@@ -180,8 +179,7 @@ def load_data(
         bad = {one.name for one in corrupt}
         items = [item for item in split.train_items if item.name not in bad]
         targets = torch.tensor([item.target for item in items], dtype=torch.int64)
-        train = StreamedPictures(
-            split.train, items, side, device, workers or min(16, os.cpu_count() or 1))
+        train = StreamedPictures(split.train, items, side, device, workers)
     _check_classes(targets, shown_targets, split.train.classes)
     if shown.numel() <= memory_budget(device):
         shown, shown_targets = shown.to(device), shown_targets.to(device)

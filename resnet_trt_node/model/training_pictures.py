@@ -1,23 +1,26 @@
-"""Pictures to train with: all of them on the device, or streamed by worker processes."""
+"""Pictures to train with: all of them on the device, or decoded again by threads."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+import itertools
 import os
-from typing import Any, Callable, Iterator, Protocol, Sequence, TYPE_CHECKING
+from typing import Callable, Iterator, Protocol, Sequence, TYPE_CHECKING, Union
 
-import cv2
 import numpy as np
+from resnet_trt_node.errors import DataError
 from resnet_trt_node.inference.class_folders import ClassFolders, CorruptPicture, decoded
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.labelled_pictures import LabelledPicture, spread
 from resnet_trt_node.inference.preprocess import FitMethod, Resizer
 from resnet_trt_node.inference.spec import ResizeRule
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    #: Pixels, uint8 (S, S, 3), and width by height of the original.
+    _Shrunk = tuple[NDArray[np.uint8], float]
 
 #: Pictures are kept with sides of at most so many times the network's input: a crop then is
 #: shrunk by at most about that.
@@ -89,73 +92,69 @@ class StoredPictures:
 
 class StreamedPictures:
     """
-    Pictures that worker processes decode and shrink whenever they are needed.
+    Pictures that threads decode and shrink whenever they are needed.
+
+    Threads, not processes: decoding and resizing happen outside of Python's lock, and a process
+    forked from one that has threads, as PyTorch and OpenCV do, may hang.
 
     :param data: the data set; stays open.
     :param items: its pictures.
     :param side: S, pixels a side that they are shrunk to.
     :param device: where batches go.
-    :param workers: processes, 0 for none.
+    :param workers: threads, 0 for one a processor.
     """
 
     def __init__(
             self, data: ClassFolders, items: Sequence[LabelledPicture], side: int,
             device: torch.device, workers: int) -> None:
-        self._count = len(items)
-        self._device = device
-        self._order: list[list[int]] = []
-        self._loader: DataLoader[Any] = DataLoader(
-            _Shrunk(data, items, side), batch_sampler=_Order(self._order), num_workers=workers,
-            pin_memory=device.type == 'cuda', persistent_workers=workers > 0,
-            worker_init_fn=_one_thread)
-
-    def __len__(self) -> int:
-        """Return N."""
-        return self._count
-
-    def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
-        """Yield batches, see `TrainingPictures`."""
-        numbers = order.tolist()
-        self._order[:] = [
-            numbers[start:start + size] for start in range(0, len(numbers) - size + 1, size)]
-        for pictures, aspects, targets in self._loader:
-            yield Batch(*(
-                one.to(self._device, non_blocking=True)
-                for one in (pictures, aspects.float(), targets)))
-
-
-class _Order:
-    """A batch sampler over a list that changes from epoch to epoch; the workers stay."""
-
-    def __init__(self, batches: list[list[int]]) -> None:
-        self._batches = batches
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(list(self._batches))
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-
-class _Shrunk(Dataset[Any]):
-    """Decoded pictures of S x S with their aspect ratio and class."""
-
-    def __init__(
-            self, data: ClassFolders, items: Sequence[LabelledPicture], side: int) -> None:
         self._data = data
         self._items = items
         self._side = side
+        self._device = device
+        self._workers = workers
         self._resizer = Resizer(square(side), 'exact')
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, float, int]:
-        item = self._items[index]
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self._items)
+
+    def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
+        """Yield batches, see `TrainingPictures`; the next ones are decoded meanwhile."""
+        numbers = order[:len(order) // size * size].tolist()
+        shrunk = decoded([self._items[number] for number in numbers], self._shrunk, self._workers)
+        while batch := list(itertools.islice(shrunk, size)):
+            yield self._batch(batch)
+
+    def _shrunk(self, item: LabelledPicture) -> _Shrunk:
         frame = self._data.store.frame(item.name, reduced_to=self._side)
         out = np.empty((self._side, self._side, 3), np.uint8)
         self._resizer.fit(frame, out)
-        return torch.from_numpy(out), _aspect(frame), item.target
+        return out, _aspect(frame)
 
-    def __len__(self) -> int:
-        return len(self._items)
+    def _batch(
+            self, found: Sequence[tuple[LabelledPicture, Union[_Shrunk, CorruptPicture]]]
+            ) -> Batch:
+        """
+        Bring pictures to the device.
+
+        :raises DataError: if one became unreadable after it was looked at.
+        """
+        # Page-locked, so that the copy to a GPU does not wait for what is computed there.
+        pixels = torch.empty(
+            (len(found), self._side, self._side, 3), dtype=torch.uint8,
+            pin_memory=self._device.type == 'cuda')
+        aspects = []
+        for place, (_, result) in enumerate(found):
+            if isinstance(result, CorruptPicture):
+                raise DataError(
+                    f'{result.name} cannot be read any more ({result.reason}): do not change '
+                    'pictures while they are trained with; mend it and --resume')
+            pixels[place] = torch.from_numpy(result[0])
+            aspects.append(result[1])
+        return Batch(
+            pixels.to(self._device, non_blocking=True),
+            torch.tensor(aspects, dtype=torch.float32).to(self._device),
+            torch.tensor([item.target for item, _ in found]).to(self._device))
 
 
 def square(side: int) -> ResizeRule:
@@ -227,8 +226,3 @@ def memory_budget(device: torch.device) -> int:
 def _aspect(frame: Frame) -> float:
     height, width = frame.size
     return width / height
-
-
-def _one_thread(worker: int) -> None:
-    """Keep a worker to one core: there is a worker for each."""
-    cv2.setNumThreads(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
-import pickle
 from typing import Any
 from zipfile import ZipFile
 
@@ -68,14 +67,6 @@ def test_given_classes_decide_the_indices(make):
         assert data.classes == ('dog', 'cow', 'cat')
         assert sorted(item.target for item in data.items) == [0, 0, 2]
         assert data.absent == ('cow',)
-
-
-def test_it_can_be_pickled_for_other_processes(make):
-    with ClassFolders(make(FILES)) as data:
-        copy = pickle.loads(pickle.dumps(data))
-        with copy:
-            assert copy.items == data.items
-            assert copy.frame(copy.items[0]).pixels.shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(('files', 'message'), [
