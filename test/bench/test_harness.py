@@ -112,14 +112,15 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path):
     program = (
         'import sys, time\nfrom pathlib import Path\nfrom bench.children import Child\n'
         "child = Child('node', 'http.server', ['0', '--bind', '127.0.0.1'], Path(sys.argv[1]),"
-        ' talks=False)\nprint(child.pid, flush=True)\ntime.sleep(60)\n')
+        " talks=False, environment={'PYTHONUNBUFFERED': '1'})\n"
+        'print(child.pid, flush=True)\ntime.sleep(60)\n')
     parent = subprocess.Popen(
         [sys.executable, '-c', program, str(tmp_path)], stdout=subprocess.PIPE, text=True,
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
-    # Once it serves, it is tethered.
-    wait_until(lambda: sample(pid).descriptors > 3 and sample(pid).cpu_s > 0.05, 'the server')
+    # Once it says that it serves, it is tethered.
+    wait_until(lambda: 'Serving HTTP' in (tmp_path / 'node.log').read_text(), 'the server')
     parent.kill()
     parent.communicate()
 
