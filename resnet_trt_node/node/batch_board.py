@@ -12,6 +12,10 @@ from resnet_trt_node.node.accounting import Accounting
 from resnet_trt_node.node.frame_queue import FrameQueue, Ticket
 from resnet_trt_node.node.pace import Pace
 
+#: What takes longer is left to the thread that is for it: callbacks shall return soon, and the
+#: backend's thread shall be there for the next batch.
+_QUICK_MS = 3.0
+
 
 @dataclass
 class Batch:
@@ -95,17 +99,29 @@ class BatchBoard:
         with self._lock:
             self._accepting = not self._closing
 
-    def offer(self, camera: str, message: Any) -> None:
-        """Queue a frame, or drop it as refused; one that it supersedes is dropped."""
+    def offer(self, camera: str, message: Any, here: bool = False) -> Optional[Batch]:
+        """
+        Queue a frame, or drop it as refused; one that it supersedes is dropped.
+
+        :param here: whether the caller would fit the frame by itself.
+        :returns: a batch that the caller has to fill with this frame and to close, where nothing
+            else is under way and filling is quick: waking the fitter would take as long. None
+            where the fitter fills it.
+        """
         self._accounting.received(camera)
         with self._lock:
             if not self._accepting:
                 self._accounting.dropped(camera, 'refused')
-                return
+                return None
             if self._waiting.put(Ticket(camera, message, perf_counter_ns())) is not None:
                 self._accounting.dropped(camera, 'superseded')
+            if (here and self._free and not (self._busy or self._filling or self._recalled)
+                    and len(self._waiting) == 1 and self._pace.fit_ms < _QUICK_MS):
+                self._filling = True
+                return Batch(self._free.popleft())
             if self._hungry:
                 self._fitter.notify()
+            return None
 
     def drop(self, tickets: Iterable[Ticket], reason: str) -> None:
         """Count frames that get no answer."""
@@ -161,7 +177,7 @@ class BatchBoard:
         with self._lock:
             while not self._closing:
                 early_sec = None
-                if self._free and len(self._waiting):
+                if self._free and len(self._waiting) and not self._filling:
                     early_sec = self._pace.early_ms(
                         self._busy, self._max_age_ms(), perf_counter_ns()) / 1e3
                     if early_sec <= 0:
@@ -230,7 +246,15 @@ class BatchBoard:
                 self._busy += 1
             else:
                 self._free.append(batch.index)
+            if len(self._waiting) and self._hungry:
+                # Not this thread: the batch was filled by whoever offered its frame.
+                self._fitter.notify()
             self._inferrer.notify()
+
+    def may_publish(self) -> bool:
+        """Tell whether the backend's thread may publish: it has nothing else to do for a while."""
+        with self._lock:
+            return not (self._busy or self._filling) and self._pace.publish_ms < _QUICK_MS
 
     def end_filling(self) -> None:
         """Say that no batch will come any more."""

@@ -53,6 +53,16 @@ class Pace:
         # When the running batch began, perf_counter_ns; meaningless while none runs.
         self._began_ns = 0
 
+    @property
+    def fit_ms(self) -> float:
+        """Return how long a frame takes to be decoded and resized, 0 before the first."""
+        return self._fit.mean_ms
+
+    @property
+    def publish_ms(self) -> float:
+        """Return how long the answers of a batch take to be published, 0 before the first."""
+        return self._publish.mean_ms
+
     def restart(self, infer_ms: float, batch_size: int) -> None:
         """Begin with a newly opened backend: its slowest batch of the warm-up, its largest."""
         self._infer = Estimate(infer_ms)

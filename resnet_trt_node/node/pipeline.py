@@ -7,8 +7,10 @@ The executor's callback only puts a message into a queue. From there::
     inferrer   opens the backend, submits filled buffers, collects their probabilities
     deliverer  names the classes and publishes
 
-so that the next batch is prepared and the last one published while the backend computes. What the
-threads share is on the `BatchBoard`. Nothing here knows ROS.
+so that the next batch is prepared and the last one published while the backend computes. While
+nothing else is under way, a frame is fitted by the callback and published by the inferrer: waking
+another thread would take as long as the work. What the threads share is on the `BatchBoard`.
+Nothing here knows ROS.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ class Pipeline:
         self._deliveries: Queue[Optional[tuple[Batch, NDArray[np.float32]]]] = Queue(maxsize=4)
         self._inferrer = Inferrer(
             self._board, self.accounting, lambda: self.settings, hooks,
-            lambda batch, probabilities: self._deliveries.put((batch, probabilities)))
+            self._hand_over)
         self._threads = [
             Thread(target=self._guard, args=(name, loop), name=name, daemon=True)
             for name, loop in (
@@ -118,6 +120,7 @@ class Pipeline:
                 took_ms = self._inferrer.opened.result(timeout=0.1)
             except FutureTimeoutError:
                 continue
+            self._resizer = Resizer(self.backend.spec.resize, self._fit_method)
             for thread in self._threads[1:]:
                 thread.start()
             return took_ms
@@ -127,14 +130,19 @@ class Pipeline:
         """Take frames from now on."""
         self._board.accept()
 
-    def offer(self, camera: str, message: Any) -> None:
+    def offer(self, camera: str, message: Any, here: bool = False) -> None:
         """
-        Take a frame; called from the executor, returns at once.
+        Take a frame; called from the executor, returns at once or after some milliseconds.
 
         :param camera: whose it is.
         :param message: the message, which must not change afterwards.
+        :param here: whether the frame may be fitted by the calling thread, which happens while
+            the pipeline is idle and frames need not wait for others.
         """
-        self._board.offer(camera, message)
+        alone = self.max_batch_size == 1 or not self.settings.max_wait_ms
+        batch = self._board.offer(camera, message, here and alone)
+        if batch is not None:
+            self._fill_here(batch)
 
     def drain(self, timeout_sec: float) -> bool:
         """
@@ -177,27 +185,36 @@ class Pipeline:
     # The fitter.
 
     def _fit_loop(self) -> None:
-        resizer = Resizer(self.backend.spec.resize, self._fit_method)
         try:
             while (batch := self._board.open_batch()) is not None:
-                self._fill(batch, resizer)
+                self._fill(batch)
                 self._board.close_batch(batch)
         finally:
             self._board.end_filling()
 
-    def _fill(self, batch: Batch, resizer: Resizer) -> None:
+    def _fill_here(self, batch: Batch) -> None:
+        """Fill a batch with the one frame that was just offered, on the thread that did."""
+        try:
+            ticket = self._board.next_ticket(None)
+            if ticket is not None and self._fit(ticket, self.backend.buffer(batch.index)[0]):
+                batch.tickets.append(ticket)
+        finally:
+            self._board.close_batch(batch)
+
+    def _fill(self, batch: Batch) -> None:
         slots = self.backend.buffer(batch.index)
         deadline_ns: Optional[int] = None
         while len(batch.tickets) < len(slots):
             ticket = self._board.next_ticket(deadline_ns)
             if ticket is None:
                 break
-            if self._fit(ticket, slots[len(batch.tickets)], resizer):
+            if self._fit(ticket, slots[len(batch.tickets)]):
                 batch.tickets.append(ticket)
                 if deadline_ns is None:
                     deadline_ns = ticket.taken_ns + int(self.settings.max_wait_ms * 1e6)
 
-    def _fit(self, ticket: Ticket, slot: NDArray[np.uint8], resizer: Resizer) -> bool:
+    def _fit(self, ticket: Ticket, slot: NDArray[np.uint8]) -> bool:
+        resizer = self._resizer
         try:
             resizer.fit(self._hooks.decode(ticket.message, resizer.decode_side), slot)
         except Exception as error:  # noqa: B902
@@ -219,22 +236,31 @@ class Pipeline:
             self._deliveries.put(None)
             self._inferrer.close()
 
-    # The deliverer.
+    # The deliverer, and the inferrer where it answers by itself.
+
+    def _hand_over(self, batch: Batch, probabilities: NDArray[np.float32]) -> None:
+        """Answer a batch, on the inferrer's thread: here if the backend has nothing to do."""
+        if not self._deliveries.unfinished_tasks and self._board.may_publish():
+            self._deliver_batch(batch, probabilities)
+        else:
+            self._deliveries.put((batch, probabilities))
 
     def _deliver_loop(self) -> None:
         try:
             while (delivery := self._deliveries.get()) is not None:
-                batch, probabilities = delivery
-                for ticket, row in zip(batch.tickets, probabilities):
-                    self._deliver(ticket, row)
-                took_ns = perf_counter_ns() - batch.tickets[0].inferred_ns
-                self._board.published(took_ns / 1e6)
+                self._deliver_batch(*delivery)
+                self._deliveries.task_done()
         except BaseException:
             self._board.close()
             # The inferrer would wait for ever for a place in the queue.
             while self._deliveries.get() is not None:
                 pass
             raise
+
+    def _deliver_batch(self, batch: Batch, probabilities: NDArray[np.float32]) -> None:
+        for ticket, row in zip(batch.tickets, probabilities):
+            self._deliver(ticket, row)
+        self._board.published((perf_counter_ns() - batch.tickets[0].inferred_ns) / 1e6)
 
     def _deliver(self, ticket: Ticket, row: NDArray[np.float32]) -> None:
         if self.accounting.settled:

@@ -30,17 +30,19 @@ class PipelineMachine(RuleBasedStateMachine):
         self.offered = defaultdict(list)
         self.number = 0
 
-    @rule(camera=st.sampled_from(CAMERAS), count=st.integers(1, 6))
-    def offer(self, camera, count):
+    @rule(camera=st.sampled_from(CAMERAS), count=st.integers(1, 6), here=st.booleans())
+    def offer(self, camera, count, here):
         for _ in range(count):
             self.number = (self.number + 1) % 256
             self.offered[camera].append(self.number)
-            self.bench.pipeline.offer(camera, self.number)
+            self.bench.pipeline.offer(camera, self.number, here)
 
-    @rule(camera=st.sampled_from(CAMERAS), message=st.sampled_from(['broken', 'odd']))
-    def offer_a_bad_frame(self, camera, message):
+    @rule(
+        camera=st.sampled_from(CAMERAS), message=st.sampled_from(['broken', 'odd']),
+        here=st.booleans())
+    def offer_a_bad_frame(self, camera, message, here):
         self.offered[camera].append(message)
-        self.bench.pipeline.offer(camera, message)
+        self.bench.pipeline.offer(camera, message, here)
 
     @rule(failures=st.lists(st.booleans(), min_size=1, max_size=8))
     def fail_batches(self, failures):
