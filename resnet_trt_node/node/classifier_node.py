@@ -27,6 +27,8 @@ from vision_msgs.msg import LabelInfo
 
 #: A batch in the backend gets this long when the node is deactivated or stopped.
 DRAIN_TIMEOUT_SEC = 1.0
+#: How often it is looked whether the backend was given up, which takes it seconds to minutes.
+_GIVEN_UP_SEC = 0.5
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -80,8 +82,8 @@ class ClassifierNode(LifecycleNode):
             raise
         self._converter = Converter(self.get_logger().info)
         self._reporter = Reporter(self, lambda: self.parameters)
-        # Triggered on the inferrer's thread, it has the executor's thread leave the active state.
-        self._given_up = self.create_guard_condition(self._leave_active)
+        # Looked for, since not every executor knows guard conditions, which a thread could trigger.
+        self._given_up_timer = self.create_timer(_GIVEN_UP_SEC, self._leave_active)
 
     @property
     def parameters(self) -> NodeParameters:
@@ -104,7 +106,7 @@ class ClassifierNode(LifecycleNode):
             names, parameters.queue_depth, parameters.fit,  # type: ignore[arg-type]
             _live_settings(parameters), PipelineHooks(
                 self._open_backend, self._converter.to_frame, self._deliver,
-                self._log_bad_frame, self._log_failure, self._given_up.trigger))
+                self._log_bad_frame, self._log_failure))
         try:
             if not parameters.model_path and parameters.backend != 'simulated':
                 raise UsageError(
@@ -133,9 +135,11 @@ class ClassifierNode(LifecycleNode):
         if self._pipeline is None or result != TransitionCallbackReturn.SUCCESS:
             return TransitionCallbackReturn.FAILURE
         self._pipeline.resume()
+        # Decoding a compressed frame takes too long for a callback.
+        here = self.parameters.image_transport == 'raw'
         for name, camera in self._cameras.items():
             camera.subscribe(
-                partial(self._pipeline.offer, name),
+                partial(self._pipeline.offer, name, here=here),
                 partial(self._pipeline.accounting.count_at, name, 'lost_in_transport'))
         self._active = True
         self._reporter.listening(True)
@@ -183,10 +187,9 @@ class ClassifierNode(LifecycleNode):
         return None if failure is None else str(failure)
 
     def _leave_active(self) -> None:
-        """Go to the error state and from there to unconfigured, since the backend was given up."""
+        """Go to the error state and from there to unconfigured if the backend was given up."""
         broken = self._broken()
         if broken is None:
-            # Another transition was faster.
             return
         self.get_logger().error(broken)
         # Both end with an error, which is how the lifecycle shows one.

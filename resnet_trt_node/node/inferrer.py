@@ -216,9 +216,8 @@ class Inferrer:
             self._hooks.log_failure(f'the backend is open again, attempt {self._attempts}')
             self.trouble = None
             return True
+        self._board.close('failed')
         self.failure = InferenceError(
             f'the backend was given up after {self._attempts} attempts to open it again: '
             f'{self.trouble}; check the device and the log, then configure the node again')
-        self._board.close('failed')
-        self._hooks.given_up()
         return False

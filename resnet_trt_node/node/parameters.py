@@ -138,6 +138,10 @@ class NodeParameters:
     simulated_fail_every: int = _parameter(
         0, 'Every n-th batch of the backend `simulated` fails, 0 none; for fault tests.',
         low=0, high=1_000_000)
+    executor: str = _parameter(
+        'auto', "How the process waits for messages: events is rclpy's EventsExecutor, which takes "
+        'less CPU; auto takes it where rclpy has it.',
+        choices=('auto', 'events', 'single_threaded'), at_start=True)
     autostart: bool = _parameter(
         True, 'Configure and activate at start; false leaves that to a lifecycle manager.',
         at_start=True)

@@ -49,7 +49,6 @@ class PipelineHooks:
         to the publication, None where the stamp does not tell.
     :param log_bad_frame: told of each frame that could not be decoded, camera and reason.
     :param log_failure: told of each failure of the backend and of what is done about it.
-    :param given_up: called once when the backend keeps failing and no attempt is left.
     """
 
     open_backend: Callable[[], Backend]
@@ -57,4 +56,3 @@ class PipelineHooks:
     deliver: Callable[[Ticket, list[Prediction]], Optional[float]]
     log_bad_frame: Callable[[str, str], None]
     log_failure: Callable[[str], None]
-    given_up: Callable[[], None] = lambda: None

@@ -103,12 +103,11 @@ class Bench:
         self.faults = Faults()
         self.gate = Event()
         self.gate.set()
-        self.given_up = Event()
         self.backends: list[GatedBackend] = []
         hooks = PipelineHooks(
             self._open, self._decode, self._deliver,
             lambda camera, reason: self.bad_frames.append(f'{camera}: {reason}'),
-            self.failures.append, self.given_up.set)
+            self.failures.append)
         self.pipeline = Pipeline(
             self.cameras, self.queue_depth, 'exact', self.settings, hooks)
         self.pipeline.start()
