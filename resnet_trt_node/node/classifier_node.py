@@ -82,7 +82,7 @@ class ClassifierNode(LifecycleNode):
             raise
         self._converter = Converter(self.get_logger().info)
         self._reporter = Reporter(self, lambda: self.parameters)
-        # Looked for, since not every executor knows guard conditions, which a thread could trigger.
+        # A timer, since not every executor knows guard conditions, which a thread could trigger.
         self._given_up_timer = self.create_timer(_GIVEN_UP_SEC, self._leave_active)
 
     @property

@@ -101,7 +101,7 @@ def _executor(node: ClassifierNode) -> Executor:
     try:
         # New in ROS 2 Kilted. rclpy's own executors put a wait set together in Python for every
         # message, which takes longer than classifying a small picture but for its inference.
-        from rclpy.experimental import EventsExecutor
+        from rclpy.experimental.events_executor import EventsExecutor
     except ImportError as error:
         if wanted == 'events':
             raise UsageError(

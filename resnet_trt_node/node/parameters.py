@@ -139,8 +139,8 @@ class NodeParameters:
         0, 'Every n-th batch of the backend `simulated` fails, 0 none; for fault tests.',
         low=0, high=1_000_000)
     executor: str = _parameter(
-        'auto', "How the process waits for messages: events is rclpy's EventsExecutor, which takes "
-        'less CPU; auto takes it where rclpy has it.',
+        'auto', "How the process waits for messages: events is rclpy's EventsExecutor, which "
+        'takes less CPU; auto takes it where rclpy has it.',
         choices=('auto', 'events', 'single_threaded'), at_start=True)
     autostart: bool = _parameter(
         True, 'Configure and activate at start; false leaves that to a lifecycle manager.',

@@ -1,4 +1,4 @@
-"""Which thread fits and which one publishes: as few as possible while nothing else is under way."""
+"""Which thread fits and which one publishes: as few as possible while all is idle."""
 
 from __future__ import annotations
 
