@@ -16,12 +16,12 @@ level=${LEVEL:-2} batch=${BATCH:-64}
 mkdir -p "$work"
 
 tool() { "$py" -m resnet_trt_node.cli.main "$@"; }
-# Seconds of each step, for the page.
+# Seconds of each step, for the page; what the step prints may go into a file.
 timed() {
   local name=$1 begun=$SECONDS
   shift
   "$@"
-  echo "$name $((SECONDS - begun))" | tee -a "$work/seconds.txt"
+  echo "$name $((SECONDS - begun))" | tee -a "$work/seconds.txt" >&2
 }
 
 train() {

@@ -1,0 +1,105 @@
+"""The recipe from pictures to measured models, run small: each step's product is what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+import shutil
+import subprocess
+import sys
+
+import onnx
+import pytest
+from resnet_trt_node.inference.model_file import read_model_spec
+from resnet_trt_node.inference.sparsity import layer_weights, two_four_layers
+from shapes import CLASSES, write_shapes
+
+RECIPE = Path(__file__).resolve().parents[2] / 'examples' / 'cifar10' / 'recipe.sh'
+SMALL = {
+    'PY': sys.executable, 'PY_TRT': '', 'BACKEND': 'onnxruntime', 'ARCH': 'resnet18', 'SIZE': '32',
+    'EPOCHS': '5', 'TUNE_EPOCHS': '1', 'TRAIN_BATCH': '16', 'LR': '0.03', 'EMA': '0',
+    'PICTURES': '40', 'BATCH': '8', 'SECONDS_A_ROW': '0.05'}
+FORMS = ('fp16', 'int8', 'sparse_fp16', 'sparse_int8')
+
+
+def run(data, work, *steps):
+    return subprocess.run(
+        ['bash', str(RECIPE), str(data), str(work), *steps], env={**os.environ, **SMALL},
+        capture_output=True, text=True, timeout=500, check=False)
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('shapes')
+    write_shapes(folder / 'set' / 'train', 32)
+    write_shapes(folder / 'set' / 'test', 10, seed=1)
+    return Path(shutil.make_archive(str(folder / 'shapes'), 'zip', folder / 'set'))
+
+
+@pytest.fixture(scope='module')
+def work(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('recipe') / 'work'
+    done = run(data, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_each_step_is_timed(work):
+    names = [line.rsplit(' ', 1)[0] for line in (work / 'seconds.txt').read_text().splitlines()]
+    assert names == ['train', 'prune', 'quantize', 'sparse_quantize', *(
+        f'evaluate {form}' for form in FORMS), 'latency']
+
+
+def test_the_training_learns(work):
+    epochs = json.loads((work / 'train' / 'metrics.json').read_text())['epochs']
+    assert [epoch['epoch'] for epoch in epochs] == [1, 2, 3, 4, 5]
+    assert epochs[-1]['train_loss'] < epochs[0]['train_loss']
+
+
+@pytest.mark.parametrize(('form', 'precision'), [
+    ('fp32', 'fp32'), ('fp16', 'fp16'), ('int8', 'int8'), ('sparse_fp32', 'fp32'),
+    ('sparse_fp16', 'fp16'), ('sparse_int8', 'int8')])
+def test_each_model_is_what_its_name_says(work, form, precision):
+    model = onnx.load(str(work / f'{form}.onnx'))
+    spec = read_model_spec(work / f'{form}.onnx')
+    assert (spec.precision, spec.labels) == (precision, CLASSES)
+    able = {one.layer for one in layer_weights(model) if not one.why_dense} - {'fc'}
+    assert len(able) == 19
+    assert set(two_four_layers(model)) == (able if form.startswith('sparse') else set())
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_accuracy_is_measured_on_all_test_pictures(work, form):
+    document = json.loads((work / f'{form}.json').read_text())
+    assert Path(document['model']).name == 'fp32.onnx'
+    assert Path(document['comparison']['model']).name == f'{form}.onnx'
+    assert document['count'] == 30
+    # Five epochs teach some of it; three classes by chance are a third.
+    assert document['top1']['accuracy'] > 0.45
+    if form in ('fp16', 'int8'):
+        # 30 pictures, some of which the small network can hardly decide.
+        assert document['comparison']['agreement']['rate'] >= {'fp16': 0.95, 'int8': 0.8}[form]
+
+
+def test_latency_is_measured_of_every_form(work):
+    document = json.loads((work / 'latency' / 'compare.json').read_text())
+    assert [row['label'] for row in document['rows']] == ['fp32', *FORMS]
+    assert [[found['batch_size'] for found in row['latency']] for row in document['rows']] == [
+        [1, 8]] * 5
+    assert (work / 'latency' / 'report.md').is_file()
+
+
+def test_what_is_there_is_not_made_again(data, work):
+    before = {path: path.stat().st_mtime_ns for path in (
+        work / 'train' / 'best.pth', work / 'sparse.pth', work / 'int8.json',
+        work / 'latency' / 'compare.json')}
+    done = run(data, work, 'train', 'prune', 'accuracy', 'latency')
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_an_unknown_step_is_refused(data, tmp_path):
+    done = run(data, tmp_path / 'work', 'trian')
+    assert done.returncode == 2
+    assert 'unknown step trian' in done.stderr
