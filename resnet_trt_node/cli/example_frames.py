@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path, PurePosixPath
-from typing import Callable, Optional, Sequence, TYPE_CHECKING
+from typing import Generator, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GENERATED = 'generated'
+Pictures = Generator[Frame, None, None]
+_BAG_SUFFIXES = ('.mcap', '.db3')
+#: Its multiples fall evenly between whole numbers.
+_STEP = 2 ** 0.5
 
 
 def read_frames(
@@ -46,52 +51,74 @@ def read_frames(
             raise UsageError('--topic chooses among the topics of a bag: no bag is given')
         frames = sample_frames(limit, spec.height, spec.width, seed)
         return frames, f'{limit} generated, seed {seed}'
-    loads = _stored(source, limit) if _is_store(source, topics) else _recorded(
+    if not source:
+        raise DataError('no pictures are named: name a folder, a zip file or a bag')
+    pictures = _stored(source, limit) if _is_store(source, topics) else _recorded(
         source, topics, limit)
     resizer = Resizer(spec.resize, method)
-    frames = np.empty((len(loads), spec.height, spec.width, 3), np.uint8)
-    for load, out in zip(loads, frames):
-        try:
-            resizer.fit(load(), out)
-        except FrameError as error:
-            raise FrameError(f'{error}; leave it out') from error
-    return frames, f'{len(frames)} of {Path(source).name}'
+    fitted = []
+    # One by one: the frames of a bag are many times as large as what is made of them.
+    with closing(pictures):
+        for picture in pictures:
+            fitted.append(np.empty((spec.height, spec.width, 3), np.uint8))
+            resizer.fit(picture, fitted[-1])
+    return np.stack(fitted), f'{len(fitted)} of {Path(source).name}'
 
 
 def _is_store(source: str, topics: Optional[Sequence[str]]) -> bool:
     """Tell whether a source is a folder of pictures or a zip file, rather than a bag."""
     path = Path(source)
-    if topics or (path.is_dir() and (path / 'metadata.yaml').exists()):
+    if topics:
         return False
-    return path.is_dir() or '.zip' in source
+    if path.is_dir():
+        return not any(file.name == 'metadata.yaml' or file.suffix in _BAG_SUFFIXES
+                       for file in path.iterdir())
+    return any(place.is_file() and place.suffix.lower() == '.zip'
+               for place in (path, *path.parents))
 
 
-def _stored(source: str, limit: int) -> list[Callable[[], Frame]]:
-    store = PictureStore(source)
-    names = [
-        name for name in store.file_names() if PurePosixPath(name).suffix.lower() in SUFFIXES
-        and not any(part.startswith(('.', '__MACOSX')) for part in PurePosixPath(name).parts)]
-    if not names:
-        raise DataError(f'no pictures in {source}: looked for {", ".join(SUFFIXES)}')
+def _stored(source: str, limit: int) -> Pictures:
+    with PictureStore(source) as store:
+        names = [
+            name for name in store.file_names() if PurePosixPath(name).suffix.lower() in SUFFIXES
+            and not any(part.startswith(('.', '__MACOSX')) for part in PurePosixPath(name).parts)]
+        if not names:
+            raise DataError(f'no pictures in {source}: looked for {", ".join(SUFFIXES)}')
+        for place in _spread(len(names), limit):
+            try:
+                yield store.frame(names[place])
+            except FrameError as error:
+                raise FrameError(f'{error}; leave it out') from error
 
-    def loader(name: str) -> Callable[[], Frame]:
-        return lambda: store.frame(name)
-    return [loader(names[place]) for place in _spread(len(names), limit)]
 
-
-def _recorded(
-        source: str, topics: Optional[Sequence[str]], limit: int) -> list[Callable[[], Frame]]:
+def _recorded(source: str, topics: Optional[Sequence[str]], limit: int) -> Pictures:
     # A machine that trains needs no library of bags.
     from resnet_trt_node.cli.sources import Inputs
-    with Inputs([source], topics, check_pictures=True) as inputs:
+    with Inputs([source], topics, check_pictures=False) as inputs:
         wanted = set(_spread(inputs.count, limit))
         if not wanted:
             raise DataError(f'there are no pictures in {source}')
-        # The bag's messages are read as it is iterated; they outlive it.
-        return [item.load for place, item in enumerate(inputs) if place in wanted]
+        for place, item in enumerate(inputs):
+            if place not in wanted:
+                continue
+            try:
+                yield item.load()
+            except FrameError as error:
+                if item.image is None:
+                    raise FrameError(f'{error}; leave it out') from error
+                raise FrameError(
+                    f'{item.path}, {item.describe()}: {error}; leave it out: choose other topics '
+                    'with --topic') from error
 
 
 def _spread(count: int, limit: int) -> list[int]:
-    """Return places of at most `limit` of `count` things, evenly spread."""
+    """
+    Return places of at most `limit` of `count` things, one in each of as many equal parts.
+
+    Where in a part varies from part to part: every second frame of two cameras in turn would be
+    those of one.
+    """
     kept = min(count, limit)
-    return [place * count // kept for place in range(kept)]
+    bounds = [part * count // kept for part in range(kept)] + [count]
+    return [start + int((end - start) * (part * _STEP % 1))
+            for part, (start, end) in enumerate(zip(bounds, bounds[1:]))]

@@ -8,21 +8,22 @@ from difflib import get_close_matches
 import json
 from pathlib import Path
 import sys
-from typing import TYPE_CHECKING
+from tempfile import TemporaryFile
+from typing import Any, TYPE_CHECKING
 
 import numpy as np
+import onnx
 from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row
-from resnet_trt_node.cli.example_frames import read_frames
+from resnet_trt_node.cli.example_frames import GENERATED, read_frames
 from resnet_trt_node.errors import DataError, UsageError
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.factory import open_backend
-from resnet_trt_node.inference.spec import ModelSpec
+from resnet_trt_node.inference.evaluation import wilson_interval
 from resnet_trt_node.model.calibration import METHODS
 from resnet_trt_node.model.calibration_frames import check_frames, MIN_FRAMES
 from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.quantize import (
-    load_fp32, Placement, quantizable_layers, quantize_model)
-from resnet_trt_node.model.sensitivity import LayerSensitivity, measure_sensitivity
+    load_fp32, Placement, quantizable_layers, quantized_model)
+from resnet_trt_node.model.sensitivity import (
+    answers_of, divergence, LayerSensitivity, measure_sensitivity)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,9 +33,10 @@ _BATCH = 16
 _HELD_OUT = 5
 #: Frames that sensitivity is measured on at most: each layer is tried on all of them.
 _SENSITIVITY_FRAMES = 64
-#: Agreement below which the result is told with a warning.
+#: Agreement; if it is lower for sure, the result is told with a warning.
 _LOW_AGREEMENT = 0.95
 _SHOWN_LAYERS = 10
+_PERCENTILE = 99.99
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -58,8 +60,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--method', choices=METHODS, default='entropy',
         help='how the range of an activation is chosen')
     parser.add_argument(
-        '--percentile', type=float, default=99.99, metavar='P',
-        help='share of the values, in per cent, that --method percentile covers')
+        '--percentile', type=float, metavar='P',
+        help='share of the values, in per cent, that --method percentile covers; not given: '
+        f'{_PERCENTILE}')
     parser.add_argument(
         '--keep-float', action='append', default=[], metavar='LAYER',
         help='leave this layer in float; again for more')
@@ -74,59 +77,105 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Quantise and tell."""
+    _check(arguments)
     model, spec = load_fp32(arguments.model)
     layers = quantizable_layers(model)
-    kept = _kept(arguments.keep_float, layers)
-    if not 0 <= arguments.keep_worst < len(layers):
-        raise UsageError(f'--keep-worst {arguments.keep_worst}: choose 0 to {len(layers) - 1}')
-    if arguments.calibration == 'generated':
-        raise DataError('generated pictures are not what the model is for: give real ones')
+    kept = _kept(arguments, layers)
     frames, source = read_frames(
         arguments.calibration, arguments.topic, spec, arguments.limit, 0)
     check_frames(frames, arguments.min_pictures)
-    held_out = np.arange(len(frames)) % _HELD_OUT == 0
+    held_out = _held_out(len(frames))
     used = frames[~held_out]
     ranking: list[LayerSensitivity] = []
     if arguments.sensitivity is not None or arguments.keep_worst:
         ranking = _rank(arguments, used, len(layers))
         kept |= {one.layer for one in ranking[:arguments.keep_worst]}
-    batches = [used[start:start + _BATCH] for start in range(0, len(used), _BATCH)]
-    passes = 1 if arguments.method == 'minmax' else 2
-    with Progress(passes * len(batches), 'batch', arguments.json) as progress:
-        quantize_model(
-            arguments.model, batches, arguments.output, Placement(keep=frozenset(kept)),
-            arguments.method, arguments.percentile, progress.step)
-    if arguments.sensitivity is not None:
-        with whole_file(arguments.sensitivity) as temporary:
-            temporary.write_text(
-                json.dumps([asdict(one) for one in ranking], indent=2) + '\n', encoding='utf-8')
-    agreement, largest = _compare(arguments, spec, frames[held_out])
+    quantized = _quantize(arguments, used, kept)
+    compared = _compare(model, quantized, frames[held_out])
+    _write(arguments, quantized, ranking)
     report = {
         'path': str(arguments.output), 'method': arguments.method,
-        'percentile': arguments.percentile if arguments.method == 'percentile' else None,
+        'percentile': _percentile(arguments) if arguments.method == 'percentile' else None,
         'pictures': source, 'calibrated_on': len(used), 'compared_on': int(held_out.sum()),
-        'same_top1': agreement, 'largest_difference': largest,
-        'int8_layers': len(layers) - len(kept), 'float_layers': sorted(kept),
+        **compared, 'int8_layers': len(layers) - len(kept), 'float_layers': sorted(kept),
         'size_bytes': arguments.output.stat().st_size,
         'fp32_size_bytes': arguments.model.stat().st_size}
     if arguments.json:
         print_json({**report, 'sensitivity': [asdict(one) for one in ranking]})
     else:
         _print(arguments, report, ranking)
-    if agreement < _LOW_AGREEMENT:
-        print(f'only {100 * agreement:.1f} % of the answers stay: find the layers that hurt with '
-              '--sensitivity OUT.json, keep them in float with --keep-worst N, or try another '
-              '--method', file=sys.stderr)
+    if compared['same_top1_95'][1] < _LOW_AGREEMENT:
+        print(f'only {100 * compared["same_top1"]:.1f} % of the answers stay: find the layers '
+              'that hurt with --sensitivity OUT.json, keep them in float with --keep-worst N, or '
+              'try another --method', file=sys.stderr)
     return 0
 
 
-def _kept(names: list[str], layers: list[str]) -> set[str]:
-    for name in names:
+def _check(arguments: Namespace) -> None:
+    """Refuse what cannot work before minutes are spent."""
+    if arguments.calibration == GENERATED:
+        raise DataError('generated pictures are not what the model is for: give real ones')
+    if arguments.min_pictures < 2:
+        raise UsageError(
+            f'--min-pictures {arguments.min_pictures}: choose at least 2, one to calibrate on and '
+            'one to compare with')
+    if 1 <= arguments.limit < arguments.min_pictures:
+        raise UsageError(
+            f'--limit {arguments.limit} is below --min-pictures {arguments.min_pictures}: choose '
+            'more')
+    if arguments.percentile is not None and arguments.method != 'percentile':
+        raise UsageError('--percentile is for --method percentile: pass that too, or leave it out')
+    files = {'MODEL': arguments.model, '--output': arguments.output,
+             '--sensitivity': arguments.sensitivity}
+    places: dict[Path, str] = {}
+    for name, path in files.items():
+        if path is None:
+            continue
+        other = places.setdefault(path.resolve(), name)
+        if other != name:
+            raise UsageError(f'{name} {path} is also {other}: name another file')
+        if name != 'MODEL':
+            _check_place(path)
+
+
+def _check_place(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(f'{path} is a folder: name a file in it')
+    folder = next(place for place in path.absolute().parents if place.exists())
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f'cannot write {path}: {error.strerror or error}; choose another place') from error
+
+
+def _kept(arguments: Namespace, layers: list[str]) -> set[str]:
+    """Return the layers that are named to stay in float."""
+    for name in arguments.keep_float:
         if name not in layers:
             near = get_close_matches(name, layers, 3) or layers[:3]
             raise UsageError(
                 f'--keep-float {name}: no such layer, did you mean {", ".join(near)}?')
-    return set(names)
+    kept = set(arguments.keep_float)
+    most = len(layers) - len(kept) - 1
+    if most < 0:
+        raise UsageError('--keep-float names every layer: nothing is left to quantise')
+    if not 0 <= arguments.keep_worst <= most:
+        raise UsageError(f'--keep-worst {arguments.keep_worst}: choose 0 to {most}')
+    return kept
+
+
+def _percentile(arguments: Namespace) -> float:
+    return _PERCENTILE if arguments.percentile is None else float(arguments.percentile)
+
+
+def _held_out(count: int) -> NDArray[np.bool_]:
+    """Choose frames to compare on, at random: every fifth of five cameras would be one camera."""
+    held_out = np.zeros(count, bool)
+    chosen = np.random.default_rng(0).permutation(count)[:max(1, count // _HELD_OUT)]
+    held_out[chosen] = True
+    return held_out
 
 
 def _rank(
@@ -134,40 +183,63 @@ def _rank(
     chosen = frames[:: -(-len(frames) // _SENSITIVITY_FRAMES)]
     with Progress(layers, 'layer', arguments.json) as progress:
         return measure_sensitivity(
-            arguments.model, chosen, arguments.method, arguments.percentile, _BATCH,
+            arguments.model, chosen, arguments.method, _percentile(arguments), _BATCH,
             progress.step)
 
 
+def _quantize(
+        arguments: Namespace, frames: NDArray[np.uint8], kept: set[str]) -> onnx.ModelProto:
+    batches = _batches(frames)
+    passes = 1 if arguments.method == 'minmax' else 2
+    with Progress(passes * len(batches), 'batch', arguments.json) as progress:
+        return quantized_model(
+            arguments.model, batches, Placement(keep=frozenset(kept)), arguments.method,
+            _percentile(arguments), progress.step)[0]
+
+
+def _batches(frames: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    return [frames[start:start + _BATCH] for start in range(0, len(frames), _BATCH)]
+
+
 def _compare(
-        arguments: Namespace, spec: ModelSpec, frames: NDArray[np.uint8]) -> tuple[float, float]:
-    """Return the share of equal top-1 classes, and the largest difference of a probability."""
-    answers = []
-    for path in (arguments.model, arguments.output):
-        options = BackendOptions(max_batch_size=_BATCH, num_buffers=1)
-        with open_backend(path, 'onnxruntime', options) as backend:
-            found = np.empty((len(frames), spec.num_classes), np.float32)
-            for start in range(0, len(frames), _BATCH):
-                batch = frames[start:start + _BATCH]
-                backend.buffer()[:len(batch)] = batch
-                found[start:start + len(batch)] = backend.infer(len(batch))
-            answers.append(found)
-    first, second = answers
-    return (float((first.argmax(1) == second.argmax(1)).mean()),
-            float(np.abs(first - second).max()))
+        fp32: onnx.ModelProto, int8: onnx.ModelProto,
+        frames: NDArray[np.uint8]) -> dict[str, Any]:
+    """Return how far the answers of two models are apart, by the report's names."""
+    first, second = (answers_of(model, _batches(frames)) for model in (fp32, int8))
+    same = int((first.argmax(1) == second.argmax(1)).sum())
+    return {'same_top1': same / len(frames),
+            'same_top1_95': wilson_interval(same, len(frames)),
+            'divergence': divergence(first, second),
+            'largest_difference': float(np.abs(first - second).max())}
+
+
+def _write(
+        arguments: Namespace, model: onnx.ModelProto, ranking: list[LayerSensitivity]) -> None:
+    """Write both files or neither."""
+    with whole_file(arguments.output) as temporary:
+        onnx.save(model, str(temporary))
+        if arguments.sensitivity is not None:
+            with whole_file(arguments.sensitivity) as table:
+                table.write_text(
+                    json.dumps([asdict(one) for one in ranking], indent=2, ensure_ascii=False)
+                    + '\n', encoding='utf-8')
 
 
 def _print(
-        arguments: Namespace, report: dict[str, object],
+        arguments: Namespace, report: dict[str, Any],
         ranking: list[LayerSensitivity]) -> None:
     kept = report['float_layers']
-    print(f'{arguments.output}: int8, {arguments.method}, {report["int8_layers"]} layers'
-          + (f', in float {", ".join(map(str, kept))}' if isinstance(kept, list) and kept else ''))
-    print(f'  calibrated on {report["calibrated_on"]} pictures of {report["pictures"]}')
-    print(f'  {100 * float(str(report["same_top1"])):.1f} % of the answers as in fp32 on '
-          f'{report["compared_on"]} others, probabilities within '
-          f'{float(str(report["largest_difference"])):.3f}')
+    print(f'{arguments.output}: int8, {arguments.method}, '
+          f'{count_of(report["int8_layers"], "layer")}'
+          + (f', in float {", ".join(kept)}' if kept else ''))
+    print(f'  calibrated on {count_of(report["calibrated_on"], "picture")}: {report["pictures"]}')
+    low, high = report['same_top1_95']
+    print(f'  {100 * report["same_top1"]:.1f} % of the answers as in fp32 on '
+          f'{report["compared_on"]} others (95 % confidence: {100 * low:.1f} to {100 * high:.1f} '
+          f'%), divergence {report["divergence"]:.2e}, probabilities within '
+          f'{report["largest_difference"]:.3f}')
     if ranking:
-        widths = [max(len(one.layer) for one in ranking[:_SHOWN_LAYERS]), -12, -12]
+        widths = [max(5, *(len(one.layer) for one in ranking[:_SHOWN_LAYERS])), -12, -12]
         print('  ' + table_row(['layer', 'divergence', 'same top-1'], widths))
         for one in ranking[:_SHOWN_LAYERS]:
             print('  ' + table_row(

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Sequence, TYPE_CHECKING
 import numpy as np
 import onnx
 from onnx import helper
-from resnet_trt_node.errors import DataError, UsageError
+from resnet_trt_node.errors import DataError, ModelError, UsageError
 from resnet_trt_node.inference.spec import INPUT_NAME
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def activation_ranges(
     :param step: called after each batch, so twice for each but for minmax.
     :raises DataError: without frames.
     :raises UsageError: for an unknown method or a percentile out of range.
+    :raises ModelError: if an activation is not finite.
     """
     if method not in METHODS:
         raise UsageError(f'unknown method {method!r}: choose one of {", ".join(METHODS)}')
@@ -58,6 +59,11 @@ def activation_ranges(
     if not sum(len(batch) for batch in frames):
         raise DataError('no frames to calibrate with: give at least one picture')
     largest = _largest(model, tensors, frames, step)
+    broken = next((name for name in tensors if not np.isfinite(largest[name])), None)
+    if broken is not None:
+        raise ModelError(
+            f'{broken} becomes NaN or infinite on these pictures: the fp32 model is broken, train '
+            'or export it again')
     if method == 'minmax':
         return largest
     counts = _histograms(model, largest, frames, step)
@@ -177,6 +183,8 @@ def open_session(model: onnx.ModelProto) -> Any:
     options = onnxruntime.SessionOptions()
     # See the backend: int8 saturates on x86 CPUs without VNNI otherwise.
     options.add_session_config_entry('session.x64quantprecision', '1')
+    # Spinning threads would take the CPU from those that count.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=['CPUExecutionProvider'])

@@ -16,7 +16,7 @@ from typing import Any, Callable, FrozenSet, Iterable, Mapping, TYPE_CHECKING, U
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper, numpy_helper, version_converter
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.inference.model_file import load_model, spec_of, write_model_spec
 from resnet_trt_node.inference.spec import ModelSpec
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 _LEVELS = 127
 #: Layers whose inputs and weights are rounded.
 _COMPUTING = ('Conv', 'Gemm')
+#: What tells that a graph computes in int8 already, whatever its metadata say.
+_INT8 = frozenset({
+    'QuantizeLinear', 'DequantizeLinear', 'DynamicQuantizeLinear', 'QLinearConv', 'QLinearMatMul',
+    'ConvInteger', 'MatMulInteger'})
+#: The first one whose pairs know a scale for each channel.
+_MIN_OPSET = 13
 
 
 @dataclass(frozen=True)
@@ -58,15 +64,30 @@ def quantize_model(
     """
     Write the int8 form of a deployable fp32 model.
 
+    :param path: see `quantized_model`, as for what is not named here and what is raised.
+    :param out: the file to write; it appears whole or not at all.
+    :returns: the contract of the new model.
+    """
+    model, spec = quantized_model(path, frames, placement, method, percentile, step)
+    with whole_file(out) as temporary:
+        onnx.save(model, str(temporary))
+    return spec
+
+
+def quantized_model(
+        path: Union[str, Path], frames: Iterable[NDArray[np.uint8]],
+        placement: Placement = Placement(), method: str = 'minmax', percentile: float = 99.99,
+        step: Callable[[], None] = lambda: None) -> tuple[onnx.ModelProto, ModelSpec]:
+    """
+    Return the int8 form of a deployable fp32 model, checked, and its contract.
+
     :param path: the fp32 model.
     :param frames: batches of uint8 (N, H, W, 3) RGB, such as the model will see; they decide
         which values the 255 levels cover.
-    :param out: the file to write; it appears whole or not at all.
     :param placement: where pairs stand.
     :param method: how ranges are chosen, one of `calibration.METHODS`.
     :param percentile: of the method of that name.
     :param step: called after each batch of each pass.
-    :returns: the contract of the new model.
     :raises ModelError: if the model is not a deployable fp32 one.
     :raises DataError: without frames.
     """
@@ -77,9 +98,7 @@ def quantize_model(
     spec = replace(spec, precision='int8')
     write_model_spec(model, spec)
     onnx.checker.check_model(model, full_check=True)
-    with whole_file(out) as temporary:
-        onnx.save(model, str(temporary))
-    return spec
+    return model, spec
 
 
 def load_fp32(path: Union[str, Path]) -> tuple[onnx.ModelProto, ModelSpec]:
@@ -87,14 +106,36 @@ def load_fp32(path: Union[str, Path]) -> tuple[onnx.ModelProto, ModelSpec]:
     Return a model that can be quantised, and its contract.
 
     :param path: the file.
-    :raises ModelError: if it is not a deployable fp32 model.
+    :raises ModelError: if it is not a deployable fp32 model, or has no layer to quantise.
     """
     model = load_model(path)
-    spec = spec_of(model)
+    # Before the contract: a file of another tool has none, and this is the better reason.
+    if any(node.op_type in _INT8 for node in model.graph.node):
+        raise ModelError(f'{path} is int8: quantise the fp32 model that it was made from')
+    try:
+        spec = spec_of(model)
+    except ModelError as error:
+        raise type(error)(f'{path}: {error}') from error
     if spec.precision != 'fp32':
         raise ModelError(
             f'{path} is {spec.precision}: quantise the fp32 model that it was made from')
-    return model, spec
+    if not quantizable_layers(model):
+        raise ModelError(
+            f'{path} has nothing to quantise: no convolution of one group and no fully connected '
+            'layer with constant weights')
+    return _recent(model, path), spec
+
+
+def _recent(model: onnx.ModelProto, path: Union[str, Path]) -> onnx.ModelProto:
+    """Return a model of an opset that has pairs by channel; itself if it is."""
+    if max(item.version for item in model.opset_import if not item.domain) >= _MIN_OPSET:
+        return model
+    try:
+        return version_converter.convert_version(model, _MIN_OPSET)
+    except Exception as error:  # noqa: B902  the converter has no error type of its own
+        raise ModelError(
+            f'{path} is of an ONNX opset below {_MIN_OPSET} and cannot be brought to it '
+            f'({" ".join(str(error).split())}): export it again with a newer one') from error
 
 
 def quantizable_layers(model: onnx.ModelProto) -> list[str]:
@@ -103,8 +144,7 @@ def quantizable_layers(model: onnx.ModelProto) -> list[str]:
 
     :param model: a deployable fp32 model; read only.
     """
-    return [node.name for node in model.graph.node
-            if node.op_type in _COMPUTING and not _is_depthwise(node)]
+    return [_layer_name(node) for node in _Graph(model).layers]
 
 
 def quantized_tensors(model: onnx.ModelProto, placement: Placement) -> list[str]:
@@ -113,34 +153,45 @@ def quantized_tensors(model: onnx.ModelProto, placement: Placement) -> list[str]
 
     :param model: a deployable fp32 model; read only.
     """
-    found: dict[str, None] = {}
-    for node in model.graph.node:
-        for index in _rounded_inputs(model, node, placement):
-            found[node.input[index]] = None
-    return list(found)
+    graph = _Graph(model)
+    return list(dict.fromkeys(
+        node.input[place] for node in graph.nodes
+        for place in graph.rounded_inputs(node, placement)))
 
 
-def _rounded_inputs(
-        model: onnx.ModelProto, node: onnx.NodeProto, placement: Placement) -> list[int]:
-    """Return the places of a node's activations that are rounded."""
-    makers = {output: maker for maker in model.graph.node for output in maker.output}
-    if node.name in placement.keep:
-        return []
-    if node.op_type in _COMPUTING:
-        layers = [layer for layer in model.graph.node
-                  if layer.op_type in _COMPUTING and not _is_depthwise(layer)]
+class _Graph:
+    """A graph's nodes by what they mean for int8; read only."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.nodes = list(model.graph.node)
+        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._makers = {output: node.op_type for node in self.nodes for output in node.output}
         # A depthwise convolution moves more bytes than it computes: int8 wins nothing there,
         # and the one that normalises the picture must not lose digits.
-        if _is_depthwise(node) or (node is layers[0] and not placement.first) or (
-                node is layers[-1] and not placement.last):
-            return []
-        return [0]
-    if node.op_type == 'Add' and placement.shortcuts:
-        # The convolution's own result stays in the accumulators, the other side comes from memory.
-        own = next((index for index, name in enumerate(node.input)
-                    if name in makers and makers[name].op_type == 'Conv'), None)
-        return [] if own is None else [1 - own]
-    return [0] if node.op_type == 'GlobalAveragePool' and placement.pooled else []
+        self.layers = [
+            node for node in self.nodes if node.op_type in _COMPUTING
+            and not _is_depthwise(node) and node.input[1] in self.constants]
+        self._places = {node.output[0]: place for place, node in enumerate(self.layers)}
+
+    def is_layer(self, node: onnx.NodeProto) -> bool:
+        """Tell whether a node has a weight that is rounded."""
+        return node.output[0] in self._places
+
+    def rounded_inputs(self, node: onnx.NodeProto, placement: Placement) -> list[int]:
+        """Return the places of a node's activations that are rounded."""
+        if self.is_layer(node):
+            place = self._places[node.output[0]]
+            left_out = _layer_name(node) in placement.keep or (
+                place == 0 and not placement.first) or (
+                place == len(self.layers) - 1 and not placement.last)
+            return [] if left_out else [0]
+        if node.op_type == 'Add' and placement.shortcuts:
+            # The convolution's own result stays in the accumulators, the other side comes from
+            # memory. A constant is a bias, whose digits cost nothing.
+            own = next((index for index, name in enumerate(node.input)
+                        if self._makers.get(name) == 'Conv'), None)
+            return [] if own is None or node.input[1 - own] in self.constants else [1 - own]
+        return [0] if node.op_type == 'GlobalAveragePool' and placement.pooled else []
 
 
 def insert_pairs(
@@ -153,48 +204,67 @@ def insert_pairs(
     :param ranges: largest magnitude of each tensor of `quantized_tensors`.
     :param placement: where pairs stand.
     """
-    graph = model.graph
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    wanted = [(node, _rounded_inputs(model, node, placement)) for node in graph.node]
+    graph = _Graph(model)
+    wanted = [(node, graph.rounded_inputs(node, placement)) for node in graph.nodes]
+    # One pair for all readers of a tensor, so that they share one int8 copy of it.
     rounded: dict[str, str] = {}
     nodes: list[onnx.NodeProto] = []
     for node, places in wanted:
         for place in places:
             name = node.input[place]
             if name not in rounded:
-                # One pair for all readers of a tensor, so that they share one int8 copy of it.
                 scale = np.float32(max(ranges[name], 1e-6) / _LEVELS)
-                rounded[name] = _add_pair(graph, nodes, name, scale)
+                rounded[name] = _add_pair(model.graph, nodes, name, scale)
             node.input[place] = rounded[name]
-        if places and node.op_type in _COMPUTING:
+        if places and graph.is_layer(node):
             name = node.input[1]
-            weight = numpy_helper.to_array(weights[name])
-            axes = tuple(range(1, weight.ndim))
-            scales = np.maximum(np.abs(weight).max(axis=axes), 1e-8) / _LEVELS
-            node.input[1] = _add_pair(graph, nodes, name, scales.astype(np.float32))
+            if name not in rounded:
+                weight = numpy_helper.to_array(graph.constants[name])
+                rounded[name] = _add_weight_pair(
+                    model.graph, nodes, name, weight, _output_axis(node))
+            node.input[1] = rounded[name]
         nodes.append(node)
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+
+
+def _layer_name(node: onnx.NodeProto) -> str:
+    # Nodes of other tools need not have names; what they make does.
+    return str(node.name or node.output[0])
 
 
 def _is_depthwise(node: onnx.NodeProto) -> bool:
     return any(attribute.name == 'group' and attribute.i > 1 for attribute in node.attribute)
 
 
+def _output_axis(node: onnx.NodeProto) -> int:
+    """Return the side of a layer's weight that counts its outputs."""
+    transposed = any(attribute.name == 'transB' and attribute.i for attribute in node.attribute)
+    return 1 if node.op_type == 'Gemm' and not transposed else 0
+
+
+def _add_weight_pair(
+        graph: onnx.GraphProto, nodes: list[onnx.NodeProto], name: str,
+        weight: NDArray[np.float32], axis: int) -> str:
+    others = tuple(side for side in range(weight.ndim) if side != axis)
+    scales = np.maximum(np.abs(weight).max(axis=others), 1e-8) / _LEVELS
+    return _add_pair(graph, nodes, name, scales.astype(np.float32), axis)
+
+
 def _add_pair(
         graph: onnx.GraphProto, nodes: list[onnx.NodeProto], name: str,
-        scale: Union[np.float32, NDArray[np.float32]]) -> str:
-    """Append a pair that reads a tensor; a scale for each row of axis 0 if there are several."""
+        scale: Union[np.float32, NDArray[np.float32]], axis: int = 0) -> str:
+    """Append a pair that reads a tensor; a scale for each place along the axis if several."""
     constants: dict[str, NDArray[Any]] = {
         f'{name}:scale': np.asarray(scale, np.float32),
         f'{name}:zero': np.zeros(np.shape(scale), np.int8)}
     graph.initializer.extend(
         numpy_helper.from_array(values, key) for key, values in constants.items())
-    axis: dict[str, Any] = {'axis': 0} if np.ndim(scale) else {}
+    along: dict[str, Any] = {'axis': axis} if np.ndim(scale) else {}
     nodes.append(helper.make_node(
-        'QuantizeLinear', [name, *constants], [f'{name}:int8'], name=f'{name}.quantize', **axis))
+        'QuantizeLinear', [name, *constants], [f'{name}:int8'], name=f'{name}.quantize', **along))
     nodes.append(helper.make_node(
         'DequantizeLinear', [f'{name}:int8', *constants], [f'{name}:rounded'],
-        name=f'{name}.dequantize', **axis))
+        name=f'{name}.dequantize', **along))
     return f'{name}:rounded'

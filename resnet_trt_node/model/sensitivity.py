@@ -53,14 +53,14 @@ def measure_sensitivity(
     layers = quantizable_layers(model)
     ranges = activation_ranges(
         model, quantized_tensors(model, Placement()), batches, method, percentile)
-    reference = _answers(model, batches)
+    reference = answers_of(model, batches)
     found = []
     for layer in layers:
         alone = onnx.ModelProto()
         alone.CopyFrom(model)
         insert_pairs(alone, ranges, Placement(
             shortcuts=False, pooled=False, keep=frozenset(layers) - {layer}))
-        answers = _answers(alone, batches)
+        answers = answers_of(alone, batches)
         found.append(LayerSensitivity(
             layer, float((answers.argmax(1) == reference.argmax(1)).mean()),
             divergence(reference, answers)))
@@ -81,8 +81,14 @@ def divergence(reference: NDArray[np.float32], answers: NDArray[np.float32]) -> 
     return float((first * np.log(first / second)).sum(axis=1).mean())
 
 
-def _answers(
+def answers_of(
         model: onnx.ModelProto, batches: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """
+    Return a model's answers on ONNX Runtime, float32 (N, C).
+
+    :param model: a deployable model.
+    :param batches: uint8 (N, H, W, 3) RGB each.
+    """
     session = open_session(model)
     return np.concatenate(
         [session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0] for batch in batches])

@@ -1,0 +1,515 @@
+"""The command quantize: what it writes and tells, what it keeps in float, and what it refuses."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from io import BytesIO
+import json
+from pathlib import Path
+import re
+import shutil
+from typing import Any, Callable, Optional
+from zipfile import ZipFile
+
+from classifiers import write_classifier
+import cv2
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from PIL import Image
+import pytest
+from resnet_trt_node.bag.writer import BagWriter
+from resnet_trt_node.cli import quantize as command
+from resnet_trt_node.cli.example_frames import read_frames
+from resnet_trt_node.cli.main import main
+from resnet_trt_node.errors import InferenceError
+from resnet_trt_node.inference.backend import BackendOptions
+from resnet_trt_node.inference.evaluation import wilson_interval
+from resnet_trt_node.inference.factory import open_backend
+from resnet_trt_node.inference.model_file import file_sha256, read_model_spec, write_model_spec
+from resnet_trt_node.inference.tensorrt_builder import BuildSettings, EngineBuilder
+from resnet_trt_node.model.calibration import open_session
+from resnet_trt_node.model.export import ExportReport
+from resnet_trt_node.model.frames import sample_frames
+from resnet_trt_node.model.graft import prepare
+from sample_bags import PERIOD_NS, pixels_of, START_NS
+from tiny_model import write_tiny_model
+
+COUNT, SIDE = 40, 64
+#: The layer that int8 ruins in the model of that name.
+FRAGILE = 'layer2.1.conv2'
+#: Method to the share of equal answers that int8 must reach on other crops of the photographs
+#: than those that it was calibrated on. Many of them are nearly a tie.
+PHOTOGRAPHS_AGREE = {'entropy': 0.9, 'percentile': 0.93}
+#: Lead of the most probable class from which no answer may change.
+SURE = 0.15
+#: Share on the 200 photographs of ImageNet, which are of what the network was trained for.
+IMAGENET_AGREES = 0.97
+
+
+def clouds() -> np.ndarray:
+    """Return uint8 (COUNT, 72, 80, 3) RGB pictures, larger than the model's input."""
+    return sample_frames(COUNT, 72, 80, 5)
+
+
+def write_pictures(folder: Path, frames: np.ndarray) -> Path:
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(frames):
+        cv2.imwrite(str(folder / f'{number:02}.png'), frame[..., ::-1])
+    return folder
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp('calibration') / 'pictures', clouds())
+
+
+@pytest.fixture(scope='module')
+def fp32(resnet18: ExportReport) -> Path:
+    return resnet18.path
+
+
+@pytest.fixture(scope='module')
+def fragile(fp32: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """
+    Return the model with one layer that int8 ruins.
+
+    Its first input is silenced, so the large weights for it change nothing in float; but each
+    output's 255 levels cover them, and the weights that count are rounded to zero.
+    """
+    model = onnx.load(str(fp32))
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    before = FRAGILE.replace('conv2', 'conv1')
+    for name, place, value in ((f'{before}.weight', (0,), 0.0), (f'{before}.bias', (0,), -1.0),
+                               (f'{FRAGILE}.weight', (slice(None), 0), 90.0)):
+        values = numpy_helper.to_array(weights[name]).copy()
+        values[place] = value
+        weights[name].CopyFrom(numpy_helper.from_array(values, name))
+    path = tmp_path_factory.mktemp('fragile') / 'fragile.onnx'
+    onnx.save(model, str(path))
+    return path
+
+
+@pytest.fixture(scope='module')
+def int8(fp32: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp('int8') / 'int8.onnx'
+    assert quantize(fp32, pictures, out, '--method', 'minmax') == 0
+    return out
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Return what runs the command and returns its JSON document."""
+    def run(*words: object) -> Any:
+        capsys.readouterr()
+        assert quantize(*words, '--json') == 0
+        return json.loads(capsys.readouterr().out)
+    return run
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
+    """Return what runs the command, which must fail in one line and leave nothing, not a trace."""
+    def run(model: object, calibration: object, *words: object) -> str:
+        capsys.readouterr()
+        before = sorted(tmp_path.rglob('*'))
+        assert quantize(model, calibration, tmp_path / 'new' / 'out.onnx', *words) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ''
+        assert captured.err.startswith('resnet_trt quantize: ')
+        assert captured.err.count('\n') == 1, captured.err
+        assert sorted(tmp_path.rglob('*')) == before
+        return captured.err
+    return run
+
+
+def quantize(model: object, calibration: object, out: object, *words: object) -> int:
+    return main([str(word) for word in (
+        'quantize', model, '--calibration', calibration, '-o', out, *words)])
+
+
+def answers(model: Path, frames: np.ndarray) -> np.ndarray:
+    """Return the file's answers, as the node gets them."""
+    options = BackendOptions(max_batch_size=len(frames), num_buffers=1)
+    with open_backend(model, 'onnxruntime', options) as backend:
+        backend.buffer()[:] = frames
+        return backend.infer(len(frames)).copy()
+
+
+def ranges(model: Path) -> dict[str, float]:
+    """Return the magnitude that each activation's levels cover."""
+    return {tensor.name[:-len(':scale')]: float(numpy_helper.to_array(tensor)) * 127
+            for tensor in onnx.load(str(model)).graph.initializer
+            if tensor.name.endswith(':scale') and not tensor.dims}
+
+
+def float_layers(model: Path) -> list[str]:
+    """Return the layers without a rounded input, but for the one that normalises."""
+    return [node.name for node in onnx.load(str(model)).graph.node
+            if node.op_type in ('Conv', 'Gemm') and node.name != 'normalise'
+            and not any(name.endswith(':rounded') for name in node.input)]
+
+
+def test_the_report_is_what_the_file_does(
+        fp32: Path, pictures: Path, tmp_path: Path, told: Callable[..., Any]) -> None:
+    out = tmp_path / 'new' / 'int8.onnx'
+    report = told(fp32, pictures, out)
+    assert list(out.parent.iterdir()) == [out]
+    spec, before = read_model_spec(out), read_model_spec(fp32)
+    assert (spec.precision, spec.labels, spec.resize) == ('int8', before.labels, before.resize)
+    frames, _ = read_frames(str(pictures), None, before, COUNT, 0)
+    held_out = frames[np.sort(np.random.default_rng(0).permutation(COUNT)[:COUNT // 5])]
+    exact, rounded = answers(fp32, held_out), answers(out, held_out)
+    same = int((exact.argmax(1) == rounded.argmax(1)).sum())
+    assert report['same_top1'] == same / 8 >= 0.75
+    assert report['same_top1_95'] == list(wilson_interval(same, 8))
+    assert report['largest_difference'] == pytest.approx(np.abs(exact - rounded).max(), abs=1e-6)
+    assert report['divergence'] == pytest.approx(
+        (exact * np.log(exact / rounded)).sum(axis=1).mean(), abs=1e-6)
+    assert 0 < report['divergence'] < 0.05
+    assert {name: report[name] for name in (
+        'path', 'method', 'percentile', 'pictures', 'calibrated_on', 'compared_on',
+        'int8_layers', 'float_layers', 'sensitivity')} == {
+        'path': str(out), 'method': 'entropy', 'percentile': None, 'pictures': '40 of pictures',
+        'calibrated_on': 32, 'compared_on': 8, 'int8_layers': 21, 'float_layers': [],
+        'sensitivity': []}
+    # Weights stay float in the file; the engine packs them.
+    assert report['size_bytes'] == out.stat().st_size > report['fp32_size_bytes']
+    assert report['fp32_size_bytes'] == fp32.stat().st_size
+
+
+def test_each_method_chooses_ranges_of_its_own(
+        fp32: Path, pictures: Path, int8: Path, tmp_path: Path, told: Callable[..., Any]) -> None:
+    frames, _ = read_frames(str(pictures), None, read_model_spec(fp32), COUNT, 0)
+    used = np.delete(frames, np.random.default_rng(0).permutation(COUNT)[:COUNT // 5], axis=0)
+    model = onnx.load(str(fp32))
+    model.graph.output.append(
+        onnx.helper.make_tensor_value_info('normalise', onnx.TensorProto.FLOAT, None))
+    widest = ranges(int8)
+    # Of the pictures that were not held out, as the node would fit and normalise them.
+    assert widest['normalise'] == pytest.approx(
+        np.abs(open_session(model).run(['normalise'], {'images': used})[0]).max(), rel=1e-6)
+    found = {}
+    for name, words in (('entropy', ()), ('99.99', ('--method', 'percentile')),
+                        ('90', ('--method', 'percentile', '--percentile', 90))):
+        report = told(fp32, pictures, tmp_path / 'out.onnx', *words)
+        assert report['percentile'] == (None if name == 'entropy' else float(name))
+        found[name] = ranges(tmp_path / 'out.onnx')
+        assert found[name].keys() == widest.keys()
+        # A range ends at the edge of a bin.
+        assert all(found[name][key] <= widest[key] * 1.001 for key in widest)
+    assert all(found['90'][key] < found['99.99'][key] for key in widest)
+    assert found['entropy'] not in (widest, found['99.99'])
+
+
+def test_folders_zip_files_and_bags_of_the_same_pictures_give_the_same_file(
+        fp32: Path, pictures: Path, int8: Path, tmp_path: Path, told: Callable[..., Any],
+        refused: Callable[..., str]) -> None:
+    with ZipFile(tmp_path / 'data.zip', 'w') as archive:
+        for path in sorted(pictures.iterdir()):
+            archive.write(path, f'train/{path.name}')
+        archive.writestr('val/broken.png', b'no picture')
+    with BagWriter(tmp_path / 'drive') as bag:
+        for number, frame in enumerate(clouds()):
+            stamp_ns = START_NS + number * PERIOD_NS
+            bag.write_image('/front/image', frame, stamp_ns, 'front', 'rgb8')
+            bag.write_image('/rear/image', pixels_of(number), stamp_ns, 'rear')
+    sources = ((tmp_path / 'data.zip' / 'train', (), '40 of train'),
+               (tmp_path / 'drive', ('--topic', '/front/image'), '40 of drive'))
+    out = tmp_path / 'out.onnx'
+    for source, words, name in sources:
+        report = told(fp32, source, out, '--method', 'minmax', *words)
+        assert (report['pictures'], report['calibrated_on']) == (name, 32)
+        assert out.read_bytes() == int8.read_bytes()
+    out.unlink()
+    # The rear camera's frames are independent pixels.
+    assert '40 of 80 pictures to calibrate with are noise' in refused(fp32, tmp_path / 'drive')
+    message = refused(fp32, tmp_path / 'drive', '--topic', '/left/image')
+    assert 'has no topic /left/image: it has /front/image (sensor_msgs/msg/Image, 40)' in message
+    assert 'no bag is given' in refused(fp32, pictures, '--topic', '/front/image')
+    (tmp_path / 'drive' / 'metadata.yaml').unlink()
+    assert 'recording was not finished' in refused(fp32, tmp_path / 'drive')
+
+
+def test_a_broken_frame_of_a_bag_is_named(
+        fp32: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    with BagWriter(tmp_path / 'drive') as bag:
+        for number, frame in enumerate(clouds()):
+            data = BytesIO()
+            Image.fromarray(frame).save(data, 'PNG')
+            whole = data.getvalue()
+            bag.write_compressed(
+                '/image/compressed', whole[:999] if number == 7 else whole, 'png',
+                number * 10**9, 'camera')
+    assert '/drive, /image/compressed 7.000000000: ' in refused(fp32, tmp_path / 'drive')
+
+
+def test_a_limit_takes_of_all_cameras(
+        fp32: Path, pictures: Path, tmp_path: Path, told: Callable[..., Any]) -> None:
+    report = told(fp32, pictures, tmp_path / 'out.onnx', '--method', 'minmax', '--limit', 34)
+    assert (report['pictures'], report['calibrated_on'], report['compared_on']) == (
+        '34 of pictures', 28, 6)
+    with BagWriter(tmp_path / 'drive') as bag:
+        for number in range(100):
+            for camera in range(4):
+                bag.write_image(
+                    f'/{camera}/image', np.full((8, 8, 3), 60 * camera, np.uint8),
+                    START_NS + number * PERIOD_NS + camera, 'camera')
+    for limit in (100, 200):
+        frames, _ = read_frames(
+            str(tmp_path / 'drive'), None, read_model_spec(fp32), limit, 0)
+        counts = np.bincount(frames[:, 0, 0, 0] // 60)
+        assert counts.sum() == limit
+        assert counts.min() > limit / 5
+
+
+def test_layers_stay_in_float_by_name(
+        fp32: Path, pictures: Path, tmp_path: Path, told: Callable[..., Any],
+        refused: Callable[..., str]) -> None:
+    out = tmp_path / 'out.onnx'
+    words = ('--method', 'minmax', '--keep-float', 'fc', '--keep-float', 'conv1')
+    report = told(fp32, pictures, out, *words)
+    assert (report['float_layers'], report['int8_layers']) == (['conv1', 'fc'], 19)
+    assert sorted(float_layers(out)) == ['conv1', 'fc']
+    message = refused(fp32, pictures, '--keep-float', 'layer2.1.conv3')
+    assert '--keep-float layer2.1.conv3: no such layer, did you mean layer2.1.conv2' in message
+    everything = [node.name for node in onnx.load(str(fp32)).graph.node
+                  if node.op_type in ('Conv', 'Gemm')][1:]
+    named = [word for name in everything for word in ('--keep-float', name)]
+    assert 'nothing is left to quantise' in refused(fp32, pictures, *named)
+    assert '--keep-worst 1: choose 0 to 0' in refused(
+        fp32, pictures, *named[2:], '--keep-worst', 1)
+    rtx = pytest.importorskip('tensorrt_rtx', reason='tensorrt-rtx is not installed')
+    built = EngineBuilder(rtx, print).build(
+        out, file_sha256(out), BuildSettings(((1, 4, 4),), target_sm='8.9'), precision='int8')
+    assert built.spec.precision == 'int8'
+
+
+def test_the_layer_that_hurts_is_found_and_kept(
+        fragile: Path, pictures: Path, tmp_path: Path,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    words = (fragile, pictures, tmp_path / 'out.onnx', '--method', 'minmax')
+    assert quantize(*words) == 0
+    told = capsys.readouterr()
+    assert 'find the layers that hurt with --sensitivity OUT.json' in told.err
+    assert f'{tmp_path / "out.onnx"}: int8, minmax, 21 layers\n' in told.out
+    file = tmp_path / 'new' / 'layers.json'
+    assert quantize(*words, '--sensitivity', file, '--keep-worst', 1) == 0
+    assert float_layers(tmp_path / 'out.onnx') == [FRAGILE]
+    ranking = json.loads(file.read_text())
+    assert len(ranking) == len({one['layer'] for one in ranking}) == 21
+    assert ranking[0]['layer'] == FRAGILE
+    assert ranking[0]['agreement'] < 0.8
+    assert ranking[0]['divergence'] > 100 * ranking[1]['divergence'] > 0
+    costs = [one['divergence'] for one in ranking]
+    assert costs == sorted(costs, reverse=True)
+    told = capsys.readouterr()
+    assert told.err == ''
+    lines = told.out.splitlines()
+    assert lines[0].endswith(f'int8, minmax, 20 layers, in float {FRAGILE}')
+    assert lines[1] == '  calibrated on 32 pictures: 40 of pictures'
+    assert re.fullmatch(
+        r'  (100\.0|87\.5|75\.0) % of the answers as in fp32 on 8 others \(95 % confidence: \S+ '
+        r'to \S+ %\), divergence \S+e-\d+, probabilities within 0\.\d{3}', lines[2])
+    assert lines[3].split() == ['layer', 'divergence', 'same', 'top-1']
+    assert [line.split()[0] for line in lines[4:14]] == [one['layer'] for one in ranking[:10]]
+    assert lines[14:] == ['  and 11 layers that hurt less']
+
+
+def test_pictures_that_ranges_must_not_come_from_are_refused(
+        fp32: Path, pictures: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    (tmp_path / 'empty').mkdir()
+    assert 'no pictures in' in refused(fp32, tmp_path / 'empty')
+    assert 'there is no ' in refused(fp32, tmp_path / 'nowhere')
+    assert 'no pictures are named' in refused(fp32, '')
+    assert 'give real ones' in refused(fp32, 'generated')
+    few = write_pictures(tmp_path / 'few', clouds()[:31])
+    assert '31 pictures to calibrate with, 32 are needed' in refused(fp32, few)
+    # Smaller than the model's input: enlarging makes neighbouring pixels alike.
+    noise = write_pictures(tmp_path / 'noise', np.stack([pixels_of(n) for n in range(COUNT)]))
+    assert '40 of 40 pictures to calibrate with are noise' in refused(fp32, noise)
+    stills = write_pictures(tmp_path / 'stills', np.repeat(clouds()[:20], 2, axis=0))
+    assert '20 of 40 pictures to calibrate with are repetitions' in refused(fp32, stills)
+    whole = shutil.copytree(pictures, tmp_path / 'pictures')
+    data = (whole / '11.png').read_bytes()
+    (whole / '11.png').write_bytes(data[:len(data) // 2])
+    message = refused(fp32, whole)
+    assert str(whole / '11.png') in message
+    assert message.endswith('; leave it out\n')
+
+
+def test_models_that_are_no_fp32_ones_are_refused(
+        fp32: Path, int8: Path, resnet18_fp16: Path, pictures: Path, tmp_path: Path,
+        refused: Callable[..., str]) -> None:
+    assert 'int8.onnx is int8: quantise the fp32 model' in refused(int8, pictures)
+    assert 'is fp16: quantise the fp32 model' in refused(resnet18_fp16, pictures)
+    assert 'no model at' in refused(tmp_path / 'none.onnx', pictures)
+    # As another tool leaves it: without our metadata, or with those of the fp32 model.
+    model = onnx.load(str(int8))
+    write_model_spec(model, read_model_spec(fp32))
+    onnx.save(model, str(tmp_path / 'liar.onnx'))
+    assert 'liar.onnx is int8' in refused(tmp_path / 'liar.onnx', pictures)
+    del model.metadata_props[:]
+    onnx.save(model, str(tmp_path / 'foreign.onnx'))
+    assert 'foreign.onnx is int8' in refused(tmp_path / 'foreign.onnx', pictures)
+    plain = write_classifier(tmp_path / 'plain.onnx')
+    assert 'plain.onnx: not a deployable model' in refused(plain, pictures)
+    model = onnx.load(str(fp32))
+    for node in model.graph.node:
+        if node.op_type == 'Relu':
+            node.op_type = 'Log'
+    onnx.save(model, str(tmp_path / 'broken.onnx'))
+    assert 'becomes NaN or infinite' in refused(tmp_path / 'broken.onnx', pictures)
+
+
+def test_options_that_cannot_be_used_are_refused(
+        fp32: Path, pictures: Path, tmp_path: Path, refused: Callable[..., str],
+        capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / 'folder').mkdir()
+    for words, message in (
+            (('--limit', 0), '--limit 0: choose at least 1'),
+            (('--limit', 9), '--limit 9 is below --min-pictures 32'),
+            (('--min-pictures', 1), '--min-pictures 1: choose at least 2'),
+            (('--keep-worst', -1), '--keep-worst -1: choose 0 to 20'),
+            (('--keep-worst', 21), '--keep-worst 21: choose 0 to 20'),
+            (('--percentile', 99), '--percentile is for --method percentile'),
+            (('--method', 'percentile', '--percentile', 5), '--percentile 5.0: choose 50 to 100'),
+            (('--sensitivity', tmp_path / 'folder'), 'is a folder: name a file in it'),
+            (('--sensitivity', '/proc/layers.json'), 'cannot write /proc/layers.json'),
+            (('--sensitivity', fp32), 'is also MODEL: name another file'),
+            (('-o', fp32), 'is also MODEL: name another file'),
+            (('-o', '/proc/out.onnx'), 'cannot write /proc/out.onnx'),
+            (('-o', tmp_path / 'folder'), 'is a folder: name a file in it')):
+        assert message in refused(fp32, pictures, *words)
+    with pytest.raises(SystemExit) as caught:
+        quantize(fp32, pictures, tmp_path / 'out.onnx', '--method', 'guess')
+    assert caught.value.code == 2
+    assert "invalid choice: 'guess'" in capsys.readouterr().err
+
+
+def test_two_pictures_are_the_fewest(
+        fp32: Path, tmp_path: Path, told: Callable[..., Any]) -> None:
+    two = write_pictures(tmp_path / 'two', clouds()[:2])
+    report = told(fp32, two, tmp_path / 'out.onnx', '--method', 'minmax', '--min-pictures', 2)
+    assert (report['calibrated_on'], report['compared_on']) == (1, 1)
+
+
+@pytest.mark.parametrize('old', [None, b'an older model'])
+def test_whatever_fails_late_leaves_the_place_as_it_was(
+        fp32: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str], old: Optional[bytes]) -> None:
+    out, file = tmp_path / 'out.onnx', tmp_path / 'layers.json'
+    if old is not None:
+        out.write_bytes(old)
+
+    def check(code: int, message: str, *words: object) -> None:
+        assert quantize(fp32, pictures, out, '--method', 'minmax', *words) == code
+        captured = capsys.readouterr()
+        assert captured.out == ''
+        assert message in captured.err
+        assert (out.read_bytes() if out.exists() else None) == old
+        assert [path for path in tmp_path.iterdir() if path.is_file()] == [out][:old is not None]
+
+    def fail(error: BaseException) -> Callable[..., Any]:
+        def function(*_: object) -> Any:
+            raise error
+        return function
+
+    def occupy(*words: object) -> Any:
+        file.mkdir()
+        return [command.LayerSensitivity('conv1', 1.0, 0.0)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, '_compare', fail(InferenceError('the runtime gave up')))
+        check(2, 'the runtime gave up')
+    with monkeypatch.context() as patch:
+        patch.setattr(command, '_compare', fail(KeyboardInterrupt()))
+        check(130, '')
+    with monkeypatch.context() as patch:
+        # Somebody takes the place while the layers are measured.
+        patch.setattr(command, 'measure_sensitivity', occupy)
+        check(2, 'is a folder: name a file in it', '--sensitivity', file)
+
+
+def test_models_of_other_tools_are_quantised(
+        pictures: Path, tmp_path: Path, told: Callable[..., Any]) -> None:
+    """Old opsets know no scales by channel, nodes need no names, Gemm may hold (K, N) weights."""
+    plain = write_classifier(tmp_path / 'plain.onnx', opset=11)
+    prepare(plain, tmp_path / 'old.onnx', mean=(127,), std=(128,))
+    report = told(tmp_path / 'old.onnx', pictures, tmp_path / 'out.onnx')
+    assert report['int8_layers'] == 1
+    assert report['largest_difference'] < 0.1
+    colours = write_tiny_model(tmp_path / 'colours.onnx')
+    report = told(colours, pictures, tmp_path / 'out.onnx', '--method', 'minmax',
+                  '--sensitivity', tmp_path / 'layers.json')
+    assert [one['layer'] for one in report['sensitivity']] == ['logits']
+    assert json.loads((tmp_path / 'layers.json').read_text()) == report['sensitivity']
+    constants = {tensor.name: numpy_helper.to_array(tensor)
+                 for tensor in onnx.load(str(tmp_path / 'out.onnx')).graph.initializer}
+    np.testing.assert_allclose(
+        constants['weights:scale'],
+        np.maximum(np.abs(constants['weights']).max(axis=0), 1e-8) / 127, rtol=1e-6)
+
+
+@pytest.fixture(scope='module')
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with 72 crops of real photographs in `used` and 72 others in `others`."""
+    folder = tmp_path_factory.mktemp('photographs')
+    (folder / 'used').mkdir()
+    (folder / 'others').mkdir()
+    for package, names in (
+            ('skimage', ('data/astronaut.png', 'data/camera.png', 'data/chelsea.png',
+                         'data/coffee.png', 'data/motorcycle_left.png',
+                         'data/motorcycle_right.png', 'data/rocket.jpg')),
+            ('sklearn', ('datasets/images/china.jpg', 'datasets/images/flower.jpg'))):
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            pytest.skip(f'the photographs of {package} are not installed')
+        for name in names:
+            with Image.open(Path(spec.origin).parent / name) as picture:
+                pixels = np.asarray(picture.convert('RGB'))
+            side = 3 * min(pixels.shape[:2]) // 4
+            for number in range(16):
+                top, left = ((length - side) * step // 3 for length, step in zip(
+                    pixels.shape, divmod(number, 4)))
+                Image.fromarray(pixels[top:top + side, left:left + side]).save(
+                    folder / ('used', 'others')[sum(divmod(number, 4)) % 2]
+                    / f'{Path(name).stem}_{number:02}.png')
+    return folder
+
+
+@pytest.mark.parametrize('method', PHOTOGRAPHS_AGREE)
+def test_int8_agrees_with_fp32_on_real_photographs(
+        efficientnet_lite0: Path, photographs: Path, tmp_path: Path,
+        told: Callable[..., Any], method: str) -> None:
+    """A trained network; the two methods that leave values out."""
+    out = tmp_path / 'int8.onnx'
+    report = told(efficientnet_lite0, photographs / 'used', out, '--method', method)
+    assert (report['calibrated_on'], report['int8_layers']) == (58, 34)
+    frames, _ = read_frames(
+        str(photographs / 'others'), None, read_model_spec(efficientnet_lite0), 999, 0)
+    exact, rounded = answers(efficientnet_lite0, frames), answers(out, frames)
+    same = exact.argmax(axis=1) == rounded.argmax(axis=1)
+    best = np.sort(exact, axis=1)
+    print(f'\n{method}: int8 answers as fp32 on {same.mean():.1%} of {len(frames)} crops')
+    assert len(frames) == 72
+    assert same.mean() >= PHOTOGRAPHS_AGREE[method]
+    # Those that change were nearly a tie.
+    assert same[best[:, -1] - best[:, -2] > SURE].all()
+    assert (best[:, -1] - best[:, -2] > SURE).sum() > 36
+
+
+def test_int8_agrees_with_fp32_on_imagenet(
+        shared_data: Path, efficientnet_lite0: Path, tmp_path: Path, told: Callable[..., Any],
+        capsys: pytest.CaptureFixture[str]) -> None:
+    archive = shared_data / 'imagenet-200.zip'
+    out = tmp_path / 'int8.onnx'
+    told(efficientnet_lite0, archive, out, '--method', 'percentile', '--limit', 100)
+    assert main(['evaluate', str(efficientnet_lite0), '--compare', str(out), '--images',
+                 str(archive), '--backend', 'onnxruntime', '--threads', '2', '--json']) == 0
+    document = json.loads(capsys.readouterr().out)
+    agreement = document['comparison']['agreement']
+    assert document['count'] == 200
+    assert agreement['rate'] >= IMAGENET_AGREES
+    assert abs(agreement['accuracy_difference']) <= 0.02
+    assert agreement['mean_kl_nats'] < 0.02
