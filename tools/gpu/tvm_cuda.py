@@ -26,9 +26,12 @@ import numpy as np
 from resnet_trt_node.inference import tvm_cuda, tvm_gpu
 from resnet_trt_node.inference.model_file import load_model, spec_of
 from resnet_trt_node.inference.tvm_runtime import load_tvm
+from resnet_trt_node.model.frames import sample_frames
 
 _ROUNDS = 5
 _RUNS = 40
+#: Probabilities below it are taken for it before they are compared as logarithms.
+_LEAST = 1e-30
 #: Fields of dlight's Matmul.Config: threads across and down, results of a thread, depth of a tile.
 _CONFIGS = [
     {'block_size_x': x, 'block_size_y': y, 'micro_size_x': mx, 'micro_size_y': my,
@@ -72,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--models', type=Path, nargs='+', required=True)
     parser.add_argument('--out', type=Path, required=True)
-    parser.add_argument('--frames', type=Path, help='npy, uint8 (N, H, W, 3); else random')
+    parser.add_argument('--frames', type=Path, help='npy, uint8 (N, H, W, 3); else drawn')
     parser.add_argument('--sizes', type=int, nargs='+', default=[1, 64])
     parser.add_argument('--tune-minutes', type=float, default=0.0,
                         help='for each model: try tilings of each product at each size')
@@ -147,8 +150,7 @@ def _model(
     found = report.values.setdefault('models', {})[path.stem] = {'precision': spec.precision}
     target = tvm_gpu.cuda_target(tvm, architecture)
     frames = np.load(arguments.frames)[:max(arguments.sizes)] if arguments.frames else \
-        np.random.default_rng(0).integers(
-            0, 256, (max(arguments.sizes), spec.height, spec.width, 3), np.uint8)
+        sample_frames(max(arguments.sizes), spec.height, spec.width)
     module = report.step(f'{path.stem}: import', _import, tvm, target, path, arguments.sizes)
     if module is None:
         return
@@ -227,6 +229,9 @@ def _measure(
                 times[name].append((perf_counter() - start) * 1e3)
     return {
         'largest_difference': float(np.abs(found - wanted).max()),
+        # Networks of random weights are so sure that a wrong answer may differ by 1e-6 only.
+        'largest_log_difference': float(np.abs(
+            np.log(np.maximum(found, _LEAST)) - np.log(np.maximum(wanted, _LEAST))).max()),
         'same_top1': float((found.argmax(axis=1) == wanted.argmax(axis=1)).mean()),
         **{f'{name}_p{rank}_ms': round(float(np.percentile(values, rank)), 3)
            for name, values in times.items() for rank in (50, 99)}}
@@ -269,10 +274,9 @@ def _seconds(
             library = tvm.compile(module, target=target)
         arguments = []
         for parameter in function.params:
-            buffer = function.buffer_map[parameter]
-            shape = [int(side) for side in buffer.shape]
+            shape = [int(side) for side in parameter.shape]
             arguments.append(tvm.runtime.tensor(
-                np.ones(shape, str(buffer.dtype)), device))
+                np.ones(shape, str(parameter.dtype)), device))
         timer = library.mod.time_evaluator('main', device, number=3, repeat=3)
         return float(min(timer(*arguments).results))
     except (RuntimeError, ValueError, TypeError):
