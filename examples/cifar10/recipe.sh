@@ -27,14 +27,14 @@ timed() {
 train() {
   [ -e "$work/train/learning_curve.png" ] || timed train tool train --data "$data" \
     --arch "${ARCH:-resnet50}" --weights random --image-size "${SIZE:-128}" \
-    --epochs "${EPOCHS:-200}" --batch-size "${TRAIN_BATCH:-128}" --lr "${LR:-0.1}" \
-    --weight-decay 5e-4 --label-smoothing 0.1 --min-scale 0.4 --mix cutmix --ema "${EMA:-0.999}" \
+    --epochs "${EPOCHS:-300}" --batch-size "${TRAIN_BATCH:-256}" --lr "${LR:-0.2}" \
+    --weight-decay 5e-4 --label-smoothing 0.1 --min-scale 0.5 --mix cutmix --ema "${EMA:-0.998}" \
     --save-every 10 --out "$work/train" ${TRAIN_OPTIONS:-}
 }
 
 prune() {
   [ -e "$work/sparse.pth" ] || timed prune tool prune "$work/train/best.pth" --finetune "$data" \
-    --epochs "${TUNE_EPOCHS:-15}" --batch-size "${TRAIN_BATCH:-128}" --lr "${TUNE_LR:-0.01}" \
+    --epochs "${TUNE_EPOCHS:-15}" --batch-size "${TRAIN_BATCH:-256}" --lr "${TUNE_LR:-0.02}" \
     -o "$work/sparse.pth"
 }
 

@@ -13,7 +13,7 @@ from resnet_trt_node.model.devices import memory_errors, pick_device
 from resnet_trt_node.model.initial_network import initial_network
 from resnet_trt_node.model.measurement import EpochMetrics
 from resnet_trt_node.model.network import ARCHITECTURES, ResNet
-from resnet_trt_node.model.training import Training
+from resnet_trt_node.model.training import COMPILED, Training
 from resnet_trt_node.model.training_data import DataSplit, load_data
 from resnet_trt_node.model.training_folder import BEST, Summary, TrainingFolder
 from resnet_trt_node.model.training_settings import (
@@ -107,8 +107,9 @@ def _add_machine(group: Any) -> None:
         '--no-amp', dest='amp', action='store_false',
         help='full instead of mixed precision on a GPU')
     group.add_argument(
-        '--compile', action='store_true',
-        help='compile the network first: a minute, then faster on a GPU')
+        '--compile', nargs='?', default='no', const='kernels', choices=tuple(COMPILED),
+        help='compile the network first: a minute, then faster on a GPU; graphs replays the '
+        'kernels from CUDA graphs, which helps where the processor is slower than the GPU')
     group.add_argument(
         '--workers', type=int, default=0, metavar='N',
         help='threads that decode pictures, 0 for one a core')

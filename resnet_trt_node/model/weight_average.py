@@ -34,9 +34,10 @@ class WeightAverage:
         """Take in the network's present weights."""
         self.updates += 1
         decay = min(self._decay, self.updates / (self.updates + _WARMUP))
-        # One kernel for all tensors.
+        # One kernel for all tensors: one each would keep the processor busy for milliseconds.
         torch._foreach_lerp_(  # type: ignore[attr-defined,unused-ignore]
             [mean for mean, _ in self._averaged], [value for _, value in self._averaged],
             1 - decay)
-        for mean, value in self._copied:
-            mean.copy_(value)
+        if self._copied:
+            torch._foreach_copy_(  # type: ignore[attr-defined,unused-ignore]
+                [mean for mean, _ in self._copied], [value for _, value in self._copied])
