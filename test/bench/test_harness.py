@@ -160,4 +160,4 @@ def test_three_seconds_of_a_scenario(monkeypatch):
     assert figures['source_to_answer_ms']['p50'] >= 5.0
     assert figures['node_cpu_ms_per_answer'] > 0
     assert {'queue', 'fit', 'infer', 'publish', 'total'} <= figures['stages_ms'].keys()
-    assert 'fitter' in figures['node_threads_ms_per_answer']
+    assert 'inferrer' in figures['node_threads_ms_per_answer']

@@ -128,15 +128,14 @@ def _our_stages(ours: dict[str, Any], camera: Camera) -> dict[str, Optional[floa
     """
     Return where our CPU time goes.
 
-    The pipeline's threads carry names; what is on none of them, in the executor's thread and the
-    middleware's, is receiving. Converting and resizing, both the fitter's, are told apart by
-    measuring them here, alone, on the same picture.
+    Converting and resizing are measured here, alone, on the same picture: in an idle node the
+    executor's thread does them. The pipeline's threads carry names; the inferrer's time holds
+    what it publishes by itself. The rest, in the executor's thread and the middleware's, is
+    receiving.
     """
-    alone = measure_stages(camera)
     threads = ours['threads_ms']
-    share = threads.get('fitter', 0.0) / sum(alone.values())
     return _with_rest(ours['cpu_ms'], {
-        **{stage: spent * share for stage, spent in alone.items()},
+        **measure_stages(camera),
         'infer': threads.get('inferrer', 0.0), 'publish': threads.get('deliverer', 0.0)})
 
 
