@@ -78,8 +78,8 @@ def test_slow_frames_are_left_to_the_fitter_and_slow_answers_to_the_deliverer(tr
         bench.settle()
         bench.wait(lambda value=value: len(names[1]) == value + 1)
         sleep(0.03)
-    assert names[0][0] == current_thread().name and names[0][-1] == 'fitter'
-    assert names[1][0] == 'inferrer' and names[1][-1] == 'deliverer'
+    assert (names[0][0], names[0][-1]) == (current_thread().name, 'fitter')
+    assert (names[1][0], names[1][-1]) == ('inferrer', 'deliverer')
     assert bench.results == [('front', value, value) for value in range(8)]
 
 
