@@ -60,8 +60,8 @@ accuracy() {
     [ -s "$work/$form.json" ] || {
       timed "evaluate $form" "$py_trt" -m resnet_trt_node.cli.main evaluate "$work/fp32.onnx" \
         --compare "$work/$form.onnx" --images "$data/test" --backend "$backend" \
-        --batch-size "$batch" --optimization-level "$level" --engine-dir "$work/engines" \
-        --sparse-weights --json > "$work/$form.part"
+        --batch-size "$batch" --opt-batch "1,$batch" --optimization-level "$level" \
+        --engine-dir "$work/engines" --sparse-weights --json > "$work/$form.part"
       mv "$work/$form.part" "$work/$form.json"
     }
   done

@@ -6,10 +6,10 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from contextlib import ExitStack
 from pathlib import Path
 import sys
-from typing import Optional, Tuple
+from typing import Optional
 
 from resnet_trt_node.cli.console import print_json
-from resnet_trt_node.cli.options import add_model_argument, add_sparse_weights
+from resnet_trt_node.cli.options import add_model_argument, add_opt_batch, add_sparse_weights
 from resnet_trt_node.inference import tensorrt_versions as versions
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.cuda import CudaDevice
@@ -27,10 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--min-batch', type=int, default=1, metavar='N',
         help='smallest batch; the node needs engines from 1 on')
-    parser.add_argument(
-        '--opt-batch', type=_sizes, default=(), metavar='N[,N...]',
-        help='batch sizes to be fastest at, such as 1,64, each at the cost of one more build; '
-        'not given: the largest')
+    add_opt_batch(parser)
     parser.add_argument(
         '--max-batch', type=int, default=1, metavar='N', help='largest batch')
     parser.add_argument(
@@ -64,7 +61,7 @@ def run(arguments: Namespace) -> int:
     """Build and report."""
     options = BackendOptions(
         max_batch_size=arguments.max_batch, device_id=arguments.device_id,
-        engine_dir=arguments.engine_dir, opt_batch_sizes=arguments.opt_batch,
+        engine_dir=arguments.engine_dir, opt_batch_sizes=arguments.opt_batch or (),
         precision=arguments.precision, optimization_level=arguments.optimization_level,
         workspace_mib=arguments.workspace_mib, tf32=arguments.tf32,
         sparse_weights=arguments.sparse_weights, target_sm=arguments.target_sm,
@@ -104,13 +101,6 @@ def _report(source: EngineSource, engine: CachedEngine, as_json: bool) -> None:
         print('  the node does not find this engine: it needs batch sizes from 1 on')
     if source.cache.folder != default_engine_dir():
         print(f'  the node finds it with engine_dir set to {source.cache.folder.absolute()}')
-
-
-def _sizes(text: str) -> Tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(','))
-    except ValueError as error:
-        raise ArgumentTypeError(f'{text!r}: write numbers with commas, such as 1,64') from error
 
 
 def _capability(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from contextlib import ExitStack
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 from resnet_trt_node.cli.console import print_json, Progress, table_row, text_width
 from resnet_trt_node.cli.example_frames import GENERATED, read_frames
-from resnet_trt_node.cli.options import add_sparse_weights
+from resnet_trt_node.cli.options import add_sparse_weights, batch_sizes
 from resnet_trt_node.compare.accuracy import Tolerance
 from resnet_trt_node.compare.choice import NAMES, parse_choices
 from resnet_trt_node.compare.latency import Plan
@@ -79,7 +79,7 @@ def _add_frame_arguments(parser: ArgumentParser) -> None:
 def _add_latency_arguments(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('how latency is measured')
     group.add_argument(
-        '--batch-sizes', type=_sizes, default=(1,), metavar='N[,N...]',
+        '--batch-sizes', type=batch_sizes, default=(1,), metavar='N[,N...]',
         help='rising, each measured by itself')
     length = group.add_mutually_exclusive_group()
     length.add_argument(
@@ -190,10 +190,3 @@ def _command(arguments: Namespace) -> str:
             words += [option, ','.join(map(str, value)) if isinstance(value, tuple)
                       else str(value)]
     return shlex.join(words)
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(','))
-    except ValueError as error:
-        raise ArgumentTypeError(f'{text!r}: write numbers with commas, such as 1,64') from error

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 import sys
-from typing import Any
+from typing import Any, Tuple
 
 from resnet_trt_node.inference.backend import Backend, BackendOptions
 from resnet_trt_node.inference.factory import BACKEND_CHOICES, open_backend
@@ -16,6 +16,22 @@ def add_model_argument(parser: ArgumentParser) -> None:
     parser.add_argument(
         'model', metavar='MODEL',
         help='deployable ONNX model, made by `resnet_trt export` or `resnet_trt prepare`')
+
+
+def batch_sizes(text: str) -> Tuple[int, ...]:
+    """Read batch sizes such as '1,64', for the parser of an option."""
+    try:
+        return tuple(int(part) for part in text.split(','))
+    except ValueError as error:
+        raise ArgumentTypeError(f'{text!r}: write numbers with commas, such as 1,64') from error
+
+
+def add_opt_batch(parser: Any) -> None:
+    """Add --opt-batch to a parser or a group of its arguments."""
+    parser.add_argument(
+        '--opt-batch', type=batch_sizes, metavar='N[,N...]',
+        help='batch sizes that an engine is to be fastest at, such as 1,64, each at the cost of '
+        'one more build; not given: the largest')
 
 
 def add_backend_arguments(parser: ArgumentParser) -> None:
@@ -31,6 +47,7 @@ def add_backend_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         '--threads', type=int, default=0, metavar='N',
         help='threads of a backend on the CPU, 0 leaves it to the runtime')
+    add_opt_batch(group)
     add_sparse_weights(group)
     group.add_argument(
         '--engine-dir', type=Path, metavar='DIR',
@@ -72,6 +89,7 @@ def open_model(arguments: Namespace) -> Backend:
     options = BackendOptions(
         max_batch_size=arguments.batch_size, num_buffers=1, device_id=arguments.device_id,
         cpu_threads=arguments.threads, sparse_weights=arguments.sparse_weights,
+        opt_batch_sizes=arguments.opt_batch or (),
         engine_dir=arguments.engine_dir, optimization_level=arguments.optimization_level, log=_log)
     return open_backend(arguments.model, arguments.backend, options)
 

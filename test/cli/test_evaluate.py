@@ -6,6 +6,7 @@ from zipfile import ZipFile
 
 import pytest
 
+from resnet_trt_node.errors import UsageError
 from resnet_trt_node.inference.labelled_pictures import LabelledPicture, spread
 
 #: Without it the error stream also says why no GPU is used.
@@ -134,3 +135,18 @@ def test_bad_input_is_refused_in_one_line(resnet_trt, colour_model, pictures, wo
     places = {'PICTURE': pictures / 'red.png', 'FOLDER': pictures}
     line = resnet_trt.refused('evaluate', colour_model, *[places.get(w, w) for w in words])
     assert cause in line
+
+
+def test_engines_may_be_tuned_for_the_sizes_that_compare_tunes_for(
+        resnet_trt, monkeypatch, colour_model, pictures, table):
+    seen = []
+
+    def open_backend(path, name, options):
+        seen.append((options.max_batch_size, options.opt_batch_sizes))
+        raise UsageError('enough is known')
+    monkeypatch.setattr('resnet_trt_node.cli.options.open_backend', open_backend)
+    for words in ((), ('--opt-batch', '1,64')):
+        outcome = resnet_trt(
+            'evaluate', colour_model, '--images', pictures, '--batch-size', '64', *words)
+        assert (outcome.code, outcome.err) == (2, 'resnet_trt evaluate: enough is known\n')
+    assert seen == [(64, ()), (64, (1, 64))]
