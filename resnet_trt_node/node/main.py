@@ -99,8 +99,8 @@ def _executor(node: ClassifierNode) -> Executor:
     if wanted == 'single_threaded':
         return SingleThreadedExecutor()
     try:
-        # New in ROS 2 Kilted. rclpy's own executors put a wait set together in Python for every
-        # message, which takes longer than classifying a small picture but for its inference.
+        # New in ROS 2 Kilted. rclpy's other executors put a wait set together in Python for every
+        # message.
         from rclpy.experimental.events_executor import EventsExecutor
     except ImportError as error:
         if wanted == 'events':

@@ -73,7 +73,7 @@ def test_fine_tuning_keeps_the_masks_after_every_step_and_learns(
         check_two_four(network, masks.layers)
 
     settings = tuning_settings(
-        source, {'epochs': 6, 'batch_size': 9, 'lr': 0.05, 'warmup_epochs': 0.5, 'ema': 0.5})
+        source, {'epochs': 6, 'batch_size': 9, 'lr': 0.005, 'warmup_epochs': 0.5, 'ema': 0.5})
     with DataSplit(pictures) as split:
         data = load_data(split, SIDE, SIDE, torch.device('cpu'))
         losses = []
@@ -84,8 +84,7 @@ def test_fine_tuning_keeps_the_masks_after_every_step_and_learns(
             losses.append(metrics.train_loss)
     assert len(steps) == 2 * 6 * 3
     assert max(steps) > 0
-    # By how much so few steps lower it depends on the processor's rounding.
-    assert losses[-1] < losses[0]
+    assert losses[-1] < 0.8 * losses[0]
     check_two_four(training.result, masks.layers)
     check_two_four(training.network, masks.layers)
 
