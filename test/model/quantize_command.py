@@ -1,0 +1,33 @@
+"""Running the command quantize, and asking the files that it writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from resnet_trt_node.cli.main import main
+from resnet_trt_node.inference.backend import BackendOptions
+from resnet_trt_node.inference.factory import open_backend
+
+
+def quantize(model: object, calibration: object, out: object, *words: object) -> int:
+    return main([str(word) for word in (
+        'quantize', model, '--calibration', calibration, '-o', out, *words)])
+
+
+def report_of(capsys: pytest.CaptureFixture[str], *words: object) -> Any:
+    """Run the command, which must succeed, and return its JSON document."""
+    capsys.readouterr()
+    assert quantize(*words, '--json') == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def answers(model: Path, frames: np.ndarray) -> np.ndarray:
+    """Return the file's answers, as the node gets them."""
+    options = BackendOptions(max_batch_size=len(frames), num_buffers=1)
+    with open_backend(model, 'onnxruntime', options) as backend:
+        backend.buffer()[:] = frames
+        return backend.infer(len(frames)).copy()
