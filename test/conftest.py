@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+import signal
 import tempfile
 from typing import IO, Iterator
 
@@ -53,6 +54,10 @@ def _isolate_ros() -> None:
 
 _CLAIM = _claim_domain()
 _isolate_ros()
+# A shell starts what runs behind it with SIGINT ignored, and processes hand that down: those that
+# tests end by Ctrl-C would never end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope='session', autouse=True)
