@@ -11,6 +11,7 @@ from tempfile import TemporaryFile
 from typing import Any, Optional
 
 from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row
+from resnet_trt_node.cli.training_options import add_compile
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.model.checkpoint import TrainedModel
 from resnet_trt_node.model.devices import pick_device
@@ -24,14 +25,14 @@ from resnet_trt_node.model.prune_checkpoint import (
 from resnet_trt_node.model.training_data import DataSplit, load_data
 from resnet_trt_node.model.training_folder import TrainingFolder
 from resnet_trt_node.model.training_settings import (
-    check_image_size, default_lr, MIXES, TrainingSettings)
+    AUTO_AUGMENTS, check_image_size, default_lr, MIXES, TrainingSettings)
 
 _EPOCHS, _BATCH_SIZE, _IMAGE_SIZE = 10, 64, 224
 #: Options that mean nothing without --finetune.
 _TUNING = (
     'validation', 'validation_split', 'epochs', 'batch_size', 'lr', 'warmup_epochs',
-    'weight_decay', 'label_smoothing', 'min_scale', 'mix', 'ema', 'seed', 'image_size', 'device',
-    'amp', 'workers', 'skip_corrupt', 'run_dir', 'resume')
+    'weight_decay', 'label_smoothing', 'min_scale', 'auto_augment', 'mix', 'ema', 'seed',
+    'image_size', 'device', 'amp', 'compile', 'workers', 'skip_corrupt', 'run_dir', 'resume')
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -83,6 +84,8 @@ def _add_tuning(group: Any) -> None:
             ('ema', "decay of the weights' moving average, 0 for none")):
         group.add_argument(f'--{name}', type=float, metavar='X', help=text)
     group.add_argument(
+        '--auto-augment', choices=AUTO_AUGMENTS, help='how pictures are altered beyond crops')
+    group.add_argument(
         '--mix', choices=tuple(MIXES), help='how pictures are mixed with each other')
     group.add_argument(
         '--seed', type=int, metavar='N', help='of order and augmentation; not given: 0')
@@ -93,6 +96,7 @@ def _add_tuning(group: Any) -> None:
     group.add_argument(
         '--no-amp', dest='amp', action='store_const', const=False,
         help='full instead of mixed precision on a GPU')
+    add_compile(group, None)
     group.add_argument(
         '--workers', type=int, metavar='N', help='threads that decode pictures, 0 for one a core')
     group.add_argument(
@@ -186,7 +190,8 @@ def _given(arguments: Namespace) -> dict[str, Any]:
             min(1.0, epochs / 10) if arguments.warmup_epochs is None
             else arguments.warmup_epochs),
         **{name: getattr(arguments, name) for name in (
-            'weight_decay', 'label_smoothing', 'min_scale', 'ema', 'mix', 'seed')}}
+            'weight_decay', 'label_smoothing', 'min_scale', 'auto_augment', 'ema', 'mix',
+            'seed')}}
 
 
 def _fine_tune(
@@ -216,7 +221,8 @@ def _fine_tune(
         with Progress(settings.epochs * steps, 'step', arguments.json) as progress:
             network, tuning = fine_tune(
                 checkpoint, masks, data, settings, device=device,
-                amp=arguments.amp is None, folder=folder, resume=bool(arguments.resume),
+                amp=arguments.amp is None, compiled=arguments.compile or 'no', folder=folder,
+                resume=bool(arguments.resume),
                 on_step=progress.step, on_epoch=lambda one: progress.warn(_line(one)))
     rule = data.rule
     return network, TrainedModel(

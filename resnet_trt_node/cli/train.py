@@ -9,15 +9,16 @@ import sys
 from typing import Any, Sequence
 
 from resnet_trt_node.cli.console import count_of, print_json, Progress
+from resnet_trt_node.cli.training_options import add_compile
 from resnet_trt_node.model.devices import memory_errors, pick_device
 from resnet_trt_node.model.initial_network import initial_network
 from resnet_trt_node.model.measurement import EpochMetrics
 from resnet_trt_node.model.network import ARCHITECTURES, ResNet
-from resnet_trt_node.model.training import COMPILED, Training
+from resnet_trt_node.model.training import Training
 from resnet_trt_node.model.training_data import DataSplit, load_data
 from resnet_trt_node.model.training_folder import BEST, Summary, TrainingFolder
 from resnet_trt_node.model.training_settings import (
-    check_image_size, default_lr, MIXES, TrainingSettings)
+    AUTO_AUGMENTS, check_image_size, default_lr, MIXES, TrainingSettings)
 from resnet_trt_node.model.weights import best_recipe, RECIPES
 
 
@@ -91,6 +92,10 @@ def _add_recipe(group: Any) -> None:
         '--colour', type=float, default=defaults.colour, metavar='SHARE',
         help='by how much brightness, contrast and saturation vary')
     group.add_argument(
+        '--auto-augment', default=defaults.auto_augment, choices=AUTO_AUGMENTS,
+        help='trivial: TrivialAugment, which turns, shears, moves or recolours each picture by a '
+        'random amount; helps where there are few')
+    group.add_argument(
         '--mix', default=defaults.mix, choices=tuple(MIXES),
         help='how pictures are mixed with each other; helps where there are few')
     group.add_argument(
@@ -106,10 +111,7 @@ def _add_machine(group: Any) -> None:
     group.add_argument(
         '--no-amp', dest='amp', action='store_false',
         help='full instead of mixed precision on a GPU')
-    group.add_argument(
-        '--compile', nargs='?', default='no', const='kernels', choices=tuple(COMPILED),
-        help='compile the network first: a minute, then faster on a GPU; graphs replays the '
-        'kernels from CUDA graphs, which helps where the processor is slower than the GPU')
+    add_compile(group, 'no')
     group.add_argument(
         '--workers', type=int, default=0, metavar='N',
         help='threads that decode pictures, 0 for one a core')
@@ -176,7 +178,7 @@ def _settings(arguments: Namespace, weights: str) -> TrainingSettings:
         warmup_epochs=min(5.0, arguments.epochs / 10) if warm_up is None else warm_up,
         **{name: getattr(arguments, name) for name in (
             'epochs', 'batch_size', 'weight_decay', 'label_smoothing', 'min_scale', 'flip',
-            'colour', 'mix', 'ema', 'seed')})
+            'colour', 'auto_augment', 'mix', 'ema', 'seed')})
 
 
 def _introduction(training: Training, weights: str, new_head: bool) -> str:

@@ -11,10 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 import math
+from typing import Optional
 
 import numpy as np
 from resnet_trt_node.model.normalisation import IMAGENET
 from resnet_trt_node.model.training_settings import MIXES, TrainingSettings
+from resnet_trt_node.model.trivial_augment import draw_alterations
 import torch
 from torch.nn import functional
 
@@ -33,16 +35,20 @@ class EpochPlan:
 
     :param order: int64 (n,), on the CPU: the pictures' indices.
     :param crops: float32 (n, 4) in [0, 1), on the device: area, aspect ratio and place.
-    :param signs: float32 (n,), -1 where a picture is mirrored, else 1; on the device.
-    :param colours: float32 (n, 3), factors of brightness, contrast and saturation; on the device.
+    :param warps: float32 (n, 2, 3), on the device: where points of a picture lie in its crop, see
+        `crop_and_resize`.
+    :param colours: float32 (n, 3), factors of brightness, contrast and saturation; on the device;
+        None where they do not vary.
+    :param tones: float32 (n, 4), see `alter_tones`, on the device; None where they do not vary.
     :param shares: of each step, how much a picture keeps of itself when batches are mixed.
     :param places: of each step, where the other picture's part lies, two numbers in [0, 1).
     """
 
     order: torch.Tensor
     crops: torch.Tensor
-    signs: torch.Tensor
-    colours: torch.Tensor
+    warps: torch.Tensor
+    colours: Optional[torch.Tensor]
+    tones: Optional[torch.Tensor]
     shares: list[float]
     places: list[list[float]]
 
@@ -62,15 +68,23 @@ def plan_epoch(
     random = np.random.default_rng([settings.seed, epoch])
     order = torch.from_numpy(random.permutation(count))
     crops = random.random((count, _CROP_NUMBERS), np.float32)
-    mirrored = random.random(count) < 0.5
-    colours = random.random((count, _COLOUR_NUMBERS), np.float32) * 2 - 1
+    mirrored = (random.random(count) < 0.5) & settings.flip
+    spread = random.random((count, _COLOUR_NUMBERS), np.float32) * 2 - 1
+    colours = 1 + np.float32(settings.colour) * spread
     alpha = MIXES[settings.mix]
     shares = random.beta(alpha, alpha, steps).tolist() if alpha else [1.0] * steps
-    signs = np.where(mirrored & settings.flip, -1.0, 1.0).astype(np.float32)
+    places = random.random((steps, 2)).tolist()
+    warps = np.repeat(np.eye(2, 3, dtype=np.float32)[None], count, axis=0)
+    tones = None
+    if settings.auto_augment != 'none':
+        drawn = draw_alterations(random, count)
+        warps, tones, colours = drawn.warps, drawn.tones, colours * drawn.colours
+    warps[mirrored, :, 0] *= -1
+    varied = tones is not None or settings.colour > 0
     return EpochPlan(
-        order, torch.from_numpy(crops).to(device), torch.from_numpy(signs).to(device),
-        torch.from_numpy(1 + np.float32(settings.colour) * colours).to(device), shares,
-        random.random((steps, 2)).tolist())
+        order, torch.from_numpy(crops).to(device), torch.from_numpy(warps).to(device),
+        torch.from_numpy(colours).to(device) if varied else None,
+        None if tones is None else torch.from_numpy(tones).to(device), shares, places)
 
 
 def crop_boxes(
@@ -100,25 +114,28 @@ def crop_boxes(
 
 
 def crop_and_resize(
-        pictures: torch.Tensor, boxes: torch.Tensor, signs: torch.Tensor,
+        pictures: torch.Tensor, boxes: torch.Tensor, warps: torch.Tensor,
         image_size: int) -> torch.Tensor:
     """
-    Cut boxes out of pictures, resize them bilinearly and mirror some.
+    Cut boxes out of pictures, resize them bilinearly, and mirror, turn, shear or move them.
+
+    What such a warp shows beyond a box is what lies there in the picture; beyond the picture, its
+    border.
 
     Where a box may shrink, twice as many points a side are sampled and averaged: pictures are at
     most about twice the output's size (see `training_data`), so that no source pixel is left out.
 
     :param pictures: uint8 (B, S, S, 3), any strides.
     :param boxes: float32 (B, 4), see `crop_boxes`.
-    :param signs: float32 (B,), -1 to mirror, else 1.
+    :param warps: float32 (B, 2, 3): the point (x, y) of the result, from -1 to 1 along each side,
+        shows the point `warp @ (x, y, 1)` of the box, in the same measure.
     :param image_size: T.
     :returns: float32 (B, 3, T, T), values 0 to 255.
     """
     left, top, width, height = boxes.unbind(1)
-    zero = torch.zeros_like(left)
-    matrix = torch.stack([
-        torch.stack([signs * width, zero, 2 * left + width - 1], dim=1),
-        torch.stack([zero, height, 2 * top + height - 1], dim=1)], dim=1)
+    centre = torch.stack([2 * left + width - 1, 2 * top + height - 1], dim=1)
+    matrix = warps * torch.stack([width, height], dim=1)[:, :, None]
+    matrix = torch.cat([matrix[:, :, :2], matrix[:, :, 2:] + centre[:, :, None]], dim=2)
     factor = 2 if pictures.shape[1] > image_size else 1
     side = factor * image_size
     grid = functional.affine_grid(matrix, [len(pictures), 3, side, side], align_corners=False)

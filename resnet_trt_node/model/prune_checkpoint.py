@@ -135,7 +135,7 @@ def check_classes(checkpoint: PrunableCheckpoint, labels: tuple[str, ...]) -> No
 def fine_tune(
         checkpoint: PrunableCheckpoint, masks: TwoFourMasks, data: TrainingData,
         settings: TrainingSettings, *, device: torch.device, amp: bool = True,
-        folder: Optional[TrainingFolder] = None, resume: bool = False,
+        compiled: str = 'no', folder: Optional[TrainingFolder] = None, resume: bool = False,
         on_step: Callable[[str], None] = lambda note: None,
         on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
         ) -> tuple[ResNet, FineTuning]:
@@ -148,6 +148,7 @@ def fine_tune(
     :param settings: how.
     :param device: where.
     :param amp: mixed precision.
+    :param compiled: see `Training`.
     :param folder: keeps checkpoints, metrics and the learning curve; None for nowhere.
     :param resume: continue what the folder has.
     :param on_step: called after each step with a note, for a progress bar.
@@ -164,7 +165,8 @@ def fine_tune(
         masks(network)
         pruned = measure(network, data.validation, device)
     # After pruning: an average of weights starts as a copy of the network.
-    training = Training(network, data, settings, device=device, amp=amp, after_step=masks)
+    training = Training(
+        network, data, settings, device=device, amp=amp, compiled=compiled, after_step=masks)
     if folder is not None and resume:
         folder.restore(training)
     for metrics in training.epochs(on_step):

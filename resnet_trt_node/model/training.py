@@ -23,6 +23,7 @@ from resnet_trt_node.model.schedule import learning_rate
 from resnet_trt_node.model.training_data import TrainingData
 from resnet_trt_node.model.training_pictures import Batch
 from resnet_trt_node.model.training_settings import TrainingSettings
+from resnet_trt_node.model.trivial_augment import alter_tones
 from resnet_trt_node.model.weight_average import WeightAverage
 import torch
 from torch import nn
@@ -190,9 +191,11 @@ class Training:
         settings = self.settings
         boxes = crop_boxes(plan.crops[rows], batch.aspects, settings.min_scale)
         pictures = crop_and_resize(
-            batch.pictures, boxes, plan.signs[rows], self.data.image_size)
-        if settings.colour:
+            batch.pictures, boxes, plan.warps[rows], self.data.image_size)
+        if plan.colours is not None:
             pictures = vary_colours(pictures, plan.colours[rows])
+        if plan.tones is not None:
+            pictures = alter_tones(pictures, plan.tones[rows])
         pictures, share = mix_batch(
             normalise(pictures), settings.mix, plan.shares[number], plan.places[number])
         with autocast(self.device, self._amp_dtype):

@@ -10,6 +10,8 @@ from resnet_trt_node.model.network import MIN_IMAGE_SIZE
 
 #: How pictures of a batch are mixed with each other, and with which Beta(alpha, alpha).
 MIXES = {'none': 0.0, 'mixup': 0.2, 'cutmix': 1.0}
+#: Policies that choose how each picture is altered beyond crops, flips and colours.
+AUTO_AUGMENTS = ('none', 'trivial')
 #: Learning rates for 256 pictures a batch, which are usual for SGD with momentum.
 _LR_FROM_RANDOM = 0.1
 _LR_FINE_TUNING = 0.01
@@ -31,6 +33,7 @@ class TrainingSettings:
         of a square picture.
     :param flip: whether half of the pictures are mirrored.
     :param colour: by what share brightness, contrast and saturation vary either way.
+    :param auto_augment: one of `AUTO_AUGMENTS`.
     :param mix: one of `MIXES`.
     :param ema: decay a step of the weights' moving average, which then is the result; 0 for none.
     :param seed: of first weights, order and augmentation.
@@ -47,6 +50,7 @@ class TrainingSettings:
     min_scale: float = 0.25
     flip: bool = True
     colour: float = 0.0
+    auto_augment: str = 'none'
     mix: str = 'none'
     ema: float = 0.0
     seed: int = 0
@@ -65,6 +69,8 @@ class TrainingSettings:
                '0 to below 1')
         _check('--min-scale', self.min_scale, 0 < self.min_scale <= 1, 'above 0, at most 1')
         _check('--colour', self.colour, 0 <= self.colour < 1, '0 to below 1')
+        _check('--auto-augment', self.auto_augment, self.auto_augment in AUTO_AUGMENTS,
+               f'one of {", ".join(AUTO_AUGMENTS)}')
         _check('--mix', self.mix, self.mix in MIXES, f'one of {", ".join(MIXES)}')
         _check('--ema', self.ema, 0 <= self.ema < 1, '0 to below 1')
         _check('--seed', self.seed, 0 <= self.seed < 2**32, '0 to 4294967295')
@@ -77,12 +83,12 @@ class TrainingSettings:
         """
         Compare with the settings of another run.
 
-        :param other: what its `to_dict` returned.
+        :param other: what its `to_dict` returned; what an older one lacks had the default then.
         :returns: 'name: theirs, now ours' for each that differs.
         """
         return [
-            f'{one.name}: {other.get(one.name)}, now {getattr(self, one.name)}'
-            for one in fields(self) if other.get(one.name) != getattr(self, one.name)]
+            f'{one.name}: {theirs}, now {getattr(self, one.name)}' for one in fields(self)
+            if (theirs := other.get(one.name, one.default)) != getattr(self, one.name)]
 
 
 def default_lr(batch_size: int, from_random: bool) -> float:

@@ -105,7 +105,8 @@ def test_it_learns(data):
 
 
 @pytest.mark.parametrize('recipe', [
-    {}, {'mix': 'cutmix', 'ema': 0.9, 'colour': 0.3}], ids=['plain', 'everything'])
+    {}, {'mix': 'cutmix', 'ema': 0.9, 'colour': 0.3, 'auto_augment': 'trivial'}
+], ids=['plain', 'everything'])
 def test_resumed_equals_unbroken_bit_for_bit(data, recipe):
     settings = TrainingSettings(epochs=3, batch_size=16, lr=0.02, **recipe)
     unbroken = Training(network(), data, settings, device=CPU)

@@ -22,7 +22,8 @@ from torch import nn
 
 CPU = torch.device('cpu')
 WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
-KEPT = torch.tensor([1.0])
+KEPT = torch.eye(2, 3)[None]
+MIRRORED = torch.tensor([[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
 
 
 def noise(count: int = 1, side: int = 16, seed: int = 0) -> torch.Tensor:
@@ -48,7 +49,7 @@ def test_the_whole_picture_at_its_size_is_unchanged():
 
 def test_a_mirrored_picture_is_the_flipped_one():
     pictures = noise()
-    result = crop_and_resize(pictures, WHOLE, -KEPT, 16)
+    result = crop_and_resize(pictures, WHOLE, MIRRORED, 16)
     torch.testing.assert_close(
         result, pictures.flip(2).permute(0, 3, 1, 2).float(), rtol=0, atol=1e-3)
 
@@ -107,11 +108,13 @@ def test_no_crop_is_the_whole_square_picture():
 def test_an_epoch_is_decided_by_seed_and_number():
     settings = TrainingSettings(seed=5, colour=0.2, mix='mixup')
     first, again = (plan_epoch(settings, 64, 4, 3, CPU) for _ in range(2))
-    for name in ('order', 'crops', 'signs', 'colours'):
+    for name in ('order', 'crops', 'warps', 'colours'):
         assert torch.equal(getattr(first, name), getattr(again, name))
     assert (first.shares, first.places) == (again.shares, again.places)
     assert sorted(first.order.tolist()) == list(range(64))
-    assert set(first.signs.tolist()) == {-1.0, 1.0}
+    assert set(first.warps[:, 0, 0].tolist()) == {-1.0, 1.0}
+    assert first.colours is not None
+    assert first.tones is None
     assert 0.8 <= float(first.colours.min()) < float(first.colours.max()) <= 1.2
     for other in (plan_epoch(settings, 64, 4, 4, CPU),
                   plan_epoch(TrainingSettings(seed=6), 64, 4, 3, CPU)):
@@ -120,7 +123,8 @@ def test_an_epoch_is_decided_by_seed_and_number():
 
 
 def test_nothing_is_mirrored_unless_asked_for():
-    assert set(plan_epoch(TrainingSettings(flip=False), 64, 4, 0, CPU).signs.tolist()) == {1.0}
+    plan = plan_epoch(TrainingSettings(flip=False), 64, 4, 0, CPU)
+    torch.testing.assert_close(plan.warps, KEPT.expand(64, 2, 3), rtol=0, atol=0)
 
 
 def test_colours_vary_one_by_one():
