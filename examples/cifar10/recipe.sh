@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# From pictures to engines: trains a ResNet-50 on class folders, makes it fp16, int8 and 2:4
-# sparse, and measures test accuracy and engine latency of each. What exists is not made again.
-# Usage: examples/cifar10/recipe.sh DATA.zip WORK_FOLDER [train|prune|models|accuracy|latency]...
+# From pictures to engines: fine-tunes a teacher, trains a ResNet-50 on class folders and on the
+# teacher's answers, makes it fp16, int8 and 2:4 sparse, and measures test accuracy and engine
+# latency of each. What exists is not made again. Usage:
+# examples/cifar10/recipe.sh DATA.zip WORK_FOLDER [teacher|train|prune|models|accuracy|latency]...
 #
-# PY: a Python with PyTorch, onnx, onnxruntime; PY_TRT: one with the backend's runtime.
+# PY: a Python with PyTorch, onnx, onnxruntime and the packages that teacher.py names, unless
+# TEACHER=no; PY_TRT: one with the backend's runtime.
 # BACKEND: what accuracy and latency are measured on. The other variables make it smaller.
 set -euo pipefail
 data=$1 work=$2
@@ -24,18 +26,29 @@ timed() {
   echo "$name $((SECONDS - begun))" | tee -a "$work/seconds.txt" >&2
 }
 
+teacher() {
+  [ "${TEACHER:-yes}" = no ] || [ -e "$work/teacher.pt2" ] || timed teacher "$py" \
+    "$repository/examples/cifar10/teacher.py" "$data" "$work/teacher.pt2" \
+    --image-size "${SIZE:-128}" --batch-size "${TRAIN_BATCH:-256}" ${TEACHER_OPTIONS:-}
+}
+
+# Runs a command with the teacher, if there is one.
+taught() {
+  if [ -e "$work/teacher.pt2" ]; then "$@" --teacher "$work/teacher.pt2"; else "$@"; fi
+}
+
 train() {
-  [ -e "$work/train/learning_curve.png" ] || timed train tool train --data "$data" \
+  [ -e "$work/train/learning_curve.png" ] || timed train taught tool train --data "$data" \
     --arch "${ARCH:-resnet50}" --weights random --image-size "${SIZE:-128}" \
-    --epochs "${EPOCHS:-300}" --batch-size "${TRAIN_BATCH:-256}" --lr "${LR:-0.2}" \
-    --weight-decay 5e-4 --label-smoothing 0.1 --min-scale 0.5 --mix cutmix --ema "${EMA:-0.998}" \
-    --save-every 10 --out "$work/train" ${TRAIN_OPTIONS:-}
+    --epochs "${EPOCHS:-200}" --batch-size "${TRAIN_BATCH:-256}" --lr "${LR:-0.2}" \
+    --weight-decay 2.5e-4 --label-smoothing 0.1 --min-scale 0.5 --auto-augment trivial \
+    --mix cutmix --ema "${EMA:-0.998}" --save-every 10 --out "$work/train" ${TRAIN_OPTIONS:-}
 }
 
 prune() {
-  [ -e "$work/sparse.pth" ] || timed prune tool prune "$work/train/best.pth" --finetune "$data" \
-    --epochs "${TUNE_EPOCHS:-15}" --batch-size "${TRAIN_BATCH:-256}" --lr "${TUNE_LR:-0.02}" \
-    -o "$work/sparse.pth"
+  [ -e "$work/sparse.pth" ] || timed prune taught tool prune "$work/train/best.pth" \
+    --finetune "$data" --epochs "${TUNE_EPOCHS:-40}" --batch-size "${TRAIN_BATCH:-256}" \
+    --lr "${TUNE_LR:-0.05}" -o "$work/sparse.pth" ${TUNE_OPTIONS:-}
 }
 
 models() {
@@ -78,10 +91,10 @@ latency() {
   [ "$outcome" -le 1 ] || exit "$outcome"
 }
 
-[ $# -gt 0 ] || set -- train prune models accuracy latency
+[ $# -gt 0 ] || set -- teacher train prune models accuracy latency
 for step in "$@"; do
   case $step in
-    train | prune | models | accuracy | latency) "$step" ;;
+    teacher | train | prune | models | accuracy | latency) "$step" ;;
     *) echo "unknown step $step" >&2; exit 2 ;;
   esac
 done

@@ -11,7 +11,8 @@ from tempfile import TemporaryFile
 from typing import Any, Optional
 
 from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row
-from resnet_trt_node.cli.training_options import add_compile
+from resnet_trt_node.cli.training_options import (
+    add_compile, add_teacher, open_teacher, teacher_settings, tell_teacher)
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.model.checkpoint import TrainedModel
 from resnet_trt_node.model.devices import pick_device
@@ -31,8 +32,9 @@ _EPOCHS, _BATCH_SIZE, _IMAGE_SIZE = 10, 64, 224
 #: Options that mean nothing without --finetune.
 _TUNING = (
     'validation', 'validation_split', 'epochs', 'batch_size', 'lr', 'warmup_epochs',
-    'weight_decay', 'label_smoothing', 'min_scale', 'auto_augment', 'mix', 'ema', 'seed',
-    'image_size', 'device', 'amp', 'compile', 'workers', 'skip_corrupt', 'run_dir', 'resume')
+    'weight_decay', 'label_smoothing', 'min_scale', 'auto_augment', 'mix', 'teacher',
+    'teacher_share', 'temperature', 'ema', 'seed', 'image_size', 'device', 'amp', 'compile',
+    'workers', 'skip_corrupt', 'run_dir', 'resume')
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -87,6 +89,7 @@ def _add_tuning(group: Any) -> None:
         '--auto-augment', choices=AUTO_AUGMENTS, help='how pictures are altered beyond crops')
     group.add_argument(
         '--mix', choices=tuple(MIXES), help='how pictures are mixed with each other')
+    add_teacher(group)
     group.add_argument(
         '--seed', type=int, metavar='N', help='of order and augmentation; not given: 0')
     group.add_argument(
@@ -191,7 +194,8 @@ def _given(arguments: Namespace) -> dict[str, Any]:
             else arguments.warmup_epochs),
         **{name: getattr(arguments, name) for name in (
             'weight_decay', 'label_smoothing', 'min_scale', 'auto_augment', 'ema', 'mix',
-            'seed')}}
+            'seed')},
+        **teacher_settings(arguments)}
 
 
 def _fine_tune(
@@ -213,16 +217,19 @@ def _fine_tune(
         split = stack.enter_context(
             DataSplit(arguments.finetune, arguments.validation, share, settings.seed))
         check_classes(checkpoint, split.train.classes)
+        teacher = open_teacher(arguments, tuple(split.train.classes), size, device)
         with Progress(split.count, 'picture', arguments.json) as progress:
             data = load_data(
                 split, size, resize, device, skip_corrupt=bool(arguments.skip_corrupt),
                 workers=arguments.workers or 0, step=progress.step)
+        if not arguments.json:
+            tell_teacher(teacher, data, device)
         steps = max(1, len(data.train) // min(settings.batch_size, len(data.train)))
         with Progress(settings.epochs * steps, 'step', arguments.json) as progress:
             network, tuning = fine_tune(
                 checkpoint, masks, data, settings, device=device,
                 amp=arguments.amp is None, compiled=arguments.compile or 'no', folder=folder,
-                resume=bool(arguments.resume),
+                resume=bool(arguments.resume), teacher=teacher,
                 on_step=progress.step, on_epoch=lambda one: progress.warn(_line(one)))
     rule = data.rule
     return network, TrainedModel(

@@ -9,7 +9,8 @@ import sys
 from typing import Any, Sequence
 
 from resnet_trt_node.cli.console import count_of, print_json, Progress
-from resnet_trt_node.cli.training_options import add_compile
+from resnet_trt_node.cli.training_options import (
+    add_compile, add_teacher, open_teacher, teacher_settings, tell_teacher)
 from resnet_trt_node.model.devices import memory_errors, pick_device
 from resnet_trt_node.model.initial_network import initial_network
 from resnet_trt_node.model.measurement import EpochMetrics
@@ -98,6 +99,7 @@ def _add_recipe(group: Any) -> None:
     group.add_argument(
         '--mix', default=defaults.mix, choices=tuple(MIXES),
         help='how pictures are mixed with each other; helps where there are few')
+    add_teacher(group)
     group.add_argument(
         '--ema', type=float, default=defaults.ema, metavar='DECAY',
         help="decay of the weights' moving average, which then is the result; 0 for none")
@@ -130,6 +132,8 @@ def run(arguments: Namespace) -> int:
                    settings.seed) as split:
         # Before the pictures are read, which may take minutes: weights that cannot be had.
         network, new_head = _network(arguments, weights, split.train.classes)
+        teacher = open_teacher(
+            arguments, tuple(split.train.classes), arguments.image_size, device)
         with Progress(split.count, 'picture', arguments.json) as progress, \
                 memory_errors(settings.batch_size):
             data = load_data(
@@ -141,11 +145,12 @@ def run(arguments: Namespace) -> int:
         with memory_errors(settings.batch_size):
             training = Training(
                 network, data, settings, device=device, amp=arguments.amp,
-                compiled=arguments.compile)
+                compiled=arguments.compile, teacher=teacher)
         if arguments.resume:
             folder.restore(training)
         if not arguments.json:
             print(_introduction(training, weights, new_head), file=sys.stderr)
+            tell_teacher(teacher, data, device)
         left = (settings.epochs - training.epoch) * training.steps
         with Progress(left, 'step', arguments.json) as progress:
             for metrics in training.epochs(progress.step):
@@ -178,7 +183,7 @@ def _settings(arguments: Namespace, weights: str) -> TrainingSettings:
         warmup_epochs=min(5.0, arguments.epochs / 10) if warm_up is None else warm_up,
         **{name: getattr(arguments, name) for name in (
             'epochs', 'batch_size', 'weight_decay', 'label_smoothing', 'min_scale', 'flip',
-            'colour', 'auto_augment', 'mix', 'ema', 'seed')})
+            'colour', 'auto_augment', 'mix', 'ema', 'seed')}, **teacher_settings(arguments))
 
 
 def _introduction(training: Training, weights: str, new_head: bool) -> str:

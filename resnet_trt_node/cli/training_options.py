@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from pathlib import Path
+import sys
 from typing import Any, Optional
 
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.model.measurement import measure
+from resnet_trt_node.model.teacher import digest_of, load_teacher
 from resnet_trt_node.model.training import COMPILED
+from resnet_trt_node.model.training_data import TrainingData
+from resnet_trt_node.model.training_settings import TrainingSettings
+import torch
+from torch import nn
+
+_TEACHING = ('teacher_share', 'temperature')
 
 
 def add_compile(group: Any, default: Optional[str]) -> None:
@@ -18,3 +30,66 @@ def add_compile(group: Any, default: Optional[str]) -> None:
         '--compile', nargs='?', default=default, const='kernels', choices=tuple(COMPILED),
         help='compile the network first: a minute, then faster on a GPU; graphs replays the '
         'kernels from CUDA graphs, which helps where the processor is slower than the GPU')
+
+
+def add_teacher(group: Any) -> None:
+    """
+    Add --teacher and what belongs to it; None where they are not given.
+
+    :param group: of a parser.
+    """
+    usual = TrainingSettings()
+    group.add_argument(
+        '--teacher', type=Path, metavar='FILE',
+        help='learn the answers of another network too: a checkpoint of `resnet_trt train`, or '
+        'any network that torch.export.save wrote to a .pt2 file')
+    group.add_argument(
+        '--teacher-share', type=float, metavar='SHARE',
+        help="share of the loss that follows the teacher's answers; not given: "
+        f'{usual.teacher_share}')
+    group.add_argument(
+        '--temperature', type=float, metavar='T',
+        help=f'softens these answers; not given: {usual.temperature}')
+
+
+def teacher_settings(arguments: Namespace) -> dict[str, Any]:
+    """
+    Return the settings that `add_teacher` decides and that are given, by name.
+
+    :raises UsageError: if there is no teacher to which they belong.
+    :raises ModelError: if its file cannot be read.
+    """
+    given = {name: getattr(arguments, name) for name in _TEACHING
+             if getattr(arguments, name) is not None}
+    if arguments.teacher is None:
+        if given:
+            raise UsageError(
+                f'--{next(iter(given)).replace("_", "-")} is for learning from a teacher: pass '
+                '--teacher FILE, or leave it out')
+        return {}
+    return {'teacher': digest_of(arguments.teacher), **given}
+
+
+def open_teacher(
+        arguments: Namespace, labels: tuple[str, ...], image_size: int,
+        device: torch.device) -> Optional[nn.Module]:
+    """
+    Return the teacher, None where there is none.
+
+    :param arguments: with `add_teacher`'s.
+    :param labels: see `load_teacher`, as are the next two and the errors.
+    :param image_size: of the pupil.
+    :param device: where it is used.
+    """
+    if arguments.teacher is None:
+        return None
+    return load_teacher(arguments.teacher, labels, image_size, device)
+
+
+def tell_teacher(
+        teacher: Optional[nn.Module], data: TrainingData, device: torch.device) -> None:
+    """Tell how accurate the teacher is, if there is one: a wrong one shows here."""
+    if teacher is not None:
+        top1 = measure(teacher, data.validation, device).top1
+        print(f'teacher: top-1 {100 * top1:.2f} % of the pictures to measure with',
+              file=sys.stderr)

@@ -19,9 +19,12 @@ from resnet_trt_node.model.training_folder import TrainingFolder
 from resnet_trt_node.model.training_settings import TrainingSettings
 from resnet_trt_node.model.weights import load_network
 import torch
+from torch import nn
 
 #: Settings that make a fine-tuning, whatever the network was trained with.
-_OWN = ('epochs', 'batch_size', 'lr', 'warmup_epochs', 'seed')
+_OWN = (
+    'epochs', 'batch_size', 'lr', 'warmup_epochs', 'seed', 'teacher', 'teacher_share',
+    'temperature')
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def fine_tune(
         checkpoint: PrunableCheckpoint, masks: TwoFourMasks, data: TrainingData,
         settings: TrainingSettings, *, device: torch.device, amp: bool = True,
         compiled: str = 'no', folder: Optional[TrainingFolder] = None, resume: bool = False,
-        on_step: Callable[[str], None] = lambda note: None,
+        teacher: Optional[nn.Module] = None, on_step: Callable[[str], None] = lambda note: None,
         on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
         ) -> tuple[ResNet, FineTuning]:
     """
@@ -151,6 +154,7 @@ def fine_tune(
     :param compiled: see `Training`.
     :param folder: keeps checkpoints, metrics and the learning curve; None for nowhere.
     :param resume: continue what the folder has.
+    :param teacher: see `Training`.
     :param on_step: called after each step with a note, for a progress bar.
     :param on_epoch: called after each epoch.
     :returns: the last epoch's network, exactly 2:4, in evaluation mode, on the CPU; and what came
@@ -166,7 +170,8 @@ def fine_tune(
         pruned = measure(network, data.validation, device)
     # After pruning: an average of weights starts as a copy of the network.
     training = Training(
-        network, data, settings, device=device, amp=amp, compiled=compiled, after_step=masks)
+        network, data, settings, device=device, amp=amp, compiled=compiled, after_step=masks,
+        teacher=teacher)
     if folder is not None and resume:
         folder.restore(training)
     for metrics in training.epochs(on_step):

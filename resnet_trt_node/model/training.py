@@ -18,8 +18,8 @@ from resnet_trt_node.model.augmentation import (
 from resnet_trt_node.model.devices import (
     amp_dtype, autocast, fast_convolutions, memory_errors, pick_device)
 from resnet_trt_node.model.measurement import EpochMetrics, measure, Score
-from resnet_trt_node.model.network import ResNet
 from resnet_trt_node.model.schedule import learning_rate
+from resnet_trt_node.model.teacher import distillation_loss
 from resnet_trt_node.model.training_data import TrainingData
 from resnet_trt_node.model.training_pictures import Batch
 from resnet_trt_node.model.training_settings import TrainingSettings
@@ -50,13 +50,16 @@ class Training:
         price of a minute, and whether its kernels are replayed from CUDA graphs.
     :param after_step: called with the network after each step of the optimiser, and with its
         average after that was updated; such as to put a mask on weights again.
+    :param teacher: whose answers are learnt too, see `load_teacher`, on that device; the settings
+        have its digest and share.
     :raises UsageError: if there are fewer pictures than two.
     """
 
     def __init__(
-            self, network: ResNet, data: TrainingData, settings: TrainingSettings, *,
+            self, network: nn.Module, data: TrainingData, settings: TrainingSettings, *,
             device: Optional[torch.device] = None, amp: bool = True, compiled: str = 'no',
-            after_step: Optional[Callable[[nn.Module], None]] = None) -> None:
+            after_step: Optional[Callable[[nn.Module], None]] = None,
+            teacher: Optional[nn.Module] = None) -> None:
         if len(data.train) < 2:
             raise UsageError('one picture to train with: batch norm needs several')
         self.device = device or pick_device('auto')
@@ -71,6 +74,9 @@ class Training:
         self._after_step = after_step
         self._forward: Any = self.network if compiled == 'no' else torch.compile(
             self.network, mode=COMPILED[compiled])
+        # Not from graphs: their outputs do not outlive the next graph that is replayed.
+        self._teacher: Any = teacher if teacher is None or compiled == 'no' else torch.compile(
+            teacher)
         self._optimizer = _optimizer(self.network, settings, self.device)
         self._amp_dtype = amp_dtype(self.device) if amp else None
         self._scaler = torch.amp.GradScaler(
@@ -198,6 +204,7 @@ class Training:
             pictures = alter_tones(pictures, plan.tones[rows])
         pictures, share = mix_batch(
             normalise(pictures), settings.mix, plan.shares[number], plan.places[number])
+        advice = self._advice(pictures)
         with autocast(self.device, self._amp_dtype):
             logits = self._forward(pictures)
         logits = logits.float()
@@ -206,6 +213,10 @@ class Training:
         if share < 1:
             loss = share * loss + (1 - share) * functional.cross_entropy(
                 logits, torch.roll(batch.targets, -1), label_smoothing=smoothing)
+        if advice is not None:
+            loss = torch.lerp(
+                loss, distillation_loss(logits, advice, settings.temperature),
+                settings.teacher_share)
         for group in self._optimizer.param_groups:
             group['lr'] = self._lr(self.epoch * self.steps + number)
         self._optimizer.zero_grad(set_to_none=True)
@@ -221,6 +232,14 @@ class Training:
                 self._after_step(self.average.network)
         return loss.detach(), logits.detach()
 
+    def _advice(self, pictures: torch.Tensor) -> Optional[torch.Tensor]:
+        """Return the teacher's logits, None without one."""
+        if self._teacher is None:
+            return None
+        with torch.no_grad(), autocast(self.device, self._amp_dtype):
+            answer: torch.Tensor = self._teacher(pictures)
+        return answer.float()
+
     def _look(self, losses: torch.Tensor) -> float:
         """Return the mean loss; refuse to go on if it is not finite."""
         values: list[float] = losses.tolist()
@@ -235,35 +254,6 @@ class Training:
             f'the {what} became {value} at step {number} of epoch {self.epoch + 1} (learning rate '
             f'{rate:.3g}): choose a lower --lr or a longer --warmup-epochs; if that does not '
             'help, --no-amp')
-
-
-def train_network(
-        network: ResNet, data: TrainingData, settings: TrainingSettings, *,
-        device: Optional[torch.device] = None, amp: bool = True,
-        after_step: Optional[Callable[[nn.Module], None]] = None,
-        on_step: Callable[[str], None] = lambda note: None,
-        on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None) -> ResNet:
-    """
-    Train a network without checkpoints, such as for fine-tuning after pruning.
-
-    :param network: is trained in place.
-    :param data: see `Training`, as are the next four.
-    :param settings: of them.
-    :param device: where.
-    :param amp: mixed precision.
-    :param after_step: called with the network after each step.
-    :param on_step: called with a note after each step, for a progress bar.
-    :param on_epoch: called after each epoch.
-    :returns: the trained network, or its average, in evaluation mode, on the CPU, float32.
-    :raises BackendError: if memory runs out, or the loss is not finite any more.
-    """
-    training = Training(
-        network, data, settings, device=device, amp=amp, after_step=after_step)
-    for metrics in training.epochs(on_step):
-        on_epoch(metrics)
-    result = ResNet(network.arch, network.fc.out_features)
-    result.load_state_dict(training.result_state())
-    return result.eval()
 
 
 def _optimizer(

@@ -139,7 +139,7 @@ class TrainingFolder:
     def _model(self, training: Training) -> TrainedModel:
         rule = training.data.rule
         return TrainedModel(
-            training.network.arch, training.data.labels, rule.crop_height,
+            str(training.network.arch), training.data.labels, rule.crop_height,
             rule.short_side or rule.crop_height)
 
     def _run(self, training: Training) -> dict[str, Any]:

@@ -35,6 +35,9 @@ class TrainingSettings:
     :param colour: by what share brightness, contrast and saturation vary either way.
     :param auto_augment: one of `AUTO_AUGMENTS`.
     :param mix: one of `MIXES`.
+    :param teacher: digest of the teacher's file, empty where there is none.
+    :param teacher_share: share of the loss that follows the teacher, the rest the classes.
+    :param temperature: softens the answers of both, see `teacher.distillation_loss`.
     :param ema: decay a step of the weights' moving average, which then is the result; 0 for none.
     :param seed: of first weights, order and augmentation.
     :raises UsageError: for a number that cannot be used.
@@ -52,6 +55,9 @@ class TrainingSettings:
     colour: float = 0.0
     auto_augment: str = 'none'
     mix: str = 'none'
+    teacher: str = ''
+    teacher_share: float = 0.9
+    temperature: float = 2.0
     ema: float = 0.0
     seed: int = 0
 
@@ -72,6 +78,10 @@ class TrainingSettings:
         _check('--auto-augment', self.auto_augment, self.auto_augment in AUTO_AUGMENTS,
                f'one of {", ".join(AUTO_AUGMENTS)}')
         _check('--mix', self.mix, self.mix in MIXES, f'one of {", ".join(MIXES)}')
+        _check('--teacher-share', self.teacher_share, 0 < self.teacher_share <= 1,
+               'above 0, at most 1')
+        _check('--temperature', self.temperature, 0 < self.temperature <= 100,
+               'above 0, at most 100')
         _check('--ema', self.ema, 0 <= self.ema < 1, '0 to below 1')
         _check('--seed', self.seed, 0 <= self.seed < 2**32, '0 to 4294967295')
 

@@ -13,13 +13,15 @@ import onnx
 import pytest
 from resnet_trt_node.inference.model_file import read_model_spec
 from resnet_trt_node.inference.sparsity import layer_weights, two_four_layers
+from resnet_trt_node.model.teacher import digest_of
 from shapes import CLASSES, write_shapes
 
 RECIPE = Path(__file__).resolve().parents[2] / 'examples' / 'cifar10' / 'recipe.sh'
 SMALL = {
     'PY': sys.executable, 'PY_TRT': '', 'BACKEND': 'onnxruntime', 'ARCH': 'resnet18', 'SIZE': '32',
     'EPOCHS': '5', 'TUNE_EPOCHS': '1', 'TRAIN_BATCH': '16', 'LR': '0.03', 'EMA': '0',
-    'PICTURES': '40', 'BATCH': '8', 'SECONDS_A_ROW': '0.05'}
+    'PICTURES': '40',
+    'TEACHER_OPTIONS': '--side 64 --epochs 2 --lr 0.02', 'BATCH': '8', 'SECONDS_A_ROW': '0.05'}
 FORMS = ('fp16', 'int8', 'sparse_fp16', 'sparse_int8')
 
 
@@ -47,12 +49,14 @@ def work(data, tmp_path_factory):
 
 def test_each_step_is_timed(work):
     names = [line.rsplit(' ', 1)[0] for line in (work / 'seconds.txt').read_text().splitlines()]
-    assert names == ['train', 'prune', 'quantize', 'sparse_quantize', *(
+    assert names == ['teacher', 'train', 'prune', 'quantize', 'sparse_quantize', *(
         f'evaluate {form}' for form in FORMS), 'latency']
 
 
-def test_the_training_learns(work):
-    epochs = json.loads((work / 'train' / 'metrics.json').read_text())['epochs']
+def test_the_training_learns_from_the_teacher(work):
+    metrics = json.loads((work / 'train' / 'metrics.json').read_text())
+    assert metrics['settings']['teacher'] == digest_of(work / 'teacher.pt2')
+    epochs = metrics['epochs']
     assert [epoch['epoch'] for epoch in epochs] == [1, 2, 3, 4, 5]
     assert epochs[-1]['train_loss'] < epochs[0]['train_loss']
 
