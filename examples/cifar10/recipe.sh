@@ -6,7 +6,8 @@
 #
 # PY: a Python with PyTorch, onnx, onnxruntime and the packages that teacher.py names, unless
 # TEACHER=no; PY_TRT: one with the backend's runtime.
-# BACKEND: what accuracy and latency are measured on. The other variables make it smaller.
+# PROCESSES: how many GPUs train together. BACKEND: what accuracy and latency are measured on. The
+# other variables make it smaller.
 set -euo pipefail
 data=$1 work=$2
 shift 2
@@ -18,6 +19,12 @@ level=${LEVEL:-2} batch=${BATCH:-64}
 mkdir -p "$work"
 
 tool() { "$py" -m resnet_trt_node.cli.main "$@"; }
+# Trains by one process, or by several, one a GPU.
+trainer() {
+  if [ "${PROCESSES:-1}" = 1 ]; then "$py" "$@"; else
+    "$py" -m torch.distributed.run --standalone --nproc-per-node "$PROCESSES" "$@"
+  fi
+}
 # Seconds of each step, for the page; what the step prints may go into a file.
 timed() {
   local name=$1 begun=$SECONDS
@@ -27,7 +34,7 @@ timed() {
 }
 
 teacher() {
-  [ "${TEACHER:-yes}" = no ] || [ -e "$work/teacher.pt2" ] || timed teacher "$py" \
+  [ "${TEACHER:-yes}" = no ] || [ -e "$work/teacher.pt2" ] || timed teacher trainer \
     "$repository/examples/cifar10/teacher.py" "$data" "$work/teacher.pt2" \
     --image-size "${SIZE:-128}" --batch-size "${TRAIN_BATCH:-256}" ${TEACHER_OPTIONS:-}
 }
@@ -38,17 +45,18 @@ taught() {
 }
 
 train() {
-  [ -e "$work/train/learning_curve.png" ] || timed train taught tool train --data "$data" \
+  [ -e "$work/train/learning_curve.png" ] || timed train taught trainer \
+    -m resnet_trt_node.cli.main train --data "$data" \
     --arch "${ARCH:-resnet50}" --weights random --image-size "${SIZE:-128}" \
     --epochs "${EPOCHS:-200}" --batch-size "${TRAIN_BATCH:-256}" --lr "${LR:-0.2}" \
-    --weight-decay 2.5e-4 --label-smoothing 0.1 --min-scale 0.5 --auto-augment trivial \
+    --weight-decay 5e-4 --label-smoothing 0.1 --min-scale 0.5 --auto-augment trivial \
     --mix cutmix --ema "${EMA:-0.998}" --save-every 10 --out "$work/train" ${TRAIN_OPTIONS:-}
 }
 
 prune() {
-  [ -e "$work/sparse.pth" ] || timed prune taught tool prune "$work/train/best.pth" \
-    --finetune "$data" --epochs "${TUNE_EPOCHS:-40}" --batch-size "${TRAIN_BATCH:-256}" \
-    --lr "${TUNE_LR:-0.05}" -o "$work/sparse.pth" ${TUNE_OPTIONS:-}
+  [ -e "$work/sparse.pth" ] || timed prune taught trainer -m resnet_trt_node.cli.main \
+    prune "$work/train/best.pth" --finetune "$data" --epochs "${TUNE_EPOCHS:-40}" \
+    --batch-size "${TRAIN_BATCH:-256}" --lr "${TUNE_LR:-0.05}" -o "$work/sparse.pth" ${TUNE_OPTIONS:-}
 }
 
 models() {

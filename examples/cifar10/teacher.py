@@ -19,6 +19,7 @@ from resnet_trt_node.model.devices import pick_device
 from resnet_trt_node.model.efficientnet import load_efficientnet_lite0, PREPARATION
 from resnet_trt_node.model.normalisation import IMAGENET
 from resnet_trt_node.model.teacher import save_program
+from resnet_trt_node.model.team import Team
 from resnet_trt_node.model.training import COMPILED, Training
 from resnet_trt_node.model.training_data import DataSplit, load_data
 from resnet_trt_node.model.training_settings import TrainingSettings
@@ -80,7 +81,9 @@ def arguments() -> Namespace:
 def main() -> int:
     """Fine-tune, measure, write."""
     options = arguments()
-    device = pick_device('auto')
+    team, name = Team.join('auto')
+    device = pick_device(name)
+    quiet = team.rank > 0
     # Its answers must say how sure it is, so its own labels are not smoothed.
     settings = TrainingSettings(
         epochs=options.epochs, batch_size=options.batch_size, lr=options.lr, weight_decay=1e-4,
@@ -88,16 +91,20 @@ def main() -> int:
     with DataSplit(options.data) as split:
         torch.manual_seed(settings.seed)
         network = Teacher(len(split.train.classes), options.side)
-        with Progress(split.count, 'picture', False) as progress:
+        with Progress(split.count, 'picture', quiet) as progress:
             data = load_data(split, options.image_size, None, device, step=progress.step)
-    training = Training(network, data, settings, device=device, compiled=options.compile)
-    with Progress(settings.epochs * training.steps, 'step', False) as progress:
+    training = Training(
+        network, data, settings, device=device, compiled=options.compile, team=team)
+    with Progress(settings.epochs * training.steps, 'step', quiet) as progress:
         for metrics in training.epochs(progress.step):
-            progress.warn(
-                f'teacher, epoch {metrics.epoch}: loss {metrics.train_loss:.4f}, validation '
-                f'top-1 {100 * metrics.validation_top1:.2f} %, '
-                f'{metrics.pictures_per_s:.0f} pictures/s')
-    save_program(training.result, options.image_size, options.out)
+            if not quiet:
+                progress.warn(
+                    f'teacher, epoch {metrics.epoch}: loss {metrics.train_loss:.4f}, validation '
+                    f'top-1 {100 * metrics.validation_top1:.2f} %, '
+                    f'{metrics.pictures_per_s:.0f} pictures/s')
+    team.leave()
+    if not quiet:
+        save_program(training.result, options.image_size, options.out)
     return 0
 
 

@@ -23,10 +23,12 @@ from resnet_trt_node.model.prune import (
 from resnet_trt_node.model.prune_checkpoint import (
     check_classes, fine_tune, FineTuning, open_checkpoint, PrunableCheckpoint, save_pruned,
     tuning_settings)
+from resnet_trt_node.model.team import Team
 from resnet_trt_node.model.training_data import DataSplit, load_data
 from resnet_trt_node.model.training_folder import TrainingFolder
 from resnet_trt_node.model.training_settings import (
     AUTO_AUGMENTS, check_image_size, default_lr, MIXES, TrainingSettings)
+import torch
 
 _EPOCHS, _BATCH_SIZE, _IMAGE_SIZE = 10, 64, 224
 #: Options that mean nothing without --finetune.
@@ -122,7 +124,10 @@ def run(arguments: Namespace) -> int:
     if onnx:
         _, layers = prune_onnx(arguments.model, arguments.output, arguments.fully_connected)
     else:
-        layers, tuning = _prune_checkpoint(arguments)
+        result = _prune_checkpoint(arguments)
+        if result is None:
+            return 0
+        layers, tuning = result
     if arguments.json:
         print_json({
             'path': str(arguments.output), 'sparsity': arguments.sparsity,
@@ -168,7 +173,8 @@ def _check_place(out: Path) -> None:
 
 
 def _prune_checkpoint(
-        arguments: Namespace) -> tuple[list[LayerReport], Optional[FineTuning]]:
+        arguments: Namespace) -> Optional[tuple[list[LayerReport], Optional[FineTuning]]]:
+    """Return what to tell, None in all but the first of the processes that fine-tune together."""
     checkpoint = open_checkpoint(arguments.model)
     masks = TwoFourMasks(checkpoint.network, arguments.fully_connected)
     if arguments.finetune is None:
@@ -177,7 +183,12 @@ def _prune_checkpoint(
             arguments.output, checkpoint.network, masks, checkpoint, checkpoint.trained)
         return masks.reports, None
     settings = tuning_settings(checkpoint, _given(arguments))
-    network, trained, tuning = _fine_tune(arguments, checkpoint, masks, settings)
+    team, name = Team.join(arguments.device or 'auto')
+    network, trained, tuning = _fine_tune(
+        arguments, checkpoint, masks, settings, team, pick_device(name))
+    team.leave()
+    if team.rank > 0:
+        return None
     save_pruned(arguments.output, network, masks, checkpoint, trained, settings)
     return masks.reports, tuning
 
@@ -200,7 +211,8 @@ def _given(arguments: Namespace) -> dict[str, Any]:
 
 def _fine_tune(
         arguments: Namespace, checkpoint: PrunableCheckpoint, masks: TwoFourMasks,
-        settings: TrainingSettings) -> tuple[ResNet, TrainedModel, FineTuning]:
+        settings: TrainingSettings, team: Team,
+        device: torch.device) -> tuple[ResNet, TrainedModel, FineTuning]:
     trained = checkpoint.trained
     size, resize = (arguments.image_size or _IMAGE_SIZE, None) if trained is None else (
         trained.image_size, trained.resize)
@@ -209,7 +221,7 @@ def _fine_tune(
             f'--image-size {arguments.image_size}: {checkpoint.path} was trained with {size}, '
             'leave it out')
     check_image_size(size, resize)
-    device = pick_device(arguments.device or 'auto')
+    quiet = arguments.json or team.rank > 0
     folder = None if arguments.run_dir is None else TrainingFolder(
         arguments.run_dir, f'{checkpoint.source}, masks 2:4', resume=bool(arguments.resume))
     share = 0.1 if arguments.validation_split is None else arguments.validation_split
@@ -218,18 +230,18 @@ def _fine_tune(
             DataSplit(arguments.finetune, arguments.validation, share, settings.seed))
         check_classes(checkpoint, split.train.classes)
         teacher = open_teacher(arguments, tuple(split.train.classes), size, device)
-        with Progress(split.count, 'picture', arguments.json) as progress:
+        with Progress(split.count, 'picture', quiet) as progress:
             data = load_data(
                 split, size, resize, device, skip_corrupt=bool(arguments.skip_corrupt),
                 workers=arguments.workers or 0, step=progress.step)
-        if not arguments.json:
+        if not quiet:
             tell_teacher(teacher, data, device)
         steps = max(1, len(data.train) // min(settings.batch_size, len(data.train)))
-        with Progress(settings.epochs * steps, 'step', arguments.json) as progress:
+        with Progress(settings.epochs * steps, 'step', quiet) as progress:
             network, tuning = fine_tune(
                 checkpoint, masks, data, settings, device=device,
                 amp=arguments.amp is None, compiled=arguments.compile or 'no', folder=folder,
-                resume=bool(arguments.resume), teacher=teacher,
+                resume=bool(arguments.resume), teacher=teacher, team=team,
                 on_step=progress.step, on_epoch=lambda one: progress.warn(_line(one)))
     rule = data.rule
     return network, TrainedModel(

@@ -15,6 +15,7 @@ from resnet_trt_node.model.devices import memory_errors, pick_device
 from resnet_trt_node.model.initial_network import initial_network
 from resnet_trt_node.model.measurement import EpochMetrics
 from resnet_trt_node.model.network import ARCHITECTURES, ResNet
+from resnet_trt_node.model.team import Team
 from resnet_trt_node.model.training import Training
 from resnet_trt_node.model.training_data import DataSplit, load_data
 from resnet_trt_node.model.training_folder import BEST, Summary, TrainingFolder
@@ -126,7 +127,10 @@ def run(arguments: Namespace) -> int:
     weights = arguments.weights or best_recipe(arguments.arch)
     settings = _settings(arguments, weights)
     check_image_size(arguments.image_size, arguments.resize)
-    device = pick_device(arguments.device)
+    team, name = Team.join(arguments.device)
+    device = pick_device(name)
+    first = team.rank == 0
+    quiet = arguments.json or not first
     folder = TrainingFolder(arguments.out, weights, arguments.save_every, arguments.resume)
     with DataSplit(arguments.data, arguments.validation, arguments.validation_split,
                    settings.seed) as split:
@@ -134,28 +138,32 @@ def run(arguments: Namespace) -> int:
         network, new_head = _network(arguments, weights, split.train.classes)
         teacher = open_teacher(
             arguments, tuple(split.train.classes), arguments.image_size, device)
-        with Progress(split.count, 'picture', arguments.json) as progress, \
+        with Progress(split.count, 'picture', quiet) as progress, \
                 memory_errors(settings.batch_size):
             data = load_data(
                 split, arguments.image_size, arguments.resize, device,
                 skip_corrupt=arguments.skip_corrupt, workers=arguments.workers,
                 step=progress.step)
-        for one in data.corrupt:
+        for one in data.corrupt if first else ():
             print(f'left out {one.name}: {one.reason}', file=sys.stderr)
         with memory_errors(settings.batch_size):
             training = Training(
                 network, data, settings, device=device, amp=arguments.amp,
-                compiled=arguments.compile, teacher=teacher)
+                compiled=arguments.compile, teacher=teacher, team=team)
         if arguments.resume:
             folder.restore(training)
-        if not arguments.json:
+        if not quiet:
             print(_introduction(training, weights, new_head), file=sys.stderr)
             tell_teacher(teacher, data, device)
         left = (settings.epochs - training.epoch) * training.steps
-        with Progress(left, 'step', arguments.json) as progress:
+        with Progress(left, 'step', quiet) as progress:
             for metrics in training.epochs(progress.step):
-                progress.warn(_line(metrics, settings.epochs))
-                folder.keep(training)
+                if first:
+                    progress.warn(_line(metrics, settings.epochs))
+                    folder.keep(training)
+        team.leave()
+        if not first:
+            return 0
         with memory_errors(training.batch_size):
             summary = folder.finish(training)
     if arguments.json:

@@ -13,6 +13,7 @@ from resnet_trt_node.model.measurement import EpochMetrics, measure, Score
 from resnet_trt_node.model.network import architecture_of, ResNet
 from resnet_trt_node.model.prune import (
     check_sparse_checkpoint, check_two_four, checkpoint_entries, pruned_source, TwoFourMasks)
+from resnet_trt_node.model.team import Team
 from resnet_trt_node.model.training import Training
 from resnet_trt_node.model.training_data import TrainingData
 from resnet_trt_node.model.training_folder import TrainingFolder
@@ -139,7 +140,8 @@ def fine_tune(
         checkpoint: PrunableCheckpoint, masks: TwoFourMasks, data: TrainingData,
         settings: TrainingSettings, *, device: torch.device, amp: bool = True,
         compiled: str = 'no', folder: Optional[TrainingFolder] = None, resume: bool = False,
-        teacher: Optional[nn.Module] = None, on_step: Callable[[str], None] = lambda note: None,
+        teacher: Optional[nn.Module] = None, team: Optional[Team] = None,
+        on_step: Callable[[str], None] = lambda note: None,
         on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
         ) -> tuple[ResNet, FineTuning]:
     """
@@ -155,6 +157,7 @@ def fine_tune(
     :param folder: keeps checkpoints, metrics and the learning curve; None for nowhere.
     :param resume: continue what the folder has.
     :param teacher: see `Training`.
+    :param team: see `Training`; only its first process keeps and tells.
     :param on_step: called after each step with a note, for a progress bar.
     :param on_epoch: called after each epoch.
     :returns: the last epoch's network, exactly 2:4, in evaluation mode, on the CPU; and what came
@@ -171,14 +174,16 @@ def fine_tune(
     # After pruning: an average of weights starts as a copy of the network.
     training = Training(
         network, data, settings, device=device, amp=amp, compiled=compiled, after_step=masks,
-        teacher=teacher)
+        teacher=teacher, team=team)
+    first = team is None or team.rank == 0
     if folder is not None and resume:
         folder.restore(training)
     for metrics in training.epochs(on_step):
-        on_epoch(metrics)
-        if folder is not None:
-            folder.keep(training)
-    tuned = training.validate(full_precision=True) if folder is None else (
+        if first:
+            on_epoch(metrics)
+            if folder is not None:
+                folder.keep(training)
+    tuned = training.validate(full_precision=True) if folder is None or not first else (
         folder.finish(training).last)
     result = ResNet(network.arch, network.fc.out_features)
     result.load_state_dict(training.result_state())

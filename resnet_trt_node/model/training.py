@@ -20,6 +20,7 @@ from resnet_trt_node.model.devices import (
 from resnet_trt_node.model.measurement import EpochMetrics, measure, Score
 from resnet_trt_node.model.schedule import learning_rate
 from resnet_trt_node.model.teacher import distillation_loss
+from resnet_trt_node.model.team import Team
 from resnet_trt_node.model.training_data import TrainingData
 from resnet_trt_node.model.training_pictures import Batch
 from resnet_trt_node.model.training_settings import TrainingSettings
@@ -52,6 +53,8 @@ class Training:
         average after that was updated; such as to put a mask on weights again.
     :param teacher: whose answers are learnt too, see `load_teacher`, on that device; the settings
         have its digest and share.
+    :param team: processes that train together, each with the same data and first weights; None
+        for this one alone.
     :raises UsageError: if there are fewer pictures than two.
     """
 
@@ -59,7 +62,7 @@ class Training:
             self, network: nn.Module, data: TrainingData, settings: TrainingSettings, *,
             device: Optional[torch.device] = None, amp: bool = True, compiled: str = 'no',
             after_step: Optional[Callable[[nn.Module], None]] = None,
-            teacher: Optional[nn.Module] = None) -> None:
+            teacher: Optional[nn.Module] = None, team: Optional[Team] = None) -> None:
         if len(data.train) < 2:
             raise UsageError('one picture to train with: batch norm needs several')
         self.device = device or pick_device('auto')
@@ -84,6 +87,8 @@ class Training:
         #: Pictures a step: fewer than asked for where there are not so many.
         self.batch_size = min(settings.batch_size, len(data.train))
         self.steps = len(data.train) // self.batch_size
+        self._team = team or Team()
+        self._team.check_batch(self.batch_size)
 
     @property
     def result(self) -> nn.Module:
@@ -176,8 +181,11 @@ class Training:
         losses = torch.zeros(self.steps, device=self.device)
         hits = torch.zeros((), device=self.device, dtype=torch.int64)
         note, looked = '', perf_counter()
+        # Of each batch this process's part.
+        mine = torch.arange(self.steps * self.batch_size).reshape(
+            self.steps, self.batch_size)[:, self._team.part(self.batch_size)]
         for number, batch in enumerate(
-                self.data.train.batches(plan.order, self.batch_size)):
+                self.data.train.batches(plan.order[mine.flatten()], mine.shape[1])):
             loss, logits = self._step(plan, number, batch)
             losses[number] = loss
             hits += (logits.argmax(1) == batch.targets).sum()
@@ -186,14 +194,16 @@ class Training:
                     f'loss {self._look(losses[:number + 1]):.3f}'
                 looked = perf_counter()
             on_step(note)
-        mean = self._look(losses)
-        mixed = self.settings.mix != 'none'
-        return mean, None if mixed else int(hits) / (self.steps * self.batch_size)
+        mean = self._look(self._team.mean(losses))
+        share = self._team.mean(hits.double() / mine.numel())
+        return mean, None if self.settings.mix != 'none' else float(share)
 
     def _step(
             self, plan: EpochPlan, number: int,
             batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
+        part = self._team.part(self.batch_size)
+        first = number * self.batch_size
+        rows = slice(first + part.start, first + part.stop)
         settings = self.settings
         boxes = crop_boxes(plan.crops[rows], batch.aspects, settings.min_scale)
         pictures = crop_and_resize(
@@ -222,6 +232,7 @@ class Training:
         self._optimizer.zero_grad(set_to_none=True)
         scaled: Any = self._scaler.scale(loss)
         scaled.backward()
+        self._team.agree(self.network)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._after_step is not None:

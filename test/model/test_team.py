@@ -1,0 +1,125 @@
+"""Processes that train together: all hold one network, one of them writes and prints."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+from pathlib import Path
+import subprocess
+import sys
+
+import pytest
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.model.checkpoint import load_file
+from resnet_trt_node.model.prune import check_sparse_checkpoint
+from resnet_trt_node.model.prune_checkpoint import open_checkpoint
+from resnet_trt_node.model.team import Team
+from shapes import write_shapes
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+#: Each process writes its network's checksum and the mean of its rank over the team.
+MEMBER = '''
+import sys, torch
+from pathlib import Path
+from torch import distributed
+from resnet_trt_node.model.network import ResNet
+from resnet_trt_node.model.team import Team
+from resnet_trt_node.model.training import Training
+from resnet_trt_node.model.training_data import DataSplit, load_data
+from resnet_trt_node.model.training_settings import TrainingSettings
+torch.set_num_threads(1)
+team, name = Team.join('cpu')
+torch.manual_seed(0)
+with DataSplit(sys.argv[1]) as split:
+    data = load_data(split, 32, 32, torch.device(name))
+network = ResNet('resnet18', 3)
+torch.manual_seed(team.rank)
+network(torch.randn(4, 3, 32, 32)).square().mean().backward()
+values = [one.grad for one in network.parameters()] + [
+    one for one in network.buffers() if one.is_floating_point()]
+expected = [one.clone() for one in values]
+team.agree(network)
+for one in expected:
+    distributed.all_reduce(one)
+agreed = all(torch.allclose(one, other / 2, atol=1e-7) for one, other in zip(values, expected))
+training = Training(network, data, TrainingSettings(
+    epochs=6, batch_size=12, lr=0.01, min_scale=0.6, ema=0.5),
+    device=torch.device(name), team=team)
+losses = [metrics.train_loss for metrics in training.epochs()]
+state = training.state_dict()
+total = sum(float(value.double().sum()) for part in (state['network'], state['average']['network'])
+            for value in part.values())
+mean = float(team.mean(torch.tensor(float(team.rank))))
+Path(sys.argv[2], str(team.rank)).write_text(repr((total, losses, mean, agreed)))
+team.leave()
+'''
+
+
+def together(*words: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node',
+         str(processes), *words], cwd=REPOSITORY, capture_output=True, text=True, timeout=300,
+        env={**os.environ, 'PYTHONPATH': str(REPOSITORY), 'OMP_NUM_THREADS': '1'}, check=False)
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shapes(tmp_path_factory.mktemp('pictures') / 'set', 12)
+
+
+def test_all_hold_the_same_network_after_every_step(pictures: Path, tmp_path: Path):
+    script = tmp_path / 'member.py'
+    script.write_text(MEMBER)
+    done = together(str(script), str(pictures), str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    first, second = ((tmp_path / str(rank)).read_text() for rank in range(2))
+    assert first == second
+    _, losses, mean, agreed = ast.literal_eval(first)
+    assert mean == 0.5
+    assert agreed  # gradients and statistics are the means of all processes' own
+    assert losses[-1] < losses[0]
+
+
+def test_the_commands_write_and_print_once(pictures: Path, tmp_path: Path):
+    words = ['--batch-size', '12', '--epochs', '2', '--device', 'cpu']
+    done = together(
+        '-m', 'resnet_trt_node.cli.main', 'train', '--data', str(pictures), '--arch', 'resnet18',
+        '--weights', 'random', '--image-size', '32', '--out', str(tmp_path / 'run'), *words)
+    assert done.returncode == 0, done.stderr
+    assert [done.stderr.count(f'epoch {number}/2') for number in (1, 2)] == [1, 1]
+    assert done.stdout.count('epoch last') == 1
+    document = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
+    assert [one['epoch'] for one in document['epochs']] == [1, 2]
+    sparse = tmp_path / 'sparse.pth'
+    done = together(
+        '-m', 'resnet_trt_node.cli.main', 'prune', str(tmp_path / 'run' / 'best.pth'),
+        '--finetune', str(pictures), '-o', str(sparse), *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('fine-tuned') == 1
+    check_sparse_checkpoint(load_file(sparse), open_checkpoint(sparse).network, str(sparse))
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    team = Team(1, 4)
+    team.check_batch(64)
+    assert team.part(64) == slice(16, 32)
+    with pytest.raises(UsageError, match=r'30 pictures a step do not divide among 4 .* 32'):
+        team.check_batch(30)
+    with pytest.raises(UsageError, match='try --batch-size 8'):
+        team.check_batch(4)
+
+
+def test_one_device_for_several_processes_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    with pytest.raises(UsageError, match='--device cuda:1 for 2 processes'):
+        Team.join('cuda:1')
+
+
+def test_alone_nothing_is_exchanged():
+    team, device = Team.join('cpu')
+    assert (team.rank, team.size, device) == (0, 1, 'cpu')
+    values = torch.arange(3.0)
+    assert team.mean(values) is values
+    team.leave()
