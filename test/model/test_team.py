@@ -20,7 +20,7 @@ import torch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: Each process writes its network's checksum and the mean of its rank over the team.
-MEMBER = '''
+MEMBER = """
 import sys, torch
 from pathlib import Path
 from torch import distributed
@@ -54,7 +54,7 @@ total = sum(float(value.double().sum()) for part in (state['network'], state['av
 mean = float(team.mean(torch.tensor(float(team.rank))))
 Path(sys.argv[2], str(team.rank)).write_text(repr((total, losses, mean, agreed)))
 team.leave()
-'''
+"""
 
 
 def together(*words: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
