@@ -47,12 +47,12 @@ def summary(title: str, note: str, documents: list[dict[str, Any]]) -> dict[str,
             other = document['comparison']
             models.append({**_kept(other), 'agreement': other['agreement']})
     return {
-        'title': title, 'note': note, 'images': _short_path(first['images']),
+        'title': title, 'note': note, 'images': short_path(first['images']),
         'count': first['count'], 'failures': len(first['failures']), 'fit': first['fit'],
         'models': models}
 
 
-def _short_path(images: str) -> str:
+def short_path(images: str) -> str:
     """Return a path's last part, or from the zip file on."""
     parts = Path(images).parts
     start = next((place for place, part in enumerate(parts) if part.endswith('.zip')), -1)

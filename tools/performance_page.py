@@ -1,7 +1,7 @@
 """
 Write the GPU section of docs/performance.md, and its plot, from the JSON of a sitting.
 
-The comparison of backends is written too where the folder has its results, see `compare_page`.
+Comparisons of backends are written too where the folder has some, see `compare_page`.
 
 Usage: python3 -m tools.performance_page gpu.json docs [--notes tools/gpu/notes.md]
 """
@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Any, Optional
 
-from tools.compare_page import write_comparison
+from tools.compare_page import write_comparisons
 from tools.gpu.roofline import floor_ms
 from tools.performance_section import write_section
 
@@ -318,7 +318,7 @@ def main() -> None:
         arguments.folder / 'performance.md', 'gpu', page(sitting, notes),
         'tools/performance_page.py from the JSON of a sitting')
     (arguments.folder / 'performance.svg').write_text(plot(sitting), encoding='utf-8')
-    write_comparison(arguments.folder)
+    write_comparisons(arguments.folder)
     for target in targets(sitting):
         print(f'{target.verdict:12} {_number(target.value, 3):>8}  {target.what}')
 

@@ -14,9 +14,10 @@ from resnet_trt_node.compare.machine import cpu_model
 from resnet_trt_node.compare.report import milliseconds, verdict
 from resnet_trt_node.compare.session import Session
 from resnet_trt_node.inference.factory import open_backend
-from tools.compare_page import section, write_comparison
+from tools.compare_page import main, plot_of, section, write_comparisons
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
+RESULTS = sorted((DOCS / 'performance' / 'compare').glob('*.json'))
 
 
 @pytest.fixture(scope='module')
@@ -24,40 +25,58 @@ def document(model, frames):
     session = Session(
         [model], parse_choices('onnxruntime,polygraphy:onnxrt'), OPTIONS,
         Plan((1, 2), rounds=3, iterations=6, warm_up=1, settle_ms=0))
-    return {**session.run(frames), 'source': 'generated', 'command': 'resnet_trt compare | so'}
+    return {**session.run(frames), 'source': 'generated', 'command': (
+        'resnet_trt compare | so --backends tvm@/opt/x/python3,onnxruntime --images /d/a.zip/b')}
+
+
+def kept(document):
+    return {'title': 'Mine', 'note': 'What *it* is.', 'comparison': document}
 
 
 def test_nothing_is_written_without_results(tmp_path):
-    assert not write_comparison(tmp_path)
+    assert write_comparisons(tmp_path) == 0
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(SystemExit):
+        main([str(tmp_path)])
 
 
 def test_the_section_is_written_beside_the_others(document, tmp_path):
-    (tmp_path / 'performance').mkdir()
-    (tmp_path / 'performance' / 'compare.json').write_text(json.dumps(document))
+    result = tmp_path / 'compare.json'
+    result.write_text(json.dumps(document))
     (tmp_path / 'performance.md').write_text('# Performance\n\nothers\n')
-    assert write_comparison(tmp_path)
+    for name in ('first', 'second'):
+        main([str(tmp_path), '--name', name, '--title', f'The {name}', '--note', 'What *it* is.',
+              '--add', str(result)])
     text = (tmp_path / 'performance.md').read_text()
     assert text.startswith('# Performance\n\nothers\n')
-    assert '## TVM against TensorRT\n' in text
-    assert '### Latency\n' in text
-    assert '![latencies](performance_compare.png)' in text
-    assert (tmp_path / 'performance_compare.png').stat().st_size > 1000
-    assert write_comparison(tmp_path)
+    for name in ('first', 'second'):
+        assert f'## The {name}\n\nWhat *it* is.\n\nMeasured on ' in text
+        assert f'![latencies](performance_compare_{name}.png)' in text
+        assert (tmp_path / f'performance_compare_{name}.png').stat().st_size > 1000
+    assert text.count('### Latency\n') == 2
+    assert '| so --backends tvm@python3,onnxruntime --images a.zip/b\n' in text
+    assert write_comparisons(tmp_path) == 2
     assert (tmp_path / 'performance.md').read_text() == text
 
 
 def test_another_format_is_refused(document):
     with pytest.raises(ValueError, match='format 99'):
-        section({**document, 'format': 99})
+        section(kept({**document, 'format': 99}), 'plot.png')
 
 
-def test_the_page_of_this_repository_is_that_of_its_results():
-    results = DOCS / 'performance' / 'compare.json'
-    if not results.exists():
-        pytest.skip('docs/performance/compare.json was not measured yet')
-    text = section(json.loads(results.read_text(encoding='utf-8')))
+@pytest.mark.parametrize('file', RESULTS, ids=lambda file: file.stem)
+def test_the_page_of_this_repository_is_that_of_its_results(file):
+    text = section(json.loads(file.read_text(encoding='utf-8')), plot_of(file.stem))
     assert text.strip() in (DOCS / 'performance.md').read_text(encoding='utf-8')
+    assert (DOCS / plot_of(file.stem)).stat().st_size > 1000
+
+
+def test_tvm_is_compared_with_tensorrt_on_a_gpu():
+    rows = json.loads((DOCS / 'performance' / 'compare' / 'tvm.json').read_text(
+        encoding='utf-8'))['comparison']['rows']
+    devices = {row['label']: row['device'] for row in rows}
+    assert 'NVIDIA' in devices['fp16 tvm']
+    assert devices['fp16 tvm'] == devices['fp16 tensorrt']
 
 
 def test_the_verdict_names_who_is_wrong(document):
@@ -68,8 +87,8 @@ def test_the_verdict_names_who_is_wrong(document):
 
 
 def test_reasons_of_many_lines_stay_in_their_line(document):
-    text = section({**document, 'unavailable': [
-        {'label': 'tvm', 'reason': 'its last words:\n  a | b\n  c'}]})
+    text = section(kept({**document, 'unavailable': [
+        {'label': 'tvm', 'reason': 'its last words:\n  a | b\n  c'}]}), 'plot.png')
     assert '- tvm: its last words: a \\| b c\n' in text
 
 

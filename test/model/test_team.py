@@ -19,42 +19,7 @@ from shapes import write_shapes
 import torch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-#: Each process writes its network's checksum and the mean of its rank over the team.
-MEMBER = """
-import sys, torch
-from pathlib import Path
-from torch import distributed
-from resnet_trt_node.model.network import ResNet
-from resnet_trt_node.model.team import Team
-from resnet_trt_node.model.training import Training
-from resnet_trt_node.model.training_data import DataSplit, load_data
-from resnet_trt_node.model.training_settings import TrainingSettings
-torch.set_num_threads(1)
-team, name = Team.join('cpu')
-torch.manual_seed(0)
-with DataSplit(sys.argv[1]) as split:
-    data = load_data(split, 32, 32, torch.device(name))
-network = ResNet('resnet18', 3)
-torch.manual_seed(team.rank)
-network(torch.randn(4, 3, 32, 32)).square().mean().backward()
-values = [one.grad for one in network.parameters()] + [
-    one for one in network.buffers() if one.is_floating_point()]
-expected = [one.clone() for one in values]
-team.agree(network)
-for one in expected:
-    distributed.all_reduce(one)
-agreed = all(torch.allclose(one, other / 2, atol=1e-7) for one, other in zip(values, expected))
-training = Training(network, data, TrainingSettings(
-    epochs=6, batch_size=12, lr=0.01, min_scale=0.6, ema=0.5),
-    device=torch.device(name), team=team)
-losses = [metrics.train_loss for metrics in training.epochs()]
-state = training.state_dict()
-total = sum(float(value.double().sum()) for part in (state['network'], state['average']['network'])
-            for value in part.values())
-mean = float(team.mean(torch.tensor(float(team.rank))))
-Path(sys.argv[2], str(team.rank)).write_text(repr((total, losses, mean, agreed)))
-team.leave()
-"""
+MEMBER = Path(__file__).parent / 'team_member.py'
 
 
 def together(*words: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
@@ -70,9 +35,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_hold_the_same_network_after_every_step(pictures: Path, tmp_path: Path):
-    script = tmp_path / 'member.py'
-    script.write_text(MEMBER)
-    done = together(str(script), str(pictures), str(tmp_path))
+    done = together(str(MEMBER), str(pictures), str(tmp_path))
     assert done.returncode == 0, done.stderr
     first, second = ((tmp_path / str(rank)).read_text() for rank in range(2))
     assert first == second

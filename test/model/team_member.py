@@ -1,0 +1,57 @@
+"""
+One of the processes of test_team: trains with the others and writes what it came to.
+
+Usage: team_member.py PICTURES OUT. The file OUT/RANK then holds the checksum of its weights, the
+losses, the mean of the ranks, and whether gradients and statistics became the team's means.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+import sys
+
+from resnet_trt_node.model.network import ResNet
+from resnet_trt_node.model.team import Team
+from resnet_trt_node.model.training import Training
+from resnet_trt_node.model.training_data import DataSplit, load_data
+from resnet_trt_node.model.training_settings import TrainingSettings
+import torch
+from torch import distributed
+
+
+def agreed(team: Team, network: ResNet) -> bool:
+    """Return whether `Team.agree` leaves the means of what each process had."""
+    torch.manual_seed(team.rank)
+    network(torch.randn(4, 3, 32, 32)).square().mean().backward()
+    values = [one.grad for one in network.parameters()] + [
+        one for one in network.buffers() if one.is_floating_point()]
+    expected = [one.clone() for one in values]
+    team.agree(network)
+    for one in expected:
+        distributed.all_reduce(one)
+    return all(torch.allclose(one, other / 2, atol=1e-7) for one, other in zip(values, expected))
+
+
+def main() -> None:
+    """Train and write."""
+    torch.set_num_threads(1)
+    team, name = Team.join('cpu')
+    device = torch.device(name)
+    torch.manual_seed(0)
+    network = ResNet('resnet18', 3)
+    same = agreed(team, network)
+    with DataSplit(sys.argv[1]) as split:
+        data = load_data(split, 32, 32, device)
+    training = Training(network, data, TrainingSettings(
+        epochs=6, batch_size=12, lr=0.01, min_scale=0.6, ema=0.5), device=device, team=team)
+    losses = [metrics.train_loss for metrics in training.epochs()]
+    state = training.state_dict()
+    total = sum(
+        float(value.double().sum()) for part in (state['network'], state['average']['network'])
+        for value in part.values())
+    mean = float(team.mean(torch.tensor(float(team.rank))))
+    Path(sys.argv[2], str(team.rank)).write_text(repr((total, losses, mean, same)))
+    team.leave()
+
+
+main()
