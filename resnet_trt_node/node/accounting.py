@@ -14,7 +14,7 @@ from threading import Lock
 from time import perf_counter_ns
 from typing import Iterable
 
-import numpy as np
+from resnet_trt_node.node.stage_times import percentiles_ms, StageTimes
 
 #: Why a frame got no answer.
 DROP_REASONS = {
@@ -24,11 +24,6 @@ DROP_REASONS = {
     'failed': 'the backend failed on its batch, twice, or was given up',
     'refused': 'it arrived while the node was shutting down or deactivating',
 }
-#: The stages of a frame's way, each in milliseconds: waiting to be taken, decoding and resizing,
-#: waiting for the backend, inferring, publishing; then all of it from reception on, and the same
-#: frame by frame without the inference; last the time from the stamp in the image's header, where
-#: that is of the node's own time base.
-STAGES = ('queue', 'fit', 'batch', 'infer', 'publish', 'total', 'added', 'source_to_publish')
 #: What may happen to a camera besides; these are in no sum.
 CAMERA_EVENTS = {
     'lost_in_transport': 'frames that DDS tells were lost before they reached the node',
@@ -41,7 +36,8 @@ BATCH_EVENTS = {
     'failed_batches': 'batches that the backend failed on at the second attempt too',
     'reopened_backends': 'times that the backend was opened again, since it kept failing',
 }
-_SAMPLES = 1000
+#: How many of the last batches' sizes are kept.
+_BATCHES = 1000
 
 
 @dataclass
@@ -78,8 +74,8 @@ class Accounting:
     def __init__(self, cameras: Iterable[str]) -> None:
         self._lock = Lock()
         self._counts = {camera: CameraCounts() for camera in cameras}
-        self._samples_ms = {stage: deque[float](maxlen=_SAMPLES) for stage in STAGES}
-        self._batch_sizes = deque[int](maxlen=_SAMPLES)
+        self._times = StageTimes()
+        self._batch_sizes = deque[int](maxlen=_BATCHES)
         self._events = dict.fromkeys(BATCH_EVENTS, 0)
         self._last_ns: dict[str, int] = {}
         self._settled = False
@@ -97,13 +93,12 @@ class Accounting:
             self._counts[camera].dropped[reason] += not self._settled
 
     def answered(self, camera: str, stages_ms: dict[str, float]) -> None:
-        """Count a published result, with the milliseconds of each of `STAGES` that is known."""
+        """Count a published result, with the milliseconds of each stage that is known."""
         with self._lock:
             if self._settled:
                 return
             self._counts[camera].answered += 1
-            for stage, value in stages_ms.items():
-                self._samples_ms[stage].append(value)
+            self._times.add(stages_ms)
 
     def inferred(self, batch_size: int) -> None:
         """Note the size of a batch that was inferred."""
@@ -164,15 +159,11 @@ class Accounting:
         with self._lock:
             return dict(self._last_ns)
 
-    def percentiles_ms(self) -> dict[str, tuple[float, float, float]]:
+    def percentiles_ms(self) -> dict[str, tuple[float, ...]]:
         """Return p50, p95 and p99 of each stage over the last 1000 answers; without any, none."""
         with self._lock:
-            samples = {stage: list(values) for stage, values in self._samples_ms.items() if values}
-        percentiles = {}
-        for stage, values in samples.items():
-            p50, p95, p99 = np.percentile(values, (50, 95, 99))
-            percentiles[stage] = float(p50), float(p95), float(p99)
-        return percentiles
+            snapshot = self._times.snapshot()
+        return percentiles_ms(snapshot)
 
     def batch_histogram(self) -> dict[int, int]:
         """Return how many of the last 1000 batches had each size, by size."""

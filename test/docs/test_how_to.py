@@ -14,11 +14,12 @@ import pytest
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.simulated_backend import SimulatedBackend
-from resnet_trt_node.node.accounting import CAMERA_EVENTS, DROP_REASONS, STAGES
+from resnet_trt_node.node.accounting import CAMERA_EVENTS, DROP_REASONS
 from resnet_trt_node.node.parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.pipeline import Pipeline
 from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
 from resnet_trt_node.node.report import Statistics, TopicState
+from resnet_trt_node.node.stage_times import STAGES
 from tiny_model import write_tiny_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]

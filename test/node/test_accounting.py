@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+import numpy as np
 import pytest
 from resnet_trt_node.node.accounting import Accounting, CameraCounts, DROP_REASONS
 from resnet_trt_node.node.frame_queue import FrameQueue, Ticket
+from resnet_trt_node.node.stage_times import percentiles_ms, StageTimes
 
 
 def test_sums_over_cameras():
@@ -41,6 +43,24 @@ def test_percentiles_of_known_samples():
     for value in range(101):
         accounting.answered('front', {'infer': float(value)})
     assert accounting.percentiles_ms() == {'infer': (50.0, 95.0, 99.0)}
+
+
+@settings(max_examples=100, derandomize=True)
+@given(st.lists(st.one_of(st.none(), st.floats(0.0, 1e6)), max_size=60), st.integers(0, 1500))
+def test_percentiles_are_numpy_s_of_what_is_known_of_the_last_1000(samples, before):
+    times = StageTimes()
+    for number in range(before):
+        times.add({'total': float(number), 'infer': 1.0})
+    for sample in samples:
+        times.add({'total': 2.0} if sample is None else {'total': 2.0, 'queue': sample})
+    told = percentiles_ms(times.snapshot())
+    totals = [*map(float, range(before)), *[2.0] * len(samples)][-1000:]
+    queued = [sample for sample in samples if sample is not None]
+    for stage, values in (('total', totals), ('queue', queued)):
+        assert (stage in told) == bool(values)
+        if values:
+            assert told[stage] == pytest.approx(np.percentile(values, (50, 95, 99)).tolist())
+    assert 'publish' not in told
 
 
 def test_every_reason_is_explained():
