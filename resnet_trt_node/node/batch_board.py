@@ -62,8 +62,6 @@ class BatchBoard:
         self._busy = 0
         self._accepting = False
         self._closing = False
-        # The fitter could go on if it had a frame.
-        self._hungry = False
         # A buffer is being filled; all buffers were recalled; no buffer will be filled any more.
         self._filling = False
         self._recalled = False
@@ -114,14 +112,17 @@ class BatchBoard:
                 self._accounting.dropped(camera, 'refused')
                 return None
             if self._waiting.put(Ticket(camera, message, perf_counter_ns())) is not None:
+                # The fitter knows of that one, and what holds it up holds this one up too.
                 self._accounting.dropped(camera, 'superseded')
-            if (here and self._free and not (self._busy or self._filling or self._recalled)
-                    and len(self._waiting) == 1 and self._pace.fit_ms < _QUICK_MS):
-                self._filling = True
-                return Batch(self._free.popleft())
-            if self._hungry:
+            elif len(self._waiting) == 1 and (self._free or self._filling):
+                if here and self._idle() and self._pace.fit_ms < _QUICK_MS:
+                    self._filling = True
+                    return Batch(self._free.popleft())
                 self._fitter.notify()
             return None
+
+    def _idle(self) -> bool:
+        return not (self._busy or self._filling or self._recalled)
 
     def drop(self, tickets: Iterable[Ticket], reason: str) -> None:
         """Count frames that get no answer."""
@@ -183,7 +184,7 @@ class BatchBoard:
                     if early_sec <= 0:
                         self._filling = True
                         return Batch(self._free.popleft())
-                self._wait_fitter(early_sec, bool(self._free) and early_sec is None)
+                self._fitter.wait(early_sec)
         return None
 
     def next_ticket(self, deadline_ns: Optional[int]) -> Optional[Ticket]:
@@ -204,9 +205,9 @@ class BatchBoard:
                 remaining_sec = (deadline_ns - perf_counter_ns()) / 1e9
                 if self._busy:
                     # It could not start now anyway.
-                    self._wait_fitter(None, True)
+                    self._fitter.wait()
                 elif remaining_sec > 0:
-                    self._wait_fitter(remaining_sec, True)
+                    self._fitter.wait(remaining_sec)
                 else:
                     return None
         return None
@@ -223,11 +224,6 @@ class BatchBoard:
             self._accounting.dropped(ticket.camera, 'stale')
             self._drained.notify_all()
         return None
-
-    def _wait_fitter(self, timeout_sec: Optional[float], hungry: bool) -> None:
-        self._hungry = hungry
-        self._fitter.wait(timeout_sec)
-        self._hungry = False
 
     def fitted(self, ticket: Ticket) -> None:
         """Note when a frame was in its slot."""
@@ -246,8 +242,8 @@ class BatchBoard:
                 self._busy += 1
             else:
                 self._free.append(batch.index)
-            if len(self._waiting) and self._hungry:
-                # Not this thread: the batch was filled by whoever offered its frame.
+            if len(self._waiting):
+                # It may have waited for the end of this batch, filled by who offered its frame.
                 self._fitter.notify()
             self._inferrer.notify()
 
@@ -315,4 +311,7 @@ class BatchBoard:
             if infer_ms is not None:
                 self._pace.inferred(infer_ms)
             self._free.append(batch.index)
-            self._fitter.notify()
+            # With nothing to do it would only take the interpreter from this thread, which is
+            # about to publish.
+            if len(self._waiting) or self._filling:
+                self._fitter.notify()

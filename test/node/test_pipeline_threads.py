@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from threading import current_thread, Thread
+from pathlib import Path
+import re
+import sys
+from threading import current_thread, enumerate as enumerate_threads, Thread
 from time import sleep
 
 import pytest
@@ -34,6 +37,27 @@ def test_an_idle_pipeline_wakes_the_backend_s_thread_only(traced):
     assert bench.decoders == [current_thread().name] * 5
     assert bench.deliverers == ['inferrer'] * 5
     assert bench.results == [('front', value, value) for value in range(5)]
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
+def test_the_fitter_sleeps_while_others_do_its_work(traced):
+    bench = traced(max_batch_size=1)
+    fitter, = (thread for thread in enumerate_threads() if thread.name == 'fitter')
+
+    def wakes():
+        status = Path(f'/proc/self/task/{fitter.native_id}/status').read_text()
+        return int(re.search(r'^voluntary_ctxt_switches:\s*(\d+)', status, re.MULTILINE)[1])
+
+    offer(bench, 0)
+    bench.settle()
+    before = wakes()
+    for value in range(5):
+        offer(bench, value)
+        bench.settle()
+    assert wakes() == before
+    offer(bench, 5, here=False)
+    bench.settle()
+    assert wakes() > before
 
 
 def test_a_caller_with_other_things_to_do_is_spared(traced):
