@@ -18,6 +18,11 @@ from std_srvs.srv import Trigger
 
 #: How often silent cameras are looked for; also the accuracy of what is told about them.
 _WATCH_SEC = 0.5
+#: A report takes about a millisecond of the interpreter, which frames under way would wait for. It
+#: is put off until there are none, looking so often, but not longer than this: a busy node never
+#: comes to an end with its frames.
+_GAP_SEC = 0.002
+_LONGEST_WAIT_SEC = 0.05
 
 
 class Reporter:
@@ -36,12 +41,16 @@ class Reporter:
         self._cameras: dict[str, CameraTopics] = {}
         self._watch = SilenceWatch(())
         self._active_since_ns: Optional[int] = None
+        # When the report became due that is put off, perf_counter_ns.
+        self._due_ns = 0
         self._told: set[tuple[str, str]] = set()
         #: Why the node is not configured, None if it only was not asked to be.
         self.error: Optional[str] = None
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._service = node.create_service(Trigger, '~/statistics', self._answer)
         self._timer = node.create_timer(parameters().diagnostics_period_sec, self._tick)
+        self._gap_timer = node.create_timer(_GAP_SEC, self._tell_in_gap)
+        self._gap_timer.cancel()
         self._watch_timer = node.create_timer(_WATCH_SEC, self._look_for_silence)
 
     def opened(self, pipeline: Pipeline, cameras: dict[str, CameraTopics]) -> None:
@@ -68,6 +77,19 @@ class Reporter:
             self._timer.reset()
 
     def _tick(self) -> None:
+        self._due_ns = perf_counter_ns()
+        self._gap_timer.reset()
+        self._tell_in_gap()
+
+    def _tell_in_gap(self) -> None:
+        waited_sec = (perf_counter_ns() - self._due_ns) / 1e9
+        if (self._pipeline is not None and waited_sec < _LONGEST_WAIT_SEC
+                and self._pipeline.accounting.total().in_progress):
+            return
+        self._gap_timer.cancel()
+        self._tell()
+
+    def _tell(self) -> None:
         self._statistics.tick(self._pipeline)
         hardware = '' if self._pipeline is None else self._pipeline.backend.info.device
         self._publisher.publish(diagnostic_array(
