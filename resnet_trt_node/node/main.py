@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -65,6 +66,7 @@ def _run(stop: _StopSignal, memory: str) -> int:
     node.get_logger().info(memory)
     executor = _executor(node)
     executor.add_node(node)
+    _settle_collector()
     try:
         if node.parameters.autostart:
             started = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
@@ -87,6 +89,17 @@ def _run(stop: _StopSignal, memory: str) -> int:
             node.trigger_shutdown()
         executor.shutdown(timeout_sec=0.5)
         node.destroy_node()
+
+
+def _settle_collector() -> None:
+    """
+    Have Python's garbage collector leave alone what imports have made: it stays for good.
+
+    A full collection goes through all of it and holds frames up for 15 ms meanwhile. Called before
+    the node is configured, so that pipelines are still collected once they are closed.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _executor(node: ClassifierNode) -> Executor:
