@@ -149,6 +149,12 @@ class Accounting:
         """Return the counters summed over the cameras."""
         return sum_counts(self.counts().values())
 
+    @property
+    def in_progress(self) -> int:
+        """Return the frames of all cameras that are waiting or being worked on."""
+        with self._lock:
+            return sum(counts.in_progress for counts in self._counts.values())
+
     def events(self) -> dict[str, int]:
         """Return how often each of `BATCH_EVENTS` happened."""
         with self._lock:

@@ -142,7 +142,7 @@ class BatchBoard:
         deadline = monotonic() + timeout_sec
         with self._lock:
             self._accepting = False
-            while self._accounting.total().in_progress and not self._closing:
+            while self._accounting.in_progress and not self._closing:
                 remaining = deadline - monotonic()
                 if remaining <= 0:
                     break

@@ -222,7 +222,7 @@ class ClassifierNode(LifecycleNode):
             return
         if not self._pipeline.drain(DRAIN_TIMEOUT_SEC):
             self.get_logger().warning(
-                f'{self._pipeline.accounting.total().in_progress} frames were still being '
+                f'{self._pipeline.accounting.in_progress} frames were still being '
                 f'inferred after {DRAIN_TIMEOUT_SEC} s and get no answer')
         for camera in self._cameras.values():
             camera.flush()

@@ -152,7 +152,7 @@ class Pipeline:
         :returns: whether nothing is left in progress.
         """
         self._board.drain(timeout_sec)
-        return self.accounting.total().in_progress == 0
+        return self.accounting.in_progress == 0
 
     def close(self, timeout_sec: float = 1.0) -> bool:
         """

@@ -84,7 +84,7 @@ class Reporter:
     def _tell_in_gap(self) -> None:
         waited_sec = (perf_counter_ns() - self._due_ns) / 1e9
         if (self._pipeline is not None and waited_sec < _LONGEST_WAIT_SEC
-                and self._pipeline.accounting.total().in_progress):
+                and self._pipeline.accounting.in_progress):
             return
         self._gap_timer.cancel()
         self._tell()
