@@ -92,20 +92,21 @@ class Rig:
     """
     All processes of a scenario; a context manager that ends them.
 
-    :param cameras: what is sent, to the node in namespace /ours or the plain one in /plain.
+    :param cameras: what is sent, to the node in namespace /ours or to one of `others`.
     :param parameters: of the node, name to value; `cameras` is added.
-    :param plain: command line of the plain node behind its namespace: camera, model, simulated_ms.
+    :param others: further nodes: namespace, which is the process's name too, to the module and its
+        command line behind the namespace.
     :param module: what runs as the node.
     :param environment: of the node, beyond this process's own.
     """
 
     def __init__(
             self, cameras: Sequence[Camera], parameters: dict[str, object],
-            plain: Optional[tuple[str, str, str]] = None, module: str = NODE,
+            others: Optional[dict[str, tuple[str, ...]]] = None, module: str = NODE,
             environment: Optional[dict[str, str]] = None) -> None:
         self.cameras = list(cameras)
         self._parameters = parameters
-        self._plain_arguments = plain
+        self._others = others or {}
         self._module = module
         self._environment = environment
         self._stack = ExitStack()
@@ -131,9 +132,8 @@ class Rig:
             self._add(Child(
                 'node', self._module, node_arguments(ours, self._parameters), self.folder,
                 talks=False, environment=self._environment))
-        if self._plain_arguments is not None:
-            self._add(Child(
-                'plain', 'bench.plain_node', ['/plain', *self._plain_arguments], self.folder))
+        for name, (module, *arguments) in self._others.items():
+            self._add(Child(name, module, [f'/{name}', *arguments], self.folder))
         self.start_cameras()
         self.wait_until_ready()
 
@@ -151,9 +151,8 @@ class Rig:
         if 'node' in self.children:
             wait_until(self._node_is_ready, 'the node to be active and to know of the listener',
                        timeout_s, others)
-        if 'plain' in self.children:
-            plain = self.children['plain']
-            wait_until(lambda: plain.ask()['listeners'], 'the plain node', timeout_s, others)
+        wait_until(lambda: all(self.children[name].ask()['listeners'] for name in self._others),
+                   'the other nodes', timeout_s, others)
         keys = [camera.key for camera in self.cameras]
         cameras = self.children['cameras']
         wait_until(lambda: cameras.ask(do='match', cameras=keys)['matched'],
