@@ -31,7 +31,7 @@ class StageTimes:
 
     def __init__(self) -> None:
         # A row for each answer, so that adding one touches little memory; NaN is not known.
-        self._rows = np.full((WINDOW, len(STAGES)), np.nan)
+        self._rows: NDArray[np.float64] = np.full((WINDOW, len(STAGES)), np.nan)
         self._next = 0
 
     def add(self, stages_ms: Mapping[str, float]) -> None:
