@@ -31,7 +31,7 @@ class StageTimes:
 
     def __init__(self) -> None:
         # A row for each answer, so that adding one touches little memory; NaN is not known.
-        self._rows: NDArray[np.float64] = np.full((WINDOW, len(STAGES)), np.nan)
+        self._rows = np.full((WINDOW, len(STAGES)), np.nan)
         self._next = 0
 
     def add(self, stages_ms: Mapping[str, float]) -> None:
@@ -41,7 +41,8 @@ class StageTimes:
 
     def snapshot(self) -> NDArray[np.float64]:
         """Return a copy for `percentiles_ms`: float64 (WINDOW, stages), NaN where not known."""
-        return self._rows.copy()
+        copy: NDArray[np.float64] = self._rows.copy()
+        return copy
 
 
 def percentiles_ms(snapshot: NDArray[np.float64]) -> dict[str, tuple[float, ...]]:

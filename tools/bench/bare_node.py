@@ -53,9 +53,12 @@ def main() -> int:
     executor = _executor()
     executor.add_node(node)
     try:
-        executor.spin()
+        # As classifier_node spins: EventsExecutor's own spin() does not end with the context.
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=0.2)
     except ExternalShutdownException:
         pass  # the input ended
+    executor.shutdown(timeout_sec=0.5)
     node.destroy_node()
     return 0
 
