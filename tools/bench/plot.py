@@ -45,17 +45,18 @@ def draw(results: dict[str, Any], path: Path) -> bool:
 
 
 def _cpu(axis: Any, figures: dict[str, Any]) -> None:
-    bars = {'plain node': figures['plain'], 'this node': figures['ours']}
+    bars = {'plain node': figures['plain'], 'this node': figures['ours'],
+            'only receives': figures['bare']}
     for place, bar in enumerate(bars.values()):
         bottom = 0.0
-        for stage, spent in bar['stages_ms'].items():
+        for stage, spent in bar.get('stages_ms', {'receive': bar['cpu_ms']}).items():
             height = max(0.0, spent or 0.0)
             axis.bar(place, height, 0.6, bottom, color=_COLOURS[stage],
                      label=stage if not place else None)
             bottom += height
         axis.text(place, bar['cpu_ms'], f'{bar["cpu_ms"]:.2f}', ha='center', va='bottom')
     axis.set_xticks(range(len(bars)), list(bars))
-    axis.set_ylim(0, 1.25 * max(bar['cpu_ms'] for bar in bars.values()))
+    axis.set_ylim(0, 1.5 * max(bar['cpu_ms'] for bar in bars.values()))
     axis.set_ylabel('ms of CPU')
     axis.set_title('A 1080p frame', fontsize=10)
     axis.legend(fontsize=7, frameon=False, ncols=2)
