@@ -28,7 +28,6 @@ from resnet_trt_node.model.training_data import DataSplit, load_data
 from resnet_trt_node.model.training_folder import TrainingFolder
 from resnet_trt_node.model.training_settings import (
     AUTO_AUGMENTS, check_image_size, default_lr, MIXES, TrainingSettings)
-import torch
 
 _EPOCHS, _BATCH_SIZE, _IMAGE_SIZE = 10, 64, 224
 #: Options that mean nothing without --finetune.
@@ -184,8 +183,7 @@ def _prune_checkpoint(
         return masks.reports, None
     settings = tuning_settings(checkpoint, _given(arguments))
     team, name = Team.join(arguments.device or 'auto')
-    network, trained, tuning = _fine_tune(
-        arguments, checkpoint, masks, settings, team, pick_device(name))
+    network, trained, tuning = _fine_tune(arguments, checkpoint, masks, settings, team, name)
     team.leave()
     if team.rank > 0:
         return None
@@ -212,7 +210,7 @@ def _given(arguments: Namespace) -> dict[str, Any]:
 def _fine_tune(
         arguments: Namespace, checkpoint: PrunableCheckpoint, masks: TwoFourMasks,
         settings: TrainingSettings, team: Team,
-        device: torch.device) -> tuple[ResNet, TrainedModel, FineTuning]:
+        device_name: str) -> tuple[ResNet, TrainedModel, FineTuning]:
     trained = checkpoint.trained
     size, resize = (arguments.image_size or _IMAGE_SIZE, None) if trained is None else (
         trained.image_size, trained.resize)
@@ -221,6 +219,7 @@ def _fine_tune(
             f'--image-size {arguments.image_size}: {checkpoint.path} was trained with {size}, '
             'leave it out')
     check_image_size(size, resize)
+    device = pick_device(device_name)
     quiet = arguments.json or team.rank > 0
     folder = None if arguments.run_dir is None else TrainingFolder(
         arguments.run_dir, f'{checkpoint.source}, masks 2:4', resume=bool(arguments.resume))

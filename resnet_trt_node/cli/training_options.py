@@ -13,8 +13,6 @@ from resnet_trt_node.model.teacher import digest_of, load_teacher
 from resnet_trt_node.model.training import COMPILED
 from resnet_trt_node.model.training_data import TrainingData
 from resnet_trt_node.model.training_settings import TrainingSettings
-import torch
-from torch import nn
 
 _TEACHING = ('teacher_share', 'temperature')
 
@@ -71,23 +69,21 @@ def teacher_settings(arguments: Namespace) -> dict[str, Any]:
 
 
 def open_teacher(
-        arguments: Namespace, labels: tuple[str, ...], image_size: int,
-        device: torch.device) -> Optional[nn.Module]:
+        arguments: Namespace, labels: tuple[str, ...], image_size: int, device: Any) -> Any:
     """
-    Return the teacher, None where there is none.
+    Return the teacher, as PyTorch's module; None where there is none.
 
     :param arguments: with `add_teacher`'s.
     :param labels: see `load_teacher`, as are the next two and the errors.
     :param image_size: of the pupil.
-    :param device: where it is used.
+    :param device: PyTorch's, where it is used.
     """
     if arguments.teacher is None:
         return None
     return load_teacher(arguments.teacher, labels, image_size, device)
 
 
-def tell_teacher(
-        teacher: Optional[nn.Module], data: TrainingData, device: torch.device) -> None:
+def tell_teacher(teacher: Any, data: TrainingData, device: Any) -> None:
     """Tell how accurate the teacher is, if there is one: a wrong one shows here."""
     if teacher is not None:
         top1 = measure(teacher, data.validation, device).top1

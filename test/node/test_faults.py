@@ -32,7 +32,8 @@ CAMERA = '\n'.join((
     'rclpy.init()',
     "node = rclpy.create_node('camera')",
     "publisher = node.create_publisher(Image, 'image', 1)",
-    'picture = image(np.zeros((480, 640, 3), np.uint8))',
+    # Fits into the segment of shared memory that Fast DDS has without a profile.
+    'picture = image(np.zeros((240, 320, 3), np.uint8))',
     'while True:',
     '    publisher.publish(picture)',
     '    sleep(0.02)',
