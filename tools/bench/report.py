@@ -122,12 +122,12 @@ def _cpu_figures(figures: dict[str, Any]) -> list[str]:
 
 
 def _floor(plain: dict[str, Any], bare: dict[str, Any]) -> str:
-    """Return the least ratio that a node in rclpy could have."""
+    """Return what receiving alone takes of a frame."""
     spent = _list(bare['cpu_ms_rounds'])
     return (
         'A node that receives as this one does, with its executor and memory policy, and answers '
         f'without looking at the frame takes {spent} ms, {bare["cpu_ms"] / plain["cpu_ms"]:.2f} '
-        'of what the plain node takes: the least that any node in rclpy can. ')
+        'of what the plain node takes: no node that is given messages by rclpy saves that part. ')
 
 
 def _by_faults(ours: dict[str, Any], plain: dict[str, Any]) -> str:
