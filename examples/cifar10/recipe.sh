@@ -36,7 +36,7 @@ timed() {
 teacher() {
   [ "${TEACHER:-yes}" = no ] || [ -e "$work/teacher.pt2" ] || timed teacher trainer \
     "$repository/examples/cifar10/teacher.py" "$data" "$work/teacher.pt2" \
-    --image-size "${SIZE:-128}" --batch-size "${TRAIN_BATCH:-256}" ${TEACHER_OPTIONS:-}
+    --image-size "${SIZE:-160}" --batch-size "${TRAIN_BATCH:-256}" ${TEACHER_OPTIONS:-}
 }
 
 # Runs a command with the teacher, if there is one.
@@ -47,7 +47,7 @@ taught() {
 train() {
   [ -e "$work/train/learning_curve.png" ] || timed train taught trainer \
     -m resnet_trt_node.cli.main train --data "$data" \
-    --arch "${ARCH:-resnet50}" --weights random --image-size "${SIZE:-128}" \
+    --arch "${ARCH:-resnet50}" --weights random --image-size "${SIZE:-160}" \
     --epochs "${EPOCHS:-200}" --batch-size "${TRAIN_BATCH:-256}" --lr "${LR:-0.2}" \
     --weight-decay 5e-4 --label-smoothing 0.1 --min-scale 0.5 --auto-augment trivial \
     --mix cutmix --ema "${EMA:-0.998}" --save-every 10 --out "$work/train" ${TRAIN_OPTIONS:-}

