@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from resnet_trt_node.model.augmentation import normalise
 from resnet_trt_node.model.devices import autocast, exact_convolutions
+from resnet_trt_node.model.team import Team
 from resnet_trt_node.model.training_data import ValidationPictures
 import torch
 from torch import nn
@@ -66,7 +67,7 @@ class EpochMetrics:
 @torch.no_grad()
 def measure(
         network: nn.Module, pictures: ValidationPictures, device: torch.device,
-        amp_dtype: Optional[torch.dtype] = None) -> Score:
+        amp_dtype: Optional[torch.dtype] = None, team: Optional[Team] = None) -> Score:
     """
     Measure a network in evaluation mode.
 
@@ -74,17 +75,21 @@ def measure(
     :param pictures: what it is measured with.
     :param device: where it computes.
     :param amp_dtype: of mixed precision, None for float32.
+    :param team: processes that call this together with the same network and share the work; None
+        for this one alone.
     """
-    loss = torch.zeros((), device=device, dtype=torch.float64)
-    hits = torch.zeros(2, device=device, dtype=torch.int64)
-    for start in range(0, len(pictures.targets), _BATCH):
+    team = team or Team()
+    # Losses, right answers, and classes among the five most probable.
+    sums = torch.zeros(3, device=device, dtype=torch.float64)
+    for start in range(team.rank * _BATCH, len(pictures.targets), team.size * _BATCH):
         part = pictures.pictures[start:start + _BATCH].to(device)
         targets = pictures.targets[start:start + _BATCH].to(device)
         with autocast(device, amp_dtype) if amp_dtype else exact_convolutions(device):
             logits = network(normalise(part.permute(0, 3, 1, 2).float())).float()
-        loss += functional.cross_entropy(logits, targets, reduction='sum')
         best = logits.topk(min(5, logits.shape[1]), dim=1).indices == targets[:, None]
-        hits += torch.stack([best[:, 0].sum(), best.any(1).sum()])
+        sums += torch.stack([
+            functional.cross_entropy(logits, targets, reduction='sum'),
+            best[:, 0].sum(), best.any(1).sum()])
     count = len(pictures.targets)
-    top1, top5 = hits.tolist()
-    return Score(float(loss) / count, top1 / count, top5 / count)
+    loss, top1, top5 = team.total(sums).tolist()
+    return Score(loss / count, top1 / count, top5 / count)

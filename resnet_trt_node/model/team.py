@@ -78,13 +78,16 @@ class Team:
                 f'{count} pictures a step do not divide among {self.size} processes: try '
                 f'--batch-size {fitting}')
 
-    def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the mean over all processes."""
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the sum over all processes."""
         if self.size > 1:
             values = values.clone()
             distributed.all_reduce(values)
-            values /= self.size
         return values
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the mean over all processes."""
+        return self.total(values) / self.size if self.size > 1 else values
 
     def agree(self, network: nn.Module) -> None:
         """Average gradients and the batch norms' statistics, after each backward pass."""

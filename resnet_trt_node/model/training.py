@@ -115,7 +115,7 @@ class Training:
                 start = perf_counter()
                 loss, top1 = self._train_epoch(on_step)
                 trained = perf_counter()
-                score = self.validate()
+                score = self._measure(self._team)
                 if not math.isfinite(score.loss):
                     # The last step's damage, which no loss of a step shows.
                     raise self._diverged('validation loss', score.loss, self.steps)
@@ -130,14 +130,11 @@ class Training:
 
     def validate(self, full_precision: bool = False) -> Score:
         """
-        Measure the network that is kept.
+        Measure the network that is kept, in this process alone.
 
         :param full_precision: in float32, as a deployed fp32 model computes.
         """
-        self.result.eval()
-        return measure(
-            self.result, self.data.validation,
-            self.device, None if full_precision else self._amp_dtype)
+        return self._measure(Team(), full_precision)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that continues the training exactly, in plain types."""
@@ -165,6 +162,12 @@ class Training:
         self._scaler.load_state_dict(state['scaler'])
         self.epoch = state['epoch']
         self.history = [EpochMetrics(**one) for one in state['history']]
+
+    def _measure(self, team: Team, full_precision: bool = False) -> Score:
+        self.result.eval()
+        return measure(
+            self.result, self.data.validation, self.device,
+            None if full_precision else self._amp_dtype, team)
 
     def _lr(self, step: int) -> float:
         settings = self.settings

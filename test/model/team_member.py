@@ -2,7 +2,8 @@
 One of the processes of test_team: trains with the others and writes what it came to.
 
 Usage: team_member.py PICTURES OUT. The file OUT/RANK then holds the checksum of its weights, the
-losses, the mean of the ranks, and whether gradients and statistics became the team's means.
+losses, the mean of the ranks, whether gradients and statistics became the team's means, and the
+validation pictures' score as the team and as this process alone found it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 import sys
 
+from resnet_trt_node.model import measurement
 from resnet_trt_node.model.network import ResNet
 from resnet_trt_node.model.team import Team
 from resnet_trt_node.model.training import Training
@@ -42,15 +44,21 @@ def main() -> None:
     same = agreed(team, network)
     with DataSplit(sys.argv[1]) as split:
         data = load_data(split, 32, 32, device)
+    # So small that each process has some of the pictures.
+    measurement._BATCH = 1
     training = Training(network, data, TrainingSettings(
         epochs=6, batch_size=12, lr=0.01, min_scale=0.6, ema=0.5), device=device, team=team)
-    losses = [metrics.train_loss for metrics in training.epochs()]
+    history = list(training.epochs())
+    losses = [metrics.train_loss for metrics in history]
+    alone = training.validate()
+    scores = [(one.validation_loss, one.validation_top1, one.validation_top5)
+              for one in history[-1:]] + [(alone.loss, alone.top1, alone.top5)]
     state = training.state_dict()
     total = sum(
         float(value.double().sum()) for part in (state['network'], state['average']['network'])
         for value in part.values())
     mean = float(team.mean(torch.tensor(float(team.rank))))
-    Path(sys.argv[2], str(team.rank)).write_text(repr((total, losses, mean, same)))
+    Path(sys.argv[2], str(team.rank)).write_text(repr((total, losses, mean, same, *scores)))
     team.leave()
 
 

@@ -11,8 +11,10 @@ import onnx
 import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.inference.sparsity import two_four_layers
+from resnet_trt_node.model import training as training_module
 from resnet_trt_node.model.checkpoint import load_file, TrainedModel
 from resnet_trt_node.model.export import export_resnet, ExportReport
+from resnet_trt_node.model.measurement import measure
 from resnet_trt_node.model.network import ResNet
 from resnet_trt_node.model.prune import check_two_four, TwoFourMasks
 from resnet_trt_node.model.prune_checkpoint import (
@@ -124,15 +126,16 @@ def test_a_resumed_run_equals_the_unbroken_one(
     words = [checkpoint, '--finetune', pictures, '--epochs', 2, '--batch-size', 9, '--device',
              'cpu', '--run-dir']
     assert prune(*words, tmp_path / 'whole', '-o', tmp_path / 'whole.pth') == 0
-    validate = Training.validate
+    measured = []
 
-    def interrupt(training: Training, full_precision: bool = False) -> object:
-        if training.epoch == 1:
+    def interrupt(*arguments: object) -> object:
+        measured.append(arguments)
+        if len(measured) == 2:
             raise KeyboardInterrupt
-        return validate(training, full_precision)
+        return measure(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, 'validate', interrupt)
+        patch.setattr(training_module, 'measure', interrupt)
         assert prune(*words, tmp_path / 'run', '-o', tmp_path / 'broken.pth') == 130
     assert not (tmp_path / 'broken.pth').exists()
     assert prune(*words, tmp_path / 'run', '-o', tmp_path / 'broken.pth', '--resume') == 0

@@ -39,10 +39,11 @@ def test_all_hold_the_same_network_after_every_step(pictures: Path, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     first, second = ((tmp_path / str(rank)).read_text() for rank in range(2))
     assert first == second
-    _, losses, mean, agreed = ast.literal_eval(first)
+    _, losses, mean, agreed, shared, alone = ast.literal_eval(first)
     assert mean == 0.5
     assert agreed  # gradients and statistics are the means of all processes' own
     assert losses[-1] < losses[0]
+    assert shared == pytest.approx(alone, rel=1e-5)
 
 
 def test_the_commands_write_and_print_once(pictures: Path, tmp_path: Path):
