@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.figures import Check, Outcome
-from bench.report import markdown, print_outcome
+from bench.report import markdown, print_outcome, replaced
 from performance_section import write_section
 
 MACHINE = {
@@ -30,6 +30,20 @@ def test_section_holds_targets_and_verdicts():
     assert '|  | p99 | at most 25 ms | not measured | missed |' in text
     assert '- activate failed' in text
     assert 'killed 2 x' in text
+
+
+def test_a_longer_soak_takes_the_place_of_the_short_one():
+    whole, outcome = results()
+    other = {**outcome.to_json(), 'name': 'six_cameras'}
+    whole['scenarios'].append(other)
+    longer = {**outcome.to_json(), 'title': 'six cameras for 9 hours'}
+    run = {'date': '2026-01-03', 'machine': {**MACHINE, 'commit': 'def', 'cores': '4'},
+           'scenarios': [longer]}
+    merged = replaced(whole, run)
+    assert [one['title'] for one in merged['scenarios']] == [longer['title'], other['title']]
+    text = markdown({**merged, 'scenarios': merged['scenarios'][:1]}, plotted=False)
+    assert text.count('A run of its own on 2026-01-03, 4 cores of A CPU, commit def.') == 1
+    assert 'Measured on 2026-01-02, 2 cores of A CPU' in text
 
 
 def test_terminal_says_the_same(capsys):

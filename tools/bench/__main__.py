@@ -20,9 +20,9 @@ from typing import Any, Optional
 from bench.environment import describe_machine, isolate, ROOT
 from bench.figures import Outcome
 from bench.models import find_models
-from bench.report import print_outcome, write_page
+from bench.report import print_outcome, replaced, write_page
 from bench.scenarios import cpu_per_frame, latency, overload, soak
-from resnet_trt_node.errors import ResnetTrtError
+from resnet_trt_node.errors import ResnetTrtError, UsageError
 
 #: Seconds of each scenario, and of the quick run. 1000 answers fill the node's percentiles: 35 s
 #: at 30 Hz.
@@ -42,10 +42,15 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        if arguments.page_only:
-            write_page(json.loads(_json_path(ROOT / 'docs').read_text()), ROOT / 'docs')
-            return 0
-        return _measure(arguments)
+        if not arguments.page_only and not arguments.add:
+            return _measure(arguments)
+        docs = arguments.out or ROOT / 'docs'
+        results = _read(docs)
+        if arguments.add:
+            results = replaced(results, _read(arguments.add))
+            _write(results, docs)
+        write_page(results, docs)
+        return 0
     except ResnetTrtError as error:
         print(f'bench: {error}', file=sys.stderr)
         return error.exit_code
@@ -68,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
                         'build/bench')
     parser.add_argument('--page-only', action='store_true',
                         help='write docs/performance.md again from its JSON')
+    parser.add_argument('--add', type=Path, metavar='FOLDER',
+                        help='put the scenarios of another run, such as a soak in build/bench, in '
+                        'place of those of docs/performance.md')
     return parser
 
 
@@ -87,16 +95,31 @@ def _measure(arguments: argparse.Namespace) -> int:
             if outcome is not None:
                 print_outcome(outcome)
                 results['scenarios'].append(outcome.to_json())
-    path = _json_path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix('.new')
-    temporary.write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
-    os.replace(temporary, path)
+    path = _write(results, out)
     write_page(results, out)
     checks = [check for one in results['scenarios'] for check in one['checks']]
     missed = sum(not check['met'] for check in checks)
     print(f'{len(checks) - missed} of {len(checks)} targets met; {path}, {out}/performance.md')
     return 1 if missed and arguments.soak_hours else 0
+
+
+def _read(out: Path) -> dict[str, Any]:
+    path = _json_path(out)
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise UsageError(f'cannot read {path} ({error.strerror}): measure first, or name the '
+                         'folder that a run wrote to') from error
+    return results
+
+
+def _write(results: dict[str, Any], out: Path) -> Path:
+    path = _json_path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix('.new')
+    temporary.write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
+    os.replace(temporary, path)
+    return path
 
 
 def _json_path(out: Path) -> Path:

@@ -34,6 +34,21 @@ def print_outcome(outcome: Outcome) -> None:
     print(flush=True)
 
 
+def replaced(results: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return the results of a whole run with some scenarios of another run in their places.
+
+    :param results: what was measured, as in the JSON.
+    :param others: likewise; each of its scenarios remembers where and when it was measured.
+    """
+    machine = others['machine']
+    new = {one['name']: {**one, 'measured': {
+        'date': others['date'], 'commit': machine['commit'], 'cpu': machine['cpu'],
+        'cores': machine['cores']}} for one in others['scenarios']}
+    kept = [new.pop(one['name'], one) for one in results['scenarios']]
+    return {**results, 'scenarios': [*kept, *new.values()]}
+
+
 def write_page(results: dict[str, Any], out: Path) -> None:
     """
     Write the section of real time, and its plot.
@@ -66,6 +81,9 @@ def markdown(results: dict[str, Any], plotted: bool) -> str:
     for one in results['scenarios']:
         lines += ['', f'### {one["title"][0].upper()}{one["title"][1:]}', '',
                   *_FIGURES.get(one['name'], _latency_figures)(one['figures'])]
+        if run := one.get('measured'):
+            lines += ['', f'A run of its own on {run["date"]}, {run["cores"]} cores of '
+                      f'{run["cpu"]}, commit {run["commit"]}.']
     return '\n'.join(lines)
 
 
