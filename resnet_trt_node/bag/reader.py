@@ -84,6 +84,7 @@ class BagReader:
         self.path = find_bag(Path(path))
         self._ros1 = self.path.suffix == '.bag'
         self._stores: dict[str, Typestore] = {}
+        #: Types that the bag defines as ROS 2 does.
         self._standard: set[str] = set()
         self._reader: Union[Ros1Reader, Ros2Reader]
         try:
@@ -156,7 +157,8 @@ class BagReader:
 
         :param topics: image topics, None for all of them; the leading slash may be left out.
         :raises BagError: at once if a topic is not there or is not of images, or if the bag has
-            no images; while iterating if the bag is damaged.
+            no images; while iterating if the bag is damaged, or defines its images otherwise than
+            ROS 2 does.
         """
         return (self._to_image(message) for message in self._messages(self.choose_images(topics)))
 
@@ -194,19 +196,11 @@ class BagReader:
         :param image: one of this bag.
         :returns: little-endian CDR with its encapsulation; `image.raw` itself unless it was
             recorded on a big-endian machine.
-        :raises BagError: if the bag's definition of the type is not the standard one.
         """
-        store = self._store(image)
-        standard = default_typestore()
-        if store is not standard and image.msgtype not in self._standard:
-            if store.hash_rihs01(image.msgtype) != standard.hash_rihs01(image.msgtype):
-                raise BagError(
-                    f'{self.path}: its definition of {image.msgtype} is not that of ROS 2: '
-                    'convert the bag before publishing it')
-            self._standard.add(image.msgtype)
         if image.raw[1] == _LITTLE_ENDIAN:
             return image.raw
-        return bytes(store.serialize_cdr(image.message, image.msgtype, little_endian=True))
+        return bytes(self._store(image).serialize_cdr(
+            image.message, image.msgtype, little_endian=True))
 
     def close(self) -> None:
         """Close the bag; calling it again does nothing."""
@@ -242,8 +236,21 @@ class BagReader:
         except Exception as error:  # rosbags lets its parsers' errors through
             raise _unreadable(self.path, error) from error
 
+    def _check_definition(self, message: BagMessage) -> None:
+        """Refuse a type that the bag defines otherwise than ROS 2 does."""
+        name = message.msgtype
+        store, standard = self._store(message), default_typestore()
+        if store is not standard and name not in self._standard:
+            if store.hash_rihs01(name) != standard.hash_rihs01(name):
+                raise BagError(
+                    f'{self.path}: its definition of {name} on {message.topic} is not that of '
+                    'ROS 2: leave that topic out, or convert the bag')
+            self._standard.add(name)
+
     def _to_image(self, message: BagMessage) -> BagImage:
         image = self.deserialize(message)
+        # After the message was read: by then its definition is known to be one.
+        self._check_definition(message)
         stamp = image.header.stamp
         return BagImage(
             message.topic, message.msgtype, message.log_time_ns, message.raw, message.connection,

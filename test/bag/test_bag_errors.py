@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 from resnet_trt_node.bag.message_types import default_typestore, IMAGE
@@ -12,6 +13,7 @@ from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.errors import BagError, UsageError
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from sample_bags import pixels_of, write_bag
 
 
@@ -122,6 +124,21 @@ def test_a_message_that_is_not_what_its_topic_says(tmp_path):
         writer.write(connection, 42, b'\x00\x01\x00\x00\x01')
     assert 'on /image logged at 42 ns is not a readable sensor_msgs/msg/Image' in refusal(
         tmp_path / 'bag')
+
+
+def test_a_type_that_the_bag_defines_otherwise(tmp_path):
+    full, store = default_typestore(), get_typestore(Stores.EMPTY)
+    store.register({name: full.fielddefs[name] for name in (IMAGE, 'builtin_interfaces/msg/Time')})
+    store.register(get_types_from_msg(
+        'builtin_interfaces/Time stamp\nstring frame\n', 'std_msgs/msg/Header'))
+    stamp = store.types['builtin_interfaces/msg/Time'](1, 2)
+    header = store.types['std_msgs/msg/Header'](stamp, 'front')
+    image = store.types[IMAGE](header, 2, 2, 'mono8', 0, 2, np.zeros(4, np.uint8))
+    with Writer(tmp_path / 'bag', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection('/odd', IMAGE, typestore=store)
+        writer.write(connection, 42, store.serialize_cdr(image, IMAGE))
+    assert (f'its definition of {IMAGE} on /odd is not that of ROS 2: leave that topic out'
+            in refusal(tmp_path / 'bag'))
 
 
 def test_topics_that_cannot_be_had(tmp_path):
