@@ -69,7 +69,7 @@ models() {
   done
   for form in '' sparse_; do
     timed "${form}quantize" tool quantize "$work/${form}fp32.onnx" --calibration "$data/train" \
-      --limit "${PICTURES:-640}" --method "${METHOD:-entropy}" -o "$work/${form}int8.onnx"
+      --limit "${PICTURES:-640}" --method "${METHOD:-percentile}" -o "$work/${form}int8.onnx"
   done
 }
 

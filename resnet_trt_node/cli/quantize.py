@@ -57,7 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--min-pictures', type=int, default=MIN_FRAMES, metavar='N',
         help='fewer are refused')
     parser.add_argument(
-        '--method', choices=METHODS, default='entropy',
+        '--method', choices=METHODS, default='percentile',
         help='how the range of an activation is chosen')
     parser.add_argument(
         '--percentile', type=float, metavar='P',
@@ -124,7 +124,7 @@ def _check(arguments: Namespace) -> None:
             f'--limit {arguments.limit} is below --min-pictures {arguments.min_pictures}: choose '
             'more')
     if arguments.percentile is not None and arguments.method != 'percentile':
-        raise UsageError('--percentile is for --method percentile: pass that too, or leave it out')
+        raise UsageError('--percentile is for --method percentile: leave one of them out')
     files = {'MODEL': arguments.model, '--output': arguments.output,
              '--sensitivity': arguments.sensitivity}
     places: dict[Path, str] = {}

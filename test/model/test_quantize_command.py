@@ -144,9 +144,9 @@ def test_the_report_is_what_the_file_does(
     assert {name: report[name] for name in (
         'path', 'method', 'percentile', 'pictures', 'calibrated_on', 'compared_on',
         'int8_layers', 'float_layers', 'sensitivity')} == {
-        'path': str(out), 'method': 'entropy', 'percentile': None, 'pictures': '40 of pictures',
-        'calibrated_on': 32, 'compared_on': 8, 'int8_layers': 21, 'float_layers': [],
-        'sensitivity': []}
+        'path': str(out), 'method': 'percentile', 'percentile': 99.99,
+        'pictures': '40 of pictures', 'calibrated_on': 32, 'compared_on': 8,
+        'int8_layers': 21, 'float_layers': [], 'sensitivity': []}
     # Weights stay float in the file; the engine packs them.
     assert report['size_bytes'] == out.stat().st_size > report['fp32_size_bytes']
     assert report['fp32_size_bytes'] == fp32.stat().st_size
@@ -164,8 +164,8 @@ def test_each_method_chooses_ranges_of_its_own(
     assert widest['normalise'] == pytest.approx(
         np.abs(open_session(model).run(['normalise'], {'images': used})[0]).max(), rel=1e-6)
     found = {}
-    for name, words in (('entropy', ()), ('99.99', ('--method', 'percentile')),
-                        ('90', ('--method', 'percentile', '--percentile', 90))):
+    for name, words in (('entropy', ('--method', 'entropy')), ('99.99', ()),
+                        ('90', ('--percentile', 90))):
         report = told(fp32, pictures, tmp_path / 'out.onnx', *words)
         assert report['percentile'] == (None if name == 'entropy' else float(name))
         found[name] = ranges(tmp_path / 'out.onnx')
@@ -346,8 +346,8 @@ def test_options_that_cannot_be_used_are_refused(
             (('--min-pictures', 1), '--min-pictures 1: choose at least 2'),
             (('--keep-worst', -1), '--keep-worst -1: choose 0 to 20'),
             (('--keep-worst', 21), '--keep-worst 21: choose 0 to 20'),
-            (('--percentile', 99), '--percentile is for --method percentile'),
-            (('--method', 'percentile', '--percentile', 5), '--percentile 5.0: choose 50 to 100'),
+            (('--method', 'minmax', '--percentile', 99), 'is for --method percentile'),
+            (('--percentile', 5), '--percentile 5.0: choose 50 to 100'),
             (('--sensitivity', tmp_path / 'folder'), 'is a folder: name a file in it'),
             (('--sensitivity', '/proc/layers.json'), 'cannot write /proc/layers.json'),
             (('--sensitivity', fp32), 'is also MODEL: name another file'),
