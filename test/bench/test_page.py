@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bench import BenchError
 from bench.figures import Check, Outcome
 from bench.report import markdown, print_outcome, replaced
 from performance_section import write_section
+import pytest
 
 MACHINE = {
     'cores': '2', 'cpu': 'A CPU', 'memory': '8 GiB', 'python': '3.11.7', 'numpy': '2',
@@ -37,13 +39,15 @@ def test_a_longer_soak_takes_the_place_of_the_short_one():
     other = {**outcome.to_json(), 'name': 'six_cameras'}
     whole['scenarios'].append(other)
     longer = {**outcome.to_json(), 'title': 'six cameras for 9 hours'}
-    run = {'date': '2026-01-03', 'machine': {**MACHINE, 'commit': 'def', 'cores': '4'},
-           'scenarios': [longer]}
+    run = {'date': '2026-01-03', 'quick': False, 'scenarios': [longer],
+           'machine': {**MACHINE, 'commit': 'def', 'cores': '4'}}
     merged = replaced(whole, run)
     assert [one['title'] for one in merged['scenarios']] == [longer['title'], other['title']]
     text = markdown({**merged, 'scenarios': merged['scenarios'][:1]}, plotted=False)
     assert text.count('A run of its own on 2026-01-03, 4 cores of A CPU, commit def.') == 1
     assert 'Measured on 2026-01-02, 2 cores of A CPU' in text
+    with pytest.raises(BenchError, match='too short for the page'):
+        replaced(whole, {**run, 'quick': True})
 
 
 def test_terminal_says_the_same(capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from resnet_trt_node.inference.sparsity import two_four_layers
 from resnet_trt_node.model import training as training_module
 from resnet_trt_node.model.checkpoint import load_file, TrainedModel
 from resnet_trt_node.model.export import export_resnet, ExportReport
-from resnet_trt_node.model.measurement import measure
+from resnet_trt_node.model.measurement import measure, Score
 from resnet_trt_node.model.network import ResNet
 from resnet_trt_node.model.prune import check_two_four, TwoFourMasks
 from resnet_trt_node.model.prune_checkpoint import (
@@ -128,11 +129,11 @@ def test_a_resumed_run_equals_the_unbroken_one(
     assert prune(*words, tmp_path / 'whole', '-o', tmp_path / 'whole.pth') == 0
     measured = []
 
-    def interrupt(*arguments: object) -> object:
+    def interrupt(*arguments: Any) -> Score:
         measured.append(arguments)
         if len(measured) == 2:
             raise KeyboardInterrupt
-        return measure(*arguments)  # type: ignore[arg-type]
+        return measure(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(training_module, 'measure', interrupt)

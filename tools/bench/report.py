@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench import BenchError
 from bench.figures import Outcome
 from bench.plot import draw
 from performance_section import write_section
@@ -40,7 +41,10 @@ def replaced(results: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
 
     :param results: what was measured, as in the JSON.
     :param others: likewise; each of its scenarios remembers where and when it was measured.
+    :raises BenchError: if that was a quick run, which is too short for the page.
     """
+    if others['quick'] and not results['quick']:
+        raise BenchError('a quick run is too short for the page: measure again without --quick')
     machine = others['machine']
     new = {one['name']: {**one, 'measured': {
         'date': others['date'], 'commit': machine['commit'], 'cpu': machine['cpu'],
