@@ -143,6 +143,19 @@ def test_a_publisher_of_incompatible_qos_is_told_until_it_is_gone(peer):
         assert node.stop()[0] == 0
 
 
+def test_qos_is_overridden_by_the_standard_parameters(peer):
+    with run('-p', 'qos_overrides./image.subscription.reliability:=best_effort',
+             '-p', 'qos_overrides./classification.publisher.reliability:=best_effort') as node:
+        peer.spin_until(
+            lambda: peer.node.get_subscriptions_info_by_topic('/image'), 'the subscription')
+        subscription, = peer.node.get_subscriptions_info_by_topic('/image')
+        # Against image_reliability, which `run` sets to reliable.
+        assert subscription.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+        publisher, = peer.node.get_publishers_info_by_topic('/classification')
+        assert publisher.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+        assert node.stop()[0] == 0
+
+
 def test_publishers_that_come_go_and_change_are_no_event(peer):
     peer.listen_to_results()
     with run() as node:
