@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LEVELS = 127
-#: Most that a bias may be in units of input scale x weight scale, the unit of an int8 layer's sums.
-#: A channel that training left without weights (say, of 1e-9) but with a bias would otherwise get a
-#: scale in which the bias lies beyond int32, and TensorRT 8.6 then answers wrongly.
-_LARGEST_BIAS = 2.0 ** 24
 #: Layers whose inputs and weights are rounded.
 _COMPUTING = ('Conv', 'Gemm')
 #: What tells that a graph computes in int8 already, whatever its metadata say.
@@ -210,11 +206,6 @@ def insert_pairs(
     """
     graph = _Graph(model)
     wanted = [(node, graph.rounded_inputs(node, placement)) for node in graph.nodes]
-    scales = {
-        node.input[place]: np.float32(max(ranges[node.input[place]], 1e-6) / _LEVELS)
-        for node, places in wanted for place in places}
-    weight_scales = _weight_scales(
-        graph, [node for node, places in wanted if places and graph.is_layer(node)], scales)
     # One pair for all readers of a tensor, so that they share one int8 copy of it.
     rounded: dict[str, str] = {}
     nodes: list[onnx.NodeProto] = []
@@ -222,13 +213,15 @@ def insert_pairs(
         for place in places:
             name = node.input[place]
             if name not in rounded:
-                rounded[name] = _add_pair(model.graph, nodes, name, scales[name])
+                scale = np.float32(max(ranges[name], 1e-6) / _LEVELS)
+                rounded[name] = _add_pair(model.graph, nodes, name, scale)
             node.input[place] = rounded[name]
         if places and graph.is_layer(node):
             name = node.input[1]
             if name not in rounded:
-                rounded[name] = _add_pair(
-                    model.graph, nodes, name, weight_scales[name], _output_axis(node))
+                weight = numpy_helper.to_array(graph.constants[name])
+                rounded[name] = _add_weight_pair(
+                    model.graph, nodes, name, weight, _output_axis(node))
             node.input[1] = rounded[name]
         nodes.append(node)
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
@@ -251,23 +244,12 @@ def _output_axis(node: onnx.NodeProto) -> int:
     return 1 if node.op_type == 'Gemm' and not transposed else 0
 
 
-def _weight_scales(
-        graph: _Graph, layers: Iterable[onnx.NodeProto], scales: Mapping[str, np.float32],
-        ) -> dict[str, NDArray[np.float32]]:
-    """Return the scales of each layer's weight, by its name, one for each output channel."""
-    result: dict[str, NDArray[np.float32]] = {}
-    for node in layers:
-        name = node.input[1]
-        weight = numpy_helper.to_array(graph.constants[name])
-        axis = _output_axis(node)
-        others = tuple(side for side in range(weight.ndim) if side != axis)
-        least = np.maximum(np.abs(weight).max(axis=others), 1e-8) / _LEVELS
-        if len(node.input) > 2 and node.input[2] in graph.constants:
-            bias = numpy_helper.to_array(graph.constants[node.input[2]])
-            least = np.maximum(least, np.abs(bias).ravel() / (scales[node.input[0]] * _LARGEST_BIAS))
-        # A weight that several layers share has one scale, which suits all of them.
-        result[name] = np.maximum(result.get(name, np.float32(0)), least).astype(np.float32)
-    return result
+def _add_weight_pair(
+        graph: onnx.GraphProto, nodes: list[onnx.NodeProto], name: str,
+        weight: NDArray[np.float32], axis: int) -> str:
+    others = tuple(side for side in range(weight.ndim) if side != axis)
+    scales = np.maximum(np.abs(weight).max(axis=others), 1e-8) / _LEVELS
+    return _add_pair(graph, nodes, name, scales.astype(np.float32), axis)
 
 
 def _add_pair(

@@ -83,32 +83,6 @@ def test_weights_stay_float_with_a_scale_for_each_output(int8):
     assert constants['layer1.0.conv1.weight:zero'].dtype == np.int8
 
 
-def test_no_bias_lies_beyond_the_sums_of_an_int8_layer(fp32, frames, tmp_path):
-    # Training leaves channels without weights that answer with their bias alone; networks with
-    # ImageNet's weights have dozens. TensorRT 8.6 answers wrongly where such a bias overflows.
-    model = onnx.load(str(fp32))
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    layer = next(node for node in model.graph.node if node.name == 'layer1.0.conv1')
-    weight, bias = (numpy_helper.to_array(constants[name]).copy() for name in layer.input[1:])
-    weight[3], bias[3] = weight[3] * 1e-9, 2.0
-    for name, values in zip(layer.input[1:], (weight, bias)):
-        constants[name].CopyFrom(numpy_helper.from_array(values, name))
-    dead = tmp_path / 'dead.onnx'
-    onnx.save(model, str(dead))
-    path = tmp_path / 'int8.onnx'
-    quantize_model(dead, [frames], path)
-    graph = onnx.load(str(path)).graph
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    layer = next(node for node in graph.node if node.name == 'layer1.0.conv1')
-    activation_scale, weight_scale = (
-        constants[name.replace(':rounded', ':scale')] for name in layer.input[:2])
-    assert bias[3] / (activation_scale * weight_scale[3]) == pytest.approx(2 ** 24, rel=1e-3)
-    others = np.arange(len(bias)) != 3
-    np.testing.assert_allclose(
-        weight_scale[others], np.abs(weight[others]).max(axis=(1, 2, 3)) / 127, rtol=1e-6)
-    assert np.abs(answers(path, frames) - answers(dead, frames)).mean() < 0.02
-
-
 def test_ranges_are_the_largest_magnitudes(fp32, frames):
     model = onnx.load(str(fp32))
     tensors = quantized_tensors(model, Placement())
