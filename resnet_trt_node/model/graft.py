@@ -21,6 +21,7 @@ from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.frames import sample_frames
 from resnet_trt_node.model.graph import BATCH, GraphBuilder, IR_VERSION, OPSET, tensor
 from resnet_trt_node.model.normalisation import Normalisation, pick_normalisation
+from resnet_trt_node.model.rounded_clip import move_pairs_off_clips
 from resnet_trt_node.model.simplify import free_batch, set_input_shape, simplify
 from resnet_trt_node.model.source_model import read_source, SourceModel
 from resnet_trt_node.model.verify import largest_difference, OnnxRunner
@@ -236,6 +237,7 @@ def _grafted(
     set_input_shape(model, nchw if source.layout == 'nchw' else (spec.height, spec.width, 3))
     model = simplify(model)
     free_batch(model, source.batch)
+    move_pairs_off_clips(model)
     head, tail = GraphBuilder(source.input_precision), GraphBuilder('fp32')
     own = {INPUT_NAME, OUTPUT_NAME, 'images_float', 'images_nchw', 'normalised', 'logits_2d',
            'normalised.weight', 'normalised.bias', 'logits_float', 'normalised_nhwc'}

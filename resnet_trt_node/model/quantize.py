@@ -22,6 +22,7 @@ from resnet_trt_node.inference.model_file import load_model, spec_of, write_mode
 from resnet_trt_node.inference.spec import ModelSpec
 from resnet_trt_node.model.calibration import activation_ranges
 from resnet_trt_node.model.files import whole_file
+from resnet_trt_node.model.rounded_clip import move_pairs_off_clips
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -227,6 +228,7 @@ def insert_pairs(
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del model.graph.node[:]
     model.graph.node.extend(copies)
+    move_pairs_off_clips(model)
 
 
 def _layer_name(node: onnx.NodeProto) -> str:
