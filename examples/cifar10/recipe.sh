@@ -88,14 +88,15 @@ accuracy() {
   done
 }
 
-# The comparison exits with 1 where int8 answers differ more than its tolerance: kept, and told.
+# The tolerance is wide since 2:4 is another network after its fine-tuning, not fp32 rounded. Where
+# answers differ more, the comparison exits with 1: kept, and told.
 latency() {
   local outcome=0
   [ -s "$work/latency/compare.json" ] || timed latency tool compare "$work/fp32.onnx" \
     "$work/fp16.onnx" "$work/int8.onnx" "$work/sparse_fp16.onnx" "$work/sparse_int8.onnx" \
     --backends "$remote" --batch-sizes "1,$batch" --images "$data/test" --limit 256 \
     --seconds "${SECONDS_A_ROW:-3}" --optimization-level "$level" --engine-dir "$work/engines" \
-    --sparse-weights --atol 0.2 --min-agreement 0.9 --out "$work/latency" || outcome=$?
+    --sparse-weights --atol 0.5 --min-agreement 0.95 --out "$work/latency" || outcome=$?
   [ "$outcome" -le 1 ] || exit "$outcome"
 }
 
