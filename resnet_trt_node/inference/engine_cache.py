@@ -10,6 +10,7 @@ build the same engine and never disturb each other's timing. Nothing here knows 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 import json
 import os
@@ -135,8 +136,22 @@ class EngineCache:
             return self._build_locked(key, build, force, must_store)
 
     def reject(self, key: EngineKey, why: str) -> None:
-        """Move an engine aside that the runtime refused, so that the next `get` builds anew."""
-        self._move_aside(self.path_of(key), why)
+        """
+        Move an engine aside that the runtime refused, so that the next `get` builds anew.
+
+        The timings go too: they would lead the builder to the very same engine.
+
+        :raises BackendError: if the folder cannot be written.
+        """
+        try:
+            self._move_aside(self.path_of(key), why)
+            with suppress(FileNotFoundError):
+                timing = self._timing_path(key)
+                os.replace(timing, timing.with_name(timing.name + '.bad'))
+        except OSError as error:
+            raise BackendError(
+                f'{why}, and {self.path_of(key)} cannot be moved aside '
+                f'({error.strerror or error}): delete it, or choose another folder') from error
 
     def _unstored(
             self, error: BackendError, build: BuildFunction, must_store: bool) -> CachedEngine:

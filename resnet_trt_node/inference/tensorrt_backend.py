@@ -15,7 +15,7 @@ from resnet_trt_node.inference.engine_cache import CachedEngine
 from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.inference.tensorrt_engine import EngineSource
 from resnet_trt_node.inference.tensorrt_log import TensorRtLog
-from resnet_trt_node.inference.tensorrt_slot import LoadedEngine, Slot
+from resnet_trt_node.inference.tensorrt_slot import EngineRefused, LoadedEngine, Slot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,14 +46,33 @@ class TensorRtBackend(Backend):
         self._runtime: Any = None
         self._engine: Any = None
         self._loaded: Optional[LoadedEngine] = None
+        self._source: Optional[EngineSource] = None
         self._trt = versions.load_module(self.flavour)
-        self._device = CudaDevice(options.device_id, self._log)
+        try:
+            self._open(path)
+        except EngineRefused as error:
+            self._log(f'{error}; building it once more, without the timings of that build')
+            try:
+                self._open(path)
+            except EngineRefused as again:
+                raise BackendError(
+                    f'{again}, nor the engine that was built in its place: try another '
+                    'optimization level, precision or batch size') from again
+
+    def _open(self, path: Union[str, Path]) -> None:
+        """Get an engine and everything that runs it, or free all and move the engine aside."""
+        self._device = CudaDevice(self._options.device_id, self._log)
         try:
             free_before = self._device.memory_bytes()[0]
-            source = EngineSource.of(
-                self._trt, self.flavour, path, options, self._device, self._log)
+            # Kept for a second try, since it knows then why it builds.
+            source = self._source = self._source or EngineSource.of(
+                self._trt, self.flavour, path, self._options, self._device, self._log)
             cached = source.get(self._log)
-            self._load(source, cached)
+            try:
+                self._load(source, cached)
+            except EngineRefused as error:
+                source.cache.reject(source.key, str(error))
+                raise
             used = free_before - self._device.memory_bytes()[0]
             super().__init__(
                 cached.spec, self._describe(cached, used),
@@ -63,19 +82,14 @@ class TensorRtBackend(Backend):
             raise
 
     def _load(self, source: EngineSource, cached: CachedEngine) -> None:
-        """Deserialise the engine and allocate what runs it; build anew if it is refused."""
+        """Deserialise the engine and allocate what runs it."""
         said = self._said = TensorRtLog(self._trt, self._log)
         self._runtime = self._trt.Runtime(said.logger)
         if self._options.dla_core is not None:
             self._runtime.DLA_core = self._options.dla_core
         self._engine = self._runtime.deserialize_cuda_engine(cached.plan)
-        if self._engine is None and not cached.reason:
-            source.cache.reject(
-                source.key, f'TensorRT cannot load it ({said.said()})')
-            cached = source.get(self._log)
-            self._engine = self._runtime.deserialize_cuda_engine(cached.plan)
         if self._engine is None:
-            raise BackendError(f'TensorRT cannot load its own engine: {said.said()}')
+            raise EngineRefused(f'TensorRT cannot load the engine ({said.said()})')
         self._check_engine()
         graph_driver = None
         if self._options.cuda_graph_max_batch:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class EngineRefused(BackendError):
+    """TensorRT built this engine and cannot run it; another build of the same may do."""
+
+
 @dataclass
 class LoadedEngine:
     """
@@ -69,7 +73,8 @@ class Slot:
         """
         Allocate memory, stream and a context for each profile.
 
-        :raises BackendError: if there is not enough memory; call `free` then too.
+        :raises EngineRefused: if TensorRT makes no context; call `free` then too.
+        :raises BackendError: if there is not enough memory; likewise.
         """
         loaded, device, spec = self._loaded, self._loaded.device, self._loaded.spec
         batch = loaded.options.max_batch_size
@@ -145,7 +150,10 @@ class Slot:
         context = _Context(versions.create_context(loaded.trt, loaded.engine))
         try:
             if context.raw is None:
-                raise BackendError(f'TensorRT cannot make a context: {loaded.explain()}')
+                text = loaded.explain()
+                # Too little memory is not the engine's fault.
+                kind = BackendError if 'memory' in text.lower() else EngineRefused
+                raise kind(f'TensorRT cannot make a context of the engine ({text})')
             if not context.raw.set_optimization_profile_async(profile, self._stream.handle):
                 raise BackendError(f'TensorRT refuses profile {profile}: {loaded.explain()}')
             self._stream.drain()

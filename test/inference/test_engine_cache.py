@@ -192,8 +192,21 @@ def test_an_engine_that_the_runtime_refuses_is_moved_aside(cache, said):
     cache.reject(KEY, 'magic tag does not match')
     assert not path.exists()
     assert 'magic tag does not match' in said[-1]
-    assert cache.get(KEY, Builder()).reason == (
+    build = Builder()
+    assert cache.get(KEY, build).reason == (
         'the stored engine was moved aside: magic tag does not match')
+    # Its timings would have led to it again.
+    assert build.timings == [b'']
+
+
+def test_an_engine_that_cannot_be_moved_aside_is_an_error(cache, monkeypatch):
+    cache.get(KEY, Builder())
+
+    def refuse(*arguments):
+        raise PermissionError(13, 'Permission denied')
+    monkeypatch.setattr(os, 'replace', refuse)
+    with pytest.raises(BackendError, match=r'magic.*cannot be moved aside \(Permission denied\)'):
+        cache.reject(KEY, 'magic tag does not match')
 
 
 def test_a_plan_without_its_side_file_is_not_used(cache):

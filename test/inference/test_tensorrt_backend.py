@@ -12,6 +12,7 @@ from resnet_trt_node.errors import (
     BackendError, BackendUnavailable, InferenceError, ModelError, UsageError)
 from resnet_trt_node.inference.backend import BackendOptions, warm_up
 from resnet_trt_node.inference.factory import open_backend
+from resnet_trt_node.inference.tensorrt_log import _spread
 from standin_cuda import StandInCuda
 from standin_tensorrt import StandInTensorRt
 from tiny_model import colour_picture, COLOURS, write_tiny_model
@@ -185,7 +186,20 @@ def test_the_context_is_current_in_the_opening_thread_only(world: Any) -> None:
     assert done == ['cyan', [thread.ident]]
 
 
-def test_an_engine_that_tensorrt_refuses_is_moved_aside_and_rebuilt(world: Any) -> None:
+def refuse_contexts(machine: World, monkeypatch: Any, builds: int, why: str) -> None:
+    """Let engines of the first so many builds give no context."""
+    engine = machine.trt.module.ICudaEngine
+    real = engine.create_execution_context_without_device_memory
+
+    def create(self: Any) -> Any:
+        if len(machine.trt.builds) > builds:
+            return real(self)
+        _spread(True, why)
+        return None
+    monkeypatch.setattr(engine, 'create_execution_context_without_device_memory', create)
+
+
+def test_an_engine_that_tensorrt_cannot_load_is_moved_aside_and_rebuilt(world: Any) -> None:
     machine = world()
     with machine.start():
         pass
@@ -197,6 +211,47 @@ def test_an_engine_that_tensorrt_refuses_is_moved_aside_and_rebuilt(world: Any) 
     assert len(machine.trt.builds) == 2
     assert [file.suffixes[-2:] for file in machine.engines.glob('*.engine.bad')] == [
         ['.engine', '.bad']]
+
+
+@pytest.mark.parametrize('stored', [True, False])
+def test_an_engine_that_gives_no_context_is_moved_aside_and_rebuilt(
+        world: Any, monkeypatch: Any, stored: bool) -> None:
+    # 8.6.0 can build an engine of which its own Myelin makes no context.
+    machine = world()
+    if stored:
+        with machine.start():
+            pass
+    refuse_contexts(machine, monkeypatch, 1, 'Error Code 1: Myelin (No Myelin Error exists)')
+    with machine.start() as backend:
+        assert colours_of(backend, ['white']) == ['white']
+        assert 'Myelin' in backend.info.details['engine_built_because']
+    assert len(machine.trt.builds) == 2
+    assert any('building it once more' in line for line in machine.said)
+    assert len(list(machine.engines.glob('timing-*.cache.bad'))) == 1
+    with machine.start():
+        assert len(machine.trt.builds) == 2
+
+
+def test_engines_that_never_give_a_context_are_an_error_and_none_stays(
+        world: Any, monkeypatch: Any) -> None:
+    machine = world()
+    refuse_contexts(machine, monkeypatch, 9, 'Error Code 1: Myelin (No Myelin Error exists)')
+    with pytest.raises(BackendError, match=r'No Myelin.*try another optimization level'):
+        machine.start()
+    assert machine.everything_freed()
+    assert len(machine.trt.builds) == 2
+    assert not list(machine.engines.glob('*.engine'))
+
+
+def test_too_little_memory_for_a_context_is_not_the_engines_fault(
+        world: Any, monkeypatch: Any) -> None:
+    machine = world()
+    refuse_contexts(machine, monkeypatch, 9, 'Error Code 1: Cuda Runtime (out of memory)')
+    with pytest.raises(BackendError, match='out of memory'):
+        machine.start()
+    assert machine.everything_freed()
+    assert len(machine.trt.builds) == 1
+    assert len(list(machine.engines.glob('*.engine'))) == 1
 
 
 def test_errors_say_what_is_missing(world: Any, monkeypatch: Any) -> None:
