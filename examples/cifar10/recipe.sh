@@ -27,10 +27,11 @@ trainer() {
 }
 # Seconds of each step, for the page; what the step prints may go into a file.
 timed() {
-  local name=$1 begun=$SECONDS
+  local name=$1 begun=$SECONDS outcome=0
   shift
-  "$@"
+  "$@" || outcome=$?
   echo "$name $((SECONDS - begun))" | tee -a "$work/seconds.txt" >&2
+  return "$outcome"
 }
 
 teacher() {

@@ -25,9 +25,10 @@ SMALL = {
 FORMS = ('fp16', 'int8', 'sparse_fp16', 'sparse_int8')
 
 
-def run(data, work, *steps):
+def run(data, work, *steps, **variables):
     return subprocess.run(
-        ['bash', str(RECIPE), str(data), str(work), *steps], env={**os.environ, **SMALL},
+        ['bash', str(RECIPE), str(data), str(work), *steps],
+        env={**os.environ, **SMALL, **variables},
         capture_output=True, text=True, timeout=500, check=False)
 
 
@@ -101,6 +102,14 @@ def test_what_is_there_is_not_made_again(data, work):
     done = run(data, work, 'train', 'prune', 'accuracy', 'latency')
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize(('code', 'ends_with'), [(1, 0), (2, 2)])
+def test_a_comparison_may_disagree_but_not_fail(data, tmp_path, code, ends_with):
+    python = tmp_path / 'python'
+    python.write_text(f'#!/bin/sh\nexit {code}\n')
+    python.chmod(0o755)
+    assert run(data, tmp_path / 'work', 'latency', PY=str(python)).returncode == ends_with
 
 
 def test_an_unknown_step_is_refused(data, tmp_path):
