@@ -24,10 +24,11 @@ FitMethod = Literal['fast', 'exact']
 
 #: 'exact' differs from Pillow's resize and crop by at most this, in levels of 0 to 255.
 EXACT_MAX_ERROR = 1
-#: 'fast' differs from it on photographs by at most this: mean, and all but a thousandth of the
-#: values of a frame.
-FAST_MEAN_ERROR = 1.0
-FAST_P999_ERROR = 12
+#: 'fast' differs from it by at most this on the photographs it was tried on, 200 of ImageNet at
+#: several sizes: mean, and all but a thousandth of the values of a frame. Nine of ten photographs
+#: stay within a level and 99 of 100 within 12.
+FAST_MEAN_ERROR = 3.0
+FAST_P999_ERROR = 18
 
 #: The fast chain is used where its weights differ from Pillow's by less than this, relative to
 #: their norm; a mean error of a level on photographs lies there.

@@ -14,7 +14,7 @@ import pytest
 from resnet_trt_node.errors import FrameError, UsageError
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.preprocess import (
-    EXACT_MAX_ERROR, FAST_MEAN_ERROR, FAST_P999_ERROR, plan_crop, Resizer)
+    EXACT_MAX_ERROR, plan_crop, Resizer)
 from resnet_trt_node.inference.spec import ResizeRule
 
 FILTERS = {
@@ -88,14 +88,14 @@ def test_exact_is_pillow(name: str, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize('name', ['bilinear', 'bicubic', 'whole', 'stretch'])
 @pytest.mark.parametrize('size', SIZES, ids='{0[0]}x{0[1]}'.format)
-def test_fast_stays_within_its_bounds_on_photographs(
+def test_fast_stays_close_on_usual_photographs(
         name: str, size: tuple[int, int], photographs: list[np.ndarray]) -> None:
     for photograph in photographs:
         picture = sized(photograph, *size)
         got = fit(Frame(picture, 'rgb'), RULES[name], 'fast').astype(int)
         difference = np.abs(got - reference(picture, RULES[name]))
-        assert difference.mean() <= FAST_MEAN_ERROR
-        assert np.percentile(difference, 99.9) <= FAST_P999_ERROR
+        assert difference.mean() <= 1.0
+        assert np.percentile(difference, 99.9) <= 12
 
 
 @pytest.mark.parametrize('size', SIZES, ids='{0[0]}x{0[1]}'.format)

@@ -15,7 +15,9 @@ from resnet_trt_node.inference.backend import Backend, BackendOptions
 from resnet_trt_node.inference.compressed import decode_compressed
 from resnet_trt_node.inference.factory import open_backend
 from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.preprocess import Resizer
+from resnet_trt_node.inference.preprocess import (
+    FAST_MEAN_ERROR, FAST_P999_ERROR, Resizer)
+from resnet_trt_node.inference.spec import ResizeRule
 
 #: Shorter side of the photographs; None leaves them as they are.
 SIDES = [None, 240, 1080]
@@ -65,6 +67,30 @@ def reference(picture: Image.Image) -> np.ndarray:
     resized = picture.resize(size, Image.Resampling.BICUBIC)
     left, top = round((size[0] - 224) / 2), round((size[1] - 224) / 2)
     return np.asarray(resized.crop((left, top, left + 224, top + 224)))
+
+
+@pytest.mark.parametrize('side', [*SIDES, 480])
+@pytest.mark.parametrize('jpeg', [False, True], ids=['pixels', 'jpeg'])
+def test_fast_stays_within_its_bounds(
+        photographs: list[Image.Image], side: Optional[int], jpeg: bool) -> None:
+    fast = Resizer(ResizeRule(256, 224, 224, 'bicubic'), 'fast')
+    out = np.empty((224, 224, 3), np.uint8)
+    means, tails = [], []
+    for photograph in photographs:
+        picture = with_short_side(photograph, side)
+        frame = Frame(np.asarray(picture), 'rgb')
+        if jpeg:
+            file = BytesIO()
+            picture.save(file, 'JPEG', quality=90)
+            picture, frame = Image.open(file), decode_compressed(file.getvalue(), fast.decode_side)
+        fast.fit(frame, out)
+        difference = np.abs(out.astype(int) - reference(picture))
+        means.append(difference.mean())
+        tails.append(np.percentile(difference, 99.9))
+    assert max(means) <= FAST_MEAN_ERROR
+    assert max(tails) <= FAST_P999_ERROR
+    assert np.mean(np.array(means) <= 1) >= 0.9
+    assert np.mean(np.array(tails) <= 12) >= 0.99
 
 
 def test_fast_and_reference_name_the_same_classes(
