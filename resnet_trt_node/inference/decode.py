@@ -19,7 +19,7 @@ from resnet_trt_node.errors import FrameError
 from resnet_trt_node.inference.compressed import decode_compressed
 from resnet_trt_node.inference.frame import Frame, to_8_bit
 from resnet_trt_node.inference.image_encodings import (
-    BAYER, check_image, DEEP, ENCODINGS, PIXEL_BYTES, PLANAR, RawImage, ZERO_COPY)
+    BAYER, check_image, DEEP, ENCODINGS, MIN_MOSAIC_SIDE, PIXEL_BYTES, PLANAR, RawImage, ZERO_COPY)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +49,9 @@ def decode_message(message: Any, reduced_to: Optional[int] = None) -> Frame:
     :param reduced_to: see `decode_compressed`; ignored for an Image.
     :returns: see `decode_image` and `decode_compressed`.
     :raises FrameError: if it is neither, or cannot be decoded.
+
+    compressed_image_transport sends a Bayer mosaic as a grey picture and says so in `format`,
+    such as 'bayer_rggb8; jpeg compressed '; it becomes 'rgb' then.
     """
     if hasattr(message, 'encoding'):
         return decode_image(message)
@@ -60,7 +63,21 @@ def decode_message(message: Any, reduced_to: Optional[int] = None) -> Frame:
         raise FrameError(
             f'format {message.format!r} is a depth image of compressed_depth_image_transport, '
             'which shows no colours to classify: use the topic of the colour camera')
-    return decode_compressed(message.data, reduced_to)
+    encoding = str(message.format).partition(';')[0].strip().lower()
+    if encoding not in BAYER:
+        return decode_compressed(message.data, reduced_to)
+    # At reduced size the mosaic's colours are mixed up.
+    frame = decode_compressed(message.data)
+    return frame if frame.order != 'gray' else _from_grey_mosaic(frame, encoding)
+
+
+def _from_grey_mosaic(frame: Frame, encoding: str) -> Frame:
+    height, width = frame.pixels.shape[:2]
+    if min(height, width) < MIN_MOSAIC_SIDE:
+        raise FrameError(
+            f'{width}x{height} {encoding}: a mosaic has at least {MIN_MOSAIC_SIDE} rows and '
+            'columns; check the publisher')
+    return Frame(_convert(frame.pixels, _bayer_code(encoding)), 'rgb')
 
 
 def decode_image(message: Any) -> Frame:
@@ -100,11 +117,15 @@ def convert_image(raw: RawImage) -> Frame:
         pixels: Any = cv2.cvtColorTwoPlane(luma, chroma, _FROM_YUV[encoding])
         return Frame(pixels, 'rgb')
     if encoding in BAYER:
-        pattern = _FROM_BAYER[encoding.rstrip('0123456789')]
+        pattern = _bayer_code(encoding)
         if BAYER[encoding] == 2:
             return Frame(to_8_bit(_convert(_read_16_bit(raw, 1), pattern)), 'rgb')
         return Frame(_convert(_pixels(raw, 1), pattern), 'rgb')
     return Frame(_convert(_pixels(raw, 2), _FROM_YUV[encoding]), 'rgb')
+
+
+def _bayer_code(encoding: str) -> int:
+    return _FROM_BAYER[encoding.rstrip('0123456789')]
 
 
 def _convert(pixels: NDArray[Any], code: int) -> Any:

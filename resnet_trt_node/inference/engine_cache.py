@@ -27,6 +27,8 @@ from resnet_trt_node.inference.sparsity import SparseBuild
 from resnet_trt_node.inference.spec import ModelSpec
 
 _FORMAT = 1
+#: Half-written files that are older than this are left from a process that was killed.
+_STALE_S = 600.0
 
 Log = Callable[[str], None]
 
@@ -135,22 +137,30 @@ class EngineCache:
         with lock:
             return self._build_locked(key, build, force, must_store)
 
-    def reject(self, key: EngineKey, why: str) -> None:
+    def reject(self, key: EngineKey, engine: CachedEngine, why: str) -> None:
         """
         Move an engine aside that the runtime refused, so that the next `get` builds anew.
 
-        The timings go too: they would lead the builder to the very same engine.
+        The timings go too: they would lead the builder to the very same engine. Nothing is moved
+        if another process did so, or has put another engine there meanwhile, or if the engine
+        lives in memory only.
 
-        :raises BackendError: if the folder cannot be written.
+        :raises BackendError: if the folder cannot be written, or as `FolderLock.acquire`.
         """
+        if engine.path is None:
+            return
+        lock = FolderLock(self.folder, self._log, self._lock_timeout_s)
         try:
-            self._move_aside(self.path_of(key), why)
-            with suppress(FileNotFoundError):
-                timing = self._timing_path(key)
-                os.replace(timing, timing.with_name(timing.name + '.bad'))
+            lock.acquire()
+            with lock:
+                stored = self._find(key)
+                if stored is None or stored.plan != engine.plan:
+                    return
+                self._move_aside(engine.path, why)
+                _move_to_bad(self._timing_path(key))
         except OSError as error:
             raise BackendError(
-                f'{why}, and {self.path_of(key)} cannot be moved aside '
+                f'{why}, and {engine.path} cannot be moved aside '
                 f'({error.strerror or error}): delete it, or choose another folder') from error
 
     def _unstored(
@@ -175,9 +185,11 @@ class EngineCache:
                 return found
             reason = self._moved_because or self._why_missing(key)
             self._moved_because = ''
-        # Whoever writes holds the lock, so these are left from one that was killed.
+        # Whoever writes an engine holds the lock; a tuning database takes a moment.
         for stale in self.folder.glob('.*.tmp'):
-            stale.unlink()
+            with suppress(FileNotFoundError):
+                if time.time() - stale.stat().st_mtime > _STALE_S:
+                    stale.unlink()
         self._log(f'building {self.path_of(key).name}: {reason}')
         start = time.monotonic()
         built = build(self._read_timing(key))
@@ -211,8 +223,7 @@ class EngineCache:
     def _move_aside(self, path: Path, why: str) -> None:
         self._log(f'{path} cannot be used and is moved aside as {path.name}.bad: {why}')
         for file in (path, path.with_suffix('.json')):
-            if file.exists() or file.is_symlink():
-                os.replace(file, file.with_name(file.name + '.bad'))
+            _move_to_bad(file)
         self._moved_because = f'the stored engine was moved aside: {why}'
 
     def _store(self, key: EngineKey, built: BuiltEngine, took_s: float) -> None:
@@ -263,6 +274,11 @@ class EngineCache:
             return 'the first engine of this model here'
         differences = min((key.differences(other) for other in others), key=len)
         return '; '.join(differences) or 'its engine is missing or was moved aside'
+
+
+def _move_to_bad(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        os.replace(path, path.with_name(path.name + '.bad'))
 
 
 def _read_engine(path: Path, key: EngineKey) -> CachedEngine:

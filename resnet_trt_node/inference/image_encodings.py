@@ -38,6 +38,8 @@ DEEP = {
 BAYER = {
     f'bayer_{pattern}{8 * size}': size
     for size in (1, 2) for pattern in ('rggb', 'bggr', 'gbrg', 'grbg')}
+#: OpenCV interpolates from the neighbours on both sides and leaves smaller pictures black.
+MIN_MOSAIC_SIDE = 3
 #: Two pixels share their colour; 'yuv422' and 'yuv422_yuy2' are the older names.
 YUV422 = ('uyvy', 'yuv422', 'yuyv', 'yuv422_yuy2')
 #: A plane of luma, then one of interleaved chroma: name to bytes of both over those of the luma,
@@ -104,10 +106,10 @@ def check_image(message: Any) -> RawImage:
         raise FrameError(
             f'{raw}: pairs of its pixels share their colour, so the width must be even; '
             'check the publisher')
-    # OpenCV interpolates from the neighbours on both sides and leaves smaller pictures black.
-    if raw.encoding in BAYER and min(raw.height, raw.width) < 3:
+    if raw.encoding in BAYER and min(raw.height, raw.width) < MIN_MOSAIC_SIDE:
         raise FrameError(
-            f'{raw}: a mosaic has at least 3 rows and 3 columns; check the publisher')
+            f'{raw}: a mosaic has at least {MIN_MOSAIC_SIDE} rows and {MIN_MOSAIC_SIDE} columns; '
+            'check the publisher')
     return raw
 
 

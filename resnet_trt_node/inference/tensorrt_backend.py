@@ -15,7 +15,8 @@ from resnet_trt_node.inference.engine_cache import CachedEngine
 from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.inference.tensorrt_engine import EngineSource
 from resnet_trt_node.inference.tensorrt_log import TensorRtLog
-from resnet_trt_node.inference.tensorrt_slot import EngineRefused, LoadedEngine, Slot
+from resnet_trt_node.inference.tensorrt_slot import (
+    EngineRefused, LoadedEngine, refusal, Slot)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,7 +72,7 @@ class TensorRtBackend(Backend):
             try:
                 self._load(source, cached)
             except EngineRefused as error:
-                source.cache.reject(source.key, str(error))
+                source.cache.reject(source.key, cached, str(error))
                 raise
             used = free_before - self._device.memory_bytes()[0]
             super().__init__(
@@ -89,7 +90,7 @@ class TensorRtBackend(Backend):
             self._runtime.DLA_core = self._options.dla_core
         self._engine = self._runtime.deserialize_cuda_engine(cached.plan)
         if self._engine is None:
-            raise EngineRefused(f'TensorRT cannot load the engine ({said.said()})')
+            raise refusal('TensorRT cannot load the engine', said.said())
         self._check_engine()
         graph_driver = None
         if self._options.cuda_graph_max_batch:

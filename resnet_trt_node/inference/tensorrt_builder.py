@@ -122,7 +122,6 @@ class EngineBuilder:
     def __init__(self, trt: Any, log: Log) -> None:
         self._trt = trt
         self._log = log
-        self._said = TensorRtLog(trt, log)
 
     def build(
             self, path: Union[str, Path], model_sha256: str, settings: BuildSettings,
@@ -150,6 +149,7 @@ class EngineBuilder:
             check_precision(spec, precision)
         except ModelError as error:
             raise type(error)(f'{path}: {error}') from error
+        self._said = TensorRtLog(self._trt, self._log)
         try:
             return self._build(path, data, model, spec, settings, timing_cache)
         finally:

@@ -22,6 +22,18 @@ class EngineRefused(BackendError):
     """TensorRT built this engine and cannot run it; another build of the same may do."""
 
 
+def refusal(what: str, said: str) -> BackendError:
+    """
+    Return the error to raise where TensorRT gives nothing back.
+
+    :param what: it could not do.
+    :param said: its words.
+    """
+    # Too little memory is not the engine's fault.
+    kind = BackendError if 'memory' in said.lower() else EngineRefused
+    return kind(f'{what} ({said})')
+
+
 @dataclass
 class LoadedEngine:
     """
@@ -150,10 +162,7 @@ class Slot:
         context = _Context(versions.create_context(loaded.trt, loaded.engine))
         try:
             if context.raw is None:
-                text = loaded.explain()
-                # Too little memory is not the engine's fault.
-                kind = BackendError if 'memory' in text.lower() else EngineRefused
-                raise kind(f'TensorRT cannot make a context of the engine ({text})')
+                raise refusal('TensorRT cannot make a context of the engine', loaded.explain())
             if not context.raw.set_optimization_profile_async(profile, self._stream.handle):
                 raise BackendError(f'TensorRT refuses profile {profile}: {loaded.explain()}')
             self._stream.drain()

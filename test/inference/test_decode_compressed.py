@@ -201,6 +201,39 @@ def test_a_message_is_decoded_by_what_it_is() -> None:
         decode_message(3)
 
 
+@pytest.mark.parametrize('kind', ['PNG', 'JPEG'])
+@pytest.mark.parametrize(('pattern', 'place'), [
+    ('rggb', (0, 0)), ('bggr', (1, 1)), ('gbrg', (1, 0)), ('grbg', (0, 1))])
+def test_a_compressed_mosaic_keeps_its_colours(
+        kind: str, pattern: str, place: tuple[int, int]) -> None:
+    # As compressed_image_transport sends it. Red pixels only; jpeg blurs them a little.
+    mosaic = np.zeros((64, 96), np.uint8)
+    mosaic[place[0]::2, place[1]::2] = 200
+    message = SimpleNamespace(
+        format=f'bayer_{pattern}8; {kind.lower()} compressed ',
+        data=saved(mosaic, kind, **({'quality': 100} if kind == 'JPEG' else {})))
+    frame = decode_message(message, reduced_to=32)
+    assert frame.order == 'rgb'
+    assert frame.pixels.shape == (64, 96, 3)
+    np.testing.assert_allclose(
+        frame.pixels[2:-2, 2:-2].reshape(-1, 3).mean(axis=0), (200, 0, 0), atol=8)
+
+
+def test_a_compressed_mosaic_may_be_deep_or_in_colour_already_but_not_tiny() -> None:
+    deep = np.zeros((16, 16), np.uint16)
+    deep[0::2, 0::2] = 51400
+    frame = decode_message(SimpleNamespace(
+        format='bayer_rggb16; png compressed ', data=saved(deep, 'PNG')))
+    assert frame.pixels[8, 8].tolist() == [200, 0, 0]
+    picture = smooth_picture()
+    frame = decode_message(SimpleNamespace(
+        format='bayer_rggb8; png compressed bgr8', data=saved(picture, 'PNG')))
+    np.testing.assert_array_equal(frame.pixels[..., ::-1], picture)
+    with pytest.raises(FrameError, match='2x2 bayer_rggb8: a mosaic has at least 3 rows'):
+        decode_message(SimpleNamespace(
+            format='bayer_rggb8; png compressed ', data=saved(np.zeros((2, 2), np.uint8), 'PNG')))
+
+
 @pytest.mark.parametrize(('side', 'data', 'refused'), [
     (5_000, 30_000, False), (9_000, 30_000, True), (9_000, 90_000, False)])
 def test_more_pixels_than_the_bytes_can_hold_are_refused(

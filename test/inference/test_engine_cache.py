@@ -188,9 +188,9 @@ def test_an_engine_that_is_not_as_stored_is_moved_aside_and_rebuilt(cache, said,
 
 
 def test_an_engine_that_the_runtime_refuses_is_moved_aside(cache, said):
-    path = cache.get(KEY, Builder()).path
-    cache.reject(KEY, 'magic tag does not match')
-    assert not path.exists()
+    engine = cache.get(KEY, Builder())
+    cache.reject(KEY, engine, 'magic tag does not match')
+    assert not engine.path.exists()
     assert 'magic tag does not match' in said[-1]
     build = Builder()
     assert cache.get(KEY, build).reason == (
@@ -199,14 +199,33 @@ def test_an_engine_that_the_runtime_refuses_is_moved_aside(cache, said):
     assert build.timings == [b'']
 
 
+def test_what_was_built_instead_meanwhile_is_not_moved_aside(cache, tmp_path):
+    other = EngineCache(cache.folder, print)
+    refused = cache.get(KEY, Builder(b'refused'))
+    assert other.get(KEY, Builder()).plan == b'refused'
+    other.reject(KEY, refused, 'no context')
+    # Already moved by the other process.
+    cache.reject(KEY, refused, 'no context')
+    assert other.get(KEY, Builder(b'better')).plan == b'better'
+    cache.reject(KEY, refused, 'no context')
+    assert cache.get(KEY, Builder(b'third')).plan == b'better'
+
+
+def test_an_engine_in_memory_only_is_rejected_without_a_word(cache, said, monkeypatch):
+    engine = replace(cache.get(KEY, Builder()), path=None)
+    said.clear()
+    cache.reject(KEY, engine, 'no context')
+    assert not said
+
+
 def test_an_engine_that_cannot_be_moved_aside_is_an_error(cache, monkeypatch):
-    cache.get(KEY, Builder())
+    engine = cache.get(KEY, Builder())
 
     def refuse(*arguments):
         raise PermissionError(13, 'Permission denied')
     monkeypatch.setattr(os, 'replace', refuse)
     with pytest.raises(BackendError, match=r'magic.*cannot be moved aside \(Permission denied\)'):
-        cache.reject(KEY, 'magic tag does not match')
+        cache.reject(KEY, engine, 'magic tag does not match')
 
 
 def test_a_plan_without_its_side_file_is_not_used(cache):
@@ -357,13 +376,17 @@ def test_a_killed_builder_leaves_no_engine_and_no_lock(cache):
     killed = start_worker(cache)
     wait_for(lambda: builds_of(cache))
     # What a process that dies while it writes leaves behind.
-    (cache.folder / '.abc.tmp').write_bytes(b'half an engine')
+    half = cache.folder / '.abc.tmp'
+    half.write_bytes(b'half an engine')
+    os.utime(half, (time.time() - 3600,) * 2)
+    # And what another process is writing now.
+    (cache.folder / '.now.tmp').write_bytes(b'half a database')
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate(timeout=30)
     assert not list(cache.folder.glob('*.engine'))
     engine = cache.get(KEY, Builder())
     assert engine.reason == 'the first engine of this model here'
-    assert not list(cache.folder.glob('.*.tmp'))
+    assert [file.name for file in cache.folder.glob('.*.tmp')] == ['.now.tmp']
 
 
 def test_waiting_for_a_builder_ends(tmp_path, said):

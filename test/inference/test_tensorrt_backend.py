@@ -12,7 +12,7 @@ from resnet_trt_node.errors import (
     BackendError, BackendUnavailable, InferenceError, ModelError, UsageError)
 from resnet_trt_node.inference.backend import BackendOptions, warm_up
 from resnet_trt_node.inference.factory import open_backend
-from resnet_trt_node.inference.tensorrt_log import _spread
+from resnet_trt_node.inference.tensorrt_log import _listeners, _spread
 from standin_cuda import StandInCuda
 from standin_tensorrt import StandInTensorRt
 from tiny_model import colour_picture, COLOURS, write_tiny_model
@@ -241,6 +241,42 @@ def test_engines_that_never_give_a_context_are_an_error_and_none_stays(
     assert machine.everything_freed()
     assert len(machine.trt.builds) == 2
     assert not list(machine.engines.glob('*.engine'))
+
+
+def test_an_engine_in_memory_only_is_built_once_more_too(
+        world: Any, monkeypatch: Any) -> None:
+    machine = world()
+    machine.engines.write_text('no folder')
+    refuse_contexts(machine, monkeypatch, 1, 'Error Code 1: Myelin (No Myelin Error exists)')
+    with machine.start() as backend:
+        assert colours_of(backend, ['white']) == ['white']
+    assert len(machine.trt.builds) == 2
+    assert not any('moved aside' in line for line in machine.said)
+
+
+def test_too_little_memory_to_load_an_engine_is_not_its_fault(
+        world: Any, monkeypatch: Any) -> None:
+    machine = world()
+    with machine.start():
+        pass
+
+    def refuse(self: Any, plan: bytes) -> None:
+        _spread(True, 'Error Code 1: Cuda Runtime (out of memory)')
+    monkeypatch.setattr(machine.trt.module.Runtime, 'deserialize_cuda_engine', refuse)
+    with pytest.raises(BackendError, match=r'cannot load the engine .*out of memory'):
+        machine.start()
+    assert machine.everything_freed()
+    assert len(machine.trt.builds) == 1
+    assert len(list(machine.engines.glob('*.engine'))) == 1
+
+
+def test_refused_models_leave_no_listener(world: Any) -> None:
+    machine = world()
+    before = len(_listeners)
+    for _ in range(3):
+        with pytest.raises(ModelError, match='fp16'):
+            machine.start(precision='fp16')
+    assert len(_listeners) == before
 
 
 def test_too_little_memory_for_a_context_is_not_the_engines_fault(
