@@ -6,7 +6,9 @@ import gc
 import os
 import signal
 import sys
+import threading
 from time import monotonic
+import traceback
 from typing import Any, Optional, Sequence
 
 import cv2
@@ -17,6 +19,7 @@ from rclpy.signals import SignalHandlerOptions
 from resnet_trt_node.errors import ResnetTrtError, UsageError
 from resnet_trt_node.node.classifier_node import ClassifierNode
 from resnet_trt_node.node.memory import settle_allocator
+from resnet_trt_node.node.pipeline import THREADS
 
 #: How long a signal may go unnoticed; rclpy's wait does not end with one.
 _WAKE_SEC = 0.2
@@ -30,8 +33,31 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
     :param arguments: the command line, None for the process's own.
     :returns: 0 after a signal, 1 after an unforeseen error, 2 for a model, backend or parameter
-        that cannot be used.
+        that cannot be used. Where a runtime could not be stopped, such as one that compiles an
+        engine, the process ends here.
     """
+    try:
+        code = _main(arguments)
+    except Exception:
+        if not _hangs():
+            raise
+        traceback.print_exc()
+        code = 1
+    if _hangs():
+        # At its end Python stops such a thread as soon as that calls back, such as to log, by
+        # unwinding its stack. Through TensorRT's callbacks, which are noexcept, that aborts.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _hangs() -> bool:
+    """Tell whether a pipeline's thread is still in a runtime."""
+    return any(thread.name in THREADS for thread in threading.enumerate())
+
+
+def _main(arguments: Optional[Sequence[str]]) -> int:
     stop = _StopSignal()
     try:
         memory = settle_allocator()

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+#: Names of a pipeline's threads.
+THREADS = ('inferrer', 'fitter', 'deliverer')
+
 
 class Pipeline:
     """
@@ -64,9 +67,8 @@ class Pipeline:
             self._hand_over)
         self._threads = [
             Thread(target=self._guard, args=(name, loop), name=name, daemon=True)
-            for name, loop in (
-                ('inferrer', self._infer_loop), ('fitter', self._fit_loop),
-                ('deliverer', self._deliver_loop))]
+            for name, loop in zip(
+                THREADS, (self._infer_loop, self._fit_loop, self._deliver_loop))]
 
     @property
     def backend(self) -> Backend:

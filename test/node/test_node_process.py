@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
+import time
 
 import cv2
 from lifecycle_msgs.msg import Transition
@@ -240,6 +242,40 @@ def test_bad_input_ends_with_one_message_and_exit_code_2(arguments, told):
     assert told in node.log
     assert 'Traceback' not in node.log
     assert node.log.count(told) == 1
+
+
+#: Like TensorRT's builder: it works for long in C++ and calls back by functions that are noexcept.
+_BUILDER = '''
+typedef int (*Callback)(int);
+static void step(Callback callback, int count) noexcept { callback(count); }
+extern "C" void build(Callback callback) { for (int count = 0;; count++) step(callback, count); }
+'''
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_an_engine_is_built_ends_the_node_without_a_crash(
+        model, tmp_path, number):
+    (tmp_path / 'builder.cpp').write_text(_BUILDER)
+    library = tmp_path / 'builder.so'
+    subprocess.run(
+        ['g++', '-shared', '-fPIC', '-o', str(library), str(tmp_path / 'builder.cpp')], check=True)
+    with NodeProcess('-p', 'backend:=simulated', prepare=f'''
+import ctypes, time
+from resnet_trt_node.inference.simulated_backend import SimulatedBackend
+def build(self, path, options):
+    options.log('building')
+    callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(lambda count: time.sleep(0.001) or 0)
+    ctypes.CDLL({str(library)!r}).build(callback)
+SimulatedBackend.__init__ = build
+''') as node:
+        deadline = time.monotonic() + 20
+        while 'building' not in node.log:
+            assert time.monotonic() < deadline, node.log
+            time.sleep(0.05)
+        code, seconds = node.stop(number)
+        assert code == 0, node.log
+        assert seconds < 5
+        assert 'terminate' not in node.log
 
 
 def test_a_signal_while_frames_flow_loses_none(model, peer):
