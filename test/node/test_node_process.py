@@ -245,29 +245,31 @@ def test_bad_input_ends_with_one_message_and_exit_code_2(arguments, told):
 
 
 #: Like TensorRT's builder: it works for long in C++ and calls back by functions that are noexcept.
-_BUILDER = '''
-typedef int (*Callback)(int);
-static void step(Callback callback, int count) noexcept { callback(count); }
-extern "C" void build(Callback callback) { for (int count = 0;; count++) step(callback, count); }
-'''
+_BUILDER = (
+    'typedef int (*Callback)(int);\n'
+    'static void step(Callback callback, int count) noexcept { callback(count); }\n'
+    'extern "C" void build(Callback callback) {\n'
+    '    for (int count = 0;; count++) step(callback, count);\n'
+    '}\n')
+_BUILD_IN_PLACE_OF_OPENING = (
+    'import ctypes, time\n'
+    'from resnet_trt_node.inference.simulated_backend import SimulatedBackend\n'
+    'def build(self, path, options):\n'
+    '    options.log("building")\n'
+    '    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)\n'
+    '    callback = kind(lambda count: time.sleep(0.001) or 0)\n'
+    '    ctypes.CDLL({library!r}).build(callback)\n'
+    'SimulatedBackend.__init__ = build\n')
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_an_engine_is_built_ends_the_node_without_a_crash(
-        model, tmp_path, number):
+def test_a_signal_while_an_engine_is_built_ends_the_node_without_a_crash(tmp_path, number):
     (tmp_path / 'builder.cpp').write_text(_BUILDER)
-    library = tmp_path / 'builder.so'
+    library = str(tmp_path / 'builder.so')
     subprocess.run(
-        ['g++', '-shared', '-fPIC', '-o', str(library), str(tmp_path / 'builder.cpp')], check=True)
-    with NodeProcess('-p', 'backend:=simulated', prepare=f'''
-import ctypes, time
-from resnet_trt_node.inference.simulated_backend import SimulatedBackend
-def build(self, path, options):
-    options.log('building')
-    callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(lambda count: time.sleep(0.001) or 0)
-    ctypes.CDLL({str(library)!r}).build(callback)
-SimulatedBackend.__init__ = build
-''') as node:
+        ['g++', '-shared', '-fPIC', '-o', library, str(tmp_path / 'builder.cpp')], check=True)
+    with NodeProcess('-p', 'backend:=simulated',
+                     prepare=_BUILD_IN_PLACE_OF_OPENING.format(library=library)) as node:
         deadline = time.monotonic() + 20
         while 'building' not in node.log:
             assert time.monotonic() < deadline, node.log
