@@ -57,12 +57,17 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             name, help=help_text, description=help_text[0].upper() + help_text[1:] + '.',
             formatter_class=_HelpFormatter)
         if name == asked:
-            module = import_module(f'resnet_trt_node.cli.{name}')
+            try:
+                module = import_module(f'resnet_trt_node.cli.{name}')
+            except ImportError as error:
+                return _tell_import(name, error)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     parsed = parser.parse_args(words)
     try:
         return int(parsed.run(parsed))
+    except ImportError as error:
+        return _tell_import(parsed.command, error)
     except ResnetTrtError as error:
         print(f'resnet_trt {parsed.command}: {error}', file=sys.stderr)
         return error.exit_code
@@ -73,6 +78,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
+
+
+def _tell_import(command: str, error: ImportError) -> int:
+    # Such as OpenCV of the system's, built for NumPy 1, beside NumPy 2.
+    print(f'resnet_trt {command}: a package is missing or does not fit the others ({error}): '
+          'install what README.md names', file=sys.stderr)
+    return 2
 
 
 if __name__ == '__main__':

@@ -11,7 +11,9 @@ from typing import Any, Sequence
 from resnet_trt_node.cli.console import count_of, print_json, Progress
 from resnet_trt_node.cli.training_options import (
     add_compile, add_teacher, open_teacher, teacher_settings, tell_teacher)
+from resnet_trt_node.model.checkpoint import describe_weights
 from resnet_trt_node.model.devices import memory_errors, pick_device
+from resnet_trt_node.model.export import DEFAULT_ARCHITECTURE, pick_architecture
 from resnet_trt_node.model.initial_network import initial_network
 from resnet_trt_node.model.measurement import EpochMetrics
 from resnet_trt_node.model.network import ARCHITECTURES, ResNet
@@ -39,7 +41,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--skip-corrupt', action='store_true',
         help='leave corrupt pictures out; without it they are listed, and an error')
-    parser.add_argument('--arch', default='resnet50', choices=ARCHITECTURES, help='network')
+    parser.add_argument(
+        '--arch', choices=ARCHITECTURES,
+        help=f'network; that of --weights if it is a checkpoint, else {DEFAULT_ARCHITECTURE}')
     parser.add_argument(
         '--weights', metavar='WEIGHTS',
         help=f'{", ".join(RECIPES)} (downloaded once, checked), random, or a checkpoint file; '
@@ -124,7 +128,8 @@ def _add_machine(group: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Train and tell."""
-    weights = arguments.weights or best_recipe(arguments.arch)
+    weights = arguments.weights or best_recipe(arguments.arch or DEFAULT_ARCHITECTURE)
+    arguments.arch = pick_architecture(arguments.arch, describe_weights(weights), weights)
     settings = _settings(arguments, weights)
     check_image_size(arguments.image_size, arguments.resize)
     team, name = Team.join(arguments.device)

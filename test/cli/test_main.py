@@ -35,6 +35,15 @@ def test_every_command_explains_its_options(resnet_trt, name):
     assert 'default: False' not in outcome.out
 
 
+def test_a_package_that_does_not_fit_is_told_in_one_line(resnet_trt, monkeypatch):
+    # What `import cv2` raises where OpenCV was built for another NumPy.
+    monkeypatch.setitem(sys.modules, 'resnet_trt_node.cli.inspect', None)
+    outcome = resnet_trt('inspect', 'model.onnx')
+    assert outcome.code == 2
+    assert outcome.err.startswith('resnet_trt inspect: a package is missing or does not fit')
+    assert outcome.err.count('\n') == 1
+
+
 def test_the_version_is_told(resnet_trt):
     outcome = resnet_trt('--version')
     assert (outcome.code, outcome.out.strip()) == (0, f'resnet_trt {__version__}')

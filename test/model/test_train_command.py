@@ -110,6 +110,17 @@ def test_given_options_go_before_those_of_the_checkpoint(trained: Path, tmp_path
     assert (spec.height, spec.resize.short_side) == (64, 70)
 
 
+def test_the_architecture_is_the_checkpoints_if_none_is_named(
+        trained: Path, shapes: Path, tmp_path: Path):
+    out = tmp_path / 'second'
+    words = [word for word in TINY if word not in ('--arch', 'resnet18')]
+    # The later of two --weights counts.
+    assert main([
+        'train', '--data', str(shapes), '--out', str(out), *words, '--epochs', '1', '--weights',
+        str(trained / 'best.pth')]) == 0
+    assert json.loads((out / 'metrics.json').read_text())['arch'] == 'resnet18'
+
+
 def test_a_checkpoint_of_another_architecture_names_both(
         trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], shapes: Path):
     best = str(trained / 'best.pth')
