@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, Optional
 
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -15,6 +16,7 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from resnet_trt_node.errors import UsageError
 from resnet_trt_node.inference.annotate import annotate
 from resnet_trt_node.inference.classifier import Prediction
 from resnet_trt_node.inference.frame import Frame
@@ -39,6 +41,17 @@ _ADVICE = (
     'or have the publisher offer more')
 
 
+@contextmanager
+def _told_of_overrides(topic: str) -> Iterator[None]:
+    """Turn what rclpy raises for a topic, mostly of several types, into an error that helps."""
+    try:
+        yield
+    except Exception as error:  # noqa: B902  rclpy has no type of its own for bad overrides
+        raise UsageError(
+            f'{topic}: ROS refuses the topic ({" ".join(str(error).split())}): correct the '
+            f'parameters qos_overrides.{topic}..., if there are any') from error
+
+
 class CameraTopics:
     """
     One camera's publishers, and its subscription while the node is active.
@@ -58,10 +71,18 @@ class CameraTopics:
         self._compressed = parameters.image_transport == 'compressed'
         self._image_topic = f'{prefix}image/compressed' if self._compressed else f'{prefix}image'
         overridable = QoSOverridingOptions.with_default_policies()
-        self._results = node.create_publisher(
-            Classification, f'{prefix}classification', 10, qos_overriding_options=overridable)
-        self._annotated = node.create_publisher(
-            Image, f'{prefix}image_annotated', 2, qos_overriding_options=overridable)
+
+        def publisher(kind: Any, topic: str, depth: int) -> Any:
+            with _told_of_overrides(node.resolve_topic_name(topic)):
+                return node.create_publisher(
+                    kind, topic, depth, qos_overriding_options=overridable)
+
+        self._results = publisher(Classification, f'{prefix}classification', 10)
+        try:
+            self._annotated = publisher(Image, f'{prefix}image_annotated', 2)
+        except UsageError:
+            node.destroy_publisher(self._results)
+            raise
 
     @property
     def image_topic(self) -> str:
@@ -108,10 +129,11 @@ class CameraTopics:
                 qos_overriding_options=QoSOverridingOptions.with_default_policies()
                 if overridden else None)
 
-        try:
-            self._subscription = create(lambda event: on_lost(event.total_count_change))
-        except UnsupportedEventTypeError:
-            self._subscription = create(None)
+        with _told_of_overrides(self.image_topic):
+            try:
+                self._subscription = create(lambda event: on_lost(event.total_count_change))
+            except UnsupportedEventTypeError:
+                self._subscription = create(None)
 
     def _on_incompatible_qos(self, event: Any) -> None:
         self._node.get_logger().warning(

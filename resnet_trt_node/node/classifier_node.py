@@ -7,7 +7,9 @@ from functools import partial, wraps
 import traceback
 from typing import Any, Callable, Optional
 
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from resnet_trt_node.errors import ResnetTrtError, UsageError
 from resnet_trt_node.inference.backend import Backend
@@ -42,8 +44,11 @@ def _reported(transition: _Transition) -> _Transition:
         try:
             return transition(node, state)
         except Exception as error:  # noqa: B902  whatever it is, it must not pass in silence
-            node.get_logger().fatal(f'{transition.__name__} failed:\n{traceback.format_exc()}')
-            node.fault = error
+            what = str(error) if isinstance(error, ResnetTrtError) else (
+                f'\n{traceback.format_exc()}')
+            node.get_logger().fatal(f'{transition.__name__} failed: {what}')
+            # What fails afterwards in cleaning up is not the cause.
+            node.fault = node.fault or error
             return TransitionCallbackReturn.ERROR
     return run
 
@@ -67,6 +72,7 @@ class ClassifierNode(LifecycleNode):
         self._still_wanted = still_wanted
         self._pipeline: Optional[Pipeline] = None
         self._cameras: dict[str, CameraTopics] = {}
+        self._label_publisher: Optional[Publisher] = None
         self._active = False
         #: Why the last configuration was refused, for the exit code.
         self.failure: Optional[ResnetTrtError] = None
@@ -83,7 +89,8 @@ class ClassifierNode(LifecycleNode):
         self._converter = Converter(self.get_logger().info)
         self._reporter = Reporter(self, lambda: self.parameters)
         # A timer, since not every executor knows guard conditions, which a thread could trigger.
-        self._given_up_timer = self.create_timer(_GIVEN_UP_SEC, self._leave_active)
+        self._given_up_timer = self.create_timer(
+            _GIVEN_UP_SEC, self._leave_active, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property
     def parameters(self) -> NodeParameters:
@@ -121,7 +128,9 @@ class ClassifierNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self.failure = None
         self._pipeline = pipeline
-        self._cameras = {name: CameraTopics(self, name, parameters) for name in names}
+        # One by one, so that all there are get closed if the next one fails.
+        for name in names:
+            self._cameras[name] = CameraTopics(self, name, parameters)
         self._label_publisher = self.create_publisher(LabelInfo, 'label_info', _LATCHED)
         self._publish_labels()
         self._reporter.opened(pipeline, self._cameras)
@@ -238,7 +247,9 @@ class ClassifierNode(LifecycleNode):
         for camera in self._cameras.values():
             camera.close()
         self._cameras = {}
-        self.destroy_publisher(self._label_publisher)
+        if self._label_publisher is not None:
+            self.destroy_publisher(self._label_publisher)
+            self._label_publisher = None
 
     # What the node tells.
 
@@ -260,6 +271,7 @@ class ClassifierNode(LifecycleNode):
         if message is None:
             self.get_logger().warning('too many classes for label_info, which counts in uint16')
         else:
+            assert self._label_publisher is not None
             self._label_publisher.publish(message)
 
     def _log_ready(self, backend: Backend, took_ms: dict[int, float]) -> None:

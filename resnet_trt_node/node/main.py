@@ -98,6 +98,8 @@ def _run(stop: _StopSignal, memory: str) -> int:
             started = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
             if node.failure is not None:
                 return node.failure.exit_code
+            if node.fault is not None:
+                raise node.fault
             if not started and not stop.received:
                 return 1
             if node.parameters.build_only:

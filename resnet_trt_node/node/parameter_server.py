@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import Field, fields, replace
 import difflib
 from typing import Any, Callable
@@ -86,6 +87,10 @@ class ParameterServer:
             if change.name not in known:
                 continue
             parameter = known[change.name]
+            if change.type_ == Parameter.Type.NOT_SET:
+                return SetParametersResult(successful=False, reason=(
+                    f'{change.name} cannot be deleted: set it to its default, '
+                    f'{_to_ros(parameter.default)!r}'))
             if parameter.metadata['at_start']:
                 return SetParametersResult(successful=False, reason=(
                     f'{change.name} is read when the process starts: start it anew with '
@@ -110,8 +115,11 @@ def _to_ros(value: object) -> Any:
 def _to_field(value: object, parameter: Field[Any]) -> Any:
     if isinstance(parameter.default, tuple):
         # `cameras: [""]` is how ROS 1 style YAML writes an empty list of strings.
-        items = () if value is None else tuple(value)  # type: ignore[arg-type]
-        return () if items == ('',) else items
+        if value is None or value == ['']:
+            return ()
+        # Anything else is refused by `check_value`: a string is a sequence too.
+        if isinstance(value, (list, tuple, array)):
+            return tuple(value)
     return value
 
 

@@ -163,6 +163,13 @@ class NodeParameters:
         """Return the largest batch that can come about: what the backend is opened for."""
         return min(self.max_batch_size, max(1, len(self.cameras)) * self.queue_depth)
 
+    def _engine_folder(self) -> Optional[Path]:
+        try:
+            return Path(self.engine_dir).expanduser() if self.engine_dir else None
+        except RuntimeError as error:
+            raise UsageError(f'engine_dir: {self.engine_dir!r} has no such home ({error}): name '
+                             'the folder in full') from error
+
     def backend_options(
             self, num_buffers: int, log: Optional[Callable[[str], None]] = None) -> BackendOptions:
         """
@@ -177,7 +184,7 @@ class NodeParameters:
             max_batch_size=largest, num_buffers=num_buffers, device_id=self.device_id,
             cpu_threads=self.cpu_threads,
             precision=None if self.precision == 'any' else self.precision,
-            engine_dir=Path(self.engine_dir).expanduser() if self.engine_dir else None,
+            engine_dir=self._engine_folder(),
             opt_batch_sizes=tuple(sorted(tuned)), optimization_level=self.optimization_level,
             workspace_mib=self.workspace_mib, tf32=self.tf32,
             sparse_weights=self.sparse_weights,

@@ -61,6 +61,8 @@ class Pipeline:
         self._fit_method = fit_method
         self._hooks = hooks
         self._fault: Optional[BaseException] = None
+        # Frames received before it get no answer, perf_counter_ns.
+        self._forsaken_ns = 0
         self._deliveries: Queue[Optional[tuple[Batch, NDArray[np.float32]]]] = Queue(maxsize=4)
         self._inferrer = Inferrer(
             self._board, self.accounting, lambda: self.settings, hooks,
@@ -150,11 +152,15 @@ class Pipeline:
         """
         Take no more frames and wait until those taken are answered or dropped.
 
-        :param timeout_sec: after it the waiting frames are refused.
+        :param timeout_sec: after it the waiting frames are refused, and those that the backend
+            has fail.
         :returns: whether nothing is left in progress.
         """
         self._board.drain(timeout_sec)
-        return self.accounting.in_progress == 0
+        if self.accounting.in_progress == 0:
+            return True
+        self._forsaken_ns = perf_counter_ns()
+        return False
 
     def close(self, timeout_sec: float = 1.0) -> bool:
         """
@@ -267,6 +273,9 @@ class Pipeline:
     def _deliver(self, ticket: Ticket, row: NDArray[np.float32]) -> None:
         if self.accounting.settled:
             # A backend that hung came back after the pipeline was given up.
+            return
+        if ticket.received_ns <= self._forsaken_ns:
+            self._board.drop([ticket], 'failed')
             return
         settings = self.settings
         predictions = top_predictions(

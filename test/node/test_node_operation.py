@@ -329,3 +329,54 @@ def test_batches_that_fail_once_cost_no_frame(peer):
         assert peer.status()['failed_batches'] == '0'
         assert node.stop()[0] == 0
     assert '30 frames received, 30 answered, dropped: none' in node.log
+
+
+def test_parameters_of_another_kind_are_refused_while_the_node_runs(peer):
+    with run('-p', 'autostart:=false') as node:
+        peer.listen_to_diagnostics()
+        peer.spin_until(lambda: peer.status(), 'diagnostics')
+        for value in (
+                ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='front'),
+                ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=5)):
+            done, reason = set_parameter(peer, 'cameras', value)
+            assert not done
+            assert 'is not a list of strings' in reason
+        # What `ros2 param delete` sends.
+        done, reason = set_parameter(peer, 'cameras', ParameterValue())
+        assert not done
+        assert 'cannot be deleted' in reason
+        assert set_parameter(peer, 'cameras', ParameterValue(
+            type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=['front'])) == (True, '')
+        assert node.stop()[0] == 0
+
+
+@pytest.mark.parametrize('executor', ['auto', 'single_threaded'])
+def test_a_simulated_clock_that_stands_still_hides_no_fault(peer, executor):
+    with run('-p', 'use_sim_time:=true', '-p', f'executor:={executor}', '-p',
+             'simulated_fail_every:=1', '-p', 'max_reopen_attempts:=1', '-p',
+             'reopen_backoff_sec:=0.05', '-p', 'reopen_after_failures:=1') as node:
+        peer.listen_to_results()
+        told(peer, 'state', 'active')
+        peer.connect('image')
+
+        def given_up() -> bool:
+            peer.publish('image', red(9))
+            return peer.status()['state'] == 'unconfigured'
+        peer.spin_until(given_up, 'the backend to be given up')
+        assert node.stop()[0] == 0
+
+
+def test_what_is_inferred_for_too_long_gets_no_answer_after_deactivation(peer):
+    with run('-p', 'simulated_ms:=2500.0', '-p', 'max_batch_size:=1') as node:
+        peer.listen_to_results()
+        peer.connect('image')
+        peer.publish('image', red(9))
+        told(peer, 'in_progress', '1')
+        assert lifecycle(peer, DEACTIVATE)
+        assert '1 frames were still being inferred after 1.0 s and get no answer' in node.log
+        told(peer, 'dropped_failed', '1')
+        numbers = peer.status()
+        check_sums(numbers)
+        assert numbers['answered'] == '0'
+        assert not peer.heard['classification']
+        assert node.stop()[0] == 0

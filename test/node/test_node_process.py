@@ -234,6 +234,10 @@ def test_an_echoed_signal_does_not_kill(model, peer):
     (['-p', 'top_k:=five'], "top_k: 'five' is not an integer"),
     (['-p', 'cameras:=[front, front]'], 'names one camera twice'),
     (['-p', 'cameras:=[front door]'], "'front door' is no ROS name"),
+    (['-p', 'cameras:=front'], "cameras: 'front' is not a list of strings"),
+    (['-p', 'cameras:=5'], 'cameras: 5 is not a list of strings'),
+    (['-p', 'backend:=simulated', '-p', 'engine_dir:=~nosuchuser/engines'],
+     "engine_dir: '~nosuchuser/engines' has no such home"),
     (['-p', f'model_path:={__file__}'], 'is not an ONNX file'),
 ], ids=lambda value: value[-1] if isinstance(value, list) else None)
 def test_bad_input_ends_with_one_message_and_exit_code_2(arguments, told):
@@ -242,6 +246,18 @@ def test_bad_input_ends_with_one_message_and_exit_code_2(arguments, told):
     assert told in node.log
     assert 'Traceback' not in node.log
     assert node.log.count(told) == 1
+
+
+@pytest.mark.parametrize(('override', 'topic'), [
+    ('/image.subscription.reliability:=foo', '/image'),
+    ('/classification.publisher.depth:=-3', '/classification'),
+    ('/image_annotated.publisher.depth:=-3', '/image_annotated')])
+def test_overrides_that_ros_refuses_are_told_and_end_the_node(override, topic):
+    with NodeProcess('-p', 'backend:=simulated', '-p', f'qos_overrides.{override}') as node:
+        assert node.wait() == 2
+    assert f'classifier_node: {topic}: ROS refuses the topic' in node.log
+    assert f'correct the parameters qos_overrides.{topic}' in node.log
+    assert 'Traceback' not in node.log
 
 
 #: Like TensorRT's builder: it works for long in C++ and calls back by functions that are noexcept.
