@@ -92,7 +92,7 @@ class CameraTopics:
     @property
     def listeners(self) -> int:
         """Return how many subscriptions to the results there are."""
-        return self._results.get_subscription_count()
+        return int(self._results.get_subscription_count())
 
     @property
     def publishers(self) -> int:

@@ -7,7 +7,7 @@ from functools import partial, wraps
 import traceback
 from typing import Any, Callable, Optional
 
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -72,7 +72,7 @@ class ClassifierNode(LifecycleNode):
         self._still_wanted = still_wanted
         self._pipeline: Optional[Pipeline] = None
         self._cameras: dict[str, CameraTopics] = {}
-        self._label_publisher: Optional[Publisher] = None
+        self._label_publisher: Optional[Publisher[Any]] = None
         self._active = False
         #: Why the last configuration was refused, for the exit code.
         self.failure: Optional[ResnetTrtError] = None

@@ -7,7 +7,7 @@ from time import perf_counter_ns
 from typing import Any, Callable, Optional
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.node import Node
 from resnet_trt_node.node.camera_topics import CameraTopics
 from resnet_trt_node.node.diagnostics import diagnostic_array

@@ -29,7 +29,7 @@ class Node:
     def __init__(self):
         self.timers, self.told = [], []
 
-    def create_timer(self, period_sec, callback):
+    def create_timer(self, period_sec, callback, clock):
         self.timers.append(Timer(period_sec, callback))
         return self.timers[-1]
 
