@@ -9,6 +9,10 @@
 # PROCESSES: how many GPUs train together. BACKEND: what accuracy and latency are measured on. The
 # other variables make it smaller.
 set -euo pipefail
+if [ $# -lt 2 ]; then
+  sed -n 's/^# \(examples.*\)/usage: \1/p' "${BASH_SOURCE[0]}" >&2
+  exit 2
+fi
 data=$1 work=$2
 shift 2
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -46,12 +50,15 @@ taught() {
 }
 
 train() {
-  [ -e "$work/train/learning_curve.png" ] || timed train taught trainer \
+  # Metrics have a summary once the training has ended; what was interrupted goes on.
+  local resume=
+  [ ! -e "$work/train/last.pth" ] || resume=--resume
+  grep -qs '"summary"' "$work/train/metrics.json" || timed train taught trainer \
     -m resnet_trt_node.cli.main train --data "$data" \
     --arch "${ARCH:-resnet50}" --weights random --image-size "${SIZE:-160}" \
     --epochs "${EPOCHS:-200}" --batch-size "${TRAIN_BATCH:-256}" --lr "${LR:-0.2}" \
     --weight-decay 5e-4 --label-smoothing 0.1 --min-scale 0.5 --auto-augment trivial \
-    --mix cutmix --ema "${EMA:-0.998}" --save-every 10 --out "$work/train" ${TRAIN_OPTIONS:-}
+    --mix cutmix --ema "${EMA:-0.998}" --save-every 10 --out "$work/train" $resume ${TRAIN_OPTIONS:-}
 }
 
 prune() {
@@ -63,13 +70,13 @@ prune() {
 models() {
   local arch=${ARCH:-resnet50} form
   for form in fp32 fp16; do
-    tool export --arch "$arch" --weights "$work/train/best.pth" --precision "$form" \
-      -o "$work/$form.onnx"
-    tool export --arch "$arch" --weights "$work/sparse.pth" --precision "$form" \
-      -o "$work/sparse_$form.onnx"
+    [ -e "$work/$form.onnx" ] || tool export --arch "$arch" --weights "$work/train/best.pth" \
+      --precision "$form" -o "$work/$form.onnx"
+    [ -e "$work/sparse_$form.onnx" ] || tool export --arch "$arch" --weights "$work/sparse.pth" \
+      --precision "$form" -o "$work/sparse_$form.onnx"
   done
   for form in '' sparse_; do
-    timed "${form}quantize" tool quantize "$work/${form}fp32.onnx" --calibration "$data/train" \
+    [ -e "$work/${form}int8.onnx" ] || timed "${form}quantize" tool quantize "$work/${form}fp32.onnx" --calibration "$data/train" \
       --limit "${PICTURES:-640}" --method "${METHOD:-percentile}" -o "$work/${form}int8.onnx"
   done
 }

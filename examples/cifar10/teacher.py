@@ -14,10 +14,11 @@ from pathlib import Path
 import sys
 
 from resnet_trt_node.cli.console import Progress
-from resnet_trt_node.errors import ResnetTrtError
+from resnet_trt_node.errors import ResnetTrtError, UsageError
 from resnet_trt_node.model.devices import pick_device
 from resnet_trt_node.model.efficientnet import (
     EFFICIENTNETS, load_efficientnet_lite, PREPARATION)
+from resnet_trt_node.model.files import check_place
 from resnet_trt_node.model.normalisation import IMAGENET
 from resnet_trt_node.model.teacher import save_program
 from resnet_trt_node.model.team import Team
@@ -84,6 +85,9 @@ def arguments() -> Namespace:
 def main() -> int:
     """Fine-tune, measure, write."""
     options = arguments()
+    if options.out.suffix != '.pt2':
+        raise UsageError(f'{options.out}: name a file that ends in .pt2, as --teacher wants it')
+    check_place(options.out)
     team, name = Team.join('auto')
     device = pick_device(name)
     quiet = team.rank > 0
@@ -117,4 +121,7 @@ if __name__ == '__main__':
     try:
         sys.exit(main())
     except ResnetTrtError as error:
-        sys.exit(f'teacher.py: {error}')
+        print(f'teacher.py: {error}', file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

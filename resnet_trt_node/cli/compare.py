@@ -22,7 +22,7 @@ from resnet_trt_node.compare.report import (
     ACCURACY_HEAD, accuracy_rows, LATENCY_HEAD, latency_rows, markdown, verdict)
 from resnet_trt_node.compare.session import Session
 from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.model.files import whole_file
+from resnet_trt_node.model.files import check_place, whole_file
 
 #: Exit code where everything ran and the answers differ.
 DISAGREE = 1
@@ -112,6 +112,9 @@ def run(arguments: Namespace) -> int:
         arguments.batch_sizes, arguments.rounds, arguments.seconds, arguments.iterations,
         arguments.warm_up, seed=arguments.seed)
     choices = parse_choices(arguments.backends)
+    if arguments.out is not None:
+        # Before minutes are spent on measuring.
+        check_place(arguments.out / REPORT)
     total = plan.rounds * len(plan.batch_sizes) * len(choices) * len(arguments.models)
     with Progress(total, 'turn', quiet=quiet) as progress:
         session = Session(

@@ -9,6 +9,7 @@ from pathlib import Path
 from resnet_trt_node.model.checkpoint import describe_weights
 from resnet_trt_node.model.export import (
     DEFAULT_ARCHITECTURE, export_resnet, pick_architecture)
+from resnet_trt_node.model.files import check_place
 from resnet_trt_node.model.network import ARCHITECTURES
 from resnet_trt_node.model.weights import best_recipe, RECIPES
 
@@ -56,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     weights = arguments.weights or best_recipe(arguments.arch or DEFAULT_ARCHITECTURE)
     arch = pick_architecture(arguments.arch, describe_weights(weights), weights)
     out = arguments.output or Path(f'{arch}_{arguments.precision}.onnx')
+    check_place(out, weights)
     report = export_resnet(
         arch, weights, out, num_classes=arguments.num_classes, labels=arguments.labels,
         precision=arguments.precision, seed=arguments.seed,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Union
 
 from resnet_trt_node.inference.spec import INTERPOLATIONS
+from resnet_trt_node.model.files import check_place
 from resnet_trt_node.model.graft import ACTIVATIONS, CHANNEL_ORDERS, prepare, STRETCH
 from resnet_trt_node.model.source_model import LAYOUTS
 
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepare and report what was understood."""
+    check_place(arguments.output_file, arguments.model)
     report = prepare(
         arguments.model, arguments.output_file, mean=arguments.mean, std=arguments.std,
         scale=arguments.scale, resize=arguments.resize, crop=arguments.crop,

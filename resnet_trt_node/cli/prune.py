@@ -7,15 +7,16 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 import sys
-from tempfile import TemporaryFile
 from typing import Any, Optional
 
 from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row
 from resnet_trt_node.cli.training_options import (
     add_compile, add_teacher, open_teacher, teacher_settings, tell_teacher)
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.inference.model_file import file_sha256
 from resnet_trt_node.model.checkpoint import TrainedModel
 from resnet_trt_node.model.devices import pick_device
+from resnet_trt_node.model.files import check_place
 from resnet_trt_node.model.measurement import EpochMetrics
 from resnet_trt_node.model.network import ResNet
 from resnet_trt_node.model.prune import (
@@ -144,7 +145,7 @@ def _check(arguments: Namespace, onnx: bool) -> None:
             f'{arguments.output} would not be: '
             + ('name a file.onnx' if onnx else 'name a file.pth, and make the model of it with '
                '`resnet_trt export --weights` afterwards'))
-    _check_place(arguments.output)
+    check_place(arguments.output, arguments.model)
     if onnx and arguments.finetune is not None:
         raise UsageError(
             f'{arguments.model} cannot be trained on: pass the checkpoint that it was made from, '
@@ -156,19 +157,6 @@ def _check(arguments: Namespace, onnx: bool) -> None:
             'out')
     if arguments.resume and arguments.run_dir is None:
         raise UsageError('--resume needs the folder of the run: pass --run-dir DIR')
-
-
-def _check_place(out: Path) -> None:
-    """Refuse a place that cannot be written to, before hours of fine-tuning."""
-    if out.is_dir():
-        raise UsageError(f'{out} is a folder: name a file in it')
-    folder = next(place for place in out.absolute().parents if place.exists())
-    try:
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UsageError(
-            f'cannot write {out}: {error.strerror or error}; choose another place') from error
 
 
 def _prune_checkpoint(
@@ -222,7 +210,7 @@ def _fine_tune(
     device = pick_device(device_name)
     quiet = arguments.json or team.rank > 0
     folder = None if arguments.run_dir is None else TrainingFolder(
-        arguments.run_dir, f'{checkpoint.source}, masks 2:4', resume=bool(arguments.resume))
+        arguments.run_dir, _origin(arguments), resume=bool(arguments.resume))
     share = 0.1 if arguments.validation_split is None else arguments.validation_split
     with ExitStack() as stack:
         split = stack.enter_context(
@@ -233,6 +221,8 @@ def _fine_tune(
             data = load_data(
                 split, size, resize, device, skip_corrupt=bool(arguments.skip_corrupt),
                 workers=arguments.workers or 0, step=progress.step)
+        for one in data.corrupt if team.rank == 0 else ():
+            print(f'left out {one.name}: {one.reason}', file=sys.stderr)
         if not quiet:
             tell_teacher(teacher, data, device)
         steps = max(1, len(data.train) // min(settings.batch_size, len(data.train)))
@@ -245,6 +235,13 @@ def _fine_tune(
     rule = data.rule
     return network, TrainedModel(
         network.arch, data.labels, rule.crop_height, rule.short_side or rule.crop_height), tuning
+
+
+def _origin(arguments: Namespace) -> str:
+    """Return what a fine-tuning begins with, in words that differ for another network or masks."""
+    layers = ' and fully connected' if arguments.fully_connected else ''
+    return (f'{arguments.model.name} (sha256 {file_sha256(arguments.model)[:16]}), 2:4 masks on '
+            f'convolutions{layers}')
 
 
 def _line(metrics: EpochMetrics) -> str:

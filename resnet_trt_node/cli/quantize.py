@@ -8,7 +8,6 @@ from difflib import get_close_matches
 import json
 from pathlib import Path
 import sys
-from tempfile import TemporaryFile
 from typing import Any, TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,7 @@ from resnet_trt_node.errors import DataError, UsageError
 from resnet_trt_node.inference.evaluation import wilson_interval
 from resnet_trt_node.model.calibration import METHODS
 from resnet_trt_node.model.calibration_frames import check_frames, MIN_FRAMES
-from resnet_trt_node.model.files import whole_file
+from resnet_trt_node.model.files import check_place, whole_file
 from resnet_trt_node.model.quantize import (
     load_fp32, Placement, quantizable_layers, quantized_model)
 from resnet_trt_node.model.sensitivity import (
@@ -89,7 +88,8 @@ def run(arguments: Namespace) -> int:
     ranking: list[LayerSensitivity] = []
     if arguments.sensitivity is not None or arguments.keep_worst:
         ranking = _rank(arguments, used, len(layers))
-        kept |= {one.layer for one in ranking[:arguments.keep_worst]}
+        others = [one.layer for one in ranking if one.layer not in kept]
+        kept |= set(others[:arguments.keep_worst])
     quantized = _quantize(arguments, used, kept)
     compared = _compare(model, quantized, frames[held_out])
     _write(arguments, quantized, ranking)
@@ -135,19 +135,7 @@ def _check(arguments: Namespace) -> None:
         if other != name:
             raise UsageError(f'{name} {path} is also {other}: name another file')
         if name != 'MODEL':
-            _check_place(path)
-
-
-def _check_place(path: Path) -> None:
-    if path.is_dir():
-        raise UsageError(f'{path} is a folder: name a file in it')
-    folder = next(place for place in path.absolute().parents if place.exists())
-    try:
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UsageError(
-            f'cannot write {path}: {error.strerror or error}; choose another place') from error
+            check_place(path)
 
 
 def _kept(arguments: Namespace, layers: list[str]) -> set[str]:

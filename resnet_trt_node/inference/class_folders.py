@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Callable, Iterator, Optional, Sequence, TypeVar, Union
 
-from resnet_trt_node.errors import DataError, FrameError
+from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.labelled_pictures import LabelledPicture
 from resnet_trt_node.inference.picture_store import PictureStore
@@ -162,6 +162,8 @@ def decoded(
     :param threads: how many, 0 for as many as there are processors, at most 16.
     :returns: each picture with what `decode` returned, or with what is wrong with it.
     """
+    if threads < 0:
+        raise UsageError(f'--workers {threads}: choose 0 or more')
     count = threads or min(16, os.cpu_count() or 1)
 
     def attempt(item: LabelledPicture) -> Union[_Result, CorruptPicture]:

@@ -5,9 +5,45 @@ from __future__ import annotations
 from contextlib import contextmanager
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Iterator, Union
 
 from resnet_trt_node.errors import UsageError
+
+
+def check_place(path: Union[str, Path], *sources: Union[str, Path, None]) -> None:
+    """
+    Refuse a place for a file, before the work that is to be kept there.
+
+    :param path: the file to write.
+    :param sources: what it is made from, None for nothing.
+    :raises UsageError: if it cannot be written to, or is one of the sources.
+    """
+    path = Path(path)
+    _check_kind(path)
+    for source in sources:
+        if source is not None and path.exists() and Path(source).exists() and (
+                path.samefile(source)):
+            raise UsageError(f'{path} is what the result is made from: name another file')
+    folder = next(place for place in path.absolute().parents if place.exists())
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _check_kind(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(f'{path} is a folder: name a file in it')
+    # Renaming over a device, such as /dev/null, would replace it.
+    if path.exists() and not path.is_file():
+        raise UsageError(f'{path} is no ordinary file: name another')
+
+
+def _cannot_write(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f'cannot write {path}: {error.strerror or error}; choose another place')
 
 
 @contextmanager
@@ -21,8 +57,7 @@ def whole_file(path: Union[str, Path]) -> Iterator[Path]:
     :raises UsageError: if the place cannot be written to.
     """
     path = Path(path)
-    if path.is_dir():
-        raise UsageError(f'{path} is a folder: name a file in it')
+    _check_kind(path)
     # Its own name for each process: two that write the same file do not mix their bytes.
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
@@ -30,8 +65,7 @@ def whole_file(path: Union[str, Path]) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise UsageError(
-            f'cannot write {path}: {error.strerror or error}; choose another place') from error
+        raise _cannot_write(path, error) from error
     finally:
         if temporary.exists():
             temporary.unlink()

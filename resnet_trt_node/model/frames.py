@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from resnet_trt_node.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +24,10 @@ def sample_frames(count: int, height: int, width: int, seed: int = 0) -> NDArray
     :param width: columns, W.
     :param seed: same seed, same pictures.
     :returns: uint8 (N, H, W, 3), values 0 to 255, owned by the caller.
+    :raises UsageError: for a negative seed.
     """
+    if seed < 0:
+        raise UsageError(f'--seed {seed}: choose 0 or more')
     random = np.random.default_rng(seed)
     frames = np.empty((count, height, width, 3), np.uint8)
     for frame in frames:

@@ -19,7 +19,7 @@ from resnet_trt_node.model.class_names import default_labels, given_labels
 from resnet_trt_node.model.ends import add_input_end, add_output_end
 from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.frames import sample_frames
-from resnet_trt_node.model.graph import BATCH, GraphBuilder, IR_VERSION, OPSET, tensor
+from resnet_trt_node.model.graph import BATCH, GraphBuilder, IR_VERSION, OPSET, opset_of, tensor
 from resnet_trt_node.model.normalisation import Normalisation, pick_normalisation
 from resnet_trt_node.model.rounded_clip import move_pairs_off_clips
 from resnet_trt_node.model.simplify import free_batch, set_input_shape, simplify
@@ -286,7 +286,7 @@ def _write(
         model: onnx.ModelProto, spec: ModelSpec, source: SourceModel, reference: _Reference,
         out: Path) -> float:
     """Write and check; return the largest difference of a probability."""
-    if max(item.version for item in model.opset_import if not item.domain) <= OPSET:
+    if opset_of(model) <= OPSET:
         # So that older runtimes read it; exporters write their newest.
         model.ir_version = IR_VERSION
     write_model_spec(model, spec)

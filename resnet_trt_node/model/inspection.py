@@ -14,6 +14,7 @@ from resnet_trt_node.errors import ModelError, ResnetTrtError
 from resnet_trt_node.inference.model_file import file_sha256, load_model, spec_of
 from resnet_trt_node.inference.sparsity import two_four_layers
 from resnet_trt_node.inference.spec import ModelSpec
+from resnet_trt_node.model.graph import opset_of
 from resnet_trt_node.model.simplify import simplify
 
 _QUANTISED = ('QuantizeLinear', 'QLinearConv', 'QLinearMatMul', 'ConvInteger', 'MatMulInteger')
@@ -114,8 +115,7 @@ def inspect_model(path: Union[str, Path]) -> Inspection:
         not_deployable_because=reason,
         inputs=tuple(_info(value) for value in graph.input if value.name not in constants),
         outputs=tuple(_info(value) for value in graph.output),
-        opset=max((item.version for item in model.opset_import
-                   if item.domain in ('', 'ai.onnx')), default=0),
+        opset=opset_of(model),
         ir_version=model.ir_version, precision=_precision(graph, tensors),
         parameters=sum(
             prod(tensor.dims) for tensor in tensors.values()

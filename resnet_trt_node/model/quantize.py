@@ -22,6 +22,7 @@ from resnet_trt_node.inference.model_file import load_model, spec_of, write_mode
 from resnet_trt_node.inference.spec import ModelSpec
 from resnet_trt_node.model.calibration import activation_ranges
 from resnet_trt_node.model.files import whole_file
+from resnet_trt_node.model.graph import opset_of
 from resnet_trt_node.model.rounded_clip import move_pairs_off_clips
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def load_fp32(path: Union[str, Path]) -> tuple[onnx.ModelProto, ModelSpec]:
 
 def _recent(model: onnx.ModelProto, path: Union[str, Path]) -> onnx.ModelProto:
     """Return a model of an opset that has pairs by channel; itself if it is."""
-    if max(item.version for item in model.opset_import if not item.domain) >= _MIN_OPSET:
+    if opset_of(model) >= _MIN_OPSET:
         return model
     try:
         return version_converter.convert_version(model, _MIN_OPSET)

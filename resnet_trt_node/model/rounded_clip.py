@@ -9,7 +9,7 @@ largest level of its own.
 
 from __future__ import annotations
 
-from typing import Any, Mapping, TYPE_CHECKING
+from typing import Any, Iterable, Mapping, TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -35,6 +35,7 @@ def move_pairs_off_clips(model: onnx.ModelProto) -> int:
     clips = {node.output[0]: node for node in graph.node
              if node.op_type == 'Clip' and not node.attribute}
     nodes: list[onnx.NodeProto] = []
+    left: set[str] = set()
     moved = 0
     for node in graph.node:
         if node.op_type == 'QuantizeLinear' and node.input[0] in clips:
@@ -42,21 +43,34 @@ def move_pairs_off_clips(model: onnx.ModelProto) -> int:
             # It stands here and not at the Clip: a topological order either way.
             made = _instead(clip, node, constants)
             nodes.extend(made)
+            left.add(node.input[0])
             node.input[0] = made[-1].output[0] if made else clip.input[0]
             moved += 1
         nodes.append(node)
-    read = {name for node in nodes for name in node.input}
-    read.update(output.name for output in graph.output)
+    if not moved:
+        return 0
+    read = _read(nodes) | {output.name for output in graph.output}
+    unread = {name for name in left if name not in read}
     kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes
-            if node.op_type != 'Clip' or node.output[0] in read]
+            if not unread.intersection(node.output)]
     del graph.node[:]
     graph.node.extend(kept)
     # Runtimes warn of constants that nothing reads.
-    bounds = {name for clip in clips.values() for name in clip.input[1:]}
-    bounds.difference_update(name for node in kept for name in node.input)
+    bounds = {name for output in unread for name in clips[output].input[1:]} - _read(kept)
     for item in [item for item in graph.initializer if item.name in bounds]:
         graph.initializer.remove(item)
     return moved
+
+
+def _read(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """Return the names of all tensors that nodes read, those in branches and loops too."""
+    found: set[str] = set()
+    for node in nodes:
+        found.update(node.input)
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                found |= _read(graph.node) | {output.name for output in graph.output}
+    return found
 
 
 def _instead(

@@ -74,7 +74,7 @@ def load_network(
     state = read_checkpoint(path)
     if num_classes is None:
         bias = state.get('fc.bias')
-        num_classes = 1000 if bias is None else len(bias)
+        num_classes = 1000 if bias is None or bias.ndim != 1 else len(bias)
     network = ResNet(arch, num_classes)
     load_state(network, state, str(path))
     return network, WeightsInfo(source, file_sha256(path), short_side)
@@ -118,7 +118,8 @@ def read_checkpoint(path: Union[str, Path]) -> dict[str, torch.Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
     if not isinstance(content, Mapping) or not content or not all(
-            isinstance(value, torch.Tensor) for value in content.values()):
+            isinstance(key, str) and isinstance(value, torch.Tensor)
+            for key, value in content.items()):
         raise ModelError(
             f'{path} holds no state dict (name to tensor): save it with '
             'torch.save(network.state_dict(), path)')

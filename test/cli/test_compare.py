@@ -191,6 +191,17 @@ def test_what_cannot_be_asked(resnet_trt, colour_model, words, reason):
     assert reason in resnet_trt.refused('compare', colour_model, *words)
 
 
+def test_a_place_for_the_report_is_looked_for_before_measuring(
+        resnet_trt, colour_model, tmp_path):
+    (tmp_path / 'file').write_text('')
+    told = resnet_trt.refused(
+        'compare', colour_model, '--backends', 'onnxruntime', '--out', tmp_path / 'file',
+        '--seconds', 3600)
+    assert 'Not a directory' in told
+    assert '--seed -1: choose 0 or more' in resnet_trt.refused(
+        'compare', colour_model, '--backends', 'onnxruntime', '--seed', -1)
+
+
 def test_models_that_do_not_belong_together(resnet_trt, colour_model, tmp_path):
     words = ('--backends', 'onnxruntime')
     assert 'named twice' in resnet_trt.refused('compare', colour_model, colour_model, *words)

@@ -97,9 +97,11 @@ def test_latency_is_measured_of_every_form(work):
 
 def test_what_is_there_is_not_made_again(data, work):
     before = {path: path.stat().st_mtime_ns for path in (
-        work / 'train' / 'best.pth', work / 'sparse.pth', work / 'int8.json',
+        work / 'train' / 'best.pth', work / 'sparse.pth', work / 'int8.onnx', work / 'int8.json',
         work / 'latency' / 'compare.json')}
-    done = run(data, work, 'train', 'prune', 'accuracy', 'latency')
+    # Without matplotlib there is none.
+    (work / 'train' / 'learning_curve.png').unlink()
+    done = run(data, work, 'teacher', 'train', 'prune', 'models', 'accuracy', 'latency')
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -110,6 +112,36 @@ def test_a_comparison_may_disagree_but_not_fail(data, tmp_path, code, ends_with)
     python.write_text(f'#!/bin/sh\nexit {code}\n')
     python.chmod(0o755)
     assert run(data, tmp_path / 'work', 'latency', PY=str(python)).returncode == ends_with
+
+
+def test_an_interrupted_training_goes_on(data, work, tmp_path):
+    begun = tmp_path / 'work'
+    shutil.copytree(work / 'train', begun / 'train')
+    metrics = begun / 'train' / 'metrics.json'
+    # As it is between two epochs; the teacher is part of what the run is.
+    metrics.write_text(json.dumps({
+        key: value for key, value in json.loads(metrics.read_text()).items() if key != 'summary'}))
+    shutil.copy(work / 'teacher.pt2', begun)
+    done = run(data, begun, 'train')
+    assert done.returncode == 0, done.stderr
+    assert 'summary' in json.loads(metrics.read_text())
+
+
+def test_the_usage_is_shown_without_arguments():
+    done = subprocess.run(['bash', str(RECIPE)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith('usage: examples/cifar10/recipe.sh DATA.zip WORK_FOLDER')
+
+
+def test_the_teacher_is_told_of_a_place_that_will_not_do(data, tmp_path):
+    script = RECIPE.with_name('teacher.py')
+    for out, words in ((tmp_path / 'a.txt', 'ends in .pt2'), ('/proc/a.pt2', 'cannot write')):
+        done = subprocess.run(
+            [sys.executable, str(script), str(data), str(out)], capture_output=True, text=True,
+            check=False, env={**os.environ, 'PYTHONPATH': str(RECIPE.parents[2])})
+        assert done.returncode == 2
+        assert done.stderr.startswith('teacher.py: ')
+        assert words in done.stderr
 
 
 def test_an_unknown_step_is_refused(data, tmp_path):

@@ -145,6 +145,22 @@ def test_a_resumed_run_equals_the_unbroken_one(
     assert all(torch.equal(value, broken[name]) for name, value in whole.items())
 
 
+def test_a_run_of_another_network_or_other_masks_is_not_resumed(
+        pictures: Path, checkpoint: Path, tmp_path: Path,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    words = ['--finetune', pictures, '--batch-size', 9, '--device', 'cpu', '--epochs', 1,
+             '-o', tmp_path / 'out.pth', '--run-dir', tmp_path / 'run']
+    assert prune(checkpoint, *words) == 0
+    # Of the same name, as all are that `train` writes.
+    other = tmp_path / 'other' / checkpoint.name
+    other.parent.mkdir()
+    content = load_file(checkpoint)
+    content['state_dict']['fc.bias'] = content['state_dict']['fc.bias'] + 1
+    torch.save(content, other)
+    for mistake in ((other, *words), (checkpoint, *words, '--fully-connected')):
+        assert 'belongs to a training that differs' in refused(capsys, *mistake, '--resume')
+
+
 def test_a_pruned_network_can_be_tuned_further(
         pictures: Path, checkpoint: Path, tmp_path: Path) -> None:
     assert prune(checkpoint, '-o', tmp_path / 'one.pth') == 0

@@ -275,6 +275,11 @@ def test_the_layer_that_hurts_is_found_and_kept(
     assert ranking[0]['layer'] == FRAGILE
     assert ranking[0]['agreement'] < 0.8
     assert ranking[0]['divergence'] > 100 * ranking[1]['divergence'] > 0
+    # Layers that are named anyway do not count.
+    assert quantize(*words, '--keep-float', FRAGILE, '--keep-worst', 1) == 0
+    assert len(float_layers(tmp_path / 'out.onnx')) == 2
+    capsys.readouterr()
+    assert quantize(*words, '--sensitivity', file, '--keep-worst', 1) == 0
     costs = [one['divergence'] for one in ranking]
     assert costs == sorted(costs, reverse=True)
     told = capsys.readouterr()

@@ -111,6 +111,33 @@ def test_another_reader_keeps_the_clip():
         np.testing.assert_array_equal(found, wanted)
 
 
+def test_a_reader_within_a_branch_keeps_the_clip():
+    model = clip_and_pair(0, 6, 4 / 127)
+    branch = helper.make_graph(
+        [helper.make_node('Neg', ['c'], ['b'])], 'branch', [],
+        [helper.make_tensor_value_info('b', TensorProto.FLOAT, ['N'])])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), 'yes'))
+    model.graph.node.append(
+        helper.make_node('If', ['yes'], ['z'], then_branch=branch, else_branch=branch))
+    model.graph.output.append(helper.make_tensor_value_info('z', TensorProto.FLOAT, ['N']))
+    onnx.checker.check_model(model, full_check=True)
+    before = run(model)
+    assert move_pairs_off_clips(model) == 1
+    onnx.checker.check_model(model, full_check=True)
+    assert kinds(model)['Clip'] == 1
+    for found, wanted in zip(run(model), before):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_model_without_pairs_on_clips_stays_as_it_is():
+    model = clip_and_pair(0, 6, 4 / 127)
+    # A Clip whose result nobody reads is none of its business.
+    model.graph.node[1].input[0] = 'x'
+    before = model.SerializeToString()
+    assert move_pairs_off_clips(model) == 0
+    assert model.SerializeToString() == before
+
+
 def test_bounds_that_are_attributes_stay():
     model = clip_and_pair(0, 6, 6 / 127, opset=10)
     before = model.SerializeToString()

@@ -217,6 +217,7 @@ def test_resuming_another_run_names_what_differs(
     (['--weights', 'imagenet1k_v2'], 'there is no imagenet1k_v2 checkpoint of resnet18'),
     (['--device', 'cuda:77'], 'sees no such GPU'),
     (['--save-every', '0'], '--save-every 0'),
+    (['--workers', '-1'], '--workers -1: choose 0 or more'),
     (['--epochs', '2', '--warmup-epochs', '3'], '--warmup-epochs 3')])
 def test_what_cannot_be_used_is_one_line_and_nothing_is_left(
         shapes: Path, refused: Callable[..., str], words: list[str], message: str):

@@ -1,0 +1,67 @@
+"""Files are there whole or not at all, and never in the place of what must stay."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from resnet_trt_node.cli.main import main
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.model.files import check_place, whole_file
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / 'new' / 'file'
+    with whole_file(path) as temporary:
+        temporary.write_text('whole')
+        assert not path.exists()
+    assert path.read_text() == 'whole'
+
+    def fail(temporary: Path) -> None:
+        temporary.write_text('half')
+        raise ValueError('no')
+    with pytest.raises(ValueError, match='no'), whole_file(path) as temporary:
+        fail(temporary)
+    assert path.read_text() == 'whole'
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize('refuse', [check_place, lambda path: whole_file(path).__enter__()])
+def test_what_is_no_ordinary_file_is_not_replaced(tmp_path: Path, refuse) -> None:
+    # As /dev/null is, which root could replace for the whole machine.
+    pipe = tmp_path / 'pipe'
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match='is no ordinary file: name another'):
+        refuse(pipe)
+    with pytest.raises(UsageError, match='is a folder: name a file in it'):
+        refuse(tmp_path)
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_place_that_cannot_be_written_to_is_told_beforehand(tmp_path: Path) -> None:
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UsageError, match='Not a directory; choose another place'):
+        check_place(tmp_path / 'file' / 'out')
+    check_place(tmp_path / 'new' / 'folder' / 'out')
+    assert not (tmp_path / 'new').exists()
+
+
+@pytest.mark.parametrize('words', [
+    ['export', '--weights', 'a.pth', '-o', 'a.pth'], ['prune', 'a.pth', '-o', './a.pth'],
+    ['prune', 'a.onnx', '-o', 'link.onnx'],
+    ['prepare', 'a.onnx', '-o', 'a.onnx', '--mean', '0.5', '--std', '0.5']])
+def test_no_command_writes_over_what_it_reads(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+        words: list[str]) -> None:
+    from resnet_trt_node.model.network import ResNet
+    import torch
+    torch.save(ResNet('resnet18', 3).state_dict(), tmp_path / 'a.pth')
+    (tmp_path / 'a.onnx').write_bytes(b'a model')
+    (tmp_path / 'link.onnx').symlink_to('a.onnx')
+    monkeypatch.chdir(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert main(words) == 2
+    assert 'is what the result is made from: name another file' in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
