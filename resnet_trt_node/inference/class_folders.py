@@ -250,9 +250,12 @@ def _check_count(
             f'{root} has class folders without pictures ({", ".join(SUFFIXES)}): {_some(empty)}; '
             'fill or remove them')
     if classes is None and len(found) < 2:
+        (only, names), = found.items()
+        wrapped = any(name.count('/') > 1 for name in names)
         raise DataError(
-            f'{root} has one class only, {next(iter(found))}: a classifier needs at least two; '
-            f'{_FORM}')
+            f'{root} has one class only, {only}: a classifier needs at least two; '
+            + (f'name {root}/{only} if the folders in it are the classes, or ' if wrapped else '')
+            + _FORM)
 
 
 def _some(names: Sequence[str]) -> str:

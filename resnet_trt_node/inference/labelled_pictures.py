@@ -9,7 +9,7 @@ from typing import Optional, Sequence, Union
 
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.picture_store import PictureStore
+from resnet_trt_node.inference.picture_store import PictureStore, plain_name
 from resnet_trt_node.inference.pictures import SUFFIXES
 
 #: The table's name where none is given: it then lies among the pictures.
@@ -109,8 +109,8 @@ class LabelledPictures:
     def _check_missing(self, present: set[str], where: str) -> None:
         missing = [
             item.name for item in self.items
-            if item.name not in present
-            and (self._store.is_zip or not (self._root / item.name).is_file())]
+            if (plain_name(item.name) not in present if self._store.is_zip
+                else item.name not in present and not (self._root / item.name).is_file())]
         if missing:
             shown = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')
             raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lzma import LZMAError
 import os
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -15,14 +16,16 @@ from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.pictures import read_picture
 
 #: What reading a member of a zip file raises where the file is damaged or encrypted.
-ZIP_ERRORS = (BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error, EOFError)
+ZIP_ERRORS = (
+    BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error, LZMAError, EOFError,
+    UnicodeDecodeError)
 
 
 class PictureStore:
     """
     Files of a folder or a zip file, by names relative to it; a context manager.
 
-    Threads may share one.
+    Threads may share one. What a zip file calls './cat/1.jpg' or '/cat/1.jpg' is 'cat/1.jpg'.
 
     :param root: a folder, a zip file, or a folder within a zip file: 'pictures.zip/test'.
     :raises DataError: if there is no such thing, or the file is no zip file.
@@ -33,11 +36,12 @@ class PictureStore:
         self.root = Path(root)
         self._prefix = ''
         self._zip: Optional[ZipFile] = None
+        #: Plain names to those in the zip file.
+        self._names: dict[str, str] = {}
         self._file = self._find_zip()
         if self._file is not None:
-            self._open_zip()
-            if self._prefix and not any(
-                    name.startswith(self._prefix) for name in self._open_zip().namelist()):
+            self._names = {plain_name(name): name for name in self._open_zip().namelist()}
+            if self._prefix and not any(name.startswith(self._prefix) for name in self._names):
                 self.close()
                 raise DataError(f'there is no folder {self._prefix[:-1]} in {self._file}')
 
@@ -68,7 +72,7 @@ class PictureStore:
         try:
             if self._file is None:
                 return (self.root / name).read_bytes()
-            return self._open_zip().read(self._prefix + name)
+            return self._open_zip().read(self._name_in_zip(name))
         except (KeyError, *ZIP_ERRORS) as error:
             raise FrameError(f'cannot read {name} in {self.root}: {error}') from error
 
@@ -81,7 +85,7 @@ class PictureStore:
         try:
             if self._file is None:
                 return (self.root / name).stat().st_size
-            return self._open_zip().getinfo(self._prefix + name).file_size
+            return self._open_zip().getinfo(self._name_in_zip(name)).file_size
         except (KeyError, OSError) as error:
             raise FrameError(f'cannot find {name} in {self.root}: {error}') from error
 
@@ -134,11 +138,16 @@ class PictureStore:
         if self._zip is None:
             try:
                 self._zip = ZipFile(self._file)
-            except (BadZipFile, OSError) as error:
+            # ValueError: a name that is not in the encoding it claims, or an absurd offset.
+            except (ValueError, *ZIP_ERRORS) as error:
                 raise DataError(
                     f'{self._file} is not a zip file ({error}): name a folder or a zip file of '
                     'pictures') from error
         return self._zip
+
+    def _name_in_zip(self, name: str) -> str:
+        plain = self._prefix + plain_name(name)
+        return self._names.get(plain, plain)
 
     def _entries(self) -> list[str]:
         """Return the names of all files and, with a '/' at the end, folders."""
@@ -146,8 +155,14 @@ class PictureStore:
             return sorted(_walk(self.root))
         start = len(self._prefix)
         return sorted(
-            name[start:] for name in self._open_zip().namelist()
+            name[start:] for name in self._names
             if name.startswith(self._prefix) and len(name) > start)
+
+
+def plain_name(name: str) -> str:
+    """Return a name in a zip file without './', a first '/' and doubled ones."""
+    parts = [part for part in name.split('/') if part not in ('', '.')]
+    return '/'.join(parts) + ('/' if parts and name.endswith('/') else '')
 
 
 def _walk(root: Path) -> Iterator[str]:

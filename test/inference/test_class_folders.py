@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import ZIP_LZMA, ZipFile
 
 import numpy as np
 from PIL import Image
@@ -15,6 +15,7 @@ from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.inference.class_folders import (
     ClassFolders, CorruptPicture, decoded, find_corrupt, find_parts, refuse_corrupt)
 from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.inference.labelled_pictures import LabelledPictures
 
 
 def png(level: int) -> bytes:
@@ -87,6 +88,20 @@ def test_a_folder_of_an_unknown_class_is_named(make):
         ClassFolders(make(FILES), classes=('cat', 'cow'))
 
 
+def test_a_folder_around_the_classes_is_suggested(make):
+    root = make({f'my photos/{name}/a.png': png(0) for name in ('cat', 'dog')})
+    with pytest.raises(DataError, match=rf'one class only, my photos: .*name {root}/my photos if'):
+        ClassFolders(root)
+    with ClassFolders(root / 'my photos') as data:
+        assert data.classes == ('cat', 'dog')
+
+
+def test_one_class_without_folders_in_it_suggests_no_other_folder(make):
+    with pytest.raises(DataError) as caught:
+        ClassFolders(make({'cat/a.png': png(0)}))
+    assert ' if the folders in it ' not in str(caught.value)
+
+
 def test_what_is_not_there_is_refused(make):
     root = make(FILES)
     with pytest.raises(DataError, match='there is no folder'):
@@ -136,3 +151,45 @@ def test_decoding_can_be_given_up_midway(make):
         results = decoded(data.items, data.frame, threads=2)
         assert not isinstance(next(results)[1], CorruptPicture)
         results.close()  # waits for the threads; a leak would hang the test's process
+
+
+@pytest.mark.parametrize('start', ['./', '/', './/', './in/./'])
+@pytest.mark.parametrize('classes', [None, ('cat', 'dog')])
+def test_names_of_a_zip_file_may_start_with_no_folder(tmp_path, start, classes):
+    with ZipFile(tmp_path / 'data.zip', 'w') as archive:
+        archive.writestr(start, b'')
+        for name in ('cat', 'dog'):
+            archive.writestr(f'{start}{name}/', b'')
+            archive.writestr(f'{start}{name}/a.png', png(7))
+        archive.writestr(f'{start}labels.tsv', f'{start}cat/a.png\t0\ndog/a.png\t1\n')
+    root = tmp_path / 'data.zip' / ('in' if 'in' in start else '')
+    with ClassFolders(root, classes) as data:
+        assert [item.name for item in data.items] == ['cat/a.png', 'dog/a.png']
+        assert [data.store.size_bytes(item.name) for item in data.items] == [len(png(7))] * 2
+        assert data.frame(data.items[0]).pixels[0, 0, 0] == 7
+    if 'in' not in start:
+        with LabelledPictures(root, None, 2) as table:
+            assert [table.frame(item).pixels[0, 0, 0] for item in table.items] == [7, 7]
+
+
+def test_a_zip_file_whose_names_are_not_what_they_claim_is_refused(tmp_path):
+    path = tmp_path / 'data.zip'
+    with ZipFile(path, 'w') as archive:
+        archive.writestr('caf\u00e9/a.png', png(0))
+    path.write_bytes(path.read_bytes().replace(b'\xc3\xa9', b'\xe9\xe9'))
+    with pytest.raises(DataError, match=r"data.zip is not a zip file \('utf-8' codec can't"):
+        ClassFolders(path)
+
+
+def test_a_damaged_lzma_member_is_a_corrupt_picture(tmp_path):
+    path = tmp_path / 'data.zip'
+    with ZipFile(path, 'w', ZIP_LZMA) as archive:
+        for name in ('cat', 'dog'):
+            archive.writestr(f'{name}/a.png', png(0))
+        start = archive.getinfo('dog/a.png').header_offset
+    data = bytearray(path.read_bytes())
+    # After a header of 30 bytes, the name and 9 bytes of properties.
+    data[start + 30 + len('dog/a.png') + 9] = 0xff
+    path.write_bytes(data)
+    with ClassFolders(path) as folders:
+        assert [one.name for one in find_corrupt(folders, threads=1)] == ['dog/a.png']
