@@ -192,19 +192,21 @@ def decoded(
                 future.cancel()
 
 
-def refuse_corrupt(corrupt: Sequence[CorruptPicture], count: int, root: Union[str, Path]) -> None:
+def refuse_corrupt(*parts: tuple[Sequence[CorruptPicture], int, Union[str, Path]]) -> None:
     """
-    Refuse a data set with corrupt pictures.
+    Refuse data sets with corrupt pictures.
 
-    :param corrupt: what was found; nothing happens if there is none.
-    :param count: pictures in all.
-    :param root: the data set, for the message.
+    :param parts: of each data set, what was found, how many pictures there are, and its root for
+        the message; nothing happens if nothing was found.
     :raises DataError: listing them.
     """
+    corrupt = [one for found, _, _ in parts for one in found]
     if corrupt:
+        places = ' and '.join(
+            f'{len(found)} of {count} pictures in {root}' for found, count, root in parts if found)
         raise DataError(
-            f'{len(corrupt)} of {count} pictures in {root} are corrupt: mend or remove them, or '
-            'pass --skip-corrupt to go on without them; '
+            f'{places} are corrupt: mend or remove them, or pass --skip-corrupt to go on without '
+            'them; '
             + '; '.join(f'{one.name} ({one.reason})' for one in corrupt[:_SHOWN])
             + (f'; and {len(corrupt) - _SHOWN} more' if len(corrupt) > _SHOWN else ''))
 

@@ -169,9 +169,8 @@ def load_data(
     shown, shown_targets, shown_corrupt = (
         lambda found: (found[0], found[2], found[3]))(store(
             split.validation, split.validation_items, rule, 'fast', step, workers))
-    corrupt = [*corrupt, *shown_corrupt]
     if not skip_corrupt:
-        refuse_corrupt(corrupt, split.count, split.train.store.root)
+        _refuse_corrupt(split, corrupt, shown_corrupt)
     if stored:
         train: TrainingPictures = StoredPictures(
             pictures.to(device), aspects.to(device), targets.to(device))
@@ -185,7 +184,18 @@ def load_data(
         shown, shown_targets = shown.to(device), shown_targets.to(device)
     return TrainingData(
         train, ValidationPictures(shown, shown_targets), split.train.classes, rule,
-        split.fingerprint(), tuple(corrupt))
+        split.fingerprint(), (*corrupt, *shown_corrupt))
+
+
+def _refuse_corrupt(
+        split: DataSplit, train: Sequence[CorruptPicture],
+        validation: Sequence[CorruptPicture]) -> None:
+    if split.validation is split.train:
+        refuse_corrupt(([*train, *validation], split.count, split.train.store.root))
+    else:
+        refuse_corrupt(
+            (train, len(split.train_items), split.train.store.root),
+            (validation, len(split.validation_items), split.validation.store.root))
 
 
 def _split(

@@ -132,8 +132,8 @@ def test_corrupt_pictures_are_listed_with_the_reason(make):
     assert [one.name for one in corrupt] == ['dog/cut.png', 'dog/text.jpg']
     assert 'not a picture' in corrupt[1].reason
     with pytest.raises(DataError, match=r'2 of 5 pictures .*--skip-corrupt.*dog/cut.png \('):
-        refuse_corrupt(corrupt, 5, root)
-    refuse_corrupt([], 5, root)
+        refuse_corrupt((corrupt, 5, root))
+    refuse_corrupt(([], 5, root), ([], 0, 'elsewhere'))
 
 
 def test_many_pictures_are_decoded_in_their_order(make):

@@ -237,6 +237,25 @@ def test_corrupt_pictures_are_refused_or_left_out(tmp_path):
             assert len(data.train) + len(data.validation.targets) == 11
 
 
+@pytest.mark.parametrize('budget', [None, 0])
+def test_a_corrupt_picture_to_measure_with_removes_none_of_its_name_to_learn_from(
+        tmp_path, budget):
+    for part, count in (('train', 12), ('val', 2)):
+        write_shapes(tmp_path / part, count)
+    (tmp_path / 'val' / 'cross' / '001.png').write_bytes(b'broken')
+    with DataSplit(tmp_path) as split:
+        with pytest.raises(DataError, match=rf'^1 of 6 pictures in {tmp_path}/val are corrupt'):
+            load_data(split, SIDE, None, CPU, budget=budget)
+        data = load_data(split, SIDE, None, CPU, skip_corrupt=True, budget=budget, workers=1)
+        assert (len(data.train), len(data.validation.targets)) == (36, 5)
+        assert [one.name for one in data.corrupt] == ['cross/001.png']
+        (tmp_path / 'train' / 'circle' / '002.png').write_bytes(b'broken')
+        with pytest.raises(DataError, match=(
+                rf'^1 of 36 pictures in {tmp_path}/train and 1 of 6 pictures in {tmp_path}/val '
+                'are corrupt: .*; circle/002.png .*; cross/001.png ')):
+            load_data(split, SIDE, None, CPU, budget=budget)
+
+
 def test_a_class_of_corrupt_pictures_only_is_refused(tmp_path):
     folder = write_shapes(tmp_path / 'data', 3)
     for path in (folder / 'cross').iterdir():
