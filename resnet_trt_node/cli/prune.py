@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row
 from resnet_trt_node.cli.training_options import (
-    add_compile, add_teacher, open_teacher, teacher_settings, tell_teacher)
+    add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_teacher)
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.inference.model_file import file_sha256
 from resnet_trt_node.model.checkpoint import TrainedModel
@@ -157,6 +157,8 @@ def _check(arguments: Namespace, onnx: bool) -> None:
             'out')
     if arguments.resume and arguments.run_dir is None:
         raise UsageError('--resume needs the folder of the run: pass --run-dir DIR')
+    refuse_among_pictures('--run-dir', arguments.run_dir, {
+        '--finetune': arguments.finetune, '--validation': arguments.validation})
 
 
 def _prune_checkpoint(

@@ -10,7 +10,7 @@ from typing import Any, Sequence
 
 from resnet_trt_node.cli.console import count_of, print_json, Progress
 from resnet_trt_node.cli.training_options import (
-    add_compile, add_teacher, open_teacher, teacher_settings, tell_teacher)
+    add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_teacher)
 from resnet_trt_node.model.checkpoint import describe_weights
 from resnet_trt_node.model.devices import memory_errors, pick_device
 from resnet_trt_node.model.export import DEFAULT_ARCHITECTURE, pick_architecture
@@ -128,6 +128,8 @@ def _add_machine(group: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Train and tell."""
+    refuse_among_pictures('--out', arguments.out, {
+        '--data': arguments.data, '--validation': arguments.validation})
     weights = arguments.weights or best_recipe(arguments.arch or DEFAULT_ARCHITECTURE)
     arguments.arch = pick_architecture(arguments.arch, describe_weights(weights), weights)
     settings = _settings(arguments, weights)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
+import os
 from pathlib import Path
 import sys
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.model.measurement import measure
@@ -48,6 +49,27 @@ def add_teacher(group: Any) -> None:
     group.add_argument(
         '--temperature', type=float, metavar='T',
         help=f'softens these answers; not given: {usual.temperature}')
+
+
+def refuse_among_pictures(
+        option: str, folder: Optional[Path], data: Mapping[str, Optional[Path]]) -> None:
+    """
+    Refuse to keep a run among pictures: the next one would take its learning curve for a class.
+
+    :param option: that names the run's folder.
+    :param folder: None where it is not given.
+    :param data: data sets by their options; zip files are no place for a run anyway.
+    :raises UsageError: naming both.
+    """
+    if folder is None:
+        return
+    # Unlike Path.resolve(), realpath takes links that go in circles.
+    place = Path(os.path.realpath(folder))
+    for name, root in data.items():
+        if root is not None and root.is_dir() and place.is_relative_to(os.path.realpath(root)):
+            raise UsageError(
+                f'{option} {folder} lies in {name} {root}, where it could be taken for a class: '
+                f'name a folder elsewhere with {option}')
 
 
 def teacher_settings(arguments: Namespace) -> dict[str, Any]:

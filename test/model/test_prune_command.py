@@ -243,6 +243,10 @@ def test_mistakes_are_told_in_one_line(
             ((checkpoint, '-o', '/proc/out.pth'), 'choose another place'),
             ((checkpoint, '-o', out, '--epochs', 3), '--epochs is for fine-tuning'),
             ((checkpoint, '-o', out, *tune, '--resume'), '--resume needs the folder'),
+            ((tmp_path / 'none.pth', '-o', out, *tune, '--run-dir', pictures / 'run'),
+             f'--run-dir {pictures}/run lies in --finetune'),
+            ((checkpoint, '-o', out, *tune, '--validation', tmp_path, '--run-dir',
+              tmp_path / 'run'), f'lies in --validation {tmp_path}, where'),
             ((checkpoint, '-o', out, *tune, '--lr', -1), '--lr -1.0: choose'),
             ((checkpoint, '-o', out, *tune, '--image-size', 64), 'was trained with 32'),
             ((checkpoint, '-o', out, '--finetune', tmp_path / 'nowhere'), 'nowhere')):

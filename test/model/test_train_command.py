@@ -278,6 +278,22 @@ def test_a_diverging_training_leaves_nothing(
     assert 'choose a lower --lr' in message
 
 
+def test_a_run_is_not_kept_among_the_pictures(
+        shapes: Path, tmp_path: Path, refused: Callable[..., str],
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    # Neither pictures nor weights are read before.
+    unread = ('--weights', str(tmp_path / 'missing.pth'))
+    assert f'--out {tmp_path}/out lies in --data {tmp_path}, where' in refused(tmp_path, *unread)
+    (tmp_path / 'link').symlink_to(tmp_path)
+    assert 'lies in --data' in refused(tmp_path / 'link', *unread)
+    assert 'lies in --validation' in refused(shapes, '--validation', str(tmp_path), *unread)
+    monkeypatch.chdir(tmp_path)
+    assert main(['train', '--data', '.', *unread]) == 2
+    assert '--out training lies in --data .,' in capsys.readouterr().err
+    assert main(['train', '--data', '.', '--out', '.', *unread]) == 2
+    assert '--out . lies in --data .,' in capsys.readouterr().err
+
+
 def test_zip_files_are_trained_with_as_they_are(shapes: Path, tmp_path: Path):
     with ZipFile(tmp_path / 'shapes.zip', 'w') as archive:
         for path in sorted(shapes.rglob('*.png')):
