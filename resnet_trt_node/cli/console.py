@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from types import TracebackType
@@ -55,8 +56,10 @@ class Progress:
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Print one JSON document, with any Unicode as it is."""
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    """Print one JSON document, with any Unicode as it is where the output is UTF-8."""
+    # Of what another encoding lacks, the stream's own escapes would be no JSON.
+    unicode = codecs.lookup(sys.stdout.encoding or 'utf-8').name == 'utf-8'
+    print(json.dumps(document, indent=2, ensure_ascii=not unicode))
 
 
 def table_row(cells: Sequence[str], widths: Sequence[int]) -> str:

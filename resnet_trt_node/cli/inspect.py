@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
+from resnet_trt_node.cli.console import print_json
 from resnet_trt_node.model.inspection import inspect_model, Inspection, TensorInfo
 
 _FIRST_LABELS = 5
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Inspect and print; a model that is not deployable is shown all the same."""
     found = inspect_model(arguments.model)
     if arguments.json:
-        print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        print_json(found.to_dict())
         return 0
     for name, text in _lines(found):
         print(f'{name:12}{text}')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from importlib import import_module
+from io import TextIOWrapper
 import sys
 from typing import Optional, Sequence
 
@@ -46,6 +47,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     :param arguments: the command line without the program's name, None for the process's own.
     :returns: 0 if it did its job, 2 for anything a user can mend, 130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # File names may be no Unicode, and streams ASCII.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog='resnet_trt', description='Image classification on TensorRT: the offline tools.')

@@ -8,7 +8,7 @@ import itertools
 import os
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Callable, Iterator, Optional, Sequence, TypeVar, Union
+from typing import Callable, Iterable, Iterator, Optional, Sequence, TypeVar, Union
 
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.inference.frame import Frame
@@ -51,8 +51,8 @@ class ClassFolders:
     :param root: a folder, a zip file, or a folder within a zip file: 'pictures.zip/test'.
     :param classes: class names that give the indices, such as a model's labels, of which some
         may be absent here; None takes the folders, sorted, of which there must be two.
-    :raises DataError: if it cannot be read, has no or one class, an empty or unknown one, or
-        pictures outside of the classes' folders.
+    :raises DataError: if it cannot be read, has no or one class, an empty or unknown one or one
+        whose name is no Unicode, or pictures outside of the classes' folders.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class ClassFolders:
         self.store = PictureStore(root)
         try:
             found = self._pictures_by_class()
+            _check_names(found, self.store.root)
             _check_count(found, self.store.root, classes)
             #: Class names in the order of the indices.
             self.classes: tuple[str, ...] = tuple(sorted(found) if classes is None else classes)
@@ -235,6 +236,15 @@ def find_corrupt(
 def _is_data(name: str) -> bool:
     return not any(
         part.startswith('.') or part in _NOT_DATA for part in PurePosixPath(name).parts)
+
+
+def _check_names(found: Iterable[str], root: Path) -> None:
+    # Models and tables hold class names as UTF-8; file names may be any bytes.
+    wrong = [name for name in sorted(found) if any('\ud800' <= sign <= '\udfff' for sign in name)]
+    if wrong:
+        shown = [os.fsencode(name).decode('utf-8', 'backslashreplace') for name in wrong]
+        raise DataError(
+            f'{root} has class folders whose names are not UTF-8: {_some(shown)}; rename them')
 
 
 def _check_count(

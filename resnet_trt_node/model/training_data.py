@@ -132,7 +132,9 @@ class DataSplit:
             digest.update(f'{len(items)} {data.classes}\n'.encode())
             for item in items:
                 size = data.store.size_bytes(item.name)
-                digest.update(f'{item.name}\t{size}\t{item.target}\n'.encode())
+                # As os.fsencode does, but the same in every locale.
+                digest.update(f'{item.name}\t{size}\t{item.target}\n'.encode(
+                    'utf-8', 'surrogateescape'))
         return digest.hexdigest()
 
 

@@ -175,8 +175,10 @@ class TrainingFolder:
         if summary is not None:
             document['summary'] = asdict(summary)
         with whole_file(self.folder / METRICS_JSON) as temporary:
+            # A file name may be no Unicode: '\\udce9' then stands there, which is JSON.
             temporary.write_text(
-                json.dumps(document, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
+                json.dumps(document, indent=2, ensure_ascii=False) + '\n', encoding='utf-8',
+                errors='backslashreplace')
         rows = document['epochs']
         with whole_file(self.folder / METRICS_CSV) as temporary, \
                 temporary.open('w', newline='', encoding='utf-8') as file:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 
@@ -92,3 +94,18 @@ def test_a_reader_that_closes_the_pipe_is_no_error(colour_model, pictures):
         assert process.wait(60) == 0
     assert 'Traceback' not in errors
     assert 'Exception ignored' not in errors
+
+
+@pytest.mark.parametrize('encoding', ['utf-8:strict', 'ascii:strict', 'latin-1:strict'])
+@pytest.mark.parametrize('name', [b'caf\xe9.png', 'caf\u00e9 \U0001f600.png'.encode()])
+def test_any_file_name_can_be_printed(colour_model, pictures, encoding, name):
+    path = pictures / os.fsdecode(name)
+    try:
+        (pictures / 'red.png').rename(path)
+    except OSError:
+        pytest.skip('this file system takes Unicode only')
+    env = {**os.environ, 'PYTHONIOENCODING': encoding}
+    words = ['classify', colour_model, path, '--backend', 'onnxruntime']
+    assert 'caf' in run(words, env=env, errors='replace').stdout
+    document = json.loads(run([*words, '--json'], env=env).stdout)
+    assert str(path) in json.dumps(document, ensure_ascii=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+import os
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_LZMA, ZipFile
@@ -193,3 +194,15 @@ def test_a_damaged_lzma_member_is_a_corrupt_picture(tmp_path):
     path.write_bytes(data)
     with ClassFolders(path) as folders:
         assert [one.name for one in find_corrupt(folders, threads=1)] == ['dog/a.png']
+
+
+def test_class_names_that_are_no_unicode_are_refused(tmp_path):
+    for name in ('cat', 'dog', os.fsdecode(b'caf\xe9')):
+        try:
+            (tmp_path / name).mkdir()
+        except OSError:
+            pytest.skip('this file system takes Unicode only')
+        (tmp_path / name / 'a.png').write_bytes(png(0))
+    with pytest.raises(DataError, match=r'names are not UTF-8: caf\\xe9; rename them') as caught:
+        ClassFolders(tmp_path)
+    str(caught.value).encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 import re
 import shutil
@@ -253,6 +254,23 @@ def test_corrupt_pictures_are_listed_and_left_out_on_request(
     document = json.loads(captured.out)
     assert document['labels'] == list(CLASSES)
     assert 0 <= document['summary']['last']['top1'] <= 1
+
+
+def test_file_names_that_are_no_unicode_are_trained_with_and_told(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    data = write_shapes(tmp_path / 'data', 4)
+    names = [os.fsdecode(name) for name in (b'caf\xe9.png', b'caf\xe8.png')]
+    try:
+        shutil.copy(data / 'circle' / '000.png', data / 'circle' / names[0])
+    except OSError:
+        pytest.skip('this file system takes Unicode only')
+    (data / 'circle' / names[1]).write_bytes(b'broken')
+    assert train(data, tmp_path / 'out', '--epochs', '1', '--skip-corrupt') == 0
+    assert 'left out circle/caf\\udce8.png' in capsys.readouterr().err
+    document = json.loads((tmp_path / 'out' / 'metrics.json').read_text(encoding='utf-8'))
+    assert document['corrupt'][0]['name'] == f'circle/{names[1]}'
+    assert train(data, tmp_path / 'new', '--epochs', '1') == 2
+    assert '--skip-corrupt to go on without them; circle/caf\\udce8' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('broken', 'message'), [
