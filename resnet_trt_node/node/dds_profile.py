@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.parameters import full_path
 
 #: The value that stands for the package's own profiles.
 LARGE_IMAGES = 'large_images'
@@ -37,7 +38,7 @@ def dds_environment(
         raise UsageError(
             f'dds_profile: RMW_IMPLEMENTATION is {middleware}, and profiles are for Fast DDS; '
             'leave dds_profile out and configure that middleware')
-    path = packaged if profile == LARGE_IMAGES else Path(profile).expanduser()
+    path = packaged if profile == LARGE_IMAGES else full_path('dds_profile', profile)
     # Fast DDS itself would only print a line and go on without.
     if not path.is_file():
         raise UsageError(

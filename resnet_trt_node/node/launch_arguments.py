@@ -16,7 +16,7 @@ import re
 from typing import Any, Union
 
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.parameters import NodeParameters, parameter_fields
+from resnet_trt_node.node.parameters import full_path, NodeParameters, parameter_fields
 
 #: What a launch argument can become: a parameter's value in the type that the node declares.
 ParameterValue = Union[str, int, bool, list[str]]
@@ -120,7 +120,7 @@ def node_settings(given: Mapping[str, str]) -> NodeSettings:
     for name in ('model_path', 'engine_dir'):
         if given[name]:
             # No shell expands the ~ of `model_path:=~/model.onnx`.
-            parameters[name] = str(Path(given[name]).expanduser())
+            parameters[name] = str(full_path(name, given[name]))
     if given['build_only']:
         parameters['build_only'] = _truth('build_only', given['build_only'])
     if given['cameras']:
@@ -142,7 +142,7 @@ def node_settings(given: Mapping[str, str]) -> NodeSettings:
 
 
 def _params_file(given: str) -> Path:
-    path = Path(given).expanduser()
+    path = full_path('params_file', given)
     # launch itself would only warn, and the node start with other parameters than were meant.
     if not path.is_file():
         raise UsageError(f'params_file: there is no file {given!r}')

@@ -163,13 +163,6 @@ class NodeParameters:
         """Return the largest batch that can come about: what the backend is opened for."""
         return min(self.max_batch_size, max(1, len(self.cameras)) * self.queue_depth)
 
-    def _engine_folder(self) -> Optional[Path]:
-        try:
-            return Path(self.engine_dir).expanduser() if self.engine_dir else None
-        except RuntimeError as error:
-            raise UsageError(f'engine_dir: {self.engine_dir!r} has no such home ({error}): name '
-                             'the folder in full') from error
-
     def backend_options(
             self, num_buffers: int, log: Optional[Callable[[str], None]] = None) -> BackendOptions:
         """
@@ -184,7 +177,7 @@ class NodeParameters:
             max_batch_size=largest, num_buffers=num_buffers, device_id=self.device_id,
             cpu_threads=self.cpu_threads,
             precision=None if self.precision == 'any' else self.precision,
-            engine_dir=self._engine_folder(),
+            engine_dir=full_path('engine_dir', self.engine_dir) if self.engine_dir else None,
             opt_batch_sizes=tuple(sorted(tuned)), optimization_level=self.optimization_level,
             workspace_mib=self.workspace_mib, tf32=self.tf32,
             sparse_weights=self.sparse_weights,
@@ -192,6 +185,19 @@ class NodeParameters:
             cuda_graph_max_batch=self.cuda_graph_max_batch, blocking_sync=self.blocking_sync,
             tvm_target=self.tvm_target, simulated_ms=self.simulated_ms,
             simulated_fail_every=self.simulated_fail_every, log=log)
+
+
+def full_path(name: str, given: str) -> Path:
+    """
+    Return the path that a parameter or argument names, with its ~ expanded.
+
+    :raises UsageError: for the ~ of an unknown user.
+    """
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f'{name}: the home folder in {given!r} is unknown: write the path in full') from error
 
 
 def parameter_fields() -> dict[str, Field[Any]]:
@@ -221,5 +227,6 @@ def check_value(parameter: Field[Any], value: object) -> None:
 
 
 _TYPE_WORDS = {
-    str: 'a string', int: 'an integer', bool: 'true or false', tuple: 'a list of strings',
+    str: 'a string', int: 'an integer', bool: 'true or false',
+    tuple: 'a list of strings (write [front], not front)',
     float: 'a floating-point number (write 1.0, not 1)'}

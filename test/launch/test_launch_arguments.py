@@ -116,6 +116,8 @@ def test_each_camera_has_its_image_topic(params_file):
     ({'image_topic': '/a,/b'}, 'image_topic: 2 topics for 0 cameras'),
     ({'image_topic': '/a', 'cameras': 'front,left'}, 'image_topic: 1 topics for 2 cameras'),
     ({'params_file': '/nowhere/p.yaml'}, "params_file: there is no file '/nowhere/p.yaml'"),
+    ({'params_file': '~no_such_user/p.yaml'}, "params_file: the home folder in '~no_such_user/"),
+    ({'engine_dir': '~no_such_user/e'}, "engine_dir: the home folder in '~no_such_user/e' is un"),
     ({'params_file': ''}, "params_file: there is no file ''"),
 ])
 def test_unusable_values_are_refused_in_words(params_file, given, message):

@@ -62,6 +62,7 @@ def test_an_own_file_is_taken_with_the_home_folder_expanded(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(('profile', 'middleware', 'message'), [
+    ('~no_such_user/a', '', "dds_profile: the home folder in '~no_such_user/a' is unknown"),
     ('large', '', "dds_profile: there is no file 'large'; give large_images or an XML file"),
     ('large_images', 'rmw_cyclonedds_cpp', 'dds_profile: RMW_IMPLEMENTATION is rmw_cyclonedds'),
 ])

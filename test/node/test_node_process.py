@@ -236,8 +236,9 @@ def test_an_echoed_signal_does_not_kill(model, peer):
     (['-p', 'cameras:=[front door]'], "'front door' is no ROS name"),
     (['-p', 'cameras:=front'], "cameras: 'front' is not a list of strings"),
     (['-p', 'cameras:=5'], 'cameras: 5 is not a list of strings'),
-    (['-p', 'backend:=simulated', '-p', 'engine_dir:=~nosuchuser/engines'],
-     "engine_dir: '~nosuchuser/engines' has no such home"),
+    (['-p', 'cameras:=[1, 2]'], 'cameras: (1, 2) is not a list of strings'),
+    (['-p', 'backend:=simulated', '-p', 'engine_dir:=~no_such_user/engines'],
+     "engine_dir: the home folder in '~no_such_user/engines' is unknown: write the path in full"),
     (['-p', f'model_path:={__file__}'], 'is not an ONNX file'),
 ], ids=lambda value: value[-1] if isinstance(value, list) else None)
 def test_bad_input_ends_with_one_message_and_exit_code_2(arguments, told):
