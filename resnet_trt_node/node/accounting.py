@@ -22,7 +22,8 @@ DROP_REASONS = {
     'stale': 'its answer would have come later than max_age_ms',
     'malformed': 'it could not be decoded',
     'failed': 'the backend failed on its batch, twice, or was given up',
-    'refused': 'it arrived while the node was shutting down or deactivating',
+    'refused': 'it arrived, or was not answered in time, while the node was shutting down or '
+               'deactivating',
 }
 #: What may happen to a camera besides; these are in no sum.
 CAMERA_EVENTS = {

@@ -15,6 +15,8 @@ from resnet_trt_node.node.pace import Pace
 #: What takes longer is left to the thread that is for it: callbacks shall return soon, and the
 #: backend's thread shall be there for the next batch.
 _QUICK_MS = 3.0
+#: What is being published when a drain times out gets this long to end.
+_PUBLISH_SEC = 1.0
 
 
 @dataclass
@@ -60,6 +62,9 @@ class BatchBoard:
         self._ready: deque[Batch] = deque()
         # Batches handed to the backend's thread and not yet inferred.
         self._busy = 0
+        # Batches that are being published.
+        self._publishing = 0
+        self._given_up_ns = 0
         self._accepting = False
         self._closing = False
         # A buffer is being filled; all buffers were recalled; no buffer will be filled any more.
@@ -131,14 +136,28 @@ class BatchBoard:
         with self._lock:
             self._drained.notify_all()
 
+    def publishing(self) -> None:
+        """Say that a batch's frames will be published now, except those that are given up."""
+        with self._lock:
+            self._publishing += 1
+
+    def given_up(self, ticket: Ticket) -> bool:
+        """Tell whether a drain timed out over a frame; only after `publishing`."""
+        return ticket.received_ns <= self._given_up_ns
+
     def published(self, took_ms: float) -> None:
         """Note that a batch's frames have ended, so long after its inference."""
         with self._lock:
+            self._publishing -= 1
             self._pace.published(took_ms)
             self._drained.notify_all()
 
-    def drain(self, timeout_sec: float) -> None:
-        """Take no more frames; wait for those taken, and refuse what waits after the time-out."""
+    def drain(self, timeout_sec: float) -> int:
+        """
+        Take no more frames; wait for those taken, and refuse what waits after the time-out.
+
+        :returns: how many frames are still being worked on; they are given up.
+        """
         deadline = monotonic() + timeout_sec
         with self._lock:
             self._accepting = False
@@ -148,6 +167,11 @@ class BatchBoard:
                     break
                 self._drained.wait(remaining)
             self._drop_waiting('refused')
+            if self._accounting.in_progress:
+                self._given_up_ns = perf_counter_ns()
+                # A batch whose publication began before does not know of it.
+                self._drained.wait_for(lambda: not self._publishing, _PUBLISH_SEC)
+            return self._accounting.in_progress
 
     def close(self, reason: str = 'refused') -> None:
         """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Optional
 
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -39,17 +40,10 @@ _ACK_TIMEOUT = Duration(nanoseconds=200_000_000)
 _ADVICE = (
     'set the parameter image_reliability to best_effort and remove qos_overrides, '
     'or have the publisher offer more')
-
-
-@contextmanager
-def _told_of_overrides(topic: str) -> Iterator[None]:
-    """Turn what rclpy raises for a topic, mostly of several types, into an error that helps."""
-    try:
-        yield
-    except Exception as error:  # noqa: B902  rclpy has no type of its own for bad overrides
-        raise UsageError(
-            f'{topic}: ROS refuses the topic ({" ".join(str(error).split())}): correct the '
-            f'parameters qos_overrides.{topic}..., if there are any') from error
+#: What to do about overrides that rclpy refuses, which it does in words of its own.
+_OVERRIDE_VALUES = (
+    'set reliability to reliable or best_effort, history to keep_last or keep_all, depth to a '
+    'whole number from 1')
 
 
 class CameraTopics:
@@ -61,6 +55,7 @@ class CameraTopics:
     :param node: creates and destroys them.
     :param name: the camera's name, '' for the only one.
     :param parameters: transport, reliability and depth of the subscription.
+    :raises UsageError: for qos_overrides of a publisher that cannot be used.
     """
 
     def __init__(self, node: Node, name: str, parameters: NodeParameters) -> None:
@@ -70,19 +65,39 @@ class CameraTopics:
         prefix = f'{name}/' if name else ''
         self._compressed = parameters.image_transport == 'compressed'
         self._image_topic = f'{prefix}image/compressed' if self._compressed else f'{prefix}image'
-        overridable = QoSOverridingOptions.with_default_policies()
-
-        def publisher(kind: Any, topic: str, depth: int) -> Any:
-            with _told_of_overrides(node.resolve_topic_name(topic)):
-                return node.create_publisher(
-                    kind, topic, depth, qos_overriding_options=overridable)
-
-        self._results = publisher(Classification, f'{prefix}classification', 10)
+        self._results = self._create_publisher(Classification, f'{prefix}classification', 10)
         try:
-            self._annotated = publisher(Image, f'{prefix}image_annotated', 2)
-        except UsageError:
+            self._annotated = self._create_publisher(Image, f'{prefix}image_annotated', 2)
+        except BaseException:
             node.destroy_publisher(self._results)
             raise
+
+    def _create_publisher(self, kind: Any, topic: str, depth: int) -> Any:
+        with self._explained(topic, 'publisher'):
+            return self._node.create_publisher(
+                kind, topic, depth,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies())
+
+    def _overrides(self, topic: str, entity: str) -> dict[str, Any]:
+        """Return what the user has set for a publisher or subscription, by parameter name."""
+        prefix = f'qos_overrides.{self._node.resolve_topic_name(topic)}.{entity}'
+        return {f'{prefix}.{policy}': parameter.value for policy, parameter
+                in self._node.get_parameters_by_prefix(prefix).items()}
+
+    @contextmanager
+    def _explained(self, topic: str, entity: str) -> Iterator[None]:
+        """Turn what rclpy raises for overrides into UsageError; it may be any exception."""
+        overrides = self._overrides(topic, entity)
+        try:
+            yield
+        except Exception as error:
+            if not overrides:
+                raise
+            given = ', '.join(f'{name} ({value!r})' for name, value in overrides.items())
+            cause = (str(error) or type(error).__name__).splitlines()[0]
+            raise UsageError(
+                f'{self._node.resolve_topic_name(topic)}: rclpy creates no {entity} with {given}: '
+                f'{cause}; {_OVERRIDE_VALUES}') from error
 
     @property
     def image_topic(self) -> str:
@@ -106,6 +121,7 @@ class CameraTopics:
 
         :param callback: called with each image message.
         :param on_lost: told how many messages DDS lost, where the middleware can tell.
+        :raises UsageError: for qos_overrides that cannot be used.
         """
         parameters = self._parameters
         qos = QoSProfile(
@@ -114,8 +130,7 @@ class CameraTopics:
             else ReliabilityPolicy.BEST_EFFORT)
         # Declared only where the user overrides it: rclpy would keep the first activation's
         # values for good, and a later change of image_reliability would do nothing.
-        prefix = f'qos_overrides.{self.image_topic}.subscription'
-        overridden = bool(self._node.get_parameters_by_prefix(prefix))
+        overridden = bool(self._overrides(self._image_topic, 'subscription'))
 
         def create(message_lost: Optional[Callable[[Any], None]]) -> Any:
             events = SubscriptionEventCallbacks(
@@ -129,7 +144,7 @@ class CameraTopics:
                 qos_overriding_options=QoSOverridingOptions.with_default_policies()
                 if overridden else None)
 
-        with _told_of_overrides(self.image_topic):
+        with self._explained(self._image_topic, 'subscription'):
             try:
                 self._subscription = create(lambda event: on_lost(event.total_count_change))
             except UnsupportedEventTypeError:

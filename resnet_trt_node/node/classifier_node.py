@@ -7,7 +7,7 @@ from functools import partial, wraps
 import traceback
 from typing import Any, Callable, Optional
 
-from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble has it there
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -44,10 +44,8 @@ def _reported(transition: _Transition) -> _Transition:
         try:
             return transition(node, state)
         except Exception as error:  # noqa: B902  whatever it is, it must not pass in silence
-            what = str(error) if isinstance(error, ResnetTrtError) else (
-                f'\n{traceback.format_exc()}')
-            node.get_logger().fatal(f'{transition.__name__} failed: {what}')
-            # What fails afterwards in cleaning up is not the cause.
+            node.get_logger().fatal(f'{transition.__name__} failed:\n{traceback.format_exc()}')
+            # on_error may fail too, over what the first error left behind.
             node.fault = node.fault or error
             return TransitionCallbackReturn.ERROR
     return run
@@ -72,9 +70,9 @@ class ClassifierNode(LifecycleNode):
         self._still_wanted = still_wanted
         self._pipeline: Optional[Pipeline] = None
         self._cameras: dict[str, CameraTopics] = {}
-        self._label_publisher: Optional[Publisher[Any]] = None
+        self._label_publisher: Optional[Publisher[LabelInfo]] = None
         self._active = False
-        #: Why the last configuration was refused, for the exit code.
+        #: Why the last configuration or activation was refused, for the exit code.
         self.failure: Optional[ResnetTrtError] = None
         #: An error that nobody foresaw; the process should end with it.
         self.fault: Optional[BaseException] = None
@@ -87,10 +85,12 @@ class ClassifierNode(LifecycleNode):
             self.destroy_node()
             raise
         self._converter = Converter(self.get_logger().info)
-        self._reporter = Reporter(self, lambda: self.parameters)
+        # The ROS clock stands still with use_sim_time and no /clock: a supervisor would hear
+        # nothing of the node then.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._reporter = Reporter(self, lambda: self.parameters, steady)
         # A timer, since not every executor knows guard conditions, which a thread could trigger.
-        self._given_up_timer = self.create_timer(
-            _GIVEN_UP_SEC, self._leave_active, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._given_up_timer = self.create_timer(_GIVEN_UP_SEC, self._leave_active, clock=steady)
 
     @property
     def parameters(self) -> NodeParameters:
@@ -122,15 +122,16 @@ class ClassifierNode(LifecycleNode):
             took_ms = pipeline.start(self._still_wanted)
         except (ResnetTrtError, TimeoutError) as error:
             pipeline.close(0.0)
-            self.failure = error if isinstance(error, ResnetTrtError) else None
-            self._reporter.error = f'cannot configure: {error}'
-            self.get_logger().error(f'cannot configure: {error}')
-            return TransitionCallbackReturn.FAILURE
-        self.failure = None
+            return self._refuse_configuration(error)
+        # From here on `_release` frees what there is, whatever fails.
         self._pipeline = pipeline
-        # One by one, so that all there are get closed if the next one fails.
-        for name in names:
-            self._cameras[name] = CameraTopics(self, name, parameters)
+        try:
+            for name in names:
+                self._cameras[name] = CameraTopics(self, name, parameters)
+        except UsageError as error:
+            self._release()
+            return self._refuse_configuration(error)
+        self.failure = None
         self._label_publisher = self.create_publisher(LabelInfo, 'label_info', _LATCHED)
         self._publish_labels()
         self._reporter.opened(pipeline, self._cameras)
@@ -144,12 +145,15 @@ class ClassifierNode(LifecycleNode):
         if self._pipeline is None or result != TransitionCallbackReturn.SUCCESS:
             return TransitionCallbackReturn.FAILURE
         self._pipeline.resume()
-        # Decoding a compressed frame takes too long for a callback.
-        here = self.parameters.image_transport == 'raw'
-        for name, camera in self._cameras.items():
-            camera.subscribe(
-                partial(self._pipeline.offer, name, here=here),
-                partial(self._pipeline.accounting.count_at, name, 'lost_in_transport'))
+        try:
+            self._subscribe(self._pipeline)
+        except UsageError as error:
+            self._drain()
+            super().on_deactivate(state)
+            self.failure = error
+            self.get_logger().error(f'cannot activate: {error}')
+            return TransitionCallbackReturn.FAILURE
+        self.failure = None
         self._active = True
         self._reporter.listening(True)
         topics = ', '.join(camera.image_topic for camera in self._cameras.values())
@@ -190,6 +194,12 @@ class ClassifierNode(LifecycleNode):
         self.finalized = False
         return TransitionCallbackReturn.SUCCESS
 
+    def _refuse_configuration(self, error: Exception) -> TransitionCallbackReturn:
+        self.failure = error if isinstance(error, ResnetTrtError) else None
+        self._reporter.error = f'cannot configure: {error}'
+        self.get_logger().error(f'cannot configure: {error}')
+        return TransitionCallbackReturn.FAILURE
+
     def _broken(self) -> Optional[str]:
         """Return why the backend was given up, None while it was not."""
         failure = None if self._pipeline is None else self._pipeline.failure
@@ -222,6 +232,14 @@ class ClassifierNode(LifecycleNode):
             parameters.model_path, parameters.backend,
             parameters.backend_options(NUM_BUFFERS, self._log_backend))
 
+    def _subscribe(self, pipeline: Pipeline) -> None:
+        # Decoding a compressed frame takes too long for a callback.
+        here = self.parameters.image_transport == 'raw'
+        for name, camera in self._cameras.items():
+            camera.subscribe(
+                partial(pipeline.offer, name, here=here),
+                partial(pipeline.accounting.count_at, name, 'lost_in_transport'))
+
     def _drain(self) -> None:
         self._active = False
         self._reporter.listening(False)
@@ -229,10 +247,11 @@ class ClassifierNode(LifecycleNode):
             camera.unsubscribe()
         if self._pipeline is None:
             return
-        if not self._pipeline.drain(DRAIN_TIMEOUT_SEC):
+        given_up = self._pipeline.drain(DRAIN_TIMEOUT_SEC)
+        if given_up:
             self.get_logger().warning(
-                f'{self._pipeline.accounting.in_progress} frames were still being '
-                f'inferred after {DRAIN_TIMEOUT_SEC} s and get no answer')
+                f'{given_up} frames were still being inferred after {DRAIN_TIMEOUT_SEC} s and '
+                'get no answer')
         for camera in self._cameras.values():
             camera.flush()
 
@@ -265,13 +284,13 @@ class ClassifierNode(LifecycleNode):
 
     def _publish_labels(self) -> None:
         assert self._pipeline is not None
+        assert self._label_publisher is not None
         message = label_info(
             self.get_clock().now().to_msg(), self._pipeline.backend.spec.labels,
             self.parameters.score_threshold)
         if message is None:
             self.get_logger().warning('too many classes for label_info, which counts in uint16')
         else:
-            assert self._label_publisher is not None
             self._label_publisher.publish(message)
 
     def _log_ready(self, backend: Backend, took_ms: dict[int, float]) -> None:

@@ -98,14 +98,14 @@ def _run(stop: _StopSignal, memory: str) -> int:
             started = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
             if node.failure is not None:
                 return node.failure.exit_code
-            if node.fault is not None:
-                raise node.fault
             if not started and not stop.received:
                 return 1
             if node.parameters.build_only:
                 return _engine_built(node)
             if started:
                 node.trigger_activate()
+                if node.failure is not None:
+                    return node.failure.exit_code
         while not stop.received:
             executor.spin_once(timeout_sec=_WAKE_SEC)
             fault = node.fault or (node.pipeline.fault if node.pipeline is not None else None)

@@ -88,9 +88,9 @@ class ParameterServer:
                 continue
             parameter = known[change.name]
             if change.type_ == Parameter.Type.NOT_SET:
+                # rclpy would undeclare one of dynamic type, and it could not be set any more.
                 return SetParametersResult(successful=False, reason=(
-                    f'{change.name} cannot be deleted: set it to its default, '
-                    f'{_to_ros(parameter.default)!r}'))
+                    f'{change.name} cannot be deleted: set the value that it shall have'))
             if parameter.metadata['at_start']:
                 return SetParametersResult(successful=False, reason=(
                     f'{change.name} is read when the process starts: start it anew with '
@@ -113,14 +113,14 @@ def _to_ros(value: object) -> Any:
 
 
 def _to_field(value: object, parameter: Field[Any]) -> Any:
-    if isinstance(parameter.default, tuple):
-        # `cameras: [""]` is how ROS 1 style YAML writes an empty list of strings.
-        if value is None or value == ['']:
-            return ()
-        # Anything else is refused by `check_value`: a string is a sequence too.
-        if isinstance(value, (list, tuple, array)):
-            return tuple(value)
-    return value
+    if not isinstance(parameter.default, tuple):
+        return value
+    if value is None:
+        return ()
+    # A string is a sequence too, of letters; `check_value` refuses what is no list.
+    items = tuple(value) if isinstance(value, (list, tuple, array)) else value
+    # `cameras: [""]` is how ROS 1 style YAML writes an empty list of strings.
+    return () if items == ('',) else items
 
 
 def _descriptor(parameter: Field[Any]) -> ParameterDescriptor:

@@ -61,8 +61,6 @@ class Pipeline:
         self._fit_method = fit_method
         self._hooks = hooks
         self._fault: Optional[BaseException] = None
-        # Frames received before it get no answer, perf_counter_ns.
-        self._forsaken_ns = 0
         self._deliveries: Queue[Optional[tuple[Batch, NDArray[np.float32]]]] = Queue(maxsize=4)
         self._inferrer = Inferrer(
             self._board, self.accounting, lambda: self.settings, hooks,
@@ -148,19 +146,16 @@ class Pipeline:
         if batch is not None:
             self._fill_here(batch)
 
-    def drain(self, timeout_sec: float) -> bool:
+    def drain(self, timeout_sec: float) -> int:
         """
         Take no more frames and wait until those taken are answered or dropped.
 
-        :param timeout_sec: after it the waiting frames are refused, and those that the backend
-            has fail.
-        :returns: whether nothing is left in progress.
+        :param timeout_sec: after it the waiting frames are refused, and those being worked on are
+            given up: nothing is published any more, they count as refused when the backend is
+            done with them.
+        :returns: how many were given up.
         """
-        self._board.drain(timeout_sec)
-        if self.accounting.in_progress == 0:
-            return True
-        self._forsaken_ns = perf_counter_ns()
-        return False
+        return self._board.drain(timeout_sec)
 
     def close(self, timeout_sec: float = 1.0) -> bool:
         """
@@ -266,16 +261,19 @@ class Pipeline:
             raise
 
     def _deliver_batch(self, batch: Batch, probabilities: NDArray[np.float32]) -> None:
-        for ticket, row in zip(batch.tickets, probabilities):
-            self._deliver(ticket, row)
-        self._board.published((perf_counter_ns() - batch.tickets[0].inferred_ns) / 1e6)
+        self._board.publishing()
+        try:
+            for ticket, row in zip(batch.tickets, probabilities):
+                self._deliver(ticket, row)
+        finally:
+            self._board.published((perf_counter_ns() - batch.tickets[0].inferred_ns) / 1e6)
 
     def _deliver(self, ticket: Ticket, row: NDArray[np.float32]) -> None:
         if self.accounting.settled:
             # A backend that hung came back after the pipeline was given up.
             return
-        if ticket.received_ns <= self._forsaken_ns:
-            self._board.drop([ticket], 'failed')
+        if self._board.given_up(ticket):
+            self._board.drop([ticket], 'refused')
             return
         settings = self.settings
         predictions = top_predictions(

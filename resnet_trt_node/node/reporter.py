@@ -7,7 +7,7 @@ from time import perf_counter_ns
 from typing import Any, Callable, Optional
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
+from rclpy.clock import Clock
 from rclpy.node import Node
 from resnet_trt_node.node.camera_topics import CameraTopics
 from resnet_trt_node.node.diagnostics import diagnostic_array
@@ -32,9 +32,11 @@ class Reporter:
 
     :param node: creates the publisher, the service and the timers, and logs.
     :param parameters: gives the present parameters.
+    :param clock: what the timers run on; stamps are of the node's clock.
     """
 
-    def __init__(self, node: Node, parameters: Callable[[], NodeParameters]) -> None:
+    def __init__(
+            self, node: Node, parameters: Callable[[], NodeParameters], clock: Clock) -> None:
         self._node = node
         self._parameters = parameters
         self._statistics = Statistics()
@@ -49,13 +51,11 @@ class Reporter:
         self.error: Optional[str] = None
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._service = node.create_service(Trigger, '~/statistics', self._answer)
-        # A simulated clock may stop, and that is when one wants to be told.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(
-            parameters().diagnostics_period_sec, self._tick, clock=steady)
-        self._gap_timer = node.create_timer(_GAP_SEC, self._tell_in_gap, clock=steady)
+            parameters().diagnostics_period_sec, self._tick, clock=clock)
+        self._gap_timer = node.create_timer(_GAP_SEC, self._tell_in_gap, clock=clock)
         self._gap_timer.cancel()
-        self._watch_timer = node.create_timer(_WATCH_SEC, self._look_for_silence, clock=steady)
+        self._watch_timer = node.create_timer(_WATCH_SEC, self._look_for_silence, clock=clock)
 
     def opened(self, pipeline: Pipeline, cameras: dict[str, CameraTopics]) -> None:
         """Report on a pipeline and its topics from now on."""

@@ -211,3 +211,33 @@ def test_an_error_that_nobody_foresaw_ends_the_process_with_its_traceback(peer, 
     assert 'in broken' in node.log
     assert '1 frames received, 0 answered, dropped: 1 failed' in node.log
     assert 'does not end' not in node.log
+
+
+def run_broken(name: str, more: str = '') -> NodeProcess:
+    """Start a node one of whose methods raises what nobody foresaw."""
+    module, kind, method = name.split('.')
+    return NodeProcess('-p', 'backend:=simulated', prepare=(
+        f'from resnet_trt_node.node.{module} import {kind}\n'
+        'def broken(*_):\n'
+        "    raise ZeroDivisionError('a bug')\n"
+        f'{kind}.{method} = broken\n{more}'))
+
+
+@pytest.mark.parametrize('name', [
+    'camera_topics.CameraTopics.__init__', 'classifier_node.ClassifierNode._publish_labels',
+    'camera_topics.CameraTopics.subscribe'])
+def test_what_a_failed_transition_has_left_is_freed(name):
+    with run_broken(name) as node:
+        assert node.wait() == 1
+    assert 'ZeroDivisionError: a bug' in node.log
+    assert 'on_error failed' not in node.log
+    assert node.log.count('0 frames received') == 1
+
+
+def test_the_process_ends_with_the_first_error():
+    with run_broken('camera_topics.CameraTopics.subscribe', more=(
+            'from resnet_trt_node.node.classifier_node import ClassifierNode\n'
+            'ClassifierNode._log_account = lambda *_: [][0]')) as node:
+        assert node.wait() == 1
+    assert 'on_error failed' in node.log
+    assert node.log.splitlines()[-1] == 'ZeroDivisionError: a bug'

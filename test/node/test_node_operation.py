@@ -125,6 +125,30 @@ def test_a_silent_camera_is_told_and_so_is_its_return(peer):
     assert node.log.count('no image for') == 2
 
 
+@pytest.mark.parametrize('executor', ['auto', 'single_threaded'])
+def test_a_clock_that_stands_still_keeps_nothing_from_being_told(peer, executor):
+    peer.listen_to_results()
+    with run('-p', 'use_sim_time:=true', '-p', f'executor:={executor}',
+             '-p', 'camera_timeout_sec:=0.5', '-p', 'simulated_fail_every:=1',
+             '-p', 'reopen_backoff_sec:=0.01', '-p', 'max_reopen_attempts:=1',
+             '-p', 'reopen_after_failures:=1') as node:
+        peer.spin_until(lambda: 'no image for 0.5 s' in node.log, 'the silence')
+        peer.connect('image')
+        stamp = peer.heard['/diagnostics'][-1].header.stamp
+        assert (stamp.sec, stamp.nanosec) == (0, 0), 'stamps are of the ROS clock'
+        assert set_parameter(peer, 'diagnostics_period_sec', number(0.2)) == (True, '')
+        seen = len(peer.heard['/diagnostics'])
+        peer.spin_until(lambda: len(peer.heard['/diagnostics']) > seen + 2, 'more diagnostics')
+
+        def given_up():
+            peer.publish('image', red(1))
+            return peer.status()['state'] == 'unconfigured'
+        peer.spin_until(given_up, 'the error state')
+        assert 'the backend was given up' in peer.status()['message']
+        assert node.stop()[0] == 0
+    assert 'Traceback' not in node.log
+
+
 def test_a_publisher_of_incompatible_qos_is_told_until_it_is_gone(peer):
     peer.listen_to_diagnostics()
     with run() as node:
@@ -154,6 +178,33 @@ def test_qos_is_overridden_by_the_standard_parameters(peer):
         publisher, = peer.node.get_publishers_info_by_topic('/classification')
         assert publisher.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
         assert node.stop()[0] == 0
+
+
+def test_unusable_qos_leaves_nothing_behind_and_can_be_corrected(peer):
+    peer.listen_to_results('left/')
+    results = 'qos_overrides./left/classification.publisher.depth'
+    images = 'qos_overrides./left/image.subscription.reliability'
+    with run('-p', 'autostart:=false', '-p', 'cameras:=[front, left]',
+             '-p', f'{results}:=-3', '-p', f'{images}:=foo') as node:
+        for _ in range(2):
+            assert not lifecycle(peer, CONFIGURE)
+            assert state(peer) == 'unconfigured'
+        peer.spin_until(
+            lambda: not peer.node.count_publishers('/front/classification'), 'their end')
+        assert set_parameter(peer, results, number(3)) == (True, '')
+        assert lifecycle(peer, CONFIGURE)
+        assert not lifecycle(peer, ACTIVATE)
+        assert state(peer) == 'inactive'
+        peer.spin_until(lambda: not peer.node.count_subscribers('/front/image'), 'their end')
+        peer.spin_until(lambda: 'cannot activate: /left/image: rclpy' in node.log, 'the reason')
+        assert set_parameter(peer, images, ParameterValue(
+            type=ParameterType.PARAMETER_STRING, string_value='reliable')) == (True, '')
+        assert lifecycle(peer, ACTIVATE)
+        peer.connect('left/image', camera='left/')
+        peer.publish('left/image', red(7))
+        peer.spin_until(lambda: peer.heard['left/classification'], 'an answer')
+        assert node.stop()[0] == 0
+    assert 'Traceback' not in node.log
 
 
 def test_publishers_that_come_go_and_change_are_no_event(peer):
@@ -235,6 +286,54 @@ def test_live_parameters_and_the_way_to_set_the_others(peer):
         assert not accepted
         assert 'when the process starts' in reason
         assert node.stop()[0] == 0
+
+
+def test_what_is_no_list_and_a_deletion_are_refused(peer):
+    with run('-p', 'autostart:=false') as node:
+        for value in (
+                ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='front'),
+                ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=5),
+                ParameterValue(
+                    type=ParameterType.PARAMETER_INTEGER_ARRAY, integer_array_value=[1, 2])):
+            accepted, reason = set_parameter(peer, 'cameras', value)
+            assert not accepted
+            assert 'is not a list of strings' in reason
+        # What `ros2 param delete` sends; rclpy itself refuses it for parameters of a fixed type.
+        accepted, reason = set_parameter(peer, 'cameras', ParameterValue())
+        assert not accepted
+        assert 'cameras cannot be deleted' in reason
+        assert not set_parameter(peer, 'top_k', ParameterValue())[0]
+        assert set_parameter(peer, 'cameras', ParameterValue(
+            type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=['front'])) == (True, '')
+        # What `ros2 param set` makes of [].
+        assert set_parameter(peer, 'cameras', ParameterValue(
+            type=ParameterType.PARAMETER_BOOL_ARRAY)) == (True, '')
+        assert node.stop()[0] == 0
+    assert 'Traceback' not in node.log
+
+
+def test_an_inactive_node_publishes_nothing(peer):
+    peer.listen_to_results()
+    with run('-p', 'simulated_ms:=2000.0', '-p', 'max_batch_size:=1') as node:
+        peer.connect('image')
+        peer.publish('image', red(1))
+        told(peer, 'in_progress', '1')
+        assert lifecycle(peer, DEACTIVATE)
+        peer.spin_until(
+            lambda: '1 frames were still being inferred after 1.0 s and get no answer' in node.log,
+            'the time-out')
+        told(peer, 'dropped_refused', '1')
+        assert peer.status()['level'] == '0'
+        check_sums(peer.status())
+        assert lifecycle(peer, ACTIVATE)
+        peer.disconnect('image')
+        peer.connect('image')
+        peer.publish('image', red(2))
+        peer.spin_until(lambda: peer.heard['classification'], 'an answer')
+        assert [item.results[0].class_id for item in peer.heard['classification']] == ['red_002']
+        told(peer, 'answered', '1')
+        assert node.stop()[0] == 0
+    assert '2 frames received, 1 answered, dropped: 1 refused' in node.log
 
 
 def went_through(peer, *states):
@@ -329,54 +428,3 @@ def test_batches_that_fail_once_cost_no_frame(peer):
         assert peer.status()['failed_batches'] == '0'
         assert node.stop()[0] == 0
     assert '30 frames received, 30 answered, dropped: none' in node.log
-
-
-def test_parameters_of_another_kind_are_refused_while_the_node_runs(peer):
-    with run('-p', 'autostart:=false') as node:
-        peer.listen_to_diagnostics()
-        peer.spin_until(lambda: peer.status(), 'diagnostics')
-        for value in (
-                ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='front'),
-                ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=5)):
-            done, reason = set_parameter(peer, 'cameras', value)
-            assert not done
-            assert 'is not a list of strings' in reason
-        # What `ros2 param delete` sends.
-        done, reason = set_parameter(peer, 'cameras', ParameterValue())
-        assert not done
-        assert 'cannot be deleted' in reason
-        assert set_parameter(peer, 'cameras', ParameterValue(
-            type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=['front'])) == (True, '')
-        assert node.stop()[0] == 0
-
-
-@pytest.mark.parametrize('executor', ['auto', 'single_threaded'])
-def test_a_simulated_clock_that_stands_still_hides_no_fault(peer, executor):
-    with run('-p', 'use_sim_time:=true', '-p', f'executor:={executor}', '-p',
-             'simulated_fail_every:=1', '-p', 'max_reopen_attempts:=1', '-p',
-             'reopen_backoff_sec:=0.05', '-p', 'reopen_after_failures:=1') as node:
-        peer.listen_to_results()
-        told(peer, 'state', 'active')
-        peer.connect('image')
-
-        def given_up() -> bool:
-            peer.publish('image', red(9))
-            return peer.status()['state'] == 'unconfigured'
-        peer.spin_until(given_up, 'the backend to be given up')
-        assert node.stop()[0] == 0
-
-
-def test_what_is_inferred_for_too_long_gets_no_answer_after_deactivation(peer):
-    with run('-p', 'simulated_ms:=2500.0', '-p', 'max_batch_size:=1') as node:
-        peer.listen_to_results()
-        peer.connect('image')
-        peer.publish('image', red(9))
-        told(peer, 'in_progress', '1')
-        assert lifecycle(peer, DEACTIVATE)
-        assert '1 frames were still being inferred after 1.0 s and get no answer' in node.log
-        told(peer, 'dropped_failed', '1')
-        numbers = peer.status()
-        check_sums(numbers)
-        assert numbers['answered'] == '0'
-        assert not peer.heard['classification']
-        assert node.stop()[0] == 0

@@ -249,18 +249,6 @@ def test_bad_input_ends_with_one_message_and_exit_code_2(arguments, told):
     assert node.log.count(told) == 1
 
 
-@pytest.mark.parametrize(('override', 'topic'), [
-    ('/image.subscription.reliability:=foo', '/image'),
-    ('/classification.publisher.depth:=-3', '/classification'),
-    ('/image_annotated.publisher.depth:=-3', '/image_annotated')])
-def test_overrides_that_ros_refuses_are_told_and_end_the_node(override, topic):
-    with NodeProcess('-p', 'backend:=simulated', '-p', f'qos_overrides.{override}') as node:
-        assert node.wait() == 2
-    assert f'classifier_node: {topic}: ROS refuses the topic' in node.log
-    assert f'correct the parameters qos_overrides.{topic}' in node.log
-    assert 'Traceback' not in node.log
-
-
 #: Like TensorRT's builder: it works for long in C++ and calls back by functions that are noexcept.
 _BUILDER = (
     'typedef int (*Callback)(int);\n'
@@ -295,6 +283,25 @@ def test_a_signal_while_an_engine_is_built_ends_the_node_without_a_crash(tmp_pat
         assert code == 0, node.log
         assert seconds < 5
         assert 'terminate' not in node.log
+
+
+@pytest.mark.parametrize(('topic', 'override', 'value'), [
+    ('/image', 'image.subscription.reliability', 'foo'),
+    ('/image', 'image.subscription.reliability', '5'),
+    ('/image', 'image.subscription.depth', '-3'),
+    ('/classification', 'classification.publisher.depth', '-3'),
+    ('/classification', 'classification.publisher.depth', 'x'),
+    ('/image_annotated', 'image_annotated.publisher.history', 'foo'),
+])
+def test_unusable_qos_ends_with_one_message_and_exit_code_2(topic, override, value):
+    with NodeProcess(
+            '-p', 'backend:=simulated', '-p', f'qos_overrides./{override}:={value}') as node:
+        assert node.wait() == 2
+    assert 'Traceback' not in node.log
+    line, = (line for line in node.log.splitlines() if 'qos_overrides' in line)
+    assert f'{topic}: rclpy creates no ' in line
+    assert f'qos_overrides./{override} (' in line
+    assert 'set reliability to reliable or best_effort' in line
 
 
 def test_a_signal_while_frames_flow_loses_none(model, peer):

@@ -69,7 +69,7 @@ def drive(
         pipeline, perf_counter() - begin, pipeline.accounting.events()['batches'] - batches,
         {name: c.answered - answers[name] for name, c in pipeline.accounting.counts().items()},
         max(ages_ms), most_waiting, (process.memory_info().rss - memory) / 2**20)
-    assert pipeline.drain(5.0)
+    assert pipeline.drain(5.0) == 0
     assert pipeline.close(5.0)
     return load
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Event
+from threading import Event, Thread
 from time import monotonic, sleep
 
 from pipeline_bench import Faults, GatedBackend
@@ -155,7 +155,7 @@ def test_drain_answers_what_was_taken_and_refuses_what_comes_later(make_bench):
     bench = make_bench(queue_depth=8, max_batch_size=2)
     for value in range(8):
         bench.pipeline.offer('front', value)
-    assert bench.pipeline.drain(5.0)
+    assert bench.pipeline.drain(5.0) == 0
     bench.pipeline.offer('front', 99)
     assert [value for _, value, _ in bench.results] == list(range(8))
     assert bench.dropped == {'refused': 1}
@@ -171,7 +171,7 @@ def test_drain_gives_up_on_a_backend_that_hangs(make_bench):
     for value in (2, 3, 4):
         bench.pipeline.offer('front', value)
     bench.wait(lambda: bench.pipeline.waiting == 2)
-    assert not bench.pipeline.drain(0.05)
+    assert bench.pipeline.drain(0.05) == 2
     assert bench.dropped == {'refused': 2}
     assert not bench.pipeline.close(0.05)
     # Nobody will answer the two that the backend sits on, even if it comes back.
@@ -179,6 +179,46 @@ def test_drain_gives_up_on_a_backend_that_hangs(make_bench):
     bench.release()
     assert bench.pipeline.close(5.0)
     assert bench.results == []
+
+
+def test_what_a_drain_gave_up_is_never_published(make_bench):
+    bench = make_bench(max_batch_size=1)
+    bench.hold(1)
+    bench.pipeline.offer('front', 2)
+    bench.wait(lambda: bench.pipeline.waiting == 0)
+    assert bench.pipeline.drain(0.05) == 2
+    # In the backend and in a filled buffer; the next frame is of the next activation.
+    bench.pipeline.resume()
+    bench.pipeline.offer('front', 3)
+    bench.release()
+    bench.settle()
+    assert bench.results == [('front', 3, 3)]
+    assert bench.dropped == {'refused': 2}
+
+
+def test_a_drain_that_times_out_waits_for_the_publication_under_way(make_bench):
+    begun, gate = Event(), Event()
+
+    def publish():
+        begun.set()
+        gate.wait(5)
+
+    bench = make_bench(cameras=('front', 'left'), max_batch_size=2, in_delivery=publish)
+    bench.pipeline.settings = LiveSettings(top_k=1, max_wait_ms=1000.0)
+    bench.pipeline.offer('front', 1)
+    bench.pipeline.offer('left', 2)
+    assert begun.wait(5)
+    given_up = []
+    drain = Thread(target=lambda: given_up.append(bench.pipeline.drain(0.05)))
+    drain.start()
+    sleep(0.2)  # longer than the time-out
+    assert drain.is_alive()
+    gate.set()
+    drain.join(5)
+    # The second frame of the batch was given up meanwhile.
+    assert given_up == [0]
+    assert len(bench.results) == 1
+    assert bench.dropped == {'refused': 1}
 
 
 def test_delivery_does_not_hold_up_the_backend(make_bench):

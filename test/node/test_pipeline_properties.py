@@ -29,6 +29,8 @@ class PipelineMachine(RuleBasedStateMachine):
         self.bench.faults.late = late
         self.offered = defaultdict(list)
         self.number = 0
+        # How many answers there were after the last drain, None when resumed.
+        self.drained = None
 
     @rule(camera=st.sampled_from(CAMERAS), count=st.integers(1, 6), here=st.booleans())
     def offer(self, camera, count, here):
@@ -63,9 +65,11 @@ class PipelineMachine(RuleBasedStateMachine):
     @rule(timeout_sec=st.sampled_from([0.0, 0.005]))
     def drain(self, timeout_sec):
         self.bench.pipeline.drain(timeout_sec)
+        self.drained = len(self.bench.results)
 
     @rule()
     def resume(self):
+        self.drained = None
         self.bench.pipeline.resume()
 
     @rule(
@@ -86,6 +90,11 @@ class PipelineMachine(RuleBasedStateMachine):
         if hasattr(self, 'bench'):
             for counts in self.bench.pipeline.accounting.counts().values():
                 assert counts.in_progress >= 0
+
+    @invariant()
+    def nothing_is_published_after_a_drain(self):
+        if getattr(self, 'drained', None) is not None:
+            assert len(self.bench.results) == self.drained
 
     def teardown(self):
         if not hasattr(self, 'bench'):

@@ -53,7 +53,7 @@ def scene(make_bench, monkeypatch):
     scene = SimpleNamespace(bench=bench, told=node.told, now_ns=0)
     monkeypatch.setattr(module, 'perf_counter_ns', lambda: scene.now_ns)
     parameters = NodeParameters(diagnostics_period_sec=1.0)
-    module.Reporter(node, lambda: parameters).opened(bench.pipeline, {})
+    module.Reporter(node, lambda: parameters, None).opened(bench.pipeline, {})
     scene.period, = (timer for timer in node.timers if timer.period_sec == 1.0)
     scene.gap, = (timer for timer in node.timers if timer.period_sec < 0.01)
     return scene
