@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from threading import Condition, Lock
 from time import monotonic, perf_counter_ns
 from typing import Any, Callable, Iterable, Optional, Sequence
 
 from resnet_trt_node.node.accounting import Accounting
-from resnet_trt_node.node.frame_queue import FrameQueue, Ticket
+from resnet_trt_node.node.frame_queue import Batch, FrameQueue, Ticket
 from resnet_trt_node.node.pace import Pace
 
 #: What takes longer is left to the thread that is for it: callbacks shall return soon, and the
@@ -17,19 +16,6 @@ from resnet_trt_node.node.pace import Pace
 _QUICK_MS = 3.0
 #: What is being published when a drain times out gets this long to end.
 _PUBLISH_SEC = 1.0
-
-
-@dataclass
-class Batch:
-    """
-    A batch buffer with the frames in its slots.
-
-    :param index: which of the backend's buffers.
-    :param tickets: ticket i is slot i's.
-    """
-
-    index: int
-    tickets: list[Ticket] = field(default_factory=list)
 
 
 class BatchBoard:

@@ -1,9 +1,9 @@
-"""Where frames wait to be taken: a short queue per camera, emptied in turn."""
+"""Frames on their way, alone and in batches, and where they wait: a short queue per camera."""
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional, Sequence
 
 
@@ -38,6 +38,19 @@ class Ticket:
             'added': (self.submitted_ns - self.received_ns
                       + published_ns - self.inferred_ns) / 1e6,
         }
+
+
+@dataclass
+class Batch:
+    """
+    A batch buffer with the frames in its slots.
+
+    :param index: which of the backend's buffers.
+    :param tickets: ticket i is slot i's.
+    """
+
+    index: int
+    tickets: list[Ticket] = field(default_factory=list)
 
 
 class FrameQueue:

@@ -17,7 +17,8 @@ from typing import Callable, Optional, TYPE_CHECKING
 from resnet_trt_node.errors import InferenceError, ModelError, ResnetTrtError
 from resnet_trt_node.inference.backend import Backend, warm_up
 from resnet_trt_node.node.accounting import Accounting
-from resnet_trt_node.node.batch_board import Batch, BatchBoard
+from resnet_trt_node.node.batch_board import BatchBoard
+from resnet_trt_node.node.frame_queue import Batch
 from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
 
 if TYPE_CHECKING:

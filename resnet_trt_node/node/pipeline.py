@@ -27,8 +27,8 @@ from resnet_trt_node.inference.backend import Backend
 from resnet_trt_node.inference.classifier import top_predictions
 from resnet_trt_node.inference.preprocess import FitMethod, Resizer
 from resnet_trt_node.node.accounting import Accounting
-from resnet_trt_node.node.batch_board import Batch, BatchBoard
-from resnet_trt_node.node.frame_queue import Ticket
+from resnet_trt_node.node.batch_board import BatchBoard
+from resnet_trt_node.node.frame_queue import Batch, Ticket
 from resnet_trt_node.node.inferrer import Inferrer
 from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
 
