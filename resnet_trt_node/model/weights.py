@@ -168,6 +168,6 @@ def _hint(network: ResNet, state: Mapping[str, torch.Tensor]) -> str:
     if found not in (None, network.arch):
         return f', it looks like {found}: pass --arch {found}'
     bias = state.get('fc.bias')
-    if found and bias is not None and len(bias) != network.fc.out_features:
+    if found and bias is not None and bias.ndim == 1 and len(bias) != network.fc.out_features:
         return f', it has {len(bias)} classes: pass --num-classes {len(bias)}'
     return ''

@@ -257,3 +257,13 @@ def test_what_pytorch_exports_works(tmp_path: Path, batch: Any) -> None:
         _run(report.path, {'images': FRAMES}), _expected(source), atol=1e-5)
     operators = {node.op_type for node in onnx.load(str(report.path)).graph.node}
     assert not operators & {'Shape', 'Gather', 'Concat', 'Reshape', 'Constant'}
+
+
+def test_the_standard_operators_may_be_named_in_full(tmp_path: Path) -> None:
+    source = write_classifier(tmp_path / 'in.onnx')
+    model = onnx.load(str(source))
+    model.opset_import[0].domain = 'ai.onnx'
+    onnx.save(model, str(source))
+    report = prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD)
+    np.testing.assert_allclose(
+        _run(report.path, {'images': FRAMES}), _expected(source), atol=1e-5)

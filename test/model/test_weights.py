@@ -177,3 +177,13 @@ def test_random_weights_tell_pictures_apart() -> None:
     probabilities = logits.softmax(dim=1)
     assert len(set(probabilities.argmax(dim=1).tolist())) >= 6
     assert 0.05 < float(probabilities.max(dim=1).values.mean()) < 0.95
+
+
+def test_odd_checkpoints_are_refused_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / 'odd.pth'
+    torch.save({0: torch.zeros(3)}, path)
+    with pytest.raises(ModelError, match='holds no state dict'):
+        load_network('resnet18', path)
+    torch.save({**ResNet('resnet18', 3).state_dict(), 'fc.bias': torch.tensor(1.0)}, path)
+    with pytest.raises(ModelError, match=r'fc\.bias'):
+        load_network('resnet18', path)
