@@ -58,7 +58,8 @@ train() {
     --arch "${ARCH:-resnet50}" --weights random --image-size "${SIZE:-160}" \
     --epochs "${EPOCHS:-200}" --batch-size "${TRAIN_BATCH:-256}" --lr "${LR:-0.2}" \
     --weight-decay 5e-4 --label-smoothing 0.1 --min-scale 0.5 --auto-augment trivial \
-    --mix cutmix --ema "${EMA:-0.998}" --save-every 10 --out "$work/train" $resume ${TRAIN_OPTIONS:-}
+    --mix cutmix --ema "${EMA:-0.998}" --save-every 10 --out "$work/train" $resume \
+    ${TRAIN_OPTIONS:-}
 }
 
 prune() {
@@ -76,8 +77,9 @@ models() {
       --precision "$form" -o "$work/sparse_$form.onnx"
   done
   for form in '' sparse_; do
-    [ -e "$work/${form}int8.onnx" ] || timed "${form}quantize" tool quantize "$work/${form}fp32.onnx" --calibration "$data/train" \
-      --limit "${PICTURES:-640}" --method "${METHOD:-percentile}" -o "$work/${form}int8.onnx"
+    [ -e "$work/${form}int8.onnx" ] || timed "${form}quantize" tool quantize \
+      "$work/${form}fp32.onnx" --calibration "$data/train" --limit "${PICTURES:-640}" \
+      --method "${METHOD:-percentile}" -o "$work/${form}int8.onnx"
   done
 }
 

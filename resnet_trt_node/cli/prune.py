@@ -11,7 +11,8 @@ from typing import Any, Optional
 
 from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row
 from resnet_trt_node.cli.training_options import (
-    add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_teacher)
+    add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_corrupt,
+    tell_teacher)
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.inference.model_file import file_sha256
 from resnet_trt_node.model.checkpoint import TrainedModel
@@ -223,8 +224,8 @@ def _fine_tune(
             data = load_data(
                 split, size, resize, device, skip_corrupt=bool(arguments.skip_corrupt),
                 workers=arguments.workers or 0, step=progress.step)
-        for one in data.corrupt if team.rank == 0 else ():
-            print(f'left out {one.name}: {one.reason}', file=sys.stderr)
+        if team.rank == 0:
+            tell_corrupt(data)
         if not quiet:
             tell_teacher(teacher, data, device)
         steps = max(1, len(data.train) // min(settings.batch_size, len(data.train)))

@@ -10,7 +10,8 @@ from typing import Any, Sequence
 
 from resnet_trt_node.cli.console import count_of, print_json, Progress
 from resnet_trt_node.cli.training_options import (
-    add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_teacher)
+    add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_corrupt,
+    tell_teacher)
 from resnet_trt_node.model.checkpoint import describe_weights
 from resnet_trt_node.model.devices import memory_errors, pick_device
 from resnet_trt_node.model.export import DEFAULT_ARCHITECTURE, pick_architecture
@@ -151,8 +152,8 @@ def run(arguments: Namespace) -> int:
                 split, arguments.image_size, arguments.resize, device,
                 skip_corrupt=arguments.skip_corrupt, workers=arguments.workers,
                 step=progress.step)
-        for one in data.corrupt if first else ():
-            print(f'left out {one.name}: {one.reason}', file=sys.stderr)
+        if first:
+            tell_corrupt(data)
         with memory_errors(settings.batch_size):
             training = Training(
                 network, data, settings, device=device, amp=arguments.amp,

@@ -105,6 +105,12 @@ def open_teacher(
     return load_teacher(arguments.teacher, labels, image_size, device)
 
 
+def tell_corrupt(data: TrainingData) -> None:
+    """Say on stderr which pictures were left out."""
+    for one in data.corrupt:
+        print(f'left out {one.name}: {one.reason}', file=sys.stderr)
+
+
 def tell_teacher(teacher: Any, data: TrainingData, device: Any) -> None:
     """Tell how accurate the teacher is, if there is one: a wrong one shows here."""
     if teacher is not None:

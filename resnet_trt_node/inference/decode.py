@@ -19,7 +19,7 @@ from resnet_trt_node.errors import FrameError
 from resnet_trt_node.inference.compressed import decode_compressed
 from resnet_trt_node.inference.frame import Frame, to_8_bit
 from resnet_trt_node.inference.image_encodings import (
-    BAYER, check_image, DEEP, ENCODINGS, MIN_MOSAIC_SIDE, PIXEL_BYTES, PLANAR, RawImage, ZERO_COPY)
+    BAYER, check_image, check_mosaic, DEEP, ENCODINGS, PIXEL_BYTES, PLANAR, RawImage, ZERO_COPY)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,10 +73,7 @@ def decode_message(message: Any, reduced_to: Optional[int] = None) -> Frame:
 
 def _from_grey_mosaic(frame: Frame, encoding: str) -> Frame:
     height, width = frame.pixels.shape[:2]
-    if min(height, width) < MIN_MOSAIC_SIDE:
-        raise FrameError(
-            f'{width}x{height} {encoding}: a mosaic has at least {MIN_MOSAIC_SIDE} rows and '
-            'columns; check the publisher')
+    check_mosaic(height, width, f'{width}x{height} {encoding}')
     return Frame(_convert(frame.pixels, _bayer_code(encoding)), 'rgb')
 
 

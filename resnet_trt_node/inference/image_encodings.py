@@ -39,7 +39,7 @@ BAYER = {
     f'bayer_{pattern}{8 * size}': size
     for size in (1, 2) for pattern in ('rggb', 'bggr', 'gbrg', 'grbg')}
 #: OpenCV interpolates from the neighbours on both sides and leaves smaller pictures black.
-MIN_MOSAIC_SIDE = 3
+_MIN_MOSAIC_SIDE = 3
 #: Two pixels share their colour; 'yuv422' and 'yuv422_yuy2' are the older names.
 YUV422 = ('uyvy', 'yuv422', 'yuyv', 'yuv422_yuy2')
 #: A plane of luma, then one of interleaved chroma: name to bytes of both over those of the luma,
@@ -106,11 +106,22 @@ def check_image(message: Any) -> RawImage:
         raise FrameError(
             f'{raw}: pairs of its pixels share their colour, so the width must be even; '
             'check the publisher')
-    if raw.encoding in BAYER and min(raw.height, raw.width) < MIN_MOSAIC_SIDE:
-        raise FrameError(
-            f'{raw}: a mosaic has at least {MIN_MOSAIC_SIDE} rows and {MIN_MOSAIC_SIDE} columns; '
-            'check the publisher')
+    if raw.encoding in BAYER:
+        check_mosaic(raw.height, raw.width, str(raw))
     return raw
+
+
+def check_mosaic(height: int, width: int, what: str) -> None:
+    """
+    Refuse a Bayer mosaic that is too small to have colours.
+
+    :param what: it is, for the message.
+    :raises FrameError: if it has too few rows or columns.
+    """
+    if min(height, width) < _MIN_MOSAIC_SIDE:
+        raise FrameError(
+            f'{what}: a mosaic has at least {_MIN_MOSAIC_SIDE} rows and {_MIN_MOSAIC_SIDE} '
+            'columns; check the publisher')
 
 
 def _read_fields(message: Any) -> RawImage:

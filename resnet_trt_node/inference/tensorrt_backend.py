@@ -57,7 +57,7 @@ class TensorRtBackend(Backend):
                 self._open(path)
             except EngineRefused as again:
                 raise BackendError(
-                    f'{again}, nor the engine that was built in its place: try another '
+                    f'{again}, and one built before it was refused too: try another '
                     'optimization level, precision or batch size') from again
 
     def _open(self, path: Union[str, Path]) -> None:

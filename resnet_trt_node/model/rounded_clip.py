@@ -53,10 +53,10 @@ def move_pairs_off_clips(model: onnx.ModelProto) -> int:
     unread = {name for name in left if name not in read}
     kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes
             if not unread.intersection(node.output)]
-    del graph.node[:]
-    graph.node.extend(kept)
     # Runtimes warn of constants that nothing reads.
     bounds = {name for output in unread for name in clips[output].input[1:]} - _read(kept)
+    del graph.node[:]
+    graph.node.extend(kept)
     for item in [item for item in graph.initializer if item.name in bounds]:
         graph.initializer.remove(item)
     return moved

@@ -73,8 +73,7 @@ def load_network(
         short_side, source = 256, path.name
     state = read_checkpoint(path)
     if num_classes is None:
-        bias = state.get('fc.bias')
-        num_classes = 1000 if bias is None or bias.ndim != 1 else len(bias)
+        num_classes = _classes_of(state) or 1000
     network = ResNet(arch, num_classes)
     load_state(network, state, str(path))
     return network, WeightsInfo(source, file_sha256(path), short_side)
@@ -167,7 +166,13 @@ def _hint(network: ResNet, state: Mapping[str, torch.Tensor]) -> str:
     found = architecture_of(set(state))
     if found not in (None, network.arch):
         return f', it looks like {found}: pass --arch {found}'
-    bias = state.get('fc.bias')
-    if found and bias is not None and bias.ndim == 1 and len(bias) != network.fc.out_features:
-        return f', it has {len(bias)} classes: pass --num-classes {len(bias)}'
+    classes = _classes_of(state)
+    if found and classes not in (None, network.fc.out_features):
+        return f', it has {classes} classes: pass --num-classes {classes}'
     return ''
+
+
+def _classes_of(state: Mapping[str, torch.Tensor]) -> Optional[int]:
+    """Return how many classes a classifier's bias is for, None where there is no such."""
+    bias = state.get('fc.bias')
+    return None if bias is None or bias.ndim != 1 else len(bias)
