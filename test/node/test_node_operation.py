@@ -170,12 +170,13 @@ def test_a_publisher_of_incompatible_qos_is_told_until_it_is_gone(peer):
 def test_qos_is_overridden_by_the_standard_parameters(peer):
     with run('-p', 'qos_overrides./image.subscription.reliability:=best_effort',
              '-p', 'qos_overrides./classification.publisher.reliability:=best_effort') as node:
-        peer.spin_until(
+        subscription, = peer.spin_until(
             lambda: peer.node.get_subscriptions_info_by_topic('/image'), 'the subscription')
-        subscription, = peer.node.get_subscriptions_info_by_topic('/image')
         # Against image_reliability, which `run` sets to reliable.
         assert subscription.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
-        publisher, = peer.node.get_publishers_info_by_topic('/classification')
+        # Each end is discovered by itself, in any order.
+        publisher, = peer.spin_until(
+            lambda: peer.node.get_publishers_info_by_topic('/classification'), 'the publisher')
         assert publisher.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
         assert node.stop()[0] == 0
 
