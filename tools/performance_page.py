@@ -21,6 +21,19 @@ from tools.performance_section import write_section
 #: Published: MLPerf Inference 3.1, closed, data centre, H100 SXM, int8, offline, one GPU.
 MLPERF_IMAGES_S = 88_050
 _FP16, _INT8 = ('fp16', 2), ('int8', 1)
+_LATENCY_LEGEND = (
+    '`ours` is the backend of the node. `bare` is the same engine with as little around it as '
+    'possible ([bare_engine.py](../tools/gpu/bare_engine.py)). `graph` launches everything as '
+    'one CUDA graph, as `ours` does for small batches, `enqueue` launch by launch. `asleep` '
+    'waits without spinning, `copying` copies the frame where `ours` lets the GPU read the '
+    'memory of the host. `fp16_b1` is tuned for one picture alone, the others for 1 and 64.')
+_THROUGHPUT_LEGEND = (
+    '`int8` has Q/DQ pairs as `resnet_trt quantize` places them, `int8_plain` none on the '
+    'shortcuts and before the pooling; `int8_subtract` subtracts the mean and has the rest of '
+    'the normalisation in the first weights; `b256` is built for 256 pictures. With copies: the '
+    'backend with two batches in flight, from memory of the host and back. GPU only: the bare '
+    'engine without copies, one batch after the other. Two batches at a time fill the gaps '
+    'between the kernels of one: so the ratio can be above 1.')
 
 
 @dataclass(frozen=True)
@@ -150,8 +163,8 @@ def page(sitting: Sitting, notes: str) -> str:
         f'{sitting.torch.get("torch", "?")}; all in one sitting, variants in turns. '
         'How to repeat it: [how-to/gpu.md](how-to/gpu.md).', '',
         '### Batch 1: copy in, run, copy out', '',
-        *_latency_rows(sitting), '![images a second](performance.svg)', '',
-        '### Full batches, sustained', '', *_throughput_rows(sitting),
+        _LATENCY_LEGEND, '', *_latency_rows(sitting), '![images a second](performance.svg)', '',
+        '### Full batches, sustained', '', _THROUGHPUT_LEGEND, '', *_throughput_rows(sitting),
         '### Agreement with fp32 on photographs', '', *_accuracy_rows(sitting),
         '### The roofline', '', *_roofline(sitting),
         *_leaks(sitting), '### What was to be reached', '',

@@ -70,7 +70,8 @@ class ClassFolders:
                 lacking = [name for name in self.classes if name not in found]
                 raise DataError(
                     f'{self.store.root} has folders of unknown classes: {_some(unknown)}; classes '
-                    f'without a folder: {_some(lacking) or "none"}')
+                    f'without a folder: {_some(lacking) or "none"}'
+                    + _wrapping_hint(found, self.store.root, '; '))
             #: The pictures, class by class.
             self.items: tuple[LabelledPicture, ...] = tuple(
                 LabelledPicture(name, index[folder])
@@ -262,12 +263,20 @@ def _check_count(
             f'{root} has class folders without pictures ({", ".join(SUFFIXES)}): {_some(empty)}; '
             'fill or remove them')
     if classes is None and len(found) < 2:
-        (only, names), = found.items()
-        wrapped = any(name.count('/') > 1 for name in names)
         raise DataError(
-            f'{root} has one class only, {only}: a classifier needs at least two; '
-            + (f'name {root}/{only} if the folders in it are the classes, or ' if wrapped else '')
-            + _FORM)
+            f'{root} has one class only, {", ".join(found)}: a classifier needs at least two; '
+            + _wrapping_hint(found, root, end=', or ') + _FORM)
+
+
+def _wrapping_hint(
+        found: dict[str, list[str]], root: Path, start: str = '', end: str = '') -> str:
+    """Say what to name where the only folder seems to hold the classes; '' where it does not."""
+    if len(found) > 1:
+        return ''
+    (only, names), = found.items()
+    if not any(name.count('/') > 1 for name in names):
+        return ''
+    return f'{start}name {root}/{only} if the folders in it are the classes{end}'
 
 
 def _some(names: Sequence[str]) -> str:

@@ -93,6 +93,8 @@ def test_a_folder_around_the_classes_is_suggested(make):
     root = make({f'my photos/{name}/a.png': png(0) for name in ('cat', 'dog')})
     with pytest.raises(DataError, match=rf'one class only, my photos: .*name {root}/my photos if'):
         ClassFolders(root)
+    with pytest.raises(DataError, match=rf'unknown .*: my photos; .*name {root}/my photos if'):
+        ClassFolders(root, classes=('cat', 'dog'))
     with ClassFolders(root / 'my photos') as data:
         assert data.classes == ('cat', 'dog')
 
