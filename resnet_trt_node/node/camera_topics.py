@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Callable, Optional
 
 from rclpy.duration import Duration
@@ -16,13 +14,12 @@ from rclpy.qos import (
     QoSProfile,
     ReliabilityPolicy,
 )
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from resnet_trt_node.errors import UsageError
 from resnet_trt_node.inference.annotate import annotate
 from resnet_trt_node.inference.classifier import Prediction
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.node.messages import classification, rgb_image
 from resnet_trt_node.node.parameters import NodeParameters
+from resnet_trt_node.node.qos_overrides import OPTIONS, overrides_explained, qos_overrides
 from resnet_trt_node.node.stamps import stamp_age_ms
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification
@@ -40,10 +37,6 @@ _ACK_TIMEOUT = Duration(nanoseconds=200_000_000)
 _ADVICE = (
     'set the parameter image_reliability to best_effort and remove qos_overrides, '
     'or have the publisher offer more')
-#: What to do about overrides that rclpy refuses, which it does in words of its own.
-_OVERRIDE_VALUES = (
-    'set reliability to reliable or best_effort, history to keep_last or keep_all, depth to a '
-    'whole number from 1')
 
 
 class CameraTopics:
@@ -73,36 +66,21 @@ class CameraTopics:
             raise
 
     def _create_publisher(self, kind: Any, topic: str, depth: int) -> Any:
-        with self._explained(topic, 'publisher'):
+        with overrides_explained(self._node, topic, 'publisher'):
             return self._node.create_publisher(
-                kind, topic, depth,
-                qos_overriding_options=QoSOverridingOptions.with_default_policies())
-
-    def _overrides(self, topic: str, entity: str) -> dict[str, Any]:
-        """Return what the user has set for a publisher or subscription, by parameter name."""
-        prefix = f'qos_overrides.{self._node.resolve_topic_name(topic)}.{entity}'
-        return {f'{prefix}.{policy}': parameter.value for policy, parameter
-                in self._node.get_parameters_by_prefix(prefix).items()}
-
-    @contextmanager
-    def _explained(self, topic: str, entity: str) -> Iterator[None]:
-        """Turn what rclpy raises for overrides into UsageError; it may be any exception."""
-        overrides = self._overrides(topic, entity)
-        try:
-            yield
-        except Exception as error:
-            if not overrides:
-                raise
-            given = ', '.join(f'{name} ({value!r})' for name, value in overrides.items())
-            cause = (str(error) or type(error).__name__).splitlines()[0]
-            raise UsageError(
-                f'{self._node.resolve_topic_name(topic)}: rclpy creates no {entity} with {given}: '
-                f'{cause}; {_OVERRIDE_VALUES}') from error
+                kind, topic, depth, qos_overriding_options=OPTIONS)
 
     @property
     def image_topic(self) -> str:
         """Return the full name of the image topic."""
         return self._node.resolve_topic_name(self._image_topic)
+
+    @property
+    def overridable(self) -> list[tuple[str, str]]:
+        """Return topic and entity of all whose QoS a user can override."""
+        return [
+            (self.image_topic, 'subscription'), (self._results.topic_name, 'publisher'),
+            (self._annotated.topic_name, 'publisher')]
 
     @property
     def listeners(self) -> int:
@@ -130,7 +108,7 @@ class CameraTopics:
             else ReliabilityPolicy.BEST_EFFORT)
         # Declared only where the user overrides it: rclpy would keep the first activation's
         # values for good, and a later change of image_reliability would do nothing.
-        overridden = bool(self._overrides(self._image_topic, 'subscription'))
+        overridden = bool(qos_overrides(self._node, self._image_topic, 'subscription'))
 
         def create(message_lost: Optional[Callable[[Any], None]]) -> Any:
             events = SubscriptionEventCallbacks(
@@ -141,10 +119,9 @@ class CameraTopics:
             return self._node.create_subscription(
                 CompressedImage if self._compressed else Image, self._image_topic, callback, qos,
                 event_callbacks=events,
-                qos_overriding_options=QoSOverridingOptions.with_default_policies()
-                if overridden else None)
+                qos_overriding_options=OPTIONS if overridden else None)
 
-        with self._explained(self._image_topic, 'subscription'):
+        with overrides_explained(self._node, self._image_topic, 'subscription'):
             try:
                 self._subscription = create(lambda event: on_lost(event.total_count_change))
             except UnsupportedEventTypeError:

@@ -24,6 +24,7 @@ from resnet_trt_node.node.parameter_server import ParameterServer
 from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.pipeline import Pipeline
 from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
+from resnet_trt_node.node.qos_overrides import warn_of_idle_overrides
 from resnet_trt_node.node.reporter import Reporter
 from vision_msgs.msg import LabelInfo
 
@@ -131,6 +132,8 @@ class ClassifierNode(LifecycleNode):
         except UsageError as error:
             self._release()
             return self._refuse_configuration(error)
+        warn_of_idle_overrides(
+            self, [end for camera in self._cameras.values() for end in camera.overridable])
         self.failure = None
         self._label_publisher = self.create_publisher(LabelInfo, 'label_info', _LATCHED)
         self._publish_labels()

@@ -18,10 +18,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.parameters import check_value, NodeParameters, parameter_fields
+from resnet_trt_node.node.qos_overrides import PREFIX
 
 #: Parameters that ROS itself declares or reads in every node.
 _ROS_PARAMETERS = ('use_sim_time', 'start_type_description_service')
-_ROS_PREFIXES = ('qos_overrides.',)
 
 
 class ParameterServer:
@@ -55,7 +55,7 @@ class ParameterServer:
 
     def _refuse_unknown(self, known: dict[str, Field[Any]]) -> None:
         for name in self._node.get_parameters_by_prefix(''):
-            if name in known or name in _ROS_PARAMETERS or name.startswith(_ROS_PREFIXES):
+            if name in known or name in _ROS_PARAMETERS or name.startswith(PREFIX):
                 continue
             close = difflib.get_close_matches(name, known, n=1)
             hint = f'did you mean {close[0]}?' if close else f'there are {", ".join(known)}'

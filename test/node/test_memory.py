@@ -116,9 +116,10 @@ def faults_and_growth() -> tuple[float, int]:
             for number in range(1, FRAMES + 1):
                 message.header.stamp.nanosec = number
                 peer.publish('image', message)
+                # Large images over Fast DDS's defaults take seconds on a machine that is busy.
                 peer.spin_until(
                     lambda number=number: len(peer.heard['classification']) == number,
-                    f'answer {number}')
+                    f'answer {number}', timeout_sec=60)
                 if number == WARM_UP:
                     faults, resident = minor_faults(node.pid), process.memory_info().rss
             return (

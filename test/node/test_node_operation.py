@@ -186,7 +186,8 @@ def test_unusable_qos_leaves_nothing_behind_and_can_be_corrected(peer):
     results = 'qos_overrides./left/classification.publisher.depth'
     images = 'qos_overrides./left/image.subscription.reliability'
     with run('-p', 'autostart:=false', '-p', 'cameras:=[front, left]',
-             '-p', f'{results}:=-3', '-p', f'{images}:=foo') as node:
+             '-p', f'{results}:=-3', '-p', f'{images}:=foo', '-p',
+             'qos_overrides./left/imgae.subscription.depth:=2') as node:
         for _ in range(2):
             assert not lifecycle(peer, CONFIGURE)
             assert state(peer) == 'unconfigured'
@@ -206,6 +207,16 @@ def test_unusable_qos_leaves_nothing_behind_and_can_be_corrected(peer):
         peer.spin_until(lambda: peer.heard['left/classification'], 'an answer')
         assert node.stop()[0] == 0
     assert 'Traceback' not in node.log
+    assert (
+        'qos_overrides./left/imgae.subscription.depth changes nothing in this node; what can be '
+        'overridden is /front/image.subscription, /front/classification.publisher, ') in node.log
+
+
+def test_a_policy_that_cannot_be_overridden_is_refused(peer):
+    name = 'qos_overrides./classification.publisher.relaibility'
+    with run('-p', f'{name}:=reliable') as node:
+        assert node.wait() == 2
+    assert f'{name}: what can be overridden is history, depth, reliability' in node.log
 
 
 def test_publishers_that_come_go_and_change_are_no_event(peer):
