@@ -158,8 +158,11 @@ def _check(arguments: Namespace, onnx: bool) -> None:
             'out')
     if arguments.resume and arguments.run_dir is None:
         raise UsageError('--resume needs the folder of the run: pass --run-dir DIR')
-    refuse_among_pictures('--run-dir', arguments.run_dir, {
-        '--finetune': arguments.finetune, '--validation': arguments.validation})
+    pictures = {'--finetune': arguments.finetune, '--validation': arguments.validation}
+    refuse_among_pictures('--run-dir', arguments.run_dir, pictures)
+    # A file among the pictures does no harm, a folder that is made for it does.
+    if not arguments.output.parent.exists():
+        refuse_among_pictures('--output', arguments.output.parent, pictures)
 
 
 def _prune_checkpoint(

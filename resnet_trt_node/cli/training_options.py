@@ -54,9 +54,9 @@ def add_teacher(group: Any) -> None:
 def refuse_among_pictures(
         option: str, folder: Optional[Path], data: Mapping[str, Optional[Path]]) -> None:
     """
-    Refuse to keep a run among pictures: the next one would take its learning curve for a class.
+    Refuse to keep results among pictures: the next run would take their folder for a class.
 
-    :param option: that names the run's folder.
+    :param option: that names the folder.
     :param folder: None where it is not given.
     :param data: data sets by their options; zip files are no place for a run anyway.
     :raises UsageError: naming both.

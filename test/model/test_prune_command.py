@@ -243,6 +243,8 @@ def test_mistakes_are_told_in_one_line(
             ((checkpoint, '-o', '/proc/out.pth'), 'choose another place'),
             ((checkpoint, '-o', out, '--epochs', 3), '--epochs is for fine-tuning'),
             ((checkpoint, '-o', out, *tune, '--resume'), '--resume needs the folder'),
+            ((tmp_path / 'none.pth', '-o', pictures / 'new' / 'out.pth', *tune),
+             f'--output {pictures}/new lies in --finetune'),
             ((tmp_path / 'none.pth', '-o', out, *tune, '--run-dir', pictures / 'run'),
              f'--run-dir {pictures}/run lies in --finetune'),
             ((checkpoint, '-o', out, *tune, '--validation', tmp_path, '--run-dir',
