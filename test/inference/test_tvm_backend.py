@@ -1,44 +1,34 @@
-"""TVM: the same answers as ONNX Runtime, modules kept like engines, tiles found by measuring."""
+"""TVM: the same answers as ONNX Runtime, modules kept like engines, and kernels for GPUs."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import signal
 import subprocess
 import sys
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper, TensorProto
+from onnx import helper, numpy_helper
 import pytest
 
 from resnet_trt_node.cli.main import main
-from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError
+from resnet_trt_node.errors import BackendUnavailable, ModelError
 from resnet_trt_node.inference import tvm_compiler, tvm_engine
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.classifier import Classifier
 from resnet_trt_node.inference.factory import open_backend
 from resnet_trt_node.inference.labelled_pictures import LabelledPictures
-from resnet_trt_node.inference.model_file import read_model_spec, write_model_spec
-from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
+from resnet_trt_node.inference.model_file import read_model_spec
+from resnet_trt_node.inference.spec import INPUT_NAME
 from resnet_trt_node.inference.tvm_cuda import GpuModule
-from resnet_trt_node.inference.tvm_database import Record, TuningDatabase
+from resnet_trt_node.inference.tvm_database import Record
 from resnet_trt_node.inference.tvm_gpu import (
     batch_sizes, build_gpu, cuda_target, gpu_module, pieces, schedule_gpu)
 from resnet_trt_node.inference.tvm_runtime import host_processor, load_tvm
-from resnet_trt_node.inference.tvm_workload import (
-    candidate_tiles, default_tile, Registers, Tile, variations, Workload)
+from resnet_trt_node.inference.tvm_workload import default_tile
 from tiny_model import write_tiny_model
+from tvm_network import answers, BATCH, BOTTLENECK, open_database, SIDE, write_network
 
 pytest.importorskip('tvm', reason='Apache TVM is not installed')
-
-SIDE = 33
-BATCH = 3
-AVX2 = Registers(8, 16)
-AVX512 = Registers(16, 32)
-BOTTLENECK = Workload('conv', 56, 56, 64, 64, (3, 3), (1, 1), (1, 1, 1, 1))
 
 
 @pytest.fixture(scope='module')
@@ -68,68 +58,6 @@ def resnet18(tmp_path_factory):
             '--image-size', '64', '--resize', '72', '--precision', precision,
             '-o', str(folder / f'{precision}.onnx'), '--json']) == 0
     return folder
-
-
-def write_network(path, groups=8, dilation=1, operator='Relu', padding=1):
-    """Write a network with every kind of layer, of sides and channels that fit no vector."""
-    generator = np.random.default_rng(0)
-
-    def weight(name, *shape):
-        return numpy_helper.from_array(
-            (generator.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32), name)
-
-    def pads(size):
-        return [size] * 4
-
-    nodes = [
-        helper.make_node('Cast', [INPUT_NAME], ['pixels'], to=TensorProto.FLOAT),
-        helper.make_node('Transpose', ['pixels'], ['planes'], perm=[0, 3, 1, 2]),
-        helper.make_node('Mul', ['planes', 'scale'], ['x0']),
-        helper.make_node('Conv', ['x0', 'w1', 'b1'], ['x1'], pads=pads(2), strides=[2, 2]),
-        helper.make_node(operator, ['x1'], ['x2']),
-        helper.make_node('Conv', ['x2', 'w2'], ['x3'], pads=pads(padding), group=groups,
-                         dilations=[dilation] * 2),
-        helper.make_node('Conv', ['x3', 'w3'], ['x4']),
-        helper.make_node('Add', ['x4', 'x2'], ['x5']) if padding == dilation
-        else helper.make_node('Identity', ['x4'], ['x5']),
-        helper.make_node('MaxPool', ['x5'], ['x6'], kernel_shape=[3, 3], strides=[2, 2],
-                         pads=pads(1)),
-        helper.make_node('Conv', ['x6', 'w4', 'b4'], ['x7'], strides=[2, 1]),
-        helper.make_node('Clip', ['x7', 'low', 'high'], ['x8']),
-        helper.make_node('GlobalAveragePool', ['x8'], ['x9']),
-        helper.make_node('Flatten', ['x9'], ['x10']),
-        helper.make_node('Gemm', ['x10', 'w5', 'b5'], ['x11'], transB=1),
-        helper.make_node('Softmax', ['x11'], [OUTPUT_NAME], axis=1)]
-    scalars = {'scale': 1 / 64, 'low': 0.0, 'high': 6.0}
-    graph = helper.make_graph(
-        nodes, 'network',
-        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ['N', SIDE, SIDE, 3])],
-        [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ['N', 7])],
-        [weight('w1', 8, 3, 5, 5), weight('b1', 8), weight('w2', 8, 8 // groups, 3, 3),
-         weight('w3', 8, 8, 1, 1), weight('w4', 21, 8, 3, 2), weight('b4', 21),
-         weight('w5', 7, 21), weight('b5', 7),
-         *(numpy_helper.from_array(np.float32(value), name)
-           for name, value in scalars.items())])
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
-    write_model_spec(model, ModelSpec(
-        SIDE, SIDE, tuple('abcdefg'), ResizeRule(SIDE + 3, SIDE, SIDE), 'fp32'))
-    onnx.save(model, str(path))
-    return path
-
-
-def answers(path, frames, backend, engine_dir, **options):
-    """Return float32 (N, C) probabilities, in batches of 1, 2, ..., largest, 1, ..."""
-    largest = options.setdefault('max_batch_size', BATCH)
-    rows, size = [], 1
-    with open_backend(path, backend, BackendOptions(
-            num_buffers=1, cpu_threads=2, engine_dir=engine_dir, **options)) as opened:
-        while sum(map(len, rows)) < len(frames):
-            batch = frames[sum(map(len, rows)):][:size]
-            opened.buffer()[:len(batch)] = batch
-            rows.append(opened.infer(len(batch)).copy())
-            size = size % largest + 1
-    return np.concatenate(rows)
 
 
 def both(path, frames, engine_dir):
@@ -232,11 +160,6 @@ def test_a_module_is_found_again_and_a_miss_says_why(tmp_path):
     write_tiny_model(path, size=16)
     assert reason().startswith('the model file changed (sha256 ')
     assert len([line for line in said if line.startswith('building tiny-')]) == 5
-
-
-def open_database(engines, threads):
-    return tvm_engine.open_database(
-        load_tvm(), host_processor(), threads, BackendOptions(engine_dir=engines))
 
 
 def test_a_module_that_was_altered_is_not_loaded(tmp_path):
@@ -352,150 +275,3 @@ def test_kernels_for_a_gpu_are_written(resnet18, precision):
     assert source.count('__global__') >= 15
     assert source.count('__shared__') >= 20
     assert ('half' in source) == (precision == 'fp16')
-
-
-# Tiles
-
-@pytest.mark.parametrize('registers', [AVX2, AVX512, Registers(4, 32)])
-@pytest.mark.parametrize('workload', [
-    BOTTLENECK, Workload('conv', 7, 7, 2048, 512), Workload('conv', 13, 17, 3, 10, (3, 3)),
-    Workload('depthwise', 112, 112, 24, 24, (3, 3), (2, 2), (0, 0, 1, 1)),
-    Workload('dense', 1, 1, 2048, 1000)])
-def test_tiles_divide_their_workload_and_fit_the_registers(registers, workload):
-    assert Workload.parse(str(workload)) == workload
-    tiles = list(candidate_tiles(workload, registers))
-    assert tiles[0] == default_tile(workload, registers)
-    assert len(set(tiles)) == len(tiles)
-    for tile in (*tiles, *variations(tiles[0], workload)):
-        assert Tile.from_json(tile.to_json(), workload) == tile
-        vectors = tile.filters // registers.vector(tile.filters)
-        assert tile.rows * tile.columns * vectors <= registers.count
-
-
-def test_a_tile_that_does_not_fit_is_refused():
-    for tile in (Tile(60, 1, 1), Tile(64, 3, 1), Tile(64, 1, 5), Tile(64, 1, 1, 'spiral'),
-                 Tile(64, 1, 1, depth=48)):
-        with pytest.raises(ValueError, match='does not fit conv 56x56x64'):
-            tile.check(BOTTLENECK)
-    with pytest.raises(ValueError, match='names no workload'):
-        Workload.parse('conv 56x56')
-
-
-def test_the_database_keeps_records_and_refuses_damage(tmp_path):
-    database = TuningDatabase(tmp_path / 'engines', 'some CPU', AVX512)
-    assert database.digest() == 'none'
-    assert database.tile(BOTTLENECK) == default_tile(BOTTLENECK, AVX512)
-    database.add(BOTTLENECK, Record(Tile(16, 1, 8, 'rows', 32), 120.5, 200.0, 9))
-    database.save()
-    again = TuningDatabase(tmp_path / 'engines', 'some CPU', AVX512)
-    assert again.records == database.records
-    assert again.tile(BOTTLENECK) == Tile(16, 1, 8, 'rows', 32)
-    assert again.digest() == database.digest() != 'none'
-    assert TuningDatabase(tmp_path / 'engines', 'another CPU', AVX512).records == {}
-    for damage in ('{', '{}', database.path.read_text().replace('"columns": 8', '"columns": 9')):
-        database.path.write_text(damage)
-        with pytest.raises(BackendError, match=r'is malformed .*: delete it, and tune again'):
-            TuningDatabase(tmp_path / 'engines', 'some CPU', AVX512)
-
-
-# Tuning
-
-def tune(model, engines, capsys, *words):
-    capsys.readouterr()
-    code = main(['tune', str(model), '--engine-dir', str(engines), '--cpu-threads', '1',
-                 '--minutes', '1', '--json', *map(str, words)])
-    return code, json.loads(capsys.readouterr().out)
-
-
-def test_tuning_keeps_what_it_found_and_the_backend_uses_it(tmp_path, capsys):
-    path, engines = write_network(tmp_path / 'network.onnx'), tmp_path / 'engines'
-    code, first = tune(path, engines, capsys, '--trials', 12, '--max-batch', BATCH)
-    assert code == 0
-    assert (first['trials'], first['threads'], first['interrupted']) == (12, 1, False)
-    # Four convolutions, one of them depthwise, and the matrix product.
-    assert first['records'] == 5
-    assert 0 < first['now_ms'] <= first['before_ms']
-    with open_backend(path, 'tvm', BackendOptions(
-            max_batch_size=BATCH, cpu_threads=1, engine_dir=engines)) as backend:
-        assert backend.info.details['engine'] == first['engine']
-        assert backend.info.details['engine_built_because'] == 'it was not, it was found'
-        assert backend.info.details['tuned'].startswith('5 shapes of layers were measured')
-    frames = np.random.default_rng(2).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
-    np.testing.assert_allclose(
-        answers(path, frames, 'tvm', engines), answers(path, frames, 'onnxruntime', engines),
-        atol=1e-5)
-    # The second search begins with the defaults and the records of the first.
-    code, second = tune(path, engines, capsys, '--trials', 12)
-    assert (code, second['database'], second['records']) == (0, first['database'], 5)
-
-
-def test_every_tile_computes_the_same(tmp_path):
-    path = write_network(tmp_path / 'network.onnx', groups=1)
-    frames = np.random.default_rng(3).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
-    wanted = answers(path, frames, 'onnxruntime', None)
-    registers = host_processor().registers
-    workload = Workload('conv', 17, 17, 8, 8, (3, 3), (1, 1), (1, 1, 1, 1))
-    tiles = list(candidate_tiles(workload, registers))
-    for number, tile in enumerate((tiles[1], tiles[-1], *variations(tiles[0], workload))):
-        engines = tmp_path / f'engines{number}'
-        database = open_database(engines, 2)
-        database.add(workload, Record(tile, 1.0, 1.0, 1))
-        database.save()
-        np.testing.assert_allclose(
-            answers(path, frames, 'tvm', engines), wanted, atol=1e-5, err_msg=str(tile))
-        shutil.rmtree(engines)
-
-
-def test_ctrl_c_keeps_what_was_found(tmp_path):
-    path, engines = write_network(tmp_path / 'network.onnx'), tmp_path / 'engines'
-    script = (
-        'import os, signal, sys\n'
-        'from resnet_trt_node.cli import main\n'
-        'from resnet_trt_node.inference import tvm_tuning\n'
-        'seconds = tvm_tuning._Meter.seconds\n'
-        'done = []\n'
-        'def measured(meter, workload, tile):\n'
-        '    done.append(seconds(meter, workload, tile))\n'
-        '    if len(done) == 7:\n'
-        '        os.kill(os.getpid(), signal.SIGINT)\n'
-        '    return done[-1]\n'
-        'tvm_tuning._Meter.seconds = measured\n'
-        'sys.exit(main.main(sys.argv[1:]))\n')
-    done = subprocess.run(
-        [sys.executable, '-c', script, 'tune', str(path), '--engine-dir', str(engines),
-         '--cpu-threads', '1', '--json'], capture_output=True, text=True, timeout=120,
-        env={**os.environ}, check=False)
-    assert done.returncode == 128 + signal.SIGINT, done.stderr
-    report = json.loads(done.stdout)
-    assert report['interrupted']
-    assert report['engine'] is None
-    assert report['records'] == 5
-    assert len(open_database(engines, 1).records) == 5
-
-
-@pytest.mark.parametrize(('words', 'message'), [
-    (['--minutes', '0'], '--minutes and --trials must be positive'),
-    (['--trials', '0'], '--minutes and --trials must be positive'),
-    (['--batch', '0'], '--batch is 0: choose 1 or more')])
-def test_numbers_that_make_no_sense_are_refused(tmp_path, capsys, words, message):
-    assert main(['tune', str(tmp_path / 'nowhere.onnx'), *words]) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_a_model_without_layers_to_tune_is_refused(tmp_path, capsys):
-    path = write_tiny_model(tmp_path / 'tiny.onnx')
-    model = onnx.load(str(path))
-    # The product of two activations: there are no weights to pack.
-    softmax = model.graph.node[-1]
-    model.graph.node.insert(2, helper.make_node('Mul', ['mean', 'one'], ['mean2']))
-    del model.graph.node[3]
-    model.graph.node.insert(3, helper.make_node('Concat', ['mean2'] * 3, ['wide'], axis=1))
-    model.graph.node.insert(4, helper.make_node('Slice', ['wide', 'from', 'to', 'axis'], [
-        softmax.input[0]]))
-    for name, value in (('one', np.ones(1, np.float32)), ('from', np.array([0], np.int64)),
-                        ('to', np.array([8], np.int64)), ('axis', np.array([1], np.int64))):
-        model.graph.initializer.append(numpy_helper.from_array(value, name))
-    onnx.save(model, str(path))
-    assert main(['tune', str(path), '--engine-dir', str(tmp_path / 'engines')]) == 2
-    assert 'there is nothing to tune' in capsys.readouterr().err
-    assert not list((tmp_path / 'engines').glob('tvm-tiles-*'))
