@@ -1,0 +1,112 @@
+"""The cache of engines: what is damaged or refused by the runtime is moved aside."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+import json
+import os
+
+from engine_builds import Builder, KEY
+import pytest
+
+from resnet_trt_node.errors import BackendError
+from resnet_trt_node.inference.engine_cache import EngineCache
+
+
+def damage_cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def damage_altered(path):
+    path.write_bytes(b'\x01' + path.read_bytes()[1:])
+
+
+def damage_writable(path):
+    path.chmod(0o666)
+
+
+def damage_link(path):
+    path.rename(path.with_suffix('.elsewhere'))
+    path.symlink_to(path.with_suffix('.elsewhere'))
+
+
+def damage_side(path):
+    path.with_suffix('.json').write_text('{"format": 1}')
+
+
+def damage_side_of_another(path):
+    file = path.with_suffix('.json')
+    side = json.loads(file.read_text())
+    side['key']['version'] = '9.9'
+    file.write_text(json.dumps(side))
+
+
+def damage_owner(path):
+    file = path.with_suffix('.json')
+    side = json.loads(file.read_text())
+    side['plan']['owner_uid'] += 1
+    file.write_text(json.dumps(side))
+
+
+@pytest.mark.parametrize(('damage', 'words'), [
+    (damage_cut, 'it was cut off'), (damage_altered, 'it was altered'),
+    (damage_writable, 'can be written by other users'), (damage_link, 'is a symbolic link'),
+    (damage_side, 'is malformed'), (damage_side_of_another, 'describes another engine'),
+    (damage_owner, 'wrote it')])
+def test_an_engine_that_is_not_as_stored_is_moved_aside_and_rebuilt(cache, said, damage, words):
+    path = cache.get(KEY, Builder(b'first')).path
+    damage(path)
+    engine = cache.get(KEY, Builder(b'second'))
+    assert engine.plan == b'second'
+    assert engine.reason.startswith('the stored engine was moved aside: ')
+    assert words in engine.reason
+    assert any(words in line and 'moved aside' in line for line in said), said
+    assert path.with_name(path.name + '.bad').exists()
+    assert cache.get(KEY, Builder(b'third')).plan == b'second'
+
+
+def test_an_engine_that_the_runtime_refuses_is_moved_aside(cache, said):
+    engine = cache.get(KEY, Builder())
+    cache.reject(KEY, engine, 'magic tag does not match')
+    assert not engine.path.exists()
+    assert 'magic tag does not match' in said[-1]
+    build = Builder()
+    assert cache.get(KEY, build).reason == (
+        'the stored engine was moved aside: magic tag does not match')
+    # Its timings would have led to it again.
+    assert build.timings == [b'']
+
+
+def test_what_was_built_instead_meanwhile_is_not_moved_aside(cache, tmp_path):
+    other = EngineCache(cache.folder, print)
+    refused = cache.get(KEY, Builder(b'refused'))
+    assert other.get(KEY, Builder()).plan == b'refused'
+    other.reject(KEY, refused, 'no context')
+    # Already moved by the other process.
+    cache.reject(KEY, refused, 'no context')
+    assert other.get(KEY, Builder(b'better')).plan == b'better'
+    cache.reject(KEY, refused, 'no context')
+    assert cache.get(KEY, Builder(b'third')).plan == b'better'
+
+
+def test_an_engine_in_memory_only_is_rejected_without_a_word(cache, said, monkeypatch):
+    engine = replace(cache.get(KEY, Builder()), path=None)
+    said.clear()
+    cache.reject(KEY, engine, 'no context')
+    assert not said
+
+
+def test_an_engine_that_cannot_be_moved_aside_is_an_error(cache, monkeypatch):
+    engine = cache.get(KEY, Builder())
+
+    def refuse(*arguments):
+        raise PermissionError(13, 'Permission denied')
+    monkeypatch.setattr(os, 'replace', refuse)
+    with pytest.raises(BackendError, match=r'magic.*cannot be moved aside \(Permission denied\)'):
+        cache.reject(KEY, engine, 'magic tag does not match')
+
+
+def test_a_plan_without_its_side_file_is_not_used(cache):
+    path = cache.get(KEY, Builder(b'first')).path
+    path.with_suffix('.json').unlink()
+    assert cache.get(KEY, Builder(b'second')).plan == b'second'
