@@ -1,124 +1,19 @@
 """
-What every backend promises, asked of each that this machine can open.
+What every backend promises of buffers and results, asked of each that this machine can open.
 
 A backend joins by its entry in `inference.factory.BACKENDS`. The file runs on Python 3.9 with
 pytest, NumPy and onnx alone, so that it can be taken to a GPU machine.
 """
 
-import gc
-import json
-import os
-import subprocess
-import sys
-from threading import Thread
-import time
-
 import numpy as np
 import onnx
 from onnx import numpy_helper
+from open_backends import fill, GRAPH_BACKENDS, labels_of, MAX_BATCH, NAMES, SIDE
 import pytest
 
-from resnet_trt_node.errors import BackendUnavailable, InferenceError, ModelError, UsageError
-from resnet_trt_node.inference.backend import Backend, BackendOptions, warm_up
-from resnet_trt_node.inference.factory import BACKENDS, open_backend
-from tiny_model import COLOURS, write_tiny_model
-
-MAX_BATCH = 4
-SIDE = 32
-NAMES = list(COLOURS)
-#: The simulated backend computes no graph, so no graph can make it fail.
-GRAPH_BACKENDS = [name for name in BACKENDS if name != 'simulated']
-
-
-@pytest.fixture(scope='session')
-def model(tmp_path_factory):
-    return write_tiny_model(tmp_path_factory.mktemp('contract') / 'tiny.onnx', size=SIDE)
-
-
-@pytest.fixture(scope='session')
-def engine_dir(tmp_path_factory):
-    """Return one folder of engines for all tests: engines take long to build."""
-    return tmp_path_factory.mktemp('engines')
-
-
-@pytest.fixture(params=BACKENDS)
-def name(request):
-    return request.param
-
-
-@pytest.fixture
-def opener(name, model, engine_dir):
-    """Return a function that opens the backend under test; what is left open is closed."""
-    opened = []
-
-    def open_it(path=model, **options):
-        backend = open_backend(path, name, BackendOptions(**{
-            'max_batch_size': MAX_BATCH, 'num_buffers': 2, 'cpu_threads': 2,
-            'engine_dir': engine_dir, 'simulated_ms': 0.0, **options}))
-        opened.append(backend)
-        return backend
-    try:
-        open_it().close()
-    except BackendUnavailable as error:
-        pytest.skip(f'{name} cannot run here: {error}')
-    yield open_it
-    for backend in opened:
-        backend.close()
-
-
-@pytest.fixture
-def backend(opener):
-    return opener()
-
-
-def frame_of(name, label):
-    """Return a uint8 (H, W, 3) frame that the tiny model names so on that backend."""
-    if name == 'simulated':
-        return np.full((SIDE, SIDE, 3), NAMES.index(label), np.uint8)
-    return np.full((SIDE, SIDE, 3), COLOURS[label], np.uint8)
-
-
-def labels_of(probabilities):
-    return [NAMES[index] for index in probabilities.argmax(axis=1)]
-
-
-def fill(backend, labels, index=0):
-    for slot, label in zip(backend.buffer(index), labels):
-        slot[:] = frame_of(backend.info.name, label)
-
-
-def held():
-    """Return the process's threads and open files, native ones included."""
-    gc.collect()
-    return len(os.listdir('/proc/self/task')), len(os.listdir('/proc/self/fd'))
-
-
-def assert_nothing_more_is_held(before, deadline_s=10.0):
-    """Compare with an earlier `held`; threads that are about to end get the time to."""
-    end = time.monotonic() + deadline_s
-    while any(now > then for now, then in zip(held(), before)) and time.monotonic() < end:
-        time.sleep(0.01)
-    threads, files = held()
-    assert threads <= before[0]
-    assert files <= before[1]
-
-
-# Opening
-
-def test_importing_the_module_touches_no_device(name):
-    # Also where the runtime is not installed: `auto` wants the reason, not an ImportError.
-    script = (
-        'import importlib, json, os, sys\n'
-        f'importlib.import_module({BACKENDS[name][0]!r})\n'
-        'links = [os.path.join("/proc/self/fd", fd) for fd in os.listdir("/proc/self/fd")]\n'
-        'files = [os.readlink(link) for link in links if os.path.lexists(link)]\n'
-        'print(json.dumps({"devices": [file for file in files if "nvidia" in file],\n'
-        '    "loaded": sorted({"onnxruntime", "tensorrt", "tensorrt_rtx", "tvm", "torch",\n'
-        '        "pycuda.autoinit", "pycuda.autoprimaryctx"} & set(sys.modules))}))\n')
-    done = subprocess.run(
-        [sys.executable, '-c', script], check=True, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, 'PYTHONPATH': os.pathsep.join(path for path in sys.path if path)})
-    assert json.loads(done.stdout) == {'devices': [], 'loaded': []}
+from resnet_trt_node.errors import InferenceError, UsageError
+from resnet_trt_node.inference.backend import warm_up
+from tiny_model import COLOURS
 
 
 def test_an_open_backend_tells_what_it_is(backend, name):
@@ -133,50 +28,12 @@ def test_an_open_backend_tells_what_it_is(backend, name):
     assert not backend.closed
 
 
-def test_a_missing_and_a_foreign_model_are_refused(opener, tmp_path, model):
-    with pytest.raises(ModelError, match='no model at '):
-        opener(tmp_path / 'nowhere.onnx')
-    foreign = onnx.load(str(model))
-    del foreign.metadata_props[:]
-    onnx.save(foreign, str(tmp_path / 'foreign.onnx'))
-    with pytest.raises(ModelError, match='not a deployable model'):
-        opener(tmp_path / 'foreign.onnx')
-
-
-@pytest.mark.parametrize('name', GRAPH_BACKENDS)
-def test_a_graph_that_cannot_run_is_refused_and_leaves_nothing(opener, tmp_path, model):
-    broken = onnx.load(str(model))
-    broken.graph.node[1].op_type = 'NoSuchOperator'
-    path = tmp_path / 'broken.onnx'
-    onnx.save(broken, str(path))
-
-    def fail():
-        with pytest.raises(ModelError) as refusal:
-            opener(path)
-        assert 'NoSuchOperator' in str(refusal.value)
-    fail()
-    before = held()
-    for _ in range(10):
-        fail()
-    assert_nothing_more_is_held(before)
-    with opener() as backend:
-        fill(backend, ['red'])
-        assert labels_of(backend.infer(1)) == ['red']
-
-
-def test_failing_midway_leaves_nothing(opener, monkeypatch):
-    """The last step of opening fails: everything before it has to be given back."""
-    before = held()
-
-    def fail(self, *arguments):
-        raise MemoryError('as if there were none left')
-    with monkeypatch.context() as patch:
-        patch.setattr(Backend, '__init__', fail)
-        for _ in range(10):
-            with pytest.raises(MemoryError):
-                opener()
-    assert_nothing_more_is_held(before)
-    assert not opener().closed
+def test_warming_up_tries_every_batch_size(backend):
+    took_ms = warm_up(backend)
+    assert list(took_ms) == [1, 2, 3, 4]
+    assert min(took_ms.values()) > 0
+    fill(backend, NAMES[:3])
+    assert labels_of(backend.infer(3)) == NAMES[:3]
 
 
 # Buffers
@@ -343,93 +200,3 @@ def test_misuse_is_refused_and_does_no_harm(backend):
     with pytest.raises(UsageError, match='buffer 0 was not submitted'):
         backend.collect()
     assert labels_of(backend.infer(4)) == NAMES[:4]
-
-
-def test_a_closed_backend_refuses_everything(opener):
-    with opener() as backend:
-        fill(backend, ['red'])
-        backend.infer(1)
-    assert backend.closed
-    backend.close()
-    backend.close()
-    assert (backend.max_batch_size, backend.num_buffers) == (0, 0)
-    for call in (
-            lambda: backend.buffer(), lambda: backend.submit(1), lambda: backend.collect(),
-            lambda: backend.infer(1)):
-        with pytest.raises(UsageError, match='the backend is closed: open it again'):
-            call()
-
-
-def test_an_error_inside_the_context_closes_and_passes_through(opener):
-    with pytest.raises(KeyError), opener() as backend:
-        raise KeyError
-    assert backend.closed
-
-
-def test_closing_with_a_batch_in_flight(opener):
-    backend = opener()
-    fill(backend, NAMES[:4])
-    backend.submit(4)
-    backend.close()
-    assert backend.closed
-
-
-# Several backends, threads and lives
-
-def test_two_backends_are_open_at_once(opener):
-    one, other = opener(), opener(num_buffers=1)
-    for start in range(4):
-        mine, others = NAMES[start:start + 4], NAMES[::-1][start:start + 4]
-        fill(one, mine)
-        fill(other, others)
-        one.submit(4)
-        other.submit(4)
-        assert labels_of(other.collect()) == others
-        assert labels_of(one.collect()) == mine
-    one.close()
-    assert labels_of(other.infer(4)) == NAMES[::-1][3:7]
-
-
-def test_a_whole_life_in_another_thread(opener):
-    seen = []
-
-    def live():
-        with opener() as backend:
-            fill(backend, NAMES[2:6])
-            seen.extend(labels_of(backend.infer(4)))
-    for _ in range(2):
-        thread = Thread(target=live)
-        thread.start()
-        thread.join(120)
-        assert not thread.is_alive()
-    assert seen == 2 * NAMES[2:6]
-
-
-def test_another_thread_may_fill_the_buffers(backend):
-    for start in range(4):
-        filler = Thread(target=fill, args=(backend, NAMES[start:start + 4]))
-        filler.start()
-        filler.join(60)
-        assert labels_of(backend.infer(4)) == NAMES[start:start + 4]
-
-
-def test_warming_up_tries_every_batch_size(backend):
-    took_ms = warm_up(backend)
-    assert list(took_ms) == [1, 2, 3, 4]
-    assert min(took_ms.values()) > 0
-    fill(backend, NAMES[:3])
-    assert labels_of(backend.infer(3)) == NAMES[:3]
-
-
-def test_fifty_lives_leave_no_threads_and_no_files(opener):
-    def live():
-        with opener() as backend:
-            fill(backend, NAMES[:2])
-            assert labels_of(backend.infer(2)) == NAMES[:2]
-    # The first ones may start what lasts as long as the process.
-    live()
-    live()
-    before = held()
-    for _ in range(50):
-        live()
-    assert_nothing_more_is_held(before)

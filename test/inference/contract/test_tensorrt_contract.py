@@ -9,15 +9,16 @@ from resnet_trt_node.inference.tvm_runtime import load_tvm
 from standin_cuda import StandInCuda
 from standin_tensorrt import StandInTensorRt
 import test_backend_contract
+import test_backend_lifetime
 
 # TVM cannot be imported for the first time while stand-ins pose as CUDA's packages.
 with suppress(BackendUnavailable):
     load_tvm()
 
-# Its tests and fixtures, collected here once more.
-globals().update({
-    name: value for name, value in vars(test_backend_contract).items()
-    if not name.startswith('_')})
+# Their tests, collected here once more.
+for module in (test_backend_contract, test_backend_lifetime):
+    globals().update({
+        name: value for name, value in vars(module).items() if not name.startswith('_')})
 
 #: Backend to the versions that stand in for it.
 VERSIONS = [('tensorrt', '8.6'), ('tensorrt', '10'), ('tensorrt', '11'), ('tensorrt_rtx', 'rtx')]
@@ -34,6 +35,12 @@ def machine(request, monkeypatch):
     yield request.param[0]
     assert cuda.nothing_held(), cuda.held
     assert not any(trt.contexts or trt.engines for trt in both)
+
+
+@pytest.fixture(scope='session')
+def engine_dir(tmp_path_factory):
+    """Return a folder for the stand-ins' engines alone."""
+    return tmp_path_factory.mktemp('engines')
 
 
 @pytest.fixture

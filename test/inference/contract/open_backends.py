@@ -1,0 +1,28 @@
+"""Frames whose classes are known, for an open backend of any kind."""
+
+import numpy as np
+
+from resnet_trt_node.inference.factory import BACKENDS
+from tiny_model import COLOURS
+
+MAX_BATCH = 4
+SIDE = 32
+NAMES = list(COLOURS)
+#: The simulated backend computes no graph, so no graph can make it fail.
+GRAPH_BACKENDS = [name for name in BACKENDS if name != 'simulated']
+
+
+def frame_of(name, label):
+    """Return a uint8 (H, W, 3) frame that the tiny model names so on that backend."""
+    if name == 'simulated':
+        return np.full((SIDE, SIDE, 3), NAMES.index(label), np.uint8)
+    return np.full((SIDE, SIDE, 3), COLOURS[label], np.uint8)
+
+
+def labels_of(probabilities):
+    return [NAMES[index] for index in probabilities.argmax(axis=1)]
+
+
+def fill(backend, labels, index=0):
+    for slot, label in zip(backend.buffer(index), labels):
+        slot[:] = frame_of(backend.info.name, label)
