@@ -15,3 +15,8 @@ def said():
 @pytest.fixture
 def cache(tmp_path, said):
     return EngineCache(tmp_path / 'engines', said.append)
+
+
+@pytest.fixture(scope='module')
+def rtx():
+    return pytest.importorskip('tensorrt_rtx', reason='tensorrt-rtx is not installed')
