@@ -12,51 +12,17 @@ from resnet_trt_node.errors import (
     BackendError, BackendUnavailable, InferenceError, ModelError, UsageError)
 from resnet_trt_node.inference.backend import BackendOptions, warm_up
 from resnet_trt_node.inference.factory import open_backend
-from resnet_trt_node.inference.tensorrt_log import _listeners, _spread
-from standin_cuda import StandInCuda
-from standin_tensorrt import StandInTensorRt
-from tiny_model import colour_picture, COLOURS, write_tiny_model
+from resnet_trt_node.inference.tensorrt_log import _listeners
+from tensorrt_machine import colours_of, World, worlds
+from tiny_model import colour_picture, COLOURS
 
 KINDS = ('8.6', '10', '11', 'rtx')
-
-
-class World:
-    """A machine with one kind of TensorRT, and what it said."""
-
-    def __init__(self, monkeypatch: Any, folder: Path, kind: str = '8.6', graphs: bool = True,
-                 **cuda: Any) -> None:
-        self.cuda = StandInCuda(**cuda).install(monkeypatch, graphs)
-        self.trt = StandInTensorRt(kind, self.cuda).install(monkeypatch)
-        self.name = 'tensorrt_rtx' if kind == 'rtx' else 'tensorrt'
-        self.said: list[str] = []
-        self.model = write_tiny_model(folder / 'colours.onnx')
-        self.engines = folder / 'engines'
-
-    def start(self, **options: Any) -> Any:
-        return open_backend(self.model, self.name, BackendOptions(
-            engine_dir=self.engines, log=self.said.append, **options))
-
-    def everything_freed(self) -> bool:
-        return self.cuda.nothing_held() and self.trt.contexts == 0 and self.trt.engines == 0
 
 
 @pytest.fixture
 def world(monkeypatch: Any, tmp_path: Path) -> Iterator[Callable[..., World]]:
     """Return what makes a machine; at the end nothing may be held on it."""
-    made: list[World] = []
-
-    def make(**options: Any) -> World:
-        made.append(World(monkeypatch, tmp_path, **options))
-        return made[-1]
-    yield make
-    assert made[-1].everything_freed(), made[-1].cuda.held
-
-
-def colours_of(backend: Any, names: list[str], index: int = 0) -> list[str]:
-    for slot, name in enumerate(names):
-        backend.buffer(index)[slot] = colour_picture(name, 32, 32)
-    best = backend.infer(len(names), index).argmax(axis=1)
-    return [backend.spec.labels[place] for place in best]
+    yield from worlds(monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -186,90 +152,6 @@ def test_the_context_is_current_in_the_opening_thread_only(world: Any) -> None:
     assert done == ['cyan', [thread.ident]]
 
 
-def refuse_contexts(machine: World, monkeypatch: Any, builds: int, why: str) -> None:
-    """Let engines of the first so many builds give no context."""
-    engine = machine.trt.module.ICudaEngine
-    real = engine.create_execution_context_without_device_memory
-
-    def create(self: Any) -> Any:
-        if len(machine.trt.builds) > builds:
-            return real(self)
-        _spread(True, why)
-        return None
-    monkeypatch.setattr(engine, 'create_execution_context_without_device_memory', create)
-
-
-def test_an_engine_that_tensorrt_cannot_load_is_moved_aside_and_rebuilt(world: Any) -> None:
-    machine = world()
-    with machine.start():
-        pass
-    machine.trt.module.Runtime.deserialize_cuda_engine, real = (
-        lambda self, plan: None if len(machine.trt.builds) == 1 else real(self, plan)), (
-        machine.trt.module.Runtime.deserialize_cuda_engine)
-    with machine.start() as backend:
-        assert colours_of(backend, ['white']) == ['white']
-    assert len(machine.trt.builds) == 2
-    assert [file.suffixes[-2:] for file in machine.engines.glob('*.engine.bad')] == [
-        ['.engine', '.bad']]
-
-
-@pytest.mark.parametrize('stored', [True, False])
-def test_an_engine_that_gives_no_context_is_moved_aside_and_rebuilt(
-        world: Any, monkeypatch: Any, stored: bool) -> None:
-    # 8.6.0 can build an engine of which its own Myelin makes no context.
-    machine = world()
-    if stored:
-        with machine.start():
-            pass
-    refuse_contexts(machine, monkeypatch, 1, 'Error Code 1: Myelin (No Myelin Error exists)')
-    with machine.start() as backend:
-        assert colours_of(backend, ['white']) == ['white']
-        assert 'Myelin' in backend.info.details['engine_built_because']
-    assert len(machine.trt.builds) == 2
-    assert any('building it once more' in line for line in machine.said)
-    assert len(list(machine.engines.glob('timing-*.cache.bad'))) == 1
-    with machine.start():
-        assert len(machine.trt.builds) == 2
-
-
-def test_engines_that_never_give_a_context_are_an_error_and_none_stays(
-        world: Any, monkeypatch: Any) -> None:
-    machine = world()
-    refuse_contexts(machine, monkeypatch, 9, 'Error Code 1: Myelin (No Myelin Error exists)')
-    with pytest.raises(BackendError, match=r'No Myelin.*try another optimization level'):
-        machine.start()
-    assert machine.everything_freed()
-    assert len(machine.trt.builds) == 2
-    assert not list(machine.engines.glob('*.engine'))
-
-
-def test_an_engine_in_memory_only_is_built_once_more_too(
-        world: Any, monkeypatch: Any) -> None:
-    machine = world()
-    machine.engines.write_text('no folder')
-    refuse_contexts(machine, monkeypatch, 1, 'Error Code 1: Myelin (No Myelin Error exists)')
-    with machine.start() as backend:
-        assert colours_of(backend, ['white']) == ['white']
-    assert len(machine.trt.builds) == 2
-    assert not any('moved aside' in line for line in machine.said)
-
-
-def test_too_little_memory_to_load_an_engine_is_not_its_fault(
-        world: Any, monkeypatch: Any) -> None:
-    machine = world()
-    with machine.start():
-        pass
-
-    def refuse(self: Any, plan: bytes) -> None:
-        _spread(True, 'Error Code 1: Cuda Runtime (out of memory)')
-    monkeypatch.setattr(machine.trt.module.Runtime, 'deserialize_cuda_engine', refuse)
-    with pytest.raises(BackendError, match=r'cannot load the engine .*out of memory'):
-        machine.start()
-    assert machine.everything_freed()
-    assert len(machine.trt.builds) == 1
-    assert len(list(machine.engines.glob('*.engine'))) == 1
-
-
 def test_refused_models_leave_no_listener(world: Any) -> None:
     machine = world()
     before = len(_listeners)
@@ -277,17 +159,6 @@ def test_refused_models_leave_no_listener(world: Any) -> None:
         with pytest.raises(ModelError, match='fp16'):
             machine.start(precision='fp16')
     assert len(_listeners) == before
-
-
-def test_too_little_memory_for_a_context_is_not_the_engines_fault(
-        world: Any, monkeypatch: Any) -> None:
-    machine = world()
-    refuse_contexts(machine, monkeypatch, 9, 'Error Code 1: Cuda Runtime (out of memory)')
-    with pytest.raises(BackendError, match='out of memory'):
-        machine.start()
-    assert machine.everything_freed()
-    assert len(machine.trt.builds) == 1
-    assert len(list(machine.engines.glob('*.engine'))) == 1
 
 
 def test_errors_say_what_is_missing(world: Any, monkeypatch: Any) -> None:
