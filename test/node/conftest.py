@@ -20,3 +20,12 @@ def make_bench() -> Iterator[Callable[..., Bench]]:
     yield make
     for bench in benches:
         bench.check_end()
+
+
+@pytest.fixture
+def peer() -> Iterator[Any]:
+    """Give a `Peer` of nodes in other processes, which leaves the graph at the end."""
+    from node_process import Peer  # which needs ROS 2; the tests of pipelines do not
+    peer = Peer()
+    yield peer
+    peer.close()

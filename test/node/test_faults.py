@@ -9,13 +9,13 @@ import subprocess
 import sys
 
 from node_process import image, NodeProcess, Peer
+from node_services import lifecycle, set_parameter, state
 import numpy as np
 import psutil
 import pytest
 from sensor_msgs.msg import Image
+from simulated_node import ACTIVATE, check_sums, CLEANUP, CONFIGURE, DEACTIVATE, number, told
 from std_srvs.srv import Trigger
-from test_node_operation import ACTIVATE, check_sums, CLEANUP, CONFIGURE, DEACTIVATE, number, told
-from test_node_process import lifecycle, set_parameter, state
 from vision_msgs.msg import Classification
 
 CAMERAS = ('front', 'left')
@@ -38,13 +38,6 @@ CAMERA = '\n'.join((
     '    publisher.publish(picture)',
     '    sleep(0.02)',
 ))
-
-
-@pytest.fixture
-def peer():
-    peer = Peer()
-    yield peer
-    peer.close()
 
 
 def good(value: int) -> Image:

@@ -9,12 +9,11 @@ import time
 
 import cv2
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState, GetState
-from node_process import compressed, image, NodeProcess, Peer
+from node_process import compressed, image, NodeProcess
+from node_services import lifecycle, set_parameter, state
 import numpy as np
 import pytest
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.msg import ParameterType, ParameterValue
 from sensor_msgs.msg import CompressedImage, Image
 from tiny_model import COLOURS, write_tiny_model
 
@@ -24,13 +23,6 @@ NAMES = tuple(COLOURS)
 @pytest.fixture(scope='session')
 def model(tmp_path_factory):
     return write_tiny_model(tmp_path_factory.mktemp('model') / 'tiny.onnx')
-
-
-@pytest.fixture
-def peer():
-    peer = Peer()
-    yield peer
-    peer.close()
 
 
 def flat(colour: str, height: int = 48, width: int = 64) -> np.ndarray:
@@ -146,22 +138,6 @@ def test_annotated_pictures_only_while_someone_listens(model, peer):
         assert (pixels == COLOURS['green']).all(axis=2).any(), 'the picture is not there'
         assert (pixels != COLOURS['green']).any(), 'nothing is drawn on it'
         assert node.stop()[0] == 0
-
-
-def lifecycle(peer: Peer, transition: int) -> bool:
-    request = ChangeState.Request(transition=Transition(id=transition))
-    return bool(peer.call(ChangeState, '/classifier/change_state', request).success)
-
-
-def state(peer: Peer) -> str:
-    answer = peer.call(GetState, '/classifier/get_state', GetState.Request())
-    return str(answer.current_state.label)
-
-
-def set_parameter(peer: Peer, name: str, value: ParameterValue) -> tuple[bool, str]:
-    request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
-    result = peer.call(SetParameters, '/classifier/set_parameters', request).results[0]
-    return result.successful, result.reason
 
 
 def test_lifecycle_and_live_parameters(model, peer):

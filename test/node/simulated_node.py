@@ -1,0 +1,41 @@
+"""A node on the simulated backend in its own process, what it is sent, and what it tells."""
+
+from __future__ import annotations
+
+from node_process import image, NodeProcess, Peer
+import numpy as np
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from sensor_msgs.msg import Image
+
+DROPS = ('superseded', 'stale', 'malformed', 'failed', 'refused')
+CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE = 1, 2, 3, 4
+
+
+def run(*arguments: str) -> NodeProcess:
+    """Start a node with the simulated backend, which answers the mean red value."""
+    # A busy machine may take seconds between two images; silence has a test of its own.
+    return NodeProcess(
+        '-p', 'camera_timeout_sec:=0.0', '-p', 'backend:=simulated', '-p', 'simulated_ms:=1.0',
+        '-p', 'queue_depth:=100', '-p', 'image_reliability:=reliable',
+        '-p', 'diagnostics_period_sec:=0.1', *arguments)
+
+
+def red(value: int, height: int = 48, width: int = 64, encoding: str = 'rgb8') -> Image:
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[:, :, 0 if encoding == 'rgb8' else 2] = value
+    return image(pixels, value, encoding=encoding)
+
+
+def number(value: float) -> ParameterValue:
+    kind = ParameterType.PARAMETER_INTEGER if isinstance(value, int) \
+        else ParameterType.PARAMETER_DOUBLE
+    return ParameterValue(type=kind, integer_value=int(value), double_value=float(value))
+
+
+def told(peer: Peer, key: str, value: str) -> None:
+    peer.spin_until(lambda: (peer.status() or {}).get(key) == value, f'{key} {value}')
+
+
+def check_sums(numbers: dict) -> None:
+    assert int(numbers['received']) == int(numbers['answered']) + int(
+        numbers['in_progress']) + sum(int(numbers[f'dropped_{drop}']) for drop in DROPS)

@@ -1,0 +1,103 @@
+"""A backend that fails once or for good: the error state and back; its own process, real DDS."""
+
+from __future__ import annotations
+
+from lifecycle_msgs.msg import TransitionEvent
+from node_services import lifecycle, set_parameter, state
+import pytest
+from simulated_node import ACTIVATE, CONFIGURE, DEACTIVATE, number, red, run, told
+from tiny_model import write_tiny_model
+
+
+def went_through(peer, *states):
+    """Wait until the last states were these: diagnostics may tell before the events arrive."""
+    def steps():
+        return [event.goal_state.label for event in peer.heard['/classifier/transition_event']]
+    peer.spin_until(lambda: tuple(steps()[-len(states):]) == states, ' -> '.join(states))
+
+
+@pytest.mark.parametrize('autostart', [True, False])
+def test_a_backend_that_keeps_failing_leads_to_the_error_state_and_back(peer, autostart):
+    peer.listen_to_results('front/')
+    peer.listen('/classifier/transition_event', TransitionEvent)
+    with run(
+            '-p', 'simulated_fail_every:=1', '-p', 'reopen_backoff_sec:=0.01',
+            '-p', 'max_reopen_attempts:=2', '-p', 'reopen_after_failures:=1',
+            '-p', 'cameras:=[front]', '-p', f'autostart:={str(autostart).lower()}') as node:
+        if not autostart:
+            assert lifecycle(peer, CONFIGURE)
+            assert lifecycle(peer, ACTIVATE)
+        peer.connect('front/image', camera='front/')
+
+        def given_up():
+            peer.publish('front/image', red(1))
+            return (peer.status() or {}).get('state') == 'unconfigured'
+        peer.spin_until(given_up, 'the error state')
+        assert peer.status()['level'] == '2'
+        assert 'the backend was given up after 2 attempts' in peer.status()['message']
+        assert state(peer) == 'unconfigured'
+        went_through(peer, 'deactivating', 'errorprocessing', 'unconfigured')
+        # Its lines come through a pipe, later than what it publishes.
+        peer.spin_until(lambda: 'given up after 2 attempts' in node.log, 'the log')
+        peer.spin_until(lambda: 'frames received' in node.log, 'the account')
+        account = node.log[node.log.index('frames received'):]
+        assert '0 answered' in account
+        assert 'failed' in account
+        # The reason is mended, and a manager starts it again.
+        assert set_parameter(peer, 'simulated_fail_every', number(0)) == (True, '')
+        assert lifecycle(peer, CONFIGURE)
+        assert lifecycle(peer, ACTIVATE)
+        peer.disconnect('front/image')
+        peer.connect('front/image', camera='front/')
+        peer.publish('front/image', red(77))
+        results = peer.heard['front/classification']
+        peer.spin_until(lambda: results, 'an answer')
+        assert results[-1].results[0].class_id == 'red_077'
+        peer.spin_until(lambda: peer.status()['level'] == '0', 'all well again')
+        assert node.stop()[0] == 0
+    assert 'Traceback' not in node.log
+
+
+def test_a_backend_given_up_while_inactive_leads_to_the_error_state_too(peer, tmp_path):
+    peer.listen_to_results()
+    peer.listen('/classifier/transition_event', TransitionEvent)
+    model = write_tiny_model(tmp_path / 'tiny.onnx')
+    with run(
+            '-p', f'model_path:={model}', '-p', 'simulated_fail_every:=1',
+            '-p', 'reopen_backoff_sec:=0.3', '-p', 'max_reopen_attempts:=2',
+            '-p', 'reopen_after_failures:=1') as node:
+        peer.connect('image')
+        model.unlink()
+        peer.publish('image', red(1))
+        told(peer, 'backend_state', 'opening again')
+        assert peer.status()['level'] == '2'
+        assert lifecycle(peer, DEACTIVATE)
+        assert state(peer) == 'inactive'
+        told(peer, 'state', 'unconfigured')
+        assert 'no model at' in peer.status()['message']
+        went_through(peer, 'cleaningup', 'errorprocessing', 'unconfigured')
+        # The model is still missing, and a manager that tries is told so.
+        assert not lifecycle(peer, CONFIGURE)
+        peer.spin_until(
+            lambda: peer.status()['message'].startswith('cannot configure: no model at'),
+            'the reason')
+        assert node.stop()[0] == 0
+    assert '1 frames received, 0 answered, dropped: 1 failed' in node.log
+    assert 'Traceback' not in node.log
+
+
+def test_batches_that_fail_once_cost_no_frame(peer):
+    peer.listen_to_results()
+    # Between a failure and its second attempt two other batches may be submitted, not four.
+    with run('-p', 'simulated_fail_every:=5', '-p', 'max_batch_size:=1') as node:
+        peer.connect('image')
+        for value in range(30):
+            peer.publish('image', red(value))
+        results = peer.heard['classification']
+        peer.spin_until(lambda: len(results) == 30, 'all answers')
+        assert [item.results[0].class_id for item in results] == [
+            f'red_{value:03d}' for value in range(30)]
+        peer.spin_until(lambda: int(peer.status()['retried_batches']) > 0, 'its telling')
+        assert peer.status()['failed_batches'] == '0'
+        assert node.stop()[0] == 0
+    assert '30 frames received, 30 answered, dropped: none' in node.log

@@ -1,0 +1,93 @@
+"""Parameters set while the node runs: what takes effect, what is refused and how to go on."""
+
+from __future__ import annotations
+
+from node_services import set_parameter
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from simulated_node import number, red, run, told
+from vision_msgs.msg import LabelInfo
+
+
+def test_thresholds_make_levels_and_are_live(peer):
+    peer.listen_to_results()
+    with run('-p', 'simulated_ms:=20.0') as node:
+        peer.connect('image')
+
+        def level_with(name, value):
+            assert set_parameter(peer, name, number(value)) == (True, '')
+
+            def answered():
+                peer.publish('image', red(1))
+                return peer.status()['level'] != '0'
+            peer.spin_until(answered, f'{name} to show')
+            level, message = peer.status()['level'], peer.status()['message']
+            assert set_parameter(peer, name, number(0.0 if 'latency' in name else 1.0))[0]
+            peer.spin_until(lambda: peer.status()['level'] == '0', 'all well again')
+            return level, message
+
+        level, message = level_with('warn_latency_ms', 5.0)
+        assert level == '1'
+        assert 'more than 5 ms' in message
+        level, message = level_with('error_latency_ms', 6.0)
+        assert level == '2'
+        assert 'more than 6 ms' in message
+        # All frames are too old now.
+        assert set_parameter(peer, 'max_age_ms', number(0.001)) == (True, '')
+        level, message = level_with('error_drop_ratio', 0.25)
+        assert level == '2'
+        assert 'is more than 25%' in message
+        assert node.stop()[0] == 0
+    assert 'Traceback' not in node.log
+
+
+def test_live_parameters_and_the_way_to_set_the_others(peer):
+    peer.listen_to_results()
+    with run() as node:
+        told(peer, 'state', 'active')
+        peer.spin_until(lambda: peer.heard['label_info'], 'the labels')
+        assert peer.heard['label_info'][-1].threshold == 0.0
+        assert set_parameter(peer, 'score_threshold', number(0.25)) == (True, '')
+        peer.spin_until(lambda: len(peer.heard['label_info']) == 2, 'the labels again')
+        assert isinstance(peer.heard['label_info'][-1], LabelInfo)
+        assert peer.heard['label_info'][-1].threshold == 0.25
+        assert len(peer.heard['label_info'][-1].class_map) == 256
+        for name, value in (
+                ('max_wait_ms', 1.0), ('max_age_ms', 100.0), ('camera_timeout_sec', 1.0),
+                ('warn_drop_ratio', 0.1), ('reopen_backoff_sec', 0.1), ('max_reopen_attempts', 7),
+                ('reopen_after_failures', 2), ('diagnostics_period_sec', 0.2)):
+            assert set_parameter(peer, name, number(value)) == (True, ''), name
+        for name, value in (
+                ('max_batch_size', 2), ('queue_depth', 1), ('simulated_ms', 1.0)):
+            accepted, reason = set_parameter(peer, name, number(value))
+            assert not accepted
+            assert 'deactivate and clean up' in reason
+            assert 'configure and activate' in reason
+        accepted, reason = set_parameter(peer, 'autostart', ParameterValue(
+            type=ParameterType.PARAMETER_BOOL, bool_value=False))
+        assert not accepted
+        assert 'when the process starts' in reason
+        assert node.stop()[0] == 0
+
+
+def test_what_is_no_list_and_a_deletion_are_refused(peer):
+    with run('-p', 'autostart:=false') as node:
+        for value in (
+                ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='front'),
+                ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=5),
+                ParameterValue(
+                    type=ParameterType.PARAMETER_INTEGER_ARRAY, integer_array_value=[1, 2])):
+            accepted, reason = set_parameter(peer, 'cameras', value)
+            assert not accepted
+            assert 'is not a list of strings' in reason
+        # What `ros2 param delete` sends; rclpy itself refuses it for parameters of a fixed type.
+        accepted, reason = set_parameter(peer, 'cameras', ParameterValue())
+        assert not accepted
+        assert 'cameras cannot be deleted' in reason
+        assert not set_parameter(peer, 'top_k', ParameterValue())[0]
+        assert set_parameter(peer, 'cameras', ParameterValue(
+            type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=['front'])) == (True, '')
+        # What `ros2 param set` makes of [].
+        assert set_parameter(peer, 'cameras', ParameterValue(
+            type=ParameterType.PARAMETER_BOOL_ARRAY)) == (True, '')
+        assert node.stop()[0] == 0
+    assert 'Traceback' not in node.log
