@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-import json
-import os
-import signal
-import subprocess
-import sys
-from threading import Event, Thread
-from time import monotonic, time_ns
+from threading import Event
+from time import time_ns
 
 import pytest
-import rclpy
-from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from resnet_trt_node.bag.message_types import default_typestore, IMAGE
 from resnet_trt_node.bag.reader import BagReader
@@ -28,50 +19,10 @@ from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosgraph_msgs.msg import Clock
 from sample_bags import JPEG, PERIOD_NS, pixels_of, START_NS, write_bag
 from sensor_msgs.msg import CompressedImage, Image
+from topic_listener import Listener
 
 LEFT = '/left/image/compressed'
 FRAMES = 6
-
-
-class Listener:
-    """Keeps serialised messages with the time they came, in a thread of its own."""
-
-    def __init__(self) -> None:
-        self.received = defaultdict(list)
-        self._context = Context()
-        rclpy.init(args=[], context=self._context)
-        self._node = rclpy.create_node('listener', context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = Thread(target=self._spin)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            pass  # how `close` ends it
-
-    def subscribe(self, kind, topic, reliability=ReliabilityPolicy.RELIABLE, **qos) -> None:
-        kept = self.received[topic]
-        self._node.create_subscription(
-            kind, topic, lambda data: kept.append((bytes(data), monotonic())),
-            QoSProfile(depth=100, reliability=reliability, **qos), raw=True)
-
-    def wait(self, topic: str, count: int) -> list:
-        """Return what came once there are so many, or fail after 10 s."""
-        deadline_s = monotonic() + 10
-        step = Event()
-        while len(self.received[topic]) < count:
-            assert monotonic() < deadline_s, f'{len(self.received[topic])} of {count} on {topic}'
-            step.wait(0.01)
-        return self.received[topic]
-
-    def close(self) -> None:
-        rclpy.shutdown(context=self._context)
-        self._thread.join(10)
-        self._executor.shutdown()
-        self._node.destroy_node()
 
 
 @pytest.fixture
@@ -238,69 +189,6 @@ def test_latched_and_big_endian_images_reach_a_latecomer(tmp_path, listener):
 def test_what_cannot_be_replayed_is_refused(path, options, kind, says):
     with BagReader(path) as bag, pytest.raises(kind, match=says):
         replay(bag, **options)
-
-
-def command(*words) -> list[str]:
-    return [sys.executable, '-m', 'resnet_trt_node.cli.main', 'replay', *map(str, words)]
-
-
-def test_the_command_publishes_and_reports_in_json(path, listener):
-    listener.subscribe(Image, '/camera/image')
-    done = subprocess.run(
-        command(path, '--rate', 5, '--topic', '/front/image:=/camera/image', '--wait', 10,
-                '--json'), capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ''
-    report = json.loads(done.stdout)
-    assert report['topics'] == {'/front/image': {
-        'topic': '/camera/image', 'msgtype': 'sensor_msgs/msg/Image', 'published': FRAMES,
-        'subscriptions': 1, 'acknowledged': True}}
-    assert len(listener.wait('/camera/image', FRAMES)) == FRAMES
-
-
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_command_ends_cleanly(path, listener, number):
-    listener.subscribe(Image, '/front/image')
-    process = subprocess.Popen(
-        command(path, '--loop', '--wait', 10, '--json', '--topic', '/front/image'),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        listener.wait('/front/image', 2)
-        process.send_signal(number)
-        start_s = monotonic()
-        output, errors = process.communicate(timeout=20)
-        assert monotonic() - start_s < 5.0  # well under 1 s where no other test runs
-    finally:
-        process.kill()
-        process.wait()
-    assert (process.returncode, errors) == (0, '')
-    report = json.loads(output)
-    assert report['interrupted'] is True
-    assert report['topics']['/front/image']['published'] >= 2
-
-
-@pytest.mark.parametrize(('words', 'says'), [
-    (['--topic', '/rear'], 'has no topic /rear: it has /front/image (sensor_msgs/msg/Image, 6)'),
-    (['--topic', '/front/image:='], 'write A, or A:=B'),
-    (['--wait', '-1'], '--wait is -1.0'), (['--rate', 'nan'], 'rate is nan')])
-def test_the_command_refuses_in_one_line(path, words, says):
-    done = subprocess.run(command(path, *words), capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (2, '')
-    assert done.stderr.startswith('resnet_trt replay: ')
-    assert done.stderr.count('\n') == 1
-    assert says in done.stderr
-
-
-def test_without_ros_the_command_says_what_to_source(path, tmp_path):
-    (tmp_path / 'rclpy.py').write_text("raise ModuleNotFoundError('none', name='rclpy')")
-    done = subprocess.run(
-        command(path), capture_output=True, text=True, timeout=60,
-        env={**os.environ, 'PYTHONPATH': os.pathsep.join(
-            [str(tmp_path), os.environ.get('PYTHONPATH', '')])})
-    assert (done.returncode, done.stderr.count('\n')) == (2, 1)
-    assert 'replay needs ROS 2' in done.stderr
-    assert 'setup.bash' in done.stderr
-    assert 'make venv' in done.stderr
 
 
 def test_an_image_that_ros_would_misread_is_not_published(tmp_path):

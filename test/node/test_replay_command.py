@@ -1,0 +1,92 @@
+"""The command replay: what it publishes and reports, how it ends, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from time import monotonic
+
+import pytest
+from sample_bags import write_bag
+from sensor_msgs.msg import Image
+from topic_listener import Listener
+
+FRAMES = 6
+
+
+@pytest.fixture
+def listener():
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write_bag(tmp_path / 'bag', FRAMES)
+
+
+def command(*words) -> list[str]:
+    return [sys.executable, '-m', 'resnet_trt_node.cli.main', 'replay', *map(str, words)]
+
+
+def test_the_command_publishes_and_reports_in_json(path, listener):
+    listener.subscribe(Image, '/camera/image')
+    done = subprocess.run(
+        command(path, '--rate', 5, '--topic', '/front/image:=/camera/image', '--wait', 10,
+                '--json'), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ''
+    report = json.loads(done.stdout)
+    assert report['topics'] == {'/front/image': {
+        'topic': '/camera/image', 'msgtype': 'sensor_msgs/msg/Image', 'published': FRAMES,
+        'subscriptions': 1, 'acknowledged': True}}
+    assert len(listener.wait('/camera/image', FRAMES)) == FRAMES
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_ends_cleanly(path, listener, number):
+    listener.subscribe(Image, '/front/image')
+    process = subprocess.Popen(
+        command(path, '--loop', '--wait', 10, '--json', '--topic', '/front/image'),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        listener.wait('/front/image', 2)
+        process.send_signal(number)
+        start_s = monotonic()
+        output, errors = process.communicate(timeout=20)
+        assert monotonic() - start_s < 5.0  # well under 1 s where no other test runs
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, errors) == (0, '')
+    report = json.loads(output)
+    assert report['interrupted'] is True
+    assert report['topics']['/front/image']['published'] >= 2
+
+
+@pytest.mark.parametrize(('words', 'says'), [
+    (['--topic', '/rear'], 'has no topic /rear: it has /front/image (sensor_msgs/msg/Image, 6)'),
+    (['--topic', '/front/image:='], 'write A, or A:=B'),
+    (['--wait', '-1'], '--wait is -1.0'), (['--rate', 'nan'], 'rate is nan')])
+def test_the_command_refuses_in_one_line(path, words, says):
+    done = subprocess.run(command(path, *words), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, '')
+    assert done.stderr.startswith('resnet_trt replay: ')
+    assert done.stderr.count('\n') == 1
+    assert says in done.stderr
+
+
+def test_without_ros_the_command_says_what_to_source(path, tmp_path):
+    (tmp_path / 'rclpy.py').write_text("raise ModuleNotFoundError('none', name='rclpy')")
+    done = subprocess.run(
+        command(path), capture_output=True, text=True, timeout=60,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(
+            [str(tmp_path), os.environ.get('PYTHONPATH', '')])})
+    assert (done.returncode, done.stderr.count('\n')) == (2, 1)
+    assert 'replay needs ROS 2' in done.stderr
+    assert 'setup.bash' in done.stderr
+    assert 'make venv' in done.stderr
