@@ -1,63 +1,34 @@
-"""The command quantize: what it writes and tells, what it keeps in float, and what it refuses."""
+"""The command quantize: what it writes and tells, and what it keeps in float."""
 
 from __future__ import annotations
 
-from functools import partial
 from io import BytesIO
 import json
 from pathlib import Path
 import re
-import shutil
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 from zipfile import ZipFile
 
+from calibration_pictures import clouds, COUNT, write_pictures
 from classifiers import write_classifier
-import cv2
 import numpy as np
 import onnx
 from onnx import numpy_helper
 from PIL import Image
 import pytest
-from quantize_command import answers, quantize, report_of
+from quantize_command import answers, quantize
 from resnet_trt_node.bag.writer import BagWriter
-from resnet_trt_node.cli import quantize as command
 from resnet_trt_node.cli.example_frames import read_frames
-from resnet_trt_node.errors import InferenceError
 from resnet_trt_node.inference.evaluation import wilson_interval
-from resnet_trt_node.inference.model_file import file_sha256, read_model_spec, write_model_spec
+from resnet_trt_node.inference.model_file import file_sha256, read_model_spec
 from resnet_trt_node.inference.tensorrt_builder import BuildSettings, EngineBuilder
 from resnet_trt_node.model.calibration import open_session
-from resnet_trt_node.model.export import ExportReport
-from resnet_trt_node.model.frames import sample_frames
 from resnet_trt_node.model.graft import prepare
 from sample_bags import PERIOD_NS, pixels_of, START_NS
 from tiny_model import write_tiny_model
 
-COUNT, SIDE = 40, 64
 #: The layer that int8 ruins in the model of that name.
 FRAGILE = 'layer2.1.conv2'
-
-
-def clouds() -> np.ndarray:
-    """Return uint8 (COUNT, 72, 80, 3) RGB pictures, larger than the model's input."""
-    return sample_frames(COUNT, 72, 80, 5)
-
-
-def write_pictures(folder: Path, frames: np.ndarray) -> Path:
-    folder.mkdir(parents=True)
-    for number, frame in enumerate(frames):
-        cv2.imwrite(str(folder / f'{number:02}.png'), frame[..., ::-1])
-    return folder
-
-
-@pytest.fixture(scope='module')
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp('calibration') / 'pictures', clouds())
-
-
-@pytest.fixture(scope='module')
-def fp32(resnet18: ExportReport) -> Path:
-    return resnet18.path
 
 
 @pytest.fixture(scope='module')
@@ -79,35 +50,6 @@ def fragile(fp32: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp('fragile') / 'fragile.onnx'
     onnx.save(model, str(path))
     return path
-
-
-@pytest.fixture(scope='module')
-def int8(fp32: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp('int8') / 'int8.onnx'
-    assert quantize(fp32, pictures, out, '--method', 'minmax') == 0
-    return out
-
-
-@pytest.fixture
-def told(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Return what runs the command and returns its JSON document."""
-    return partial(report_of, capsys)
-
-
-@pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
-    """Return what runs the command, which must fail in one line and leave nothing, not a trace."""
-    def run(model: object, calibration: object, *words: object) -> str:
-        capsys.readouterr()
-        before = sorted(tmp_path.rglob('*'))
-        assert quantize(model, calibration, tmp_path / 'new' / 'out.onnx', *words) == 2
-        captured = capsys.readouterr()
-        assert captured.out == ''
-        assert captured.err.startswith('resnet_trt quantize: ')
-        assert captured.err.count('\n') == 1, captured.err
-        assert sorted(tmp_path.rglob('*')) == before
-        return captured.err
-    return run
 
 
 def ranges(model: Path) -> dict[str, float]:
@@ -295,119 +237,11 @@ def test_the_layer_that_hurts_is_found_and_kept(
     assert lines[14:] == ['  and 11 layers that hurt less']
 
 
-def test_pictures_that_ranges_must_not_come_from_are_refused(
-        fp32: Path, pictures: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
-    (tmp_path / 'empty').mkdir()
-    assert 'no pictures in' in refused(fp32, tmp_path / 'empty')
-    assert 'there is no ' in refused(fp32, tmp_path / 'nowhere')
-    assert 'no pictures are named' in refused(fp32, '')
-    assert 'give real ones' in refused(fp32, 'generated')
-    few = write_pictures(tmp_path / 'few', clouds()[:31])
-    assert '31 pictures to calibrate with, 32 are needed' in refused(fp32, few)
-    # Smaller than the model's input: enlarging makes neighbouring pixels alike.
-    noise = write_pictures(tmp_path / 'noise', np.stack([pixels_of(n) for n in range(COUNT)]))
-    assert '40 of 40 pictures to calibrate with are noise' in refused(fp32, noise)
-    stills = write_pictures(tmp_path / 'stills', np.repeat(clouds()[:20], 2, axis=0))
-    assert '20 of 40 pictures to calibrate with are repetitions' in refused(fp32, stills)
-    whole = shutil.copytree(pictures, tmp_path / 'pictures')
-    data = (whole / '11.png').read_bytes()
-    (whole / '11.png').write_bytes(data[:len(data) // 2])
-    message = refused(fp32, whole)
-    assert str(whole / '11.png') in message
-    assert message.endswith('; leave it out\n')
-
-
-def test_models_that_are_no_fp32_ones_are_refused(
-        fp32: Path, int8: Path, resnet18_fp16: Path, pictures: Path, tmp_path: Path,
-        refused: Callable[..., str]) -> None:
-    assert 'int8.onnx is int8: quantise the fp32 model' in refused(int8, pictures)
-    assert 'is fp16: quantise the fp32 model' in refused(resnet18_fp16, pictures)
-    assert 'no model at' in refused(tmp_path / 'none.onnx', pictures)
-    # As another tool leaves it: without our metadata, or with those of the fp32 model.
-    model = onnx.load(str(int8))
-    write_model_spec(model, read_model_spec(fp32))
-    onnx.save(model, str(tmp_path / 'liar.onnx'))
-    assert 'liar.onnx is int8' in refused(tmp_path / 'liar.onnx', pictures)
-    del model.metadata_props[:]
-    onnx.save(model, str(tmp_path / 'foreign.onnx'))
-    assert 'foreign.onnx is int8' in refused(tmp_path / 'foreign.onnx', pictures)
-    plain = write_classifier(tmp_path / 'plain.onnx')
-    assert 'plain.onnx: not a deployable model' in refused(plain, pictures)
-    model = onnx.load(str(fp32))
-    for node in model.graph.node:
-        if node.op_type == 'Relu':
-            node.op_type = 'Log'
-    onnx.save(model, str(tmp_path / 'broken.onnx'))
-    assert 'becomes NaN or infinite' in refused(tmp_path / 'broken.onnx', pictures)
-
-
-def test_options_that_cannot_be_used_are_refused(
-        fp32: Path, pictures: Path, tmp_path: Path, refused: Callable[..., str],
-        capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / 'folder').mkdir()
-    for words, message in (
-            (('--limit', 0), '--limit 0: choose at least 1'),
-            (('--limit', 9), '--limit 9 is below --min-pictures 32'),
-            (('--min-pictures', 1), '--min-pictures 1: choose at least 2'),
-            (('--keep-worst', -1), '--keep-worst -1: choose 0 to 20'),
-            (('--keep-worst', 21), '--keep-worst 21: choose 0 to 20'),
-            (('--method', 'minmax', '--percentile', 99), 'is for --method percentile'),
-            (('--percentile', 5), '--percentile 5.0: choose 50 to 100'),
-            (('--sensitivity', tmp_path / 'folder'), 'is a folder: name a file in it'),
-            (('--sensitivity', '/proc/layers.json'), 'cannot write /proc/layers.json'),
-            (('--sensitivity', fp32), 'is also MODEL: name another file'),
-            (('-o', fp32), 'is also MODEL: name another file'),
-            (('-o', '/proc/out.onnx'), 'cannot write /proc/out.onnx'),
-            (('-o', tmp_path / 'folder'), 'is a folder: name a file in it')):
-        assert message in refused(fp32, pictures, *words)
-    with pytest.raises(SystemExit) as caught:
-        quantize(fp32, pictures, tmp_path / 'out.onnx', '--method', 'guess')
-    assert caught.value.code == 2
-    assert "invalid choice: 'guess'" in capsys.readouterr().err
-
-
 def test_two_pictures_are_the_fewest(
         fp32: Path, tmp_path: Path, told: Callable[..., Any]) -> None:
     two = write_pictures(tmp_path / 'two', clouds()[:2])
     report = told(fp32, two, tmp_path / 'out.onnx', '--method', 'minmax', '--min-pictures', 2)
     assert (report['calibrated_on'], report['compared_on']) == (1, 1)
-
-
-@pytest.mark.parametrize('old', [None, b'an older model'])
-def test_whatever_fails_late_leaves_the_place_as_it_was(
-        fp32: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str], old: Optional[bytes]) -> None:
-    out, file = tmp_path / 'out.onnx', tmp_path / 'layers.json'
-    if old is not None:
-        out.write_bytes(old)
-
-    def check(code: int, message: str, *words: object) -> None:
-        assert quantize(fp32, pictures, out, '--method', 'minmax', *words) == code
-        captured = capsys.readouterr()
-        assert captured.out == ''
-        assert message in captured.err
-        assert (out.read_bytes() if out.exists() else None) == old
-        assert [path for path in tmp_path.iterdir() if path.is_file()] == [out][:old is not None]
-
-    def fail(error: BaseException) -> Callable[..., Any]:
-        def function(*_: object) -> Any:
-            raise error
-        return function
-
-    def occupy(*words: object) -> Any:
-        file.mkdir()
-        return [command.LayerSensitivity('conv1', 1.0, 0.0)]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(command, '_compare', fail(InferenceError('the runtime gave up')))
-        check(2, 'the runtime gave up')
-    with monkeypatch.context() as patch:
-        patch.setattr(command, '_compare', fail(KeyboardInterrupt()))
-        check(130, '')
-    with monkeypatch.context() as patch:
-        # Somebody takes the place while the layers are measured.
-        patch.setattr(command, 'measure_sensitivity', occupy)
-        check(2, 'is a folder: name a file in it', '--sensitivity', file)
 
 
 def test_models_of_other_tools_are_quantised(
