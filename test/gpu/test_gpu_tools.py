@@ -14,8 +14,9 @@ from resnet_trt_node.model.frames import sample_frames
 from tools.gpu.bench_tensorrt import CASES, print_table, results_of, STEPS, write
 from tools.gpu.fronts import FRONTS
 from tools.gpu.roofline import floor_ms, layers_of
+from tools.gpu.sitting_results import Sitting
 from tools.gpu.steps import growth, summary
-from tools.performance_page import page, plot, Sitting, targets
+from tools.performance_page import page, plot, targets
 
 
 @pytest.fixture(scope='module')
