@@ -81,6 +81,9 @@ class CudaDevice:
         self.name: str = device.name()
         major, minor = device.compute_capability()
         self.compute_capability = f'{major}.{minor}'
+        #: Streaming multiprocessors: boards of one name differ in them, as Jetsons do.
+        self.multiprocessors: int = device.get_attribute(
+            self._driver.device_attribute.MULTIPROCESSOR_COUNT)
         with self._errors(BackendError, f'cannot use {self.name}'):
             with _primary_lock:
                 if index not in _primary_contexts:

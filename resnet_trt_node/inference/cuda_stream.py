@@ -6,6 +6,7 @@ Both driver modules are handed in, so nothing is imported here before a device i
 
 from __future__ import annotations
 
+from contextlib import suppress
 import re
 from typing import Any, Callable, TYPE_CHECKING
 
@@ -136,13 +137,15 @@ class CudaGraph:
             enqueue()
         except BaseException:
             # Ends the recording; its own error would hide the first one.
-            error, graph = driver.cuStreamEndCapture(self._stream)
-            if not error:
-                driver.cuGraphDestroy(graph)
+            with suppress(InferenceError):
+                self._call('cuGraphDestroy', self._call('cuStreamEndCapture', self._stream))
             raise
         graph = self._call('cuStreamEndCapture', self._stream)
         try:
-            self._executable = self._call('cuGraphInstantiate', graph, 0)
+            # In cuda-bindings 11 the short name is a call with other arguments.
+            self._executable = self._call(
+                'cuGraphInstantiateWithFlags' if hasattr(driver, 'cuGraphInstantiateWithFlags')
+                else 'cuGraphInstantiate', graph, 0)
         finally:
             self._call('cuGraphDestroy', graph)
 
@@ -152,9 +155,7 @@ class CudaGraph:
 
         :raises InferenceError: if the driver refuses.
         """
-        error, = self._driver.cuGraphLaunch(self._executable, self._stream)
-        if error:
-            raise InferenceError(f'cuGraphLaunch: {error.name}')
+        self._call('cuGraphLaunch', self._executable, self._stream)
 
     def free(self) -> None:
         """Destroy the recording; calling it again does nothing."""
@@ -163,7 +164,11 @@ class CudaGraph:
             self._driver.cuGraphExecDestroy(executable)
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        error, *results = getattr(self._driver, name)(*arguments)
+        try:
+            error, *results = getattr(self._driver, name)(*arguments)
+        except RuntimeError as missing:
+            # How cuda-bindings says that the driver has no such function, or is not there.
+            raise InferenceError(f'{name}: {missing}') from missing
         if error:
             raise InferenceError(f'{name}: {error.name}')
         return results[0] if results else None

@@ -98,6 +98,8 @@ class EngineCache:
         self._log = log
         self._lock_timeout_s = lock_timeout_s
         self._moved_because = ''
+        #: sha256 of engines that were refused and could not be moved aside.
+        self._refused: set[str] = set()
 
     def path_of(self, key: EngineKey) -> Path:
         """Return where the engine of a key lies, whether or not it is there."""
@@ -143,9 +145,10 @@ class EngineCache:
 
         The timings go too: they would lead the builder to the very same engine. Nothing is moved
         if another process did so, or has put another engine there meanwhile, or if the engine
-        lives in memory only.
+        lives in memory only. Where the folder cannot be written, this object alone passes over
+        the engine from now on.
 
-        :raises BackendError: if the folder cannot be written, or as `FolderLock.acquire`.
+        :raises BackendError: as `FolderLock.acquire`.
         """
         if engine.path is None:
             return
@@ -159,9 +162,9 @@ class EngineCache:
                 self._move_aside(engine.path, why)
                 _move_to_bad(self._timing_path(key))
         except OSError as error:
-            raise BackendError(
-                f'{why}, and {engine.path} cannot be moved aside '
-                f'({error.strerror or error}): delete it, or choose another folder') from error
+            self._refused.add(sha256_of(engine.plan))
+            self._log(f'{engine.path} cannot be used, nor moved aside '
+                      f'({error.strerror or error}): have it deleted, or choose another folder')
 
     def _unstored(
             self, error: BackendError, build: BuildFunction, must_store: bool) -> CachedEngine:
@@ -210,10 +213,15 @@ class EngineCache:
     def _find(self, key: EngineKey, move_aside: bool = False) -> Optional[CachedEngine]:
         """Return the stored engine if it is there and unchanged; a bad one may be moved aside."""
         path = self.path_of(key)
-        if not path.with_suffix('.json').exists() or not path.exists():
-            return None
         try:
-            return _read_engine(path, key)
+            if not path.with_suffix('.json').exists() or not path.exists():
+                return None
+            found = _read_engine(path, key)
+            return None if sha256_of(found.plan) in self._refused else found
+        except PermissionError as error:
+            self._log(f'{error.filename} cannot be read, so what was built there is not used: '
+                      f'have its owner run chmod -R go+rX {self.folder}')
+            return None
         except (UntrustedFile, OSError) as error:
             # Without the lock this can be a reader between the writer's two renames.
             if move_aside:
@@ -250,11 +258,10 @@ class EngineCache:
         return self.folder / f'timing-{key.machine_digest()[:20]}.cache'
 
     def _read_timing(self, key: EngineKey) -> bytes:
-        path = self._timing_path(key)
-        if not path.exists():
-            return b''
         try:
-            return read_trusted(path, os.geteuid())
+            return read_trusted(self._timing_path(key), os.geteuid())
+        except FileNotFoundError:
+            return b''
         except (UntrustedFile, OSError) as error:
             self._log(f'the timing cache is not used: {error}')
             return b''

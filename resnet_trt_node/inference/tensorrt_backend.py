@@ -85,7 +85,11 @@ class TensorRtBackend(Backend):
     def _load(self, source: EngineSource, cached: CachedEngine) -> None:
         """Deserialise the engine and allocate what runs it."""
         said = self._said = TensorRtLog(self._trt, self._log)
-        self._runtime = self._trt.Runtime(said.logger)
+        try:
+            self._runtime = self._trt.Runtime(said.logger)
+        except TypeError as error:
+            # What pybind makes of a null pointer: too little memory, or another driver by now.
+            raise BackendError(f'TensorRT cannot start: {said.said()}') from error
         if self._options.dla_core is not None:
             self._runtime.DLA_core = self._options.dla_core
         self._engine = self._runtime.deserialize_cuda_engine(cached.plan)

@@ -22,6 +22,8 @@ from resnet_trt_node.inference.tensorrt_log import TensorRtLog
 Profile = Tuple[int, int, int]
 Log = Callable[[str], None]
 
+#: TensorRT-RTX multiplies no fp32 matrices on it.
+_TURING = '7.5'
 _HOW_TO_MAKE = {
     'fp32': 'resnet_trt export --precision fp32',
     'fp16': 'resnet_trt export --precision fp16',
@@ -70,6 +72,7 @@ class BuildSettings:
             ('dla_core', 'none' if self.dla_core is None else str(self.dla_core)),
             ('optimization_level', str(self.optimization_level)),
             ('sparse_weights', str(self.sparse_weights).lower()),
+            *([] if self.target_sm is None else [('target_sm', self.target_sm)]),
             ('tf32', str(self.tf32).lower()),
             ('workspace_mib', str(self.workspace_mib)),
         )
@@ -168,16 +171,20 @@ class EngineBuilder:
         self._add_profiles(builder, config, spec, settings.profiles)
         timing: Any = None
         if versions.keeps_timings(self._trt):
-            timing = config.create_timing_cache(timing_cache)
-            # False: a cache of another GPU is refused, and the build goes on without.
-            config.set_timing_cache(timing, False)
+            # False: a cache of another GPU is refused, and a new one takes its place.
+            for content in (timing_cache, b''):
+                timing = config.create_timing_cache(content)
+                if config.set_timing_cache(timing, False):
+                    break
         with BuildProgress(self._trt, config, Path(path).name, self._log) as progress:
             plan = builder.build_serialized_network(network, config)
             progress.check()
         if plan is None:
             raise BackendError(
-                f'TensorRT cannot build {path}: {self._said.said()}; try another '
-                'optimisation level, more workspace or a smaller batch')
+                f'TensorRT cannot build {path}: {self._said.said()}; '
+                + (f'Turing takes fp16: `{_HOW_TO_MAKE["fp16"]}`'
+                   if settings.target_sm == _TURING and spec.precision == 'fp32' else
+                   'try another optimisation level, more workspace or a smaller batch'))
         sparsity = None if sparse is None else SparseBuild.of_log(sparse, self._said.sparsity)
         if sparsity is not None:
             self._log(f'sparse weights: {sparsity.describe()}')
@@ -218,6 +225,7 @@ class EngineBuilder:
                 trt, spec.precision, settings.dla_core is not None):
             config.set_flag(flag)
         versions.share_profiles(trt, config)
+        versions.allow_graphs(trt, config)
         versions.restrict_tactics(trt, config)
         if settings.target_sm is not None:
             if not versions.can_target(trt):
@@ -226,20 +234,28 @@ class EngineBuilder:
                     'compile with TensorRT-RTX')
             versions.set_target(trt, config, settings.target_sm)
         if settings.dla_core is not None:
-            self._use_dla(builder, config, settings.dla_core, spec)
+            self._use_dla(builder, config, settings, spec)
 
-    def _use_dla(self, builder: Any, config: Any, core: int, spec: ModelSpec) -> None:
-        trt = self._trt
-        cores = builder.num_DLA_cores
+    def _use_dla(
+            self, builder: Any, config: Any, settings: BuildSettings, spec: ModelSpec) -> None:
+        trt, core, cores = self._trt, settings.dla_core or 0, builder.num_DLA_cores
         if cores == 0:
             raise BackendUnavailable(
                 'this device has no deep learning accelerator: leave the DLA core out')
         if core >= cores:
             raise UsageError(f'DLA core {core}: this device has 0 to {cores - 1}')
-        if spec.precision == 'fp32':
+        # Weakly typed builds leave QuantizeLinear pairs, and all between them, to the GPU.
+        if spec.precision == 'fp32' or (
+                spec.precision == 'int8' and not versions.is_strongly_typed(trt, dla=True)):
             raise ModelError(
-                'a DLA computes in fp16 or int8 and the model is fp32: make another with '
+                f'the model is {spec.precision} and a DLA computes in fp16: make another with '
                 f'`{_HOW_TO_MAKE["fp16"]}`')
+        smallest, largest = settings.profiles[0][0], settings.profiles[-1][-1]
+        if smallest != largest:
+            # TensorRT would run the whole network on the GPU, with warnings at the first start.
+            raise UsageError(
+                f'a DLA takes one batch size and this engine would take {smallest} to {largest}: '
+                'set max_batch_size to 1 (--max-batch 1)')
         config.default_device_type = trt.DeviceType.DLA
         config.DLA_core = core
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
@@ -64,6 +64,9 @@ class EngineSource:
             model_sha256 = file_sha256(path)
         except OSError as error:
             raise ModelError(f'cannot read {path}: {error.strerror or error}') from error
+        if versions.can_target(trt):
+            # Left to itself, RTX compiles for its usual GPUs, to which Turing does not belong.
+            settings = replace(settings, target_sm=capability)
         key = EngineKey(
             path.stem, model_sha256, flavour, str(trt.__version__), name, capability,
             settings.profiles, settings.key_options())
@@ -97,7 +100,8 @@ def _device_key(
                 'with tensorrt_rtx')
         if device is None:
             raise BackendUnavailable(f'{flavour} needs the GPU to compile for')
-        return device.name, device.compute_capability
+        # Every Jetson Orin is called Orin, and TensorRT's engines are for one exact GPU.
+        return f'{device.name}, {device.multiprocessors} SMs', device.compute_capability
     capability = settings.target_sm or (device.compute_capability if device else '')
     known = versions.known_targets(trt)
     if capability not in known:

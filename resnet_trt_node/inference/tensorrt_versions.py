@@ -111,6 +111,16 @@ def share_profiles(trt: Any, config: Any) -> None:
         config.set_preview_feature(feature, True)
 
 
+def allow_graphs(trt: Any, config: Any) -> None:
+    """
+    Have the engine allocate nothing while it runs, so that it can be recorded as a CUDA graph.
+
+    Only RTX must be asked for that.
+    """
+    if can_target(trt) and hasattr(trt.BuilderFlag, 'REQUIRE_USER_ALLOCATION'):
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+
+
 def restrict_tactics(trt: Any, config: Any) -> None:
     """
     Use TensorRT's own kernels only, as 10.x does by itself and 11.x has no other.
@@ -221,11 +231,19 @@ def create_context(trt: Any, engine: Any) -> Any:
     """
     Make an execution context without device memory of its own.
 
-    10.x has a strategy for it, 11.x and RTX nothing else; 8.6 has a method instead.
+    10.x has a strategy for it, 11.x and RTX nothing else; 8.6 has a method instead. RTX compiles
+    a kernel for each shape and by itself runs slower ones until it has, which a CUDA graph would
+    keep for good: so it is told to compile first.
 
     :returns: the context, None if TensorRT could not make it.
     """
     strategy = getattr(trt, 'ExecutionContextAllocationStrategy', None)
+    kernels = getattr(trt, 'DynamicShapesKernelSpecializationStrategy', None)
+    if kernels is not None and strategy is not None:
+        config = engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(strategy.USER_MANAGED)
+        config.dynamic_shapes_kernel_specialization_strategy = kernels.EAGER
+        return engine.create_execution_context(config)
     if strategy is not None:
         return engine.create_execution_context(strategy.USER_MANAGED)
     return engine.create_execution_context_without_device_memory()

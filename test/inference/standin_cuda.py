@@ -36,6 +36,8 @@ class StandInCuda:
             self, names: tuple[str, ...] = ('Stand-in GPU',), fail_at: Optional[int] = None,
             sentence: str = 'out of memory', sticky: bool = False) -> None:
         self.names = names
+        self.capability = (8, 9)
+        self.multiprocessors = 16
         self.fail_at = fail_at
         self.sentence = sentence
         self.sticky = sticky
@@ -94,6 +96,7 @@ class StandInCuda:
         module.Error = Error
         module.init = lambda: cuda.call('cuInit', needs_context=False)
         module.event_flags = SimpleNamespace(DISABLE_TIMING=2, BLOCKING_SYNC=1)
+        module.device_attribute = SimpleNamespace(MULTIPROCESSOR_COUNT='multiprocessors')
 
         class Device:
 
@@ -109,7 +112,11 @@ class StandInCuda:
                 return cuda.names[self._index]
 
             def compute_capability(self) -> tuple[int, int]:
-                return (8, 9)
+                return cuda.capability
+
+            def get_attribute(self, attribute: str) -> int:
+                assert attribute == 'multiprocessors'
+                return cuda.multiprocessors
 
             def retain_primary_context(self) -> Context:
                 cuda.call('cuDevicePrimaryCtxRetain', needs_context=False)
@@ -281,22 +288,30 @@ def _bindings(cuda: StandInCuda) -> Any:
             cuda.held['graph'] += 1
         return error, None if error else work
 
+    executables: dict[int, list[Callable[[], None]]] = {}
+
     def instantiate(graph: list[Any], flags: int) -> tuple[Any, ...]:
         error = guarded('cuGraphInstantiate')
-        if not error:
-            cuda.held['graph executable'] += 1
-        return error, None if error else list(graph)
+        if error:
+            return error, None
+        cuda.held['graph executable'] += 1
+        # A number, as the driver's handle is: what it runs must not live on in a traceback.
+        handle = cuda.handle()
+        executables[handle] = list(graph)
+        return error, handle
 
-    def launch(executable: list[Callable[[], None]], stream: int) -> tuple[Any, ...]:
+    def launch(executable: int, stream: int) -> tuple[Any, ...]:
         error = guarded('cuGraphLaunch')
         if not error:
-            for work in executable:
+            for work in executables[executable]:
                 cuda.streams[stream].add(work)
         return (error,)
 
     def destroy(kind: str) -> Callable[[Any], tuple[Any, ...]]:
         def free(graph: Any) -> tuple[Any, ...]:
             cuda.held[kind] -= 1
+            if kind == 'graph executable':
+                del executables[graph]
             return (Result.CUDA_SUCCESS,)
         return free
 

@@ -32,7 +32,7 @@ class StandInTensorRt:
         self.kind = kind
         self.cuda = cuda
         self.dla_cores = 0
-        self.build_fails = ''
+        self.build_fails = self.runtime_fails = ''
         self.information: list[str] = []
         self.builds: list[dict[str, Any]] = []
         self.contexts = 0
@@ -57,7 +57,8 @@ def _module(world: StandInTensorRt) -> Any:
     trt.__version__ = {'8.6': '8.6.1', '10': '10.3.0', '11': '11.0.0', 'rtx': '1.7.1'}[kind]
     trt.BuilderFlag = _enum(
         'BuilderFlag', 'TF32', 'GPU_FALLBACK', 'SPARSE_WEIGHTS',
-        *(() if new else ('FP16', 'INT8')))
+        *(() if new else ('FP16', 'INT8')),
+        *(('REQUIRE_USER_ALLOCATION',) if kind == 'rtx' else ()))
     trt.NetworkDefinitionCreationFlag = _enum('NetworkDefinitionCreationFlag', *(
         ('EXPLICIT_BATCH',) if old else ('EXPLICIT_BATCH', 'STRONGLY_TYPED') if ten
         else ('STRONGLY_TYPED',)))
@@ -72,6 +73,7 @@ def _module(world: StandInTensorRt) -> Any:
     if kind == 'rtx':
         trt.ComputeCapability = _enum(
             'ComputeCapability', 'NONE', 'CURRENT', 'SM75', 'SM86', 'SM89', 'SM120')
+        trt.DynamicShapesKernelSpecializationStrategy = _enum('Kernels', 'LAZY', 'EAGER', 'NONE')
     if not old:
         trt.ExecutionContextAllocationStrategy = _enum('Strategy', 'STATIC', 'USER_MANAGED')
         trt.IProgressMonitor = type('IProgressMonitor', (), {})
@@ -118,7 +120,7 @@ def _module(world: StandInTensorRt) -> Any:
             return cache
 
         def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
-            return True
+            return not cache.serialize().startswith(b'of another GPU')
 
         if kind == 'rtx':
             def set_compute_capability(self, capability: Any, index: int) -> bool:
@@ -268,13 +270,27 @@ def _module(world: StandInTensorRt) -> Any:
             def create_execution_context_without_device_memory(self) -> Any:
                 return IExecutionContext(self)
         else:
-            def create_execution_context(self, strategy: Any) -> Any:
-                assert strategy.name == 'USER_MANAGED'
+            def create_execution_context(self, how: Any) -> Any:
+                if kind == 'rtx':
+                    # Recorded otherwise, a graph keeps the kernels that bridge the compilation.
+                    assert how.dynamic_shapes_kernel_specialization_strategy.name == 'EAGER'
+                    how = how.strategy
+                assert how.name == 'USER_MANAGED'
                 return IExecutionContext(self)
+
+            if kind == 'rtx':
+                def create_runtime_config(self) -> Any:
+                    config = type('IRuntimeConfig', (), {})()
+                    config.set_execution_context_allocation_strategy = (
+                        lambda strategy: setattr(config, 'strategy', strategy))
+                    return config
 
     class Runtime:
 
         def __init__(self, logger: Any) -> None:
+            if world.runtime_fails:
+                logger.log(ILogger.Severity.ERROR, world.runtime_fails)
+                raise TypeError('pybind11::init(): factory function returned nullptr')
             self._logger = logger
 
         def deserialize_cuda_engine(self, plan: bytes) -> Any:

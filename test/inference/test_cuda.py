@@ -143,6 +143,41 @@ def test_a_graph_repeats_its_work(cuda):
     device.close()
 
 
+def test_cuda_bindings_11_name_the_instantiation_otherwise(cuda):
+    driver = load_graph_driver()
+    driver.cuGraphInstantiateWithFlags = driver.cuGraphInstantiate
+    driver.cuGraphInstantiate = None
+    device = CudaDevice(0)
+    stream = device.stream()
+    CudaGraph(driver, stream, lambda: None).free()
+    del stream
+    device.close()
+
+
+def record_and_launch(driver, stream):
+    graph = CudaGraph(driver, stream, lambda: None)
+    try:
+        graph.launch()
+    finally:
+        graph.free()
+
+
+@pytest.mark.parametrize('name', ['cuStreamBeginCapture', 'cuGraphInstantiate', 'cuGraphLaunch'])
+def test_a_function_that_the_driver_lacks_is_named(cuda, name):
+    def missing(*arguments):
+        raise RuntimeError('Function "…" not found')
+    driver = load_graph_driver()
+    setattr(driver, name, missing)
+    device = CudaDevice(0)
+    stream = device.stream()
+
+    with pytest.raises(InferenceError, match=f'{name}: Function "…" not found'):
+        record_and_launch(driver, stream)
+    stream.drain()
+    del stream
+    device.close()
+
+
 def test_work_that_fails_while_recorded_leaves_the_stream_usable(cuda):
     device = CudaDevice(0)
     stream = device.stream()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 import json
 import os
+from pathlib import Path
 
 from engine_builds import Builder, KEY
 import pytest
 
-from resnet_trt_node.errors import BackendError
 from resnet_trt_node.inference.engine_cache import EngineCache
 
 
@@ -96,14 +96,30 @@ def test_an_engine_in_memory_only_is_rejected_without_a_word(cache, said, monkey
     assert not said
 
 
-def test_an_engine_that_cannot_be_moved_aside_is_an_error(cache, monkeypatch):
-    engine = cache.get(KEY, Builder())
+def test_an_engine_that_cannot_be_moved_aside_is_passed_over(cache, said, monkeypatch):
+    engine = cache.get(KEY, Builder(b'refused'))
 
     def refuse(*arguments):
         raise PermissionError(13, 'Permission denied')
     monkeypatch.setattr(os, 'replace', refuse)
-    with pytest.raises(BackendError, match=r'magic.*cannot be moved aside \(Permission denied\)'):
-        cache.reject(KEY, engine, 'magic tag does not match')
+    cache.reject(KEY, engine, 'magic tag does not match')
+    assert 'cannot be used, nor moved aside (Permission denied): have it deleted' in said[-1]
+    another = cache.get(KEY, Builder(b'better'))
+    assert (another.plan, another.path) == (b'better', None)
+    assert engine.path.read_bytes() == b'refused'
+
+
+def test_an_engine_of_root_that_others_cannot_read_is_told(cache, said, monkeypatch):
+    cache.get(KEY, Builder(b'stored'))
+    said.clear()
+
+    def refuse(path):
+        raise PermissionError(13, 'Permission denied', str(path))
+    # What `exists` raises below a folder of mode 0700.
+    monkeypatch.setattr(Path, 'exists', refuse)
+    assert cache.get(KEY, Builder(b'built')).plan == b'built'
+    assert f'cannot be read, so what was built there is not used: have its owner run chmod -R ' \
+        f'go+rX {cache.folder}' in said[0]
 
 
 def test_a_plan_without_its_side_file_is_not_used(cache):

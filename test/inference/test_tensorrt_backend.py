@@ -50,6 +50,32 @@ def test_two_buffers_in_flight_keep_their_own_frames(world: Any) -> None:
             assert list(backend.collect(0).argmax(axis=1)) == 2 * [list(COLOURS).index(first)]
 
 
+def test_gpus_of_one_name_and_different_sizes_have_engines_of_their_own(world: Any) -> None:
+    machine = world()
+    with machine.start():
+        pass
+    # As Jetson Orins are.
+    machine.cuda.multiprocessors = 8
+    with machine.start() as backend:
+        assert backend.info.details['engine_built_because'] == (
+            'GPU Stand-in GPU, 16 SMs -> Stand-in GPU, 8 SMs')
+    assert len(machine.trt.builds) == 2
+
+
+def test_rtx_compiles_for_the_gpu_at_hand_and_for_graphs(world: Any) -> None:
+    machine = world(kind='rtx')
+    # Turing, which it leaves out unless it is told.
+    machine.cuda.capability = (7, 5)
+    with machine.start():
+        pass
+    asked, = machine.trt.builds
+    assert asked['target'] == 'SM75'
+    assert 'REQUIRE_USER_ALLOCATION' in {flag.name for flag in asked['flags']}
+    machine.trt.build_fails = 'FP32 GEMM is not supported'
+    with pytest.raises(BackendError, match='Turing takes fp16: `resnet_trt export --precision'):
+        machine.start(max_batch_size=3)
+
+
 def test_a_graph_is_recorded_once_for_each_small_size_and_buffer(world: Any) -> None:
     machine = world()
     with machine.start(max_batch_size=4, num_buffers=2, cuda_graph_max_batch=2) as backend:

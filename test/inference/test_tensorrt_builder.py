@@ -89,12 +89,12 @@ def test_sparse_weights_are_asked_for_and_what_came_of_it_is_told(kind, model, t
     said = []
     built = build(world.module, tmp_path / 'sparse.onnx',
                   replace(SETTINGS, sparse_weights=True), said)
-    assert {flag.name for flag in world.builds[0]['flags']} == {'SPARSE_WEIGHTS'}
     assert built.sparsity == SparseBuild(1, 7, 2)
     assert said[-1] == ('sparse weights: 1 layers are 2:4, TensorRT could run 7 layers sparse, '
                         'for 2 that is the fastest')
     assert build(world.module, tmp_path / 'sparse.onnx').sparsity is None
-    assert world.builds[1]['flags'] == set()
+    asked, usual = (build['flags'] for build in world.builds)
+    assert {flag.name for flag in asked - usual} == {'SPARSE_WEIGHTS'}
 
 
 def test_sparse_weights_of_a_dense_model_are_warned_of(model):
@@ -112,6 +112,13 @@ def test_the_timing_cache_goes_in_and_out(model):
     assert world.builds[0]['timing'] == b'old'
 
 
+def test_timings_of_another_gpu_are_replaced(model):
+    world = StandInTensorRt('8.6', StandInCuda())
+    engine = build(world.module, model, timing_cache=b'of another GPU')
+    assert world.builds[0]['timing'] == b''
+    assert engine.timing_cache == b'+'
+
+
 def test_a_dla_is_refused_with_the_reason(model):
     world = StandInTensorRt('8.6', StandInCuda())
     on_dla = BuildSettings(((1, 1, 1),), dla_core=1)
@@ -121,19 +128,47 @@ def test_a_dla_is_refused_with_the_reason(model):
     with pytest.raises(UsageError, match='DLA core 1: this device has 0 to 0'):
         build(world.module, model, on_dla)
     world.dla_cores = 2
-    with pytest.raises(ModelError, match='DLA computes in fp16 or int8'):
+    with pytest.raises(ModelError, match='the model is fp32 and a DLA computes in fp16: make'):
         build(world.module, model, on_dla)
 
 
-def test_a_dla_gets_core_fallback_and_precision(tmp_path):
+@pytest.fixture
+def call_it(model, tmp_path):
+    """Return what writes the model under the name of another precision."""
+    def write(precision):
+        content = onnx.load(str(model))
+        next(value for value in content.metadata_props
+             if value.key == 'resnet_trt.precision').value = precision
+        onnx.save(content, str(tmp_path / f'{precision}.onnx'))
+        return tmp_path / f'{precision}.onnx'
+    return write
+
+
+def test_a_dla_takes_no_int8_pairs_from_weakly_typed_builds(call_it):
+    on_dla = BuildSettings(((1, 1, 1),), dla_core=0)
+    for kind in ('8.6', '10'):
+        world = StandInTensorRt(kind, StandInCuda())
+        world.dla_cores = 1
+        with pytest.raises(ModelError, match='is int8 and a DLA computes in fp16: make'):
+            build(world.module, call_it('int8'), on_dla)
+        assert world.builds == []
+
+
+def test_a_dla_takes_one_batch_size(call_it):
+    world = StandInTensorRt('8.6', StandInCuda())
+    world.dla_cores = 1
+    half = call_it('fp16')
+    for profiles in (((1, 1, 2), (3, 8, 8)), ((1, 1, 1), (2, 2, 2)), ((1, 4, 4),)):
+        with pytest.raises(UsageError, match=r'takes one batch size .* max_batch_size to 1'):
+            build(world.module, half, BuildSettings(profiles, dla_core=0))
+    assert world.builds == []
+    build(world.module, half, BuildSettings(((4, 4, 4),), dla_core=0))
+
+
+def test_a_dla_gets_core_fallback_and_precision(call_it):
     world = StandInTensorRt('8.6', StandInCuda())
     world.dla_cores = 2
-    model = onnx.load(str(write_tiny_model(tmp_path / 'tiny.onnx')))
-    precision = next(
-        value for value in model.metadata_props if value.key == 'resnet_trt.precision')
-    precision.value = 'fp16'
-    onnx.save(model, str(tmp_path / 'half.onnx'))
-    build(world.module, tmp_path / 'half.onnx', BuildSettings(((1, 1, 1),), dla_core=1))
+    build(world.module, call_it('fp16'), BuildSettings(((1, 1, 1),), dla_core=1))
     asked, = world.builds
     assert (asked['default_device_type'].name, asked['DLA_core']) == ('DLA', 1)
     assert {flag.name for flag in asked['flags']} == {'FP16', 'GPU_FALLBACK'}

@@ -85,6 +85,21 @@ def test_an_engine_in_memory_only_is_built_once_more_too(
     assert not any('moved aside' in line for line in machine.said)
 
 
+@pytest.mark.parametrize('stored', [True, False])
+def test_a_runtime_that_does_not_start_is_an_error(world: Any, stored: bool) -> None:
+    machine = world()
+    if stored:
+        with machine.start():
+            pass
+    machine.trt.runtime_fails = 'CUDA initialization failure with error: 2'
+    with pytest.raises(BackendError, match='TensorRT cannot start: CUDA initialization failure'):
+        machine.start()
+    assert machine.everything_freed()
+    machine.trt.runtime_fails = ''
+    with machine.start():
+        assert len(machine.trt.builds) == 1
+
+
 def test_too_little_memory_to_load_an_engine_is_not_its_fault(
         world: Any, monkeypatch: Any) -> None:
     machine = world()

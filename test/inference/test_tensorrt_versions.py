@@ -131,6 +131,12 @@ def test_the_real_tensorrt_rtx_is_read_right():
     assert hasattr(trt.IExecutionContext, 'set_device_memory')
     assert hasattr(trt.ICudaEngine, 'device_memory_size_v2')
     assert hasattr(trt.ExecutionContextAllocationStrategy, 'USER_MANAGED')
+    # What `allow_graphs` and `create_context` use.
+    assert hasattr(trt.BuilderFlag, 'REQUIRE_USER_ALLOCATION')
+    assert hasattr(trt.DynamicShapesKernelSpecializationStrategy, 'EAGER')
+    assert hasattr(trt.ICudaEngine, 'create_runtime_config')
+    assert hasattr(trt.IRuntimeConfig, 'set_execution_context_allocation_strategy')
+    assert hasattr(trt.IRuntimeConfig, 'dynamic_shapes_kernel_specialization_strategy')
 
 
 def flag_bits(trt):
