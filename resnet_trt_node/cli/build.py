@@ -27,9 +27,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--min-batch', type=int, default=1, metavar='N',
         help='smallest batch; the node needs engines from 1 on')
-    add_opt_batch(parser)
+    add_opt_batch(parser, '1 and the largest, as the node has it')
     parser.add_argument(
-        '--max-batch', type=int, default=1, metavar='N', help='largest batch')
+        '--max-batch', type=int, default=1, metavar='N',
+        help='largest batch: for the node the smaller of its max_batch_size and cameras x '
+        'queue_depth, which is 1 for one camera')
     parser.add_argument(
         '--precision', choices=PRECISIONS,
         help='refuse a model of another precision; not given: any, the precision is in the graph')
@@ -59,9 +61,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Build and report."""
+    largest = arguments.max_batch
+    usual = tuple(sorted({1, largest})) if arguments.min_batch == 1 < largest else ()
     options = BackendOptions(
-        max_batch_size=arguments.max_batch, device_id=arguments.device_id,
-        engine_dir=arguments.engine_dir, opt_batch_sizes=arguments.opt_batch or (),
+        max_batch_size=largest, device_id=arguments.device_id,
+        engine_dir=arguments.engine_dir, opt_batch_sizes=arguments.opt_batch or usual,
         precision=arguments.precision, optimization_level=arguments.optimization_level,
         workspace_mib=arguments.workspace_mib, tf32=arguments.tf32,
         sparse_weights=arguments.sparse_weights, target_sm=arguments.target_sm,
@@ -97,10 +101,29 @@ def _report(source: EngineSource, engine: CachedEngine, as_json: bool) -> None:
     print(f'  {engine.spec.architecture} {engine.spec.precision}, batch sizes {sizes}')
     if engine.sparsity is not None:
         print(f'  sparse weights: {engine.sparsity.describe()}')
-    if key.profiles[0][0] > 1:
-        print('  the node does not find this engine: it needs batch sizes from 1 on')
+    print(f'  {_how_the_node_finds(source)}')
+
+
+def _how_the_node_finds(source: EngineSource) -> str:
+    """Say with which parameters the node looks for this very engine."""
+    profiles = source.settings.profiles
+    if profiles[0][0] > 1:
+        return 'the node does not find this engine: it needs batch sizes from 1 on'
+    largest, tuned = profiles[-1][-1], [opt for _, opt, _ in profiles]
+    given = {}
     if source.cache.folder != default_engine_dir():
-        print(f'  the node finds it with engine_dir set to {source.cache.folder.absolute()}')
+        given['engine_dir'] = str(source.cache.folder.absolute())
+    if tuned != sorted({1, largest}):
+        if len(tuned) > 1:
+            return ('the node does not find this engine: its own are best at 1 and the largest, '
+                    'or at one size')
+        given['opt_batch_size'] = str(tuned[0])
+    for name in ('optimization_level', 'workspace_mib', 'tf32', 'sparse_weights', 'dla_core'):
+        value = getattr(source.settings, name)
+        if value != getattr(BackendOptions, name):
+            given[name] = str(value).lower()
+    return ('the node finds it where the smaller of max_batch_size and cameras x queue_depth is '
+            f'{largest}' + ''.join(f', {name} {value}' for name, value in given.items()))
 
 
 def _capability(text: str) -> str:

@@ -26,12 +26,12 @@ def batch_sizes(text: str) -> Tuple[int, ...]:
         raise ArgumentTypeError(f'{text!r}: write numbers with commas, such as 1,64') from error
 
 
-def add_opt_batch(parser: Any) -> None:
-    """Add --opt-batch to a parser or a group of its arguments."""
+def add_opt_batch(parser: Any, usual: str = 'the largest') -> None:
+    """Add --opt-batch to a parser or a group of its arguments; `usual` is the help's default."""
     parser.add_argument(
         '--opt-batch', type=batch_sizes, metavar='N[,N...]',
         help='batch sizes that an engine is to be fastest at, such as 1,64, each at the cost of '
-        'one more build; not given: the largest')
+        f'one more build; not given: {usual}')
 
 
 def add_backend_arguments(parser: ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import traceback
 from typing import Any, Callable, Optional
 
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble has it there
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from resnet_trt_node.errors import ResnetTrtError, UsageError
@@ -20,7 +20,7 @@ from resnet_trt_node.node.conversion import Converter
 from resnet_trt_node.node.frame_queue import Ticket
 from resnet_trt_node.node.inferrer import NUM_BUFFERS
 from resnet_trt_node.node.messages import label_info
-from resnet_trt_node.node.parameter_server import ParameterServer
+from resnet_trt_node.node.parameter_server import NodeOfUnsetOverrides, ParameterServer
 from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.pipeline import Pipeline
 from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
@@ -52,7 +52,7 @@ def _reported(transition: _Transition) -> _Transition:
     return run
 
 
-class ClassifierNode(LifecycleNode):
+class ClassifierNode(NodeOfUnsetOverrides):
     """
     Classifies the images of one or several cameras.
 

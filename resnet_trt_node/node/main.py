@@ -15,9 +15,9 @@ import cv2
 import rclpy
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.signals import SignalHandlerOptions
 from resnet_trt_node.errors import ResnetTrtError, UsageError
 from resnet_trt_node.node.classifier_node import ClassifierNode
+from resnet_trt_node.node.command_line import init_ros
 from resnet_trt_node.node.memory import settle_allocator
 from resnet_trt_node.node.pipeline import THREADS
 
@@ -31,10 +31,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """
     Run the node until SIGINT or SIGTERM.
 
-    :param arguments: the command line, None for the process's own.
-    :returns: 0 after a signal, 1 after an unforeseen error, 2 for a model, backend or parameter
-        that cannot be used. Where a runtime could not be stopped, such as one that compiles an
-        engine, the process ends here.
+    :param arguments: the command line without the program's name, None for the process's own.
+    :returns: 0 after a signal, 1 after an unforeseen error, 2 for a model, backend, parameter or
+        argument that cannot be used. Where a runtime could not be stopped, such as one that
+        compiles an engine, the process ends here.
     """
     try:
         code = _main(arguments)
@@ -62,12 +62,7 @@ def _main(arguments: Optional[Sequence[str]]) -> int:
     try:
         memory = settle_allocator()
         _settle_opencv()
-        # Our own handlers: rclpy's would tear the context down before the last frames are
-        # answered.
-        rclpy.init(
-            args=None if arguments is None else list(arguments),
-            signal_handler_options=SignalHandlerOptions.NO)
-        return _run(stop, memory)
+        return _run(stop, memory) if init_ros(arguments) else 0
     except ResnetTrtError as error:
         print(f'classifier_node: {error}', file=sys.stderr)
         return error.exit_code

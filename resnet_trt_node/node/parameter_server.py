@@ -14,6 +14,7 @@ from rcl_interfaces.msg import (
     SetParametersResult,
 )
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from resnet_trt_node.errors import UsageError
@@ -22,6 +23,23 @@ from resnet_trt_node.node.qos_overrides import PREFIX
 
 #: Parameters that ROS itself declares or reads in every node.
 _ROS_PARAMETERS = ('use_sim_time', 'start_type_description_service')
+
+
+class NodeOfUnsetOverrides(LifecycleNode):
+    """
+    A lifecycle node whose overrides may have no value.
+
+    That is how rclpy sees an empty YAML list, which it refuses to declare automatically.
+    """
+
+    def declare_parameters(  # type: ignore[override]  # Its types differ between releases.
+            self, namespace: str, parameters: list[tuple[Any, ...]],
+            ignore_override: bool = False) -> list[Parameter[Any]]:
+        """Do what rclpy's method of this name does."""
+        unset = ParameterDescriptor(dynamic_typing=True)
+        return super().declare_parameters(
+            namespace, [(one[0], None, unset) if one[1] is None else one for one in parameters],
+            ignore_override)
 
 
 class ParameterServer:

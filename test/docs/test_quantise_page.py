@@ -84,7 +84,7 @@ def test_options_methods_and_numbers_are_those_of_the_command():
     known = set()
     for command in ('quantize', 'evaluate', 'compare'):
         known |= set(re.findall(r'--[a-z-]+', parser_of(command).format_help()))
-    assert set(re.findall(r'(?<![\w-])--[a-z][a-z-]+', TEXT)) <= known | {'--max-batch'}
+    assert set(re.findall(r'(?<![\w-])--[a-z][a-z-]+', TEXT)) <= known
     # None of the command's own is left out.
     own = set(re.findall(r'--[a-z-]+', parser_of('quantize').format_help()))
     assert own - set(re.findall(r'--[a-z-]+', TEXT)) == {'--help', '--output'}

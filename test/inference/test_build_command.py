@@ -12,6 +12,8 @@ import sys
 import pytest
 
 from resnet_trt_node.cli.main import main
+from resnet_trt_node.inference.tensorrt_builder import BuildSettings
+from resnet_trt_node.node.parameters import NodeParameters
 from tiny_model import write_tiny_model
 
 
@@ -48,6 +50,34 @@ def test_the_command_builds_once_and_then_finds(rtx, model, tmp_path, capsys):
         assert found['sparsity'] == {'two_four': 0, 'eligible': None, 'chosen': None}
         assert found['options']['sparse_weights'] == 'true'
     assert not found['built']
+
+
+@pytest.mark.parametrize(('words', 'profiles', 'told'), [
+    ([], [[1, 1, 1]], 'the node finds it where the smaller of max_batch_size and cameras x '
+     'queue_depth is 1, engine_dir'),
+    (['--max-batch', '4'], [[1, 1, 2], [3, 4, 4]], 'queue_depth is 4, engine_dir'),
+    (['--max-batch', '4', '--opt-batch', '4', '--tf32'], [[1, 4, 4]],
+     'opt_batch_size 4, tf32 true'),
+    (['--max-batch', '4', '--opt-batch', '1,2,4'], [[1, 1, 1], [2, 2, 2], [3, 4, 4]],
+     'does not find this engine: its own are best at 1 and the largest'),
+    (['--max-batch', '4', '--min-batch', '2'], [[2, 4, 4]], 'it needs batch sizes from 1 on'),
+])
+def test_it_says_which_node_finds_the_engine(rtx, model, tmp_path, capsys, words, profiles, told):
+    words = (model, '--flavour', 'tensorrt_rtx', '--target-sm', '8.9', '--engine-dir',
+             tmp_path / 'engines', *words)
+    assert build_command(*words) == 0
+    assert told in capsys.readouterr().out
+    assert build_command(*words, '--json') == 0
+    assert json.loads(capsys.readouterr().out)['profiles'] == profiles
+
+
+@pytest.mark.parametrize('cameras', [(), ('front', 'left', 'rear')])
+def test_it_builds_what_the_node_asks_for(rtx, model, tmp_path, capsys, cameras):
+    wanted = BuildSettings.of(NodeParameters(cameras=cameras).backend_options(2)).profiles
+    assert build_command(
+        model, '--flavour', 'tensorrt_rtx', '--target-sm', '8.9', '--engine-dir',
+        tmp_path / 'engines', '--json', '--max-batch', max(1, len(cameras))) == 0
+    assert json.loads(capsys.readouterr().out)['profiles'] == [list(one) for one in wanted]
 
 
 @pytest.mark.parametrize(('words', 'message'), [

@@ -1,0 +1,64 @@
+"""The command line of `classifier_node`: what rclpy takes of it, and what is left over."""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+from typing import Optional, Sequence
+
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.parameters import parameter_fields
+
+_USAGE = (
+    'classifier_node [--ros-args [-p NAME:=VALUE]... [--params-file FILE] [-r FROM:=TO]...]')
+
+
+def init_ros(arguments: Optional[Sequence[str]]) -> bool:
+    """
+    Initialise rclpy with the command line, leaving signals alone.
+
+    :param arguments: without the program's name; None for the process's own.
+    :returns: False if help was asked for and printed instead.
+    :raises UsageError: for arguments that are wrong or that nobody takes.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        # Our own handlers stay: rclpy's would tear the context down before the last frames are
+        # answered.
+        rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        # Also RCLError and UnknownROSArgsError, which have no public name.
+        raise UsageError(f'{_in_short(str(error))}; usage: {_USAGE}') from error
+    left = remove_ros_args(args=given)
+    if left and left[0] in ('-h', '--help'):
+        print(_help())
+        return False
+    if left:
+        raise UsageError(
+            f'nobody takes the argument {left[0]!r}: parameters come behind --ros-args; '
+            f'usage: {_USAGE}')
+    return True
+
+
+def _in_short(text: str) -> str:
+    """Return rcl's message without where in its sources it arose."""
+    if text.startswith('['):
+        return f'these are no ROS arguments: {text.strip("[]")}'
+    return re.sub(r', at \S+:\d+', '', text).replace('failed to initialize rcl: ', '').replace(
+        ' Error: error not set', '')
+
+
+def _help() -> str:
+    lines = [f'usage: {_USAGE}', '', 'Classifies camera images with TensorRT or ONNX Runtime. '
+             'Parameters, with what they are if not given:', '']
+    for name, parameter in parameter_fields().items():
+        # The empty list as rclpy takes it everywhere.
+        default = '[""]' if parameter.default == () else str(parameter.default) or "''"
+        lines += [f'  {name} ({default})', *textwrap.wrap(
+            parameter.metadata['description'], 95, initial_indent='      ',
+            subsequent_indent='      ')]
+    return '\n'.join(lines)
