@@ -80,7 +80,7 @@ def _add_latency_arguments(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('how latency is measured')
     group.add_argument(
         '--batch-sizes', type=batch_sizes, default=(1,), metavar='N[,N...]',
-        help='rising, each measured by itself')
+        help='rising, each measured by itself; not given: 1')
     length = group.add_mutually_exclusive_group()
     length.add_argument(
         '--seconds', type=float, default=Plan.seconds, metavar='S',

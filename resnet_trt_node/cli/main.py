@@ -35,7 +35,8 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Adds defaults to the help, but not those that only say that an option was not given."""
 
     def _get_help_string(self, action: argparse.Action) -> Optional[str]:
-        if action.default is None or action.default is False:
+        # True is what an option is that was not switched off, such as train's --no-flip.
+        if action.default in (None, False, True, []) or isinstance(action.default, tuple):
             return action.help
         return super()._get_help_string(action)
 

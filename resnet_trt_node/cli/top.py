@@ -87,7 +87,10 @@ def view(heard: dict[str, tuple[Any, float]]) -> Group:
 
 def _node(report: Any) -> Group:
     values = report.values
-    head = Text(f'{report.level.name}  {report.message}', style=_STYLES[report.level.name])
+    worst = max([report.level, *(camera.level for camera in report.cameras.values())])
+    # The node may be well while a camera is not.
+    message = report.message if report.level == worst else f'{report.message}, but a camera is not'
+    head = Text(f'{worst.name}  {message}', style=_STYLES[worst.name])
     if 'backend' not in values:
         return Group(head)
     what = Text(
@@ -99,7 +102,7 @@ def _node(report: Any) -> Group:
         f'{values["failed_batches"]} lost, backend reopened {values["reopened_backends"]} times')
     parts: list[Any] = [head, what, batches, _cameras(report)]
     parts += [
-        Text(f'{camera.values["image_topic"]}: {camera.message}',
+        Text(f'{camera.level.name}  {camera.values["image_topic"]}: {camera.message}',
              style=_STYLES[camera.level.name])
         for camera in report.cameras.values() if camera.level.name != 'OK']
     if 'total_p50_ms' in values:

@@ -21,7 +21,7 @@ from resnet_trt_node.model.network import ARCHITECTURES, ResNet
 from resnet_trt_node.model.team import Team
 from resnet_trt_node.model.training import Training
 from resnet_trt_node.model.training_data import DataSplit, load_data
-from resnet_trt_node.model.training_folder import BEST, Summary, TrainingFolder
+from resnet_trt_node.model.training_folder import BEST, LAST, Summary, TrainingFolder
 from resnet_trt_node.model.training_settings import (
     AUTO_AUGMENTS, check_image_size, default_lr, MIXES, TrainingSettings)
 from resnet_trt_node.model.weights import best_recipe, RECIPES
@@ -165,10 +165,16 @@ def run(arguments: Namespace) -> int:
             tell_teacher(teacher, data, device)
         left = (settings.epochs - training.epoch) * training.steps
         with Progress(left, 'step', quiet) as progress:
-            for metrics in training.epochs(progress.step):
-                if first:
-                    progress.warn(_line(metrics, settings.epochs))
-                    folder.keep(training)
+            try:
+                for metrics in training.epochs(progress.step):
+                    if first:
+                        progress.warn(_line(metrics, settings.epochs))
+                        folder.keep(training)
+            except KeyboardInterrupt:
+                if first and (arguments.out / LAST).exists():
+                    progress.warn(f'stopped; {arguments.out} has what was done up to the last '
+                                  'checkpoint: go on with the same command and --resume')
+                raise
         team.leave()
         if not first:
             return 0

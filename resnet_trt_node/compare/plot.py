@@ -56,7 +56,8 @@ def _panel(axis: Any, rows: list[dict[str, Any]], place: int) -> None:
     axis.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
     # Between the powers of ten there is room for numbers only where there are few of them.
     narrow = high < 5 * low
-    axis.xaxis.set_minor_formatter(lambda value, _: f'{value:g}' if narrow else '')
+    axis.xaxis.set_minor_formatter(
+        lambda value, _: f'{value:g}' if narrow or f'{value:e}'[0] in '25' else '')
     axis.tick_params(axis='x', which='both', labelsize=8)
     axis.margins(x=0.12)
     # The first on top, as in the table.

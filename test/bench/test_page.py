@@ -19,7 +19,7 @@ def results():
         Check('p99', None, 25.0, 'ms')], {
             'sent': 10, 'broken': 1, 'received': 11, 'answered': 9, 'faults': {'killed': 2},
             'longest_recovery_s': {'killed': 0.5}, 'seconds': 7200.0,
-            'rss_slope_mib_per_hour': 1.0, 'threads': [20, 20], 'descriptors': [30, 31],
+            'memory_slope_mib_per_hour': 1.0, 'threads': [20, 20], 'descriptors': [30, 31],
             'node_cores': 0.4, 'complaints': ['activate failed']})
     return {'date': '2026-01-02', 'quick': False, 'machine': MACHINE,
             'scenarios': [outcome.to_json()]}, outcome

@@ -33,8 +33,8 @@ def test_every_command_explains_its_options(resnet_trt, name):
     outcome = resnet_trt(name, '--help')
     assert outcome.code == 0
     assert f'usage: resnet_trt {name}' in outcome.out
-    assert 'default: None' not in outcome.out
-    assert 'default: False' not in outcome.out
+    for default in ('None', 'False', 'True', '[', '('):
+        assert f'default: {default}' not in outcome.out
 
 
 def test_a_package_that_does_not_fit_is_told_in_one_line(resnet_trt, monkeypatch):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+import shutil
 
 import numpy as np
 import onnx
 import onnxruntime
+from PIL import Image
 import pytest
 
 from resnet_trt_node.model.export import export_resnet
 from resnet_trt_node.model.frames import sample_frames
 from tools.gpu.bench_tensorrt import CASES, print_table, results_of, STEPS, write
 from tools.gpu.fronts import FRONTS
+from tools.gpu.prepare_frames import main as prepare_frames
 from tools.gpu.roofline import floor_ms, layers_of
 from tools.gpu.sitting_results import Sitting
 from tools.gpu.steps import growth, summary
@@ -89,6 +93,29 @@ SITTING = {
         'ceilings': {'fp16_flops_s': 8e14, 'int8_flops_s': 1.6e15, 'bytes_s': 3e12}},
     'layers': [{'name': 'conv1', 'flops': 8e9, 'elements': 2e7, 'weights': 2e7}],
 }
+
+
+@pytest.mark.parametrize('packed', [True, False])
+def test_pictures_become_frames_with_their_classes(tmp_path, monkeypatch, capsys, packed):
+    folder = tmp_path / 'pictures'
+    folder.mkdir()
+    for name, red in (('a.png', 200), ('b.JPG', 100), ('nameless.png', 0)):
+        Image.new('RGB', (300, 260), (red, 0, 0)).save(folder / name)
+    (folder / 'labels.tsv').write_text('file\tclass\nb.JPG\t7\na.png\t3\n')
+    source = Path(shutil.make_archive(str(folder), 'zip', folder)) if packed else folder
+    monkeypatch.setattr('sys.argv', ['prepare_frames', str(source), str(tmp_path / 'frames.npy')])
+    prepare_frames()
+    assert '1 pictures without a class are left out' in capsys.readouterr().out
+    frames = np.load(tmp_path / 'frames.npy')
+    assert frames.shape == (2, 224, 224, 3)
+    order = np.argsort(frames[:, 0, 0, 0])
+    assert list(np.load(tmp_path / 'frames.labels.npy')[order]) == [7, 3]
+
+
+def test_a_folder_without_pictures_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr('sys.argv', ['prepare_frames', str(tmp_path), str(tmp_path / 'out.npy')])
+    with pytest.raises(SystemExit, match='has no pictures'):
+        prepare_frames()
 
 
 def test_the_page_says_what_was_reached_and_what_not():

@@ -132,6 +132,7 @@ def test_an_interrupted_run_ends_like_the_unbroken_one(
     with monkeypatch.context() as patch:
         patch.setattr(TrainingFolder, 'keep', interrupted)
         assert train(shapes, broken, *words) == 130
+    assert f'stopped; {broken} has what was done up to the last' in capsys.readouterr().err
     assert 'has a run already' in _refusal(shapes, broken, capsys, *words)
     assert train(shapes, broken, *words, '--resume') == 0
     for name in ('last.pth', 'best.pth'):

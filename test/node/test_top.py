@@ -134,6 +134,22 @@ def test_statuses_of_others_are_left_out():
     assert report.cameras['front'].values == {'received': 3}
 
 
+def test_the_worst_of_node_and_cameras_stands_first():
+    camera = {'image_topic': '/front/image', 'received_hz': 0.0, 'answered_hz': 0.0, 'received': 0,
+              'answered': 0, 'in_progress': 0, 'lost_in_transport': 0, **{
+                  f'dropped_{reason}': 0 for reason in (
+                      'superseded', 'stale', 'malformed', 'failed', 'refused')}}
+    node = {'backend': 'simulated', 'model': '', 'precision': 'fp32', 'device': 'none', 'state':
+            'active', 'max_batch_size': 1, 'mean_batch_size': 0, 'batch_sizes': '',
+            'retried_batches': 0, 'failed_batches': 0, 'reopened_backends': 0}
+    console = Console(file=io.StringIO(), width=80)
+    console.print(view({'/classifier': (Report(Level.OK, 'classifying', node, {
+        'front': Report(Level.ERROR, 'silent', camera)}), monotonic())}))
+    out = console.file.getvalue()
+    assert 'ERROR  classifying, but a camera is not' in out
+    assert 'ERROR  /front/image: silent' in out
+
+
 def test_a_node_that_is_unconfigured_or_gone():
     console = Console(file=io.StringIO(), width=80)
     console.print(view({'/classifier': (

@@ -9,7 +9,7 @@ _COLOURS = {
     'receive': '#4c72b0', 'convert': '#dd8452', 'resize': '#55a868', 'normalise': '#c44e52',
     'infer': '#8172b3', 'publish': '#937860'}
 _TITLES = {'added_latency': 'one camera, idle', 'six_cameras': 'six cameras, 30 Hz',
-           'overload': 'twice the capacity', 'overload_tight': 'the same, max_age_ms 150'}
+           'overload': 'twice the capacity', 'overload_tight': 'the same, 150 ms old at most'}
 
 
 def draw(results: dict[str, Any], path: Path) -> bool:
@@ -74,13 +74,16 @@ def _latency(axis: Any, figures: dict[str, Any]) -> None:
     axis.set_xlabel('ms, at most')
     axis.set_ylabel('% of answers')
     axis.set_title('Source to answer', fontsize=10)
-    axis.legend(fontsize=7, frameon=False, loc='center', bbox_to_anchor=(0.6, 0.45))
+    # Between the curves of an idle node and those of a busy one.
+    axis.legend(fontsize=7, frameon=False, loc='center left', bbox_to_anchor=(0.33, 0.6))
 
 
 def _memory(axis: Any, figures: dict[str, Any]) -> None:
-    times, values = zip(*figures['rss_curve'])
-    axis.plot([time / 60 for time in times], values)
-    axis.set_ylim(0, 1.3 * max(values))
+    times, resident, own = zip(*figures['memory_curve'])
+    for values, label in ((resident, 'resident'), (own, 'without shared memory and files')):
+        axis.plot([time / 60 for time in times], values, label=label)
+    axis.set_ylim(0, 1.4 * max(resident))
     axis.set_xlabel('minutes')
-    axis.set_ylabel('resident MiB')
+    axis.set_ylabel('MiB')
+    axis.legend(fontsize=7, frameon=False, loc='upper left')
     axis.set_title('Soak with faults: memory', fontsize=10)

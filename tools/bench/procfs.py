@@ -22,6 +22,8 @@ class ProcessSample:
     :param cpu_s: user and system time of all its threads since its start.
     :param minor_faults: page faults that needed no disk, since its start.
     :param rss_bytes: resident memory.
+    :param own_bytes: what of it no file and no shared memory holds, as the shared memory of
+        publishers that the middleware maps.
     :param threads: how many threads it has.
     :param descriptors: how many file descriptors are open.
     :param thread_cpu_s: CPU time of its living threads, summed by name without numbers.
@@ -31,6 +33,7 @@ class ProcessSample:
     cpu_s: float
     minor_faults: int
     rss_bytes: int
+    own_bytes: int
     threads: int
     descriptors: int
     thread_cpu_s: dict[str, float]
@@ -46,13 +49,14 @@ def sample(pid: int) -> ProcessSample:
     try:
         # Behind the name in brackets, which may hold anything; numbered from 3 in proc(5).
         fields = (folder / 'stat').read_text().rpartition(')')[2].split()
+        resident, shared = (int(text) for text in (folder / 'statm').read_text().split()[1:3])
         descriptors = len(os.listdir(folder / 'fd'))
         thread_cpu_s = _thread_cpu(folder)
     except FileNotFoundError as error:
         raise ProcessLookupError(f'no process {pid}') from error
     return ProcessSample(
         time.monotonic(), (int(fields[11]) + int(fields[12])) / _TICKS, int(fields[7]),
-        int(fields[21]) * _PAGE, int(fields[17]), descriptors, thread_cpu_s)
+        resident * _PAGE, (resident - shared) * _PAGE, int(fields[17]), descriptors, thread_cpu_s)
 
 
 def _thread_cpu(folder: Path) -> dict[str, float]:

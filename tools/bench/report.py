@@ -200,7 +200,7 @@ def _memory(figures: dict[str, Any]) -> str:
     """Return how memory grew; the slope of a line through a few minutes says nothing of hours."""
     if figures['seconds'] < _SLOPE_SECONDS:
         return 'Too short to tell memory by the hour'
-    return f'Memory {figures["rss_slope_mib_per_hour"]} MiB/h'
+    return f'Memory {figures["memory_slope_mib_per_hour"]} MiB/h'
 
 
 def _soak_figures(figures: dict[str, Any]) -> list[str]:

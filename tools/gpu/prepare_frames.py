@@ -1,7 +1,8 @@
 """
 Fit photographs as a model wants them: a zip or folder of pictures -> uint8 frames in .npy.
 
-Where labels.tsv (file, class index) lies among the pictures, the classes go into a file beside it.
+Where labels.tsv (file, class index) lies among the pictures, the classes go into a file beside it,
+and pictures that it does not name are left out.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import argparse
 from io import BytesIO
 from pathlib import Path
+import sys
 import zipfile
 
 import numpy as np
 from PIL import Image
 from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.inference.labelled_pictures import parse_table
 from resnet_trt_node.inference.model_file import read_model_spec
+from resnet_trt_node.inference.pictures import SUFFIXES
 from resnet_trt_node.inference.preprocess import Resizer
 from resnet_trt_node.inference.spec import ResizeRule
 
@@ -22,7 +26,7 @@ from resnet_trt_node.inference.spec import ResizeRule
 def main() -> None:
     """Read, fit, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('pictures', type=Path, help='zip file or folder of JPEG pictures')
+    parser.add_argument('pictures', type=Path, help='zip file or folder of pictures')
     parser.add_argument('output', type=Path, help='.npy file of uint8 (N, H, W, 3) RGB')
     parser.add_argument(
         '--model', type=Path, help='deployable model whose resize rule to follow; not given: '
@@ -36,7 +40,16 @@ def main() -> None:
     else:
         with zipfile.ZipFile(arguments.pictures) as archive:
             files = {name: archive.read(name) for name in archive.namelist()}
-    names = sorted(name for name in files if name.lower().endswith(('.jpeg', '.jpg')))
+    names = sorted(name for name in files if Path(name).suffix.lower() in SUFFIXES)
+    table = files.get('labels.tsv', b'').decode()
+    classes = {item.name: item.target for item in parse_table(table, sys.maxsize, 'labels.tsv')
+               } if table else {}
+    if classes:
+        known = [name for name in names if name in classes]
+        print(f'{len(names) - len(known)} pictures without a class are left out')
+        names = known
+    if not names:
+        sys.exit(f'{arguments.pictures} has no pictures ({", ".join(SUFFIXES)})')
     frames = np.empty((len(names), rule.crop_height, rule.crop_width, 3), np.uint8)
     resizer = Resizer(rule, 'exact')
     for frame, name in zip(frames, names):
@@ -44,9 +57,7 @@ def main() -> None:
         resizer.fit(Frame(picture, 'rgb'), frame)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     np.save(arguments.output, frames)
-    if 'labels.tsv' in files:
-        rows = [line.split('\t') for line in files['labels.tsv'].decode().splitlines()]
-        classes = {row[0]: int(row[1]) for row in rows if row[1].isdigit()}
+    if classes:
         np.save(arguments.output.with_suffix('.labels.npy'),
                 np.array([classes[name] for name in names]))
     print(f'{arguments.output}: {len(frames)} frames, {frames.nbytes / 1e6:.0f} MB')

@@ -79,8 +79,8 @@ def _outcome(
         samples: list[ProcessSample], faults: Faults, code: int, done: Account, heard: int,
         node_log: str, took_s: float, rate_hz: float) -> Outcome:
     times_s = [sample.time_s for sample in samples]
-    rss_mib = [sample.rss_bytes / 2**20 for sample in samples]
-    gained_mib, slope = growth(times_s, rss_mib)
+    # Shared memory comes and goes with the cameras, by steps that would hide what stays.
+    gained_mib, slope = growth(times_s, [sample.own_bytes / 2**20 for sample in samples])
     told = read_accounts(node_log)
     outcome = Outcome(
         'soak', f'six VGA cameras at {rate_hz:g} Hz for {took_s / 60:.1f} minutes, '
@@ -103,11 +103,13 @@ def _outcome(
         'seconds': rounded(took_s, 1), 'sent': done.sent, 'broken': done.broken,
         'received': sum(received for received, _, _ in told), 'answered': heard,
         'faults': dict(faults.done), 'longest_recovery_s': faults.recovery_s,
-        'complaints': faults.complaints, 'rss_slope_mib_per_hour': rounded(slope, 1),
+        'complaints': faults.complaints, 'memory_slope_mib_per_hour': rounded(slope, 1),
         'node_cores': rounded(
             (samples[-1].cpu_s - samples[0].cpu_s) / (times_s[-1] - times_s[0])),
-        'rss_curve': [[rounded(sample.time_s - times_s[0], 0),
-                       rounded(sample.rss_bytes / 2**20, 1)] for sample in samples[::step]],
+        # Seconds, MiB resident, and MiB of that which are the node's own.
+        'memory_curve': [[rounded(sample.time_s - times_s[0], 0),
+                          rounded(sample.rss_bytes / 2**20, 1),
+                          rounded(sample.own_bytes / 2**20, 1)] for sample in samples[::step]],
         'threads': [samples[0].threads, samples[-1].threads],
         'descriptors': [samples[0].descriptors, samples[-1].descriptors]}
     return outcome
