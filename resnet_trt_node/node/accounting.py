@@ -117,21 +117,18 @@ class Accounting:
         with self._lock:
             self._counts[camera].events[event] += number
 
-    def settle(self) -> int:
+    def settle(self, lost: bool) -> None:
         """
-        Close the books: what is still in progress has failed, and nothing counts any more.
+        Close the books: nothing counts any more.
 
-        For a backend that hangs, whose frames nobody will answer.
-
-        :returns: how many frames that were.
+        :param lost: whether what is still in progress has failed, since a backend hangs and nobody
+            will answer it.
         """
         with self._lock:
-            left = 0
-            for counts in self._counts.values():
-                left += counts.in_progress
-                counts.dropped['failed'] += counts.in_progress
+            if lost:
+                for counts in self._counts.values():
+                    counts.dropped['failed'] += counts.in_progress
             self._settled = True
-            return left
 
     @property
     def settled(self) -> bool:

@@ -11,11 +11,8 @@ from resnet_trt_node.node.accounting import Accounting
 from resnet_trt_node.node.frame_queue import Batch, FrameQueue, Ticket
 from resnet_trt_node.node.pace import Pace
 
-#: What takes longer is left to the thread that is for it: callbacks shall return soon, and the
-#: backend's thread shall be there for the next batch.
-_QUICK_MS = 3.0
 #: What is being published when a drain times out gets this long to end.
-_PUBLISH_SEC = 1.0
+_PUBLISH_SEC = 0.3
 
 
 class BatchBoard:
@@ -46,10 +43,8 @@ class BatchBoard:
         self._pace = Pace()
         self._free: deque[int] = deque()
         self._ready: deque[Batch] = deque()
-        # Batches handed to the backend's thread and not yet inferred.
-        self._busy = 0
-        # Batches that are being published.
-        self._publishing = 0
+        # Batches handed to the backend's thread and not yet inferred; those being published.
+        self._busy = self._publishing = 0
         self._given_up_ns = 0
         self._accepting = False
         self._closing = False
@@ -106,14 +101,12 @@ class BatchBoard:
                 # The fitter knows of that one, and what holds it up holds this one up too.
                 self._accounting.dropped(camera, 'superseded')
             elif len(self._waiting) == 1 and (self._free or self._filling):
-                if here and self._idle() and self._pace.fit_ms < _QUICK_MS:
+                idle = not (self._busy or self._filling or self._recalled)
+                if here and idle and self._pace.fits_quickly:
                     self._filling = True
                     return Batch(self._free.popleft())
                 self._fitter.notify()
             return None
-
-    def _idle(self) -> bool:
-        return not (self._busy or self._filling or self._recalled)
 
     def drop(self, tickets: Iterable[Ticket], reason: str) -> None:
         """Count frames that get no answer."""
@@ -147,6 +140,8 @@ class BatchBoard:
         deadline = monotonic() + timeout_sec
         with self._lock:
             self._accepting = False
+            # A batch that waits for companions goes as it is: there will be none.
+            self._fitter.notify()
             while self._accounting.in_progress and not self._closing:
                 remaining = deadline - monotonic()
                 if remaining <= 0:
@@ -210,7 +205,7 @@ class BatchBoard:
                 ticket = self._take_in_time()
                 if ticket is not None:
                     return ticket
-                if deadline_ns is None:
+                if deadline_ns is None or not self._accepting:
                     return None
                 remaining_sec = (deadline_ns - perf_counter_ns()) / 1e9
                 if self._busy:
@@ -221,6 +216,13 @@ class BatchBoard:
                 else:
                     return None
         return None
+
+    def keep_open_until(self, first: Ticket, max_wait_ms: float) -> int:
+        """Return perf_counter_ns until which a batch waits for others after its first frame."""
+        with self._lock:
+            patience_ms = self._pace.patience_ms(
+                (first.taken_ns - first.received_ns) / 1e6, self._max_age_ms())
+        return first.taken_ns + int(max(0.0, min(max_wait_ms, patience_ms)) * 1e6)
 
     def _take_in_time(self) -> Optional[Ticket]:
         while (ticket := self._waiting.take()) is not None:
@@ -260,7 +262,7 @@ class BatchBoard:
     def may_publish(self) -> bool:
         """Tell whether the backend's thread may publish: it has nothing else to do for a while."""
         with self._lock:
-            return not (self._busy or self._filling) and self._pace.publish_ms < _QUICK_MS
+            return not (self._busy or self._filling) and self._pace.publishes_quickly
 
     def end_filling(self) -> None:
         """Say that no batch will come any more."""

@@ -31,8 +31,6 @@ except ImportError:
     from rclpy.qos_event import (
         SubscriptionEventCallbacks, UnsupportedEventTypeError)
 
-#: The last results get this long to reach their listeners.
-_ACK_TIMEOUT = Duration(nanoseconds=200_000_000)
 #: What to do about incompatible QoS; only what a user overrode can be too strict.
 _ADVICE = (
     'set the parameter image_reliability to best_effort and remove qos_overrides, '
@@ -158,10 +156,10 @@ class CameraTopics:
             self._annotated.publish(rgb_image(message.header, pixels))
         return age_ms
 
-    def flush(self) -> None:
-        """Wait a moment until the listeners have the last results."""
+    def flush(self, timeout_sec: float) -> None:
+        """Wait until the listeners have the last results, at most so long."""
         # Publishing returns before they do, and destroying a publisher does not wait.
-        self._results.wait_for_all_acked(_ACK_TIMEOUT)
+        self._results.wait_for_all_acked(Duration(nanoseconds=int(timeout_sec * 1e9)))
 
     def problems(self) -> list[str]:
         """Say why publishers of the image topic are not heard; DDS keeps it to itself."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from functools import partial, wraps
+from time import monotonic
 import traceback
 from typing import Any, Callable, Optional
 
@@ -23,13 +23,14 @@ from resnet_trt_node.node.messages import label_info
 from resnet_trt_node.node.parameter_server import NodeOfUnsetOverrides, ParameterServer
 from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.pipeline import Pipeline
-from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
+from resnet_trt_node.node.pipeline_settings import PipelineHooks
 from resnet_trt_node.node.qos_overrides import warn_of_idle_overrides
 from resnet_trt_node.node.reporter import Reporter
 from vision_msgs.msg import LabelInfo
 
-#: A batch in the backend gets this long when the node is deactivated or stopped.
-DRAIN_TIMEOUT_SEC = 1.0
+#: A batch in the backend gets this long when the node is deactivated or stopped, and listeners
+#: that take the last results; the backend is to be freed in what stopping may take altogether.
+DRAIN_TIMEOUT_SEC, _FLUSH_SEC, _STOP_SEC = 1.0, 0.2, 1.6
 #: How often it is looked whether the backend was given up, which takes it seconds to minutes.
 _GIVEN_UP_SEC = 0.5
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -88,10 +89,11 @@ class ClassifierNode(NodeOfUnsetOverrides):
         self._converter = Converter(self.get_logger().info)
         # The ROS clock stands still with use_sim_time and no /clock: a supervisor would hear
         # nothing of the node then.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._reporter = Reporter(self, lambda: self.parameters, steady)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._reporter = Reporter(self, lambda: self.parameters, self._steady)
         # A timer, since not every executor knows guard conditions, which a thread could trigger.
-        self._given_up_timer = self.create_timer(_GIVEN_UP_SEC, self._leave_active, clock=steady)
+        self._given_up_timer = self.create_timer(
+            _GIVEN_UP_SEC, self._leave_active, clock=self._steady)
 
     @property
     def parameters(self) -> NodeParameters:
@@ -112,9 +114,9 @@ class ClassifierNode(NodeOfUnsetOverrides):
         names = parameters.cameras or ('',)
         pipeline = Pipeline(
             names, parameters.queue_depth, parameters.fit,  # type: ignore[arg-type]
-            _live_settings(parameters), PipelineHooks(
+            parameters.live_settings(), PipelineHooks(
                 self._open_backend, self._converter.to_frame, self._deliver,
-                self._log_bad_frame, self._log_failure))
+                self._log_bad_frame, self.get_logger().error))
         try:
             if not parameters.model_path and parameters.backend != 'simulated':
                 raise UsageError(
@@ -182,8 +184,9 @@ class ClassifierNode(NodeOfUnsetOverrides):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Answer what is on its way and free the model."""
         self.finalized = True
+        end = monotonic() + _STOP_SEC
         self._drain()
-        self._release()
+        self._release(max(0.1, end - monotonic()))
         return TransitionCallbackReturn.SUCCESS
 
     @_reported
@@ -255,14 +258,15 @@ class ClassifierNode(NodeOfUnsetOverrides):
             self.get_logger().warning(
                 f'{given_up} frames were still being inferred after {DRAIN_TIMEOUT_SEC} s and '
                 'get no answer')
+        end = monotonic() + _FLUSH_SEC
         for camera in self._cameras.values():
-            camera.flush()
+            camera.flush(max(0.0, end - monotonic()))
 
-    def _release(self) -> None:
+    def _release(self, timeout_sec: float = DRAIN_TIMEOUT_SEC) -> None:
         if self._pipeline is None:
             return
         self._reporter.closed()
-        if not self._pipeline.close(DRAIN_TIMEOUT_SEC):
+        if not self._pipeline.close(timeout_sec):
             self.get_logger().error('the backend does not end; its thread is left behind')
         self._log_account(self._pipeline)
         self._pipeline = None
@@ -280,7 +284,7 @@ class ClassifierNode(NodeOfUnsetOverrides):
         if self._pipeline is None:
             return
         before = self._pipeline.settings
-        self._pipeline.settings = _live_settings(parameters)
+        self._pipeline.settings = parameters.live_settings()
         if before.score_threshold != parameters.score_threshold:
             # It tells the threshold to its readers.
             self._publish_labels()
@@ -310,10 +314,8 @@ class ClassifierNode(NodeOfUnsetOverrides):
     def _log_bad_frame(self, camera: str, reason: str) -> None:
         where = f'camera {camera}: ' if camera else ''
         self.get_logger().warning(
-            f'{where}frame dropped: {reason}', throttle_duration_sec=1.0)
-
-    def _log_failure(self, reason: str) -> None:
-        self.get_logger().error(reason)
+            f'{where}frame dropped: {reason}', throttle_duration_sec=1.0,
+            throttle_time_source_type=self._steady)
 
     def _log_account(self, pipeline: Pipeline) -> None:
         total = pipeline.accounting.total()
@@ -321,8 +323,5 @@ class ClassifierNode(NodeOfUnsetOverrides):
                             if number) or 'none'
         self.get_logger().info(
             f'{total.received} frames received, {total.answered} answered, dropped: {dropped}')
-
-
-def _live_settings(parameters: NodeParameters) -> LiveSettings:
-    return LiveSettings(**{
-        setting.name: getattr(parameters, setting.name) for setting in fields(LiveSettings)})
+        if total.in_progress:
+            self.get_logger().error(f'{total.in_progress} frames ended nowhere: this is a bug')

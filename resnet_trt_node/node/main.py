@@ -89,7 +89,8 @@ def _run(stop: _StopSignal, memory: str) -> int:
     executor.add_node(node)
     _settle_collector()
     try:
-        if node.parameters.autostart:
+        # Building needs nobody's leave: it ends before anything is activated.
+        if node.parameters.autostart or node.parameters.build_only:
             started = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
             if node.failure is not None:
                 return node.failure.exit_code

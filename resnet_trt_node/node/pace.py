@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 #: Weights of a new sample in mean and deviation, as TCP estimates round trips: RFC 6298, 2.3.
 _MEAN_GAIN = 1 / 8
 _DEVIATION_GAIN = 1 / 4
@@ -9,6 +11,11 @@ _DEVIATION_GAIN = 1 / 4
 _CAUTION = 2.0
 #: Time to fill a batch in, in multiples of what that takes: other threads want the CPU as well.
 _FILL_RESERVE = 2.0
+#: What takes longer is left to the thread that is for it: callbacks shall return soon, and the
+#: backend's thread shall be there for the next batch.
+_QUICK_MS = 3.0
+#: From the end of a wait until the backend has the batch: another thread wakes and submits it.
+_SUBMIT_MS = 2.0
 #: How fast a backend is taken to be faster again when its slowness has all frames dropped.
 _DECAY = 0.9
 
@@ -54,14 +61,14 @@ class Pace:
         self._began_ns = 0
 
     @property
-    def fit_ms(self) -> float:
-        """Return how long a frame takes to be decoded and resized, 0 before the first."""
-        return self._fit.mean_ms
+    def fits_quickly(self) -> bool:
+        """Tell whether a frame is decoded and resized in no time worth a thread of its own."""
+        return self._fit.mean_ms < _QUICK_MS
 
     @property
-    def publish_ms(self) -> float:
-        """Return how long the answers of a batch take to be published, 0 before the first."""
-        return self._publish.mean_ms
+    def publishes_quickly(self) -> bool:
+        """Tell the same of publishing the answers of a batch."""
+        return self._publish.mean_ms < _QUICK_MS
 
     def restart(self, infer_ms: float, batch_size: int) -> None:
         """Begin with a newly opened backend: its slowest batch of the warm-up, its largest."""
@@ -103,6 +110,17 @@ class Pace:
             self._infer.decay()
             self._publish.decay()
         return True
+
+    def patience_ms(self, age_ms: float, max_age_ms: float) -> float:
+        """
+        Return how long a batch may wait for others so that this frame is still answered in time.
+
+        :param age_ms: how long ago it arrived.
+        :param max_age_ms: 0 for none.
+        """
+        if not max_age_ms:
+            return inf
+        return (max_age_ms - age_ms - _SUBMIT_MS - self._infer.most_ms - self._publish.most_ms)
 
     def hopeless(self, age_ms: float, ahead: int, max_age_ms: float, now_ns: int) -> bool:
         """Tell the same of a frame that work was spent on: only if nothing suggests otherwise."""

@@ -16,6 +16,7 @@ from resnet_trt_node.errors import UsageError
 from resnet_trt_node.inference.backend import BackendOptions, TVM_TARGETS
 from resnet_trt_node.inference.factory import BACKEND_CHOICES
 from resnet_trt_node.inference.spec import PRECISIONS
+from resnet_trt_node.node.pipeline_settings import LiveSettings
 
 _NAME_TOKEN = re.compile(r'[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 
@@ -162,6 +163,11 @@ class NodeParameters:
     def batch_limit(self) -> int:
         """Return the largest batch that can come about: what the backend is opened for."""
         return min(self.max_batch_size, max(1, len(self.cameras)) * self.queue_depth)
+
+    def live_settings(self) -> LiveSettings:
+        """Return what may change while frames flow."""
+        return LiveSettings(**{
+            setting.name: getattr(self, setting.name) for setting in fields(LiveSettings)})
 
     def backend_options(
             self, num_buffers: int, log: Optional[Callable[[str], None]] = None) -> BackendOptions:

@@ -162,8 +162,8 @@ class Pipeline:
         End the threads and free the backend; waiting frames are refused.
 
         :param timeout_sec: how long a batch in the backend may take to end.
-        :returns: whether all threads ended; if not, the backend hangs and stays open, and its
-            frames count as failed.
+        :returns: whether all threads ended; if not, the backend hangs and stays open. Its frames
+            count as failed, as do those of a thread that an unforeseen error ended.
         """
         self._board.close()
         if self._threads[1].ident is None:
@@ -173,8 +173,10 @@ class Pipeline:
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - monotonic()))
-        self.accounting.settle()
-        return not any(thread.is_alive() for thread in self._threads)
+        ended = not any(thread.is_alive() for thread in self._threads)
+        # Otherwise each frame has come to its end, and the books show one that has not.
+        self.accounting.settle(lost=not ended or self._fault is not None)
+        return ended
 
     def _guard(self, name: str, loop: Callable[[], None]) -> None:
         """Run a thread's loop; an error that nobody foresaw is kept for the node to report."""
@@ -214,7 +216,8 @@ class Pipeline:
             if self._fit(ticket, slots[len(batch.tickets)]):
                 batch.tickets.append(ticket)
                 if deadline_ns is None:
-                    deadline_ns = ticket.taken_ns + int(self.settings.max_wait_ms * 1e6)
+                    deadline_ns = self._board.keep_open_until(
+                        ticket, self.settings.max_wait_ms)
 
     def _fit(self, ticket: Ticket, slot: NDArray[np.uint8]) -> bool:
         resizer = self._resizer

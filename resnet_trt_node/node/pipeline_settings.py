@@ -55,4 +55,4 @@ class PipelineHooks:
     decode: Callable[[Any, Optional[int]], Frame]
     deliver: Callable[[Ticket, list[Prediction]], Optional[float]]
     log_bad_frame: Callable[[str, str], None]
-    log_failure: Callable[[str], None]
+    log_failure: Callable[[str], object]

@@ -15,6 +15,8 @@ from resnet_trt_node.node.health import camera_health, Health, Level, node_healt
 from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.pipeline import Pipeline
 
+#: What of a backend's details is told.
+_BACKEND_DETAILS = ('device_memory_mib', 'engine', 'cuda_graphs')
 #: What stands under a key.
 Value = Union[int, float, str]
 
@@ -163,6 +165,7 @@ def _identity(pipeline: Pipeline) -> dict[str, Value]:
         'model': spec.architecture,
         'precision': spec.precision,
         'max_batch_size': pipeline.max_batch_size,
+        **{key: info.details[key] for key in _BACKEND_DETAILS if key in info.details},
     }
 
 

@@ -62,6 +62,7 @@ class Reporter:
         self._statistics.forget()
         self._pipeline, self._cameras = pipeline, cameras
         self._watch = SilenceWatch(cameras)
+        self._told.clear()
         self.error = None
 
     def closed(self) -> None:
