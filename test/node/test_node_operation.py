@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from time import monotonic
 
+from node_process import NodeProcess
 from node_services import lifecycle, set_parameter
 import pytest
 from simulated_node import ACTIVATE, check_sums, DEACTIVATE, number, red, run, told
@@ -100,6 +102,40 @@ def test_a_clock_that_stands_still_keeps_nothing_from_being_told(peer, executor)
         assert 'the backend was given up' in peer.status()['message']
         assert node.stop()[0] == 0
     assert 'Traceback' not in node.log
+
+
+#: The system clock steps back by an hour 1 s after the first line about a bad frame.
+_STEP_BACK = (
+    'from time import monotonic\n'
+    'from rclpy.clock import Clock, ClockType\n'
+    'from rclpy.duration import Duration\n'
+    'from resnet_trt_node.node.classifier_node import ClassifierNode\n'
+    'now, tell, told = Clock.now, ClassifierNode._log_bad_frame, []\n'
+    'def stepped(self):\n'
+    '    back = self.clock_type == ClockType.SYSTEM_TIME and told and monotonic() > told[0] + 1\n'
+    '    return now(self) - Duration(seconds=3600 * bool(back))\n'
+    'def noted(*arguments):\n'
+    '    told.append(monotonic())\n'
+    '    tell(*arguments)\n'
+    'Clock.now, ClassifierNode._log_bad_frame = stepped, noted\n')
+
+
+def test_bad_frames_are_told_once_a_second_whatever_the_system_clock_does(peer):
+    peer.listen_to_results()
+    with NodeProcess('-p', 'backend:=simulated', '-p', 'image_reliability:=reliable', '-p',
+                     'diagnostics_period_sec:=0.1', prepare=_STEP_BACK) as node:
+        peer.connect('image')
+        bad = red(1)
+        bad.encoding = 'no_such'
+        for number in range(1, 4):
+            peer.publish('image', bad)
+            peer.publish('image', bad)
+            peer.spin_until(
+                lambda number=number: node.log.count('frame dropped') == number, 'a line')
+            end = monotonic() + 1.5
+            peer.spin_until(lambda end=end: monotonic() > end, 'the next second')
+        assert node.log.count('frame dropped') == 3
+        assert node.stop()[0] == 0
 
 
 def test_publishers_that_come_go_and_change_are_no_event(peer):

@@ -71,7 +71,7 @@ def test_frames_behind_a_busy_backend_are_the_fitter_s(traced):
     bench = traced(max_batch_size=1, queue_depth=9)
     bench.gate.clear()
     offer(bench, 1, 2, 3)
-    bench.wait(lambda: len(bench.decoders) == 2)
+    bench.wait(lambda: len(bench.decoders) == 3)
     bench.release()
     bench.settle()
     assert bench.decoders == [current_thread().name, 'fitter', 'fitter']

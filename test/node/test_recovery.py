@@ -59,7 +59,7 @@ def test_a_backend_that_keeps_failing_is_opened_again(make_bench):
     bench.wait(lambda: len(bench.backends) == 2 and bench.pipeline.trouble is None)
     assert bench.backends[0].closed
     # Warmed up again: each size with each buffer.
-    assert [len(batch) for batch in bench.backend.batches] == [1, 2, 3, 4] * 2
+    assert [len(batch) for batch in bench.backend.batches] == [1, 2, 3, 4] * bench.num_buffers
     bench.answer(4)
     assert bench.results == [('front', 4, 4)]
     assert bench.dropped == {'failed': 3}
@@ -76,6 +76,23 @@ def test_a_success_in_between_starts_the_count_anew(make_bench):
             bench.answer(value)
     assert len(bench.backends) == 1
     assert bench.dropped == {'failed': 6}
+
+
+def test_batches_submitted_behind_the_failing_one_are_counted(make_bench):
+    bench = make_bench(max_batch_size=1, queue_depth=10, settings=LiveSettings(
+        top_k=1, reopen_after_failures=1, reopen_backoff_sec=0.001))
+    bench.faults.late = True
+    bench.hold(0)
+    for value in (1, 2, 3):
+        bench.pipeline.offer('front', value)
+    bench.wait(lambda: bench.pipeline.waiting == 1)
+    bench.faults.batches.extend([raises(), raises()])
+    bench.release()
+    bench.settle()
+    bench.answer(4)
+    assert bench.dropped['failed'] >= 1
+    assert bench.pipeline.accounting.total().received == 5
+    assert bench.results[-1] == ('front', 4, 4)
 
 
 def test_opening_that_fails_twice_and_then_works(make_bench):

@@ -34,7 +34,9 @@ def engines(tmp_path: Path) -> list[Path]:
 
 
 def test_build_only_leaves_an_engine_that_the_node_then_finds(arguments, tmp_path):
-    with NodeProcess(*arguments, '-p', 'build_only:=true', prepare=STAND_INS) as node:
+    # A file for a lifecycle manager may say autostart: false; building waits for nobody.
+    with NodeProcess(*arguments, '-p', 'build_only:=true', '-p', 'autostart:=false',
+                     prepare=STAND_INS) as node:
         assert node.wait() == 0, node.log
     engine, = engines(tmp_path)
     assert f'engine ready: {engine}' in node.log
@@ -51,7 +53,11 @@ def test_build_only_leaves_an_engine_that_the_node_then_finds(arguments, tmp_pat
                 results = peer.heard['classification']
                 peer.spin_until(lambda: len(results) > number, 'an answer')  # noqa: B023
                 assert results[number].results[0].class_id == colour
-            assert peer.status()['backend'].startswith('tensorrt 8.6')
+            status = peer.status()
+            assert status['backend'].startswith('tensorrt 8.6')
+            assert status['engine'] == str(engine)
+            assert float(status['device_memory_mib']) >= 0
+            assert status['cuda_graphs'] == 'batch sizes up to 8'
             assert node.stop()[0] == 0, node.log
     finally:
         peer.close()
