@@ -30,7 +30,7 @@ from vision_msgs.msg import LabelInfo
 
 #: A batch in the backend gets this long when the node is deactivated or stopped, and listeners
 #: that take the last results; the backend is to be freed in what stopping may take altogether.
-DRAIN_TIMEOUT_SEC, _FLUSH_SEC, _STOP_SEC = 1.0, 0.2, 1.6
+DRAIN_TIMEOUT_SEC, _FLUSH_SEC, _STOP_SEC = 1.0, 0.2, 1.4
 #: How often it is looked whether the backend was given up, which takes it seconds to minutes.
 _GIVEN_UP_SEC = 0.5
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
