@@ -1,0 +1,53 @@
+"""How the node's process ends when it hangs, and after its lifecycle has ended."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+from lifecycle_msgs.msg import Transition
+from node_process import NodeProcess
+from node_services import lifecycle, state
+import pytest
+from resnet_trt_node.node.main import _PATIENCE_SEC
+from simulated_node import run, told
+
+HANG_AT_THE_END = '\n'.join((
+    'from threading import Event',
+    'from resnet_trt_node.node.classifier_node import ClassifierNode',
+    'def hang(self):',
+    "    print('hanging', flush=True)",
+    '    Event().wait(60)',
+    'ClassifierNode._drain = hang'))
+
+
+def test_a_signal_kills_a_node_that_hangs_but_not_as_an_echo_of_the_first(peer):
+    peer.listen_to_diagnostics()
+    with NodeProcess('-p', 'backend:=simulated', '-p', 'diagnostics_period_sec:=0.1',
+                     prepare=HANG_AT_THE_END) as node:
+        told(peer, 'state', 'active')
+        node.send(signal.SIGINT)
+        peer.spin_until(lambda: 'hanging' in node.log, 'the node to hang')
+        # As launch forwards the Ctrl-C that the process has got already.
+        node.send(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            node.wait(_PATIENCE_SEC + 0.1)
+        assert node.stop()[0] == -signal.SIGINT
+
+
+@pytest.mark.parametrize(('autostart', 'transition'), [
+    (True, Transition.TRANSITION_ACTIVE_SHUTDOWN),
+    (False, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)])
+def test_a_node_that_was_shut_down_by_its_service_ends_cleanly_by_a_signal(
+        peer, autostart, transition):
+    peer.listen_to_diagnostics()
+    with run('-p', f'autostart:={autostart}') as node:
+        told(peer, 'state', 'active' if autostart else 'unconfigured')
+        assert lifecycle(peer, transition)
+        assert state(peer) == 'finalized'
+        code, seconds = node.stop()
+    assert code == 0, node.log
+    assert seconds < 2
+    assert 'Traceback' not in node.log
+    assert 'ERROR' not in node.log
+    assert node.log.count('0 frames received') == autostart
