@@ -13,6 +13,7 @@ import signal
 import tempfile
 from typing import IO, Iterator
 
+from bench.procfs import remove_orphans
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -67,6 +68,18 @@ def ros_logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('ROS_LOG_DIR', str(folder))
         yield folder
+
+
+def _segments() -> set[Path]:
+    return {path for path in Path('/dev/shm').glob('fastdds_*') if not path.name.endswith('_el')}
+
+
+@pytest.fixture(scope='session', autouse=True)
+def no_orphans() -> Iterator[None]:
+    """Remove the shared memory of nodes that tests kill: it is RAM, and nobody else does."""
+    before = _segments()
+    yield
+    remove_orphans(_segments() - before)
 
 
 @pytest.fixture(scope='session')

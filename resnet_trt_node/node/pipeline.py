@@ -15,7 +15,9 @@ Nothing here knows ROS.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Queue
 from threading import get_native_id, Thread
@@ -144,7 +146,8 @@ class Pipeline:
         alone = self.max_batch_size == 1 or not self.settings.max_wait_ms
         batch = self._board.offer(camera, message, here and alone)
         if batch is not None:
-            self._fill_here(batch)
+            with self._faults_kept():
+                self._fill_here(batch)
 
     def drain(self, timeout_sec: float) -> int:
         """
@@ -181,11 +184,18 @@ class Pipeline:
     def _guard(self, name: str, loop: Callable[[], None]) -> None:
         """Run a thread's loop; an error that nobody foresaw is kept for the node to report."""
         _show_name(name)
-        try:
+        # It has nobody above to tell.
+        with suppress(BaseException), self._faults_kept():
             loop()
-        except BaseException as error:  # noqa: B902  a thread has nobody above to catch it
+
+    @contextmanager
+    def _faults_kept(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
             self._fault = self._fault or error
             self._board.close()
+            raise
 
     # The fitter.
 

@@ -96,3 +96,5 @@ def remove_orphans(segments: set[Path]) -> None:
             segments -= shared_segments(int(entry.name))
     for path in segments:
         path.unlink(missing_ok=True)
+        # By its lock Fast DDS tells whether somebody lives that uses a segment.
+        path.with_name(f'{path.name}_el').unlink(missing_ok=True)
