@@ -127,11 +127,11 @@ def test_bad_frames_are_told_once_a_second_whatever_the_system_clock_does(peer):
         peer.connect('image')
         bad = red(1)
         bad.encoding = 'no_such'
-        for number in range(1, 4):
+        for count in range(1, 4):
             peer.publish('image', bad)
             peer.publish('image', bad)
             peer.spin_until(
-                lambda number=number: node.log.count('frame dropped') == number, 'a line')
+                lambda count=count: node.log.count('frame dropped') == count, 'a line')
             end = monotonic() + 1.5
             peer.spin_until(lambda end=end: monotonic() > end, 'the next second')
         assert node.log.count('frame dropped') == 3
