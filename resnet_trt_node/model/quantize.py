@@ -19,7 +19,7 @@ import onnx
 from onnx import helper, numpy_helper, version_converter
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.inference.model_file import load_model, spec_of, write_model_spec
-from resnet_trt_node.inference.spec import ModelSpec
+from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec
 from resnet_trt_node.model.calibration import activation_ranges
 from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.graph import opset_of
@@ -35,6 +35,9 @@ _COMPUTING = ('Conv', 'Gemm')
 _INT8 = frozenset({
     'QuantizeLinear', 'DequantizeLinear', 'DynamicQuantizeLinear', 'QLinearConv', 'QLinearMatMul',
     'ConvInteger', 'MatMulInteger'})
+#: Nodes between the picture and its normalisation; a malformed graph may go round in circles.
+_PASSING = ('Cast', 'Transpose')
+_LONGEST_WAY = 4
 #: The first one whose pairs know a scale for each channel.
 _MIN_OPSET = 13
 
@@ -167,12 +170,12 @@ class _Graph:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.nodes = list(model.graph.node)
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._makers = {output: node.op_type for node in self.nodes for output in node.output}
-        # A depthwise convolution moves more bytes than it computes: int8 wins nothing there,
-        # and the one that normalises the picture must not lose digits.
+        self._makers = {output: node for node in self.nodes for output in node.output}
+        # A depthwise convolution moves more bytes than it computes: int8 wins nothing there.
         self.layers = [
             node for node in self.nodes if node.op_type in _COMPUTING
-            and not _is_depthwise(node) and node.input[1] in self.constants]
+            and not _is_depthwise(node) and node.input[1] in self.constants
+            and not self._normalises(node)]
         self._places = {node.output[0]: place for place, node in enumerate(self.layers)}
 
     def is_layer(self, node: onnx.NodeProto) -> bool:
@@ -191,9 +194,19 @@ class _Graph:
             # The convolution's own result stays in the accumulators, the other side comes from
             # memory. A constant is a bias, whose digits cost nothing.
             own = next((index for index, name in enumerate(node.input)
-                        if self._makers.get(name) == 'Conv'), None)
+                        if name in self._makers and self._makers[name].op_type == 'Conv'), None)
             return [] if own is None or node.input[1 - own] in self.constants else [1 - own]
         return [0] if node.op_type == 'GlobalAveragePool' and placement.pooled else []
+
+    def _normalises(self, node: onnx.NodeProto) -> bool:
+        """Tell whether a node normalises the picture, all digits of which the network needs."""
+        # Depthwise for RGB; for BGR it exchanges the channels as well.
+        name = node.input[0]
+        for _ in range(_LONGEST_WAY):
+            if name not in self._makers or self._makers[name].op_type not in _PASSING:
+                break
+            name = self._makers[name].input[0]
+        return name == INPUT_NAME and list(self.constants[node.input[1]].dims) == [3, 3, 1, 1]
 
 
 def insert_pairs(

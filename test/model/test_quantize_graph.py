@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from classifiers import SIDE as SMALL, write_classifier
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 import onnxruntime
 import pytest
 
@@ -16,7 +17,9 @@ from resnet_trt_node.inference.tensorrt_builder import BuildSettings, EngineBuil
 from resnet_trt_node.model.calibration import activation_ranges
 from resnet_trt_node.model.export import export_resnet
 from resnet_trt_node.model.frames import sample_frames
-from resnet_trt_node.model.quantize import Placement, quantize_model, quantized_tensors
+from resnet_trt_node.model.graft import prepare
+from resnet_trt_node.model.quantize import (
+    Placement, quantizable_layers, quantize_model, quantized_tensors)
 
 SIDE = 64
 
@@ -71,6 +74,60 @@ def test_the_normalisation_keeps_its_digits(int8):
     graph = onnx.load(str(int8)).graph
     normalise = next(node for node in graph.node if node.name == 'normalise')
     assert not any(':rounded' in name for name in normalise.input)
+
+
+@pytest.mark.parametrize('order', ['rgb', 'bgr'])
+def test_the_normalisation_of_prepared_models_does_too(order, tmp_path):
+    source = write_classifier(tmp_path / 'in.onnx')
+    prepare(source, tmp_path / 'float.onnx', mean=(120,), std=(60,), channel_order=order)
+    assert quantizable_layers(onnx.load(str(tmp_path / 'float.onnx'))) == ['conv']
+    quantize_model(
+        tmp_path / 'float.onnx', [sample_frames(4, SMALL, SMALL, 1)], tmp_path / 'int8.onnx')
+    nodes = {node.name: node for node in onnx.load(str(tmp_path / 'int8.onnx')).graph.node}
+    assert not any(':rounded' in name for name in nodes['normalised'].input)
+    assert ':rounded' in nodes['conv'].input[0]
+
+
+def test_what_is_always_zero_gets_a_scale_too(fp32, frames, tmp_path):
+    model = onnx.load(str(fp32))
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor).copy()
+        if tensor.name == 'layer1.0.conv1.weight':
+            values[3] = 0
+        elif tensor.name == 'layer2.0.conv1.bias':
+            values[:] = -1e4  # its ReLU lets nothing through
+        else:
+            continue
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    onnx.save(model, str(tmp_path / 'dead.onnx'))
+    quantize_model(tmp_path / 'dead.onnx', [frames], tmp_path / 'int8.onnx')
+    scales = {tensor.name: numpy_helper.to_array(tensor)
+              for tensor in onnx.load(str(tmp_path / 'int8.onnx')).graph.initializer
+              if tensor.name.endswith(':scale')}
+    assert all((scale > 0).all() for scale in scales.values())
+    assert scales['layer2.0.relu1:scale'] < 1e-7
+    assert scales['layer1.0.conv1.weight:scale'][3] < 1e-9
+    exact, rounded = (answers(tmp_path / name, frames) for name in ('dead.onnx', 'int8.onnx'))
+    assert np.abs(exact - rounded).mean() < 0.03
+
+
+def test_a_bias_that_is_added_keeps_its_digits(tmp_path):
+    prepare(write_classifier(tmp_path / 'in.onnx'), tmp_path / 'out.onnx', mean=(120,), std=(60,))
+    model = onnx.load(str(tmp_path / 'out.onnx'))
+    nodes = list(model.graph.node)
+    place = next(place for place, node in enumerate(nodes) if node.name == 'conv')
+    bias = nodes[place].input.pop()
+    result = nodes[place].output[0]
+    nodes[place].output[0] = 'bare'
+    constant = next(one for one in model.graph.initializer if one.name == bias)
+    constant.CopyFrom(numpy_helper.from_array(
+        numpy_helper.to_array(constant).reshape(1, -1, 1, 1), bias))
+    nodes.insert(place + 1, helper.make_node('Add', ['bare', bias], [result]))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model, full_check=True)
+    assert len(quantized_tensors(model, Placement())) == 2
+    assert bias not in quantized_tensors(model, Placement())
 
 
 def test_weights_stay_float_with_a_scale_for_each_output(int8):
