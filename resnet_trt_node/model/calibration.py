@@ -132,13 +132,17 @@ def _largest(
         watched.graph.node.append(helper.make_node('Abs', [name], [f'{name}:abs']))
         watched.graph.node.append(helper.make_node(
             'ReduceMax', [f'{name}:abs'], [f'{name}:max'], keepdims=0))
-        watched.graph.output.append(
-            helper.make_tensor_value_info(f'{name}:max', onnx.TensorProto.FLOAT, []))
+        # ONNX Runtime's maximum passes over a NaN, its sum does not.
+        watched.graph.node.append(helper.make_node(
+            'ReduceL1', [name], [f'{name}:sum'], keepdims=0))
+    wanted = [f'{name}:{kind}' for kind in ('max', 'sum') for name in tensors]
+    watched.graph.output.extend(
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, []) for name in wanted)
     session = open_session(watched)
     largest = np.zeros(len(tensors))
     for batch in frames:
-        values = session.run([f'{name}:max' for name in tensors], {INPUT_NAME: batch})
-        largest = np.maximum(largest, np.array([float(value) for value in values]))
+        maxima, sums = np.array(session.run(wanted, {INPUT_NAME: batch})).reshape(2, -1)
+        largest = np.maximum(largest, np.where(np.isnan(sums), np.nan, maxima))
         step()
     return dict(zip(tensors, largest.tolist()))
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
+import onnx
+from onnx import helper, numpy_helper, TensorProto
 import pytest
 
-from resnet_trt_node.errors import DataError
-from resnet_trt_node.model.calibration import entropy_range, percentile_range
+from resnet_trt_node.errors import DataError, ModelError
+from resnet_trt_node.model.calibration import (
+    activation_ranges, entropy_range, METHODS, percentile_range)
 from resnet_trt_node.model.calibration_frames import check_frames, neighbour_correlation
 from resnet_trt_node.model.frames import sample_frames
 
@@ -25,6 +29,46 @@ def test_entropy_leaves_out_a_lonely_outlier():
 
 def test_entropy_covers_even_counts():
     assert entropy_range(np.full(2048, 100), 1.0) > 0.95
+
+
+def test_zeros_do_not_decide_where_entropy_ends():
+    values = np.abs(np.random.default_rng(0).normal(size=200_000))
+    values[0] = 40.0
+    counts, _ = np.histogram(values, 2048, (0, 40.0))
+    expected = entropy_range(counts, 40.0)
+    counts[0] = 10**9
+    assert entropy_range(counts, 40.0) == expected
+    assert counts[0] == 10**9
+
+
+def root_of_the_picture() -> onnx.ModelProto:
+    """Return a model of sqrt(x - 100), which is NaN below 100, and of zeros."""
+    kind = TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node('Cast', ['images'], ['x'], to=kind),
+         helper.make_node('Sub', ['x', 'hundred'], ['difference']),
+         helper.make_node('Sqrt', ['difference'], ['root']),
+         helper.make_node('Sub', ['x', 'x'], ['dead'])], 'root',
+        [helper.make_tensor_value_info('images', TensorProto.UINT8, ['N', 8, 8, 3])],
+        [helper.make_tensor_value_info('root', kind, None)],
+        [numpy_helper.from_array(np.float32(100), 'hundred')])
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
+
+
+def test_a_nan_is_found_among_numbers():
+    frames = np.full((3, 8, 8, 3), 116, np.uint8)
+    assert activation_ranges(root_of_the_picture(), ['root'], [frames]) == {'root': 4.0}
+    frames[1, 4, 4, 1] = 99
+    with pytest.raises(ModelError, match='root becomes NaN or infinite'):
+        activation_ranges(root_of_the_picture(), ['root'], [frames])
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_even_and_dead_activations_have_ranges(method):
+    frames = np.full((3, 8, 8, 3), 116, np.uint8)
+    found = activation_ranges(root_of_the_picture(), ['root', 'dead'], [frames], method)
+    assert found == {'root': 4.0, 'dead': 0.0}
 
 
 def test_real_looking_frames_pass():
@@ -48,3 +92,33 @@ def test_even_and_repeated_frames_are_refused():
         check_frames(np.full((40, 64, 64, 3), 90, np.uint8))
     with pytest.raises(DataError, match='repetitions'):
         check_frames(np.repeat(sample_frames(2, 64, 64, 1), 20, axis=0))
+
+
+def test_noise_that_was_enlarged_is_noise():
+    random = np.random.default_rng(0)
+    noise = np.stack([
+        cv2.resize(random.integers(0, 256, (32, 32, 3), np.uint8), (64, 64)) for _ in range(40)])
+    with pytest.raises(DataError, match=r'^40 of 40 pictures to calibrate with are noise'):
+        check_frames(noise)
+
+
+def test_both_directions_count():
+    bars = np.random.default_rng(0).integers(0, 256, (1, 64, 1), np.uint8)
+    upright = np.broadcast_to(bars, (64, 64, 3))
+    correlation = neighbour_correlation(upright)
+    # Alike from row to row, independent from column to column.
+    assert 0.3 < correlation < 0.7
+    assert neighbour_correlation(upright.transpose(1, 0, 2)) == pytest.approx(correlation)
+
+
+@pytest.mark.parametrize('kind', ['noise', 'even', 'repeated'])
+def test_a_tenth_of_bad_frames_is_tolerated(kind):
+    frames = sample_frames(40, 64, 64, 1)
+    for count in range(1, 6):
+        frames[count] = {
+            'noise': np.random.default_rng(count).integers(0, 256, (64, 64, 3)),
+            'even': 10 * count, 'repeated': frames[0]}[kind]
+        if count <= 4:
+            check_frames(frames)
+    with pytest.raises(DataError, match=r'^5 of 40 pictures'):
+        check_frames(frames)
