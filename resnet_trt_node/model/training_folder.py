@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 from resnet_trt_node.errors import ModelError, UsageError
 from resnet_trt_node.model.checkpoint import load_file, save_file, trained_model, TrainedModel
+from resnet_trt_node.model.devices import memory_errors
 from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.learning_curve import draw_learning_curve
 from resnet_trt_node.model.measurement import EpochMetrics, Score
@@ -84,13 +85,20 @@ class TrainingFolder:
         content = load_file(path)
         if trained_model(content, str(path)) is None or 'training' not in content:
             raise ModelError(f'{path} is no checkpoint of resnet_trt train: name another --out')
-        differences = self._differences(training, content)
-        if differences:
-            raise UsageError(
-                f'{path} belongs to a training that differs: {"; ".join(differences)}. Repeat the '
-                'options and data of that run to continue it, or name another --out')
-        training.load_state_dict(content['training'])
-        self._best = content['best']
+        try:
+            differences = self._differences(training, content)
+            if differences:
+                raise UsageError(
+                    f'{path} belongs to a training that differs: {"; ".join(differences)}. Repeat '
+                    'the options and data of that run to continue it, or name another --out')
+            with memory_errors(training.batch_size):
+                training.load_state_dict(content['training'])
+            self._best = content['best']
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelError(
+                f'{path} is damaged ({type(error).__name__}: {cause}): train again with another '
+                '--out') from error
 
     def keep(self, training: Training) -> None:
         """Take in an epoch that was just done; write the files where it is time."""

@@ -182,6 +182,20 @@ def test_resuming_another_run_names_what_differs(
     assert 'other pictures' in _refusal(other, trained, capsys, *same)
 
 
+@pytest.mark.parametrize('lost', ['run', 'best', 'training.optimizer', 'training.network'])
+def test_a_damaged_run_is_not_resumed(
+        trained: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        lost: str):
+    content = torch.load(trained / 'last.pth', weights_only=True)
+    group, _, name = lost.rpartition('.')
+    del (content[group] if group else content)[name]
+    torch.save(content, tmp_path / 'last.pth')
+    error = _refusal(
+        shapes, tmp_path, capsys, '--epochs', '12', '--lr', '0.03', '--min-scale', '0.6',
+        '--resume')
+    assert f"{tmp_path / 'last.pth'} is damaged (KeyError: '{name}')" in error
+
+
 def test_zip_files_are_trained_with_as_they_are(shapes: Path, tmp_path: Path):
     with ZipFile(tmp_path / 'shapes.zip', 'w') as archive:
         for path in sorted(shapes.rglob('*.png')):
