@@ -21,6 +21,7 @@ def check_place(path: Union[str, Path], *sources: Union[str, Path, None]) -> Non
     """
     path = Path(path)
     _check_kind(path)
+    _temporary(path)
     for source in sources:
         if source is not None and path.exists() and Path(source).exists() and (
                 path.samefile(source)):
@@ -34,11 +35,26 @@ def check_place(path: Union[str, Path], *sources: Union[str, Path, None]) -> Non
 
 
 def _check_kind(path: Path) -> None:
-    if path.is_dir():
+    try:
+        folder, there, file = path.is_dir(), path.exists(), path.is_file()
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    if folder:
         raise UsageError(f'{path} is a folder: name a file in it')
     # Renaming over a device, such as /dev/null, would replace it.
-    if path.exists() and not path.is_file():
+    if there and not file:
         raise UsageError(f'{path} is no ordinary file: name another')
+
+
+def _temporary(path: Path) -> Path:
+    """Return the name to write to, which is longer: it must not be too long."""
+    # Its own name for each process: two that write the same file do not mix their bytes.
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        temporary.exists()
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return temporary
 
 
 def _cannot_write(path: Path, error: OSError) -> UsageError:
@@ -58,8 +74,7 @@ def whole_file(path: Union[str, Path]) -> Iterator[Path]:
     """
     path = Path(path)
     _check_kind(path)
-    # Its own name for each process: two that write the same file do not mix their bytes.
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -48,6 +48,14 @@ def test_a_place_that_cannot_be_written_to_is_told_beforehand(tmp_path: Path) ->
     assert not (tmp_path / 'new').exists()
 
 
+@pytest.mark.parametrize('refuse', [check_place, lambda path: whole_file(path).__enter__()])
+@pytest.mark.parametrize('length', [250, 300])
+def test_a_name_that_is_too_long_is_told_beforehand(tmp_path: Path, refuse, length: int) -> None:
+    with pytest.raises(UsageError, match='File name too long; choose another place'):
+        refuse(tmp_path / ('n' * length))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize('words', [
     ['export', '--weights', 'a.pth', '-o', 'a.pth'], ['prune', 'a.pth', '-o', './a.pth'],
     ['prune', 'a.onnx', '-o', 'link.onnx'],
