@@ -22,9 +22,12 @@ def pick_device(name: str) -> torch.device:
     if name == 'auto':
         name = 'cuda' if torch.cuda.is_available() else 'cpu'
     try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f'--device {name}: choose auto, cuda, cuda:1 or cpu') from error
+        device: Optional[torch.device] = torch.device(name)
+    except RuntimeError:
+        device = None
+    # PyTorch knows many more, such as one that only counts shapes.
+    if device is None or device.type not in ('cuda', 'cpu'):
+        raise UsageError(f'--device {name}: choose auto, cuda, cuda:1 or cpu')
     if device.type == 'cuda' and (
             not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise UsageError(

@@ -82,6 +82,12 @@ def test_shrinking_leaves_no_pixel_out():
     assert float((result - 127.5).abs().max()) < 1
 
 
+def test_shrinking_more_than_twice_sees_every_column():
+    lit = 255 * torch.eye(40, dtype=torch.uint8)[:, None, :, None].expand(40, 40, 40, 3)
+    result = crop_and_resize(lit, WHOLE.expand(40, 4), KEPT.expand(40, 2, 3), 16)
+    assert float(result.amax((1, 2, 3)).min()) > 0
+
+
 @pytest.mark.parametrize('aspect', [0.2, 0.75, 1.0, 1.5, 6.0])
 def test_crops_lie_inside_and_have_the_asked_share_and_ratio(aspect):
     numbers = torch.rand(2000, 4, generator=torch.Generator().manual_seed(1))
@@ -140,6 +146,12 @@ def test_colours_vary_one_by_one():
     assert float(flat.std()) == pytest.approx(0, abs=1e-4)
 
 
+def test_colours_end_at_black_and_white():
+    pictures = torch.tensor([200.0, 0.0, 0.0]).reshape(1, 3, 1, 1).expand(1, 3, 4, 4)
+    vivid = vary_colours(pictures, torch.tensor([[1.5, 1.0, 2.0]]))[0, :, 0, 0].tolist()
+    assert vivid == [255, 0, 0]
+
+
 def test_normalisation_is_that_of_the_deployed_model():
     frames = noise(2).numpy()
     result = normalise(torch.from_numpy(frames).permute(0, 3, 1, 2).float())
@@ -162,6 +174,13 @@ def test_cutmix_shares_are_the_pixels_that_are_seen(place):
     assert kept.tolist() == pytest.approx([share] * 4)
     assert share == pytest.approx(0.75)
     assert float(pictures[0].max()) == 0  # not changed in place
+
+
+def test_the_share_of_cutmix_is_that_of_whole_pixels():
+    pictures = torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 3, 8, 8)
+    mixed, share = mix_batch(pictures, 'cutmix', 0.6, [0.5, 0.5])
+    assert share == 1 - 25 / 64  # 0.4 of the area are 5.06 pixels a side
+    assert float((mixed == pictures).float().mean()) == pytest.approx(share)
 
 
 def test_unmixed_batches_are_the_batch_itself():
@@ -200,6 +219,10 @@ def test_differences_of_settings_are_named():
     then = TrainingSettings(epochs=10).to_dict()
     assert TrainingSettings(epochs=20, mix='mixup').differences(then) == [
         'epochs: 10, now 20', 'mix: none, now mixup']
+    # A run of an older version does not know what came later.
+    del then['teacher'], then['colour']
+    assert TrainingSettings(epochs=10).differences(then) == []
+    assert TrainingSettings(epochs=10, colour=0.5).differences(then) == ['colour: 0.0, now 0.5']
 
 
 def test_the_usual_learning_rate_grows_with_the_batch():
@@ -210,8 +233,9 @@ def test_the_usual_learning_rate_grows_with_the_batch():
 def test_a_device_that_is_not_there_is_refused():
     assert pick_device('cpu') == CPU
     assert amp_dtype(CPU) is None
-    with pytest.raises(UsageError, match='--device abacus: choose auto'):
-        pick_device('abacus')
+    for name in ('abacus', 'meta', 'mps', 'cuda:one'):
+        with pytest.raises(UsageError, match=f'--device {name}: choose auto'):
+            pick_device(name)
     if not torch.cuda.is_available():
         assert pick_device('auto') == CPU
         with pytest.raises(UsageError, match='sees no such GPU'):
