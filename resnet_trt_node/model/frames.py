@@ -24,10 +24,10 @@ def sample_frames(count: int, height: int, width: int, seed: int = 0) -> NDArray
     :param width: columns, W.
     :param seed: same seed, same pictures.
     :returns: uint8 (N, H, W, 3), values 0 to 255, owned by the caller.
-    :raises UsageError: for a negative seed.
+    :raises UsageError: for a seed that PyTorch could not take either.
     """
-    if seed < 0:
-        raise UsageError(f'--seed {seed}: choose 0 or more')
+    if not 0 <= seed < 2**64:
+        raise UsageError(f'--seed {seed}: choose 0 to {2**64 - 1}')
     random = np.random.default_rng(seed)
     frames = np.empty((count, height, width, 3), np.uint8)
     for frame in frames:

@@ -30,11 +30,11 @@ def initialise(network: ResNet, seed: int) -> None:
     :param network: is changed in place; float32 on the CPU.
     :param seed: same seed, same weights; the caller's random state is left as it was.
     """
+    pictures = sample_frames(_CALIBRATION_FRAMES, _CALIBRATION_SIDE, _CALIBRATION_SIDE, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         draw_weights(network, _BRANCH_SCALE)
         nn.init.normal_(network.fc.weight)
-    pictures = sample_frames(_CALIBRATION_FRAMES, _CALIBRATION_SIDE, _CALIBRATION_SIDE, seed)
     x = IMAGENET.apply(pictures)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]

@@ -198,7 +198,7 @@ def test_a_place_for_the_report_is_looked_for_before_measuring(
         'compare', colour_model, '--backends', 'onnxruntime', '--out', tmp_path / 'file',
         '--seconds', 3600)
     assert 'Not a directory' in told
-    assert '--seed -1: choose 0 or more' in resnet_trt.refused(
+    assert '--seed -1: choose 0 to ' in resnet_trt.refused(
         'compare', colour_model, '--backends', 'onnxruntime', '--seed', -1)
 
 

@@ -149,6 +149,7 @@ def test_a_checkpoint_fixes_its_number_of_classes(tmp_path: Path) -> None:
     ({'precision': 'int8'}, UsageError, "cannot export 'int8': choose one of fp32, fp16"),
     ({'image_size': 8}, UsageError, 'image size 8: choose 32 to 4096'),
     ({'image_size': 64, 'resize': 60}, ModelError, 'short side of 60 is smaller than the crop'),
+    ({'seed': 2**64}, UsageError, '--seed 18446744073709551616: choose 0 to '),
     ({'num_classes': 3, 'labels': ['a', 'b']}, LabelsError, '2 labels for 3 classes'),
     ({'labels': ['a', 'a']}, LabelsError, "'a' stands on line 1 already"),
     ({'labels': 'none.txt'}, LabelsError, 'cannot read labels none.txt'),
