@@ -22,6 +22,9 @@ from resnet_trt_node.inference.model_file import read_model_spec
 from resnet_trt_node.inference.picture_store import PictureStore
 from resnet_trt_node.inference.spec import ModelSpec
 
+#: More would hold no picture, and take more memory than there is.
+_MAX_BINS = 100_000
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -68,6 +71,8 @@ def run(arguments: Namespace) -> int:
         value, least = getattr(arguments, option), 0 if option == 'worst' else 1
         if value is not None and value < least:
             raise UsageError(f'--{option} {value}: choose at least {least}')
+    if arguments.bins > _MAX_BINS:
+        raise UsageError(f'--bins {arguments.bins}: choose at most {_MAX_BINS}')
     # Opening a backend may take minutes: what cannot work shall be told before.
     check_outputs(arguments)
     spec = read_model_spec(arguments.model)

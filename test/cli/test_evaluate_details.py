@@ -206,6 +206,7 @@ def test_pictures_are_drawn(resnet_trt, colour_model, blind_model, folders, tmp_
     (['--reliability', 'diagram.csv'], 'the ending says what to write, one of .png'),
     (['--confusion', 'FOLDER.csv'], 'is a folder'),
     (['--bins', '0'], '--bins 0: choose at least 1'),
+    (['--bins', '1000000000'], '--bins 1000000000: choose at most 100000'),
     (['--worst', '-1'], '--worst -1: choose at least 0'),
     (['--compare', 'missing.onnx'], 'missing.onnx'),
     (['--images', 'missing.zip'], 'there is no folder or zip file')])
