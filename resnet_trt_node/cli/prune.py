@@ -269,7 +269,7 @@ def _print_report(
              f'left dense: {one.why_dense}' if one.why_dense else ''], widths))
     if tuning is None:
         print('not fine-tuned: measure what it costs with `resnet_trt evaluate`'
-              + ('' if arguments.model.suffix == '.onnx' else ', or pass --finetune DIR'),
+              + ('' if arguments.model.suffix.lower() == '.onnx' else ', or pass --finetune DIR'),
               file=sys.stderr)
         return
     for name, score in (('before', tuning.dense), ('pruned', tuning.pruned),

@@ -208,6 +208,9 @@ def test_a_model_is_pruned(
     assert prune(resnet18.path, '-o', tmp_path / 'sparse.onnx', '--json') == 0
     report = json.loads(capsys.readouterr().out)
     assert report['accuracy'] is None
+    (tmp_path / 'COPY.ONNX').write_bytes(resnet18.path.read_bytes())
+    assert prune(tmp_path / 'COPY.ONNX', '-o', tmp_path / 'copy.onnx') == 0
+    assert '--finetune' not in capsys.readouterr().err
     assert len(two_four_layers(onnx.load(str(tmp_path / 'sparse.onnx')))) == PRUNED
     assert main(['inspect', str(tmp_path / 'sparse.onnx')]) == 0
     assert f'sparsity    2:4 in {PRUNED} layers' in capsys.readouterr().out
