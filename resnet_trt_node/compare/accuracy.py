@@ -61,7 +61,7 @@ class Agreement:
 
     def agrees(self, tolerance: Tolerance) -> bool:
         """Tell whether all this is tolerated."""
-        return self.within and self.same >= tolerance.min_agreement * self.frames
+        return self.within and self.same / self.frames >= tolerance.min_agreement
 
     def to_json(self, tolerance: Tolerance) -> dict[str, Any]:
         """Return it as JSON has it."""

@@ -8,9 +8,10 @@ import pytest
 from resnet_trt_node.compare.accuracy import (
     Agreement, compare_answers, same_top_one, Tolerance, TopOneResult)
 from resnet_trt_node.compare.choice import open_here
-from resnet_trt_node.compare.subject import BackendSubject
+from resnet_trt_node.compare.subject import Answer, BackendSubject
 from resnet_trt_node.errors import InferenceError, UsageError
 from resnet_trt_node.inference.backend import BackendOptions
+from resnet_trt_node.inference.onnxruntime_backend import OnnxRuntimeBackend
 from resnet_trt_node.inference.simulated_backend import SimulatedBackend
 
 
@@ -47,10 +48,28 @@ def test_a_wide_tolerance_takes_them(three, frames):
     assert compare_answers(three, frames, 4, tolerance)['other'].agrees(tolerance)
 
 
+class Late(BackendSubject):
+    """Is far off where a batch is not full."""
+
+    def answer(self):
+        found = super().answer()
+        off = 0.5 if self._batch_size < 4 else 0
+        return Answer(found.probabilities + np.float32(off), found.took_ns)
+
+
+def test_one_batch_outside_is_enough(model, subject, frames):
+    with Late(OnnxRuntimeBackend(model, OPTIONS)) as late:
+        found = compare_answers({'a': subject, 'b': late}, frames, 4, Tolerance())['b']
+    assert (found.same, found.within) == (10, False)
+    assert found.max_difference == pytest.approx(0.5, rel=1e-5)
+
+
 def test_each_bound_counts():
     one = Agreement(frames=100, max_difference=0.1, mean_difference=0.01, same=98, within=True)
     assert one.agrees(Tolerance(min_agreement=0.98))
     assert not one.agrees(Tolerance(min_agreement=0.981))
+    # 0.81 * 300 is a little more than 243.
+    assert Agreement(300, 0.1, 0.01, 243, within=True).agrees(Tolerance(min_agreement=0.81))
     outside = Agreement(100, 0.1, 0.01, 100, within=False)
     assert not outside.agrees(Tolerance(min_agreement=0))
     assert outside.to_json(Tolerance())['top1_agreement'] == 1

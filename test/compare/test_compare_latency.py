@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from fake_subject import FakeSubject
 import numpy as np
 import pytest
@@ -65,6 +67,19 @@ def test_a_very_slow_one_has_three_rounds_and_the_others_all():
     assert values['slow']['ratio'] == pytest.approx(2000)
 
 
+def test_a_very_slow_reference_is_compared_with_in_its_rounds():
+    subjects, _ = fakes(slow=2000 * MS, fast=MS)
+    values = figures(measure(subjects, FRAMES, Plan((1,), rounds=8, seconds=1))[1], 1)
+    assert (values['slow']['rounds'], values['fast']['rounds']) == (3, 8)
+    assert values['fast']['ratio'] == pytest.approx(1 / 2000)
+
+
+def test_the_first_inferences_do_not_decide_how_many_there_are():
+    subjects, calls = fakes(a=lambda now: 50 * MS if now < 250 * MS else MS)
+    measure(subjects, FRAMES, Plan((1,), rounds=4, seconds=2, warm_up=10, settle_ms=0))
+    assert [count for _, _, count in calls[2:]] == [500] * 4
+
+
 def test_iterations_are_counted_exactly():
     subjects, _ = fakes(a=MS, b=MS)
     found = measure(subjects, FRAMES, Plan((1,), rounds=4, iterations=10, settle_ms=0))[1]
@@ -125,6 +140,21 @@ def test_figures_of_known_numbers():
     assert found['rounds_p50_ms'] == {'0': 50.5, '1': 101, '2': 50.5}
     assert found['round_spread'] == pytest.approx(1)
     assert found['p50_interval_ms'] == [50.5, 101]
+
+
+def test_intervals_hold_95_of_100_medians():
+    count = 41
+    timings = {'a': Timings(1, 0, {place: [(place + 1) * MS] for place in range(count)})}
+
+    def share(last):
+        """Return how often the median of drawn places is among the first ones."""
+        rate = last / count
+        return sum(math.comb(count, many) * rate ** many * (1 - rate) ** (count - many)
+                   for many in range(count // 2 + 1, count + 1))
+
+    low, high = (next(last for last in range(1, count + 1) if share(last) >= edge)
+                 for edge in (0.025, 0.975))
+    assert figures(timings, 1)['a']['p50_interval_ms'] == pytest.approx([low, high], abs=0.5)
 
 
 def test_backends_of_known_cost():
