@@ -7,51 +7,20 @@ from typing import Any
 
 import pytest
 from resnet_trt_node.errors import BackendError, UsageError
-from resnet_trt_node.inference.spec import ResizeRule
 from resnet_trt_node.model import measurement, training as training_module
 from resnet_trt_node.model.augmentation import plan_epoch
 from resnet_trt_node.model.measurement import measure
 from resnet_trt_node.model.schedule import learning_rate
 from resnet_trt_node.model.training import Training
-from resnet_trt_node.model.training_data import DataSplit, TrainingData, ValidationPictures
-from resnet_trt_node.model.training_pictures import StoredPictures
+from resnet_trt_node.model.training_data import DataSplit
 from resnet_trt_node.model.training_settings import TrainingSettings
+from shades import Shades, shades
 from shapes import write_shapes
 import torch
 from torch import nn
 from torch.nn import functional
 
 CPU = torch.device('cpu')
-SIDE = 4
-
-
-class Shades(nn.Module):
-    """Three logits from the mean colour of a picture; keeps what it answered and in which mode."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(3)
-        self.linear = nn.Linear(3, 3)
-        nn.init.normal_(self.linear.weight, generator=torch.Generator().manual_seed(4))
-        nn.init.zeros_(self.linear.bias)
-        self.answers: list[torch.Tensor] = []
-        self.modes: list[bool] = []
-
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.linear(self.norm(pictures).mean((2, 3)))
-        self.answers.append(logits.detach().clone())
-        self.modes.append(self.training)
-        return logits
-
-
-def shades(count: int) -> TrainingData:
-    """Return even pictures, each of another grey, of three classes in turn."""
-    greys = torch.linspace(20, 235, count).to(torch.uint8)
-    pictures = greys.reshape(-1, 1, 1, 1).expand(count, SIDE, SIDE, 3).contiguous()
-    targets = torch.arange(count) % 3
-    return TrainingData(
-        StoredPictures(pictures, torch.ones(count), targets),
-        ValidationPictures(pictures, targets), ('a', 'b', 'c'), ResizeRule(SIDE, SIDE, SIDE), '')
 
 
 def trained(count: int = 5, after_step: Any = None, **values: Any) -> Training:
