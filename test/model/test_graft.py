@@ -184,6 +184,17 @@ def test_a_softmax_can_be_put_behind_a_sigmoid(tmp_path: Path) -> None:
         _run(report.path, {'images': FRAMES}), _expected(source), atol=1e-5)
 
 
+def test_rows_that_sum_to_a_little_more_than_1_are_logits(tmp_path: Path) -> None:
+    source = write_classifier(tmp_path / 'in.onnx', ends='probabilities')
+    model = onnx.load(str(source))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(1.02), 'total'))
+    model.graph.node.append(helper.make_node('Mul', ['output', 'total'], ['scaled']))
+    model.graph.output[0].name = 'scaled'
+    onnx.save(model, str(source))
+    report = prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD)
+    assert report.activation == 'softmax'
+
+
 def _with_outputs(path: Path) -> Path:
     model = onnx.load(str(write_classifier(path)))
     model.graph.output.append(

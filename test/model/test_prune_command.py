@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from resnet_trt_node.cli.main import main
+from resnet_trt_node.errors import ModelError
 from resnet_trt_node.inference.sparsity import two_four_layers
 from resnet_trt_node.model import training as training_module
 from resnet_trt_node.model.checkpoint import load_file, TrainedModel
@@ -19,7 +20,7 @@ from resnet_trt_node.model.measurement import measure, Score
 from resnet_trt_node.model.network import ResNet
 from resnet_trt_node.model.prune import check_two_four, TwoFourMasks
 from resnet_trt_node.model.prune_checkpoint import (
-    fine_tune, open_checkpoint, tuning_settings)
+    fine_tune, open_checkpoint, save_pruned, tuning_settings)
 from resnet_trt_node.model.random_weights import initialise
 from resnet_trt_node.model.training import Training
 from resnet_trt_node.model.training_data import DataSplit, load_data
@@ -191,6 +192,14 @@ def test_pruning_alone_reports_each_layer(
     assert lines[-1].endswith('left dense: fully connected')
     assert rows[1][:3] == ['layer1.0.conv1', '64x64x3x3', '50.0']
     assert '--finetune DIR' in captured.err
+
+
+def test_what_is_not_two_four_is_not_written(checkpoint: Path, tmp_path: Path) -> None:
+    found = open_checkpoint(checkpoint)
+    masks = TwoFourMasks(found.network)
+    with pytest.raises(ModelError, match='not 2:4: layer1'):
+        save_pruned(tmp_path / 'sparse.pth', found.network, masks, found, found.trained)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_plain_state_dict_is_pruned(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from io import BytesIO
 import json
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image
 import pytest
 from quantize_command import answers, quantize
 from resnet_trt_node.bag.writer import BagWriter
+from resnet_trt_node.cli import quantize as command
 from resnet_trt_node.cli.example_frames import read_frames
 from resnet_trt_node.inference.evaluation import wilson_interval
 from resnet_trt_node.inference.model_file import file_sha256, read_model_spec
@@ -235,6 +237,29 @@ def test_the_layer_that_hurts_is_found_and_kept(
     assert lines[3].split() == ['layer', 'divergence', 'same', 'top-1']
     assert [line.split()[0] for line in lines[4:14]] == [one['layer'] for one in ranking[:10]]
     assert lines[14:] == ['  and 11 layers that hurt less']
+
+
+def test_models_are_compared_on_frames_that_ranges_are_not_from(
+        fp32: Path, pictures: Path, tmp_path: Path, told: Callable[..., Any],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[set[bytes]] = []
+
+    def note(original: Callable[..., Any], *values: Any) -> Any:
+        seen.extend({frame.tobytes() for frame in value} for value in values
+                    if isinstance(value, np.ndarray))
+        return original(*values)
+
+    for name in ('_quantize', '_compare'):
+        monkeypatch.setattr(command, name, partial(note, getattr(command, name)))
+    told(fp32, pictures, tmp_path / 'out.onnx', '--method', 'minmax')
+    used, compared = seen
+    assert (len(used), len(compared), len(used & compared)) == (32, 8, 0)
+    # At random, and so that a run can be repeated.
+    held_out = np.flatnonzero(command._held_out(100))
+    assert len(held_out) == 20
+    assert len(set(held_out % 5)) == 5
+    assert len(set(held_out // 20)) == 5
+    np.testing.assert_array_equal(held_out, np.flatnonzero(command._held_out(100)))
 
 
 def test_two_pictures_are_the_fewest(
