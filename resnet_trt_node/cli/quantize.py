@@ -131,9 +131,14 @@ def _check(arguments: Namespace) -> None:
     for name, path in files.items():
         if path is None:
             continue
-        other = places.setdefault(path.resolve(), name)
+        place = path.resolve()
+        other = places.setdefault(place, name)
         if other != name:
             raise UsageError(f'{name} {path} is also {other}: name another file')
+        for known, other in places.items():
+            if known in place.parents or place in known.parents:
+                raise UsageError(
+                    f'{name} {path} and {other} cannot both be files: name another file')
         if name != 'MODEL':
             check_place(path)
 

@@ -79,6 +79,9 @@ def test_options_that_cannot_be_used_are_refused(
             (('--sensitivity', tmp_path / 'folder'), 'is a folder: name a file in it'),
             (('--sensitivity', '/proc/layers.json'), 'cannot write /proc/layers.json'),
             (('--sensitivity', fp32), 'is also MODEL: name another file'),
+            (('--sensitivity', tmp_path / 'new' / 'out.onnx' / 'layers.json'),
+             'layers.json and --output cannot both be files'),
+            (('--sensitivity', tmp_path / 'new'), 'new and --output cannot both be files'),
             (('-o', fp32), 'is also MODEL: name another file'),
             (('-o', '/proc/out.onnx'), 'cannot write /proc/out.onnx'),
             (('-o', tmp_path / 'folder'), 'is a folder: name a file in it')):
