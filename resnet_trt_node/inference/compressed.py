@@ -31,6 +31,7 @@ MAX_PIXELS_A_BYTE = 1000
 _REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 _PNG_SIGNATURE_BYTES = 8
+_JPEG_START_BYTES, _JPEG_END = 2, 0xd9
 _ORDERS = {1: 'gray', 3: 'bgr', 4: 'bgra'}
 
 
@@ -59,6 +60,9 @@ def decode_compressed(
         raise FrameError(
             f'{width}x{height} {name}: {buffer.size} bytes do not hold so many pixels; '
             'the message is corrupt')
+    if name == 'mpo':
+        # A jpeg with further pictures behind it, as many telephones write them.
+        name = 'jpeg'
     if name == 'jpeg':
         _check_jpeg_data(buffer)
     elif name == 'png':
@@ -81,9 +85,9 @@ def decode_compressed(
     if reduction == 1:
         return frame
     # A turned picture has its sides the other way round.
-    full_size = (height, width) if (height < width) == (
-        pixels.shape[0] < pixels.shape[1]) else (width, height)
-    return replace(frame, reduction=reduction, full_size=full_size)
+    straight = pixels.shape[:2] == (-(-height // reduction), -(-width // reduction))
+    return replace(
+        frame, reduction=reduction, full_size=(height, width) if straight else (width, height))
 
 
 def _read_header(buffer: NDArray[np.uint8]) -> tuple[str, int, int]:
@@ -110,24 +114,35 @@ def _check_jpeg_data(buffer: NDArray[np.uint8]) -> None:
     """
     Refuse a jpeg that was cut off or lacks a piece, as far as its markers tell.
 
-    libjpeg paints what is missing grey and only prints a warning. Markers do not occur within
-    compressed data, so the last end of image must come after the last start of scan; one in an
-    embedded preview comes before it. Cameras that write restart markers number them 0 to 7 in a
-    circle, which breaks where the transport lost a packet.
+    libjpeg paints what is missing grey and only prints a warning. So the markers are followed to
+    the end of the image: segments, which may hold a preview, are as long as they say, and within
+    compressed data there are restart markers only. Cameras that write those number them 0 to 7 in
+    a circle, which breaks where the transport lost a packet. What comes behind the end is none of
+    the picture: padding, a second picture, a film.
     """
-    data = buffer.tobytes()
-    start, end = data.rfind(b'\xff\xda'), data.rfind(b'\xff\xd9')
-    if end < start:
-        raise FrameError(
-            f'jpeg of {len(data)} bytes was cut off, its end is missing: check the publisher '
-            'and the transport')
-    scan = buffer[start + 2:end]
-    marks = scan[1:][scan[:-1] == 0xff]
-    restarts = marks[(marks >= 0xd0) & (marks <= 0xd7)]
-    if not np.array_equal(restarts & 7, np.arange(restarts.size) & 7):
-        raise FrameError(
-            f'jpeg of {len(data)} bytes lacks a piece, its restart markers are out of order: '
-            'check the cable, the publisher and the transport')
+    places = np.flatnonzero(buffer[:-1] == 0xff)
+    kinds = buffer[places + 1]
+    restart = (kinds >= 0xd0) & (kinds <= 0xd7)
+    # 0 is a data byte of 255, 255 fills up.
+    marker = (kinds > 0x01) & (kinds != 0xff) & ~restart
+    markers, marked = places[marker], kinds[marker]
+    restarts, numbers = places[restart], kinds[restart] & 7
+    at = scan = _JPEG_START_BYTES
+    while True:
+        found = int(np.searchsorted(markers, at))
+        if found == len(markers):
+            raise FrameError(
+                f'jpeg of {buffer.size} bytes was cut off, its end is missing: check the '
+                'publisher and the transport')
+        at, kind = int(markers[found]), int(marked[found])
+        first, last = np.searchsorted(restarts, (scan, at))
+        if not np.array_equal(numbers[first:last], np.arange(last - first) & 7):
+            raise FrameError(
+                f'jpeg of {buffer.size} bytes lacks a piece, its restart markers are out of '
+                'order: check the cable, the publisher and the transport')
+        if kind == _JPEG_END:
+            return
+        at = scan = at + 2 + int.from_bytes(buffer[at + 2:at + 4].tobytes(), 'big')
 
 
 def _check_png_chunks(buffer: NDArray[np.uint8]) -> None:
