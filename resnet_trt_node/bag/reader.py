@@ -82,7 +82,8 @@ class BagReader:
 
     def __init__(self, path: Union[str, Path]) -> None:
         self.path = find_bag(Path(path))
-        self._ros1 = self.path.suffix == '.bag'
+        # A rosbag2 folder may be called so too.
+        self._ros1 = self.path.suffix == '.bag' and not self.path.is_dir()
         self._stores: dict[str, Typestore] = {}
         #: Types that the bag defines as ROS 2 does.
         self._standard: set[str] = set()
@@ -226,6 +227,8 @@ class BagReader:
 
     def _messages(self, names: Sequence[str]) -> Iterator[BagMessage]:
         wanted = [one for one in self._reader.connections if one.topic in names]
+        if not wanted:
+            return  # rosbags would take it for all of them
         try:
             for connection, log_time_ns, data in self._reader.messages(connections=wanted):
                 raw = bytes(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import os
 from pathlib import Path
 import shutil
+import sqlite3
 import tempfile
 from types import TracebackType
 from typing import Any, Literal, Optional, TYPE_CHECKING, Union
@@ -33,6 +34,8 @@ _ENCODINGS: dict[str, tuple[type[Any], int]] = {
     'bayer_bggr8': (np.uint8, 1), 'bayer_gbrg8': (np.uint8, 1), 'bayer_grbg8': (np.uint8, 1),
 }
 _COMPRESSED_FORMATS = ('jpeg', 'png')
+# What a full disk raises: mcap is written by Python, a database by SQLite.
+_WRITE_ERRORS = (OSError, sqlite3.Error)
 # Metadata version 9 spells QoS in a way that Humble cannot read; Jazzy and later read both.
 _METADATA_VERSION: Literal[8] = 8
 _INFINITE = QosTime(9223372036, 854775807)
@@ -194,7 +197,7 @@ class BagWriter:
             if os.path.lexists(self.path):
                 raise BagError(f'{self.path} was made meanwhile: remove it and try again')
             os.replace(self._folder / self.path.name, self.path)
-        except OSError as error:
+        except _WRITE_ERRORS as error:
             raise self._failed(error) from error
         finally:
             self.discard()
@@ -247,12 +250,13 @@ class BagWriter:
                 f'{topic} holds {connection.msgtype} already: write {name} to another topic')
         try:
             self._writer.write(connection, log_time_ns, raw)
-        except OSError as error:
+        except _WRITE_ERRORS as error:
             raise self._failed(error) from error
         self._count += 1
 
-    def _failed(self, error: OSError) -> BagError:
-        return BagError(f'cannot write the bag {self.path}: {error.strerror or error}')
+    def _failed(self, error: Exception) -> BagError:
+        reason = getattr(error, 'strerror', None) or error
+        return BagError(f'cannot write the bag {self.path}: {reason}')
 
 
 def _header(stamp_ns: int, frame_id: str) -> Any:

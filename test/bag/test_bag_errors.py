@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -213,3 +216,34 @@ def test_what_a_writer_refuses(tmp_path):
         with pytest.raises(BagError, match='/image holds sensor_msgs/msg/Image already'):
             writer.write_compressed('/image', b'', 'png', 1, '')
     shutil.rmtree(tmp_path / 'bag')
+
+
+FULL_DISK = '\n'.join([
+    'import resource, signal, sys',
+    'sys.path[:0] = {path!r}',
+    'from resnet_trt_node.bag.writer import BagWriter',
+    'from resnet_trt_node.errors import BagError',
+    'from sample_bags import pixels_of',
+    'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)',
+    'resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))',
+    'try:',
+    '    with BagWriter({bag!r}, {storage!r}) as writer:',
+    '        for index in range({frames}):',
+    "            writer.write_image('/image', pixels_of(index), 1 + index, '')",
+    'except BagError as error:',
+    '    print(error)',
+])
+
+
+@pytest.mark.parametrize('frames', [25, 300])
+@pytest.mark.parametrize(('storage', 'reason'), [
+    ('mcap', 'File too large'), ('sqlite3', 'disk I/O error|disk is full')])
+def test_a_full_disk_is_told_in_one_line_and_nothing_is_left(tmp_path, storage, reason, frames):
+    # SQLite writes a few frames when it finishes, many earlier.
+    script = FULL_DISK.format(
+        path=sys.path, bag=str(tmp_path / 'bag'), storage=storage, frames=frames)
+    done = subprocess.run(
+        [sys.executable, '-c', script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(f'cannot write the bag .*/bag: ({reason})\n', done.stdout)
+    assert list(tmp_path.iterdir()) == []

@@ -50,6 +50,19 @@ def test_images_come_back_as_they_were_written(tmp_path, storage):
         assert image.stamp_ns == START_NS + index * PERIOD_NS + 10_000_000
 
 
+def test_a_folder_may_be_called_as_bags_of_ros_1_are(tmp_path):
+    path = write_bag(tmp_path / 'drive.bag')
+    for named in (path, path / 'metadata.yaml'):
+        with BagReader(named) as bag:
+            assert len(list(bag.images())) == 6
+
+
+def test_no_topics_are_no_messages(tmp_path):
+    with BagReader(write_bag(tmp_path / 'bag')) as bag:
+        assert bag.image_count([]) == len(list(bag.images([]))) == 0
+        assert list(bag.raw_messages([])) == []
+
+
 @pytest.mark.parametrize('storage', STORAGES)
 def test_order_is_that_of_the_log_times_not_of_writing_or_stamps(tmp_path, storage):
     with BagWriter(tmp_path / 'bag', storage) as writer:
