@@ -35,7 +35,7 @@ class LabelledPictures:
     A data set; a context manager.
 
     The table has one line for each picture, file<TAB>class index; a first line that starts with
-    the word 'file' is its header, blank lines are ignored.
+    the word 'file' is its header, blank lines and a byte-order mark are ignored.
 
     :param images: a folder or a zip file.
     :param labels: the table; None takes `TABLE_NAME` from among the pictures.
@@ -90,11 +90,11 @@ class LabelledPictures:
         lacking = f'{labels or f"{TABLE_NAME} in {self._root}"}'
         try:
             if labels is not None:
-                return str(labels), Path(labels).read_text(encoding='utf-8')
+                return str(labels), Path(labels).read_text(encoding='utf-8-sig')
             if TABLE_NAME not in self._store.file_names():
                 raise FileNotFoundError
             where = lacking if self._store.is_zip else str(self._root / TABLE_NAME)
-            return where, self._store.read(TABLE_NAME).decode('utf-8')
+            return where, self._store.read(TABLE_NAME).decode('utf-8-sig')
         except FileNotFoundError as error:
             raise DataError(f'there is no {lacking}: give --labels a table, {_FORM}') from error
         except (OSError, FrameError) as error:
