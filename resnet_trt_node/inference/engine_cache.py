@@ -29,6 +29,8 @@ from resnet_trt_node.inference.spec import ModelSpec
 _FORMAT = 1
 #: Half-written files that are older than this are left from a process that was killed.
 _STALE_S = 600.0
+#: File names end at 255 bytes, and the digest and the endings need some of them.
+_MAX_STEM_BYTES = 200
 
 Log = Callable[[str], None]
 
@@ -103,7 +105,8 @@ class EngineCache:
 
     def path_of(self, key: EngineKey) -> Path:
         """Return where the engine of a key lies, whether or not it is there."""
-        return self.folder / f'{key.stem}-{key.digest()[:20]}.engine'
+        stem = key.stem.encode('utf-8', 'ignore')[:_MAX_STEM_BYTES].decode('utf-8', 'ignore')
+        return self.folder / f'{stem}-{key.digest()[:20]}.engine'
 
     def get(
             self, key: EngineKey, build: BuildFunction, force: bool = False,
@@ -249,8 +252,9 @@ class EngineCache:
         if built.sparsity is not None:
             side['sparsity'] = built.sparsity.to_json()
         write_atomically(path, built.plan)
-        write_atomically(
-            path.with_suffix('.json'), json.dumps(side, indent=1, ensure_ascii=False).encode())
+        # A model's file name may be any bytes; JSON reads the escaped ones back.
+        text = json.dumps(side, indent=1, ensure_ascii=False).encode('utf-8', 'backslashreplace')
+        write_atomically(path.with_suffix('.json'), text)
         if built.timing_cache:
             write_atomically(self._timing_path(key), built.timing_cache)
 

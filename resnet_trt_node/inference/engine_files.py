@@ -62,7 +62,9 @@ def read_trusted(path: Path, owner_uid: Optional[int]) -> bytes:
     :raises UntrustedFile: if others may write it or it has another owner.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
+        descriptor = os.open(
+            path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise UntrustedFile(f'{path} is a symbolic link') from error

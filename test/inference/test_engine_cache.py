@@ -88,6 +88,18 @@ def test_another_file_name_of_the_same_bytes_is_found_under_its_digest(cache):
     assert replace(KEY, stem='renamed').digest() == KEY.digest()
 
 
+@pytest.mark.parametrize('stem', ['m' * 250, '\u6a21' * 83, 'm\udcff'])
+def test_any_file_name_of_a_model_will_do(cache, stem):
+    # The longest that a file system takes, and one of bytes that are no UTF-8.
+    key = replace(KEY, stem=stem)
+    engine = cache.get(key, Builder(), must_store=True)
+    assert engine.path.name.startswith(stem[:60].strip('\udcff'))
+    engine.path.name.encode()  # it can be logged
+    assert cache.get(key, Builder()).reason == ''
+    cache.reject(key, engine, 'of another world')
+    assert cache.get(key, Builder()).reason.endswith('of another world')
+
+
 def test_force_builds_again(cache):
     build = Builder()
     cache.get(KEY, build)

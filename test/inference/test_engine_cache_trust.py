@@ -10,7 +10,9 @@ from pathlib import Path
 from engine_builds import Builder, KEY
 import pytest
 
+from resnet_trt_node.errors import BackendError
 from resnet_trt_node.inference.engine_cache import EngineCache
+from resnet_trt_node.inference.engine_files import FolderLock
 
 
 def damage_cut(path):
@@ -126,3 +128,21 @@ def test_a_plan_without_its_side_file_is_not_used(cache):
     path = cache.get(KEY, Builder(b'first')).path
     path.with_suffix('.json').unlink()
     assert cache.get(KEY, Builder(b'second')).plan == b'second'
+
+
+def test_a_damaged_engine_is_moved_by_none_but_the_holder_of_the_lock(cache, said):
+    # Without it, an engine can look damaged that is just being replaced.
+    path = cache.get(KEY, Builder()).path
+    damage_cut(path)
+    lock = FolderLock(cache.folder, said.append, timeout_s=0)
+    lock.acquire()
+    with lock, pytest.raises(BackendError, match='has held'):
+        EngineCache(cache.folder, said.append, lock_timeout_s=0).get(KEY, Builder())
+    assert path.exists()
+
+
+def test_a_move_explains_the_next_build_alone(cache):
+    damage_cut(cache.get(KEY, Builder()).path)
+    assert 'moved aside' in cache.get(KEY, Builder()).reason
+    other = replace(KEY, version='10.3.0')
+    assert cache.get(other, Builder()).reason == 'TensorRT 8.6.0 -> 10.3.0'
