@@ -168,6 +168,9 @@ def test_any_buffer_holds_the_data(kind: Any) -> None:
     ({'data': b''}, '0 bytes of data'),
     ({'data': [0] * 576}, 'data is list'),
     ({'data': None}, 'data is NoneType'),
+    ({'data': np.zeros(1152, np.uint8)[::2]}, 'data is ndarray, which holds no plain bytes'),
+    ({'data': memoryview(bytes(1152))[::2]}, 'data is memoryview, which holds no plain bytes'),
+    ({'is_bigendian': np.zeros(2)}, 'not like sensor_msgs/Image'),
     ({'height': 0}, 'no pixels'),
     ({'width': 0}, 'no pixels'),
     ({'width': -1}, 'no pixels'),
@@ -184,6 +187,7 @@ def test_any_buffer_holds_the_data(kind: Any) -> None:
     ({'encoding': 'nv12', 'width': 31}, 'expected'),
     ({'encoding': 'nv21', 'height': 5}, 'the height must be even'),
     ({'encoding': 'nv12', 'width': 63, 'step': 64}, 'the width must be even'),
+    ({'encoding': 'nv12', 'width': 66, 'step': 64}, r'expected 594 \(9 lines of 66\)'),
     ({'encoding': 'nv24', 'width': 31}, r'expected \d+ \(18 lines of 31\)'),
     ({'encoding': 'bayer_rggb8', 'width': 2, 'step': 96}, 'at least 3 rows and 3 columns'),
 ])
@@ -206,6 +210,11 @@ def test_an_absurd_picture_is_refused_before_its_data_is_touched() -> None:
     image.height, image.step = 65_535, 65_535 * 3
     with pytest.raises(FrameError, match='is no camera picture'):
         decode_image(image)
+
+
+def test_the_longest_side_is_decoded() -> None:
+    image = message('mono8', np.full((1, 65_535), 7, np.uint8), height=1, width=65_535)
+    assert decode_image(image).pixels.shape == (1, 65_535)
 
 
 def test_something_else_is_not_an_image() -> None:

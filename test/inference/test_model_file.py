@@ -165,3 +165,11 @@ def test_another_number_of_outputs_than_labels(model, path):
         helper.make_tensor_value_info('probabilities', TensorProto.FLOAT, ['N', 9]))
     assert 'the model has 9 outputs and 8 class names' in (
         refusal_of_graph(model, path, LabelsError))
+
+
+def test_a_number_of_outputs_that_is_left_open(model, path):
+    del model.graph.output[:]
+    model.graph.output.append(
+        helper.make_tensor_value_info('probabilities', TensorProto.FLOAT, ['N', 'C']))
+    assert "output 'probabilities' has the shape (N, N), it must be (N, C)" in (
+        refusal_of_graph(model, path))

@@ -44,13 +44,17 @@ def test_unreadable_pictures_are_named(tmp_path: Path) -> None:
 
 
 def test_folders_are_searched_in_order(tmp_path: Path) -> None:
-    for name in ('b.png', 'a.JPEG', 'inner/c.webp', '.hidden/d.png', '.e.png', 'labels.tsv'):
+    for name in ('b.png', 'a.JPEG', 'inner/c.webp', '.hidden/d.png', '.e.png', 'labels.tsv',
+                 'aa.png'):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
     (tmp_path / 'folder.png').mkdir()
     assert find_pictures(tmp_path) == [
-        tmp_path / 'a.JPEG', tmp_path / 'b.png', tmp_path / 'inner' / 'c.webp']
+        tmp_path / 'a.JPEG', tmp_path / 'aa.png', tmp_path / 'b.png',
+        tmp_path / 'inner' / 'c.webp']
+    # What is hidden within the folder is left out, not what lies in a hidden one.
+    assert find_pictures(tmp_path / '.hidden') == [tmp_path / '.hidden' / 'd.png']
     assert find_pictures(tmp_path / 'labels.tsv') == [tmp_path / 'labels.tsv']
     with pytest.raises(DataError, match='no such file or folder'):
         find_pictures(tmp_path / 'none')

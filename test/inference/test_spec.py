@@ -18,7 +18,12 @@ SPEC = ModelSpec(
 def test_a_spec_survives_its_metadata():
     metadata = SPEC.to_metadata()
     assert all(isinstance(value, str) for value in metadata.values())
-    assert ModelSpec.from_metadata({**metadata, 'producer': 'another tool'}) == SPEC
+    assert ModelSpec.from_metadata({
+        **metadata, 'producer': 'another tool', 'other_tool.labels': 'none'}) == SPEC
+
+
+def test_class_names_do_not_drown_what_shows_a_spec():
+    assert 'cat' not in repr(SPEC)
 
 
 def test_a_stretching_rule_survives_its_metadata():
