@@ -37,6 +37,22 @@ def test_counts_and_distances_by_hand():
     assert found.mcnemar() == 1.0
 
 
+def test_the_better_one_is_not_mistaken_for_the_other():
+    collector = AgreementCollector(2)
+    for target in (0, 0, 1):
+        collector.add(row(0.75, 0.25), row(0.25, 0.75), target)
+    found = collector.agreement()
+    assert (found.only_first, found.only_second, found.both_right) == (2, 1, 0)
+    assert found.accuracy_difference == pytest.approx(-1 / 3)
+
+
+def test_a_rounding_error_is_no_negative_distance():
+    collector = AgreementCollector(2)
+    collector.add(row(0.5, 0.5), row(0.5000001, 0.5000001), 0)
+    found = collector.agreement()
+    assert found.mean_kl == found.max_kl == 0
+
+
 def test_different_wrong_answers_are_no_agreement():
     collector = AgreementCollector(3)
     collector.add(row(0.8, 0.1, 0.1), row(0.1, 0.8, 0.1), 2)
@@ -83,6 +99,8 @@ def test_the_interval_of_the_difference_is_agresti_and_mins():
     low, high = Agreement(10, 10, 10, 0, 0, 0, 0, 0, 0).difference_interval()
     assert low == -high
     assert 0 < high < 0.2
+    assert Agreement(1, 0, 0, 0, 1, 0, 0, 0, 0).difference_interval()[1] == 1
+    assert Agreement(1, 0, 0, 1, 0, 0, 0, 0, 0).difference_interval()[0] == -1
 
 
 def test_misuse_is_refused():

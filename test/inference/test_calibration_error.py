@@ -82,6 +82,7 @@ def test_probabilities_at_the_ends_stay_numbers():
     found = measure_calibration(outcomes_of([(1.0000001, 0.0)], [1]))
     assert found.nll == pytest.approx(-math.log(np.finfo(np.float32).tiny))
     assert found.mean_confidence == 1.0
+    assert found.counts.tolist() == [0] * 14 + [1]
     assert found.brier == pytest.approx(2.0, abs=1e-6)
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 from io import BytesIO
 import os
 from pathlib import Path
-from typing import Any
+from threading import Event
+from time import sleep
+from typing import Any, List
 from zipfile import ZIP_LZMA, ZipFile
 
 import numpy as np
 from PIL import Image
 import pytest
 
-from resnet_trt_node.errors import DataError, FrameError
+from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.inference.class_folders import (
     ClassFolders, CorruptPicture, decoded, find_corrupt, find_parts, refuse_corrupt)
 from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.labelled_pictures import LabelledPictures
+from resnet_trt_node.inference.labelled_pictures import LabelledPicture, LabelledPictures
+from resnet_trt_node.inference.picture_store import PictureStore
 
 
 def png(level: int) -> bytes:
@@ -120,8 +123,19 @@ def test_parts_of_a_divided_data_set_are_found(make):
         assert data.classes == ('cat', 'dog')
 
 
+def test_of_several_parts_the_one_for_validation_comes_before_that_for_tests(make):
+    parts = ('training', 'train', 'test', 'val')
+    root = make({f'{part}/{name}': data for part in parts for name, data in FILES.items()})
+    assert find_parts(root) == {'train': str(root / 'train'), 'validation': str(root / 'val')}
+
+
 def test_a_class_may_be_called_train(make):
     assert find_parts(make({'train/a.png': png(0), 'tram/b.png': png(0)})) == {}
+
+
+def test_pictures_of_every_class_may_lie_deeper(make):
+    with ClassFolders(make({'train/old/a.png': png(0), 'tram/old/b.png': png(0)})) as data:
+        assert data.classes == ('train', 'tram')
 
 
 def test_corrupt_pictures_are_listed_with_the_reason(make):
@@ -154,6 +168,51 @@ def test_decoding_can_be_given_up_midway(make):
         results = decoded(data.items, data.frame, threads=2)
         assert not isinstance(next(results)[1], CorruptPicture)
         results.close()  # waits for the threads; a leak would hang the test's process
+
+
+def test_few_pictures_are_decoded_ahead_and_none_after_giving_up():
+    class Counted(List[LabelledPicture]):
+
+        def __getitem__(self, place):
+            taken.append(place.stop)
+            return super().__getitem__(place)
+
+    taken: list[int] = []
+    items = Counted(LabelledPicture(str(number), 0) for number in range(400))
+    decoded_ones, busy = [], Event()
+
+    def slow(item):
+        decoded_ones.append(int(item.name))
+        if item.name == '8':
+            busy.set()
+            sleep(0.5)
+        return item.name
+
+    results = decoded(items, slow, threads=1)
+    assert [next(results)[1] for _ in range(8)] == list('01234567')
+    assert busy.wait(5)
+    results.close()
+    # The thread was at its second eight of three that were handed out.
+    assert decoded_ones == list(range(16))
+    assert taken == [8, 16, 24]
+
+
+def test_fewer_than_no_threads_are_refused():
+    with pytest.raises(UsageError, match='--workers -1: choose 0 or more'):
+        next(decoded([], str, threads=-1))
+
+
+@pytest.mark.parametrize('opening', [
+    ClassFolders, lambda root: LabelledPictures(root, None, 2), lambda root: PictureStore(
+        root / 'none')])
+def test_a_zip_file_is_closed_when_it_is_refused(tmp_path, opening):
+    with ZipFile(tmp_path / 'data.zip', 'w') as archive:
+        archive.writestr('a.png', png(0))
+    before = os.listdir('/proc/self/fd')
+    with pytest.raises(DataError) as caught:
+        opening(tmp_path / 'data.zip')
+    # `caught` keeps all that the traceback refers to.
+    assert len(os.listdir('/proc/self/fd')) == len(before), caught
 
 
 @pytest.mark.parametrize('start', ['./', '/', './/', './in/./'])

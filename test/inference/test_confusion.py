@@ -39,6 +39,12 @@ def test_figures_of_each_class(matrix):
                      confused_with=None, confused=0))
 
 
+def test_figures_leave_the_matrix_as_it_is(matrix):
+    before = matrix.copy()
+    class_figures(matrix)
+    np.testing.assert_array_equal(matrix, before)
+
+
 def test_a_class_that_is_never_answered_has_no_precision():
     one, other = class_figures(confusion_matrix(np.array([0, 1]), np.array([1, 1]), 2))
     assert (one.precision, one.recall, one.f1) == (None, 0.0, 0.0)
@@ -63,3 +69,9 @@ def test_most_confused_pairs_come_first_in_both_directions():
     assert most_confused(matrix, 4) == (1, 2, 3, 4)
     assert most_confused(matrix, 9) == (1, 2, 3, 4, 5)
     assert most_confused(np.diag([3, 4]), 2) == ()
+
+
+def test_of_pairs_confused_as_often_the_lower_classes_come_first():
+    matrix = np.ones((30, 30), np.int64)
+    matrix[20, 21] = 2
+    assert most_confused(matrix, 5) == (0, 1, 2, 20, 21)

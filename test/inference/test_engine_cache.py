@@ -84,6 +84,12 @@ def test_the_nearest_engine_explains(cache):
         'TensorRT 7.0 -> 8.6.0', 'GPU Card B -> Card A')
 
 
+def test_an_engine_of_the_same_bytes_explains_under_another_name(cache):
+    cache.get(KEY, Builder())
+    other = replace(KEY, stem='renamed', version='10.3.0')
+    assert cache.get(other, Builder()).reason == 'TensorRT 8.6.0 -> 10.3.0'
+
+
 def test_another_file_name_of_the_same_bytes_is_found_under_its_digest(cache):
     assert replace(KEY, stem='renamed').digest() == KEY.digest()
 

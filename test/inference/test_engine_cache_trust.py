@@ -7,11 +7,11 @@ import json
 import os
 from pathlib import Path
 
-from engine_builds import Builder, KEY
+from engine_builds import Builder, KEY, PLAN, SPEC
 import pytest
 
 from resnet_trt_node.errors import BackendError
-from resnet_trt_node.inference.engine_cache import EngineCache
+from resnet_trt_node.inference.engine_cache import BuiltEngine, EngineCache
 from resnet_trt_node.inference.engine_files import FolderLock
 
 
@@ -77,6 +77,13 @@ def test_an_engine_that_the_runtime_refuses_is_moved_aside(cache, said):
         'the stored engine was moved aside: magic tag does not match')
     # Its timings would have led to it again.
     assert build.timings == [b'']
+
+
+def test_an_engine_without_timings_is_moved_aside_like_any_other(cache, said):
+    engine = cache.get(KEY, lambda timing: BuiltEngine(PLAN, SPEC))
+    cache.reject(KEY, engine, 'magic tag does not match')
+    assert not engine.path.exists()
+    assert said[-1].endswith('.engine.bad: magic tag does not match')
 
 
 def test_what_was_built_instead_meanwhile_is_not_moved_aside(cache, tmp_path):

@@ -75,6 +75,19 @@ def test_confidence_bounds_are_wilsons(hits, count, low, high):
         pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
 
 
+def test_confidence_bounds_are_shares_whatever_is_rounded():
+    for count in range(1, 100):
+        assert 0 <= wilson_interval(0, count)[0] <= wilson_interval(count, count)[1] <= 1
+
+
+def test_squared_errors_add_up_in_double_precision():
+    collector = OutcomeCollector(1000)
+    scores = np.random.default_rng(3).dirichlet(np.ones(1000)).astype(np.float32)
+    collector.add(scores, 7)
+    exact = sum((float(score) - (place == 7)) ** 2 for place, score in enumerate(scores))
+    assert collector.outcomes().squared_errors[0] == pytest.approx(exact, rel=1e-12)
+
+
 def test_confidence_in_nothing_is_refused():
     with pytest.raises(DataError):
         wilson_interval(0, 0)
