@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 import os
 from pathlib import Path
 import shutil
@@ -80,8 +81,10 @@ class BagWriter:
         self._count = 0
         try:
             self._writer.open()
-        except BaseException:
+        except BaseException as error:
             self.discard()
+            if isinstance(error, _WRITE_ERRORS):
+                raise self._failed(error) from error
             raise
 
     def write_image(
@@ -207,7 +210,9 @@ class BagWriter:
         if self._finished:
             return
         self._finished = True
-        self._writer.abort()
+        # Closing the file writes what is left, which a full disk refuses again.
+        with suppress(*_WRITE_ERRORS):
+            self._writer.abort()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> BagWriter:

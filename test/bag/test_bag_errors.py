@@ -118,6 +118,11 @@ def test_an_empty_bag(tmp_path, storage):
             tmp_path / 'bag', version=8,
             storage_plugin=getattr(StoragePlugin, storage)) as writer:
         writer.add_connection('/image', IMAGE, typestore=default_typestore())
+    before = len(os.listdir('/proc/self/fd'))
+    with pytest.raises(BagError) as caught:
+        BagReader(tmp_path / 'bag')
+    # `caught` keeps all that the traceback refers to.
+    assert len(os.listdir('/proc/self/fd')) == before, caught
     assert 'is empty' in refusal(tmp_path / 'bag')
 
 
@@ -192,6 +197,10 @@ def test_an_existing_path_is_never_overwritten(tmp_path):
     with pytest.raises(BagError, match='exists already'):
         BagWriter(tmp_path / 'bag')
     assert (tmp_path / 'bag').read_text() == 'mine'
+    (tmp_path / 'link').symlink_to(tmp_path / 'nowhere')
+    with pytest.raises(BagError, match='exists already'):
+        BagWriter(tmp_path / 'link')
+    (tmp_path / 'link').unlink()
     writer = BagWriter(tmp_path / 'b')
     writer.write_image('/image', pixels_of(0), 1, '')
     (tmp_path / 'b').write_text('faster')
@@ -225,7 +234,7 @@ FULL_DISK = '\n'.join([
     'from resnet_trt_node.errors import BagError',
     'from sample_bags import pixels_of',
     'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)',
-    'resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))',
+    'resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))',
     'try:',
     '    with BagWriter({bag!r}, {storage!r}) as writer:',
     '        for index in range({frames}):',
@@ -235,13 +244,15 @@ FULL_DISK = '\n'.join([
 ])
 
 
-@pytest.mark.parametrize('frames', [25, 300])
+@pytest.mark.parametrize(('limit', 'frames'), [(0, 1), (200_000, 25), (200_000, 300)])
 @pytest.mark.parametrize(('storage', 'reason'), [
     ('mcap', 'File too large'), ('sqlite3', 'disk I/O error|disk is full')])
-def test_a_full_disk_is_told_in_one_line_and_nothing_is_left(tmp_path, storage, reason, frames):
-    # SQLite writes a few frames when it finishes, many earlier.
+def test_a_full_disk_is_told_in_one_line_and_nothing_is_left(
+        tmp_path, storage, reason, limit, frames):
+    # SQLite writes at the start, a few frames when it finishes, many earlier.
     script = FULL_DISK.format(
-        path=sys.path, bag=str(tmp_path / 'bag'), storage=storage, frames=frames)
+        path=sys.path, bag=str(tmp_path / 'bag'), storage=storage, limit=limit,
+        frames=frames)
     done = subprocess.run(
         [sys.executable, '-c', script], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

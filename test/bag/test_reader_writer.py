@@ -43,6 +43,7 @@ def test_images_come_back_as_they_were_written(tmp_path, storage):
         assert (message.height, message.width, message.step) == (48, 64, 192)
         assert (message.encoding, message.is_bigendian) == ('bgr8', 0)
         np.testing.assert_array_equal(message.data.reshape(48, 64, 3), pixels_of(index))
+        assert np.shares_memory(message.data, np.frombuffer(image.raw, np.uint8))
         assert message.header.stamp.sec == 1_700_000_000
     for index, image in enumerate(images[1::2]):
         assert image.message.format == 'jpeg'
@@ -55,6 +56,30 @@ def test_a_folder_may_be_called_as_bags_of_ros_1_are(tmp_path):
     for named in (path, path / 'metadata.yaml'):
         with BagReader(named) as bag:
             assert len(list(bag.images())) == 6
+
+
+def test_a_topic_of_several_publishers_is_one(tmp_path):
+    best_effort = RELIABLE_QOS._replace(reliability=QosReliability.BEST_EFFORT)
+    store = default_typestore()
+    raw = store.serialize_cdr(_image(store), IMAGE)
+    with Writer(tmp_path / 'bag', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        for count, qos in ((2, RELIABLE_QOS), (3, best_effort)):
+            connection = writer.add_connection(
+                '/image', IMAGE, typestore=store, offered_qos_profiles=[qos])
+            for index in range(count):
+                writer.write(connection, index, raw)
+    with BagReader(tmp_path / 'bag') as bag:
+        assert bag.topics == {'/image': TopicInfo(IMAGE, 5)}
+        assert bag.image_count() == len(list(bag.images())) == 5
+        assert len(bag.connections('/image')) == 2
+        bag.close()  # and once more at the end
+
+
+def test_a_topic_that_is_named_twice_counts_once(tmp_path):
+    with BagReader(write_bag(tmp_path / 'bag')) as bag:
+        named = ['/front/image', 'front/image']
+        assert bag.choose_images(named) == ['/front/image']
+        assert bag.image_count(named) == len(list(bag.images(named))) == 3
 
 
 def test_no_topics_are_no_messages(tmp_path):
