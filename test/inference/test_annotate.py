@@ -55,6 +55,12 @@ def test_bars_are_as_long_as_the_scores_say():
     assert long / short == pytest.approx(0.8 / 0.15, rel=0.02)
 
 
+def test_bars_end_where_certainty_and_nothing_do():
+    scores = [Prediction(place, 'cat', score) for place, score in enumerate((1.0, 0.5, 0.0))]
+    whole, half = bar_lengths(annotate(grey(480, 640), scores))
+    assert half == round(whole / 2)
+
+
 def test_letters_grow_with_the_picture():
     panel = [(annotate(grey(side, side), CAT) != 120).any(axis=(1, 2)).sum()
              for side in (480, 960, 1920)]
@@ -140,6 +146,13 @@ def test_a_contact_sheet_shows_each_picture_in_its_cell():
     assert found[0][1] == found[2][1] < found[1][1]
     # 40x30 fills its 80x60 cell.
     assert (sheet == colours[0]).all(axis=2).sum() == 80 * 60
+
+
+def test_a_contact_sheet_shows_the_narrowest_pictures():
+    for shape in ((1000, 1), (1, 1000)):
+        sheet = contact_sheet(
+            [np.full((*shape, 3), 200, np.uint8)], 1, tile_width=80, tile_height=60)
+        assert (sheet == 200).all(axis=2).sum() == (60 if shape[1] == 1 else 80)
 
 
 def test_a_contact_sheet_of_fewer_pictures_than_columns_is_narrow():
