@@ -168,13 +168,16 @@ def test_topics_that_cannot_be_had(tmp_path):
 
 def test_nothing_is_left_after_an_exception(tmp_path):
     def fail_midway():
-        with BagWriter(tmp_path / 'new' / 'bag') as writer:
+        with BagWriter(tmp_path / 'very' / 'new' / 'bag') as writer:
             writer.write_image('/image', pixels_of(0), 1, '')
             raise KeyError
 
-    with pytest.raises(KeyError):
+    before = len(os.listdir('/proc/self/fd'))
+    with pytest.raises(KeyError) as caught:
         fail_midway()
-    assert list((tmp_path / 'new').iterdir()) == []
+    assert list((tmp_path / 'very' / 'new').iterdir()) == []
+    # `caught` keeps all that the traceback refers to.
+    assert len(os.listdir('/proc/self/fd')) == before, caught
 
 
 def test_a_bag_without_messages_is_not_made(tmp_path):

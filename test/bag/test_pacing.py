@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from threading import Event
+from threading import Event, TIMEOUT_MAX
 
 import pytest
 
@@ -98,7 +98,7 @@ def test_nothing_to_yield_ends_also_in_a_loop():
 
 
 @pytest.mark.parametrize(('span_ns', 'count', 'expected'), [
-    (100, 3, 50), (0, 5, 10**9), (0, 1, 10**9), (1, 100, 1)])
+    (100, 3, 50), (0, 5, 10**9), (0, 1, 10**9), (5, 1, 10**9), (-5, 2, 10**9), (1, 100, 1)])
 def test_mean_spacing_is_never_zero(span_ns, count, expected):
     assert mean_spacing_ns(span_ns, count) == expected
 
@@ -115,3 +115,29 @@ def test_a_set_event_ends_a_wait_of_hours():
     assert next(items) == 0
     stop.set()
     assert list(items) == []
+
+
+def test_items_that_are_late_are_stopped_too():
+    stop, clock = Event(), FakeClock()
+    found = []
+    for item in paced(
+            lambda: range(9), lambda item: item, stop=stop, now_ns=clock.now_ns, wait=clock.wait):
+        found.append(item)
+        clock.time_ns += 100  # longer than there is between two
+        if item == 3:
+            stop.set()
+    assert found == [0, 1, 2, 3]
+
+
+def test_a_loop_ends_where_nothing_is_left():
+    rounds = iter([[1, 2], []])
+    clock = FakeClock()
+    assert list(paced(
+        lambda: next(rounds), lambda item: item, loop=True, now_ns=clock.now_ns,
+        wait=clock.wait)) == [1, 2]
+
+
+def test_no_wait_is_longer_than_threads_can_wait():
+    clock = FakeClock()
+    yield_times(clock, [0, 10**30], rate=0.1)
+    assert clock.waits_ns == [round(TIMEOUT_MAX * 1e9)]

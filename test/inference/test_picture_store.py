@@ -9,7 +9,7 @@ from zipfile import ZipFile
 import pytest
 
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.inference.picture_store import plain_name, PictureStore
+from resnet_trt_node.inference.picture_store import PictureStore, plain_name
 
 
 @pytest.fixture(params=['folder', 'zip', 'zip within'])
