@@ -72,6 +72,18 @@ def test_files_that_are_no_bags(tmp_path, name, says, content):
     assert says in refusal(file)
 
 
+def test_an_mcap_of_nothing_but_its_first_bytes_was_cut_off(tmp_path):
+    # Its last eight bytes are the right ones too.
+    (tmp_path / 'a.mcap').write_bytes(b'\x89MCAP0\r\n')
+    assert 'was cut off' in refusal(tmp_path / 'a.mcap')
+
+
+def test_a_folder_in_place_of_a_file(tmp_path):
+    path = write_bag(tmp_path / 'bag')
+    (path / 'more.mcap').mkdir()
+    assert refusal(path).endswith('Is a directory; check its permissions')
+
+
 def test_files_with_nothing_but_the_right_first_bytes(tmp_path):
     for name, head in (
             ('a.mcap', b'\x89MCAP0\r\n' + bytes(99) + b'\x89MCAP0\r\n'),

@@ -77,6 +77,7 @@ def test_believable_probabilities_have_no_error():
     assert sure.expected_error == pytest.approx(0.249, abs=0.01)
 
 
+@pytest.mark.filterwarnings('error')
 def test_probabilities_at_the_ends_stay_numbers():
     # float32 softmax underflows to 0, and a sum may end a rounding error above 1.
     found = measure_calibration(outcomes_of([(1.0000001, 0.0)], [1]))
