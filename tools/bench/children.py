@@ -137,6 +137,14 @@ class Child:
         answer: dict[str, Any] = json.loads(self.hear(timeout_s))
         return answer
 
+    def pause(self, seconds: float) -> None:
+        """Let the process do nothing for a while."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """End it as a crash would, and remove the shared memory that it leaves."""
         segments = shared_segments(self.pid)
