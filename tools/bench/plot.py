@@ -9,7 +9,7 @@ _COLOURS = {
     'receive': '#4c72b0', 'convert': '#dd8452', 'resize': '#55a868', 'normalise': '#c44e52',
     'infer': '#8172b3', 'publish': '#937860'}
 _TITLES = {'added_latency': 'one camera, idle', 'six_cameras': 'six cameras, 30 Hz',
-           'overload': 'twice the capacity', 'overload_tight': 'the same, 150 ms old at most'}
+           'overload': 'twice the capacity', 'overload_tight': 'the same, 150 ms'}
 
 
 def draw(results: dict[str, Any], path: Path) -> bool:
@@ -75,7 +75,7 @@ def _latency(axis: Any, figures: dict[str, Any]) -> None:
     axis.set_ylabel('% of answers')
     axis.set_title('Source to answer', fontsize=10)
     # Between the curves of an idle node and those of a busy one.
-    axis.legend(fontsize=7, frameon=False, loc='center left', bbox_to_anchor=(0.33, 0.6))
+    axis.legend(fontsize=7, frameon=False, loc='center left', bbox_to_anchor=(0.3, 0.6))
 
 
 def _memory(axis: Any, figures: dict[str, Any]) -> None:
