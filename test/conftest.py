@@ -6,55 +6,19 @@ Helpers such as `sample_bags` lie beside this file, which puts them on the impor
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 import signal
-import tempfile
-from typing import IO, Iterator
+from typing import Iterator
 
+from bench.isolation import isolate_ros
 from bench.procfs import remove_orphans
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-#: Linux keeps the ports of domains up to 101 free of its own; 0 is everyone's default.
-_DOMAINS = range(1, 102)
-
-
-def _claim_domain() -> IO[str]:
-    """
-    Claim a DDS domain that no other test session on this machine uses.
-
-    :returns: a locked file, named after the domain; the claim lasts until it is closed.
-    :raises RuntimeError: if all are taken.
-    """
-    for domain in _DOMAINS:
-        path = Path(tempfile.gettempdir()) / f'resnet_trt_node-tests-{os.getuid()}-domain-{domain}'
-        claim = path.open('w')
-        try:
-            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            claim.close()
-        else:
-            os.environ['ROS_DOMAIN_ID'] = str(domain)
-            return claim
-    raise RuntimeError('every DDS domain is in use by other test sessions: end some of them')
-
-
-def _isolate_ros() -> None:
-    """Let this process and its children meet nobody else; rclpy reads this when imported."""
-    if os.environ.get('ROS_DISTRO') == 'humble':
-        os.environ['ROS_LOCALHOST_ONLY'] = '1'
-    else:
-        # Takes precedence, and later distributions warn about it.
-        os.environ.pop('ROS_LOCALHOST_ONLY', None)
-        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    os.environ.pop('ROS_STATIC_PEERS', None)
-
-
-_CLAIM = _claim_domain()
-_isolate_ros()
+#: Held for as long as the tests run.
+_CLAIM = isolate_ros()
 # A shell starts what runs behind it with SIGINT ignored, and processes hand that down: those that
 # tests end by Ctrl-C would never end.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -12,11 +12,13 @@ import argparse
 from collections.abc import Sequence
 import os
 from pathlib import Path
-import random
 import shutil
 import sys
 import time
+from typing import IO
 
+from bench.environment import profile
+from bench.isolation import isolate_ros
 from demo_steps import DemoError
 from demo_steps.listener import Listener, Result
 from demo_steps.model import get_model
@@ -49,7 +51,8 @@ def main() -> int:
     arguments = parser.parse_args()
     os.chdir(ROOT)
     try:
-        return show(arguments.model, arguments.out)
+        with settle_ros(arguments.out):
+            return show(arguments.model, arguments.out)
     except ResnetTrtError as error:
         print(f'demo: {error}', file=sys.stderr)
         return 2
@@ -61,7 +64,6 @@ def main() -> int:
 def show(model: Path | None, out: Path) -> int:
     """Go through the four steps."""
     start_s = time.perf_counter()
-    isolate_ros(out)
     print('Photographs go through a ROS 2 node and come back named: half a minute, a few more the '
           'first time\n'
           '[1/4] A model: weights and everything around them in one ONNX file', flush=True)
@@ -100,22 +102,16 @@ def show(model: Path | None, out: Path) -> int:
     return 0
 
 
-def isolate_ros(out: Path) -> None:
-    """Keep this demo and all other ROS programs from each other."""
-    os.environ['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(1, 100))
-    if os.environ.get('ROS_DISTRO') == 'humble':
-        os.environ['ROS_LOCALHOST_ONLY'] = '1'
-    else:
-        os.environ.pop('ROS_LOCALHOST_ONLY', None)  # would take precedence
-        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+def settle_ros(out: Path) -> IO[str]:
+    """Keep this demo and other ROS programs from each other, while the result is open."""
+    claim = isolate_ros()
     # Fast DDS's usual shared memory is smaller than a camera image. Its preset LARGE_DATA would
     # not do: with discovery on this machine only, rmw_fastrtps replaces the built-in transports.
-    prefix = 'FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy') \
-        else 'FASTDDS'
-    os.environ.setdefault(
-        f'{prefix}_DEFAULT_PROFILES_FILE', str(ROOT / 'config' / 'fastdds_large_images.xml'))
+    for name, value in profile('fastdds_large_images.xml').items():
+        os.environ.setdefault(name, value)
     out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault('ROS_LOG_DIR', str(out.resolve() / 'ros_log'))
+    return claim
 
 
 def read_images(bag: Path) -> dict[Frame, BagImage]:

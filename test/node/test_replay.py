@@ -19,17 +19,9 @@ from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosgraph_msgs.msg import Clock
 from sample_bags import JPEG, PERIOD_NS, pixels_of, START_NS, write_bag
 from sensor_msgs.msg import CompressedImage, Image
-from topic_listener import Listener
 
 LEFT = '/left/image/compressed'
 FRAMES = 6
-
-
-@pytest.fixture
-def listener():
-    listener = Listener()
-    yield listener
-    listener.close()
 
 
 @pytest.fixture

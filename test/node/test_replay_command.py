@@ -12,16 +12,8 @@ from time import monotonic
 import pytest
 from sample_bags import write_bag
 from sensor_msgs.msg import Image
-from topic_listener import Listener
 
 FRAMES = 6
-
-
-@pytest.fixture
-def listener():
-    listener = Listener()
-    yield listener
-    listener.close()
 
 
 @pytest.fixture

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 from importlib.metadata import PackageNotFoundError, version
 import os
 from pathlib import Path
 import platform
 import subprocess
-import tempfile
 from typing import IO
 
-from bench import BenchError
+from bench.isolation import isolate_ros
 from resnet_trt_node.compare.machine import cpu_model
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Linux keeps the ports of domains up to 101 free of its own; 0 is everyone's default.
-_DOMAINS = range(1, 102)
 #: Of Fast DDS, from ROS 2 Kilted on and before.
 _PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 _PACKAGES = ('numpy', 'opencv-python-headless', 'onnxruntime', 'rclpy')
@@ -30,13 +26,7 @@ def isolate(folder: Path) -> IO[str]:
     :returns: the claim on the domain, which the tests respect too; keep it until the end.
     :raises BenchError: if every domain is claimed.
     """
-    claim = _claim_domain()
-    if os.environ.get('ROS_DISTRO') == 'humble':
-        os.environ['ROS_LOCALHOST_ONLY'] = '1'
-    else:
-        os.environ.pop('ROS_LOCALHOST_ONLY', None)  # would take precedence
-        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    os.environ.pop('ROS_STATIC_PEERS', None)
+    claim = isolate_ros()
     os.environ['ROS_LOG_DIR'] = str(folder.resolve() / 'ros_log')
     choose_transport()
     return claim
@@ -57,20 +47,6 @@ def profile(name: str) -> dict[str, str]:
     """Return the environment that has Fast DDS use one of the repository's profiles."""
     old = os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy')
     return {_PROFILE_VARIABLES[old]: str(ROOT / 'config' / name)}
-
-
-def _claim_domain() -> IO[str]:
-    for domain in _DOMAINS:
-        path = Path(tempfile.gettempdir()) / f'resnet_trt_node-tests-{os.getuid()}-domain-{domain}'
-        claim = path.open('w')
-        try:
-            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            claim.close()
-        else:
-            os.environ['ROS_DOMAIN_ID'] = str(domain)
-            return claim
-    raise BenchError('every ROS domain is in use by tests and benchmarks: end some of them')
 
 
 def describe_machine() -> dict[str, str]:
