@@ -81,10 +81,11 @@ class BagWriter:
         self._count = 0
         try:
             self._writer.open()
-        except BaseException as error:
+        except _WRITE_ERRORS as error:
             self.discard()
-            if isinstance(error, _WRITE_ERRORS):
-                raise self._failed(error) from error
+            raise self._failed(error) from error
+        except BaseException:
+            self.discard()
             raise
 
     def write_image(

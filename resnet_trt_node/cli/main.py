@@ -35,8 +35,9 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Adds defaults to the help, but not those that only say that an option was not given."""
 
     def _get_help_string(self, action: argparse.Action) -> Optional[str]:
-        # True is what an option is that was not switched off, such as train's --no-flip.
-        if action.default in (None, False, True, []) or isinstance(action.default, tuple):
+        # True is what an option is that was not switched off, such as train's --no-flip. A number
+        # is told: 0 and 1 equal False and True.
+        if action.default is None or isinstance(action.default, (bool, list, tuple)):
             return action.help
         return super()._get_help_string(action)
 

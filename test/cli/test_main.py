@@ -37,6 +37,12 @@ def test_every_command_explains_its_options(resnet_trt, name):
         assert f'default: {default}' not in outcome.out
 
 
+def test_help_tells_defaults_of_0_and_1(resnet_trt):
+    text = ' '.join(resnet_trt('build', '--help').out.split())
+    assert 'index of the GPU (default: 0)' in text
+    assert 'the node needs engines from 1 on (default: 1)' in text
+
+
 def test_a_package_that_does_not_fit_is_told_in_one_line(resnet_trt, monkeypatch):
     # What `import cv2` raises where OpenCV was built for another NumPy.
     monkeypatch.setitem(sys.modules, 'resnet_trt_node.cli.inspect', None)

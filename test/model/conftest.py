@@ -7,6 +7,7 @@ from typing import Iterator
 
 import pytest
 from resnet_trt_node.model.export import export_resnet, ExportReport
+from shapes import write_shapes
 import torch
 
 
@@ -17,6 +18,15 @@ def few_threads() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope='session')
+def divided_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return pictures of shapes, divided into train/ and test/."""
+    root = tmp_path_factory.mktemp('shapes')
+    write_shapes(root / 'train', 16, seed=0)
+    write_shapes(root / 'test', 8, seed=1)
+    return root
 
 
 @pytest.fixture(scope='session')

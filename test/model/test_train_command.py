@@ -16,7 +16,7 @@ from resnet_trt_node.cli.main import main
 from resnet_trt_node.inference.model_file import read_model_spec
 from resnet_trt_node.model.learning_curve import draw_learning_curve
 from resnet_trt_node.model.network import ResNet
-from shapes import CLASSES, write_shapes
+from shapes import CLASSES
 import torch
 from train_command import TINY, train
 
@@ -24,19 +24,10 @@ FILES = {'last.pth', 'best.pth', 'metrics.json', 'metrics.csv', 'learning_curve.
 
 
 @pytest.fixture(scope='module')
-def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return shapes divided into train/ and test/."""
-    root = tmp_path_factory.mktemp('shapes')
-    write_shapes(root / 'train', 16, seed=0)
-    write_shapes(root / 'test', 8, seed=1)
-    return root
-
-
-@pytest.fixture(scope='module')
-def trained(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(divided_shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a training that names shapes well."""
     out = tmp_path_factory.mktemp('trained') / 'run'
-    assert train(shapes, out, '--epochs', '12', '--lr', '0.03', '--min-scale', '0.6') == 0
+    assert train(divided_shapes, out, '--epochs', '12', '--lr', '0.03', '--min-scale', '0.6') == 0
     return out
 
 
@@ -58,14 +49,14 @@ def test_it_leaves_checkpoints_metrics_and_curve(trained: Path):
 
 
 def test_the_exported_model_is_as_accurate_without_another_option(
-        trained: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+        trained: Path, divided_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     model = tmp_path / 'model.onnx'
     assert main(['export', '--weights', str(trained / 'best.pth'), '-o', str(model)]) == 0
     spec = read_model_spec(model)
     assert spec.labels == CLASSES
     assert (spec.architecture, spec.height, spec.resize.short_side) == ('resnet18', 32, 32)
     capsys.readouterr()
-    assert main(['evaluate', str(model), '--images', str(shapes / 'test'), '--backend',
+    assert main(['evaluate', str(model), '--images', str(divided_shapes / 'test'), '--backend',
                  'onnxruntime', '--threads', '1', '--json']) == 0
     found = json.loads(capsys.readouterr().out)
     summary = json.loads((trained / 'metrics.json').read_text())['summary']
@@ -85,27 +76,27 @@ def test_given_options_go_before_those_of_the_checkpoint(trained: Path, tmp_path
 
 
 def test_the_architecture_is_the_checkpoints_if_none_is_named(
-        trained: Path, shapes: Path, tmp_path: Path):
+        trained: Path, divided_shapes: Path, tmp_path: Path):
     out = tmp_path / 'second'
     words = [word for word in TINY if word not in ('--arch', 'resnet18')]
     # The later of two --weights counts.
     assert main([
-        'train', '--data', str(shapes), '--out', str(out), *words, '--epochs', '1', '--weights',
-        str(trained / 'best.pth')]) == 0
+        'train', '--data', str(divided_shapes), '--out', str(out), *words, '--epochs', '1',
+        '--weights', str(trained / 'best.pth')]) == 0
     assert json.loads((out / 'metrics.json').read_text())['arch'] == 'resnet18'
 
 
 def test_a_checkpoint_of_another_architecture_names_both(
-        trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], shapes: Path):
+        trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], divided_shapes: Path):
     best = str(trained / 'best.pth')
     assert main(['export', '--arch', 'resnet50', '--weights', best,
                  '-o', str(tmp_path / 'model.onnx')]) == 2
     assert 'is a trained resnet18, resnet50 was asked for' in capsys.readouterr().err
-    assert main(['train', '--data', str(shapes), '--arch', 'resnet34', '--weights', best,
+    assert main(['train', '--data', str(divided_shapes), '--arch', 'resnet34', '--weights', best,
                  '--device', 'cpu', '--out', str(tmp_path / 'out')]) == 2
     assert 'is a trained resnet18, resnet34 was asked for' in capsys.readouterr().err
     torch.save(ResNet('resnet18', 3).state_dict(), tmp_path / 'plain.pth')
-    assert main(['train', '--data', str(shapes), '--arch', 'resnet50', '--weights',
+    assert main(['train', '--data', str(divided_shapes), '--arch', 'resnet50', '--weights',
                  str(tmp_path / 'plain.pth'), '--device', 'cpu',
                  '--out', str(tmp_path / 'out')]) == 2
     error = capsys.readouterr().err
@@ -116,11 +107,11 @@ def test_a_checkpoint_of_another_architecture_names_both(
 
 
 def test_an_interrupted_run_ends_like_the_unbroken_one(
-        shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        divided_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str]):
     words = ('--epochs', '3', '--ema', '0.9', '--mix', 'mixup', '--save-every', '2')
     whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-    assert train(shapes, whole, *words) == 0
+    assert train(divided_shapes, whole, *words) == 0
     from resnet_trt_node.model.training_folder import TrainingFolder
     keep = TrainingFolder.keep
 
@@ -131,10 +122,10 @@ def test_an_interrupted_run_ends_like_the_unbroken_one(
 
     with monkeypatch.context() as patch:
         patch.setattr(TrainingFolder, 'keep', interrupted)
-        assert train(shapes, broken, *words) == 130
+        assert train(divided_shapes, broken, *words) == 130
     assert f'stopped; {broken} has what was done up to the last' in capsys.readouterr().err
-    assert 'has a run already' in _refusal(shapes, broken, capsys, *words)
-    assert train(shapes, broken, *words, '--resume') == 0
+    assert 'has a run already' in _refusal(divided_shapes, broken, capsys, *words)
+    assert train(divided_shapes, broken, *words, '--resume') == 0
     for name in ('last.pth', 'best.pth'):
         one, other = (
             torch.load(folder / name, weights_only=True) for folder in (whole, broken))
@@ -150,7 +141,7 @@ def test_an_interrupted_run_ends_like_the_unbroken_one(
         one['validation_loss'] for one in _epochs(broken)]
     # Once more changes nothing: it is done.
     before = (broken / 'last.pth').read_bytes()
-    assert train(shapes, broken, *words, '--resume') == 0
+    assert train(divided_shapes, broken, *words, '--resume') == 0
     assert (broken / 'last.pth').read_bytes() == before
 
 
@@ -168,51 +159,51 @@ def _refusal(data: Path, out: Path, capsys: pytest.CaptureFixture[str], *words: 
 
 
 def test_resuming_another_run_names_what_differs(
-        trained: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+        trained: Path, divided_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     same = ('--epochs', '12', '--lr', '0.03', '--min-scale', '0.6', '--resume')
     assert 'epochs: 12, now 13' in _refusal(
-        shapes, trained, capsys, *same, '--epochs', '13', '--warmup-epochs', '1.2')
+        divided_shapes, trained, capsys, *same, '--epochs', '13', '--warmup-epochs', '1.2')
     assert 'arch: resnet18, now resnet34' in _refusal(
-        shapes, trained, capsys, *same, '--arch', 'resnet34')
+        divided_shapes, trained, capsys, *same, '--arch', 'resnet34')
     assert 'image_size: 32, now 40' in _refusal(
-        shapes, trained, capsys, *same, '--image-size', '40')
+        divided_shapes, trained, capsys, *same, '--image-size', '40')
     other = tmp_path / 'other'
-    shutil.copytree(shapes, other)
+    shutil.copytree(divided_shapes, other)
     (other / 'train' / 'cross' / '000.png').rename(other / 'train' / 'circle' / 'new.png')
     assert 'other pictures' in _refusal(other, trained, capsys, *same)
 
 
 @pytest.mark.parametrize('lost', ['run', 'best', 'training.optimizer', 'training.network'])
 def test_a_damaged_run_is_not_resumed(
-        trained: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        trained: Path, divided_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
         lost: str):
     content = torch.load(trained / 'last.pth', weights_only=True)
     group, _, name = lost.rpartition('.')
     del (content[group] if group else content)[name]
     torch.save(content, tmp_path / 'last.pth')
     error = _refusal(
-        shapes, tmp_path, capsys, '--epochs', '12', '--lr', '0.03', '--min-scale', '0.6',
+        divided_shapes, tmp_path, capsys, '--epochs', '12', '--lr', '0.03', '--min-scale', '0.6',
         '--resume')
     assert f"{tmp_path / 'last.pth'} is damaged (KeyError: '{name}')" in error
 
 
-def test_zip_files_are_trained_with_as_they_are(shapes: Path, tmp_path: Path):
+def test_zip_files_are_trained_with_as_they_are(divided_shapes: Path, tmp_path: Path):
     with ZipFile(tmp_path / 'shapes.zip', 'w') as archive:
-        for path in sorted(shapes.rglob('*.png')):
-            archive.write(path, path.relative_to(shapes))
+        for path in sorted(divided_shapes.rglob('*.png')):
+            archive.write(path, path.relative_to(divided_shapes))
     outs = tmp_path / 'zip', tmp_path / 'folder'
     assert train(tmp_path / 'shapes.zip', outs[0], '--epochs', '1') == 0
-    assert train(shapes, outs[1], '--epochs', '1') == 0
+    assert train(divided_shapes, outs[1], '--epochs', '1') == 0
     losses = [_epochs(out)[0]['validation_loss'] for out in outs]
     assert losses[0] == losses[1]
 
 
 def test_without_matplotlib_there_is_a_notice_instead_of_a_curve(
-        shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        divided_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str]):
     monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
     assert draw_learning_curve([], tmp_path / 'curve.png') is False
-    assert train(shapes, tmp_path / 'out', '--epochs', '1') == 0
+    assert train(divided_shapes, tmp_path / 'out', '--epochs', '1') == 0
     assert 'pip install matplotlib' in capsys.readouterr().err
     assert {path.name for path in (tmp_path / 'out').iterdir()} == FILES - {'learning_curve.png'}
 

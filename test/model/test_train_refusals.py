@@ -18,15 +18,6 @@ from shapes import CLASSES, write_shapes
 from train_command import train
 
 
-@pytest.fixture(scope='module')
-def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return shapes divided into train/ and test/."""
-    root = tmp_path_factory.mktemp('shapes')
-    write_shapes(root / 'train', 16, seed=0)
-    write_shapes(root / 'test', 8, seed=1)
-    return root
-
-
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
     """Return what runs a command that must be refused by one line and leave nothing behind."""
@@ -56,19 +47,19 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[...,
     (['--workers', '-1'], '--workers -1: choose 0 or more'),
     (['--epochs', '2', '--warmup-epochs', '3'], '--warmup-epochs 3')])
 def test_what_cannot_be_used_is_one_line_and_nothing_is_left(
-        shapes: Path, refused: Callable[..., str], words: list[str], message: str):
-    assert re.search(message, refused(shapes, *words))
+        divided_shapes: Path, refused: Callable[..., str], words: list[str], message: str):
+    assert re.search(message, refused(divided_shapes, *words))
 
 
 def test_unreachable_weights_are_one_line(
-        shapes: Path, tmp_path: Path, refused: Callable[..., str],
+        divided_shapes: Path, tmp_path: Path, refused: Callable[..., str],
         monkeypatch: pytest.MonkeyPatch):
     def unreachable(url: str) -> object:
         raise OSError('Network is unreachable')
 
     monkeypatch.setattr(download, '_open', unreachable)
     message = refused(
-        shapes, '--weights', 'imagenet1k_v1', '--cache', str(tmp_path / 'cache'))
+        divided_shapes, '--weights', 'imagenet1k_v1', '--cache', str(tmp_path / 'cache'))
     assert 'cannot download' in message
     assert '--weights FILE or --weights random' in message
 
@@ -125,21 +116,22 @@ def test_data_that_cannot_be_used_is_refused(
 
 
 def test_a_diverging_training_leaves_nothing(
-        shapes: Path, refused: Callable[..., str]):
+        divided_shapes: Path, refused: Callable[..., str]):
     message = refused(
-        shapes, '--lr', '900', '--warmup-epochs', '0', '--epochs', '3', '--json')
+        divided_shapes, '--lr', '900', '--warmup-epochs', '0', '--epochs', '3', '--json')
     assert 'choose a lower --lr' in message
 
 
 def test_a_run_is_not_kept_among_the_pictures(
-        shapes: Path, tmp_path: Path, refused: Callable[..., str],
+        divided_shapes: Path, tmp_path: Path, refused: Callable[..., str],
         monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     # Neither pictures nor weights are read before.
     unread = ('--weights', str(tmp_path / 'missing.pth'))
     assert f'--out {tmp_path}/out lies in --data {tmp_path}, where' in refused(tmp_path, *unread)
     (tmp_path / 'link').symlink_to(tmp_path)
     assert 'lies in --data' in refused(tmp_path / 'link', *unread)
-    assert 'lies in --validation' in refused(shapes, '--validation', str(tmp_path), *unread)
+    assert 'lies in --validation' in refused(
+        divided_shapes, '--validation', str(tmp_path), *unread)
     monkeypatch.chdir(tmp_path)
     assert main(['train', '--data', '.', *unread]) == 2
     assert '--out training lies in --data .,' in capsys.readouterr().err
@@ -148,9 +140,9 @@ def test_a_run_is_not_kept_among_the_pictures(
 
 
 def test_a_place_that_cannot_be_written_is_told_before_training(
-        shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+        divided_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / 'file').write_text('x')
-    assert train(shapes, tmp_path / 'file' / 'out') == 2
+    assert train(divided_shapes, tmp_path / 'file' / 'out') == 2
     assert 'choose another --out' in capsys.readouterr().err
     with pytest.raises(UsageError, match='cannot write'), \
             whole_file(tmp_path / 'file' / 'out' / 'x'):
