@@ -16,7 +16,8 @@ FOLDERS = ['launch', 'resnet_trt_node', 'test', 'tools']
 
 #: What runs on older JetPack, with Python 3.9; the rest needs ROS 2's 3.10.
 PYTHON_39 = ['resnet_trt_node/errors.py', 'resnet_trt_node/labels.py',
-             'resnet_trt_node/inference', 'resnet_trt_node/model', 'resnet_trt_node/compare']
+             'resnet_trt_node/regular_file.py', 'resnet_trt_node/inference',
+             'resnet_trt_node/model', 'resnet_trt_node/compare']
 
 #: Linter to its arguments.
 LINTERS = {
