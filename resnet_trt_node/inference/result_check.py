@@ -1,0 +1,73 @@
+"""
+What a backend returned: whether it is class probabilities at all, and of which frames.
+
+A result of another shape or type is a failure of the whole batch. A bad row is a failure of its
+own frame only: the frame, or the model at this frame, is at fault, and its neighbours are right.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from resnet_trt_node.errors import InferenceError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: How far a row's sum may be from 1; fp16 rounds each of its values by up to 0.05 %.
+SUM_TOLERANCE = 1e-3
+
+
+def check_shape(probabilities: object, batch: int, classes: int) -> None:
+    """
+    Refuse a result that does not have one row of float32 for each frame.
+
+    :param probabilities: what a backend returned for a batch.
+    :param batch: frames in the batch.
+    :param classes: classes of the model.
+    :raises InferenceError: for anything but float32 (batch, classes).
+    """
+    if (isinstance(probabilities, np.ndarray) and probabilities.dtype == np.float32
+            and probabilities.shape == (batch, classes)):
+        return
+    # Of what is no array only the type is shown, since its text may be of any length.
+    found = f'{probabilities.dtype} {probabilities.shape}' \
+        if isinstance(probabilities, (np.ndarray, np.generic)) else type(probabilities).__name__
+    raise InferenceError(
+        f'the model returned {found} instead of float32 {(batch, classes)} for a batch of '
+        f'{batch}: check it with `resnet_trt evaluate`, or export it again')
+
+
+def bad_rows(
+        probabilities: NDArray[np.float32], sums_to_one: bool = True) -> dict[int, str]:
+    """
+    Find the rows that are no class probabilities.
+
+    :param probabilities: float32 (batch, classes), see `check_shape`.
+    :param sums_to_one: whether each row has to sum to 1, as softmax makes it.
+    :returns: why each bad row is one, by its index; mostly empty.
+    """
+    # Infinities of both signs have no sum, and need none.
+    with np.errstate(invalid='ignore', over='ignore'):
+        sums = probabilities.sum(axis=1)
+    lowest, highest = probabilities.min(axis=1), probabilities.max(axis=1)
+    # NaN is in no range, so that it fails these comparisons too.
+    good = (lowest >= 0) & (highest <= 1 + SUM_TOLERANCE)
+    if sums_to_one:
+        good &= np.abs(sums - 1) <= SUM_TOLERANCE
+    return {
+        int(row): _reason(float(lowest[row]), float(highest[row]), float(sums[row]))
+        for row in np.flatnonzero(~good)}
+
+
+def _reason(lowest: float, highest: float, total: float) -> str:
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
+        return ('the model returned NaN or infinity for it: check the model with `resnet_trt '
+                'evaluate`, an fp16 model may overflow where the fp32 one does not')
+    if lowest < 0 or highest > 1 + SUM_TOLERANCE:
+        return (f'the model returned scores from {lowest:.4g} to {highest:.4g} for it instead of '
+                'probabilities: prepare the model again, with a softmax')
+    return (f'the scores that the model returned for it sum to {total:.4g} instead of 1: '
+            'prepare the model again, with a softmax')
