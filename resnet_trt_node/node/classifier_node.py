@@ -22,7 +22,7 @@ from resnet_trt_node.node.inferrer import NUM_BUFFERS
 from resnet_trt_node.node.messages import label_info
 from resnet_trt_node.node.parameter_server import NodeOfUnsetOverrides, ParameterServer
 from resnet_trt_node.node.parameters import NodeParameters
-from resnet_trt_node.node.pipeline import Pipeline
+from resnet_trt_node.node.pipeline import OpeningCancelled, Pipeline
 from resnet_trt_node.node.pipeline_settings import PipelineHooks
 from resnet_trt_node.node.qos_overrides import warn_of_idle_overrides
 from resnet_trt_node.node.reporter import Reporter
@@ -123,7 +123,7 @@ class ClassifierNode(NodeOfUnsetOverrides):
                     'no model: set the parameter model_path to a file made by '
                     '`resnet_trt export` or `resnet_trt prepare`')
             took_ms = pipeline.start(self._still_wanted)
-        except (ResnetTrtError, TimeoutError) as error:
+        except (ResnetTrtError, OpeningCancelled) as error:
             pipeline.close(0.0)
             return self._refuse_configuration(error)
         # From here on `_release` frees what there is, whatever fails.

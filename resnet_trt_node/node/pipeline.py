@@ -16,7 +16,7 @@ Nothing here knows ROS.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Queue
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 
 #: Names of a pipeline's threads.
 THREADS = ('inferrer', 'fitter', 'deliverer')
+
+
+class OpeningCancelled(Exception):
+    """Nobody wants the model any more that is being opened."""
 
 
 class Pipeline:
@@ -116,19 +120,19 @@ class Pipeline:
         :param still_wanted: asked ten times a second; False stops the waiting.
         :returns: warm-up milliseconds by batch size.
         :raises ResnetTrtError: why the backend cannot be opened.
-        :raises TimeoutError: if it is not wanted any more; `close` what is there.
+        :raises OpeningCancelled: if it is not wanted any more; `close` what is there.
         """
         self._threads[0].start()
         while still_wanted():
-            try:
-                took_ms = self._inferrer.opened.result(timeout=0.1)
-            except FutureTimeoutError:
+            # Not by a time-out of `result`: a backend may raise TimeoutError itself.
+            if not wait([self._inferrer.opened], timeout=0.1).done:
                 continue
+            took_ms = self._inferrer.opened.result()
             self._resizer = Resizer(self.backend.spec.resize, self._fit_method)
             for thread in self._threads[1:]:
                 thread.start()
             return took_ms
-        raise TimeoutError('stopped while the model was being opened')
+        raise OpeningCancelled('stopped while the model was being opened')
 
     def resume(self) -> None:
         """Take frames from now on."""

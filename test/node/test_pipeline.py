@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import CancelledError, TimeoutError as FutureTimeoutError
 from threading import Event, Thread
 from time import monotonic, sleep
 
@@ -9,7 +10,7 @@ from pipeline_bench import Faults, GatedBackend
 import pytest
 from resnet_trt_node.errors import BackendUnavailable
 from resnet_trt_node.inference.backend import Backend
-from resnet_trt_node.node.pipeline import Pipeline
+from resnet_trt_node.node.pipeline import OpeningCancelled, Pipeline
 from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
 
 
@@ -295,6 +296,22 @@ def test_a_backend_that_cannot_be_opened_is_told_to_the_caller():
     assert pipeline.close(5.0)
 
 
+@pytest.mark.parametrize('error', [
+    TimeoutError('the driver did not answer'), CancelledError('a task of the runtime'),
+    FutureTimeoutError('a future of the runtime')])
+def test_what_a_backend_raises_is_not_taken_for_the_waiting_s_own_time_out(error):
+    asked = []
+
+    def fail() -> Backend:
+        raise error
+
+    pipeline = Pipeline(('front',), 1, 'fast', LiveSettings(), PipelineHooks(
+        fail, lambda message, side: message, lambda *_: None, lambda *_: None, lambda *_: None))
+    with pytest.raises(type(error), match=str(error)):
+        pipeline.start(lambda: asked.append(1) or len(asked) < 100)
+    assert pipeline.close(5.0)
+
+
 def test_opening_can_be_given_up():
     gate, opened = Event(), Event()
     opened.set()
@@ -306,7 +323,7 @@ def test_opening_can_be_given_up():
 
     pipeline = Pipeline(('front',), 1, 'fast', LiveSettings(), PipelineHooks(
         slow, lambda message, side: message, lambda *_: None, lambda *_: None, lambda *_: None))
-    with pytest.raises(TimeoutError):
+    with pytest.raises(OpeningCancelled):
         pipeline.start(still_wanted=lambda: False)
     gate.set()
     assert pipeline.close(5.0)
