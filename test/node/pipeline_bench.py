@@ -31,6 +31,8 @@ class Faults:
 
     #: Raised by the next batches, one each, None for a batch that goes well.
     batches: deque[Optional[BaseException]] = field(default_factory=deque)
+    #: Raised once by the batch that holds the frame of this value, whichever batch that is.
+    frames: dict[int, BaseException] = field(default_factory=dict)
     #: Raised by every batch while set.
     always: Optional[BaseException] = None
     #: Raised by the next openings, None for one that goes well.
@@ -61,21 +63,25 @@ class GatedBackend(Backend):
     def _submit(self, batch_size: int, index: int) -> None:
         self.entered.set()
         assert self.gate.wait(10)
+        values = self._buffers[index][:batch_size, 0, 0, 0].tolist()
         if not self.faults.late:
-            self._fail()
-        self.batches.append(self._buffers[index][:batch_size, 0, 0, 0].tolist())
+            self._fail(values)
+        self.batches.append(values)
 
     def _collect(self, batch_size: int, index: int) -> np.ndarray:
-        if self.faults.late:
-            self._fail()
         values = self._buffers[index][:batch_size, 0, 0, 0]
+        if self.faults.late:
+            self._fail(values.tolist())
         self._answers[index, :batch_size] = np.eye(256, dtype=np.float32)[values]
         return self._answers[index, :batch_size]
 
-    def _fail(self) -> None:
+    def _fail(self, values: list[int]) -> None:
         if not self.warm:
             # The warm-up's batches; a failing one is a failing opening, see `Faults.openings`.
             return
+        for value in values:
+            if value in self.faults.frames:
+                raise self.faults.frames.pop(value)
         failure = self.faults.batches.popleft() if self.faults.batches else self.faults.always
         if failure is not None:
             raise failure
