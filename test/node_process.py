@@ -58,10 +58,10 @@ class NodeProcess:
         """Return the process id."""
         return self._process.pid
 
-    def wait(self, timeout_sec: float = 20.0) -> int:
+    def wait(self, timeout_sec: float = 60.0) -> int:
         """Wait for the end; return the exit code."""
         code = self._process.wait(timeout_sec)
-        self._reader.join(5)
+        self._reader.join(30)
         return code
 
     def send(self, number: int) -> None:
@@ -115,7 +115,7 @@ class Peer:
         self.listen('/diagnostics', DiagnosticArray)
 
     def spin_until(
-            self, condition: Callable[[], Any], what: str, timeout_sec: float = 15.0) -> Any:
+            self, condition: Callable[[], Any], what: str, timeout_sec: float = 60.0) -> Any:
         """Spin until the condition is true and return it; fail after the time-out."""
         deadline = monotonic() + timeout_sec
         while not (value := condition()):

@@ -269,7 +269,7 @@ def test_a_full_disk_is_told_in_one_line_and_nothing_is_left(
         path=sys.path, bag=str(tmp_path / 'bag'), storage=storage, limit=limit,
         frames=frames)
     done = subprocess.run(
-        [sys.executable, '-c', script], capture_output=True, text=True, timeout=60)
+        [sys.executable, '-c', script], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(f'cannot write the bag .*/bag: ({reason})\n', done.stdout)
     assert list(tmp_path.iterdir()) == []

@@ -37,7 +37,7 @@ def start_demo(tools: Path, model: Path, out: Path) -> subprocess.Popen:
 
 def test_every_photograph_comes_back_named(tools, colour_model, tmp_path):
     process = start_demo(tools, colour_model, tmp_path / 'demo')
-    out, err = process.communicate(timeout=180)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 0, out + err
     rows = re.findall(
         r'^(\d+\.\d{3})  (front|left|rear)\s+(\w+)\s+([\d.]+) ms  (.+)$', out, re.MULTILINE)
@@ -56,7 +56,7 @@ def test_every_photograph_comes_back_named(tools, colour_model, tmp_path):
 
 def test_a_model_that_is_not_there_is_one_line(tools, tmp_path):
     process = start_demo(tools, tmp_path / 'missing.onnx', tmp_path / 'demo')
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 2
     assert err.startswith('demo: no model at')
     assert len(err.splitlines()) == 1
@@ -68,7 +68,7 @@ def test_ctrl_c_ends_the_demo_and_its_node(tools, colour_model, tmp_path):
         if '$ classifier_node' in line:
             break
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130, out + err
     assert 'Traceback' not in err
     assert err.splitlines()[-1] == 'demo: stopped'

@@ -72,7 +72,7 @@ def run(words, **kwargs) -> subprocess.CompletedProcess:
     """Run the command line as a process of its own."""
     return subprocess.run(
         [sys.executable, '-m', 'resnet_trt_node.cli.main', *[str(word) for word in words]],
-        capture_output=True, text=True, timeout=60, **kwargs)
+        capture_output=True, text=True, timeout=300, **kwargs)
 
 
 def test_as_a_process_an_error_is_one_line_and_code_2(tmp_path):

@@ -60,12 +60,12 @@ def test_a_node_starts_as_it_stands_and_top_shows_it(command, tmp_path):
                 result = subprocess.run(
                     [sys.executable, '-m', 'resnet_trt_node.cli.main', *top.split()[1:],
                      '--wait', '20'], cwd=tmp_path, env={**os.environ, **environment},
-                    capture_output=True, text=True, timeout=60, check=False)
+                    capture_output=True, text=True, timeout=300, check=False)
                 assert result.returncode == 0, result.stderr
                 assert '/classifier' in result.stdout
         finally:
             node.terminate()
-            log = node.communicate(timeout=20)[0]
+            log = node.communicate(timeout=120)[0]
     assert node.returncode == 0, log
     assert 'Traceback' not in log
 

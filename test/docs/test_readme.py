@@ -15,6 +15,7 @@ import onnx
 from onnx import helper, numpy_helper, TensorProto
 import pytest
 from resnet_trt_node.bag.writer import BagWriter
+import stalled
 from tiny_model import COLOURS, write_tiny_model
 
 README = Path(__file__).resolve().parents[2] / 'README.md'
@@ -70,10 +71,9 @@ def run(
         command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     words = command.split()
     assert words[0] == 'resnet_trt'
-    return subprocess.run(
+    return stalled.run(
         [sys.executable, '-m', 'resnet_trt_node.cli.main', *words[1:]], cwd=folder,
-        env={**os.environ, 'PYTHONPATH': str(README.parent), **environment},
-        capture_output=True, text=True, timeout=120, check=False)
+        env={**os.environ, 'PYTHONPATH': str(README.parent), **environment})
 
 
 @pytest.mark.parametrize('command', commands(network=False))

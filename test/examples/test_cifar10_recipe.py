@@ -15,6 +15,7 @@ from resnet_trt_node.inference.model_file import read_model_spec
 from resnet_trt_node.inference.sparsity import layer_weights, two_four_layers
 from resnet_trt_node.model.teacher import digest_of
 from shapes import CLASSES, write_shapes
+import stalled
 
 RECIPE = Path(__file__).resolve().parents[2] / 'examples' / 'cifar10' / 'recipe.sh'
 SMALL = {
@@ -26,10 +27,9 @@ FORMS = ('fp16', 'int8', 'sparse_fp16', 'sparse_int8')
 
 
 def run(data, work, *steps, **variables):
-    return subprocess.run(
+    return stalled.run(
         ['bash', str(RECIPE), str(data), str(work), *steps],
-        env={**os.environ, **SMALL, **variables},
-        capture_output=True, text=True, timeout=500, check=False)
+        env={**os.environ, **SMALL, **variables})
 
 
 @pytest.fixture(scope='module')
@@ -54,12 +54,12 @@ def test_each_step_is_timed(work):
         f'evaluate {form}' for form in FORMS), 'latency']
 
 
-def test_the_training_learns_from_the_teacher(work):
+def test_the_training_was_given_the_teacher(work):
+    # What is learnt from one is tested in test_teacher.py, where the teacher knows something: this
+    # one knows next to nothing after two epochs, and the loss against its answers may well rise.
     metrics = json.loads((work / 'train' / 'metrics.json').read_text())
     assert metrics['settings']['teacher'] == digest_of(work / 'teacher.pt2')
-    epochs = metrics['epochs']
-    assert [epoch['epoch'] for epoch in epochs] == list(range(1, 17))
-    assert epochs[-1]['train_loss'] < epochs[0]['train_loss']
+    assert [epoch['epoch'] for epoch in metrics['epochs']] == list(range(1, 17))
 
 
 @pytest.mark.parametrize(('form', 'precision'), [

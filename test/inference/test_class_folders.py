@@ -190,7 +190,7 @@ def test_few_pictures_are_decoded_ahead_and_none_after_giving_up():
 
     results = decoded(items, slow, threads=1)
     assert [next(results)[1] for _ in range(8)] == list('01234567')
-    assert busy.wait(5)
+    assert busy.wait(30)
     results.close()
     # The thread was at its second eight of three that were handed out.
     assert decoded_ones == list(range(16))

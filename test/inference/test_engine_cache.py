@@ -197,7 +197,7 @@ FULL_DISK = '\n'.join([
 def test_a_disk_that_is_full_leaves_nothing_half_written(cache):
     script = FULL_DISK.format(path=sys.path, folder=str(cache.folder))
     done = subprocess.run(
-        [sys.executable, '-c', script], capture_output=True, text=True, timeout=60)
+        [sys.executable, '-c', script], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert 'free some space' in done.stdout
     assert [file.name for file in cache.folder.iterdir()] == ['.lock']

@@ -62,7 +62,7 @@ def test_two_processes_at_once_build_once(cache):
     assert lines[1] == (
         f'waiting for process {first.pid}, which is building engines in {cache.folder}\n')
     (cache.folder / 'go').touch()
-    said = [worker.communicate(timeout=30)[0] for worker in (first, second)]
+    said = [worker.communicate(timeout=120)[0] for worker in (first, second)]
     assert 'done the first engine of this model here' in said[0]
     assert said[1] == 'done \n'
     assert builds_of(cache) == [str(first.pid)]
@@ -78,7 +78,7 @@ def test_a_killed_builder_leaves_no_engine_and_no_lock(cache):
     # And what another process is writing now.
     (cache.folder / '.now.tmp').write_bytes(b'half a database')
     os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate(timeout=30)
+    killed.communicate(timeout=120)
     assert not list(cache.folder.glob('*.engine'))
     engine = cache.get(KEY, Builder())
     assert engine.reason == 'the first engine of this model here'
@@ -94,7 +94,7 @@ def test_waiting_for_a_builder_ends(tmp_path, said):
             cache.get(KEY, Builder())
     finally:
         (cache.folder / 'go').touch()
-        worker.communicate(timeout=30)
+        worker.communicate(timeout=120)
 
 
 def test_a_failing_build_leaves_no_engine(cache):

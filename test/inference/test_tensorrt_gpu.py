@@ -168,7 +168,7 @@ def test_an_illegal_access_is_an_error_with_its_name_and_closing_works():
         '    print("AGAIN", error)\n')
     done = subprocess.run(
         [sys.executable, '-c', script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, timeout=120)
+        text=True, timeout=600)
     if 'UNAVAILABLE' in done.stdout and not os.environ.get('RESNET_TRT_GPU_TEST'):
         pytest.skip(f'no TensorRT with a GPU here: {done.stdout.strip()}')
     lines = {line.split(' ')[0]: line for line in done.stdout.splitlines()}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
 
 import numpy as np
@@ -21,6 +19,7 @@ from resnet_trt_node.inference.factory import open_backend
 from resnet_trt_node.inference.tvm_database import Record, TuningDatabase
 from resnet_trt_node.inference.tvm_workload import (
     candidate_tiles, default_tile, Registers, Tile, variations, Workload)
+import stalled
 from tiny_model import write_tiny_model
 from tvm_network import answers, BATCH, BOTTLENECK, open_database, SIDE, write_network
 
@@ -140,10 +139,9 @@ def test_ctrl_c_keeps_what_was_found(tmp_path):
         '    return done[-1]\n'
         'tvm_tuning._Meter.seconds = measured\n'
         'sys.exit(main.main(sys.argv[1:]))\n')
-    done = subprocess.run(
+    done = stalled.run(
         [sys.executable, '-c', script, 'tune', str(path), '--engine-dir', str(engines),
-         '--cpu-threads', '1', '--json'], capture_output=True, text=True, timeout=120,
-        env={**os.environ}, check=False)
+         '--cpu-threads', '1', '--json'])
     assert done.returncode == 128 + signal.SIGINT, done.stderr
     report = json.loads(done.stdout)
     assert report['interrupted']

@@ -16,6 +16,7 @@ from resnet_trt_node.model.prune import check_sparse_checkpoint
 from resnet_trt_node.model.prune_checkpoint import open_checkpoint
 from resnet_trt_node.model.team import Team
 from shapes import write_shapes
+import stalled
 import torch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -23,10 +24,10 @@ MEMBER = Path(__file__).parent / 'team_member.py'
 
 
 def together(*words: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return stalled.run(
         [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node',
-         str(processes), *words], cwd=REPOSITORY, capture_output=True, text=True, timeout=300,
-        env={**os.environ, 'PYTHONPATH': str(REPOSITORY), 'OMP_NUM_THREADS': '1'}, check=False)
+         str(processes), *words], cwd=REPOSITORY,
+        env={**os.environ, 'PYTHONPATH': str(REPOSITORY), 'OMP_NUM_THREADS': '1'})
 
 
 @pytest.fixture(scope='module')

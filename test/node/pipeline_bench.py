@@ -62,7 +62,7 @@ class GatedBackend(Backend):
 
     def _submit(self, batch_size: int, index: int) -> None:
         self.entered.set()
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         values = self._buffers[index][:batch_size, 0, 0, 0].tolist()
         if not self.faults.late:
             self._fail(values)
@@ -161,7 +161,7 @@ class Bench:
         self.gate.clear()
         self.backend.entered.clear()
         self.pipeline.offer(camera, message)
-        assert self.backend.entered.wait(5)
+        assert self.backend.entered.wait(30)
 
     def release(self) -> None:
         self.gate.set()
@@ -172,7 +172,7 @@ class Bench:
         self.settle()
 
     def wait(self, condition: Callable[[], Any]) -> None:
-        deadline = monotonic() + 5
+        deadline = monotonic() + 30
         while not condition():
             assert monotonic() < deadline, (
                 self.results, self.failures, self.pipeline.accounting.total())

@@ -128,6 +128,6 @@ def test_4k_images_arrive_by_best_effort_with_the_profiles(monkeypatch):
             assert 'XML' not in node.log
     finally:
         camera.terminate()
-        said = camera.communicate(timeout=20)[1]
+        said = camera.communicate(timeout=120)[1]
         assert camera.returncode == 0, said
         assert 'XML' not in said

@@ -39,7 +39,7 @@ def heap_holds_frames(module: str, call: str = '') -> bool:
     """Tell whether a frame comes from the heap of a process that imports a module."""
     result = subprocess.run(
         [sys.executable, '-c', PROBE.format(module=module, call=call)], cwd=REPOSITORY,
-        capture_output=True, text=True, timeout=60, check=True)
+        capture_output=True, text=True, timeout=300, check=True)
     return {'True': True, 'False': False}[result.stdout.strip()]
 
 

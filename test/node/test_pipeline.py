@@ -233,20 +233,20 @@ def test_a_drain_that_times_out_waits_for_the_publication_under_way(make_bench):
 
     def publish():
         begun.set()
-        gate.wait(5)
+        gate.wait(30)
 
     bench = make_bench(cameras=('front', 'left'), max_batch_size=2, in_delivery=publish)
     bench.pipeline.settings = LiveSettings(top_k=1, max_wait_ms=1000.0)
     bench.pipeline.offer('front', 1)
     bench.pipeline.offer('left', 2)
-    assert begun.wait(5)
+    assert begun.wait(30)
     given_up = []
     drain = Thread(target=lambda: given_up.append(bench.pipeline.drain(0.05)))
     drain.start()
     sleep(0.2)  # longer than the time-out
     assert drain.is_alive()
     gate.set()
-    drain.join(5)
+    drain.join(30)
     # The second frame of the batch was given up meanwhile.
     assert given_up == [0]
     assert len(bench.results) == 1
@@ -255,7 +255,7 @@ def test_a_drain_that_times_out_waits_for_the_publication_under_way(make_bench):
 
 def test_delivery_does_not_hold_up_the_backend(make_bench):
     gate = Event()
-    bench = make_bench(queue_depth=4, max_batch_size=1, in_delivery=lambda: gate.wait(5))
+    bench = make_bench(queue_depth=4, max_batch_size=1, in_delivery=lambda: gate.wait(30))
     for value in (1, 2, 3):
         bench.pipeline.offer('front', value)
     bench.wait(lambda: len(bench.backend.batches) == 3)
@@ -318,7 +318,7 @@ def test_opening_can_be_given_up():
     backend = GatedBackend(1, Faults(), opened)
 
     def slow() -> Backend:
-        gate.wait(5)
+        gate.wait(30)
         return backend
 
     pipeline = Pipeline(('front',), 1, 'fast', LiveSettings(), PipelineHooks(

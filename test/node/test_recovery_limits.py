@@ -85,14 +85,14 @@ def test_frames_that_wait_for_a_backend_that_is_given_up_have_failed(make_bench)
 
     def close():
         closing.set()
-        assert go_on.wait(5)
+        assert go_on.wait(30)
 
     bench = make_bench(
         cameras=('front', 'left'), settings=replace(AT_ONCE, max_reopen_attempts=1))
     bench.backend._close = close
     bench.faults.openings.append(BackendUnavailable('no device'))
     lose_a_batch(bench)
-    assert closing.wait(5)
+    assert closing.wait(30)
     bench.pipeline.offer('front', 2)
     bench.pipeline.offer('left', 3)
     assert bench.pipeline.waiting == 2

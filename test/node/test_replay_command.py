@@ -29,7 +29,7 @@ def test_the_command_publishes_and_reports_in_json(path, listener):
     listener.subscribe(Image, '/camera/image')
     done = subprocess.run(
         command(path, '--rate', 5, '--topic', '/front/image:=/camera/image', '--wait', 10,
-                '--json'), capture_output=True, text=True, timeout=60)
+                '--json'), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ''
     report = json.loads(done.stdout)
@@ -49,7 +49,7 @@ def test_an_interrupted_command_ends_cleanly(path, listener, number):
         listener.wait('/front/image', 2)
         process.send_signal(number)
         start_s = monotonic()
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=120)
         assert monotonic() - start_s < 5.0  # well under 1 s where no other test runs
     finally:
         process.kill()
@@ -65,7 +65,7 @@ def test_an_interrupted_command_ends_cleanly(path, listener, number):
     (['--topic', '/front/image:='], 'write A, or A:=B'),
     (['--wait', '-1'], '--wait is -1.0'), (['--rate', 'nan'], 'rate is nan')])
 def test_the_command_refuses_in_one_line(path, words, says):
-    done = subprocess.run(command(path, *words), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command(path, *words), capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (2, '')
     assert done.stderr.startswith('resnet_trt replay: ')
     assert done.stderr.count('\n') == 1
@@ -75,7 +75,7 @@ def test_the_command_refuses_in_one_line(path, words, says):
 def test_without_ros_the_command_says_what_to_source(path, tmp_path):
     (tmp_path / 'rclpy.py').write_text("raise ModuleNotFoundError('none', name='rclpy')")
     done = subprocess.run(
-        command(path), capture_output=True, text=True, timeout=60,
+        command(path), capture_output=True, text=True, timeout=300,
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(
             [str(tmp_path), os.environ.get('PYTHONPATH', '')])})
     assert (done.returncode, done.stderr.count('\n')) == (2, 1)

@@ -38,8 +38,8 @@ class Listener:
             QoSProfile(depth=100, reliability=reliability, **qos), raw=True)
 
     def wait(self, topic: str, count: int) -> list:
-        """Return what came once there are so many, or fail after 10 s."""
-        deadline_s = monotonic() + 10
+        """Return what came once there are so many, or fail after 60 s."""
+        deadline_s = monotonic() + 60
         step = Event()
         while len(self.received[topic]) < count:
             assert monotonic() < deadline_s, f'{len(self.received[topic])} of {count} on {topic}'
@@ -48,6 +48,6 @@ class Listener:
 
     def close(self) -> None:
         rclpy.shutdown(context=self._context)
-        self._thread.join(10)
+        self._thread.join(60)
         self._executor.shutdown()
         self._node.destroy_node()

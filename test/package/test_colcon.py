@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from resnet_trt_node import __version__
+import stalled
 
 NAME = 'resnet_trt_node'
 
@@ -21,10 +22,9 @@ SOURCES = ['CHANGELOG.rst', 'LICENSE', 'config', 'engines/README.md', 'interface
 
 def _colcon(workspace: Path, *arguments: str) -> str:
     """Run colcon in a workspace; return what it printed."""
-    result = subprocess.run(
+    result = stalled.run(
         [sys.executable, '-m', 'colcon', '--log-base', 'log', *arguments],
-        cwd=workspace, env={**os.environ, 'HOME': str(workspace)},
-        capture_output=True, text=True, timeout=300)
+        cwd=workspace, env={**os.environ, 'HOME': str(workspace)})
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
@@ -92,7 +92,7 @@ def _run_installed(installed: Path, command: str) -> subprocess.CompletedProcess
     """Run a shell command where the workspace is sourced."""
     return subprocess.run(
         ['bash', '-c', f'source "{installed.parent}/setup.bash" && {command}'],
-        cwd=installed, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        cwd=installed, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
 
 
 def test_installed_command_runs(installed: Path) -> None:

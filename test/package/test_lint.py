@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import os
 from pathlib import Path
 import shutil
-import subprocess
 import sys
 
 import pytest
+import stalled
 
 FOLDERS = ['launch', 'resnet_trt_node', 'test', 'tools']
 
@@ -37,8 +37,7 @@ def test_linter_is_content(repository: Path, linter: str) -> None:
     program = shutil.which(linter, path=path)
     if program is None:
         pytest.skip(f'{linter} is not installed: make venv brings it')
-    result = subprocess.run(
-        [program, *LINTERS[linter]], cwd=repository, capture_output=True, text=True, timeout=300)
+    result = stalled.run([program, *LINTERS[linter]], cwd=repository)
     # What is wrong comes first, then the names of all files.
     said = '\n'.join((result.stdout + result.stderr).splitlines()[:60])
     if result.returncode:
