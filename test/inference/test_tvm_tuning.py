@@ -14,9 +14,11 @@ import pytest
 
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.errors import BackendError
+from resnet_trt_node.inference import tvm_engine
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.factory import open_backend
 from resnet_trt_node.inference.tvm_database import Record, TuningDatabase
+from resnet_trt_node.inference.tvm_runtime import host_processor, Processor
 from resnet_trt_node.inference.tvm_workload import (
     candidate_tiles, default_tile, Registers, Tile, variations, Workload)
 import stalled
@@ -122,6 +124,28 @@ def test_every_tile_computes_the_same(tmp_path):
         np.testing.assert_allclose(
             answers(path, frames, 'tvm', engines), wanted, atol=1e-5, err_msg=str(tile))
         shutil.rmtree(engines)
+
+
+@pytest.mark.parametrize(('features', 'triple', 'registers'), [
+    (('+avx2', '+avx512f', '+avx512vl'), 'x86_64-linux', AVX512),
+    (('+avx2', '+avx512f'), 'x86_64-linux', AVX2), ((), 'x86_64-linux', Registers(4, 16)),
+    (('+neon',), 'aarch64-linux', Registers(4, 32))])
+def test_registers_follow_from_what_the_processor_can_do(features, triple, registers):
+    assert Processor('some', features, triple).registers == registers
+
+
+@pytest.mark.parametrize('kept', [('+avx2', '+fma'), ()])
+def test_a_processor_that_can_do_less_computes_the_same(tmp_path, monkeypatch, kept):
+    host = host_processor()
+    lesser = Processor(
+        'x86-64' if host.triple.startswith('x86_64') else 'generic',
+        tuple(one for one in host.features if one in kept), host.triple)
+    monkeypatch.setattr(tvm_engine, 'host_processor', lambda: lesser)
+    path = write_network(tmp_path / 'network.onnx')
+    frames = np.random.default_rng(5).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
+    np.testing.assert_allclose(
+        answers(path, frames, 'tvm', tmp_path / 'engines'),
+        answers(path, frames, 'onnxruntime', None), atol=1e-5)
 
 
 def test_ctrl_c_keeps_what_was_found(tmp_path):
