@@ -1,9 +1,9 @@
 """
 Who may import whom, downward only.
 
-cli -> everything; node, bag, compare, model -> inference -> labels -> regular_file, errors. Once
-by reading the sources, which also sees imports inside functions, and once by importing each layer
-while the libraries that it must do without are out of reach.
+cli -> everything; node, bag, compare, model -> inference -> labels -> regular_file, errors,
+printable. Once by reading the sources, which also sees imports inside functions, and once by
+importing each layer while the libraries that it must do without are out of reach.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import sys
 import pytest
 
 NAME = 'resnet_trt_node'
-BASE = {'errors', 'labels', 'regular_file'}
+BASE = {'errors', 'labels', 'printable', 'regular_file'}
 
 #: Layer to the other layers that it may import; modules directly in the package are layers too.
 LAYERS = {
     'errors': set(),
-    'labels': {'errors', 'regular_file'},
+    'printable': set(),
+    'labels': {'errors', 'printable', 'regular_file'},
     'regular_file': set(),
     'inference': BASE,
     'bag': {'inference', *BASE},
@@ -54,6 +55,7 @@ ROS = r'rclpy|rcl_interfaces|\w+_(msgs|srvs)|builtin_interfaces|cv_bridge|launch
 DEVICES = r'pycuda|cuda|tensorrt|tensorrt_rtx|polygraphy|tvm|tvm_ffi|openvino'
 WITHOUT = {
     'errors': r'(?!resnet_trt_node|__future__).*',
+    'printable': r'(?!resnet_trt_node|__future__|re|unicodedata|string).*',
     'labels': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|cv2|PIL|rosbags',
     'regular_file': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|numpy|cv2|PIL|rosbags',
     'inference': rf'{ROS}|{DEVICES}|torch|rosbags',
