@@ -4,16 +4,22 @@ Counting frames so that none is lost silently, and timing the stages they pass.
 For each camera, at every moment::
 
     received = answered + the dropped, by reason + in progress
+
+Each of these is counted by itself, so that the sum fails when a frame ends nowhere or twice. In
+progress are the frames that somebody holds and that have not come to their end: they are known one
+by one, and one that is forgotten on its way is in no number but `received`.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from time import perf_counter_ns
-from typing import Iterable
+from typing import Iterable, Optional
+from weakref import WeakSet
 
+from resnet_trt_node.node.frame_queue import Ticket
 from resnet_trt_node.node.stage_times import percentiles_ms, StageTimes
 
 #: Why a frame got no answer.
@@ -50,6 +56,8 @@ class CameraCounts:
     :param answered: frames whose result was published.
     :param dropped: frames by the reason that they got none, see `DROP_REASONS`.
     :param events: what is in no sum, see `CAMERA_EVENTS`.
+    :param in_progress: frames that are waiting or being worked on.
+    :param ended_twice: ends of frames that had ended before, which only a bug brings about.
     """
 
     received: int = 0
@@ -58,11 +66,21 @@ class CameraCounts:
         default_factory=lambda: dict.fromkeys(DROP_REASONS, 0))
     events: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(CAMERA_EVENTS, 0))
+    in_progress: int = 0
+    ended_twice: int = 0
 
     @property
-    def in_progress(self) -> int:
-        """Return the frames that are waiting or being worked on."""
-        return self.received - self.answered - sum(self.dropped.values())
+    def ended_nowhere(self) -> int:
+        """Return the frames that were forgotten on their way, which only a bug brings about."""
+        ended = self.answered + sum(self.dropped.values()) - self.ended_twice
+        return self.received - ended - self.in_progress
+
+    @property
+    def mismatch(self) -> Optional[str]:
+        """Say how the numbers do not add up, None where they do."""
+        found = [f'{number} frames ended {how}' for number, how in (
+            (self.ended_nowhere, 'nowhere'), (self.ended_twice, 'twice')) if number]
+        return f'{", ".join(found)}: this is a bug, please report it' if found else None
 
 
 class Accounting:
@@ -75,31 +93,46 @@ class Accounting:
     def __init__(self, cameras: Iterable[str]) -> None:
         self._lock = Lock()
         self._counts = {camera: CameraCounts() for camera in cameras}
+        # Weak: a frame that a thread forgets leaves its set without having ended.
+        self._in_progress = {camera: WeakSet[Ticket]() for camera in self._counts}
         self._times = StageTimes()
         self._batch_sizes = deque[int](maxlen=_BATCHES)
         self._events = dict.fromkeys(BATCH_EVENTS, 0)
         self._last_ns: dict[str, int] = {}
         self._settled = False
 
-    def received(self, camera: str) -> None:
+    def received(self, ticket: Ticket) -> None:
         """Count a frame that reached the node."""
         with self._lock:
             if not self._settled:
-                self._counts[camera].received += 1
-                self._last_ns[camera] = perf_counter_ns()
+                self._counts[ticket.camera].received += 1
+                self._in_progress[ticket.camera].add(ticket)
+                self._last_ns[ticket.camera] = perf_counter_ns()
 
-    def dropped(self, camera: str, reason: str) -> None:
+    def dropped(self, ticket: Ticket, reason: str) -> None:
         """Count a frame that gets no answer, for one of `DROP_REASONS`."""
         with self._lock:
-            self._counts[camera].dropped[reason] += not self._settled
+            self._drop(ticket, reason)
 
-    def answered(self, camera: str, stages_ms: dict[str, float]) -> None:
+    def _drop(self, ticket: Ticket, reason: str) -> None:
+        if not self._settled:
+            self._counts[ticket.camera].dropped[reason] += 1
+            self._end(ticket)
+
+    def answered(self, ticket: Ticket, stages_ms: dict[str, float]) -> None:
         """Count a published result, with the milliseconds of each stage that is known."""
         with self._lock:
             if self._settled:
                 return
-            self._counts[camera].answered += 1
+            self._counts[ticket.camera].answered += 1
+            self._end(ticket)
             self._times.add(stages_ms)
+
+    def _end(self, ticket: Ticket) -> None:
+        if ticket in self._in_progress[ticket.camera]:
+            self._in_progress[ticket.camera].remove(ticket)
+        else:
+            self._counts[ticket.camera].ended_twice += 1
 
     def inferred(self, batch_size: int) -> None:
         """Note the size of a batch that was inferred."""
@@ -121,13 +154,14 @@ class Accounting:
         """
         Close the books: nothing counts any more.
 
-        :param lost: whether what is still in progress has failed, since a backend hangs and nobody
-            will answer it.
+        :param lost: whether the frames that are still in progress have failed, each of them, since
+            a backend hangs and nobody will answer them.
         """
         with self._lock:
             if lost:
-                for counts in self._counts.values():
-                    counts.dropped['failed'] += counts.in_progress
+                for tickets in self._in_progress.values():
+                    for ticket in list(tickets):
+                        self._drop(ticket, 'failed')
             self._settled = True
 
     @property
@@ -139,8 +173,9 @@ class Accounting:
         """Return a copy of the counters, by camera."""
         with self._lock:
             return {
-                camera: CameraCounts(
-                    counts.received, counts.answered, dict(counts.dropped), dict(counts.events))
+                camera: replace(
+                    counts, dropped=dict(counts.dropped), events=dict(counts.events),
+                    in_progress=len(self._in_progress[camera]))
                 for camera, counts in self._counts.items()}
 
     def total(self) -> CameraCounts:
@@ -151,7 +186,7 @@ class Accounting:
     def in_progress(self) -> int:
         """Return the frames of all cameras that are waiting or being worked on."""
         with self._lock:
-            return sum(counts.in_progress for counts in self._counts.values())
+            return sum(map(len, self._in_progress.values()))
 
     def events(self) -> dict[str, int]:
         """Return how often each of `BATCH_EVENTS` happened."""
@@ -186,6 +221,8 @@ def sum_counts(counts: Iterable[CameraCounts]) -> CameraCounts:
     for one in counts:
         total.received += one.received
         total.answered += one.answered
+        total.in_progress += one.in_progress
+        total.ended_twice += one.ended_twice
         for reason, number in one.dropped.items():
             total.dropped[reason] += number
         for event, number in one.events.items():

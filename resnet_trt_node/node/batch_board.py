@@ -92,14 +92,16 @@ class BatchBoard:
             else is under way and filling is quick: waking the fitter would take as long. None
             where the fitter fills it.
         """
-        self._accounting.received(camera)
+        ticket = Ticket(camera, message, perf_counter_ns())
+        self._accounting.received(ticket)
         with self._lock:
             if not self._accepting:
-                self._accounting.dropped(camera, 'refused')
+                self._accounting.dropped(ticket, 'refused')
                 return None
-            if self._waiting.put(Ticket(camera, message, perf_counter_ns())) is not None:
+            superseded = self._waiting.put(ticket)
+            if superseded is not None:
                 # The fitter knows of that one, and what holds it up holds this one up too.
-                self._accounting.dropped(camera, 'superseded')
+                self._accounting.dropped(superseded, 'superseded')
             elif len(self._waiting) == 1 and (self._free or self._filling):
                 idle = not (self._busy or self._filling or self._recalled)
                 if here and idle and self._pace.fits_quickly:
@@ -111,7 +113,7 @@ class BatchBoard:
     def drop(self, tickets: Iterable[Ticket], reason: str) -> None:
         """Count frames that get no answer."""
         for ticket in tickets:
-            self._accounting.dropped(ticket.camera, reason)
+            self._accounting.dropped(ticket, reason)
         with self._lock:
             self._drained.notify_all()
 
@@ -174,7 +176,7 @@ class BatchBoard:
 
     def _drop_waiting(self, reason: str) -> None:
         for ticket in self._waiting.take_all():
-            self._accounting.dropped(ticket.camera, reason)
+            self._accounting.dropped(ticket, reason)
 
     # For the thread that fills buffers.
 
@@ -233,7 +235,7 @@ class BatchBoard:
                 return ticket
             # Cameras whose frames always come at a bad moment would never be served otherwise.
             self._waiting.give_back_turn(ticket.camera)
-            self._accounting.dropped(ticket.camera, 'stale')
+            self._accounting.dropped(ticket, 'stale')
             self._drained.notify_all()
         return None
 

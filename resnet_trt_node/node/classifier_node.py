@@ -323,5 +323,6 @@ class ClassifierNode(NodeOfUnsetOverrides):
                             if number) or 'none'
         self.get_logger().info(
             f'{total.received} frames received, {total.answered} answered, dropped: {dropped}')
-        if total.in_progress:
-            self.get_logger().error(f'{total.in_progress} frames ended nowhere: this is a bug')
+        # All threads have ended, so that a frame that somebody still holds has no end either.
+        if total.mismatch or total.in_progress:
+            self.get_logger().error(total.mismatch or f'{total.in_progress} frames have no end')

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Optional, Sequence
 
 
-@dataclass
+@dataclass(eq=False)
 class Ticket:
     """
-    One frame on its way through the pipeline.
+    One frame on its way through the pipeline; equal to itself only.
 
     :param camera: whose frame it is.
     :param message: the source message; its header goes onto the result.

@@ -66,7 +66,9 @@ class Pipeline:
             cameras, queue_depth, self.accounting, lambda: self.settings.max_age_ms)
         self._fit_method = fit_method
         self._hooks = hooks
-        self._fault: Optional[BaseException] = None
+        # With their tracebacks, which hold the frames that the threads were at: in progress until
+        # `close` counts them as failed.
+        self._faults: list[BaseException] = []
         self._deliveries: Queue[Optional[tuple[Batch, NDArray[np.float32]]]] = Queue(maxsize=4)
         self._inferrer = Inferrer(
             self._board, self.accounting, lambda: self.settings, hooks,
@@ -91,7 +93,7 @@ class Pipeline:
     @property
     def fault(self) -> Optional[BaseException]:
         """Return the unforeseen error that ended a thread, None while all is well."""
-        return self._fault
+        return self._faults[0] if self._faults else None
 
     @property
     def trouble(self) -> Optional[str]:
@@ -181,8 +183,8 @@ class Pipeline:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - monotonic()))
         ended = not any(thread.is_alive() for thread in self._threads)
-        # Otherwise each frame has come to its end, and the books show one that has not.
-        self.accounting.settle(lost=not ended or self._fault is not None)
+        # Otherwise each frame has come to its end, and `mismatch` shows one that has not.
+        self.accounting.settle(lost=not ended or bool(self._faults))
         return ended
 
     def _guard(self, name: str, loop: Callable[[], None]) -> None:
@@ -197,7 +199,7 @@ class Pipeline:
         try:
             yield
         except BaseException as error:
-            self._fault = self._fault or error
+            self._faults.append(error)
             self._board.close()
             raise
 
@@ -273,14 +275,14 @@ class Pipeline:
         except BaseException:
             self._board.close()
             # The inferrer would wait for ever for a place in the queue.
-            while self._deliveries.get() is not None:
-                pass
+            while (delivery := self._deliveries.get()) is not None:
+                self._board.drop(delivery[0].tickets, 'failed')
             raise
 
     def _deliver_batch(self, batch: Batch, probabilities: NDArray[np.float32]) -> None:
         self._board.publishing()
         try:
-            for ticket, row in zip(batch.tickets, probabilities):
+            for ticket, row in zip(batch.tickets, probabilities, strict=True):
                 self._deliver(ticket, row)
         finally:
             self._board.published((perf_counter_ns() - batch.tickets[0].inferred_ns) / 1e6)
@@ -304,7 +306,7 @@ class Pipeline:
         stages_ms = ticket.stages_ms(perf_counter_ns())
         if source_ms is not None:
             stages_ms['source_to_publish'] = source_ms
-        self.accounting.answered(ticket.camera, stages_ms)
+        self.accounting.answered(ticket, stages_ms)
 
 
 def _show_name(name: str) -> None:

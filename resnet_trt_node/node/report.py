@@ -6,7 +6,7 @@ Counters are read when asked for; rates and levels are of the last whole period.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Iterable, Optional, Union
 
@@ -123,6 +123,9 @@ class Statistics:
             sum(period.dropped['failed'] for period in self._periods.values()), self._retried,
             pipeline.trouble, percentiles_ms['total'][2] if 'total' in percentiles_ms else None,
             parameters)
+        mismatch = sum_counts(counts.values()).mismatch
+        if mismatch is not None:
+            health.add(Level.ERROR, mismatch)
         if pipeline.fault is not None:
             health.add(Level.ERROR, f'stopped: {pipeline.fault!r}')
         if pipeline.failure is not None:
@@ -149,10 +152,11 @@ class Statistics:
 
 
 def _difference(now: CameraCounts, before: CameraCounts) -> CameraCounts:
-    return CameraCounts(
-        now.received - before.received, now.answered - before.answered,
-        {reason: number - before.dropped[reason] for reason, number in now.dropped.items()},
-        {event: number - before.events[event] for event, number in now.events.items()})
+    return replace(
+        now, received=now.received - before.received, answered=now.answered - before.answered,
+        dropped={reason: number - before.dropped[reason]
+                 for reason, number in now.dropped.items()},
+        events={event: number - before.events[event] for event, number in now.events.items()})
 
 
 def _identity(pipeline: Pipeline) -> dict[str, Value]:

@@ -47,6 +47,7 @@ class Reporter:
         # When the report became due that is put off, perf_counter_ns.
         self._due_ns = 0
         self._told: set[tuple[str, str]] = set()
+        self._mismatch_told = False
         #: Why the node is not configured, None if it only was not asked to be.
         self.error: Optional[str] = None
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
@@ -63,6 +64,7 @@ class Reporter:
         self._pipeline, self._cameras = pipeline, cameras
         self._watch = SilenceWatch(cameras)
         self._told.clear()
+        self._mismatch_told = False
         self.error = None
 
     def closed(self) -> None:
@@ -115,7 +117,16 @@ class Reporter:
                 camera.image_topic, camera.publishers, camera.listeners,
                 self._watch.reason(name, now_ns), self._notes(name, camera))
             for name, camera in self._cameras.items()}
+        if self._pipeline is not None:
+            self._check_sum(self._pipeline)
         return self._statistics.report(self._pipeline, topics, self._parameters(), self.error)
+
+    def _check_sum(self, pipeline: Pipeline) -> None:
+        """Log once for each configuration that the counters do not add up."""
+        mismatch = pipeline.accounting.total().mismatch
+        if mismatch is not None and not self._mismatch_told:
+            self._mismatch_told = True
+            self._node.get_logger().error(f'the counters do not add up: {mismatch}')
 
     def _notes(self, name: str, camera: CameraTopics) -> list[str]:
         """Return what is wrong with an image topic, and log it once for each configuration."""

@@ -198,6 +198,7 @@ class Bench:
         # Closing counts nothing as failed where all threads ended by themselves.
         total = self.pipeline.accounting.total()
         assert total.received == total.answered + sum(total.dropped.values())
+        assert total.mismatch is None
         for backend in self.backends:
             assert backend.closed
             assert backend.untouched, 'a freed buffer was written to'

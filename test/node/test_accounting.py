@@ -11,19 +11,25 @@ from resnet_trt_node.node.frame_queue import FrameQueue, Ticket
 from resnet_trt_node.node.stage_times import percentiles_ms, StageTimes
 
 
+def receive(accounting, camera):
+    ticket = Ticket(camera, None, 0)
+    accounting.received(ticket)
+    return ticket
+
+
 def test_sums_over_cameras():
     accounting = Accounting(['front', 'left'])
-    for camera, number in (('front', 5), ('left', 3)):
-        for _ in range(number):
-            accounting.received(camera)
-    accounting.answered('front', {'total': 2.0})
-    accounting.dropped('front', 'stale')
-    accounting.dropped('left', 'malformed')
+    front = [receive(accounting, 'front') for _ in range(5)]
+    left = [receive(accounting, 'left') for _ in range(3)]
+    accounting.answered(front[0], {'total': 2.0})
+    accounting.dropped(front[1], 'stale')
+    accounting.dropped(left[0], 'malformed')
     assert accounting.counts()['front'].in_progress == 3
     assert accounting.counts()['left'].in_progress == 2
     total = accounting.total()
     assert (total.received, total.answered, total.in_progress) == (8, 1, 5)
     assert {name: n for name, n in total.dropped.items() if n} == {'stale': 1, 'malformed': 1}
+    assert total.mismatch is None
 
 
 def test_counts_are_copies():
@@ -33,15 +39,85 @@ def test_counts_are_copies():
 
 
 def test_an_unknown_reason_is_a_bug_and_says_so():
+    accounting = Accounting(['front'])
     with pytest.raises(KeyError):
-        Accounting(['front']).dropped('front', 'bored')
+        accounting.dropped(receive(accounting, 'front'), 'bored')
+
+
+@settings(max_examples=200, derandomize=True)
+@given(st.data())
+def test_the_sum_breaks_by_each_end_that_is_missed_or_counted_twice(data):
+    cameras = ['front', 'left']
+    accounting = Accounting(cameras)
+    held, ended = [], []
+    forgotten, twice = dict.fromkeys(cameras, 0), dict.fromkeys(cameras, 0)
+    end = {
+        'answer': lambda ticket: accounting.answered(ticket, {}),
+        'drop': lambda ticket: accounting.dropped(ticket, 'stale')}
+    for step in data.draw(st.lists(st.sampled_from(
+            ['receive', 'receive', 'answer', 'drop', 'forget', 'twice']), max_size=40)):
+        if step == 'receive':
+            held.append(receive(accounting, data.draw(st.sampled_from(cameras))))
+        elif step == 'twice' and ended:
+            ticket = data.draw(st.sampled_from(ended))
+            end[data.draw(st.sampled_from(sorted(end)))](ticket)
+            twice[ticket.camera] += 1
+        elif step != 'twice' and held:
+            ticket = held.pop(data.draw(st.integers(0, len(held) - 1)))
+            if step == 'forget':
+                forgotten[ticket.camera] += 1
+            else:
+                end[step](ticket)
+                ended.append(ticket)
+        # As a thread does that goes on to another frame.
+        ticket = None
+        for camera, counts in accounting.counts().items():
+            assert counts.in_progress == sum(one.camera == camera for one in held)
+            assert counts.ended_nowhere == forgotten[camera]
+            assert counts.ended_twice == twice[camera]
+            adds_up = counts.received == (
+                counts.answered + sum(counts.dropped.values()) + counts.in_progress)
+            assert adds_up == (forgotten[camera] == twice[camera])
+            # One of each must not pass for none of either.
+            assert (counts.mismatch is None) == (not forgotten[camera] and not twice[camera])
+    total = accounting.total()
+    # Those that a thread still holds have failed at the end; what was forgotten is not hidden.
+    accounting.settle(lost=True)
+    after = accounting.total()
+    assert after.dropped['failed'] == len(held)
+    assert after.in_progress == 0
+    assert (after.ended_nowhere, after.ended_twice) == (total.ended_nowhere, total.ended_twice)
+
+
+def test_a_mismatch_is_put_into_words():
+    accounting = Accounting(['front'])
+    receive(accounting, 'front')
+    assert accounting.total().mismatch == (
+        '1 frames ended nowhere: this is a bug, please report it')
+    ticket = receive(accounting, 'front')
+    accounting.answered(ticket, {})
+    accounting.answered(ticket, {})
+    assert accounting.total().mismatch == (
+        '1 frames ended nowhere, 1 frames ended twice: this is a bug, please report it')
+
+
+def test_nothing_counts_any_more_once_the_pipeline_has_ended():
+    accounting = Accounting(['front'])
+    ticket = receive(accounting, 'front')
+    accounting.settle(lost=False)
+    before = accounting.total()
+    accounting.answered(ticket, {})
+    accounting.dropped(ticket, 'stale')
+    receive(accounting, 'front')
+    assert accounting.total() == before
+    assert (before.received, before.in_progress) == (1, 1)
 
 
 def test_percentiles_of_known_samples():
     accounting = Accounting(['front'])
     assert accounting.percentiles_ms() == {}
     for value in range(101):
-        accounting.answered('front', {'infer': float(value)})
+        accounting.answered(receive(accounting, 'front'), {'infer': float(value)})
     assert accounting.percentiles_ms() == {'infer': (50.0, 95.0, 99.0)}
 
 

@@ -206,6 +206,27 @@ def test_an_error_that_nobody_foresaw_ends_the_process_with_its_traceback(peer, 
     assert 'does not end' not in node.log
 
 
+def test_counters_that_do_not_add_up_are_told_once_and_at_the_end(peer):
+    peer.listen_to_results()
+    with NodeProcess(
+            '-p', 'backend:=simulated', '-p', 'diagnostics_period_sec:=0.1', prepare=(
+                'from resnet_trt_node.node.batch_board import BatchBoard\n'
+                'BatchBoard.drop = lambda *_: None')) as node:
+        peer.connect('image')
+        peer.publish('image', broken_frames()[0])
+        peer.spin_until(
+            lambda: 'frames ended nowhere' in (peer.status() or {}).get('message', ''), 'an error')
+        assert peer.status()['level'] == '2'
+        assert statistics(peer)['in_progress'] == 0
+        first = len(peer.heard['/diagnostics'])
+        peer.spin_until(lambda: len(peer.heard['/diagnostics']) > first + 3, 'more diagnostics')
+        assert node.log.count('the counters do not add up: 1 frames ended nowhere') == 1
+        assert node.stop()[0] == 0
+    assert '1 frames received, 0 answered, dropped: none' in node.log
+    # Once while it ran, and once beside the numbers of the end.
+    assert node.log.count('1 frames ended nowhere: this is a bug, please report it') == 2
+
+
 def run_broken(name: str, more: str = '') -> NodeProcess:
     """Start a node one of whose methods raises what nobody foresaw."""
     module, kind, method = name.split('.')

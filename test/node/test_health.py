@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from pipeline_bench import raises
+from pipeline_bench import Bench, raises
 import pytest
 from resnet_trt_node.node.accounting import CameraCounts, DROP_REASONS
 from resnet_trt_node.node.health import camera_health, Level, node_health
@@ -162,3 +162,38 @@ def test_the_report_while_the_backend_is_opened_again(make_bench):
     assert report.message == 'opening the backend again: 1 batches in a row were lost'
     assert report.values['backend_state'] == 'opening again'
     assert report.values['max_batch_size'] == 4
+
+
+def missed(pipeline):
+    pipeline._board.drop = lambda tickets, reason: None
+
+
+def twice(pipeline):
+    right = pipeline.accounting.dropped
+
+    def wrong(ticket, reason):
+        right(ticket, reason)
+        right(ticket, reason)
+
+    pipeline.accounting.dropped = wrong
+
+
+@pytest.mark.parametrize(('bug', 'told'), [
+    (missed, '1 frames ended nowhere'), (twice, '1 frames ended twice')])
+def test_counters_that_do_not_add_up_are_an_error_until_the_end(bug, told):
+    bench = Bench()
+    bug(bench.pipeline)
+    bench.answer(1)
+    before = Statistics().report(bench.pipeline, {}, NodeParameters())
+    assert (before.level, before.message) == (Level.OK, 'classifying')
+    bench.pipeline.offer('front', 'broken')
+    bench.wait(lambda: bench.pipeline.accounting.total().mismatch)
+    report = Statistics().report(bench.pipeline, {}, NodeParameters())
+    assert report.level == Level.ERROR
+    assert report.message == f'{told}: this is a bug, please report it'
+    # It is neither made good by the next frame nor by closing.
+    bench.answer(2)
+    assert bench.pipeline.close(5.0)
+    total = bench.pipeline.accounting.total()
+    assert told in total.mismatch
+    assert total.received - total.answered - sum(total.dropped.values()) != 0
