@@ -17,12 +17,17 @@ from typing import Any, Union
 
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.parameters import full_path, NodeParameters, parameter_fields
+from resnet_trt_node.printable import printable
 
 #: What a launch argument can become: a parameter's value in the type that the node declares.
 ParameterValue = Union[str, int, bool, list[str]]
 
 _TOPIC = re.compile(r'(~/|/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 _LEAVES = 'Empty leaves it to params_file.'
+# launch compares a value with an argument's choices letter by letter, so these are none: there are
+# many ways to write a truth value, and nav2 passes True.
+_FLAG = f'Give true or false. {_LEAVES}'
+_SEVERITIES = ('debug', 'info', 'warn', 'error', 'fatal')
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,7 @@ def _of_parameter(name: str) -> LaunchArgument:
 
 
 def _of_flag(name: str) -> LaunchArgument:
-    description = parameter_fields()[name].metadata['description']
-    return LaunchArgument(name, f'{description} {_LEAVES}', ('', 'true', 'false'))
+    return LaunchArgument(name, f'{parameter_fields()[name].metadata["description"]} {_FLAG}')
 
 
 def classify_arguments() -> tuple[LaunchArgument, ...]:
@@ -94,15 +98,14 @@ def classify_arguments() -> tuple[LaunchArgument, ...]:
         _of_parameter('image_reliability'),
         _of_parameter('max_batch_size'),
         LaunchArgument(
-            'use_sim_time', f'Take the time from /clock instead of the system. {_LEAVES}',
-            ('', 'true', 'false')),
+            'use_sim_time', f'Take the time from /clock instead of the system. {_FLAG}'),
         LaunchArgument(
             'dds_profile', 'Fast DDS profile of the process: large_images, or an XML file. The '
             'publisher of the images needs one too, see docs/how-to/large-images.md. Empty leaves '
             'it to the environment.'),
         LaunchArgument(
-            'log_level', "Lowest severity that is logged. Empty is ROS's own default, info.",
-            ('', 'debug', 'info', 'warn', 'error', 'fatal')))
+            'log_level', f'Lowest severity that is logged: {", ".join(_SEVERITIES)}, or one '
+            "logger's, such as rclpy:=debug. Empty is ROS's own default, info."))
 
 
 def node_settings(given: Mapping[str, str]) -> NodeSettings:
@@ -122,7 +125,7 @@ def node_settings(given: Mapping[str, str]) -> NodeSettings:
             # No shell expands the ~ of `model_path:=~/model.onnx`.
             parameters[name] = str(full_path(name, given[name]))
     if given['build_only']:
-        parameters['build_only'] = _truth('build_only', given['build_only'])
+        parameters['build_only'] = truth('build_only', given['build_only'])
     if given['cameras']:
         parameters['cameras'] = split('cameras', given['cameras'])
     if given['max_batch_size']:
@@ -133,12 +136,22 @@ def node_settings(given: Mapping[str, str]) -> NodeSettings:
         for name, value in parameters.items()}
     NodeParameters(**fields)
     if given['use_sim_time']:
-        parameters['use_sim_time'] = _truth('use_sim_time', given['use_sim_time'])
+        parameters['use_sim_time'] = truth('use_sim_time', given['use_sim_time'])
     return NodeSettings(
         params_file=_params_file(given['params_file']),
         namespace=given['namespace'], parameters=parameters,
         remappings=_remappings(given['image_topic'], given['cameras']),
-        ros_arguments=['--log-level', given['log_level']] if given['log_level'] else [])
+        ros_arguments=_log_arguments(given['log_level']))
+
+
+def _log_arguments(level: str) -> list[str]:
+    if not level:
+        return []
+    if level.rpartition(':=')[2].lower() not in _SEVERITIES:
+        raise UsageError(
+            f'log_level: {printable(repr(level))} is unknown, choose one of '
+            + ', '.join(_SEVERITIES))
+    return ['--log-level', level]
 
 
 def _params_file(given: str) -> Path:
@@ -190,8 +203,15 @@ def _integer(name: str, text: str) -> int:
         raise UsageError(f'{name}: {text!r} is not a whole number') from error
 
 
-def _truth(name: str, text: str) -> bool:
-    try:
-        return {'true': True, 'false': False}[text.lower()]
-    except KeyError as error:
-        raise UsageError(f'{name}: {text!r} is neither true nor false') from error
+def truth(name: str, text: str) -> bool:
+    """
+    Read a truth value as the conditions of launch do.
+
+    :param name: the argument, for the message.
+    :param text: true, false, 1 or 0 in letters of any size.
+    :raises UsageError: for anything else.
+    """
+    value = {'true': True, '1': True, 'false': False, '0': False}.get(text.strip().lower())
+    if value is None:
+        raise UsageError(f'{name}: {printable(repr(text))} is neither true nor false')
+    return value

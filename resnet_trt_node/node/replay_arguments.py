@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import math
 
 from resnet_trt_node.errors import BagError, UsageError
-from resnet_trt_node.node.launch_arguments import classify_arguments, LaunchArgument, split
+from resnet_trt_node.node.launch_arguments import (
+    classify_arguments, LaunchArgument, split, truth)
 
 # The node dies, and with it the launch, rather than stay inactive for ever; but it may compile
 # its model first.
@@ -39,7 +40,7 @@ def replay_arguments() -> tuple[LaunchArgument, ...]:
             'bag', 'The bag: a rosbag2 folder, a .mcap or .db3 file, or a ROS 1 .bag file.'),
         LaunchArgument('rate', '2.0 plays twice as fast as recorded.', default='1.0'),
         LaunchArgument(
-            'loop', 'Start again after the last image, until Ctrl-C.', ('true', 'false'),
+            'loop', 'Start again after the last image, until Ctrl-C: true or false.',
             default='false'))
     changed = {
         'image_topic': (
@@ -52,8 +53,8 @@ def replay_arguments() -> tuple[LaunchArgument, ...]:
             'Reliability of the image subscriptions; reliable loses no recorded image on its '
             'way. Empty leaves it to params_file.', 'reliable'),
         'use_sim_time': (
-            "Let the node live in the bag's time, which is then published on /clock. Empty "
-            'leaves the parameter to params_file and /clock alone.', ''),
+            "Let the node live in the bag's time, which is then published on /clock: true or "
+            'false. Empty leaves the parameter to params_file and /clock alone.', ''),
     }
     return own + tuple(
         replace(argument, description=changed[argument.name][0], default=changed[argument.name][1])
@@ -72,9 +73,9 @@ def replay_settings(given: Mapping[str, str], recorded: Mapping[str, bool]) -> R
     command = [
         'replay', given['bag'], '--rate', str(_rate(given['rate'])),
         '--wait', str(_WAIT_FOR_NODE_S)]
-    if given['loop'] == 'true':
+    if truth('loop', given['loop']):
         command.append('--loop')
-    if given['use_sim_time'].lower() == 'true':
+    if given['use_sim_time'] and truth('use_sim_time', given['use_sim_time']):
         command.append('--clock')
     topics = [
         _recorded_topic(base, given['image_transport'], recorded)

@@ -42,8 +42,8 @@ def test_choices_are_those_of_the_node_and_nothing():
     choices = {argument.name: argument.choices for argument in classify_arguments()}
     assert choices['backend'] == ('', *BACKEND_CHOICES)
     assert choices['image_transport'] == ('', 'raw', 'compressed')
-    assert choices['use_sim_time'] == ('', 'true', 'false')
-    assert choices['log_level'] == ('', 'debug', 'info', 'warn', 'error', 'fatal')
+    # launch would refuse True where true is a choice, and INFO where info is.
+    assert choices['use_sim_time'] == choices['build_only'] == choices['log_level'] == ()
     assert choices['model_path'] == ()
 
 
@@ -63,7 +63,9 @@ def test_arguments_that_are_not_given_change_nothing(params_file):
     ('cameras', 'front, left,rear/right', ['front', 'left', 'rear/right']),
     ('use_sim_time', 'true', True),
     ('use_sim_time', 'false', False),
-    ('use_sim_time', 'True', True),
+    *((flag, text, value) for flag in ('use_sim_time', 'build_only') for text, value in (
+        ('True', True), ('TRUE', True), ('1', True), (' true ', True), ('False', False),
+        ('0', False))),
 ])
 def test_a_given_argument_becomes_one_parameter_of_its_type(params_file, name, text, value):
     parameters = settings(params_file, **{name: text}).parameters
@@ -78,10 +80,11 @@ def test_the_home_folder_is_expanded(params_file, monkeypatch):
     assert result.params_file == params_file
 
 
-def test_namespace_and_log_level_are_no_parameters(params_file):
-    result = settings(params_file, namespace='/car/front', log_level='debug')
+@pytest.mark.parametrize('level', ['debug', 'INFO', 'car.classifier:=debug'])
+def test_namespace_and_log_level_are_no_parameters(params_file, level):
+    result = settings(params_file, namespace='/car/front', log_level=level)
     assert result.namespace == '/car/front'
-    assert result.ros_arguments == ['--log-level', 'debug']
+    assert result.ros_arguments == ['--log-level', level]
     assert result.parameters == {}
 
 
@@ -108,6 +111,8 @@ def test_each_camera_has_its_image_topic(params_file):
     ({'max_batch_size': '2.0'}, "max_batch_size: '2.0' is not a whole number"),
     ({'max_batch_size': '0'}, 'max_batch_size: 0 is out of range, choose 1 to '),
     ({'use_sim_time': 'yes'}, "use_sim_time: 'yes' is neither true nor false"),
+    ({'build_only': '2'}, "build_only: '2' is neither true nor false"),
+    ({'log_level': 'loud'}, "log_level: 'loud' is unknown, choose one of debug, info, warn, "),
     ({'cameras': 'front,,left'}, "cameras: 'front,,left' has an empty name"),
     ({'cameras': 'front,front'}, 'cameras: front, front names one camera twice'),
     ({'cameras': '1st'}, "cameras: '1st' is no ROS name"),

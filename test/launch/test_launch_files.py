@@ -108,7 +108,8 @@ def test_without_arguments_the_yaml_file_decides(prefix):
     ('max_batch_size', '7', 7),
     ('cameras', 'off,on', ['off', 'on']),
     ('image_transport', 'raw', 'raw'),
-    ('use_sim_time', 'false', False),
+    ('use_sim_time', 'False', False),
+    ('build_only', 'True', True),
 ])
 def test_a_given_argument_wins_over_the_yaml_file_and_shadows_nothing_else(
         prefix, name, text, value):
@@ -119,7 +120,7 @@ def test_a_given_argument_wins_over_the_yaml_file_and_shadows_nothing_else(
 @needs_launch
 def test_namespace_topic_and_log_level_reach_the_node(prefix):
     report = report_of(
-        prefix, namespace='car', image_topic='/camera/image_raw', log_level='error',
+        prefix, namespace='car', image_topic='/camera/image_raw', log_level='ERROR',
         max_batch_size='2')
     assert report['name'] == '/car/classifier'
     assert report['topics'] == [
@@ -160,8 +161,8 @@ def test_another_params_file_takes_the_place_of_the_installed_one(prefix, tmp_pa
 @pytest.mark.parametrize(('name', 'text', 'message'), [
     ('backend', 'cuda', '"backend" provided value "cuda" is not valid'),
     ('image_transport', 'theora', '"image_transport" provided value "theora" is not valid'),
-    ('use_sim_time', 'maybe', '"use_sim_time" provided value "maybe" is not valid'),
-    ('log_level', 'loud', '"log_level" provided value "loud" is not valid'),
+    ('use_sim_time', 'maybe', "use_sim_time: 'maybe' is neither true nor false"),
+    ('log_level', 'loud', "log_level: 'loud' is unknown"),
     ('max_batch_size', '0', 'max_batch_size: 0 is out of range'),
     ('cameras', 'a,,b', "cameras: 'a,,b' has an empty name"),
     ('params_file', '/nowhere.yaml', "params_file: there is no file '/nowhere.yaml'"),

@@ -141,7 +141,7 @@ def test_a_node_that_fails_ends_the_replay_with_exit_code_1(environment, bag):
     ({}, "'bag'"),
     ({'bag': '{bag}'}, 'the bag has the image topics /front/image, /left/image: choose with'),
     ({'bag': '{bag}', 'image_topic': '/front/image', 'rate': '-1'}, 'rate: -1 is out of range'),
-    ({'bag': '{bag}', 'loop': 'maybe'}, '"loop" provided value "maybe" is not valid'),
+    ({'bag': '{bag}', 'loop': 'maybe'}, "loop: 'maybe' is neither true nor false"),
 ])
 def test_what_cannot_be_played_ends_the_launch_with_a_message(environment, bag, given, message):
     launched = Launched(environment, 'replay.launch.py', **{

@@ -42,12 +42,14 @@ def test_the_only_image_topic_needs_no_name():
         'image_topic': '/camera/image_raw', 'image_transport': 'raw'}
 
 
-def test_rate_loop_and_clock_are_passed_on():
-    command = settings(RAW, rate='2', loop='true', use_sim_time='true').command
+@pytest.mark.parametrize('yes', ['true', 'True', '1'])
+def test_rate_loop_and_clock_are_passed_on(yes):
+    command = settings(RAW, rate='2', loop=yes, use_sim_time=yes).command
     assert command[:7] == [
         'replay', 'drive', '--rate', '2.0', '--wait', '3600', '--loop']
     assert '--clock' in command
-    assert '--clock' not in settings(RAW, use_sim_time='false').command
+    command = settings(RAW, loop='False', use_sim_time='False').command
+    assert not {'--clock', '--loop'} & {*command}
 
 
 @pytest.mark.parametrize(('transport', 'topic', 'kind'), [
@@ -86,6 +88,8 @@ def test_cameras_are_found_by_the_names_that_the_node_gives_them(namespace):
     (RAW, {'rate': '0'}, UsageError, 'rate: 0 is out of range, it must be above 0'),
     (RAW, {'rate': 'inf'}, UsageError, 'rate: inf is out of range'),
     (RAW, {'rate': 'nan'}, UsageError, 'rate: nan is out of range'),
+    (RAW, {'loop': 'maybe'}, UsageError, "loop: 'maybe' is neither true nor false"),
+    (RAW, {'use_sim_time': 'on'}, UsageError, "use_sim_time: 'on' is neither true nor false"),
     ({}, {}, BagError, 'the bag has no image topic'),
     (TWO, {}, BagError, 'the bag has the image topics /car/front/image, /car/left/image: '
      'choose with image_topic:=...'),
