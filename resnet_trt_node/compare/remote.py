@@ -27,9 +27,10 @@ from resnet_trt_node.inference.spec import ModelSpec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: The first argument is a folder that holds this package and nothing else.
+#: The first argument is a folder that holds this package and nothing else. It takes the place of
+#: the current folder, where others may have put modules.
 _START = (
-    'import sys; sys.path.insert(0, sys.argv.pop(1)); '
+    'import sys; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]; '
     'from resnet_trt_node.compare.worker import main; sys.exit(main())')
 _PACKAGE = Path(__file__).resolve().parents[1]
 #: How many lines of the worker's error stream are kept for its obituary.
@@ -226,8 +227,11 @@ def _pipe(stream: Any) -> BinaryIO:
 def _environment(python: str) -> dict[str, str]:
     """Return the worker's environment; PYTHONPATH is for this version of Python alone."""
     environment = dict(os.environ)
-    if Path(python).resolve() != Path(sys.executable).resolve():
-        environment.pop('PYTHONPATH', None)
+    given = environment.pop('PYTHONPATH', '')
+    # An empty part, as a colon at the end makes one, is the current folder.
+    paths = [path for path in given.split(os.pathsep) if path]
+    if paths and Path(python).resolve() == Path(sys.executable).resolve():
+        environment['PYTHONPATH'] = os.pathsep.join(paths)
     return environment
 
 

@@ -45,6 +45,17 @@ def test_a_worker_answers_like_this_process(worker, subject, frames):
             worker.infer(batch).probabilities, subject.infer(batch).probabilities)
 
 
+@pytest.mark.parametrize('python_path', ['', ':', os.pathsep.join([os.getcwd(), ''])])
+def test_it_imports_nothing_from_the_current_folder(
+        model, frames, tmp_path, monkeypatch, python_path):
+    for name in ('numpy', 'onnx', 'onnxruntime', 'struct', 'resnet_trt_node'):
+        (tmp_path / f'{name}.py').write_text('raise SystemExit("of the current folder")')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('PYTHONPATH', python_path)
+    with WorkerSubject(sys.executable, 'onnxruntime', model, OPTIONS) as worker:
+        assert len(worker.infer(frames[:2]).probabilities) == 2
+
+
 def test_it_takes_the_times_itself(model, frames):
     options = BackendOptions(max_batch_size=4, num_buffers=1, simulated_ms=20)
     with open_choice(Choice('simulated', sys.executable), model, options) as worker:
