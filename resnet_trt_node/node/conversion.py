@@ -10,6 +10,7 @@ import importlib
 from importlib.util import find_spec
 import json
 import os
+from pathlib import Path
 import subprocess
 import sys
 from typing import Any, Callable, Optional
@@ -19,8 +20,12 @@ from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.image_encodings import (
     check_image, DEEP, PIXEL_BYTES, RawImage, ZERO_COPY)
 from resnet_trt_node.node.cv_bridge_check import target_encoding
+from resnet_trt_node.printable import printable
 
-_CHECK = 'resnet_trt_node.node.cv_bridge_check'
+# `python -c` and `-m` look for modules in the current folder first, where anyone may put some.
+_CHECK = (
+    'import sys; sys.path[:] = filter(None, sys.path); '
+    'from resnet_trt_node.node.cv_bridge_check import main; sys.exit(main())')
 #: Importing OpenCV and cv_bridge takes seconds on a small computer with a slow disk.
 _CHECK_TIMEOUT_S = 30.0
 
@@ -77,7 +82,7 @@ class Converter:
             self.bridged -= {raw.encoding}
             self._log(
                 f'OpenCV converts {raw.encoding} from now on: cv_bridge failed at it '
-                f'({type(error).__name__}: {error})')
+                f'({printable(f"{type(error).__name__}: {error}")})')
             return None
         return Frame(pixels, DEEP[raw.encoding][0] if raw.encoding in DEEP else 'rgb')
 
@@ -90,10 +95,11 @@ def check_cv_bridge() -> tuple[list[str], str]:
     """
     if find_spec('cv_bridge') is None:
         return [], 'cv_bridge is not installed'
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}
+    paths = [*filter(None, sys.path), str(Path(__file__).resolve().parents[2])]
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(paths)}
     try:
         done = subprocess.run(
-            [sys.executable, '-m', _CHECK], env=environment, stdin=subprocess.DEVNULL,
+            [sys.executable, '-c', _CHECK], env=environment, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=_CHECK_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         return [], f'cv_bridge did not answer within {_CHECK_TIMEOUT_S:.0f} s'
@@ -103,7 +109,7 @@ def check_cv_bridge() -> tuple[list[str], str]:
         return [], f'cv_bridge crashes, by signal {-done.returncode}; was it built for NumPy 1?'
     lines = done.stderr.strip().splitlines() or ['no message']
     if done.returncode:
-        return [], f'cv_bridge does not work ({lines[-1]})'
+        return [], f'cv_bridge does not work ({printable(lines[-1])})'
     try:
         equal = [name for name in json.loads(done.stdout) if name not in ZERO_COPY]
     except (ValueError, TypeError):
@@ -117,4 +123,4 @@ def _open_cv_bridge() -> tuple[Any, str]:
         return importlib.import_module('cv_bridge').CvBridge(), ''
     except Exception as error:  # noqa: B902  a C extension may raise anything while importing
         # It worked in another process; here another OpenCV or NumPy may be loaded already.
-        return None, f'cv_bridge does not load ({type(error).__name__}: {error})'
+        return None, f'cv_bridge does not load ({printable(f"{type(error).__name__}: {error}")})'

@@ -11,7 +11,7 @@ from array import array
 import json
 import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -33,9 +33,13 @@ def find_equal_encodings(bridge: Any) -> list[str]:
 
     :param bridge: an object like cv_bridge.CvBridge.
     :returns: the encodings whose pixels are equal to those of `decode_image`.
+    :raises Exception: the bridge's own first error if it converts nothing at all: its C++ half,
+        which it loads when it first converts, may be missing or built for other libraries.
     """
     random = np.random.default_rng(0)
     equal = []
+    converted = 0
+    first_error: Optional[Exception] = None
     for encoding in sorted(set(PIXEL_BYTES) - set(ZERO_COPY)):
         # Rows are padded by two pixels, as drivers do it.
         height, width, step = 12, 16, 18 * PIXEL_BYTES[encoding]
@@ -44,20 +48,20 @@ def find_equal_encodings(bridge: Any) -> list[str]:
             height=height, width=width, step=step, encoding=encoding, is_bigendian=0, data=data)
         try:
             pixels = bridge.imgmsg_to_cv2(message, target_encoding(encoding))
-        except Exception:  # noqa: B902  cv_bridge raises whatever its C++ half throws
+        except Exception as error:  # noqa: B902  cv_bridge raises whatever its C++ half throws
             # Not converted, hence not in the list.
+            first_error = first_error or error
             continue
+        converted += 1
         if np.array_equal(pixels, decode_image(message).pixels):
             equal.append(encoding)
+    if first_error is not None and not converted:
+        raise first_error
     return equal
 
 
 def main() -> int:
-    """Print the list; errors of the import are left to end the process with their text."""
+    """Print the list; cv_bridge's errors are left to end the process with their text."""
     from cv_bridge import CvBridge
     json.dump(find_equal_encodings(CvBridge()), sys.stdout)
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

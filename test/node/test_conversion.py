@@ -128,7 +128,14 @@ def test_a_cv_bridge_that_fails_later_is_replaced_and_the_frame_kept(cv_bridge: 
      '    def imgmsg_to_cv2(self, *_): import os, signal; os.kill(os.getpid(), signal.SIGABRT)',
      'crashes, by signal 6'),
     ('class CvBridge:\n    def imgmsg_to_cv2(self, *_): return None', 'other pixels than OpenCV'),
-    ('class CvBridge:\n    def imgmsg_to_cv2(self, *_): raise RuntimeError', 'other pixels'),
+    ('class CvBridge:\n    def imgmsg_to_cv2(self, *_): raise RuntimeError("no conversion")',
+     r'does not work \(RuntimeError: no conversion\)'),
+    # Where the C++ half is loaded: not before the first conversion.
+    ('class CvBridge:\n'
+     '    def imgmsg_to_cv2(self, *_): import cv_bridge_boost_of_another_numpy',
+     r"does not work \(ModuleNotFoundError: No module named 'cv_bridge_boost_of_another_numpy'\)"),
+    ('raise ImportError("\\x1b[2J" + 9999 * "x")',
+     r'does not work \(ImportError: \\x1b\[2Jx{183}\.\.\. \(\d+ characters\)\)$'),
     (STAND_IN + "\nprint('welcome')\n", 'prints where it should only convert'),
 ])
 def test_a_broken_cv_bridge_is_left_alone_and_the_reason_told(
@@ -140,6 +147,17 @@ def test_a_broken_cv_bridge_is_left_alone_and_the_reason_told(
     assert len(lines) == 1
     assert re.search(reason, lines[0])
     assert_equal_to_own(converter, image('mono16'))
+
+
+def test_it_is_tried_out_without_the_modules_of_the_current_folder(
+        cv_bridge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cv_bridge.write_text(STAND_IN)
+    current = tmp_path / 'current'
+    current.mkdir()
+    for name in ('numpy', 'cv2', 'array', 'cv_bridge'):
+        (current / f'{name}.py').write_text('raise SystemExit("of the current folder")')
+    monkeypatch.chdir(current)
+    assert Converter().bridged == STAND_IN_ENCODINGS
 
 
 def test_without_cv_bridge_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
