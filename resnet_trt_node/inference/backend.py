@@ -18,6 +18,7 @@ from typing import Callable, Mapping, Optional, Sequence, Tuple, TYPE_CHECKING
 import numpy as np
 
 from resnet_trt_node.errors import BackendError, InferenceError, UsageError
+from resnet_trt_node.inference.result_check import bad_rows, check_shape
 from resnet_trt_node.inference.spec import ModelSpec, PRECISIONS
 
 if TYPE_CHECKING:
@@ -206,27 +207,33 @@ class Backend(ABC):
         Wait for a submitted buffer.
 
         :param index: which buffer.
-        :returns: float32 (batch_size, C), rows sum to 1; owned by the backend and valid until
-            the same buffer is submitted again.
+        :returns: float32 (batch_size, C), a row for each frame; owned by the backend and valid
+            until the same buffer is submitted again. A row may be no probabilities, which is
+            that frame's failure alone: see `bad_rows`.
         :raises UsageError: if the buffer was not submitted.
-        :raises InferenceError: if the runtime failed; the buffer is then free again.
+        :raises InferenceError: if the runtime failed or returned anything else; the buffer is
+            then free again.
         """
         self._check(index)
         if index not in self._submitted:
             raise UsageError(f'buffer {index} was not submitted: call submit first')
         batch_size = self._submitted.pop(index)
         probabilities = self._collect(batch_size, index)
-        # One NaN would travel silently through every top-k comparison.
-        if not np.isfinite(probabilities).all():
-            raise InferenceError(
-                'the model returned NaN or infinity: check it with `resnet_trt evaluate`, '
-                'an fp16 model may overflow where the fp32 one does not')
+        check_shape(probabilities, batch_size, self.spec.num_classes)
         return probabilities
 
     def infer(self, batch_size: int, index: int = 0) -> NDArray[np.float32]:
-        """Submit and collect a buffer; arguments, result and errors are those of the two."""
+        """
+        Submit and collect a buffer, for callers that need an answer for each frame.
+
+        Arguments, result and errors are those of the two; InferenceError is also raised where a
+        row is no probabilities.
+        """
         self.submit(batch_size, index)
-        return self.collect(index)
+        probabilities = self.collect(index)
+        for row, reason in bad_rows(probabilities).items():
+            raise InferenceError(f'frame {row} of a batch of {batch_size}: {reason}')
+        return probabilities
 
     def close(self) -> None:
         """Free everything; calling it again does nothing."""

@@ -27,7 +27,8 @@ DROP_REASONS = {
     'superseded': 'a newer frame of the same camera arrived before this one was taken',
     'stale': 'its answer would have come later than max_age_ms',
     'malformed': 'it could not be decoded',
-    'failed': 'the backend failed on its batch, twice, or was given up',
+    'failed': 'the backend failed on its batch, twice, or was given up, or returned no '
+              'probabilities for this frame',
     'refused': 'it arrived, or was not answered in time, while the node was shutting down or '
                'deactivating',
 }

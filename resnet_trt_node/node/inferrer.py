@@ -177,7 +177,8 @@ class Inferrer:
             error: Optional[InferenceError]) -> Optional[NDArray[np.float32]]:
         self._accounting.count('retried_batches')
         try:
-            probabilities = backend.infer(len(batch.tickets), batch.index)
+            backend.submit(len(batch.tickets), batch.index)
+            probabilities = backend.collect(batch.index)
         except InferenceError as again:
             self._lost_in_row += 1
             self._accounting.count('failed_batches')

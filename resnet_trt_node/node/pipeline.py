@@ -28,6 +28,7 @@ from resnet_trt_node.errors import FrameError, ResnetTrtError
 from resnet_trt_node.inference.backend import Backend
 from resnet_trt_node.inference.classifier import top_predictions
 from resnet_trt_node.inference.preprocess import FitMethod, Resizer
+from resnet_trt_node.inference.result_check import bad_rows
 from resnet_trt_node.node.accounting import Accounting
 from resnet_trt_node.node.batch_board import BatchBoard
 from resnet_trt_node.node.frame_queue import Batch, Ticket
@@ -282,8 +283,14 @@ class Pipeline:
     def _deliver_batch(self, batch: Batch, probabilities: NDArray[np.float32]) -> None:
         self._board.publishing()
         try:
-            for ticket, row in zip(batch.tickets, probabilities, strict=True):
-                self._deliver(ticket, row)
+            bad = bad_rows(probabilities)
+            for index, (ticket, row) in enumerate(zip(batch.tickets, probabilities, strict=True)):
+                if index in bad:
+                    # The device is well: it is this frame, or the model at it.
+                    self._hooks.log_bad_frame(ticket.camera, bad[index])
+                    self._board.drop([ticket], 'failed')
+                else:
+                    self._deliver(ticket, row)
         finally:
             self._board.published((perf_counter_ns() - batch.tickets[0].inferred_ns) / 1e6)
 

@@ -47,7 +47,8 @@ class PipelineHooks:
         many pixels a side suffice, None for all, see `decode_compressed`.
     :param deliver: publishes one result; returns the milliseconds from the frame's own time stamp
         to the publication, None where the stamp does not tell.
-    :param log_bad_frame: told of each frame that could not be decoded, camera and reason.
+    :param log_bad_frame: told of each frame that could not be decoded, or for which the backend
+        returned no probabilities: camera and reason.
     :param log_failure: told of each failure of the backend and of what is done about it.
     """
 

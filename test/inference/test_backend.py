@@ -44,13 +44,32 @@ class Scripted(Backend):
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize('place', [(0, 0), (1, 1)])
-def test_a_result_that_is_not_finite_is_refused(value, place):
+def test_a_result_that_is_not_finite_is_refused_where_each_frame_needs_an_answer(value, place):
     backend = Scripted()
     backend.result[place] = value
-    with pytest.raises(InferenceError, match='the model returned NaN or infinity'):
+    with pytest.raises(InferenceError) as raised:
         backend.infer(2)
-    backend.result[place] = 0.5
+    assert str(raised.value).startswith(
+        f'frame {place[0]} of a batch of 2: the model returned NaN or infinity')
+    # Who collects gets the others.
+    backend.submit(2)
+    assert np.isfinite(backend.collect()[1 - place[0]]).all()
+    backend.result[:] = 0.5
     assert backend.infer(2).shape == (2, 2)
+
+
+@pytest.mark.parametrize('result', [
+    np.full((1, 2), 0.5, np.float32), np.full((2, 1), 1, np.float32),
+    np.full((2, 2), 0.5), np.float32(1), None], ids=[
+        'a row too few', 'a column too few', 'float64', 'a scalar', 'nothing'])
+def test_a_result_of_another_shape_or_type_fails_and_the_buffer_is_free(result):
+    backend = Scripted()
+    good, backend._collect = backend._collect, lambda batch_size, index: result
+    backend.submit(2)
+    with pytest.raises(InferenceError, match=r'instead of float32 \(2, 2\)'):
+        backend.collect()
+    backend._collect = good
+    assert backend.infer(2).tolist() == [[0.25, 0.75], [1, 0]]
 
 
 @pytest.mark.parametrize('step', ['submit', 'collect'])
