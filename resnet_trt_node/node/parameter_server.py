@@ -65,6 +65,11 @@ class ParameterServer:
             self._declare(parameter)
         self._values = self._read()
         node.add_on_set_parameters_callback(self._on_set)
+        # Another callback may veto what this one accepts, so that values are taken over only once
+        # ROS has them. ROS 2 Humble tells nobody of that.
+        self._commits_late = hasattr(node, 'add_post_set_parameters_callback')
+        if self._commits_late:
+            node.add_post_set_parameters_callback(self._commit)
 
     @property
     def values(self) -> NodeParameters:
@@ -99,8 +104,8 @@ class ParameterServer:
             for parameter in fields(NodeParameters)})
 
     def _on_set(self, changes: list[Parameter[Any]]) -> SetParametersResult:
+        """Refuse what cannot be used; whether it is set is not known here."""
         known = parameter_fields()
-        values = {}
         for change in changes:
             if change.name not in known:
                 continue
@@ -117,13 +122,25 @@ class ParameterServer:
                 return SetParametersResult(successful=False, reason=(
                     f'{change.name} is read when the node is configured: deactivate and clean up '
                     'the node, set it, then configure and activate'))
-            values[change.name] = _to_field(change.value, parameter)
         try:
-            self._values = replace(self._values, **values)
+            self._changed(changes)
         except UsageError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        self._on_change(self._values)
+        if not self._commits_late:
+            self._commit(changes)
         return SetParametersResult(successful=True)
+
+    def _commit(self, changes: list[Parameter[Any]]) -> None:
+        """Take over what ROS has set."""
+        if any(change.name in parameter_fields() for change in changes):
+            self._values = self._changed(changes)
+            self._on_change(self._values)
+
+    def _changed(self, changes: list[Parameter[Any]]) -> NodeParameters:
+        known = parameter_fields()
+        return replace(self._values, **{
+            change.name: _to_field(change.value, known[change.name])
+            for change in changes if change.name in known})
 
 
 def _to_ros(value: object) -> Any:
