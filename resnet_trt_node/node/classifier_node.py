@@ -17,6 +17,7 @@ from resnet_trt_node.inference.classifier import Prediction
 from resnet_trt_node.inference.factory import open_backend
 from resnet_trt_node.node.camera_topics import CameraTopics
 from resnet_trt_node.node.conversion import Converter
+from resnet_trt_node.node.deferred_destruction import NodeOfDeferredDestruction
 from resnet_trt_node.node.frame_queue import Ticket
 from resnet_trt_node.node.inferrer import NUM_BUFFERS
 from resnet_trt_node.node.messages import label_info
@@ -53,7 +54,7 @@ def _reported(transition: _Transition) -> _Transition:
     return run
 
 
-class ClassifierNode(NodeOfUnsetOverrides):
+class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
     """
     Classifies the images of one or several cameras.
 

@@ -14,7 +14,7 @@ from resnet_trt_node.compare.machine import cpu_model
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Of Fast DDS, from ROS 2 Kilted on and before.
-_PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 _PACKAGES = ('numpy', 'opencv-python-headless', 'onnxruntime', 'rclpy')
 
 
@@ -39,14 +39,14 @@ def choose_transport() -> None:
     FASTDDS_BUILTIN_TRANSPORTS would not do: with discovery on this machine only, rmw_fastrtps
     replaces the built-in transports by its own, whose shared memory is smaller than an image.
     """
-    if not any(name in os.environ for name in _PROFILE_VARIABLES):
+    if not any(name in os.environ for name in PROFILE_VARIABLES):
         os.environ.update(profile('fastdds_large_images_receiver.xml'))
 
 
 def profile(name: str) -> dict[str, str]:
     """Return the environment that has Fast DDS use one of the repository's profiles."""
     old = os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy')
-    return {_PROFILE_VARIABLES[old]: str(ROOT / 'config' / name)}
+    return {PROFILE_VARIABLES[old]: str(ROOT / 'config' / name)}
 
 
 def describe_machine() -> dict[str, str]:
@@ -65,7 +65,7 @@ def describe_machine() -> dict[str, str]:
             # ROS 2 from Debian packages, OpenCV from the distribution.
             machine[package] = 'of the system'
     machine['middleware'] = os.environ.get('RMW_IMPLEMENTATION', 'the default of ROS')
-    named = [os.environ[name] for name in _PROFILE_VARIABLES if name in os.environ]
+    named = [os.environ[name] for name in PROFILE_VARIABLES if name in os.environ]
     machine['transport'] = Path(named[0]).name if named else 'the default'
     machine['commit'] = _commit()
     return machine

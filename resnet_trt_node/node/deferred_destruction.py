@@ -1,0 +1,122 @@
+"""A node that may destroy publishers and subscriptions while an executor spins it."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterator, Sequence
+
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble has it there
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.lifecycle import LifecycleNode
+from rclpy.publisher import Publisher
+from rclpy.subscription import Subscription
+from rclpy.waitable import Waitable
+
+try:
+    from rclpy.event_handler import EventHandler
+except ImportError:
+    # Its name in ROS 2 Humble.
+    from rclpy.qos_event import QoSEventHandler as EventHandler
+
+#: How often middleware events, such as lost messages, are taken.
+_EVENTS_SEC = 0.5
+_TICK_SEC = 0.02
+#: Ticks until an entity is destroyed. One is enough for the EventsExecutor; the threads of a
+#: MultiThreadedExecutor may hold a callback a little longer.
+_TICKS = 2
+
+
+class NodeOfDeferredDestruction(LifecycleNode):
+    """
+    A lifecycle node that may destroy publishers and subscriptions in a callback.
+
+    rclpy's EventsExecutor queues what happens to an entity, and crashes if the entity is gone
+    before its turn comes (https://github.com/ros2/rclpy/issues/1644). Two measures make it safe:
+
+    - An entity is hidden from the executor first, which then registers for nothing of it any
+      more. A timer, whose turn comes after all that was queued before, destroys it. Where nobody
+      spins it lives until the node is destroyed.
+    - Middleware events (lost messages, incompatible QoS) never reach an executor: the
+      EventsExecutor frees one that is queued, and whose entity it was told to forget, without
+      holding the GIL. A timer takes them instead.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Entity to what destroys it, and the ticks until then.
+        self._hidden: dict[Any, tuple[Callable[[Any], bool], int]] = {}
+        self._destroy_at_once = False
+        super().__init__(*args, **kwargs)
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._events_timer = self.create_timer(_EVENTS_SEC, self._take_all_events, clock=clock)
+        self._destruction_timer = self.create_timer(_TICK_SEC, self._destroy_hidden, clock=clock)
+        self._destruction_timer.cancel()
+
+    @property
+    def subscriptions(self) -> Iterator[Subscription[Any]]:
+        """Yield the subscriptions that an executor is to serve."""
+        return (one for one in super().subscriptions if one not in self._hidden)
+
+    @property
+    def waitables(self) -> Iterator[Waitable[Any]]:
+        """Yield the waitables that an executor is to serve."""
+        return (one for one in super().waitables if not isinstance(one, EventHandler))
+
+    def destroy_subscription(self, subscription: Subscription[Any]) -> bool:
+        """Destroy a subscription, soon if an executor may serve it; it is deaf at once."""
+        subscription.callback = _ignore
+        return self._hide(subscription, super().destroy_subscription)
+
+    def destroy_publisher(self, publisher: Publisher[Any]) -> bool:
+        """Destroy a publisher, soon if an executor may serve it."""
+        return self._hide(publisher, super().destroy_publisher)
+
+    def destroy_node(self) -> None:
+        """Destroy the node and all that is left of it; no executor may spin it any more."""
+        self._destroy_at_once = True
+        super().destroy_node()
+
+    def _hide(self, entity: Any, destroy: Callable[[Any], bool]) -> bool:
+        if self._destroy_at_once:
+            return destroy(entity)
+        self._take_events(entity.event_handlers)
+        self._hidden[entity] = destroy, _TICKS
+        if self.executor is not None:
+            # Has it look at once for what is gone.
+            self.executor.wake()
+        self._destruction_timer.reset()
+        return True
+
+    def _destroy_hidden(self) -> None:
+        for entity, (destroy, ticks) in list(self._hidden.items()):
+            if ticks > 1:
+                self._hidden[entity] = destroy, ticks - 1
+            else:
+                destroy(entity)
+                del self._hidden[entity]
+        if not self._hidden:
+            self._destruction_timer.cancel()
+
+    def _take_all_events(self) -> None:
+        hidden = [handler for entity in self._hidden for handler in entity.event_handlers]
+        self._take_events([one for one in super().waitables
+                           if isinstance(one, EventHandler) and one not in hidden])
+
+    def _take_events(self, handlers: Sequence[Any]) -> None:
+        context = self.context.handle
+        if context is None:
+            # ROS was shut down in between.
+            return
+        with context:
+            wait_set = rclpy_implementation.WaitSet(0, 0, 0, 0, 0, len(handlers), context)
+            wait_set.clear_entities()
+            for handler in handlers:
+                handler.add_to_wait_set(wait_set)
+            wait_set.wait(0)
+            ready = [handler for handler in handlers if handler.is_ready(wait_set)]
+        for handler in ready:
+            event = handler.take_data()
+            if event is not None:
+                handler.callback(event)
+
+
+def _ignore(event: Any) -> None:
+    pass
