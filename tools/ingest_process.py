@@ -143,8 +143,11 @@ def main() -> int:
     options = SimpleNamespace(**json.loads(sys.argv[2]))
     if sys.argv[1] == 'receiver':
         settle_allocator()
-    with rclpy.init():
+    rclpy.init()
+    try:
         {'camera': publish, 'receiver': receive}[sys.argv[1]](options)
+    finally:
+        rclpy.try_shutdown()
     return 0
 
 

@@ -5,7 +5,9 @@ import os
 
 import rclpy
 
-with rclpy.init():
+# No context manager before ROS 2 Kilted.
+rclpy.init()
+try:
     node = rclpy.create_node('unnamed', automatically_declare_parameters_from_overrides=True)
     parameters = node.get_parameters_by_prefix('')
     with open(os.environ['STAND_IN_REPORT'], 'w') as file:
@@ -18,3 +20,5 @@ with rclpy.init():
                          if name.endswith('_DEFAULT_PROFILES_FILE')},
             'log_level': node.get_logger().get_effective_level().name,
         }, file)
+finally:
+    rclpy.try_shutdown()

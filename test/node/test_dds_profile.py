@@ -97,15 +97,15 @@ CAMERA = '\n'.join([
     'import rclpy',
     'from rclpy.qos import QoSProfile, ReliabilityPolicy',
     'from sensor_msgs.msg import Image',
-    'with rclpy.init():',
-    "    node = rclpy.create_node('camera')",
-    '    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)',
-    "    publisher = node.create_publisher(Image, 'image', qos)",
-    "    message = Image(height=2160, width=3840, step=11520, encoding='bgr8')",
-    "    message.data = array('B', bytes(2160 * 11520))",
-    '    while rclpy.ok():',
-    '        publisher.publish(message)',
-    '        sleep(0.2)'])
+    'rclpy.init()',
+    "node = rclpy.create_node('camera')",
+    'qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)',
+    "publisher = node.create_publisher(Image, 'image', qos)",
+    "message = Image(height=2160, width=3840, step=11520, encoding='bgr8')",
+    "message.data = array('B', bytes(2160 * 11520))",
+    'while rclpy.ok():',
+    '    publisher.publish(message)',
+    '    sleep(0.2)'])
 
 
 @fast_dds_only
