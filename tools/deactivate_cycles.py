@@ -96,7 +96,7 @@ def run(executor: str, arguments: argparse.Namespace, folder: Path) -> str:
     lost, answered = status['lost_in_transport'], status['answered']
     if lost == '0':
         raise BenchError('no frame was lost, so this shows nothing: take larger or more frames')
-    return f'{arguments.cycles} cycles, exit code 0; {answered} frames answered, {lost} lost before'
+    return f'{arguments.cycles} cycles, exit code 0; {answered} frames answered, {lost} lost'
 
 
 if __name__ == '__main__':

@@ -166,3 +166,15 @@ def test_help_needs_nothing() -> None:
         capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     assert 'classify' in result.stdout
+
+
+def test_init_of_rclpy_is_no_context_manager(repository: Path) -> None:
+    """Before ROS 2 Kilted it returns None."""
+    faults = [
+        f'{path}:{node.lineno}'
+        for folder in (NAME, 'test', 'tools', 'examples')
+        for path in (repository / folder).rglob('*.py')
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+        if isinstance(node, ast.With)
+        and any(ast.unparse(item.context_expr).startswith('rclpy.init(') for item in node.items)]
+    assert faults == []
