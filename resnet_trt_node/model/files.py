@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 import os
 from pathlib import Path
+import secrets
+import stat
 from tempfile import TemporaryFile
 from typing import Iterator, Union
 
@@ -21,7 +23,6 @@ def check_place(path: Union[str, Path], *sources: Union[str, Path, None]) -> Non
     """
     path = Path(path)
     _check_kind(path)
-    _temporary(path)
     for source in sources:
         if source is not None and path.exists() and Path(source).exists() and (
                 path.samefile(source)):
@@ -36,24 +37,29 @@ def check_place(path: Union[str, Path], *sources: Union[str, Path, None]) -> Non
 
 def _check_kind(path: Path) -> None:
     try:
-        folder, there, file = path.is_dir(), path.exists(), path.is_file()
+        # Not Path.exists, which newer Pythons let pass over a name that is too long.
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
     except OSError as error:
         raise _cannot_write(path, error) from error
-    if folder:
+    if stat.S_ISDIR(mode):
         raise UsageError(f'{path} is a folder: name a file in it')
     # Renaming over a device, such as /dev/null, would replace it.
-    if there and not file:
+    if not stat.S_ISREG(mode):
         raise UsageError(f'{path} is no ordinary file: name another')
 
 
-def _temporary(path: Path) -> Path:
-    """Return the name to write to, which is longer: it must not be too long."""
-    # Its own name for each process: two that write the same file do not mix their bytes.
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        temporary.exists()
-    except OSError as error:
-        raise _cannot_write(path, error) from error
+def _open_temporary(path: Path) -> Path:
+    """
+    Make an empty file beside `path` under a name that nobody can foresee, and return its place.
+
+    In a folder that others may write to, a name known beforehand could be a link of theirs to a
+    file of this user's. The mode is what the umask leaves, as of any file that a command writes.
+    """
+    temporary = path.with_name(f'.{secrets.token_hex(12)}.tmp')
+    os.close(os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
     return temporary
 
 
@@ -69,18 +75,19 @@ def whole_file(path: Union[str, Path]) -> Iterator[Path]:
 
     :param path: the file to write; missing folders above it are made, an older file stays until
         the new one is complete.
-    :returns: the name to write to.
+    :returns: the empty file to write to.
     :raises UsageError: if the place cannot be written to.
     """
     path = Path(path)
     _check_kind(path)
-    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
+        temporary = _open_temporary(path)
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
     except OSError as error:
         raise _cannot_write(path, error) from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()

@@ -49,11 +49,62 @@ def test_a_place_that_cannot_be_written_to_is_told_beforehand(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize('refuse', [check_place, lambda path: whole_file(path).__enter__()])
-@pytest.mark.parametrize('length', [250, 300])
-def test_a_name_that_is_too_long_is_told_beforehand(tmp_path: Path, refuse, length: int) -> None:
+def test_a_name_that_is_too_long_is_told_beforehand(tmp_path: Path, refuse) -> None:
     with pytest.raises(UsageError, match='File name too long; choose another place'):
-        refuse(tmp_path / ('n' * length))
+        refuse(tmp_path / ('n' * 256))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_longest_name_of_all_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ('n' * 255)
+    check_place(path)
+    with whole_file(path) as temporary:
+        temporary.write_text('whole')
+    assert path.read_text() == 'whole'
+
+
+def test_links_that_wait_under_the_usual_temporary_names_are_not_followed(tmp_path: Path) -> None:
+    # In /tmp or a shared folder, another user can put links where a name is known beforehand.
+    victim = tmp_path / 'victim'
+    victim.write_text('precious')
+    shared = tmp_path / 'shared'
+    shared.mkdir()
+    for name in (f'.out.{os.getpid()}.tmp', '.out.tmp', 'out.tmp', f'out.{os.getpid()}.tmp'):
+        (shared / name).symlink_to(victim)
+    with whole_file(shared / 'out') as temporary:
+        temporary.write_text('whole')
+    assert victim.read_text() == 'precious'
+    assert (shared / 'out').read_text() == 'whole'
+    assert not (shared / 'out').is_symlink()
+
+
+def test_a_link_under_the_very_temporary_name_is_refused(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    victim = tmp_path / 'victim'
+    victim.write_text('precious')
+    monkeypatch.setattr('secrets.token_hex', lambda count: 'guessed')
+    (tmp_path / '.guessed.tmp').symlink_to(victim)
+    with pytest.raises(UsageError, match='cannot write .*: File exists'), \
+            whole_file(tmp_path / 'out') as temporary:
+        temporary.write_text('whole')
+    assert victim.read_text() == 'precious'
+    assert (tmp_path / '.guessed.tmp').is_symlink()
+
+
+def test_two_writers_at_once_and_the_umask(tmp_path: Path) -> None:
+    path = tmp_path / 'out'
+    before = os.umask(0o027)
+    try:
+        with whole_file(path) as one, whole_file(path) as other:
+            assert one != other
+            one.write_text('one')
+            other.write_text('other')
+    finally:
+        os.umask(before)
+    # The outer block ends last.
+    assert path.read_text() == 'one'
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize('words', [
