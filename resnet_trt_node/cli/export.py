@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--weights', metavar='WEIGHTS',
         help=f'{", ".join(RECIPES)} (downloaded once, checked), random, a checkpoint of '
         '`resnet_trt train`, or the file of a PyTorch state dict; not given: the better published '
-        'ones, v2, for resnet18 and resnet34 v1')
+        'ones, v2, for resnet18, resnet34 and resnet152 v1')
     parser.add_argument(
         '--num-classes', type=int, metavar='C',
         help='number of classes; not given: what the labels or the weights have')

@@ -1,11 +1,10 @@
-"""Fetching published checkpoints once, checked against the hash in their names."""
+"""Fetching published checkpoints once, checked against their whole sha256."""
 
 from __future__ import annotations
 
 import http.client
 import os
 from pathlib import Path
-import re
 import shutil
 import sys
 from typing import IO, Optional, Union
@@ -18,7 +17,6 @@ from resnet_trt_node.model.files import whole_file
 
 CACHE_VARIABLE = 'RESNET_TRT_CACHE'
 TIMEOUT_S = 30.0
-_HASH_IN_NAME = re.compile(r'-([0-9a-f]{8,64})\.[a-z]+$')
 
 
 def cache_folder() -> Path:
@@ -30,22 +28,21 @@ def cache_folder() -> Path:
     return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'resnet_trt_node'
 
 
-def fetch_checkpoint(url: str, folder: Optional[Union[str, Path]] = None) -> Path:
+def fetch_checkpoint(
+        url: str, sha256: str, folder: Optional[Union[str, Path]] = None) -> Path:
     """
     Return the local copy of a checkpoint, downloading it the first time.
 
-    :param url: its address; the file name ends in '-' and the first digits of its sha256.
+    :param url: its address.
+    :param sha256: 64 hex digits that its bytes must have. The eight in the names of published
+        checkpoints are 32 bits, which another file can be made to have within minutes.
     :param folder: the cache; None for `cache_folder`.
     :returns: path of the checked file.
-    :raises ModelError: if it cannot be reached, or its bytes are not those that its name promises.
+    :raises ModelError: if it cannot be reached, or its bytes are others.
     """
-    name = url.rsplit('/', 1)[-1]
-    found = _HASH_IN_NAME.search(name)
-    if found is None:
-        raise ModelError(f'{url}: the name lacks a hash to check the download against')
-    path = Path(folder or cache_folder()) / name
+    path = Path(folder or cache_folder()) / url.rsplit('/', 1)[-1]
     if path.exists():
-        _check(path, found.group(1), f'the cached {path}', 'delete it to download it again')
+        _check(path, sha256, f'the cached {path}', 'delete it to download it again')
         return path
     with whole_file(path) as temporary:
         try:
@@ -59,7 +56,7 @@ def fetch_checkpoint(url: str, folder: Optional[Union[str, Path]] = None) -> Pat
                 f'cannot download {url} ({reason}): download it by hand to {path}, '
                 'or pass --weights FILE or --weights random') from error
         _check(
-            temporary, found.group(1), f'what came from {url}',
+            temporary, sha256, f'what came from {url}',
             f'something on the way changes it; download it by hand to {path}')
     return path
 
@@ -81,9 +78,8 @@ def _download(url: str, path: Path) -> None:
             shutil.copyfileobj(source, file, 1 << 20)
 
 
-def _check(path: Path, prefix: str, what: str, remedy: str) -> None:
+def _check(path: Path, sha256: str, what: str, remedy: str) -> None:
     digest = file_sha256(path)
-    if not digest.startswith(prefix):
+    if digest != sha256:
         raise ModelError(
-            f'{what} has the sha256 {digest[:len(prefix)]}..., its name promises '
-            f'{prefix}...: {remedy}')
+            f'{what} has the sha256 {digest}, the published file has {sha256}: {remedy}')

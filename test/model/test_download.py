@@ -13,8 +13,9 @@ from resnet_trt_node.errors import ModelError
 from resnet_trt_node.model import download
 
 CONTENT = b'weights' * 1000
-HASH = hashlib.sha256(CONTENT).hexdigest()[:8]
-URL = f'https://example.org/models/net-{HASH}.pth'
+HASH = hashlib.sha256(CONTENT).hexdigest()
+NAME = f'net-{HASH[:8]}.pth'
+URL = f'https://example.org/models/{NAME}'
 
 
 class Opener:
@@ -42,10 +43,10 @@ def _use(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], Any]) -> Opener:
 
 def test_a_checkpoint_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opener = _use(monkeypatch, lambda: io.BytesIO(CONTENT))
-    path = download.fetch_checkpoint(URL, tmp_path / 'new' / 'cache')
-    assert path == tmp_path / 'new' / 'cache' / f'net-{HASH}.pth'
+    path = download.fetch_checkpoint(URL, HASH, tmp_path / 'new' / 'cache')
+    assert path == tmp_path / 'new' / 'cache' / NAME
     assert path.read_bytes() == CONTENT
-    assert download.fetch_checkpoint(URL, tmp_path / 'new' / 'cache') == path
+    assert download.fetch_checkpoint(URL, HASH, tmp_path / 'new' / 'cache') == path
     assert opener.calls == [URL]
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
@@ -59,11 +60,11 @@ def test_without_network_one_line_says_what_to_do(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str) -> None:
     _use(monkeypatch, lambda: _raise(error))
     with pytest.raises(ModelError) as caught:
-        download.fetch_checkpoint(URL, tmp_path)
+        download.fetch_checkpoint(URL, HASH, tmp_path)
     message = str(caught.value)
     assert message.startswith(f'cannot download {URL} (')
     assert reason in message
-    assert f'download it by hand to {tmp_path / f"net-{HASH}.pth"}' in message
+    assert f'download it by hand to {tmp_path / NAME}' in message
     assert 'pass --weights FILE' in message
     assert '\n' not in message
     assert not list(tmp_path.iterdir())
@@ -72,23 +73,27 @@ def test_without_network_one_line_says_what_to_do(
 def test_a_body_that_breaks_off_leaves_nothing(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _use(monkeypatch, lambda: io.BytesIO(CONTENT[:100]))
-    with pytest.raises(ModelError, match=f'its name promises {HASH}'):
-        download.fetch_checkpoint(URL, tmp_path)
+    with pytest.raises(ModelError, match=f'the published file has {HASH}: something on the way'):
+        download.fetch_checkpoint(URL, HASH, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_spoiled_cache_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opener = _use(monkeypatch, lambda: io.BytesIO(CONTENT))
-    path = tmp_path / f'net-{HASH}.pth'
+    path = tmp_path / NAME
     path.write_bytes(b'spoiled')
     with pytest.raises(ModelError, match=f'the cached {path} .*delete it to download it again'):
-        download.fetch_checkpoint(URL, tmp_path)
+        download.fetch_checkpoint(URL, HASH, tmp_path)
     assert not opener.calls
 
 
-def test_a_name_without_a_hash_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match='lacks a hash'):
-        download.fetch_checkpoint('https://example.org/net.pth', tmp_path)
+def test_eight_digits_in_common_are_not_enough(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _use(monkeypatch, lambda: io.BytesIO(CONTENT))
+    wanted = HASH[:8] + '0' * 56
+    with pytest.raises(ModelError, match=f'has the sha256 {HASH}, the published file has {wanted}'):
+        download.fetch_checkpoint(URL, wanted, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:

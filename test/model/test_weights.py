@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
+import re
 from typing import Any
 
 import pytest
@@ -137,17 +138,32 @@ def test_published_weights_come_through_the_cache_with_their_own_rule(
     path = _saved(tmp_path, network.state_dict())
     asked = []
 
-    def fetch(url: str, folder: Any) -> Path:
-        asked.append((url, folder))
+    def fetch(url: str, sha256: str, folder: Any) -> Path:
+        asked.append((url, sha256, folder))
         return path
 
     monkeypatch.setattr('resnet_trt_node.model.weights.fetch_checkpoint', fetch)
     loaded, info = load_network('resnet50', 'imagenet1k_v2', cache=tmp_path)
-    assert asked == [('https://download.pytorch.org/models/resnet50-11ad3fa6.pth', tmp_path)]
+    assert asked == [(
+        'https://download.pytorch.org/models/resnet50-11ad3fa6.pth',
+        '11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca', tmp_path)]
     assert info.short_side_of_224 == 232
     assert info.source == 'torchvision imagenet1k_v2'
     assert torch.equal(loaded.fc.weight, network.fc.weight)
-    assert len(PUBLISHED) == 8
+
+
+def test_every_download_has_a_whole_hash_that_begins_as_its_name_says() -> None:
+    assert len(PUBLISHED) == 7
+    for name, sha256 in PUBLISHED.values():
+        assert re.fullmatch('[0-9a-f]{64}', sha256), name
+        assert name.endswith(f'-{sha256[:8]}.pth')
+
+
+def test_a_checkpoint_without_a_known_hash_is_not_downloaded() -> None:
+    with pytest.raises(UsageError, match=r'its whole sha256 is not known here: choose imagenet1k_v1'
+                       r'.*resnet152-f82ba261.pth yourself and pass --weights FILE --resize 232'):
+        load_network('resnet152', 'imagenet1k_v2')
+    assert best_recipe('resnet152') == 'imagenet1k_v1'
 
 
 def test_random_weights_follow_the_seed_alone() -> None:
