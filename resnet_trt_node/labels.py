@@ -1,33 +1,28 @@
-"""Class names: reading a list of them, and the ImageNet list that ships with the package."""
+"""Class names: what they must be, and the ImageNet list that ships with the package."""
 
 from __future__ import annotations
 
+from collections import Counter
 from importlib import resources
-from pathlib import Path
-from typing import Optional, Union
+import re
+from typing import Optional, Sequence
 
 from resnet_trt_node.errors import LabelsError
 
+#: Lone surrogates, which UTF-8 has none of, and what ends a string in C.
+_NO_TEXT = re.compile('[\ud800-\udfff\0]')
 
-def read_labels(path: Union[str, Path], count: Optional[int] = None) -> tuple[str, ...]:
-    """
-    Read class names, one a line in the order of the model's output.
 
-    :param path: a UTF-8 text file, a byte-order mark is allowed; trailing blank lines are ignored.
-    :param count: how many names there must be, None for any number.
-    :raises LabelsError: if the file is unreadable, a name is blank or twice there, or the count
-        differs.
+def tell_apart(names: Sequence[str]) -> tuple[str, ...]:
     """
-    try:
-        # Editors on Windows put a byte-order mark in front; it is no part of the first name.
-        text = Path(path).read_text(encoding='utf-8-sig')
-    except OSError as error:
-        raise LabelsError(f'cannot read labels {path}: {error.strerror or error}') from error
-    except UnicodeDecodeError as error:
-        raise LabelsError(f'labels {path} are not UTF-8 text: one class name a line') from error
-    # splitlines() would also split at characters that may stand in a name, such as U+0085.
-    names = tuple(line.strip() for line in text.rstrip().split('\n')) if text.strip() else ()
-    return check_labels(names, count, str(path))
+    Return names of which no two are equal: those that stand there twice get their index.
+
+    ImageNet has two cranes, the bird and the machine: they become 'crane (134)' and 'crane (517)',
+    in messages, tables and folders alike.
+    """
+    count = Counter(names)
+    return tuple(f'{name} ({index})' if name and count[name] > 1 else name
+                 for index, name in enumerate(names))
 
 
 def check_labels(
@@ -39,7 +34,8 @@ def check_labels(
     :param names: class names in the order of the model's output.
     :param count: how many there must be, None for any number.
     :param where: where they come from, for the message.
-    :raises LabelsError: if there are none, a name is blank or twice there, or the count differs.
+    :raises LabelsError: if there are none, a name is blank, twice there or no text that a message
+        can carry, or the count differs.
     """
     if not names:
         raise LabelsError(f'{where}: no class names; write one a line')
@@ -51,6 +47,10 @@ def check_labels(
     for line, name in enumerate(names, start=1):
         if not name:
             raise LabelsError(f'{where}, line {line}: a class name is blank')
+        if _NO_TEXT.search(name):
+            raise LabelsError(
+                f'{where}, line {line}: {name!a} holds half a character or a NUL, which no '
+                'message can carry: write the names again, in UTF-8')
         if name in seen:
             raise LabelsError(
                 f'{where}, line {line}: {name!r} stands on line {seen[name]} already; '

@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='number of classes; not given: what the labels or the weights have')
     parser.add_argument(
         '--labels', type=Path, metavar='FILE',
-        help="class names, one a line in the order of the output; not given: the checkpoint's, "
+        help='class names, one a line in the order of the output, or numbered from 0 in a text, '
+        "CSV, JSON or YAML file; not given: the checkpoint's, "
         'else the ImageNet names for 1000 classes, class_0, class_1, ... for any other number')
     parser.add_argument(
         '--precision', default='fp32', choices=('fp32', 'fp16'), help='what the graph computes in')

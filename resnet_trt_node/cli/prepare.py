@@ -39,8 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--interpolation', default='bilinear', choices=INTERPOLATIONS, help='of the resize')
     parser.add_argument(
         '--labels', type=Path, metavar='FILE',
-        help='class names, one a line in the order of the output; not given: the ImageNet names '
-        'for 1000 classes, class_0, class_1, ... for any other number')
+        help='class names, one a line in the order of the output, or numbered from 0 in a text, '
+        'CSV, JSON or YAML file; names that stand there twice get their number; not given: the '
+        'ImageNet names for 1000 classes, class_0, class_1, ... for any other number')
     parser.add_argument(
         '--layout', default='auto', choices=LAYOUTS,
         help="of the model's input; auto looks for the side of 3")

@@ -17,7 +17,7 @@ import json
 from typing import Any, Mapping, Optional, Tuple
 
 from resnet_trt_node.errors import LabelsError, ModelError
-from resnet_trt_node.labels import check_labels
+from resnet_trt_node.labels import check_labels, tell_apart
 
 INPUT_NAME = 'images'
 OUTPUT_NAME = 'probabilities'
@@ -177,7 +177,7 @@ class ModelSpec:
             raise ModelError(
                 f'the metadata of the model is malformed ({error}): export it again') from error
         return cls(
-            height=height, width=width, labels=tuple(labels), resize=rule,
+            height=height, width=width, labels=tell_apart(labels), resize=rule,
             precision=values['precision'], architecture=values.get('architecture', ''),
             source=values.get('source', ''), source_sha256=values.get('source_sha256', ''),
             tool_version=values.get('tool_version', ''))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Optional, Sequence, Union
 
-from resnet_trt_node.labels import check_labels, imagenet_labels, read_labels
+from resnet_trt_node.labels import check_labels, imagenet_labels, tell_apart
+from resnet_trt_node.model.label_file import read_labels
 
 
 def given_labels(
         labels: Optional[Union[str, Path, Sequence[str]]]) -> Optional[tuple[str, ...]]:
     """
-    Return the names that a user gave, None if there are none.
+    Return the names that a user gave, None if there are none; no two of them are equal.
 
     :param labels: class names, or a file of them.
     :raises LabelsError: if they cannot be class names.
@@ -20,7 +21,7 @@ def given_labels(
         return None
     if isinstance(labels, (str, Path)):
         return read_labels(labels)
-    return check_labels(tuple(labels))
+    return check_labels(tell_apart(labels))
 
 
 def default_labels(count: int) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from resnet_trt_node.inference.decode import decode_image
 from resnet_trt_node.inference.frame import CHANNELS, Frame
 from resnet_trt_node.inference.image_encodings import ENCODINGS, PIXEL_BYTES, PLANAR
 from resnet_trt_node.inference.spec import ModelSpec, ResizeRule
-from resnet_trt_node.labels import read_labels
+from resnet_trt_node.model.label_file import read_labels
 
 CORPUS = Path(__file__).resolve().parent / 'corpus'
 #: Numbers at which fields and lengths go wrong.

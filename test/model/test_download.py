@@ -91,7 +91,7 @@ def test_eight_digits_in_common_are_not_enough(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _use(monkeypatch, lambda: io.BytesIO(CONTENT))
     wanted = HASH[:8] + '0' * 56
-    with pytest.raises(ModelError, match=f'has the sha256 {HASH}, the published file has {wanted}'):
+    with pytest.raises(ModelError, match=f'sha256 {HASH}, the published file has {wanted}'):
         download.fetch_checkpoint(URL, wanted, tmp_path)
     assert not list(tmp_path.iterdir())
 

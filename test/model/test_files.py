@@ -84,7 +84,7 @@ def test_a_link_under_the_very_temporary_name_is_refused(
     victim.write_text('precious')
     monkeypatch.setattr('secrets.token_hex', lambda count: 'guessed')
     (tmp_path / '.guessed.tmp').symlink_to(victim)
-    with pytest.raises(UsageError, match='cannot write .*: File exists'), \
+    with pytest.raises(UsageError, match=r'cannot write .*: File exists'), \
             whole_file(tmp_path / 'out') as temporary:
         temporary.write_text('whole')
     assert victim.read_text() == 'precious'
