@@ -85,6 +85,9 @@ def run(arguments: Namespace) -> int:
             items = spread(items, arguments.limit)
         asked = [arguments, *others]
         backends = [stack.enter_context(open_model(one)) for one in asked]
+        for one, backend in zip(asked, backends):
+            if backend.spec.labels != spec.labels:
+                raise ModelError(f'{one.model} was changed while it was opened: try again')
         measured = measure(backends, items, pictures.frame, arguments)
         evaluation = Evaluation(
             [one.model for one in asked], [backend.info for backend in backends], spec.labels,

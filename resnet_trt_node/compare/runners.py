@@ -23,7 +23,7 @@ from resnet_trt_node.errors import (
     BackendError, BackendUnavailable, InferenceError, ModelError, UsageError)
 from resnet_trt_node.inference import tensorrt_versions as versions
 from resnet_trt_node.inference.backend import BackendInfo, BackendOptions
-from resnet_trt_node.inference.model_file import read_model_spec
+from resnet_trt_node.inference.model_file import parse_model, read_model, spec_in
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 
 if TYPE_CHECKING:
@@ -156,10 +156,11 @@ def open_polygraphy(
     :raises ModelError: if the runtime cannot use the model.
     :raises BackendError: if no engine can be built.
     """
-    spec = read_model_spec(path)
+    data = read_model(path)
+    spec = spec_in(parse_model(data, path), path)
     make = {'polygraphy:onnxrt': _onnxrt, 'polygraphy:trt': _trt}[name]
     with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
-        runner, version, device = make(path, spec, options)
+        runner, version, device = make(data, path, spec, options)
     return PolygraphySubject(
         runner, spec, BackendInfo(name, version, device, {}), options.max_batch_size)
 
@@ -178,7 +179,7 @@ def runner_for(subject: Subject, name: str) -> BaseRunner:
 
 
 def _onnxrt(
-        path: Union[str, Path], spec: ModelSpec,
+        data: bytes, path: Union[str, Path], spec: ModelSpec,
         options: BackendOptions) -> Tuple[BaseRunner, str, str]:
     try:
         import onnxruntime
@@ -193,21 +194,21 @@ def _onnxrt(
     session_options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(
-            str(path), session_options, providers=['CPUExecutionProvider'])
+            data, session_options, providers=['CPUExecutionProvider'])
     except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
         raise ModelError(f'ONNX Runtime cannot load {path}: {error}') from error
     return OnnxrtRunner(session), onnxruntime.__version__, 'CPU'
 
 
 def _trt(
-        path: Union[str, Path], spec: ModelSpec,
+        data: bytes, path: Union[str, Path], spec: ModelSpec,
         options: BackendOptions) -> Tuple[BaseRunner, str, str]:
     trt = versions.load_module('tensorrt')
     if options.device_id:
         raise BackendUnavailable(
             'Polygraphy runs TensorRT on GPU 0 only: choose it with CUDA_VISIBLE_DEVICES')
     from polygraphy.backend.trt import (
-        CreateConfig, EngineFromNetwork, NetworkFromOnnxPath, Profile, TrtRunner)
+        CreateConfig, EngineFromNetwork, NetworkFromOnnxBytes, Profile, TrtRunner)
 
     typed = versions.is_strongly_typed(trt, dla=False)
     side = (spec.height, spec.width, 3)
@@ -223,7 +224,7 @@ def _trt(
         options.log('polygraphy:trt builds its engine anew each time, which may take minutes')
     try:
         engine = EngineFromNetwork(
-            NetworkFromOnnxPath(str(path), strongly_typed=typed), config=config)()
+            NetworkFromOnnxBytes(data, strongly_typed=typed), config=config)()
     except PolygraphyException as error:
         raise BackendError(f'Polygraphy cannot build an engine: {error}') from error
     return TrtRunner(engine), str(trt.__version__), 'GPU 0'

@@ -17,7 +17,9 @@ from resnet_trt_node.compare.machine import describe_machine, package_versions
 from resnet_trt_node.compare.subject import Subject
 from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError, UsageError
 from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.model_file import file_sha256, read_model_spec
+from resnet_trt_node.inference.engine_files import sha256_of
+from resnet_trt_node.inference.model_file import (
+    parse_model, read_model, read_model_spec, spec_in)
 from resnet_trt_node.inference.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -119,6 +121,7 @@ class Session:
         options = replace(
             self.options, max_batch_size=plan.batch_sizes[-1], opt_batch_sizes=plan.batch_sizes,
             num_buffers=1, log=self.log)
+        models = [_describe(model) for model in self.models]
         with ExitStack() as stack:
             subjects, unavailable = self._open(stack, options)
             reference = next(iter(subjects))
@@ -126,6 +129,10 @@ class Session:
             timings = measure(subjects, frames, plan, self.step)
             rows = [self._row(row, subjects[row.label]) for row in self.rows
                     if row.label in subjects]
+        # Each backend reads its model for itself, some in another process.
+        for model, described in zip(self.models, models):
+            if _describe(model) != described:
+                raise ModelError(f'{model} was changed while it was compared: try again')
         for size, found in timings.items():
             for label, values in figures(found, size, plan.seed).items():
                 next(row for row in rows if row['label'] == label)['latency'].append(values)
@@ -133,7 +140,7 @@ class Session:
             'format': FORMAT, 'tool_version': __version__,
             'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
             'machine': describe_machine(), 'packages': package_versions(),
-            'models': [_describe(model) for model in self.models],
+            'models': models,
             'plan': asdict(plan), 'rows': rows, 'reference': reference,
             'unavailable': [
                 {'label': label, 'reason': reason} for label, reason in unavailable.items()],
@@ -180,8 +187,9 @@ class Session:
 
 
 def _describe(model: Path) -> dict[str, Any]:
-    spec = read_model_spec(model)
+    data = read_model(model)
+    spec = spec_in(parse_model(data, model), model)
     return {
-        'name': model.name, 'sha256': file_sha256(model), 'bytes': model.stat().st_size,
+        'name': model.name, 'sha256': sha256_of(data), 'bytes': len(data),
         'architecture': spec.architecture, 'precision': spec.precision, 'source': spec.source,
         'input': [spec.height, spec.width, 3], 'classes': spec.num_classes}

@@ -7,55 +7,131 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from resnet_trt_node.errors import BackendUnavailable, LabelsError, ModelError
+from resnet_trt_node.inference.onnx_parts import names_of, outside_files
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
+from resnet_trt_node.regular_file import open_regular, read_regular
 
 if TYPE_CHECKING:
     import onnx
 
 _HOW_TO_MAKE_ONE = (
     'make one with `resnet_trt export`, or with `resnet_trt prepare` from any float classifier')
+#: Protobuf's own limit for a message.
+_MAX_BYTES = (1 << 31) - 1
 
 
 def file_sha256(path: Union[str, Path]) -> str:
-    """Return the hex sha256 of a file, read in pieces."""
+    """Return the hex sha256 of an ordinary file, read in pieces."""
     digest = hashlib.sha256()
-    with open(path, 'rb') as file:
+    with open_regular(path) as file:
         for piece in iter(lambda: file.read(1 << 20), b''):
             digest.update(piece)
     return digest.hexdigest()
 
 
-def load_model(path: Union[str, Path]) -> onnx.ModelProto:
+def read_model(path: Union[str, Path]) -> bytes:
     """
-    Load an ONNX file.
+    Read a model file whole, so that all that is made of it is made of the same bytes.
 
-    :raises ModelError: if it is missing, unreadable or no ONNX.
+    :raises ModelError: if it is missing, no ordinary file or unreadable.
+    """
+    if not str(path):
+        raise ModelError(f'no model file is named: {_HOW_TO_MAKE_ONE}')
+    path = Path(path)
+    try:
+        return read_regular(path, _MAX_BYTES)
+    except FileNotFoundError as error:
+        raise ModelError(f'no model at {path}: {_HOW_TO_MAKE_ONE}') from error
+    except IsADirectoryError as error:
+        raise ModelError(f'{path} is a folder: name the .onnx file in it') from error
+    except OSError as error:
+        raise ModelError(f'cannot read {path}: {error.strerror or error}') from error
+
+
+def parse_model(data: bytes, path: Union[str, Path]) -> onnx.ModelProto:
+    """
+    Make a model of the bytes of its file; it must be whole in them.
+
+    :param data: the file's content.
+    :param path: where it is from, for messages.
+    :raises ModelError: if it is no ONNX, or has tensors in other files.
     :raises BackendUnavailable: if the package onnx is not installed.
     """
+    model = _parse(data, path)
+    files = outside_files(model)
+    if files:
+        # A digest of the file would not be one of its weights.
+        raise ModelError(
+            f'{path} has tensors outside the file, in {_names(files)}: run `resnet_trt prepare` '
+            'on the original model, which writes one file')
+    return model
+
+
+def load_model(path: Union[str, Path]) -> onnx.ModelProto:
+    """
+    Load an ONNX file that holds its weights itself.
+
+    :raises ModelError: if it is missing, unreadable, no ONNX, or has tensors in other files.
+    :raises BackendUnavailable: if the package onnx is not installed.
+    """
+    return parse_model(read_model(path), path)
+
+
+def load_with_outside_tensors(path: Union[str, Path]) -> onnx.ModelProto:
+    """
+    Load an ONNX file and the files beside it that hold its weights, for `resnet_trt prepare`.
+
+    :raises ModelError: if one of the files is missing or unreadable, or the first is no ONNX.
+    :raises BackendUnavailable: if the package onnx is not installed.
+    """
+    model = _parse(read_model(path), path)
+    folder = Path(path).parent
+    files = outside_files(model)
+    for name in files:
+        try:
+            open_regular(folder / name).close()
+        except FileNotFoundError as error:
+            raise ModelError(
+                f'{path}: its weights are in {_names([name])}: copy it beside') from error
+        except OSError as error:
+            raise ModelError(
+                f'{path}: its weights are in {_names([name])}, which cannot be read: '
+                f'{error.strerror or error}') from error
+    if files:
+        from onnx.external_data_helper import load_external_data_for_model
+        try:
+            load_external_data_for_model(model, str(folder))
+        except Exception as error:  # noqa: B902  onnx raises types of several modules, by version
+            raise ModelError(
+                f'{path}: its weights in {_names(files)} cannot be read: {error}') from error
+    return model
+
+
+def _names(files: list[str]) -> str:
+    """Return the names of files for a message; a model may say anything there."""
+    shown = ', '.join(repr(name) if not name.isprintable() or not name else name
+                      for name in (file[:200] for file in files[:3]))
+    return shown + (f' and {len(files) - 3} more' if len(files) > 3 else '')
+
+
+def _parse(data: bytes, path: Union[str, Path]) -> onnx.ModelProto:
     try:
         import onnx
     except ImportError as error:
         raise BackendUnavailable(
             f'model files cannot be read without onnx ({error}): pip install onnx') from error
-    if not str(path):
-        raise ModelError(f'no model file is named: {_HOW_TO_MAKE_ONE}')
-    path = Path(path)
     try:
-        if not path.exists():
-            raise ModelError(f'no model at {path}: {_HOW_TO_MAKE_ONE}')
-        if path.is_dir():
-            raise ModelError(f'{path} is a folder: name the .onnx file in it')
-        # By its ending, onnx would take a file for JSON or text.
-        model = onnx.load(str(path), format='protobuf')
-    except ModelError:
-        raise
-    except OSError as error:
-        raise ModelError(f'cannot read {path}: {error.strerror or error}') from error
+        model = onnx.load_model_from_string(data)
     except Exception as error:  # noqa: B902  protobuf raises types of its own, by version
         raise ModelError(f'{path} is not an ONNX file ({error}): {_HOW_TO_MAKE_ONE}') from error
     # An empty or random file can parse as a message without a graph.
     if not model.graph.output:
         raise ModelError(f'{path} is not an ONNX file (it has no graph): {_HOW_TO_MAKE_ONE}')
+    for name in names_of(model):
+        if not isinstance(name, str):
+            raise ModelError(
+                f'{path} has the name {name[:100]!r} in its graph, which is no UTF-8 text: '
+                'export it again')
     return model
 
 
@@ -67,7 +143,11 @@ def read_model_spec(path: Union[str, Path]) -> ModelSpec:
     :raises ModelError: if the file is missing, unreadable, no ONNX or not deployable.
     :raises BackendUnavailable: if the package onnx is not installed.
     """
-    model = load_model(path)
+    return spec_in(load_model(path), path)
+
+
+def spec_in(model: onnx.ModelProto, path: Union[str, Path]) -> ModelSpec:
+    """Return what `spec_of` does; errors name the model's file."""
     try:
         return spec_of(model)
     except ModelError as error:
@@ -81,7 +161,7 @@ def spec_of(model: onnx.ModelProto) -> ModelSpec:
     :raises ModelError: if the model is not deployable; the message names what differs.
     """
     import onnx
-    spec = ModelSpec.from_metadata({prop.key: prop.value for prop in model.metadata_props})
+    spec = ModelSpec.from_metadata(_metadata(model))
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     _check_tensor(
@@ -93,6 +173,15 @@ def spec_of(model: onnx.ModelProto) -> ModelSpec:
             f'the model has {classes} outputs and {spec.num_classes} class names: '
             'export it again with --labels FILE of one name a line')
     return spec
+
+
+def _metadata(model: onnx.ModelProto) -> dict[str, str]:
+    """Return the properties that are text; of those of other tools no more is known."""
+    found: dict[str, str] = {}
+    for prop in model.metadata_props:
+        if isinstance(prop.key, str) and isinstance(prop.value, str):
+            found[prop.key] = prop.value
+    return found
 
 
 def _check_tensor(
@@ -137,9 +226,9 @@ def _dtype_name(dtype: int) -> str:
 def write_model_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
     """Put the contract into a model's metadata, in place of what is there under its names."""
     values = spec.to_metadata()
-    kept = [prop for prop in model.metadata_props if prop.key not in values]
-    del model.metadata_props[:]
-    for prop in kept:
-        model.metadata_props.add(key=prop.key, value=prop.value)
+    for index in reversed(range(len(model.metadata_props))):
+        # Those of other tools are not touched: they may be no text at all.
+        if model.metadata_props[index].key in values:
+            del model.metadata_props[index]
     for key, value in values.items():
         model.metadata_props.add(key=key, value=value)

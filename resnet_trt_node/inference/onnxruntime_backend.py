@@ -8,7 +8,7 @@ from typing import Any, TYPE_CHECKING, Union
 from resnet_trt_node.errors import BackendUnavailable, InferenceError, ModelError
 from resnet_trt_node.inference.backend import (
     Backend, BackendInfo, BackendOptions, host_buffers)
-from resnet_trt_node.inference.model_file import read_model_spec
+from resnet_trt_node.inference.model_file import parse_model, read_model, spec_in
 from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class OnnxRuntimeBackend(Backend):
         except ImportError as error:
             raise BackendUnavailable(
                 f'ONNX Runtime cannot be imported ({error}): pip install onnxruntime') from error
-        spec = read_model_spec(path)
+        data = read_model(path)
+        spec = spec_in(parse_model(data, path), path)
         session_options = onnxruntime.SessionOptions()
         session_options.intra_op_num_threads = options.cpu_threads
         # Spinning threads would take the CPU from the decoding and from every other node.
@@ -49,7 +50,7 @@ class OnnxRuntimeBackend(Backend):
         session_options.log_severity_level = 3
         try:
             self._session: Any = onnxruntime.InferenceSession(
-                str(path), session_options, providers=['CPUExecutionProvider'])
+                data, session_options, providers=['CPUExecutionProvider'])
         except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
             raise ModelError(f'ONNX Runtime cannot load {path}: {error}') from error
         self._results: dict[int, NDArray[np.float32]] = {}

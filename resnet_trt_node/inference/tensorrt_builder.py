@@ -13,7 +13,7 @@ from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.build_progress import BuildProgress
 from resnet_trt_node.inference.engine_cache import BuiltEngine
 from resnet_trt_node.inference.engine_files import sha256_of
-from resnet_trt_node.inference.model_file import load_model, spec_of
+from resnet_trt_node.inference.model_file import parse_model, read_model, spec_of
 from resnet_trt_node.inference.sparsity import SparseBuild, two_four_layers
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec
 from resnet_trt_node.inference.tensorrt_log import TensorRtLog
@@ -143,10 +143,10 @@ class EngineBuilder:
         :raises BackendUnavailable: without a GPU or DLA that the build needs.
         :raises BackendError: if TensorRT cannot build it.
         """
-        model = load_model(path)
-        data = Path(path).read_bytes()
+        data = read_model(path)
         if sha256_of(data) != model_sha256:
             raise ModelError(f'{path} was changed while it was read: try again')
+        model = parse_model(data, path)
         try:
             spec = spec_of(model)
             check_precision(spec, precision)

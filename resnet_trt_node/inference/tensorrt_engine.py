@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
-from resnet_trt_node.errors import BackendUnavailable, ModelError, UsageError
+from resnet_trt_node.errors import BackendUnavailable, UsageError
 from resnet_trt_node.inference import tensorrt_versions as versions
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.cuda import CudaDevice
 from resnet_trt_node.inference.engine_cache import BuiltEngine, CachedEngine, EngineCache
+from resnet_trt_node.inference.engine_files import sha256_of
 from resnet_trt_node.inference.engine_key import EngineKey
-from resnet_trt_node.inference.model_file import file_sha256, load_model
+from resnet_trt_node.inference.model_file import read_model
 from resnet_trt_node.inference.tensorrt_builder import (
     BuildSettings, check_precision, EngineBuilder)
 
@@ -55,15 +56,10 @@ class EngineSource:
         :raises BackendUnavailable: if this flavour knows no engine for the device.
         """
         path = Path(path)
-        if not path.is_file():
-            # Says whether it is missing or a folder, and what to do.
-            load_model(path)
+        # Whether that is all of the model is looked at before an engine is built of it.
+        model_sha256 = sha256_of(read_model(path))
         settings = BuildSettings.of(options, min_batch_size)
         name, capability = _device_key(trt, flavour, settings, device)
-        try:
-            model_sha256 = file_sha256(path)
-        except OSError as error:
-            raise ModelError(f'cannot read {path}: {error.strerror or error}') from error
         if versions.can_target(trt):
             # Left to itself, RTX compiles for its usual GPUs, to which Turing does not belong.
             settings = replace(settings, target_sm=capability)

@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator, TYPE_CHECKING
 from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError
 from resnet_trt_node.inference.engine_cache import BuiltEngine
 from resnet_trt_node.inference.engine_files import sha256_of
-from resnet_trt_node.inference.model_file import load_model, spec_of
+from resnet_trt_node.inference.model_file import load_model, parse_model, read_model, spec_in
 from resnet_trt_node.inference.tvm_database import TuningDatabase
 from resnet_trt_node.inference.tvm_gpu import (
     batch_sizes, build_gpu, gpu_module, schedule_gpu)
@@ -43,7 +43,7 @@ def compile_model(
     :raises BackendUnavailable: if there is no compiler to link with.
     :raises BackendError: if TVM fails.
     """
-    model, spec = _load(path, model_sha256)
+    _, model, spec = _load(path, model_sha256)
     target = processor.target(tvm)
     with _explained(tvm, path), target, tvm.transform.PassContext(opt_level=3):
         module = fused_module(tvm, model, database.tile, str(path))
@@ -60,22 +60,22 @@ def compile_for_gpu(
 
     :param target: from `tvm_gpu.cuda_target`.
     """
-    _, spec = _load(path, model_sha256)
+    data, _, spec = _load(path, model_sha256)
     with _explained(tvm, path):
         with target, tvm.transform.PassContext(opt_level=3):
             module = gpu_module(
-                tvm, lambda: load_model(path), batch_sizes(max_batch_size), True, str(path))
+                tvm, lambda: parse_model(data, path), batch_sizes(max_batch_size), True, str(path))
             module = schedule_gpu(tvm, module)
         return BuiltEngine(_export(build_gpu(tvm, module, target)), spec)
 
 
-def _load(path: Path, model_sha256: str) -> tuple[onnx.ModelProto, ModelSpec]:
+def _load(path: Path, model_sha256: str) -> tuple[bytes, onnx.ModelProto, ModelSpec]:
     _check_linker()
-    model = load_model(path)
-    spec = spec_of_file(model, path)
-    if sha256_of(path.read_bytes()) != model_sha256:
+    data = read_model(path)
+    if sha256_of(data) != model_sha256:
         raise ModelError(f'{path} changed while it was read: try again')
-    return model, spec
+    model = parse_model(data, path)
+    return data, model, spec_in(model, path)
 
 
 @contextmanager
@@ -89,14 +89,6 @@ def _explained(tvm: Any, path: Path) -> Iterator[None]:
             'backend, such as onnxruntime') from error
 
 
-def spec_of_file(model: onnx.ModelProto, path: Path) -> ModelSpec:
-    """Return the contract of a loaded model; errors name its file."""
-    try:
-        return spec_of(model)
-    except ModelError as error:
-        raise type(error)(f'{path}: {error}') from error
-
-
 def model_workloads(tvm: Any, path: Path, processor: Processor) -> dict[Workload, int]:
     """
     Return the layers of a model that can be tuned, and how often each occurs.
@@ -104,7 +96,7 @@ def model_workloads(tvm: Any, path: Path, processor: Processor) -> dict[Workload
     :raises ModelError: as `compile_model`.
     """
     model = load_model(path)
-    spec_of_file(model, path)
+    spec_in(model, path)
     found: dict[Workload, int] = {}
 
     def note(workload: Workload) -> Tile:

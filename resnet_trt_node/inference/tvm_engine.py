@@ -8,12 +8,13 @@ from pathlib import Path
 import tempfile
 from typing import Any, Callable, Union
 
-from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError
+from resnet_trt_node.errors import BackendError, BackendUnavailable
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.engine_cache import (
     BuiltEngine, CachedEngine, default_engine_dir, EngineCache)
+from resnet_trt_node.inference.engine_files import sha256_of
 from resnet_trt_node.inference.engine_key import EngineKey
-from resnet_trt_node.inference.model_file import file_sha256, load_model
+from resnet_trt_node.inference.model_file import read_model
 from resnet_trt_node.inference.tensorrt_builder import check_precision
 from resnet_trt_node.inference.tvm_compiler import compile_for_gpu, compile_model
 from resnet_trt_node.inference.tvm_cuda import (
@@ -65,16 +66,11 @@ class ModuleSource:
         :raises BackendError: for a tuning database that cannot be used.
         """
         path = Path(path)
-        if not path.is_file():
-            # Says whether it is missing or a folder, and what to do.
-            load_model(path)
+        # Whether that is all of the model is looked at before an engine is built of it.
+        model_sha256 = sha256_of(read_model(path))
         processor = host_processor()
         threads = options.cpu_threads or physical_cores()
         database = open_database(tvm, processor, threads, options)
-        try:
-            model_sha256 = file_sha256(path)
-        except OSError as error:
-            raise ModelError(f'cannot read {path}: {error.strerror or error}') from error
         gpu = _gpu(tvm, options, log)
         device, features = (processor.name, ' '.join(processor.features)) if gpu is None else (
             str(gpu.device_name), architecture_of(gpu))

@@ -13,7 +13,7 @@ from onnx import TensorProto
 from resnet_trt_node import __version__
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.inference.model_file import (
-    file_sha256, load_model, spec_of, write_model_spec)
+    file_sha256, load_with_outside_tensors, spec_of, write_model_spec)
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
 from resnet_trt_node.model.class_names import default_labels, given_labels
 from resnet_trt_node.model.ends import add_input_end, add_output_end
@@ -115,7 +115,7 @@ def prepare(
     if activation not in ACTIVATIONS:
         raise UsageError(
             f'unknown activation {activation!r}: choose one of {", ".join(ACTIVATIONS)}')
-    model = load_model(source)
+    model = load_with_outside_tensors(source)
     _refuse_deployable(model, source)
     normalisation = pick_normalisation(mean, std, scale, channel_order == 'bgr')
     names = given_labels(labels)

@@ -11,7 +11,8 @@ from typing import Any, Optional, Union
 import onnx
 from onnx import shape_inference, TensorProto
 from resnet_trt_node.errors import ModelError, ResnetTrtError
-from resnet_trt_node.inference.model_file import file_sha256, load_model, spec_of
+from resnet_trt_node.inference.engine_files import sha256_of
+from resnet_trt_node.inference.model_file import parse_model, read_model, spec_of
 from resnet_trt_node.inference.sparsity import two_four_layers
 from resnet_trt_node.inference.spec import ModelSpec
 from resnet_trt_node.model.graph import opset_of
@@ -101,7 +102,8 @@ def inspect_model(path: Union[str, Path]) -> Inspection:
     :raises ModelError: if it is missing, unreadable or no ONNX.
     """
     path = Path(path)
-    model = load_model(path)
+    data = read_model(path)
+    model = parse_model(data, path)
     spec, reason = None, ''
     try:
         spec = spec_of(model)
@@ -111,7 +113,7 @@ def inspect_model(path: Union[str, Path]) -> Inspection:
     constants = {tensor.name for tensor in graph.initializer}
     tensors = _constant_tensors(graph)
     return Inspection(
-        path=path, size_bytes=path.stat().st_size, sha256=file_sha256(path), spec=spec,
+        path=path, size_bytes=len(data), sha256=sha256_of(data), spec=spec,
         not_deployable_because=reason,
         inputs=tuple(_info(value) for value in graph.input if value.name not in constants),
         outputs=tuple(_info(value) for value in graph.output),

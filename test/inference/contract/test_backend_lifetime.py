@@ -13,12 +13,14 @@ from threading import Thread
 import time
 
 import onnx
-from open_backends import fill, GRAPH_BACKENDS, labels_of, NAMES
+from open_backends import fill, GRAPH_BACKENDS, labels_of, NAMES, SIDE
 import pytest
 
 from resnet_trt_node.errors import ModelError, UsageError
+from resnet_trt_node.inference import model_file
 from resnet_trt_node.inference.backend import Backend
 from resnet_trt_node.inference.factory import BACKENDS
+from tiny_model import write_tiny_model
 
 
 def held():
@@ -63,6 +65,53 @@ def test_a_missing_and_a_foreign_model_are_refused(opener, tmp_path, model):
     onnx.save(foreign, str(tmp_path / 'foreign.onnx'))
     with pytest.raises(ModelError, match='not a deployable model'):
         opener(tmp_path / 'foreign.onnx')
+
+
+def test_what_is_no_file_of_its_own_is_refused_at_once(opener, tmp_path, model):
+    os.mkfifo(tmp_path / 'pipe.onnx')
+    with pytest.raises(ModelError, match='it is a named pipe, not an ordinary file'):
+        opener(tmp_path / 'pipe.onnx')
+    with pytest.raises(ModelError, match='it is a device, not an ordinary file'):
+        opener('/dev/zero')
+    with pytest.raises(ModelError, match=r'is a folder: name the \.onnx file in it'):
+        opener(tmp_path)
+    outside = onnx.load(str(model))
+    tensor = outside.graph.initializer[0]
+    (tmp_path / 'weights.data').write_bytes(tensor.raw_data)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key='location', value='weights.data')
+    tensor.raw_data = b''
+    (tmp_path / 'outside.onnx').write_bytes(outside.SerializeToString())
+    for _ in range(2):
+        with pytest.raises(ModelError, match=r'has tensors outside the file, in weights\.data: '):
+            opener(tmp_path / 'outside.onnx')
+
+
+def test_a_model_is_read_once_or_its_change_is_told(opener, tmp_path, model, monkeypatch):
+    """The contract and the graph must not be those of two files."""
+    path = tmp_path / 'model.onnx'
+    path.write_bytes(model.read_bytes())
+    other = write_tiny_model(tmp_path / 'other.onnx', NAMES[::-1], size=SIDE)
+    true_read = model_file.read_regular
+
+    def read_and_replace(name, *limits):
+        data = true_read(name, *limits)
+        if other.exists():
+            os.replace(other, path)
+        return data
+    monkeypatch.setattr(model_file, 'read_regular', read_and_replace)
+    backend, refusal = None, ''
+    try:
+        backend = opener(path)
+    except ModelError as error:
+        refusal = str(error)
+    assert not other.exists()
+    if backend is None:
+        assert 'changed while it was read' in refusal
+        return
+    assert backend.spec.labels == tuple(NAMES)
+    fill(backend, NAMES[:2])
+    assert labels_of(backend.infer(2)) == NAMES[:2]
 
 
 @pytest.mark.parametrize('name', GRAPH_BACKENDS)
