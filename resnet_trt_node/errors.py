@@ -12,6 +12,7 @@ as it is, without a traceback::
     |   +-- BackendUnavailable  not installed, or its device is not there
     |   +-- InferenceError      it failed while running
     +-- FrameError              one camera frame or picture that cannot be used
+    |   +-- AnswerError         what the model returned for it is no answer
     +-- BagError                a bag that is missing, empty, unindexed or of other types
     +-- DataError               a folder or table of pictures that cannot be used
 """
@@ -51,6 +52,10 @@ class InferenceError(BackendError):
 
 class FrameError(ResnetTrtError):
     """One camera frame or picture that cannot be used; the next one can."""
+
+
+class AnswerError(FrameError):
+    """What a model returned for one frame is no class probabilities; the next may be."""
 
 
 class BagError(ResnetTrtError):

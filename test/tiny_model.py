@@ -70,3 +70,22 @@ def write_tiny_model(
 def colour_picture(colour: str, width: int = 64, height: int = 48) -> np.ndarray:
     """Return a uint8 (height, width, 3) RGB picture of one of `COLOURS`."""
     return np.full((height, width, 3), COLOURS[colour], np.uint8)
+
+
+def write_blind_model(path: Union[str, Path], size: int = 32, short_side: int = 36) -> Path:
+    """Write `write_tiny_model`'s model, but one that answers NaN where a frame is white."""
+    model = onnx.load(str(write_tiny_model(path, size=size, short_side=short_side)))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(700), 'limit'))
+    softmax = model.graph.node.pop()
+    model.graph.node.extend([
+        helper.make_node('ReduceSum', ['mean', 'axes'], ['bright'], keepdims=1),
+        helper.make_node('Sub', ['limit', 'bright'], ['room']),
+        # Of a negative number there is none.
+        helper.make_node('Sqrt', ['room'], ['root']),
+        helper.make_node('Add', ['logits', 'root'], ['shifted']),
+    ])
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), 'axes'))
+    softmax.input[0] = 'shifted'
+    model.graph.node.append(softmax)
+    onnx.save(model, str(path))
+    return Path(path)

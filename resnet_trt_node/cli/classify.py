@@ -95,7 +95,7 @@ class _Run:
             if not self._arguments.json:
                 progress.say(table_row(('SOURCE', 'RANK', 'SCORE', 'CLASS'), self._widths))
             for source, predictions in classifier.classify(
-                    self._inputs, Source.load, self._fail):
+                    self._inputs, Source.load, self._fail, _file_name):
                 self._take(source, predictions)
                 progress.step()
         if not self._classified:
@@ -131,7 +131,7 @@ class _Run:
     def _fail(self, source: Source, error: FrameError) -> None:
         # One broken frame says nothing about its recording; a file was named on purpose.
         if source.image is None and not self._arguments.skip_bad:
-            raise FrameError(
+            raise type(error)(
                 f'{error}; leave it out, or skip such files with --skip-bad') from error
         if self._bag is not None:
             self._bag.copy(source)
@@ -175,6 +175,11 @@ class _Run:
             print(f'pictures with their classes: {self._arguments.annotate}', file=sys.stderr)
         if self._bag is not None:
             print(f'bag with the classifications: {self._arguments.output}', file=sys.stderr)
+
+
+def _file_name(source: Source) -> str:
+    """Return a file's path; images of bags are named where they are told of."""
+    return str(source.path) if source.image is None else ''
 
 
 def _identity(source: Source) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from time import perf_counter_ns
 from typing import Any, Optional
 
 from resnet_trt_node.cli.console import count_of, Progress
-from resnet_trt_node.errors import DataError, FrameError
+from resnet_trt_node.errors import AnswerError, DataError, FrameError
 from resnet_trt_node.inference.agreement import Agreement, AgreementCollector
 from resnet_trt_node.inference.backend import Backend
 from resnet_trt_node.inference.classifier import Classifier
@@ -61,8 +61,9 @@ def measure(
     with Progress(len(items), 'picture', quiet=arguments.json) as progress:
         def fail(item: LabelledPicture, error: FrameError) -> None:
             if not arguments.skip_bad:
-                raise FrameError(
-                    f'{error}; mend the data, or skip such files with --skip-bad') from error
+                advice = '' if isinstance(error, AnswerError) else 'mend the data, or '
+                raise type(error)(
+                    f'{error}; {advice}skip such files with --skip-bad') from error
             failures.append({'file': item.name, 'error': str(error)})
             progress.step()
             if not arguments.json:
@@ -117,7 +118,8 @@ def _answers(
         for classifier in classifiers:
             answers.append({
                 item.name: row
-                for item, row in classifier.probabilities(usable, frames, fail)})
+                for item, row in classifier.probabilities(
+                    usable, frames, fail, lambda item: item.name)})
             usable = [item for item in usable if item.name in answers[-1]]
         for item in usable:
             yield item, [rows[item.name] for rows in answers]

@@ -24,6 +24,7 @@ from resnet_trt_node.errors import (
 from resnet_trt_node.inference import tensorrt_versions as versions
 from resnet_trt_node.inference.backend import BackendInfo, BackendOptions
 from resnet_trt_node.inference.model_file import parse_model, read_model, spec_in
+from resnet_trt_node.inference.result_check import refuse_bad
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 
 if TYPE_CHECKING:
@@ -107,7 +108,9 @@ class PolygraphySubject(Subject):
         start_ns = perf_counter_ns()
         outputs = self._infer()
         took_ns = perf_counter_ns() - start_ns
-        return Answer(np.array(outputs[OUTPUT_NAME], np.float32), took_ns)
+        probabilities = np.array(outputs[OUTPUT_NAME])
+        refuse_bad(probabilities, len(self._feed[INPUT_NAME]), self.spec.num_classes)
+        return Answer(probabilities, took_ns)
 
     def time(self, settle: int, count: int) -> list[int]:
         """Infer the kept batch again and again."""

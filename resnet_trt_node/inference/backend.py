@@ -17,8 +17,8 @@ from typing import Callable, Mapping, Optional, Sequence, Tuple, TYPE_CHECKING
 
 import numpy as np
 
-from resnet_trt_node.errors import BackendError, InferenceError, UsageError
-from resnet_trt_node.inference.result_check import bad_rows, check_shape
+from resnet_trt_node.errors import BackendError, UsageError
+from resnet_trt_node.inference.result_check import check_shape, refuse_bad
 from resnet_trt_node.inference.spec import ModelSpec, PRECISIONS
 
 if TYPE_CHECKING:
@@ -231,8 +231,7 @@ class Backend(ABC):
         """
         self.submit(batch_size, index)
         probabilities = self.collect(index)
-        for row, reason in bad_rows(probabilities).items():
-            raise InferenceError(f'frame {row} of a batch of {batch_size}: {reason}')
+        refuse_bad(probabilities, batch_size, self.spec.num_classes)
         return probabilities
 
     def close(self) -> None:

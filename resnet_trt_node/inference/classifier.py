@@ -7,10 +7,11 @@ from typing import Callable, Iterable, Iterator, Optional, Sequence, TYPE_CHECKI
 
 import numpy as np
 
-from resnet_trt_node.errors import FrameError, UsageError
+from resnet_trt_node.errors import AnswerError, FrameError, UsageError
 from resnet_trt_node.inference.backend import Backend
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.preprocess import FitMethod, Resizer
+from resnet_trt_node.inference.result_check import bad_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,14 +77,16 @@ class Classifier:
     def probabilities(
             self, items: Iterable[T], frame_of: Callable[[T], Frame],
             on_bad: Optional[Callable[[T, FrameError], None]] = None,
-            ) -> Iterator[tuple[T, NDArray[np.float32]]]:
+            name_of: Callable[[T], str] = str) -> Iterator[tuple[T, NDArray[np.float32]]]:
         """
         Yield each item with its class probabilities, in order.
 
         :param items: anything; read lazily, a batch at a time.
         :param frame_of: returns the frame of an item; its errors pass through.
-        :param on_bad: takes each item whose frame cannot be used, which is then left out; None
-            lets that error pass through.
+        :param on_bad: takes each item whose frame cannot be used, or for which the model returned
+            no probabilities (`AnswerError`); it is then left out. None lets that error pass
+            through.
+        :param name_of: how such an `AnswerError` names an item, '' for not at all.
         :returns: pairs of the item and a float32 (C,) row that the caller owns.
         """
         waiting: list[T] = []
@@ -98,20 +101,33 @@ class Classifier:
                 continue
             waiting.append(item)
             if len(waiting) == self._backend.max_batch_size:
-                yield from self._infer(waiting)
+                yield from self._infer(waiting, on_bad, name_of)
                 waiting = []
         if waiting:
-            yield from self._infer(waiting)
+            yield from self._infer(waiting, on_bad, name_of)
 
     def classify(
             self, items: Iterable[T], frame_of: Callable[[T], Frame],
             on_bad: Optional[Callable[[T, FrameError], None]] = None,
-            ) -> Iterator[tuple[T, list[Prediction]]]:
+            name_of: Callable[[T], str] = str) -> Iterator[tuple[T, list[Prediction]]]:
         """Yield each item with its top predictions, in order; arguments as `probabilities`."""
         labels = self._backend.spec.labels
-        for item, row in self.probabilities(items, frame_of, on_bad):
+        for item, row in self.probabilities(items, frame_of, on_bad, name_of):
             yield item, top_predictions(row, labels, self._top_k, self._threshold)
 
-    def _infer(self, waiting: list[T]) -> Iterator[tuple[T, NDArray[np.float32]]]:
+    def _infer(
+            self, waiting: list[T], on_bad: Optional[Callable[[T, FrameError], None]],
+            name_of: Callable[[T], str]) -> Iterator[tuple[T, NDArray[np.float32]]]:
+        self._backend.submit(len(waiting))
         # The backend's result lives until the next submit, the caller's rows longer.
-        return zip(waiting, self._backend.infer(len(waiting)).copy())
+        rows = self._backend.collect().copy()
+        bad = bad_rows(rows)
+        for place, (item, row) in enumerate(zip(waiting, rows)):
+            if place not in bad:
+                yield item, row
+                continue
+            name = name_of(item)
+            error = AnswerError(f'{name}: {bad[place]}' if name else bad[place])
+            if on_bad is None:
+                raise error
+            on_bad(item, error)

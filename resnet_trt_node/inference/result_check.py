@@ -62,6 +62,17 @@ def bad_rows(
         for row in np.flatnonzero(~good)}
 
 
+def refuse_bad(probabilities: NDArray[np.float32], batch: int, classes: int) -> None:
+    """
+    Refuse a result in which any frame has no answer, for callers that need one for each.
+
+    :raises InferenceError: as `check_shape`, and for the first bad row.
+    """
+    check_shape(probabilities, batch, classes)
+    for row, reason in bad_rows(probabilities).items():
+        raise InferenceError(f'frame {row} of a batch of {batch}: {reason}')
+
+
 def _reason(lowest: float, highest: float, total: float) -> str:
     if not (np.isfinite(lowest) and np.isfinite(highest)):
         return ('the model returned NaN or infinity for it: check the model with `resnet_trt '

@@ -182,6 +182,12 @@ class Slot:
                     INPUT_NAME, (batch_size, spec.height, spec.width, 3)):
                 raise InferenceError(
                     f'TensorRT refuses a batch of {batch_size}: {self._loaded.explain()}')
+            # What is copied out has the right shape in any case, and may be an earlier batch's.
+            shape = tuple(context.raw.get_tensor_shape(OUTPUT_NAME))
+            if shape != (batch_size, spec.num_classes):
+                raise InferenceError(
+                    f'the engine returns {shape} for a batch of {batch_size} instead of '
+                    f'{(batch_size, spec.num_classes)}: export the model again')
             context.batch_size = batch_size
         if copy:
             stream.copy_in(self._device_addresses[INPUT_NAME], self.images[:batch_size])

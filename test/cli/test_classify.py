@@ -9,7 +9,7 @@ import pytest
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli.classified_bag import classification_topic
-from tiny_model import colour_picture
+from tiny_model import colour_picture, write_blind_model
 
 
 def names(results) -> list[str]:
@@ -221,6 +221,32 @@ def test_a_picture_cut_off_is_an_error_or_skipped_as_asked(resnet_trt, colour_mo
     assert names(outcome.document['results']) == ['blue', 'red', 'cyan']
     assert [failure['source'] for failure in outcome.document['failures']] == [
         str(pictures / 'cut.jpg')]
+
+
+def test_a_picture_without_an_answer_is_an_error_or_skipped_as_asked(
+        resnet_trt, tmp_path, pictures):
+    blind = write_blind_model(tmp_path / 'blind.onnx')
+    white = pictures / 'white.png'
+    Image.fromarray(colour_picture('white')).save(white)
+    outcome = resnet_trt('classify', blind, pictures)
+    assert outcome.code == 2
+    assert f'{white}: the model returned NaN or infinity' in outcome.err
+    document = resnet_trt('classify', blind, pictures, '--skip-bad', '--json').document
+    assert names(document['results']) == ['blue', 'red', 'cyan']
+    failure, = document['failures']
+    assert failure['source'] == str(white)
+
+
+def test_an_image_of_a_bag_without_an_answer_is_counted_and_named(
+        resnet_trt, tmp_path):
+    blind = write_blind_model(tmp_path / 'blind.onnx')
+    with BagWriter(tmp_path / 'bag') as bag:
+        for number, colour in enumerate(('red', 'white', 'blue')):
+            bag.write_image('/image', colour_picture(colour), number * 10**9, 'camera', 'rgb8')
+    outcome = resnet_trt('classify', blind, tmp_path / 'bag')
+    assert outcome.code == 0
+    assert 'skipped: /image 1.000000000: the model returned NaN or infinity' in outcome.err
+    assert '1 picture could not be used' in outcome.err
 
 
 def test_nothing_usable_is_an_error_even_when_skipping(resnet_trt, colour_model, tmp_path):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from zipfile import ZipFile
 
+from PIL import Image
 import pytest
 
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.inference.labelled_pictures import LabelledPicture, spread
+from tiny_model import colour_picture, write_blind_model
 
 #: Without it the error stream also says why no GPU is used.
 ON_CPU = ('--backend', 'onnxruntime')
@@ -92,6 +94,22 @@ def test_a_broken_picture_is_an_error_or_skipped_as_asked(
     outcome = resnet_trt('evaluate', colour_model, '--images', pictures, '--skip-bad')
     assert 'skipped: ' in outcome.err
     assert '1 picture could not be used' in outcome.err
+
+
+def test_a_picture_that_a_model_cannot_answer_counts_for_none_or_is_an_error(
+        resnet_trt, colour_model, tmp_path, pictures, table):
+    Image.fromarray(colour_picture('white')).save(pictures / 'blue.jpg')
+    blind = write_blind_model(tmp_path / 'blind.onnx')
+    line = resnet_trt.refused('evaluate', blind, '--images', pictures, *ON_CPU)
+    assert 'blue.jpg: the model returned NaN or infinity' in line
+    assert line.endswith('; skip such files with --skip-bad')
+    document = resnet_trt(
+        'evaluate', colour_model, '--compare', blind, '--images', pictures, '--skip-bad',
+        '--json', *ON_CPU).document
+    assert document['count'] == 2
+    failure, = document['failures']
+    assert failure['file'] == 'blue.jpg'
+    assert failure['error'].startswith('blue.jpg: the model returned NaN or infinity')
 
 
 def test_nothing_but_broken_pictures_is_an_error(resnet_trt, colour_model, pictures, table):

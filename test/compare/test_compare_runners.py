@@ -14,9 +14,10 @@ import pytest
 from resnet_trt_node.compare.choice import import_runners, open_here
 from resnet_trt_node.compare.runners import PolygraphySubject, runner_for, SubjectRunner
 from resnet_trt_node.compare.subject import BackendSubject
-from resnet_trt_node.errors import BackendUnavailable, UsageError
+from resnet_trt_node.errors import BackendUnavailable, InferenceError, UsageError
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.onnxruntime_backend import OnnxRuntimeBackend
+from tiny_model import write_blind_model
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +74,18 @@ def test_outputs_of_two_inferences_do_not_share_memory(subject, frames):
         before = first.copy()
         runner.infer({'images': frames[5:6]})
     np.testing.assert_array_equal(first, before)
+
+
+@pytest.mark.parametrize('name', ['onnxruntime', 'polygraphy:onnxrt'])
+def test_a_frame_without_an_answer_is_named(tmp_path, frames, name):
+    blind = write_blind_model(tmp_path / 'blind.onnx')
+    with open_here(name, blind, OPTIONS) as subject:
+        bad = np.full_like(frames[:2], 255)
+        bad[0] = 0
+        with pytest.raises(
+                InferenceError, match=r'^frame 1 of a batch of 2: the model returned NaN'):
+            subject.infer(bad)
+        assert np.isfinite(subject.infer(bad[:1]).probabilities).all()
 
 
 def test_polygraphys_own_runner_gives_the_same(model, subject, frames):

@@ -217,6 +217,12 @@ def _module(world: StandInTensorRt) -> Any:
             self._shape = tuple(shape)
             return True
 
+        def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+            if name == 'images':
+                return self._shape or (-1,)
+            result, = self._engine.session.run(None, {'images': np.zeros(self._shape, np.uint8)})
+            return tuple(result.shape)
+
         def execute_async_v3(self, stream: int) -> bool:
             assert self._memory is not None, 'no device memory was given'
             assert world.cuda is not None

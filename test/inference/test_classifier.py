@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from resnet_trt_node.errors import FrameError, UsageError
+from resnet_trt_node.errors import AnswerError, FrameError, UsageError
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.classifier import Classifier, Prediction, top_predictions
 from resnet_trt_node.inference.frame import Frame
@@ -63,16 +63,20 @@ def backend():
 
 
 def test_batches_are_full_but_the_last_and_rows_outlive_them(backend):
-    sizes, infer = [], backend.infer
+    sizes, submit, collect = [], backend.submit, backend.collect
 
     def counted(batch_size):
         sizes.append(batch_size)
-        # As backends do whose result is a buffer of their own.
-        shared[:batch_size] = infer(batch_size)
-        return shared[:batch_size]
+        submit(batch_size)
 
-    shared = np.zeros((2, 256), np.float32)
-    backend.infer = counted
+    def shared():
+        # As backends do whose result is a buffer of their own.
+        rows = collect()
+        memory[:len(rows)] = rows
+        return memory[:len(rows)]
+
+    memory = np.zeros((2, 256), np.float32)
+    backend.submit, backend.collect = counted, shared
     found = list(Classifier(backend).probabilities([3, 1, 4, 1, 5], red))
     assert sizes == [2, 2, 1]
     assert [(item, int(row.argmax())) for item, row in found] == [
@@ -100,3 +104,29 @@ def test_a_bad_frame_is_left_out_or_stops_everything(backend):
     assert bad == [(-1, 'no picture'), (-2, 'no picture'), (-3, 'no picture')]
     with pytest.raises(FrameError, match='no picture'):
         list(Classifier(backend).classify([7, -1], broken))
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -0.5, 0.25, 2])
+def test_a_bad_answer_costs_its_own_item(backend, value):
+    collect = backend.collect
+
+    def spoiled():
+        rows = collect().copy()
+        # Nothing red was in the picture.
+        rows[rows.argmax(axis=1) == 0] = value
+        return rows
+
+    backend.collect = spoiled
+    bad = []
+    found = list(Classifier(backend, top_k=1).classify(
+        [3, 0, 0, 4, 5], red, lambda item, error: bad.append((item, error)), 'number {}'.format))
+    assert [(item, predictions[0].index) for item, predictions in found] == [
+        (3, 3), (4, 4), (5, 5)]
+    assert [item for item, _ in bad] == [0, 0]
+    for _, error in bad:
+        assert isinstance(error, AnswerError)
+        assert str(error).startswith('number 0: the ')
+    with pytest.raises(AnswerError, match=r'^0: the '):
+        list(Classifier(backend).probabilities([3, 0], red))
+    with pytest.raises(AnswerError, match=r'^the '):
+        list(Classifier(backend).probabilities([3, 0], red, name_of=lambda item: ''))

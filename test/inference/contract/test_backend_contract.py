@@ -7,13 +7,14 @@ pytest, NumPy and onnx alone, so that it can be taken to a GPU machine.
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper
 from open_backends import fill, GRAPH_BACKENDS, labels_of, MAX_BATCH, NAMES, SIDE
 import pytest
 
 from resnet_trt_node.errors import InferenceError, UsageError
 from resnet_trt_node.inference.backend import warm_up
-from tiny_model import COLOURS
+from resnet_trt_node.inference.result_check import bad_rows
+from tiny_model import COLOURS, write_blind_model
 
 
 def test_an_open_backend_tells_what_it_is(backend, name):
@@ -129,17 +130,33 @@ def test_probabilities_are_those_of_the_formula(backend):
 
 
 @pytest.mark.parametrize('name', GRAPH_BACKENDS)
-def test_nan_is_refused_and_the_buffer_is_free_again(opener, tmp_path, model):
-    overflowing = onnx.load(str(model))
-    bias = next(one for one in overflowing.graph.initializer if one.name == 'bias')
-    # Softmax of an infinity is infinity over infinity.
-    bias.CopyFrom(numpy_helper.from_array(np.array([np.inf] + 7 * [0], np.float32), 'bias'))
-    path = tmp_path / 'nan.onnx'
-    onnx.save(overflowing, str(path))
+def test_nan_for_one_frame_leaves_its_neighbours_their_answers(opener, tmp_path):
+    backend = opener(write_blind_model(tmp_path / 'blind.onnx', size=SIDE))
+    labels = ['red', 'white', 'black', 'blue']
+    fill(backend, labels)
+    for _ in range(2):
+        backend.submit(4)
+        found = backend.collect()
+        assert list(bad_rows(found)) == [1]
+        assert labels_of(found[[0, 2, 3]]) == ['red', 'black', 'blue']
+        # Who needs an answer for each is told which has none, and the buffer is free again.
+        with pytest.raises(
+                InferenceError, match=r'^frame 1 of a batch of 4: the model returned NaN or inf'):
+            backend.infer(4)
+
+
+@pytest.mark.parametrize('name', GRAPH_BACKENDS)
+def test_one_row_for_any_batch_is_refused(opener, tmp_path, model):
+    single = onnx.load(str(model))
+    single.graph.node[-1].output[0] = 'each'
+    single.graph.node.append(helper.make_node(
+        'ReduceMean', ['each'], ['probabilities'], axes=[0], keepdims=1))
+    path = tmp_path / 'single.onnx'
+    onnx.save(single, str(path))
     backend = opener(path)
     for _ in range(2):
-        with pytest.raises(InferenceError, match='the model returned NaN or infinity'):
-            backend.infer(1)
+        with pytest.raises(InferenceError, match=r'\(1, 8\).*instead of.*\(2, 8\)'):
+            backend.infer(2)
 
 
 # Two buffers
