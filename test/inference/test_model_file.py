@@ -5,16 +5,14 @@ import hashlib
 import os
 import sys
 
-import numpy as np
 import onnx
-from onnx import helper, numpy_helper, TensorProto
+from onnx import helper, TensorProto
 import pytest
 
 from resnet_trt_node.errors import BackendUnavailable, LabelsError, ModelError
 from resnet_trt_node.inference import model_file
 from resnet_trt_node.inference.model_file import (
-    file_sha256, load_model, load_with_outside_tensors, read_model_spec, spec_of,
-    write_model_spec)
+    file_sha256, load_model, read_model_spec, spec_of, write_model_spec)
 from resnet_trt_node.inference.spec import ResizeRule
 from tiny_model import COLOURS, write_tiny_model
 
@@ -236,100 +234,3 @@ def test_names_in_the_graph_that_are_no_text_are_refused(model, path):
     with_bytes(model, path, b'NAME')
     assert refusal_of(path) == (
         f'{path} has the name {BAD_UTF8!r} in its graph, which is no UTF-8 text: export it again')
-
-
-# Tensors in other files
-
-def move_outside(tensor, location='weights.data'):
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key='location', value=location)
-    data, tensor.raw_data = tensor.raw_data, b''
-    return data
-
-
-def subgraph_with(tensor):
-    return helper.make_graph([], 'branch', [], [], [tensor])
-
-
-def constant():
-    return numpy_helper.from_array(np.array([1, 2], np.float32), 'constant')
-
-
-def in_an_initialiser(model):
-    return model.graph.initializer[0]
-
-
-def in_an_attribute(model):
-    model.graph.node.append(helper.make_node('Constant', [], ['c'], value=constant()))
-    return model.graph.node[-1].attribute[0].t
-
-
-def in_a_subgraph(model):
-    inner = helper.make_node('If', ['x'], ['y'], then_branch=subgraph_with(constant()))
-    outer = helper.make_graph([inner], 'outer', [], [])
-    model.graph.node.append(helper.make_node('If', ['x'], ['z'], else_branch=outer))
-    return model.graph.node[-1].attribute[0].g.node[0].attribute[0].g.initializer[0]
-
-
-def in_a_function(model):
-    node = helper.make_node('Constant', [], ['c'], value=constant())
-    model.functions.append(helper.make_function(
-        'own', 'f', [], ['c'], [node], [helper.make_opsetid('', 17)]))
-    return model.functions[0].node[0].attribute[0].t
-
-
-def in_a_sparse_initialiser(model):
-    indices = numpy_helper.from_array(np.array([0, 1], np.int64), 'indices')
-    model.graph.sparse_initializer.append(
-        helper.make_sparse_tensor(constant(), indices, [5]))
-    return model.graph.sparse_initializer[0].values
-
-
-@pytest.mark.parametrize('place', [
-    in_an_initialiser, in_an_attribute, in_a_subgraph, in_a_function, in_a_sparse_initialiser])
-def test_a_model_with_tensors_outside_its_file_is_refused(model, path, place):
-    data = move_outside(place(model))
-    (path.parent / 'weights.data').write_bytes(data)
-    path.write_bytes(model.SerializeToString())
-    words = (f'{path} has tensors outside the file, in weights.data: run `resnet_trt prepare` on '
-             'the original model, which writes one file')
-    assert refusal_of(path) == words
-    with pytest.raises(ModelError) as refusal:
-        load_model(path)
-    assert str(refusal.value) == words
-
-
-def test_prepare_takes_tensors_outside_in(model, path):
-    spec = spec_of(model)
-    data = move_outside(in_an_initialiser(model))
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError) as refusal:
-        load_with_outside_tensors(path)
-    assert str(refusal.value) == f'{path}: its weights are in weights.data: copy it beside'
-    os.mkfifo(path.parent / 'weights.data')
-    with pytest.raises(ModelError, match='which cannot be read: it is a named pipe'):
-        load_with_outside_tensors(path)
-    (path.parent / 'weights.data').unlink()
-    (path.parent / 'weights.data').write_bytes(data)
-    loaded = load_with_outside_tensors(path)
-    assert loaded.graph.initializer[0].raw_data == data
-    assert spec_of(loaded) == spec
-
-
-@pytest.mark.parametrize('location', ['../weights.data', '', '/etc/hostname'])
-def test_tensors_in_places_that_onnx_refuses_are_an_error_in_words(model, path, location):
-    (path.parent.parent / 'weights.data').write_bytes(b'')
-    move_outside(in_an_initialiser(model), location)
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match=r'its weights (are )?in .* cannot be read: '):
-        load_with_outside_tensors(path)
-
-
-def test_many_odd_files_make_a_short_message(model, path):
-    for name in ['a\n\x1b[1m', 'b' * 999, 'c', 'd', 'e']:
-        model.graph.initializer.append(constant())
-        move_outside(model.graph.initializer[-1], name)
-    path.write_bytes(model.SerializeToString())
-    assert refusal_of(path) == (
-        f"{path} has tensors outside the file, in 'a\\n\\x1b[1m', {'b' * 200}, c and 2 more: "
-        'run `resnet_trt prepare` on the original model, which writes one file')
