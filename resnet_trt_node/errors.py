@@ -19,11 +19,22 @@ as it is, without a traceback::
 
 from __future__ import annotations
 
+from resnet_trt_node.printable import printable_lines
+
 
 class ResnetTrtError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """
+    Base of every error that this package raises on purpose.
+
+    Its text can be shown anywhere: what it quotes of files, messages and libraries is escaped, and
+    lines are cut where they are no sentence any more.
+    """
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return printable_lines(super().__str__())
 
 
 class UsageError(ResnetTrtError):

@@ -6,6 +6,8 @@ import re
 
 #: How much of a text is shown where a caller has no reason for another length.
 DEFAULT_LIMIT = 200
+#: How much of each line of a text of several lines, and how many lines.
+LINE_LIMIT, MOST_LINES = 2000, 100
 # Printed as they are, though str.isprintable refuses them: the spaces of other scripts, and the
 # joiners without which Persian, Indian languages and emoji fall apart.
 _HARMLESS = frozenset(
@@ -33,6 +35,19 @@ def printable(text: object, limit: int = DEFAULT_LIMIT) -> str:
         letter if letter.isprintable() or letter in _HARMLESS else _escape(letter)
         for letter in whole[:limit])
     return shown if len(whole) <= limit else f'{shown}... ({len(whole)} characters)'
+
+
+def printable_lines(text: object) -> str:
+    """
+    Return a text whose line breaks are meant, such as a table or a traceback.
+
+    :param text: as in `printable`, which is what each line becomes.
+    """
+    lines = str(text).split('\n')
+    shown = [printable(line, LINE_LIMIT) for line in lines[:MOST_LINES]]
+    if len(lines) > MOST_LINES:
+        shown.append(f'... ({len(lines)} lines)')
+    return '\n'.join(shown)
 
 
 def printable_json(document: str) -> str:

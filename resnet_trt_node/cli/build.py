@@ -8,7 +8,7 @@ from pathlib import Path
 import sys
 from typing import Optional
 
-from resnet_trt_node.cli.console import print_json
+from resnet_trt_node.cli.console import print_json, write
 from resnet_trt_node.cli.options import add_model_argument, add_opt_batch, add_sparse_weights
 from resnet_trt_node.inference import tensorrt_versions as versions
 from resnet_trt_node.inference.backend import BackendOptions
@@ -95,13 +95,13 @@ def _report(source: EngineSource, engine: CachedEngine, as_json: bool) -> None:
     key = source.key
     done = f'built in {engine.build_s:.0f} s, {engine.reason}' if engine.reason else 'found'
     sizes = ', '.join(f'{low} to {high}, best at {opt}' for low, opt, high in key.profiles)
-    print(f'{engine.path}: {len(engine.plan) / 1e6:.1f} MB, {done}')
-    print(f'  {key.flavour} {key.version}, {key.device or "any GPU"} of compute capability '
+    write(f'{engine.path}: {len(engine.plan) / 1e6:.1f} MB, {done}')
+    write(f'  {key.flavour} {key.version}, {key.device or "any GPU"} of compute capability '
           f'{key.compute_capability}')
-    print(f'  {engine.spec.architecture} {engine.spec.precision}, batch sizes {sizes}')
+    write(f'  {engine.spec.architecture} {engine.spec.precision}, batch sizes {sizes}')
     if engine.sparsity is not None:
-        print(f'  sparse weights: {engine.sparsity.describe()}')
-    print(f'  {_how_the_node_finds(source)}')
+        write(f'  sparse weights: {engine.sparsity.describe()}')
+    write(f'  {_how_the_node_finds(source)}')
 
 
 def _how_the_node_finds(source: EngineSource) -> str:
@@ -135,4 +135,4 @@ def _capability(text: str) -> str:
 
 
 def _log(line: str) -> None:
-    print(line, file=sys.stderr)
+    write(line, sys.stderr)

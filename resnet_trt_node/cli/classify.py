@@ -10,7 +10,7 @@ from typing import Any, Optional, Sequence
 
 from resnet_trt_node.cli.annotated import AnnotatedPictures
 from resnet_trt_node.cli.classified_bag import ClassifiedBag
-from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row
+from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row, write
 from resnet_trt_node.cli.options import (
     add_backend_arguments, add_model_argument, add_output_arguments, describe_backend, open_model)
 from resnet_trt_node.cli.sources import Inputs, Source
@@ -164,17 +164,17 @@ class _Run:
         return document
 
     def _summarise(self, took_s: float) -> None:
-        print(
+        write(
             f'{count_of(self._classified, "picture")} classified by '
-            f'{describe_backend(self._backend)} in {took_s:.1f} s', file=sys.stderr)
+            f'{describe_backend(self._backend)} in {took_s:.1f} s', sys.stderr)
         if self._failures:
-            print(
+            write(
                 f'{count_of(len(self._failures), "picture")} could not be used and '
-                f'{"has" if len(self._failures) == 1 else "have"} no result', file=sys.stderr)
+                f'{"has" if len(self._failures) == 1 else "have"} no result', sys.stderr)
         if self._annotated is not None:
-            print(f'pictures with their classes: {self._arguments.annotate}', file=sys.stderr)
+            write(f'pictures with their classes: {self._arguments.annotate}', sys.stderr)
         if self._bag is not None:
-            print(f'bag with the classifications: {self._arguments.output}', file=sys.stderr)
+            write(f'bag with the classifications: {self._arguments.output}', sys.stderr)
 
 
 def _file_name(source: Source) -> str:

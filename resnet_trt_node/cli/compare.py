@@ -11,7 +11,7 @@ import shlex
 import sys
 from typing import Any
 
-from resnet_trt_node.cli.console import print_json, Progress, table_row, text_width
+from resnet_trt_node.cli.console import print_json, Progress, table_row, text_width, write
 from resnet_trt_node.cli.example_frames import GENERATED, read_frames
 from resnet_trt_node.cli.options import add_sparse_weights, batch_sizes
 from resnet_trt_node.compare.accuracy import Tolerance
@@ -146,7 +146,7 @@ def _write(document: dict[str, Any], folder: Path) -> None:
     """Write report, picture and JSON, all or none."""
     picture = draw(document)
     if picture is None:
-        print(f'no {PLOT}: matplotlib is not installed', file=sys.stderr)
+        write(f'no {PLOT}: matplotlib is not installed', sys.stderr)
     values = json.dumps(document, indent=1, ensure_ascii=False) + '\n'
     report = markdown(document, plot=None if picture is None else PLOT)
     with ExitStack() as stack:
@@ -158,12 +158,12 @@ def _write(document: dict[str, Any], folder: Path) -> None:
 
 def _print(document: dict[str, Any]) -> None:
     _print_table(LATENCY_HEAD, latency_rows(document), 'rlrrrrrl')
-    print()
+    write()
     if document['accuracy']['pairs']:
         _print_table(ACCURACY_HEAD, accuracy_rows(document), 'lrrll')
-    print(verdict(document))
+    write(verdict(document))
     for one in document['unavailable']:
-        print(f'{one["label"]} could not be opened: {one["reason"]}')
+        write(f'{one["label"]} could not be opened: {one["reason"]}')
 
 
 def _print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], sides: str) -> None:
@@ -173,7 +173,7 @@ def _print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], sides: 
         max(text_width(line[place]) for line in lines) * (-1 if side == 'r' else 1)
         for place, side in enumerate(sides)]
     for line in lines:
-        print(table_row(line, widths))
+        write(table_row(line, widths))
 
 
 def _command(arguments: Namespace) -> str:

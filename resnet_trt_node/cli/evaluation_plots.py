@@ -11,6 +11,7 @@ import numpy as np
 from resnet_trt_node.cli.evaluation_report import Evaluation
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.inference.confusion import most_confused
+from resnet_trt_node.printable import printable
 
 #: More classes than this cannot be read in one picture.
 _MOST_CLASSES = 25
@@ -145,4 +146,5 @@ def draw_reliability(evaluation: Evaluation, path: Path, form: str) -> None:
 
 
 def _short(label: str) -> str:
+    label = printable(label)
     return label if len(label) <= _LONGEST_LABEL else f'{label[:_LONGEST_LABEL - 3]}...'

@@ -9,7 +9,7 @@ from functools import cached_property
 import sys
 from typing import Any, Optional, TYPE_CHECKING
 
-from resnet_trt_node.cli.console import count_of, table_row, text_width
+from resnet_trt_node.cli.console import count_of, table_row, text_width, write
 from resnet_trt_node.cli.measurement import Measured
 from resnet_trt_node.inference.agreement import Agreement
 from resnet_trt_node.inference.backend import BackendInfo
@@ -73,16 +73,16 @@ def print_report(evaluation: Evaluation, worst: int) -> None:
     :param worst: how many classes at most.
     """
     measured = evaluation.measured
-    print(table_row(('pictures', str(len(measured.outcomes[0]))), _WIDTHS))
+    write(table_row(('pictures', str(len(measured.outcomes[0]))), _WIDTHS))
     _print_model(evaluation, 0)
     macro = macro_figures(evaluation.classes)
     shown = sum(figure.count > 0 for figure in evaluation.classes)
-    print(table_row(('F1', f'{macro.f1 * 100:.2f}', (
+    write(table_row(('F1', f'{macro.f1 * 100:.2f}', (
         f'%  mean over {shown} of {count_of(len(evaluation.labels), "class")} with '
         f'pictures; precision {macro.precision:.1%}, recall {macro.recall:.1%}')), _WIDTHS))
     _print_worst(evaluation, worst)
     if measured.agreement is not None:
-        print(f'\nCompared with {evaluation.models[1]} on {evaluation.infos[1].name}')
+        write(f'\nCompared with {evaluation.models[1]} on {evaluation.infos[1].name}')
         _print_model(evaluation, 1)
         _print_agreement(measured.agreement)
     _print_notes(evaluation)
@@ -92,11 +92,11 @@ def _print_model(evaluation: Evaluation, place: int) -> None:
     outcomes = evaluation.measured.outcomes[place]
     for k in _TOP_K:
         low, high = wilson_interval(outcomes.hits(k), len(outcomes))
-        print(table_row((
+        write(table_row((
             f'top-{k}', f'{outcomes.accuracy(k) * 100:.2f}',
             f'%  (95 % confidence: {low * 100:.1f} to {high * 100:.1f} %)'), _WIDTHS))
     found = evaluation.calibrations[place]
-    print(table_row((
+    write(table_row((
         'sure', f'{found.mean_confidence * 100:.2f}',
         f'%  in the mean; expected calibration error {found.expected_error * 100:.2f} points, '
         f'maximum {found.maximum_error * 100:.1f}'), _WIDTHS))
@@ -117,24 +117,24 @@ def _print_worst(evaluation: Evaluation, worst: int) -> None:
         else f'{labels[figure.confused_with]} ({figure.confused} x)') for figure in weak]
     head = ('weakest classes', 'pictures', 'precision', 'recall', 'F1', 'most often taken for')
     widths = (max(text_width(row[0]) for row in (head, *rows)), -8, -9, -6, -6)
-    print()
+    write()
     for row in (head, *rows):
-        print(table_row(row, widths))
+        write(table_row(row, widths))
 
 
 def _print_agreement(found: Agreement) -> None:
     low, high = wilson_interval(found.same, found.count)
-    print(table_row((
+    write(table_row((
         'same', f'{found.same / found.count * 100:.2f}',
         f'%  of the answers (95 % confidence: {low * 100:.1f} to {high * 100:.1f} %)'), _WIDTHS))
     low, high = found.difference_interval()
-    print(table_row((
+    write(table_row((
         'gained', f'{found.accuracy_difference * 100:+.2f}',
         f'points of top-1 (95 % confidence: {low * 100:+.2f} to {high * 100:+.2f})'), _WIDTHS))
-    print(
+    write(
         f'right only without it {found.only_first} x, only with it {found.only_second} x: '
         f"McNemar's exact p = {found.mcnemar():.3g}")
-    print(
+    write(
         f'probabilities differ by {found.max_difference:.2g} at most, '
         f'{found.mean_difference:.2g} in the mean; KL divergence {found.mean_kl:.2g} nats in the '
         'mean')
@@ -145,23 +145,23 @@ def _print_notes(evaluation: Evaluation) -> None:
     rate = len(measured.outcomes[0]) / (measured.wall_ns / 1e9)
     who = ' and '.join(
         f'{info.name} {info.version} on {info.device}' for info in evaluation.infos)
-    print(
+    write(
         f'{who}: {rate:.1f} pictures a second here, '
         f'{measured.decode_ns / measured.wall_ns:.0%} of the time spent on decoding',
-        file=sys.stderr)
+        sys.stderr)
     if measured.failures:
-        print(
+        write(
             f'{count_of(len(measured.failures), "picture")} could not be used and count neither '
-            'way', file=sys.stderr)
+            'way', sys.stderr)
     if evaluation.unlabelled:
-        print(
+        write(
             f'{count_of(evaluation.unlabelled, "picture")} without a class left out',
-            file=sys.stderr)
+            sys.stderr)
     if evaluation.absent:
         names = ', '.join(evaluation.absent[:5]) + (', ...' if len(evaluation.absent) > 5 else '')
-        print(
+        write(
             f"{count_of(len(evaluation.absent), 'class')} of the model without a "
-            f'folder: {names}', file=sys.stderr)
+            f'folder: {names}', sys.stderr)
 
 
 def _percent(share: Optional[float]) -> str:

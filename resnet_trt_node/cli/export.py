@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
+from resnet_trt_node.cli.console import print_json, write
 from resnet_trt_node.model.checkpoint import describe_weights
 from resnet_trt_node.model.export import (
     DEFAULT_ARCHITECTURE, export_resnet, pick_architecture)
@@ -64,13 +64,13 @@ def run(arguments: argparse.Namespace) -> int:
         precision=arguments.precision, seed=arguments.seed,
         image_size=arguments.image_size, resize=arguments.resize, cache=arguments.cache)
     if arguments.json:
-        print(json.dumps(report.to_dict(), indent=2))
+        print_json(report.to_dict())
         return 0
     spec = report.spec
-    print(f'{report.path}: {spec.architecture} {spec.precision}, {spec.source}, '
+    write(f'{report.path}: {spec.architecture} {spec.precision}, {spec.source}, '
           f'{report.size_bytes / 1e6:.1f} MB, {report.seconds:.1f} s')
-    print(f'  input    uint8 (N, {spec.height}, {spec.width}, 3) RGB, {spec.resize.describe()}')
-    print(f'  output   float32 (N, {spec.num_classes}), {spec.labels[0]} to {spec.labels[-1]}')
-    print(f'  checked  probabilities within {report.max_abs_difference:.2g} of PyTorch in '
+    write(f'  input    uint8 (N, {spec.height}, {spec.width}, 3) RGB, {spec.resize.describe()}')
+    write(f'  output   float32 (N, {spec.num_classes}), {spec.labels[0]} to {spec.labels[-1]}')
+    write(f'  checked  probabilities within {report.max_abs_difference:.2g} of PyTorch in '
           f'float32, bound {report.bound:g}')
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from resnet_trt_node.cli.console import print_json
+from resnet_trt_node.cli.console import print_json, write
 from resnet_trt_node.model.inspection import inspect_model, Inspection, TensorInfo
 
 _FIRST_LABELS = 5
@@ -25,10 +25,10 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(found.to_dict())
         return 0
     for name, text in _lines(found):
-        print(f'{name:12}{text}')
+        write(f'{name:12}{text}')
     if arguments.labels and found.spec is not None:
         for index, label in enumerate(found.spec.labels):
-            print(f'{index:6}  {label}')
+            write(f'{index:6}  {label}')
     return 0
 
 

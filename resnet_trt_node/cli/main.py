@@ -6,10 +6,11 @@ import argparse
 from importlib import import_module
 from io import TextIOWrapper
 import sys
-from typing import Optional, Sequence
+from typing import NoReturn, Optional, Sequence
 
 from resnet_trt_node import __version__
 from resnet_trt_node.errors import ResnetTrtError
+from resnet_trt_node.printable import printable, printable_lines
 
 #: Command to its one-line help. A command's module is `resnet_trt_node.cli.<command>`, imported
 #: only when it is called, so that one command's dependencies do not burden the others. It has
@@ -42,6 +43,14 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Quotes arguments as they can be shown: a shell's * puts any file's name among them."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and end with 2."""
+        super().error(printable_lines(message))
+
+
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """
     Run one command.
@@ -54,7 +63,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog='resnet_trt', description='Image classification on TensorRT: the offline tools.')
     parser.add_argument('--version', action='version', version=f'resnet_trt {__version__}')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
@@ -89,7 +98,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _tell_import(command: str, error: ImportError) -> int:
     # Such as OpenCV of the system's, built for NumPy 1, beside NumPy 2.
-    print(f'resnet_trt {command}: a package is missing or does not fit the others ({error}): '
+    print(f'resnet_trt {command}: a package is missing or does not fit the others '
+          f'({printable(error)}): '
           'install what README.md names', file=sys.stderr)
     return 2
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import sys
 from typing import Any, Tuple
 
+from resnet_trt_node.cli.console import write
 from resnet_trt_node.inference.backend import Backend, BackendOptions
 from resnet_trt_node.inference.factory import BACKEND_CHOICES, open_backend
 
@@ -101,4 +102,4 @@ def describe_backend(backend: Backend) -> str:
 
 
 def _log(line: str) -> None:
-    print(line, file=sys.stderr)
+    write(line, sys.stderr)

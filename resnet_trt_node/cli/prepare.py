@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Union
 
+from resnet_trt_node.cli.console import print_json, write
 from resnet_trt_node.inference.spec import INTERPOLATIONS
 from resnet_trt_node.model.files import check_place
 from resnet_trt_node.model.graft import ACTIVATIONS, CHANNEL_ORDERS, prepare, STRETCH
@@ -66,19 +66,19 @@ def run(arguments: argparse.Namespace) -> int:
         channel_order=arguments.channel_order, activation=arguments.activation,
         output=arguments.output)
     if arguments.json:
-        print(json.dumps(report.to_dict(), indent=2))
+        print_json(report.to_dict())
         return 0
     spec = report.spec
     softmax = 'logits, softmax added' if report.activation == 'softmax' else 'probabilities'
     batch = f'fixed at {report.fixed_batch}, made dynamic' if report.fixed_batch else 'dynamic'
-    print(f'{report.path}: {spec.precision}, {report.size_bytes / 1e6:.1f} MB, '
+    write(f'{report.path}: {spec.precision}, {report.size_bytes / 1e6:.1f} MB, '
           f'{report.seconds:.1f} s')
-    print('understood the original as')
-    print(f'  input    {report.layout.upper()}, {report.normalisation}, batch {batch}')
-    print(f'  output   {softmax}, {spec.num_classes} classes, {spec.labels[0]} to '
+    write('understood the original as')
+    write(f'  input    {report.layout.upper()}, {report.normalisation}, batch {batch}')
+    write(f'  output   {softmax}, {spec.num_classes} classes, {spec.labels[0]} to '
           f'{spec.labels[-1]}')
-    print(f'  resize   {spec.resize.describe()}')
-    print(f'  checked  probabilities within {report.max_abs_difference:.2g} of the original, '
+    write(f'  resize   {spec.resize.describe()}')
+    write(f'  checked  probabilities within {report.max_abs_difference:.2g} of the original, '
           f'bound {report.bound:g}')
     return 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import sys
 from typing import Any, Optional
 
-from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row
+from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row, write
 from resnet_trt_node.cli.training_options import (
     add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_corrupt,
     tell_teacher)
@@ -258,20 +258,20 @@ def _line(metrics: EpochMetrics) -> str:
 def _print_report(
         arguments: Namespace, layers: list[LayerReport], tuning: Optional[FineTuning]) -> None:
     pruned = [one for one in layers if not one.why_dense]
-    print(f'{arguments.output}: {arguments.sparsity} in {len(pruned)} of '
+    write(f'{arguments.output}: {arguments.sparsity} in {len(pruned)} of '
           f'{count_of(len(layers), "layer")}')
     widths = [max(len('layer'), *(len(one.layer) for one in layers)), 18, -7, -9]
-    print('  ' + table_row(['layer', 'weight', 'zeros', 'magnitude'], widths))
+    write('  ' + table_row(['layer', 'weight', 'zeros', 'magnitude'], widths))
     for one in layers:
         shape = 'x'.join(str(side) for side in one.shape)
-        print('  ' + table_row(
+        write('  ' + table_row(
             [one.layer, shape, f'{100 * one.zeros:.1f} %', f'{100 * one.kept:.1f} %',
              f'left dense: {one.why_dense}' if one.why_dense else ''], widths))
     if tuning is None:
-        print('not fine-tuned: measure what it costs with `resnet_trt evaluate`'
+        write('not fine-tuned: measure what it costs with `resnet_trt evaluate`'
               + ('' if arguments.model.suffix.lower() == '.onnx' else ', or pass --finetune DIR'),
-              file=sys.stderr)
+              sys.stderr)
         return
     for name, score in (('before', tuning.dense), ('pruned', tuning.pruned),
                         ('fine-tuned', tuning.tuned)):
-        print(f'{name:11}top-1 {100 * score.top1:.2f} %, top-5 {100 * score.top5:.2f} %')
+        write(f'{name:11}top-1 {100 * score.top1:.2f} %, top-5 {100 * score.top5:.2f} %')

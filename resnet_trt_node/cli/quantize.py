@@ -12,7 +12,7 @@ from typing import Any, TYPE_CHECKING
 
 import numpy as np
 import onnx
-from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row
+from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row, write
 from resnet_trt_node.cli.example_frames import GENERATED, read_frames
 from resnet_trt_node.errors import DataError, UsageError
 from resnet_trt_node.inference.evaluation import wilson_interval
@@ -105,9 +105,9 @@ def run(arguments: Namespace) -> int:
     else:
         _print(arguments, report, ranking)
     if compared['same_top1_95'][1] < _LOW_AGREEMENT:
-        print(f'only {100 * compared["same_top1"]:.1f} % of the answers stay: find the layers '
+        write(f'only {100 * compared["same_top1"]:.1f} % of the answers stay: find the layers '
               'that hurt with --sensitivity OUT.json, keep them in float with --keep-worst N, or '
-              'try another --method', file=sys.stderr)
+              'try another --method', sys.stderr)
     return 0
 
 
@@ -222,20 +222,20 @@ def _print(
         arguments: Namespace, report: dict[str, Any],
         ranking: list[LayerSensitivity]) -> None:
     kept = report['float_layers']
-    print(f'{arguments.output}: int8, {arguments.method}, '
+    write(f'{arguments.output}: int8, {arguments.method}, '
           f'{count_of(report["int8_layers"], "layer")}'
           + (f', in float {", ".join(kept)}' if kept else ''))
-    print(f'  calibrated on {count_of(report["calibrated_on"], "picture")}: {report["pictures"]}')
+    write(f'  calibrated on {count_of(report["calibrated_on"], "picture")}: {report["pictures"]}')
     low, high = report['same_top1_95']
-    print(f'  {100 * report["same_top1"]:.1f} % of the answers as in fp32 on '
+    write(f'  {100 * report["same_top1"]:.1f} % of the answers as in fp32 on '
           f'{report["compared_on"]} others (95 % confidence: {100 * low:.1f} to {100 * high:.1f} '
           f'%), divergence {report["divergence"]:.2e}, probabilities within '
           f'{report["largest_difference"]:.3f}')
     if ranking:
         widths = [max(5, *(len(one.layer) for one in ranking[:_SHOWN_LAYERS])), -12, -12]
-        print('  ' + table_row(['layer', 'divergence', 'same top-1'], widths))
+        write('  ' + table_row(['layer', 'divergence', 'same top-1'], widths))
         for one in ranking[:_SHOWN_LAYERS]:
-            print('  ' + table_row(
+            write('  ' + table_row(
                 [one.layer, f'{one.divergence:.2e}', f'{100 * one.agreement:.1f} %'], widths))
         if len(ranking) > _SHOWN_LAYERS:
-            print(f'  and {count_of(len(ranking) - _SHOWN_LAYERS, "layer")} that hurt less')
+            write(f'  and {count_of(len(ranking) - _SHOWN_LAYERS, "layer")} that hurt less')

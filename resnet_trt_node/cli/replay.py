@@ -9,7 +9,7 @@ from typing import Any
 
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, RELIABILITIES
-from resnet_trt_node.cli.console import count_of, print_json, Progress
+from resnet_trt_node.cli.console import count_of, print_json, Progress, write
 from resnet_trt_node.errors import UsageError
 
 _ARROW = ':='
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for source, topic in report.topics.items():
             renamed = '' if topic.topic == source else f' as {topic.topic}'
-            print(f'{source}{renamed}: {count_of(topic.published, "image")} to '
+            write(f'{source}{renamed}: {count_of(topic.published, "image")} to '
                   f'{count_of(topic.subscriptions, "subscription")}')
     return 0
 

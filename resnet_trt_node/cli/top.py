@@ -9,6 +9,7 @@ from typing import Any
 
 from resnet_trt_node.cli.console import print_json
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.printable import printable
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -22,6 +23,9 @@ _STAGES = {
     'infer': 'infer', 'publish': 'publish', 'total': 'receive to publish',
     'added': 'the same less infer', 'source_to_publish': 'stamp to publish'}
 _DROPS = ('superseded', 'stale', 'malformed', 'failed', 'refused')
+#: What a terminal has room for; --json tells all.
+_MOST_NODES, _MOST_CAMERAS, _MOST_FAULTS = 20, 100, 20
+_WORD, _SENTENCE = 200, 500
 #: A node that is not heard for so long is shown as gone.
 _GONE_SEC = 5.0
 
@@ -76,22 +80,23 @@ def view(heard: dict[str, tuple[Any, float]]) -> Group:
 
     :param heard: node to its last `Report` and monotonic() when it came.
     """
-    parts = []
-    for name, (report, at_sec) in sorted(heard.items()):
+    parts: list[Any] = []
+    for name, (report, at_sec) in sorted(heard.items())[:_MOST_NODES]:
         quiet_sec = monotonic() - at_sec
         gone = f'  not heard for {quiet_sec:.0f} s' if quiet_sec > _GONE_SEC else ''
-        title = Text(f'{name}{gone}', style='red' if gone else '')
+        title = Text(f'{printable(name)}{gone}', style='red' if gone else '')
         parts.append(Panel(_node(report), title=title, title_align='left'))
+    parts += _left_out(len(heard) - _MOST_NODES, 'nodes')
     return Group(*parts)
 
 
 def _node(report: Any) -> Group:
-    values = report.values
+    values = _Values(report.values)
     worst = max([report.level, *(camera.level for camera in report.cameras.values())])
     # The node may be well while a camera is not.
     message = report.message if report.level == worst else f'{report.message}, but a camera is not'
-    head = Text(f'{worst.name}  {message}', style=_STYLES[worst.name])
-    if 'backend' not in values:
+    head = Text(f'{worst.name}  {printable(message, _SENTENCE)}', style=_STYLES[worst.name])
+    if 'backend' not in report.values:
         return Group(head)
     what = Text(
         f'{values["model"] or "model"} {values["precision"]} on {values["backend"]}, '
@@ -101,33 +106,64 @@ def _node(report: Any) -> Group:
         f'{values["batch_sizes"] or "-"}), {values["retried_batches"]} retried, '
         f'{values["failed_batches"]} lost, backend reopened {values["reopened_backends"]} times')
     parts: list[Any] = [head, what, batches, _cameras(report)]
+    faulty = [camera for camera in report.cameras.values() if camera.level.name != 'OK']
     parts += [
-        Text(f'{camera.level.name}  {camera.values["image_topic"]}: {camera.message}',
-             style=_STYLES[camera.level.name])
-        for camera in report.cameras.values() if camera.level.name != 'OK']
-    if 'total_p50_ms' in values:
+        Text(f'{camera.level.name}  {_Values(camera.values)["image_topic"]}: '
+             f'{printable(camera.message, _SENTENCE)}', style=_STYLES[camera.level.name])
+        for camera in faulty[:_MOST_FAULTS]]
+    parts += _left_out(len(faulty) - _MOST_FAULTS, 'cameras that are not well')
+    if 'total_p50_ms' in report.values:
         parts.append(_latencies(values))
     return Group(*parts)
 
 
-def _cameras(report: Any) -> Table:
+def _cameras(report: Any) -> Group:
     table = Table(box=None, padding=(0, 1))
     for column in ('camera', 'in Hz', 'out Hz', 'received', 'answered', 'no answer'):
         table.add_column(column, justify='left' if column in ('camera', 'no answer') else 'right')
-    for name, camera in report.cameras.items():
-        values = camera.values
+    for name, camera in list(report.cameras.items())[:_MOST_CAMERAS]:
+        values = _Values(camera.values)
         drops = [f'{values[f"dropped_{reason}"]} {reason}' for reason in _DROPS
-                 if values[f'dropped_{reason}']]
-        drops += [f'{values["in_progress"]} in progress'] * bool(values['in_progress'])
+                 if camera.values.get(f'dropped_{reason}')]
+        drops += [f'{values["in_progress"]} in progress'] * bool(camera.values.get('in_progress'))
         drops += [f'({values["lost_in_transport"]} lost before)'] * bool(
-            values['lost_in_transport'])
-        table.add_row(
-            name or str(values['image_topic']), *(str(values[key]) for key in (
-                'received_hz', 'answered_hz', 'received', 'answered')), ', '.join(drops))
-    return table
+            camera.values.get('lost_in_transport'))
+        cells = [printable(name, _WORD) or values['image_topic'], *(values[key] for key in (
+            'received_hz', 'answered_hz', 'received', 'answered')), ', '.join(drops)]
+        # A string rich would search for markup, which names of others may look like.
+        table.add_row(*map(Text, cells))
+    return Group(table, *_left_out(len(report.cameras) - _MOST_CAMERAS, 'cameras'))
 
 
-def _latencies(values: dict[str, Any]) -> Table:
+class _Values:
+    """
+    Values as they are shown, whatever is in them, and '?' for those that are missing.
+
+    :param values: of a report, which may be another program's.
+    """
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._values = values
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def __getitem__(self, key: str) -> str:
+        return printable(self._values.get(key, '?'), _WORD)
+
+    def milliseconds(self, key: str) -> str:
+        """Return a number with two digits, anything else as it is."""
+        try:
+            return f'{float(self._values[key]):.2f}'
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return self[key]
+
+
+def _left_out(number: int, what: str) -> list[Text]:
+    return [Text(f'and {number} more {what}, which --json tells')] if number > 0 else []
+
+
+def _latencies(values: _Values) -> Table:
     table = Table(box=None, padding=(0, 1))
     table.add_column('ms')
     for share in ('p50', 'p95', 'p99'):
@@ -135,7 +171,7 @@ def _latencies(values: dict[str, Any]) -> Table:
     for stage, words in _STAGES.items():
         if f'{stage}_p50_ms' in values:
             table.add_row(words, *(
-                f'{float(values[f"{stage}_p{share}_ms"]):.2f}' for share in (50, 95, 99)))
+                Text(values.milliseconds(f'{stage}_p{share}_ms')) for share in (50, 95, 99)))
     return table
 
 

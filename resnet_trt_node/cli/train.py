@@ -8,7 +8,7 @@ from pathlib import Path
 import sys
 from typing import Any, Sequence
 
-from resnet_trt_node.cli.console import count_of, print_json, Progress
+from resnet_trt_node.cli.console import count_of, print_json, Progress, write
 from resnet_trt_node.cli.training_options import (
     add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_corrupt,
     tell_teacher)
@@ -161,7 +161,7 @@ def run(arguments: Namespace) -> int:
         if arguments.resume:
             folder.restore(training)
         if not quiet:
-            print(_introduction(training, weights, new_head), file=sys.stderr)
+            write(_introduction(training, weights, new_head), sys.stderr)
             tell_teacher(teacher, data, device)
         left = (settings.epochs - training.epoch) * training.steps
         with Progress(left, 'step', quiet) as progress:
@@ -225,7 +225,7 @@ def _line(metrics: EpochMetrics, epochs: int) -> str:
 
 def _print_summary(out: Path, summary: Summary) -> None:
     for name, score in (('last', summary.last), (f'best, {summary.best_epoch}', summary.best)):
-        print(f'epoch {name}: top-1 {100 * score.top1:.2f} %, top-5 {100 * score.top5:.2f} %')
+        write(f'epoch {name}: top-1 {100 * score.top1:.2f} %, top-5 {100 * score.top5:.2f} %')
     if not summary.curve:
-        print('no learning curve was drawn: pip install matplotlib', file=sys.stderr)
-    print(f'next: resnet_trt export --weights {out / BEST} -o model.onnx')
+        write('no learning curve was drawn: pip install matplotlib', sys.stderr)
+    write(f'next: resnet_trt export --weights {out / BEST} -o model.onnx')

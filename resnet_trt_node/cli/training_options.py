@@ -8,6 +8,7 @@ from pathlib import Path
 import sys
 from typing import Any, Mapping, Optional
 
+from resnet_trt_node.cli.console import write
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.model.measurement import measure
 from resnet_trt_node.model.teacher import digest_of, load_teacher
@@ -108,12 +109,12 @@ def open_teacher(
 def tell_corrupt(data: TrainingData) -> None:
     """Say on stderr which pictures were left out."""
     for one in data.corrupt:
-        print(f'left out {one.name}: {one.reason}', file=sys.stderr)
+        write(f'left out {one.name}: {one.reason}', sys.stderr)
 
 
 def tell_teacher(teacher: Any, data: TrainingData, device: Any) -> None:
     """Tell how accurate the teacher is, if there is one: a wrong one shows here."""
     if teacher is not None:
         top1 = measure(teacher, data.validation, device).top1
-        print(f'teacher: top-1 {100 * top1:.2f} % of the pictures to measure with',
-              file=sys.stderr)
+        write(f'teacher: top-1 {100 * top1:.2f} % of the pictures to measure with',
+              sys.stderr)

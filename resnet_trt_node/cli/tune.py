@@ -7,7 +7,7 @@ from pathlib import Path
 import sys
 from typing import Optional
 
-from resnet_trt_node.cli.console import print_json, Progress
+from resnet_trt_node.cli.console import print_json, Progress, write
 from resnet_trt_node.cli.options import add_model_argument
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.inference.backend import BackendOptions
@@ -84,11 +84,11 @@ def _report(
             'now_ms': round(now, 3), 'records': len(source.database.records),
             'threads': source.threads, 'interrupted': interrupted})
         return
-    print(f'{trials} trials in {took:.0f} s: the layers took {before:.1f} ms, now {now:.1f} ms')
-    print(f'  {len(source.database.records)} shapes are kept in {source.database.path}')
+    write(f'{trials} trials in {took:.0f} s: the layers took {before:.1f} ms, now {now:.1f} ms')
+    write(f'  {len(source.database.records)} shapes are kept in {source.database.path}')
     if engine is not None:
-        print(f'  compiled with them: {engine}')
+        write(f'  compiled with them: {engine}')
 
 
 def _log(line: str) -> None:
-    print(line, file=sys.stderr)
+    write(line, sys.stderr)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any, Optional
 
+from resnet_trt_node.printable import printable
+
 #: A box is the middle half, whiskers go to p1 and p99.
 _BOX = {'whislo': 1, 'q1': 25, 'med': 50, 'q3': 75, 'whishi': 99}
 _COLOURS = ('#4c72b0', '#dd8452', '#55a868', '#c44e52', '#8172b3', '#937860')
@@ -50,7 +52,9 @@ def _panel(axis: Any, rows: list[dict[str, Any]], place: int) -> None:
         axis.annotate(
             f'{curve[50]:.3g}', (curve[_BOX['whishi']], number), xytext=(6, 0),
             textcoords='offset points', va='center', fontsize=8)
-    axis.set_yticks(range(len(rows)), [row['label'] for row in rows])
+    # A name of dollars is no formula.
+    axis.set_yticks(
+        range(len(rows)), [printable(row['label'], 60) for row in rows], parse_math=False)
     axis.set_xscale('log')
     low, high = min(curve[1] for curve in curves), max(curve[99] for curve in curves)
     axis.xaxis.set_major_formatter(lambda value, _: f'{value:g}')

@@ -20,6 +20,7 @@ from resnet_trt_node.inference.compressed import decode_compressed
 from resnet_trt_node.inference.frame import Frame, to_8_bit
 from resnet_trt_node.inference.image_encodings import (
     BAYER, check_image, check_mosaic, DEEP, ENCODINGS, PIXEL_BYTES, PLANAR, RawImage, ZERO_COPY)
+from resnet_trt_node.printable import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,8 +62,9 @@ def decode_message(message: Any, reduced_to: Optional[int] = None) -> Frame:
             'subscribe to a topic of one of these types')
     if 'compresseddepth' in str(message.format).lower():
         raise FrameError(
-            f'format {message.format!r} is a depth image of compressed_depth_image_transport, '
-            'which shows no colours to classify: use the topic of the colour camera')
+            f'format {printable(repr(message.format), 80)} is a depth image of '
+            'compressed_depth_image_transport, which shows no colours to classify: use the '
+            'topic of the colour camera')
     encoding = str(message.format).partition(';')[0].strip().lower()
     if encoding not in BAYER:
         return decode_compressed(message.data, reduced_to)

@@ -14,6 +14,7 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 
 from resnet_trt_node.errors import FrameError
+from resnet_trt_node.printable import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,7 +138,7 @@ def _read_fields(message: Any) -> RawImage:
             'subscribe to a topic of that type') from error
     if not isinstance(encoding, str) or encoding not in ENCODINGS:
         raise FrameError(
-            f'unknown encoding {encoding!r}: have the publisher send one of '
+            f'unknown encoding {printable(repr(encoding), 80)}: have the publisher send one of '
             f'{", ".join(ENCODINGS)}')
     where = f'{width}x{height} {encoding} image'
     if height <= 0 or width <= 0:

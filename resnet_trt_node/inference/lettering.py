@@ -10,6 +10,8 @@ import unicodedata
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from resnet_trt_node.printable import printable
+
 #: Looked for where Pillow's own font lacks a letter, or where Pillow is too old to have one.
 #: DejaVu knows most alphabets, Noto and WenQuanYi the Chinese, Japanese and Korean ones.
 _SYSTEM_FONTS = (
@@ -46,12 +48,12 @@ def fitted_mask(text: str, size: int, width: int) -> Image.Image:
     """
     Draw one line of text no wider than it may be, shortened with '...' if need be.
 
-    :param text: any Unicode; line breaks become spaces.
+    :param text: any Unicode; line breaks become spaces, of a very long one the start is drawn.
     :param size: the font's height in pixels.
     :param width: the widest allowed, in pixels.
     :returns: as `text_mask`; of width 0 if not even one letter fits.
     """
-    text = ' '.join(text.split())
+    text = printable(' '.join(text.split()))
     mask = text_mask(text, size)
     if mask.width <= width:
         return mask

@@ -21,6 +21,7 @@ from resnet_trt_node.node.messages import classification, rgb_image
 from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.qos_overrides import OPTIONS, overrides_explained, qos_overrides
 from resnet_trt_node.node.stamps import stamp_age_ms
+from resnet_trt_node.printable import printable
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification
 
@@ -169,7 +170,8 @@ class CameraTopics:
         notes = set()
         for publisher in self._node.get_publishers_info_by_topic(topic):
             if publisher.topic_type != wanted:
-                note = f'{topic} carries {publisher.topic_type}, this node wants {wanted}'
+                carried = printable(publisher.topic_type)
+                note = f'{topic} carries {carried}, this node wants {wanted}'
                 if publisher.topic_type == other_transport:
                     note += ': set the parameter image_transport to match'
                 notes.add(note)
@@ -178,7 +180,7 @@ class CameraTopics:
                     publisher.qos_profile, self._subscription.qos_profile)
                 if fits == QoSCompatibility.ERROR:
                     notes.add(
-                        f'{topic}: {publisher.node_name} offers an incompatible QoS ('
+                        f'{topic}: {printable(publisher.node_name)} offers an incompatible QoS ('
                         f'{reason.removeprefix("ERROR: ").rstrip("; ")}): {_ADVICE}')
         return sorted(notes)
 

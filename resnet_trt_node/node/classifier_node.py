@@ -27,6 +27,7 @@ from resnet_trt_node.node.pipeline import OpeningCancelled, Pipeline
 from resnet_trt_node.node.pipeline_settings import PipelineHooks
 from resnet_trt_node.node.qos_overrides import warn_of_idle_overrides
 from resnet_trt_node.node.reporter import Reporter
+from resnet_trt_node.printable import LINE_LIMIT, printable, printable_lines
 from vision_msgs.msg import LabelInfo
 
 #: A batch in the backend gets this long when the node is deactivated or stopped, and listeners
@@ -47,7 +48,8 @@ def _reported(transition: _Transition) -> _Transition:
         try:
             return transition(node, state)
         except Exception as error:  # noqa: B902  whatever it is, it must not pass in silence
-            node.get_logger().fatal(f'{transition.__name__} failed:\n{traceback.format_exc()}')
+            trace = printable_lines(traceback.format_exc())
+            node.get_logger().fatal(f'{transition.__name__} failed:\n{trace}')
             # on_error may fail too, over what the first error left behind.
             node.fault = node.fault or error
             return TransitionCallbackReturn.ERROR
@@ -116,8 +118,8 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
         pipeline = Pipeline(
             names, parameters.queue_depth, parameters.fit,  # type: ignore[arg-type]
             parameters.live_settings(), PipelineHooks(
-                self._open_backend, self._converter.to_frame, self._deliver,
-                self._log_bad_frame, self.get_logger().error))
+                self._open_backend, self._converter.to_frame, self._deliver, self._log_bad_frame,
+                lambda line: self.get_logger().error(printable(line, LINE_LIMIT))))
         try:
             if not parameters.model_path and parameters.backend != 'simulated':
                 raise UsageError(
@@ -305,17 +307,17 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
         spec, info = backend.spec, backend.info
         warm = ', '.join(f'{size}: {ms:.1f}' for size, ms in took_ms.items())
         self.get_logger().info(
-            f'{spec.architecture or "model"} ({spec.precision}, {spec.num_classes} classes, '
-            f'{spec.resize.describe()}) on {info.name} {info.version}, {info.device}; '
+            f'{printable(spec.architecture) or "model"} ({spec.precision}, {spec.num_classes} '
+            f'classes, {spec.resize.describe()}) on {info.name} {info.version}, {info.device}; '
             f'warmed up, ms by batch size: {warm}')
 
     def _log_backend(self, line: str) -> None:
-        self.get_logger().warning(line)
+        self.get_logger().warning(printable(line, LINE_LIMIT))
 
     def _log_bad_frame(self, camera: str, reason: str) -> None:
         where = f'camera {camera}: ' if camera else ''
         self.get_logger().warning(
-            f'{where}frame dropped: {reason}', throttle_duration_sec=1.0,
+            f'{where}frame dropped: {printable(reason, 500)}', throttle_duration_sec=1.0,
             throttle_time_source_type=self._steady)
 
     def _log_account(self, pipeline: Pipeline) -> None:

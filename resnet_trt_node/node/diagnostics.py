@@ -6,6 +6,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from resnet_trt_node.node.report import Report
+from resnet_trt_node.printable import LINE_LIMIT, printable
 
 #: What follows the node's name in the statuses' names; a camera's own name comes behind.
 NODE_PART = 'classifier'
@@ -32,5 +33,7 @@ def diagnostic_array(stamp: Any, node: str, hardware_id: str, report: Report) ->
 
 def _status(name: str, hardware_id: str, report: Report) -> DiagnosticStatus:
     return DiagnosticStatus(
-        level=bytes([report.level]), name=name, message=report.message, hardware_id=hardware_id,
-        values=[KeyValue(key=key, value=str(value)) for key, value in report.values.items()])
+        level=bytes([report.level]), name=name, message=printable(report.message, LINE_LIMIT),
+        hardware_id=printable(hardware_id), values=[
+            KeyValue(key=key, value=printable(value, LINE_LIMIT))
+            for key, value in report.values.items()])

@@ -9,6 +9,7 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.printable import LINE_LIMIT, printable
 
 #: How the names of these parameters begin.
 PREFIX = 'qos_overrides.'
@@ -73,5 +74,6 @@ def warn_of_idle_overrides(node: Node, used: Sequence[tuple[str, str]]) -> None:
             if not name.startswith(known)]
     if idle:
         node.get_logger().warning(
-            f'{", ".join(idle)} changes nothing in this node; what can be overridden is '
+            f'{printable(", ".join(idle), LINE_LIMIT)} changes nothing in this node; what can be '
+            'overridden is '
             + ', '.join('.'.join(end) for end in used))

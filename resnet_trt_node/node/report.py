@@ -14,6 +14,7 @@ from resnet_trt_node.node.accounting import CameraCounts, sum_counts
 from resnet_trt_node.node.health import camera_health, Health, Level, node_health
 from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.pipeline import Pipeline
+from resnet_trt_node.printable import printable
 
 #: What of a backend's details is told.
 _BACKEND_DETAILS = ('device_memory_mib', 'engine', 'cuda_graphs')
@@ -127,7 +128,7 @@ class Statistics:
         if mismatch is not None:
             health.add(Level.ERROR, mismatch)
         if pipeline.fault is not None:
-            health.add(Level.ERROR, f'stopped: {pipeline.fault!r}')
+            health.add(Level.ERROR, f'stopped: {printable(repr(pipeline.fault), 500)}')
         if pipeline.failure is not None:
             health.add(Level.ERROR, str(pipeline.failure))
         working = 'classifying' if pipeline.accepting else 'inactive'
@@ -166,7 +167,7 @@ def _identity(pipeline: Pipeline) -> dict[str, Value]:
         'backend': f'{info.name} {info.version}',
         'backend_state': 'working' if pipeline.trouble is None else 'opening again',
         'device': info.device,
-        'model': spec.architecture,
+        'model': printable(spec.architecture),
         'precision': spec.precision,
         'max_batch_size': pipeline.max_batch_size,
         **{key: info.details[key] for key in _BACKEND_DETAILS if key in info.details},

@@ -15,6 +15,7 @@ from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.pipeline import Pipeline
 from resnet_trt_node.node.report import Report, Statistics, TopicState
 from resnet_trt_node.node.silence import SilenceWatch
+from resnet_trt_node.printable import printable_json
 from std_srvs.srv import Trigger
 
 #: How often silent cameras are looked for; also the accuracy of what is told about them.
@@ -24,6 +25,8 @@ _WATCH_SEC = 0.5
 #: comes to an end with its frames.
 _GAP_SEC = 0.002
 _LONGEST_WAIT_SEC = 0.05
+#: Notes that were logged and are remembered; they name other nodes, which may come and go.
+_MOST_TOLD = 1000
 
 
 class Reporter:
@@ -105,9 +108,9 @@ class Reporter:
 
     def _answer(self, request: Any, response: Any) -> Any:
         response.success = True
-        response.message = json.dumps(
+        response.message = printable_json(json.dumps(
             {'node': self._node.get_fully_qualified_name(), **self._report().as_json()},
-            ensure_ascii=False)
+            ensure_ascii=False))
         return response
 
     def _report(self) -> Report:
@@ -133,6 +136,8 @@ class Reporter:
         notes = camera.problems()
         for note in notes:
             if (name, note) not in self._told:
+                if len(self._told) >= _MOST_TOLD:
+                    self._told.clear()
                 self._told.add((name, note))
                 self._node.get_logger().warning(note)
         return notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 import os
 from time import monotonic
 from types import TracebackType
@@ -15,6 +16,15 @@ from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.diagnostics import CAMERA_PART, NODE_PART
 from resnet_trt_node.node.health import Level
 from resnet_trt_node.node.report import Report, Value
+from resnet_trt_node.printable import LINE_LIMIT, printable
+
+#: Anyone publishes on /diagnostics whatever they like. More nodes than this are not kept, nor more
+#: values of a status, nor numbers of more digits; this package's own are far from all of them.
+_MOST_NODES = 1000
+_MOST_VALUES = 500
+_MOST_DIGITS = 30
+#: How many other nodes are named where the wanted one is not heard.
+_NAMED = 10
 
 
 class DiagnosticsListener:
@@ -62,7 +72,9 @@ class DiagnosticsListener:
         who = f'node {self._wanted}' if self._wanted else 'a classifier node'
         text = f'heard nothing of {who} on /diagnostics in {timeout_sec:g} s: '
         if self._others:
-            return text + f'there are {", ".join(sorted(self._others))}'
+            names = sorted(self._others)
+            more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
+            return text + f'there are {", ".join(names[:_NAMED])}{more}'
         domain = os.environ.get('ROS_DOMAIN_ID', '0')
         return text + (
             f'check that it runs, and in the same ROS_DOMAIN_ID (here {domain}); '
@@ -71,8 +83,12 @@ class DiagnosticsListener:
     def _take(self, message: Any) -> None:
         for name, report in reports(message).items():
             if self._wanted is None or f'/{name}'.endswith(f'/{self._wanted.lstrip("/")}'):
+                # A node that is heard again becomes the youngest.
+                self.heard.pop(name, None)
                 self.heard[name] = report, monotonic()
-            else:
+                if len(self.heard) > _MOST_NODES:
+                    del self.heard[next(iter(self.heard))]
+            elif len(self._others) < _MOST_NODES:
                 self._others.add(name)
 
     def __enter__(self) -> DiagnosticsListener:
@@ -93,29 +109,37 @@ def reports(message: Any) -> dict[str, Report]:
     Return the reports in a diagnostic_msgs/DiagnosticArray, by the node's full name.
 
     Statuses of other nodes are left out, and so are cameras without their node's own status,
-    which may be on the way in another message of an aggregator.
+    which may be on the way in another message of an aggregator. Names and texts come escaped and
+    cut; nothing else is sure of a status that only looks like one of this package.
     """
     found: dict[str, Report] = {}
-    cameras: list[tuple[str, str, Report]] = []
+    cameras: list[tuple[str, str, Any]] = []
     for status in message.status:
         node, separator, part = status.name.partition(': ')
-        report = Report(
-            Level(min(status.level[0], Level.ERROR)), status.message,
-            {item.key: _parse(item.value) for item in status.values})
         if separator and part == NODE_PART:
-            found[node] = report
+            found[printable(node)] = _report(status)
         elif separator and part.split(' ')[0] == CAMERA_PART:
-            cameras.append((node, part[len(CAMERA_PART):].strip(), report))
-    for node, camera, report in cameras:
+            cameras.append((printable(node), printable(part[len(CAMERA_PART):].strip()), status))
+    for node, camera, status in cameras:
         if node in found:
-            found[node].cameras[camera] = report
+            found[node].cameras[camera] = _report(status)
     return found
 
 
+def _report(status: Any) -> Report:
+    return Report(
+        Level(min(status.level[0], Level.ERROR)), printable(status.message, LINE_LIMIT),
+        {printable(item.key): _parse(item.value) for item in status.values[:_MOST_VALUES]})
+
+
 def _parse(text: str) -> Value:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    if len(text) <= _MOST_DIGITS:
+        for kind in (int, float):
+            try:
+                value = kind(text)
+            except ValueError:
+                continue
+            # JSON has no other numbers.
+            if isfinite(value):
+                return value
+    return printable(text, LINE_LIMIT)

@@ -1,8 +1,8 @@
 """
 Who may import whom, downward only.
 
-cli -> everything; node, bag, compare, model -> inference -> labels -> regular_file, errors,
-printable. Once by reading the sources, which also sees imports inside functions, and once by
+cli -> everything; node, bag, compare, model -> inference -> labels -> regular_file, errors
+-> printable. Once by reading the sources, which also sees imports inside functions, and once by
 importing each layer while the libraries that it must do without are out of reach.
 """
 
@@ -22,7 +22,7 @@ BASE = {'errors', 'labels', 'printable', 'regular_file'}
 
 #: Layer to the other layers that it may import; modules directly in the package are layers too.
 LAYERS = {
-    'errors': set(),
+    'errors': {'printable'},
     'printable': set(),
     'labels': {'errors', 'printable', 'regular_file'},
     'regular_file': set(),
@@ -54,8 +54,8 @@ LIBRARIES = {
 ROS = r'rclpy|rcl_interfaces|\w+_(msgs|srvs)|builtin_interfaces|cv_bridge|launch|launch_ros'
 DEVICES = r'pycuda|cuda|tensorrt|tensorrt_rtx|polygraphy|tvm|tvm_ffi|openvino'
 WITHOUT = {
-    'errors': r'(?!resnet_trt_node|__future__).*',
-    'printable': r'(?!resnet_trt_node|__future__|re|unicodedata|string).*',
+    'errors': r'(?!resnet_trt_node|__future__|re|unicodedata).*',
+    'printable': r'(?!resnet_trt_node|__future__|re|unicodedata).*',
     'labels': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|cv2|PIL|rosbags',
     'regular_file': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|numpy|cv2|PIL|rosbags',
     'inference': rf'{ROS}|{DEVICES}|torch|rosbags',
