@@ -83,16 +83,20 @@ class BatchBoard:
         with self._lock:
             self._accepting = not self._closing
 
-    def offer(self, camera: str, message: Any, here: bool = False) -> Optional[Batch]:
+    def offer(
+            self, camera: str, message: Any, here: bool = False,
+            waited_ns: int = 0) -> Optional[Batch]:
         """
         Queue a frame, or drop it as refused; one that it supersedes is dropped.
 
         :param here: whether the caller would fit the frame by itself.
+        :param waited_ns: how long ago the middleware had received it.
         :returns: a batch that the caller has to fill with this frame and to close, where nothing
             else is under way and filling is quick: waking the fitter would take as long. None
             where the fitter fills it.
         """
-        ticket = Ticket(camera, message, perf_counter_ns())
+        now_ns = perf_counter_ns()
+        ticket = Ticket(camera, message, now_ns - waited_ns, now_ns)
         self._accounting.received(ticket)
         with self._lock:
             if not self._accepting:
@@ -124,7 +128,7 @@ class BatchBoard:
 
     def given_up(self, ticket: Ticket) -> bool:
         """Tell whether a drain timed out over a frame; only after `publishing`."""
-        return ticket.received_ns <= self._given_up_ns
+        return ticket.offered_ns <= self._given_up_ns
 
     def published(self, took_ms: float) -> None:
         """Note that a batch's frames have ended, so long after its inference."""

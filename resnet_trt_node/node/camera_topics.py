@@ -20,6 +20,7 @@ from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.node.messages import classification, rgb_image
 from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.qos_overrides import OPTIONS, overrides_explained, qos_overrides
+from resnet_trt_node.node.reception import with_wait
 from resnet_trt_node.node.stamps import stamp_age_ms
 from resnet_trt_node.printable import printable
 from sensor_msgs.msg import CompressedImage, Image
@@ -92,11 +93,12 @@ class CameraTopics:
         return int(self._node.count_publishers(self.image_topic))
 
     def subscribe(
-            self, callback: Callable[[Any], None], on_lost: Callable[[int], None]) -> None:
+            self, callback: Callable[..., None], on_lost: Callable[[int], None]) -> None:
         """
         Listen to the camera.
 
-        :param callback: called with each image message.
+        :param callback: called with each image message, and with `waited_ns`: how long it waited
+            in the middleware.
         :param on_lost: told how many messages DDS lost, where the middleware can tell.
         :raises UsageError: for qos_overrides that cannot be used.
         """
@@ -116,7 +118,8 @@ class CameraTopics:
             # here, since the constructor of ROS 2 Humble does not know it.
             events.incompatible_type = lambda event: None
             return self._node.create_subscription(
-                CompressedImage if self._compressed else Image, self._image_topic, callback, qos,
+                CompressedImage if self._compressed else Image, self._image_topic,
+                with_wait(callback), qos,
                 event_callbacks=events,
                 qos_overriding_options=OPTIONS if overridden else None)
 

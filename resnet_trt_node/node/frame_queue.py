@@ -14,13 +14,17 @@ class Ticket:
 
     :param camera: whose frame it is.
     :param message: the source message; its header goes onto the result.
-    :param received_ns: perf_counter_ns when it reached the node.
+    :param received_ns: perf_counter_ns when the middleware had received it; its age counts from
+        there.
+    :param offered_ns: when the executor had handed it to the pipeline; the same where the
+        middleware does not tell.
     :param taken_ns: when decoding began; later fields follow the stages in `accounting`.
     """
 
     camera: str
     message: Any
     received_ns: int
+    offered_ns: int = 0
     taken_ns: int = 0
     fitted_ns: int = 0
     submitted_ns: int = 0
@@ -28,14 +32,16 @@ class Ticket:
 
     def stages_ms(self, published_ns: int) -> dict[str, float]:
         """Return the milliseconds of each stage, named as in `accounting`."""
+        waited_ms = (self.offered_ns - self.received_ns) / 1e6
         return {
-            'queue': (self.taken_ns - self.received_ns) / 1e6,
+            **({'receive': waited_ms} if waited_ms else {}),
+            'queue': (self.taken_ns - self.offered_ns) / 1e6,
             'fit': (self.fitted_ns - self.taken_ns) / 1e6,
             'batch': (self.submitted_ns - self.fitted_ns) / 1e6,
             'infer': (self.inferred_ns - self.submitted_ns) / 1e6,
             'publish': (published_ns - self.inferred_ns) / 1e6,
-            'total': (published_ns - self.received_ns) / 1e6,
-            'added': (self.submitted_ns - self.received_ns
+            'total': (published_ns - self.offered_ns) / 1e6,
+            'added': (self.submitted_ns - self.offered_ns
                       + published_ns - self.inferred_ns) / 1e6,
         }
 

@@ -141,7 +141,8 @@ class Pipeline:
         """Take frames from now on."""
         self._board.accept()
 
-    def offer(self, camera: str, message: Any, here: bool = False) -> None:
+    def offer(
+            self, camera: str, message: Any, here: bool = False, waited_ns: int = 0) -> None:
         """
         Take a frame; called from the executor, returns at once or after some milliseconds.
 
@@ -149,9 +150,10 @@ class Pipeline:
         :param message: the message, which must not change afterwards.
         :param here: whether the frame may be fitted by the calling thread, which happens while
             the pipeline is idle and frames need not wait for others.
+        :param waited_ns: how long ago the middleware had received it, from when on it ages.
         """
         alone = self.max_batch_size == 1 or not self.settings.max_wait_ms
-        batch = self._board.offer(camera, message, here and alone)
+        batch = self._board.offer(camera, message, here and alone, waited_ns)
         if batch is not None:
             with self._faults_kept():
                 self._fill_here(batch)

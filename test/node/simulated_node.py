@@ -11,13 +11,13 @@ DROPS = ('superseded', 'stale', 'malformed', 'failed', 'refused')
 CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE = 1, 2, 3, 4
 
 
-def run(*arguments: str) -> NodeProcess:
+def run(*arguments: str, prepare: str = '') -> NodeProcess:
     """Start a node with the simulated backend, which answers the mean red value."""
     # A busy machine may take seconds between two images; silence has a test of its own.
     return NodeProcess(
         '-p', 'camera_timeout_sec:=0.0', '-p', 'backend:=simulated', '-p', 'simulated_ms:=1.0',
         '-p', 'queue_depth:=100', '-p', 'image_reliability:=reliable',
-        '-p', 'diagnostics_period_sec:=0.1', *arguments)
+        '-p', 'diagnostics_period_sec:=0.1', *arguments, prepare=prepare)
 
 
 def red(value: int, height: int = 48, width: int = 64, encoding: str = 'rgb8') -> Image:

@@ -156,6 +156,34 @@ def test_a_frame_too_old_to_be_answered_in_time_is_not_inferred(make_bench):
     assert bench.backend.batches == [[1]]
 
 
+def test_a_frame_ages_from_its_reception_by_the_middleware(make_bench):
+    bench = make_bench(settings=LiveSettings(top_k=1, max_age_ms=10_000.0))
+    bench.pipeline.offer('front', 1, waited_ns=11 * 10**9)
+    bench.settle()
+    assert (bench.results, bench.dropped) == ([], {'stale': 1})
+    assert bench.backend.batches == []
+    bench.pipeline.offer('front', 2, waited_ns=10**9)
+    bench.settle()
+    assert (bench.results, bench.dropped) == ([('front', 2, 2)], {'stale': 1})
+    stages_ms = bench.pipeline.accounting.percentiles_ms()
+    assert stages_ms['receive'] == pytest.approx((1000.0, 1000.0, 1000.0))
+    # It stays what it was: from the callback to the publication.
+    assert 0 < stages_ms['total'][0] < 1000
+
+
+def test_a_frame_that_waited_over_a_drain_is_of_the_next_activation(make_bench):
+    bench = make_bench()
+    bench.hold(1)
+    assert bench.pipeline.drain(0.05) == 1
+    bench.pipeline.resume()
+    bench.release()
+    # The middleware had it before the drain gave up on the other one.
+    bench.pipeline.offer('front', 2, waited_ns=60 * 10**9)
+    bench.settle()
+    assert bench.results == [('front', 2, 2)]
+    assert bench.dropped == {'refused': 1}
+
+
 def test_one_slow_batch_does_not_make_all_later_frames_stale(make_bench):
     bench = make_bench(max_batch_size=1, settings=LiveSettings(top_k=1, max_age_ms=100.0))
     bench.hold(1)
@@ -278,6 +306,7 @@ def test_stages_are_timed(make_bench):
     bench.pipeline.offer('front', 1)
     bench.settle()
     percentiles = bench.pipeline.accounting.percentiles_ms()
+    assert 'receive' not in percentiles, 'nobody told'
     stages = {name: p50 for name, (p50, _, _) in percentiles.items()}
     assert all(value >= 0 for value in stages.values())
     parts = sum(value for name, value in stages.items() if name not in ('total', 'added'))
