@@ -56,7 +56,7 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     given['bag'] = str(Path(given['bag']).expanduser())
     with BagReader(given['bag']) as bag:
         recorded = {
-            name: bag.topics[name].msgtype == COMPRESSED_IMAGE for name in bag.image_topics()}
+            name: COMPRESSED_IMAGE in bag.image_types(name) for name in bag.image_topics()}
     settings = replay_settings(given, recorded)
     node_arguments = {argument.name: given[argument.name] for argument in classify_arguments()}
     node_arguments.update(settings.node_arguments)

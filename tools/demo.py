@@ -26,7 +26,8 @@ from demo_steps.node_process import NodeProcess
 from demo_steps.recording import Camera, CAMERAS, write_recording
 from PIL import Image
 
-from resnet_trt_node.bag.reader import BagImage, BagReader
+from resnet_trt_node.bag.messages import BagImage
+from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.cli.annotated import AnnotatedPictures
 from resnet_trt_node.cli.console import table_row
 from resnet_trt_node.cli.sources import Source

@@ -1,81 +1,180 @@
-"""Finding a bag on disk, and saying in words what is wrong with one that cannot be read."""
+"""Finding a bag and its files on disk, and saying in words what is wrong with one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+import shlex
+from typing import Optional
 
+from resnet_trt_node.bag.metadata import Metadata, read_metadata
+from resnet_trt_node.bag.names import (
+    BAG_SUFFIXES, METADATA, PACKED_SUFFIXES, storage_suffix, STORAGES)
 from resnet_trt_node.errors import BagError
+from resnet_trt_node.regular_file import open_regular
 
-METADATA = 'metadata.yaml'
-#: Endings of the files that hold messages, and rosbag2's name for the storage.
-STORAGES = {'.mcap': 'mcap', '.db3': 'sqlite3'}
 # Every mcap file starts and ends with these bytes; the recorder writes the last ones when it
 # closes the file.
 _MCAP_MAGIC = b'\x89MCAP0\r\n'
 _SQLITE_MAGIC = b'SQLite format 3\x00'
 _ROS1_MAGIC = b'#ROSBAG V2.0\n'
+_ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
+# A recording may be split into thousands of files.
+_SHOWN_NAMES = 5
 
 
-def find_bag(path: Path) -> Path:
+def find_bag(path: Path) -> tuple[Path, list[Path], Optional[Metadata], list[str]]:
     """
     Return what to open for a path that a user named.
 
-    :param path: a rosbag2 folder or the metadata.yaml in it, a .mcap or .db3 file, or a ROS 1
-        .bag file.
+    :param path: a rosbag2 folder or the metadata.yaml in it, a .mcap or .db3 file, packed or not,
+        or a ROS 1 .bag file.
+    :returns: the folder or file, the files of messages, what metadata.yaml says if there is one,
+        and what is missing of the bag, in words.
     :raises BagError: if there is no bag, or one that was not finished.
     """
     if not path.exists():
         raise BagError(f'there is no bag {path}: check the path')
-    if path.name == METADATA:
+    if path.name == METADATA and not path.is_dir():
         path = path.parent
     try:
-        if path.is_dir():
-            _check_folder(path)
-        else:
-            _check_file(path)
+        if not path.is_dir():
+            check_file(path)
+            return path, [path], None, []
+        metadata = _read_metadata(path)
+        files, notes = _listed_files(path, metadata)
+        for file in files:
+            check_file(file)
     except OSError as error:
+        inside = error.filename is not None and Path(error.filename) != path
         raise BagError(
-            f'cannot read the bag {path}: {error.strerror or error}; check its permissions'
+            f'cannot read the bag {path}: {Path(error.filename).name + ": " if inside else ""}'
+            f'{error.strerror or error}'
+            + ('; check its permissions' if isinstance(error, PermissionError) else '')
         ) from error
-    return path
+    return path, files, metadata, notes
 
 
-def _check_folder(path: Path) -> None:
-    files = [file for file in sorted(path.iterdir()) if file.suffix in STORAGES]
-    if not (path / METADATA).exists():
-        packed = [file for file in path.iterdir() if file.suffix in ('.zstd', '.zst')]
-        if not files and not packed:
-            raise BagError(
-                f'{path} is not a bag: a rosbag2 folder holds {METADATA} beside its .mcap or '
-                '.db3 files')
-        storage = STORAGES[files[0].suffix] if files else 'mcap'
-        raise BagError(
-            f'the bag {path} has no {METADATA}, its recording was not finished: '
-            f'run `ros2 bag reindex -s {storage} {path}`')
-    for file in files:
-        _check_file(file)
+def check_file(path: Path) -> None:
+    """
+    Refuse a file that is not one of messages, or was not finished, by its first and last bytes.
 
-
-def _check_file(path: Path) -> None:
-    with path.open('rb') as file:
+    :raises BagError: with what to do.
+    :raises OSError: if it cannot be read.
+    """
+    with open_regular(path) as file:
         head = file.read(len(_SQLITE_MAGIC))
         size = file.seek(0, 2)
         file.seek(max(0, size - len(_MCAP_MAGIC)))
         tail = file.read()
-    if path.suffix == '.mcap':
+    kind = storage_suffix(path)
+    if kind not in BAG_SUFFIXES:
+        raise BagError(
+            f'{path} is not a bag: name a rosbag2 folder, a .mcap or .db3 file, or a ROS 1 .bag '
+            'file')
+    if path.suffix in PACKED_SUFFIXES:
+        if not head.startswith(_ZSTD_MAGIC):
+            raise BagError(f'{path} is not a bag: it is not compressed by zstd')
+    elif kind == '.mcap':
         if not head.startswith(_MCAP_MAGIC):
             raise BagError(f'{path} is not a bag: it does not start like an mcap file')
         if tail != _MCAP_MAGIC or size < 2 * len(_MCAP_MAGIC):
             raise BagError(
                 f'the bag {path} was cut off, its end is missing: '
-                f'run `mcap recover {path} -o recovered.mcap`')
-    elif path.suffix == '.db3':
+                f'run `mcap recover {shlex.quote(str(path))} -o recovered.mcap`')
+    elif kind == '.db3':
         if not head.startswith(_SQLITE_MAGIC):
             raise BagError(f'{path} is not a bag: it is not an SQLite database')
-    elif path.suffix == '.bag':
-        if not head.startswith(_ROS1_MAGIC):
-            raise BagError(f'{path} is not a bag: it does not start like a ROS 1 bag')
-    else:
+    elif not head.startswith(_ROS1_MAGIC):
+        raise BagError(f'{path} is not a bag: it does not start like a ROS 1 bag')
+
+
+def _read_metadata(folder: Path) -> Metadata:
+    path = folder / METADATA
+    if not path.exists():
+        found = [file for file in _visible_files(folder) if storage_suffix(file) in STORAGES]
+        if not found:
+            raise BagError(
+                f'{folder} is not a bag: a rosbag2 folder holds {METADATA} beside its .mcap or '
+                '.db3 files')
         raise BagError(
-            f'{path} is not a bag: name a rosbag2 folder, a .mcap or .db3 file, or a ROS 1 .bag '
-            'file')
+            f'the bag {folder} has no {METADATA}, its recording was not finished: '
+            f'run {_reindex(folder, found)}')
+    try:
+        return read_metadata(path)
+    except BagError as error:
+        raise BagError(
+            f'cannot read the bag {folder}: {METADATA} is damaged, {error}. Remove it and run '
+            f'{_reindex(folder, _visible_files(folder))}') from error
+
+
+def _reindex(folder: Path, files: list[Path]) -> str:
+    kinds = [STORAGES[suffix] for suffix in map(storage_suffix, files) if suffix in STORAGES]
+    storage = kinds[0] if kinds else 'mcap'
+    return f'`ros2 bag reindex -s {storage} {shlex.quote(str(folder))}`'
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    """Return a folder's files in the order of their names, without what macOS puts beside them."""
+    return sorted(file for file in folder.iterdir() if not file.name.startswith('.'))
+
+
+def _listed_files(folder: Path, metadata: Metadata) -> tuple[list[Path], list[str]]:
+    """Return the files that are listed and there, and what is to be said of the others."""
+    if not metadata.files:
+        found = [file for file in _visible_files(folder) if storage_suffix(file) in STORAGES]
+        if not found:
+            raise BagError(
+                f'cannot read the bag {folder}: its .mcap or .db3 files are missing, copy them '
+                f'beside {METADATA}')
+        return found, [
+            f'{folder}: {METADATA} lists no files, read is what is there: '
+            f'{_some([file.name for file in found])}']
+    files: dict[Path, Path] = {}
+    missing, empty = [], []
+    for name in metadata.files:
+        file = _find(folder, name)
+        if file is None:
+            missing.append(name)
+        elif file.is_file() and not file.stat().st_size:
+            empty.append(name)
+        else:
+            files.setdefault(file.resolve(), file)
+    notes = [
+        f'{folder}: of the files that {METADATA} lists, {_some(names)} {what}: only the '
+        'others are read'
+        for names, what in (
+            (missing, 'is missing' if len(missing) == 1 else 'are missing'),
+            (empty, 'is empty' if len(empty) == 1 else 'are empty'))
+        if names]
+    if not files:
+        raise BagError(
+            f'cannot read the bag {folder}: the files that {METADATA} lists are missing or empty, '
+            f'copy them beside it: {_some(metadata.files)}')
+    return list(files.values()), notes
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN_NAMES
+    return ', '.join(names[:_SHOWN_NAMES]) + (f' and {more} more' if more > 0 else '')
+
+
+def _find(folder: Path, name: str) -> Optional[Path]:
+    """
+    Return where a listed file is.
+
+    Old versions of rosbag2 wrote the folder's name too, some tools write where the bag was once;
+    and the file may have been packed or unpacked since.
+    """
+    path = Path(name)
+    places = [folder / path, folder / path.name]
+    if path.suffix in PACKED_SUFFIXES:
+        places.append(folder / path.stem)
+    else:
+        places += [folder / (path.name + suffix) for suffix in PACKED_SUFFIXES]
+    if path.is_absolute():
+        places.append(places.pop(0))  # a moved bag's own files rather than those left behind
+    try:
+        return next((place for place in places if place.exists()), None)
+    except ValueError:  # no file has such a name
+        return None

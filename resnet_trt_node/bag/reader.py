@@ -2,107 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+import logging
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional, Union
 
-from resnet_trt_node.bag.layout import find_bag
+from resnet_trt_node.bag.counting import ImageCount, UnreadableMessage
+from resnet_trt_node.bag.merging import Stored
 from resnet_trt_node.bag.message_types import (
-    COMPRESSED_IMAGE, default_typestore, IMAGE_TYPES, typestore_for)
+    COMPRESSED_IMAGE, default_typestore, typestore_for)
+from resnet_trt_node.bag.messages import BagImage, BagMessage, TopicInfo
+from resnet_trt_node.bag.packing import unpacked
+from resnet_trt_node.bag.recording import CDR, encoding_of, is_image, Recording, ROS1
 from resnet_trt_node.errors import BagError
 from rosbags.interfaces import Connection
-from rosbags.rosbag1 import Reader as Ros1Reader
-from rosbags.rosbag2 import Reader as Ros2Reader
 from rosbags.typesys.store import Typestore
 
 # Second byte of the encapsulation that starts every CDR message.
 _LITTLE_ENDIAN = 1
-
-
-@dataclass(frozen=True)
-class TopicInfo:
-    """
-    A topic of a bag.
-
-    :param msgtype: such as 'sensor_msgs/msg/Image'.
-    :param count: messages on it.
-    """
-
-    msgtype: str
-    count: int
-
-
-@dataclass(frozen=True)
-class BagMessage:
-    """
-    A message as it was recorded.
-
-    :param topic: the topic's recorded name.
-    :param msgtype: such as 'sensor_msgs/msg/Image'.
-    :param log_time_ns: when the recorder received it, in nanoseconds since the epoch.
-    :param raw: its CDR serialisation with the 4 bytes of encapsulation, as DDS sends it; a
-        message of a ROS 1 bag is converted.
-    :param connection: the topic's definition and QoS, for copying it into another bag.
-    """
-
-    topic: str
-    msgtype: str
-    log_time_ns: int
-    raw: bytes = field(repr=False)
-    connection: Connection = field(repr=False, compare=False)
-
-
-@dataclass(frozen=True)
-class BagImage(BagMessage):
-    """
-    A recorded image.
-
-    :param stamp_ns: the header's stamp, when the picture was taken, in nanoseconds.
-    :param frame_id: the header's frame.
-    :param compressed: whether it is a CompressedImage, an Image if not.
-    :param message: the deserialised message, with the fields of the ROS message of its type;
-        `message.data` is a uint8 (n,) array that may be a read-only view of `raw`.
-    """
-
-    stamp_ns: int
-    frame_id: str
-    compressed: bool
-    message: Any = field(repr=False, compare=False)
+_LOG = logging.getLogger(__name__)
 
 
 class BagReader:
     """
     An open bag; a context manager.
 
+    Neither what is recorded beside the images nor what metadata.yaml says of types and QoS keeps
+    an image from being read.
+
     :param path: a rosbag2 folder, a bare .mcap or .db3 file, or a ROS 1 .bag file.
+    :param warn: called with each line about something that is missing; logs it if not given.
+        `warnings` has them all.
     :raises BagError: if there is no bag, or it is unindexed, cut off, damaged or empty.
     """
 
-    def __init__(self, path: Union[str, Path]) -> None:
-        self.path = find_bag(Path(path))
-        # A rosbag2 folder may be called so too.
-        self._ros1 = self.path.suffix == '.bag' and not self.path.is_dir()
-        self._stores: dict[str, Typestore] = {}
-        #: Types that the bag defines as ROS 2 does.
-        self._standard: set[str] = set()
-        self._reader: Union[Ros1Reader, Ros2Reader]
-        try:
-            self._reader = Ros1Reader(self.path) if self._ros1 else Ros2Reader(self.path)
-            self._reader.open()
-        except Exception as error:  # rosbags lets its parsers' errors through
-            raise _unreadable(self.path, error) from error
-        self._closed = False
-        if not self._reader.message_count:
-            self.close()
-            raise BagError(f'the bag {self.path} is empty: record it again, no message is in it')
+    def __init__(
+            self, path: Union[str, Path],
+            warn: Callable[[str], None] = _LOG.warning) -> None:
+        #: What is missing, one line for each reason; reading adds to it.
+        self.warnings: list[str] = []
+        self._warn = warn
+        self._stores: dict[object, Typestore] = {}
+        #: The definitions of images that are as in ROS 2.
+        self._standard: set[object] = set()
+        with ExitStack() as stack:
+            self._recording = Recording(Path(path), stack)
+            self._stack = stack.pop_all()
+        #: The bag's folder or file.
+        self.path = self._recording.path
+        for note in self._recording.notes:
+            self._tell(note)
 
     @property
     def topics(self) -> dict[str, TopicInfo]:
         """Return every topic of the bag, name to type and count, in the order of the names."""
         found: dict[str, TopicInfo] = {}
-        for connection in sorted(self._reader.connections, key=lambda one: one.topic):
+        for connection in sorted(self._recording.connections, key=lambda one: one.topic):
             before = found.get(connection.topic, TopicInfo(connection.msgtype, 0))
             types = dict.fromkeys([*before.msgtype.split(' and '), connection.msgtype])
             found[connection.topic] = TopicInfo(
@@ -110,14 +67,22 @@ class BagReader:
         return found
 
     @property
+    def start_ns(self) -> int:
+        """Return when the first message of any topic was logged, in nanoseconds."""
+        return self._recording.start_ns
+
+    @property
     def duration_ns(self) -> int:
         """Return the nanoseconds from the first to the last message of any topic."""
-        # rosbags counts to just after the last one.
-        return max(0, self._reader.duration - 1)
+        return max(0, self._recording.end_ns - self.start_ns)
 
     def image_topics(self) -> list[str]:
         """Return the names of the image topics, raw and compressed, sorted."""
-        return [name for name, info in self.topics.items() if info.msgtype in IMAGE_TYPES]
+        return sorted({one.topic for one in self._recording.connections if is_image(one)})
+
+    def image_types(self, topic: str) -> list[str]:
+        """Return the message types of a topic's images, sorted: more than one is rare."""
+        return sorted({one.msgtype for one in self.connections(topic) if is_image(one)})
 
     def choose_images(self, topics: Optional[Sequence[str]]) -> list[str]:
         """
@@ -129,19 +94,28 @@ class BagReader:
         available = self.image_topics()
         if not available:
             raise BagError(f'{self.path} has no image topic: it has {self._describe_topics()}')
-        if topics is None:
-            return available
-        names = [self._name(topic) for topic in topics]
+        names = available if topics is None else [self._name(topic) for topic in topics]
         for name in names:
             if name not in available:
                 raise BagError(
                     f'{self.path}: topic {name} is a {self.topics[name].msgtype}, not an image: '
                     f'choose of {", ".join(available)}')
+        if names and not self._count_images(names):
+            raise BagError(
+                f'{self.path} has no image on {", ".join(names)}: it has '
+                f'{self._describe_topics()}')
         return list(dict.fromkeys(names))
 
     def connections(self, topic: str) -> list[Connection]:
         """Return how a topic was recorded: its definition and the QoS that was offered."""
-        return [one for one in self._reader.connections if one.topic == topic]
+        found: list[Connection] = []
+        for connection in self._recording.connections:
+            # The files of a split recording repeat them.
+            if connection.topic == topic and connection not in [
+                    one._replace(id=connection.id, msgcount=connection.msgcount)
+                    for one in found]:
+                found.append(connection)
+        return found
 
     def image_count(self, topics: Optional[Sequence[str]] = None) -> int:
         """
@@ -150,18 +124,22 @@ class BagReader:
         :param topics: image topics, None for all of them.
         :raises BagError: as `images`.
         """
-        return sum(self.topics[name].count for name in self.choose_images(topics))
+        return self._count_images(self.choose_images(topics))
 
     def images(self, topics: Optional[Sequence[str]] = None) -> Iterator[BagImage]:
         """
         Yield images in the order of their log times, topics interleaved.
 
+        At the end what was read is compared with what the bag counts; a difference, such as an
+        image that is not readable, is told and noted in `warnings`.
+
         :param topics: image topics, None for all of them; the leading slash may be left out.
         :raises BagError: at once if a topic is not there or is not of images, or if the bag has
-            no images; while iterating if the bag is damaged, or defines its images otherwise than
-            ROS 2 does.
+            no images; while iterating if the bag is damaged or no image is readable.
         """
-        return (self._to_image(message) for message in self._messages(self.choose_images(topics)))
+        names = self.choose_images(topics)
+        return self._images(
+            names, self._recording.image_counts(names, with_listed=topics is None))
 
     def raw_messages(self, topics: Optional[Sequence[str]] = None) -> Iterator[BagMessage]:
         """
@@ -170,8 +148,8 @@ class BagReader:
         :param topics: topics, None for all of them; the leading slash may be left out.
         :raises BagError: at once if a topic is not there; while iterating if the bag is damaged.
         """
-        return self._messages(
-            list(self.topics) if topics is None else [self._name(topic) for topic in topics])
+        names = list(self.topics) if topics is None else [self._name(topic) for topic in topics]
+        return map(self._message, self._recording.messages(lambda one: one.topic in names))
 
     def deserialize(self, message: BagMessage) -> Any:
         """
@@ -185,10 +163,8 @@ class BagReader:
             return self._store(message).deserialize_cdr(
                 memoryview(message.raw), message.msgtype)
         except Exception as error:  # rosbags lets its parsers' errors through
-            raise BagError(
-                f'{self.path}: the message on {message.topic} logged at {message.log_time_ns} ns '
-                f'is not a readable {message.msgtype} ({_one_line(error)}): leave that topic out '
-                'or record the bag again') from error
+            raise self._unreadable(
+                message.topic, message.msgtype, message.log_time_ns, error) from error
 
     def wire_bytes(self, image: BagImage) -> bytes:
         """
@@ -204,10 +180,8 @@ class BagReader:
             image.message, image.msgtype, little_endian=True))
 
     def close(self) -> None:
-        """Close the bag; calling it again does nothing."""
-        if not self._closed:
-            self._closed = True
-            self._reader.close()
+        """Remove what was unpacked; calling it again does nothing."""
+        self._stack.close()
 
     def __enter__(self) -> BagReader:
         """Return the reader itself."""
@@ -219,36 +193,73 @@ class BagReader:
         """Close the bag."""
         self.close()
 
-    def _store(self, message: BagMessage) -> Typestore:
-        if message.msgtype not in self._stores:
-            self._stores[message.msgtype] = (
-                default_typestore() if self._ros1 else typestore_for(message.connection))
-        return self._stores[message.msgtype]
+    def _count_images(self, names: Sequence[str]) -> int:
+        return sum(
+            one.msgcount for one in self._recording.connections
+            if one.topic in names and is_image(one))
 
-    def _messages(self, names: Sequence[str]) -> Iterator[BagMessage]:
-        wanted = [one for one in self._reader.connections if one.topic in names]
-        if not wanted:
-            return  # rosbags would take it for all of them
+    def _store(self, message: BagMessage) -> Typestore:
+        if encoding_of(message.connection) == ROS1:
+            return default_typestore()
+        key = _definition(message.connection)
+        if key not in self._stores:
+            self._stores[key] = typestore_for(message.connection)
+        return self._stores[key]
+
+    def _message(self, stored: Stored) -> BagMessage:
+        connection, data = stored.connection, stored.data
         try:
-            for connection, log_time_ns, data in self._reader.messages(connections=wanted):
-                raw = bytes(
-                    default_typestore().ros1_to_cdr(data, connection.msgtype)
-                    if self._ros1 else data)
-                yield BagMessage(
-                    connection.topic, connection.msgtype, log_time_ns, raw, connection)
-        except Exception as error:  # rosbags lets its parsers' errors through
-            raise _unreadable(self.path, error) from error
+            raw = unpacked(data) if encoding_of(connection) == CDR else data
+            if encoding_of(connection) == ROS1:
+                raw = bytes(default_typestore().ros1_to_cdr(data, connection.msgtype))
+        except Exception as error:  # the libraries let their parsers' errors through
+            raise self._unreadable(
+                connection.topic, connection.msgtype, stored.time_ns, error) from error
+        return BagMessage(connection.topic, connection.msgtype, stored.time_ns, raw, connection)
+
+    def _images(self, names: Sequence[str], counts: dict[str, ImageCount]) -> Iterator[BagImage]:
+        for stored in self._recording.messages(lambda one: one.topic in names and is_image(one)):
+            count = counts[stored.connection.topic]
+            try:
+                image = self._to_image(self._message(stored))
+            except UnreadableMessage as error:
+                count.unreadable += 1
+                count.error = count.error or error
+                continue
+            count.read += 1
+            yield image
+        errors = [count.error for count in counts.values() if count.error is not None]
+        if errors and not any(count.read for count in counts.values()):
+            raise errors[0]
+        differences = [
+            f'{name}: {count.difference()}' for name, count in counts.items()
+            if count.difference()]
+        if differences:
+            self._tell(
+                f'{self.path}: {"; ".join(differences)}: check that the bag was recorded and '
+                'copied whole')
+
+    def _tell(self, line: str) -> None:
+        if line not in self.warnings:  # a replay may read it again and again
+            self.warnings.append(line)
+            self._warn(line)
+
+    def _unreadable(
+            self, topic: str, msgtype: str, time_ns: int, error: Exception) -> UnreadableMessage:
+        reason = ' '.join(str(error).split()).rstrip('.') or type(error).__name__
+        return UnreadableMessage(
+            self.path, topic, f'the message logged at {time_ns} ns is not a readable {msgtype} '
+            f'({reason})')
 
     def _check_definition(self, message: BagMessage) -> None:
         """Refuse a type that the bag defines otherwise than ROS 2 does."""
-        name = message.msgtype
+        key, name = _definition(message.connection), message.msgtype
         store, standard = self._store(message), default_typestore()
-        if store is not standard and name not in self._standard:
+        if store is not standard and key not in self._standard:
             if store.hash_rihs01(name) != standard.hash_rihs01(name):
-                raise BagError(
-                    f'{self.path}: its definition of {name} on {message.topic} is not that of '
-                    'ROS 2: leave that topic out, or convert the bag')
-            self._standard.add(name)
+                raise UnreadableMessage(
+                    self.path, message.topic, f'its definition of {name} is not that of ROS 2')
+            self._standard.add(key)
 
     def _to_image(self, message: BagMessage) -> BagImage:
         image = self.deserialize(message)
@@ -271,11 +282,6 @@ class BagReader:
             f'{name} ({info.msgtype}, {info.count})' for name, info in self.topics.items())
 
 
-def _unreadable(path: Path, error: Exception) -> BagError:
-    return BagError(
-        f'cannot read the bag {path} ({_one_line(error)}): check it with `ros2 bag info`, '
-        'copy or record it again')
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split()).rstrip('.') or type(error).__name__
+def _definition(connection: Connection) -> object:
+    """Return what tells how a topic's messages are laid out."""
+    return connection.msgtype, connection.msgdef, connection.digest

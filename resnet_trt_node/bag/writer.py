@@ -16,7 +16,7 @@ import numpy as np
 
 from resnet_trt_node.bag.message_types import (
     CLASSIFICATION, COMPRESSED_IMAGE, default_typestore, IMAGE, typestore_for)
-from resnet_trt_node.bag.reader import BagMessage
+from resnet_trt_node.bag.messages import BagMessage
 from resnet_trt_node.errors import BagError, UsageError
 from resnet_trt_node.inference.classifier import Prediction
 from rosbags.interfaces import (

@@ -80,8 +80,9 @@ def test_an_mcap_of_nothing_but_its_first_bytes_was_cut_off(tmp_path):
 
 def test_a_folder_in_place_of_a_file(tmp_path):
     path = write_bag(tmp_path / 'bag')
-    (path / 'more.mcap').mkdir()
-    assert refusal(path).endswith('Is a directory; check its permissions')
+    (path / 'bag.mcap').unlink()
+    (path / 'bag.mcap').mkdir()
+    assert refusal(path).endswith('bag.mcap: it is a folder, not an ordinary file')
 
 
 def test_files_with_nothing_but_the_right_first_bytes(tmp_path):
@@ -93,11 +94,19 @@ def test_files_with_nothing_but_the_right_first_bytes(tmp_path):
         assert 'cannot read the bag' in refusal(tmp_path / name)
 
 
-@pytest.mark.parametrize('text', ['', '[', 'rosbag2_bagfile_information: {version: 5}'])
-def test_a_bag_with_broken_metadata(tmp_path, text):
-    path = write_bag(tmp_path / 'bag')
-    (path / 'metadata.yaml').write_text(text)
-    assert 'cannot read the bag' in refusal(path)
+@pytest.mark.parametrize(('text', 'says'), [
+    ('', 'it is empty'), ('[', 'it is not YAML, see line 2'),
+    ('{}', 'it has no rosbag2_bagfile_information'),
+    ('7', 'it has no rosbag2_bagfile_information'),
+    ('a: 2001-13-01', 'it is not YAML'), (b'\xff\xfe\x00', 'it is not YAML'),
+    ('[' * 100_000, 'it is nested deeper than 32'),
+    ('a: &a {b: 1}\nc: {<<: [*a, *a]}', 'it merges mappings with <<')])
+def test_a_bag_with_broken_metadata(tmp_path, text, says):
+    path = write_bag(tmp_path / 'my bag')
+    (path / 'metadata.yaml').write_bytes(text if isinstance(text, bytes) else text.encode())
+    message = refusal(path)
+    assert f'cannot read the bag {path}: metadata.yaml is damaged, {says}' in message
+    assert message.endswith(f"Remove it and run `ros2 bag reindex -s mcap '{path}'`")
 
 
 def test_a_bag_whose_file_is_gone(tmp_path):
@@ -142,8 +151,8 @@ def test_a_message_that_is_not_what_its_topic_says(tmp_path):
     with Writer(tmp_path / 'bag', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
         connection = writer.add_connection('/image', IMAGE, typestore=default_typestore())
         writer.write(connection, 42, b'\x00\x01\x00\x00\x01')
-    assert 'on /image logged at 42 ns is not a readable sensor_msgs/msg/Image' in refusal(
-        tmp_path / 'bag')
+    assert ('on /image the message logged at 42 ns is not a readable sensor_msgs/msg/Image'
+            in refusal(tmp_path / 'bag'))
 
 
 def test_a_type_that_the_bag_defines_otherwise(tmp_path):
@@ -157,7 +166,7 @@ def test_a_type_that_the_bag_defines_otherwise(tmp_path):
     with Writer(tmp_path / 'bag', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
         connection = writer.add_connection('/odd', IMAGE, typestore=store)
         writer.write(connection, 42, store.serialize_cdr(image, IMAGE))
-    assert (f'its definition of {IMAGE} on /odd is not that of ROS 2: leave that topic out'
+    assert (f'on /odd its definition of {IMAGE} is not that of ROS 2: leave that topic out'
             in refusal(tmp_path / 'bag'))
 
 

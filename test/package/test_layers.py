@@ -47,7 +47,7 @@ LIBRARIES = {
     r'onnxruntime': r'(inference\.onnxruntime_\w+|model\..*|compare\..*)',
     r'polygraphy': r'compare\..*',
     r'tvm|tvm_ffi': r'inference\.tvm_\w+',
-    r'rosbags': r'(bag\..*|node\.replay)',
+    r'rosbags|mcap|apsw|zstandard': r'(bag\..*|node\.replay)',
 }
 
 #: What a layer must be importable without, as patterns of top-level names.

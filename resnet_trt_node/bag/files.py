@@ -1,0 +1,97 @@
+"""The files of messages, whatever their format, and what is said of one that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+import shlex
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+from resnet_trt_node.bag.layout import check_file
+from resnet_trt_node.bag.mcap_file import McapFile
+from resnet_trt_node.bag.merging import Stored
+from resnet_trt_node.bag.names import PACKED_SUFFIXES, storage_suffix
+from resnet_trt_node.bag.packing import unpack_file
+from resnet_trt_node.bag.ros1_file import Ros1File
+from resnet_trt_node.bag.sqlite_file import SqliteFile
+from resnet_trt_node.errors import BagError
+from rosbags.interfaces import Connection
+
+_KINDS: dict[str, type[MessageFile]] = {
+    '.mcap': McapFile, '.db3': SqliteFile, '.bag': Ros1File}
+_ADVICE = {
+    '.mcap': 'run `mcap recover {path} -o recovered.mcap`, or copy it again',
+    '.db3': 'run `sqlite3 {path} .recover | sqlite3 recovered.db3`, or copy it again',
+    '.bag': 'run `rosbag reindex {path}`, or copy it again',
+}
+
+
+class MessageFile(Protocol):
+    """
+    A file of messages.
+
+    Its topics are connections with the number of their messages; a topic may have several. All
+    messages are logged between `start_ns` and `end_ns`; both are 0 if there are none.
+    """
+
+    path: Path
+    connections: list[Connection]
+    start_ns: int
+    end_ns: int
+
+    def __init__(self, path: Path) -> None:
+        """Read what is in the file."""
+
+    def messages(self, ids: Collection[int]) -> Iterator[Stored]:
+        """Yield the messages of connections in the order of their log times."""
+
+
+def open_file(path: Path, stack: ExitStack) -> MessageFile:
+    """
+    Return a file, unpacked if need be.
+
+    :param path: one that `layout.check_file` lets pass.
+    :param stack: takes what must be removed when the file is no longer needed.
+    :raises BagError: if it cannot be read.
+    """
+    if path.suffix not in PACKED_SUFFIXES:
+        return _open(path)
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix='bag.')))
+    plain = folder / path.stem
+    try:
+        unpack_file(path, plain)
+    except OSError as error:
+        raise BagError(
+            f'cannot unpack the bag {path} in {folder.parent}: {error.strerror or error}; set '
+            'TMPDIR to a folder with more space') from error
+    try:
+        check_file(plain)
+        return _open(plain)
+    except BagError as error:
+        raise BagError(
+            f'cannot read the bag {path}: what is packed in it is damaged; run '
+            f'`zstd -d {shlex.quote(str(path))}` and name the unpacked file to see how') from error
+
+
+def _open(path: Path) -> MessageFile:
+    try:
+        return _KINDS[storage_suffix(path)](path)
+    except BagError:
+        raise
+    # The libraries let the errors of their parsers through.
+    except Exception as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> BagError:
+    """Return what is said of a file whose reading failed."""
+    if isinstance(error, OSError) and error.strerror:
+        return BagError(f'cannot read the bag {path}: {error.strerror}')
+    if isinstance(error, MemoryError):
+        return BagError(f'cannot read the bag {path}: it takes more memory than there is')
+    reason = ' '.join(str(error).split()).rstrip('.') or type(error).__name__
+    advice = 'copy it again' if path.suffix in PACKED_SUFFIXES else _ADVICE[
+        path.suffix].format(path=shlex.quote(str(path)))
+    return BagError(f'cannot read the bag {path}: it is damaged ({reason}); {advice}')

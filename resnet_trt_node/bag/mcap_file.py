@@ -1,0 +1,243 @@
+"""One mcap file, indexed or not, whatever else is recorded in it."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, deque
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+import re
+import struct
+from typing import BinaryIO, Optional
+
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
+from mcap.opcode import Opcode
+from mcap.reader import SeekingReader
+from mcap.records import Channel, Chunk, Message, Schema
+from mcap.stream_reader import breakup_chunk, MAGIC_SIZE
+import numpy as np
+
+from resnet_trt_node.bag.merging import merge, Part, Stored
+from resnet_trt_node.bag.metadata import read_qos
+from rosbags.interfaces import (
+    Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat)
+
+_DEFINITIONS = {
+    'ros2msg': MessageDefinitionFormat.MSG, 'ros2idl': MessageDefinitionFormat.IDL,
+    'omgidl': MessageDefinitionFormat.IDL}
+# Opcode and length before every record; channel, sequence and log time at a message's start.
+_RECORD = struct.Struct('<BQ')
+_MESSAGE = struct.Struct('<HIQ')
+# Channel, sequence, log time, publish time.
+_MESSAGE_HEAD_BYTES = 22
+
+
+@dataclass
+class _Index:
+    """
+    What is where in a file.
+
+    :param chunks: for each its lowest log time, offset, and channels if they are known.
+    :param offsets: of the messages outside of chunks; `times` and `channel_ids` are theirs.
+    """
+
+    schemas: dict[int, Schema] = field(default_factory=dict)
+    channels: dict[int, Channel] = field(default_factory=dict)
+    counts: Counter[int] = field(default_factory=Counter)
+    start_ns: Optional[int] = None
+    end_ns: Optional[int] = None
+    chunks: list[tuple[int, int, Optional[frozenset[int]]]] = field(default_factory=list)
+    offsets: array[int] = field(default_factory=lambda: array('Q'))
+    times: array[int] = field(default_factory=lambda: array('q'))
+    channel_ids: array[int] = field(default_factory=lambda: array('H'))
+
+    def extend(self, first_ns: int, last_ns: int) -> None:
+        """Take note of log times."""
+        self.start_ns = first_ns if self.start_ns is None else min(self.start_ns, first_ns)
+        self.end_ns = last_ns if self.end_ns is None else max(self.end_ns, last_ns)
+
+
+class McapFile:
+    """
+    A finished mcap file; it is open only while it is read.
+
+    :param path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with path.open('rb') as file:
+            try:
+                index = _read_summary(file)
+            # Whatever a damaged summary raises: the messages before it may be whole.
+            except Exception:
+                index = None
+            self._index = index or _scan(file)
+        #: The topics, with the number of their messages; a topic may have several.
+        self.connections = [
+            _connection(channel, self._index) for channel in self._index.channels.values()]
+        self.start_ns = self._index.start_ns or 0
+        self.end_ns = self._index.end_ns or 0
+
+    def messages(self, ids: Collection[int]) -> Iterator[Stored]:
+        """Yield the messages of connections in the order of their log times."""
+        wanted = {one.id: one for one in self.connections if one.id in ids}
+        with self.path.open('rb') as file:
+            # One part for each chunk, and one for all messages that are in none.
+            parts = [
+                Part(start_ns, partial(_chunk, file, offset, wanted))
+                for start_ns, offset, channels in self._index.chunks
+                if channels is None or channels & wanted.keys()]
+            if self._index.times:
+                parts.append(Part(min(self._index.times), partial(self._loose, file, wanted)))
+            yield from merge(parts)
+
+    def _loose(self, file: BinaryIO, wanted: dict[int, Connection]) -> Iterator[Stored]:
+        index = self._index
+        # A stable sort: of equal times the one that was written first.
+        for place in np.argsort(np.frombuffer(index.times, np.int64), kind='stable'):
+            connection = wanted.get(index.channel_ids[place])
+            if connection is not None:
+                file.seek(index.offsets[place])
+                message = Message.read(
+                    ReadDataStream(body := _body(file)), len(body.getbuffer()))
+                yield Stored(index.times[place], connection, message.data)
+
+
+def _connection(channel: Channel, index: _Index) -> Connection:
+    schema = index.schemas.get(channel.schema_id)
+    name = 'unknown' if schema is None else schema.name
+    # As ROS 1 calls types; some write ROS 2's so too.
+    if channel.message_encoding in ('cdr', 'ros1') and re.fullmatch(r'\w+/\w+', name):
+        name = name.replace('/', '/msg/')
+    kind = _DEFINITIONS.get(schema.encoding) if schema is not None and schema.data else None
+    definition = MessageDefinition(MessageDefinitionFormat.NONE, '')
+    if schema is not None and kind is not None:
+        definition = MessageDefinition(kind, schema.data.decode('utf-8', 'replace'))
+    return Connection(
+        channel.id, channel.topic, name, definition, channel.metadata.get('topic_type_hash', ''),
+        index.counts[channel.id],
+        ConnectionExtRosbag2(
+            channel.message_encoding, read_qos(channel.metadata.get('offered_qos_profiles'))),
+        None)
+
+
+def _read_summary(file: BinaryIO) -> Optional[_Index]:
+    """Return what the file's own index says, None if it has none or only a part of it."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    summary = SeekingReader(file, record_size_limit=size).get_summary()
+    statistics = None if summary is None else summary.statistics
+    if summary is None or statistics is None or not summary.chunk_indexes:
+        return None
+    index = _Index(summary.schemas, summary.channels, Counter(statistics.channel_message_counts))
+    whole = (
+        len(summary.chunk_indexes) == statistics.chunk_count
+        and sum(index.counts.values()) == statistics.message_count
+        and index.counts.keys() <= index.channels.keys()
+        and all(one.schema_id in (0, *index.schemas) for one in index.channels.values()))
+    if not whole:
+        return None
+    for chunk in summary.chunk_indexes:
+        first_ns, last_ns = _chunk_range(chunk.message_start_time, chunk.message_end_time)
+        channels = frozenset(chunk.message_index_offsets) or None
+        index.chunks.append((first_ns, chunk.chunk_start_offset, channels))
+        if channels is not None or last_ns:  # an empty one is said to be of 1970
+            index.extend(first_ns, last_ns)
+    return index
+
+
+def _scan(file: BinaryIO) -> _Index:
+    """Read all of a file that has no index, and make one."""
+    index = _Index()
+    file.seek(MAGIC_SIZE)
+    while True:
+        offset = file.tell()
+        head = file.read(_RECORD.size)
+        if len(head) < _RECORD.size:
+            raise McapError(f'it ends at byte {offset}')
+        opcode, length = _RECORD.unpack(head)
+        if opcode in (Opcode.DATA_END, Opcode.FOOTER):
+            return index
+        if opcode == Opcode.MESSAGE:
+            channel_id, _, time = _MESSAGE.unpack(file.read(_MESSAGE.size))
+            if length < _MESSAGE_HEAD_BYTES:
+                raise McapError(f'its message at byte {offset} is too short')
+            time_ns = _signed(time)
+            index.offsets.append(offset)
+            index.times.append(time_ns)
+            index.channel_ids.append(channel_id)
+            index.counts[channel_id] += 1
+            index.extend(time_ns, time_ns)
+        elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.CHUNK):
+            file.seek(offset)
+            stream = ReadDataStream(_body(file))
+            if opcode != Opcode.CHUNK:
+                _note(Schema.read(stream) if opcode == Opcode.SCHEMA else Channel.read(stream),
+                      index)
+            else:
+                _scan_chunk(Chunk.read(stream), offset, index)
+        file.seek(offset + _RECORD.size + length)
+
+
+def _scan_chunk(chunk: Chunk, offset: int, index: _Index) -> None:
+    times = []
+    found = set()
+    for record in breakup_chunk(chunk, validate_crc=True):
+        if isinstance(record, Message):
+            times.append(_signed(record.log_time))
+            found.add(record.channel_id)
+            index.counts[record.channel_id] += 1
+        else:
+            _note(record, index)
+    if times:
+        index.chunks.append((min(times), offset, frozenset(found)))
+        index.extend(min(times), max(times))
+
+
+def _note(record: object, index: _Index) -> None:
+    if isinstance(record, Schema):
+        index.schemas.setdefault(record.id, record)
+    elif isinstance(record, Channel):
+        index.channels.setdefault(record.id, record)
+
+
+def _chunk(file: BinaryIO, offset: int, wanted: dict[int, Connection]) -> Iterator[Stored]:
+    """Yield a chunk's messages in the order of time, letting go of each."""
+    file.seek(offset)
+    chunk = Chunk.read(ReadDataStream(_body(file)))
+    waiting = deque(sorted((
+        Stored(_signed(record.log_time), wanted[record.channel_id], record.data)
+        for record in breakup_chunk(chunk, validate_crc=True)
+        if isinstance(record, Message) and record.channel_id in wanted),
+        key=lambda one: one.time_ns))
+    del chunk
+    while waiting:
+        yield waiting.popleft()
+
+
+def _body(file: BinaryIO) -> BytesIO:
+    """Return the record that starts where the file stands, without its head."""
+    offset = file.tell()
+    _, length = _RECORD.unpack(file.read(_RECORD.size))
+    size = file.seek(0, 2)
+    if offset + _RECORD.size + length > size:
+        raise McapError(f'its record at byte {offset} is longer than the file')
+    file.seek(offset + _RECORD.size)
+    return BytesIO(file.read(length))
+
+
+def _signed(time: int) -> int:
+    """Return a log time as ROS means it, whose times before 1970 wrap around in mcap."""
+    return time - 2**64 if time >= 2**63 else time
+
+
+def _chunk_range(start: int, end: int) -> tuple[int, int]:
+    """Return the first and last log time that a chunk can hold, from its index."""
+    if end < 2**63 or start >= 2**63:
+        return _signed(start), _signed(end)
+    return -2**63, 2**63 - 1  # some before 1970, some after

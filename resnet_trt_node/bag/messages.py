@@ -1,0 +1,59 @@
+"""What a bag has: topics, messages, images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rosbags.interfaces import Connection
+
+
+@dataclass(frozen=True)
+class TopicInfo:
+    """
+    A topic of a bag.
+
+    :param msgtype: such as 'sensor_msgs/msg/Image'.
+    :param count: messages on it.
+    """
+
+    msgtype: str
+    count: int
+
+
+@dataclass(frozen=True)
+class BagMessage:
+    """
+    A message as it was recorded.
+
+    :param topic: the topic's recorded name.
+    :param msgtype: such as 'sensor_msgs/msg/Image'.
+    :param log_time_ns: when the recorder received it, in nanoseconds since the epoch.
+    :param raw: its CDR serialisation with the 4 bytes of encapsulation, as DDS sends it; a
+        message of a ROS 1 bag is converted.
+    :param connection: the topic's definition and QoS, for copying it into another bag.
+    """
+
+    topic: str
+    msgtype: str
+    log_time_ns: int
+    raw: bytes = field(repr=False)
+    connection: Connection = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class BagImage(BagMessage):
+    """
+    A recorded image.
+
+    :param stamp_ns: the header's stamp, when the picture was taken, in nanoseconds.
+    :param frame_id: the header's frame.
+    :param compressed: whether it is a CompressedImage, an Image if not.
+    :param message: the deserialised message, with the fields of the ROS message of its type;
+        `message.data` is a uint8 (n,) array that may be a read-only view of `raw`.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    compressed: bool
+    message: Any = field(repr=False, compare=False)

@@ -1,0 +1,122 @@
+"""What a bag's metadata.yaml says: which files, and what to expect in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional, TypeVar, Union
+
+from resnet_trt_node.errors import BagError
+from resnet_trt_node.regular_file import read_regular
+from rosbags.interfaces import Qos
+from rosbags.rosbag2.errors import ReaderError
+from rosbags.rosbag2.metadata import parse_qos
+import yaml
+
+T = TypeVar('T')
+
+# One of a bag in ten thousand files is as large; a larger one is something else.
+_MAX_BYTES = 16 * 2**20
+# rosbag2's is 6 deep.
+_MAX_DEPTH = 32
+# Parsed by C, which is as fast as a bag of many files needs.
+_LOADER: Any = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class ListedTopic:
+    """
+    A topic as metadata.yaml lists it.
+
+    :param msgtype: such as 'sensor_msgs/msg/Image'.
+    :param count: messages on it, None if that is not said.
+    :param qos: what its publishers offered.
+    """
+
+    msgtype: str
+    count: Optional[int]
+    qos: tuple[Qos, ...]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """
+    What metadata.yaml says. What it leaves out is empty here: the files know it as well.
+
+    :param files: the paths of the files, in the order of the list.
+    :param topics: name to topic.
+    """
+
+    files: tuple[str, ...]
+    topics: Mapping[str, ListedTopic]
+
+
+def read_metadata(path: Path) -> Metadata:
+    """
+    Read a metadata.yaml of any version.
+
+    :raises BagError: if it is not YAML, or not that of a bag.
+    :raises OSError: if it cannot be read, or is too large to be one.
+    """
+    document = _load(read_regular(path, _MAX_BYTES))
+    bag = _get(document, 'rosbag2_bagfile_information', dict)
+    if bag is None:
+        raise BagError(
+            'it is empty' if document is None else 'it has no rosbag2_bagfile_information')
+    topics: dict[str, ListedTopic] = {}
+    for entry in _get(bag, 'topics_with_message_count', list) or []:
+        topic = _get(entry, 'topic_metadata', dict)
+        name, msgtype = _get(topic, 'name', str), _get(topic, 'type', str)
+        if name is None or msgtype is None:
+            continue
+        count = _get(entry, 'message_count', int)
+        qos = tuple(read_qos((topic or {}).get('offered_qos_profiles')))
+        before = topics.get(name)
+        if before is not None:  # once for each type or QoS
+            both = count is not None and before.count is not None
+            count = (count or 0) + (before.count or 0) if both else None
+            qos = before.qos + qos
+        topics[name] = ListedTopic(msgtype if before is None else before.msgtype, count, qos)
+    files = [one for one in _get(bag, 'relative_file_paths', list) or [] if isinstance(one, str)]
+    return Metadata(tuple(dict.fromkeys(files)), topics)
+
+
+def read_qos(profiles: object) -> list[Qos]:
+    """
+    Return the QoS of a topic's publishers.
+
+    :param profiles: a list or its YAML, as the versions of rosbag2 write it.
+    :returns: an empty list if it cannot be understood: a bag is readable without.
+    """
+    try:
+        items = _load(profiles.encode()) if isinstance(profiles, str) else profiles
+        return parse_qos(items) if isinstance(items, list) else []
+    except (BagError, ReaderError, AttributeError, KeyError, TypeError, ValueError):
+        return []
+
+
+def _load(text: bytes) -> Any:
+    """Return a document without running into what a hostile one does to a parser."""
+    depth = 0
+    try:
+        # The parser of events has no stack of its own, building the document has: C's overflows.
+        for event in yaml.parse(text, Loader=_LOADER):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MAX_DEPTH:
+                raise BagError(f'it is nested deeper than {_MAX_DEPTH}')
+            # Aliases refer, merging copies: a few lines of it can fill the memory.
+            if isinstance(event, yaml.ScalarEvent) and event.value == '<<':
+                raise BagError('it merges mappings with <<')
+        return yaml.load(text, Loader=_LOADER)
+    except (yaml.YAMLError, ValueError) as error:  # such as a date of month 13
+        mark = getattr(error, 'problem_mark', None)
+        where = '' if mark is None else f', see line {mark.line + 1}'
+        raise BagError(f'it is not YAML{where}') from error
+
+
+def _get(mapping: object, key: str, kind: type[T]) -> Union[T, None]:
+    """Return an entry of a mapping if both are what they should be."""
+    value = mapping.get(key) if isinstance(mapping, dict) else None
+    return value if isinstance(value, kind) and not isinstance(value, bool) else None

@@ -1,0 +1,112 @@
+"""A bag's files as one: which topics they have, and their messages in the order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from resnet_trt_node.bag.counting import ImageCount
+from resnet_trt_node.bag.files import MessageFile, open_file, unreadable
+from resnet_trt_node.bag.layout import find_bag
+from resnet_trt_node.bag.merging import merge, Part, Stored
+from resnet_trt_node.bag.message_types import IMAGE_TYPES
+from resnet_trt_node.errors import BagError
+from rosbags.interfaces import Connection, ConnectionExtRosbag2
+
+CDR, ROS1 = 'cdr', 'ros1'
+
+
+class Recording:
+    """
+    All files of a bag.
+
+    What a file says of its topics counts. metadata.yaml only names the files, gives the QoS that
+    a file lacks, and is compared with what was read.
+
+    :param path: what a user named.
+    :param stack: takes what must be removed at the end.
+    :raises BagError: if there is no bag, or it cannot be read, or has no message.
+    """
+
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        #: The folder or file.
+        self.path: Path
+        #: What is missing, in words.
+        self.notes: list[str]
+        self.path, self._paths, self._metadata, self.notes = find_bag(path)
+        self._files = [open_file(file, stack) for file in self._paths]
+        self._topics = [[self._with_qos(one) for one in file.connections] for file in self._files]
+        #: The topics of all files, with the number of their messages there.
+        self.connections = [one for topics in self._topics for one in topics]
+        filled = [file for file in self._files if any(one.msgcount for one in file.connections)]
+        if not filled:
+            raise BagError(f'the bag {self.path} is empty: record it again, no message is in it')
+        #: When the first and the last message of any topic were logged, in nanoseconds.
+        self.start_ns = min(file.start_ns for file in filled)
+        self.end_ns = max(file.end_ns for file in filled)
+
+    def messages(self, wanted: Callable[[Connection], bool]) -> Iterator[Stored]:
+        """
+        Yield messages in the order of their log times.
+
+        :param wanted: tells which connections' messages.
+        :raises BagError: while iterating, if a file is damaged.
+        """
+        parts = []
+        for path, file, topics in zip(self._paths, self._files, self._topics):
+            chosen = {one.id: one for one in topics if wanted(one)}
+            if chosen:
+                parts.append(Part(file.start_ns, partial(_read, path, file, chosen)))
+        return merge(parts)
+
+    def image_counts(self, names: Sequence[str], with_listed: bool) -> dict[str, ImageCount]:
+        """
+        Return how many images there should be.
+
+        :param names: topics.
+        :param with_listed: also those image topics that are only in metadata.yaml.
+        """
+        listed = self._metadata.topics if self._metadata else {}
+        if with_listed:
+            names = [*names, *(
+                name for name, topic in listed.items()
+                if name not in names and topic.msgtype in IMAGE_TYPES)]
+        counts = {name: ImageCount(bool(listed)) for name in names}
+        for connection in self.connections:
+            if connection.topic in counts:
+                counts[connection.topic].stored += connection.msgcount
+                if is_image(connection):
+                    counts[connection.topic].images += connection.msgcount
+        for name in counts.keys() & listed.keys():
+            counts[name].is_listed, counts[name].listed = True, listed[name].count
+        return counts
+
+    def _with_qos(self, connection: Connection) -> Connection:
+        ext = connection.ext
+        listed = self._metadata.topics.get(connection.topic) if self._metadata else None
+        if listed is None or not isinstance(ext, ConnectionExtRosbag2) or ext.offered_qos_profiles:
+            return connection
+        return connection._replace(ext=ext._replace(offered_qos_profiles=list(listed.qos)))
+
+
+def encoding_of(connection: Connection) -> str:
+    """Return how a topic's messages are serialised: CDR, ROS1 or what else is recorded."""
+    ext = connection.ext
+    return ext.serialization_format if isinstance(ext, ConnectionExtRosbag2) else ROS1
+
+
+def is_image(connection: Connection) -> bool:
+    """Tell whether a topic's messages are images that can be read."""
+    return connection.msgtype in IMAGE_TYPES and encoding_of(connection) in (CDR, ROS1)
+
+
+def _read(path: Path, file: MessageFile, wanted: Mapping[int, Connection]) -> Iterator[Stored]:
+    try:
+        for stored in file.messages(wanted.keys()):
+            yield stored._replace(connection=wanted[stored.connection.id])
+    except BagError:
+        raise
+    except Exception as error:  # the libraries let their parsers' errors through
+        raise unreadable(path, error) from error

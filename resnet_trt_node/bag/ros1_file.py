@@ -1,0 +1,37 @@
+"""One bag of ROS 1."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from resnet_trt_node.bag.merging import Stored
+from rosbags.rosbag1 import Reader
+
+
+class Ros1File:
+    """
+    A bag of ROS 1; it is open only while it is read.
+
+    :param path: the .bag file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with Reader(path) as reader:
+            #: The topics, with the number of their messages as the bag counts it.
+            self.connections = [
+                one._replace(msgcount=sum(
+                    chunk.connection_counts.get(one.id, 0) for chunk in reader.chunk_infos))
+                for one in reader.connections]
+            self.start_ns = min((chunk.start_time for chunk in reader.chunk_infos), default=0)
+            # rosbags counts to just after the last one.
+            self.end_ns = max((chunk.end_time - 1 for chunk in reader.chunk_infos), default=0)
+
+    def messages(self, ids: Collection[int]) -> Iterator[Stored]:
+        """Yield the messages of connections in the order of their log times."""
+        with Reader(self.path) as reader:
+            wanted = [one for one in reader.connections if one.id in ids]
+            # rosbags would take none for all of them.
+            for connection, time_ns, data in reader.messages(wanted) if wanted else ():
+                yield Stored(time_ns, connection, bytes(data))

@@ -1,0 +1,117 @@
+"""One database of rosbag2, with what a killed recorder left in its write-ahead log."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import closing
+import os
+from pathlib import Path
+import shlex
+from typing import Any
+from urllib.parse import quote
+
+import apsw
+
+from resnet_trt_node.bag.merging import Stored
+from resnet_trt_node.bag.metadata import read_qos
+from resnet_trt_node.errors import BagError
+from rosbags.interfaces import (
+    Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat)
+
+_DEFINITIONS = {'ros2msg': MessageDefinitionFormat.MSG, 'ros2idl': MessageDefinitionFormat.IDL}
+# A journal that starts so holds what an unfinished transaction has overwritten.
+_JOURNAL_MAGIC = bytes.fromhex('d9d505f920a163d7')
+
+
+class SqliteFile:
+    """
+    A database of rosbag2; it is open only while it is read, and never written.
+
+    :param path: the .db3 file.
+    :raises BagError: if it is not one of rosbag2, or in the middle of a change.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with closing(_open(path)) as database:
+            tables = {name for name, in database.execute('SELECT name FROM sqlite_master')}
+            if not {'topics', 'messages'} <= tables:
+                raise BagError(
+                    f'{path} is not a bag: it is an SQLite database without the tables topics and '
+                    'messages')
+            found = list(database.execute(
+                'SELECT topic_id, count(*), min(timestamp), max(timestamp) FROM messages '
+                'GROUP BY topic_id'))
+            counts = {topic: count for topic, count, _, _ in found}
+            definitions = {
+                row['topic_type']: row for row in _rows(database, 'message_definitions')
+            } if 'message_definitions' in tables else {}
+            #: The topics, with the number of their messages.
+            self.connections = [
+                _connection(row, definitions.get(row['type'], {}), counts.get(row['id'], 0))
+                for row in _rows(database, 'topics')]
+        self.start_ns = min((first for _, _, first, _ in found), default=0)
+        self.end_ns = max((last for _, _, _, last in found), default=0)
+
+    def messages(self, ids: Collection[int]) -> Iterator[Stored]:
+        """Yield the messages of connections in the order of their log times."""
+        wanted = {one.id: one for one in self.connections if one.id in ids}
+        marks = ','.join('?' * len(wanted))
+        with closing(_open(self.path)) as database:
+            # What is large comes by itself: where there is no index of the times, all that this
+            # finds is sorted in memory.
+            for row, topic, time_ns in database.execute(
+                    'SELECT rowid, topic_id, timestamp FROM messages '
+                    f'WHERE topic_id IN ({marks}) ORDER BY timestamp, rowid', tuple(wanted)):
+                (data,), = database.execute('SELECT data FROM messages WHERE rowid = ?', (row,))
+                yield Stored(time_ns, wanted[topic], bytes(data))
+
+
+def _open(path: Path) -> apsw.Connection:
+    journal, log = (path.with_name(path.name + ending) for ending in ('-journal', '-wal'))
+    if journal.is_file() and _starts_with(journal, _JOURNAL_MAGIC):
+        raise BagError(
+            f'cannot read the bag {path}: {journal.name} beside it holds a change that was broken '
+            'off. Copy both files to a folder that can be written, run '
+            f"`sqlite3 {shlex.quote(path.name)} 'SELECT count(*) FROM messages'` there, which "
+            'takes it back, and name the copy')
+    if not (log.is_file() and log.stat().st_size):
+        # Not even a lock is taken.
+        return _connect(path, 'immutable=1', 'unix')
+    # The log is read into memory and what SQLite would keep beside it too: in exclusive mode there
+    # is no -shm file, without locks the file need not be writable, and nothing is tidied up.
+    database = _connect(path, 'mode=ro', 'unix-none')
+    database.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    database.execute('PRAGMA locking_mode=EXCLUSIVE').fetchall()
+    return database
+
+
+def _starts_with(path: Path, magic: bytes) -> bool:
+    with path.open('rb') as file:
+        return file.read(len(magic)) == magic
+
+
+def _connect(path: Path, options: str, vfs: str) -> apsw.Connection:
+    return apsw.Connection(
+        f'file:{quote(os.fsencode(path.absolute()))}?{options}',
+        flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, vfs=vfs)
+
+
+def _rows(database: apsw.Connection, table: str) -> list[dict[str, Any]]:
+    """Return all of a table, of whichever version: later ones have more columns."""
+    columns = [row[1] for row in database.execute(f'PRAGMA table_info({table})')]
+    return [dict(zip(columns, row)) for row in database.execute(f'SELECT * FROM {table}')]
+
+
+def _connection(topic: dict[str, Any], definition: dict[str, Any], count: int) -> Connection:
+    kind = _DEFINITIONS.get(definition.get('encoding', ''))
+    text = definition.get('encoded_message_definition')
+    return Connection(
+        topic['id'], topic['name'], topic['type'],
+        MessageDefinition(MessageDefinitionFormat.NONE, '') if kind is None or not text
+        else MessageDefinition(kind, text),
+        topic.get('type_description_hash') or '', count,
+        ConnectionExtRosbag2(
+            topic.get('serialization_format') or 'cdr',
+            read_qos(topic.get('offered_qos_profiles'))),
+        None)
