@@ -39,6 +39,9 @@ _COMPRESSED_FORMATS = ('jpeg', 'png')
 _WRITE_ERRORS = (OSError, sqlite3.Error)
 # Metadata version 9 spells QoS in a way that Humble cannot read; Jazzy and later read both.
 _METADATA_VERSION: Literal[8] = 8
+# A stamp's seconds have 32 bits, a log time 64 in all.
+_STAMP_SECONDS = range(-2**31, 2**31)
+_LAST_NS = 2**63 - 1
 _INFINITE = QosTime(9223372036, 854775807)
 #: What a camera driver would offer; recorded so that a player offers the same.
 RELIABLE_QOS = Qos(
@@ -54,7 +57,8 @@ class BagWriter:
     without an error; otherwise nothing is left behind.
 
     :param path: the bag's folder, which must not exist.
-    :param storage: 'mcap' or 'sqlite3'.
+    :param storage: 'mcap' or 'sqlite3'; of mcap the first log time is that of 1970, and what is
+        older is logged at that.
     :raises UsageError: for an unknown storage.
     :raises BagError: if the path exists or cannot be written.
     """
@@ -79,6 +83,9 @@ class BagWriter:
         self._connections: dict[str, Connection] = {}
         self._finished = False
         self._count = 0
+        self._first_ns = 0 if storage == 'mcap' else -2**63
+        #: Messages whose log time the storage cannot hold, and which have its first or last one.
+        self.moved = 0
         try:
             self._writer.open()
         except _WRITE_ERRORS as error:
@@ -101,7 +108,8 @@ class BagWriter:
         :param frame_id: header frame.
         :param encoding: rgb8, bgr8, rgba8, bgra8, mono8, mono16 or an 8 bit bayer_*.
         :param log_time_ns: when it counts as recorded, None for the stamp.
-        :raises UsageError: if the encoding is unknown or does not describe the pixels.
+        :raises UsageError: if the encoding is unknown or does not describe the pixels, or the
+            stamp is none of ROS.
         """
         if encoding not in _ENCODINGS:
             raise UsageError(
@@ -254,8 +262,10 @@ class BagWriter:
         if connection.msgtype != name:
             raise BagError(
                 f'{topic} holds {connection.msgtype} already: write {name} to another topic')
+        possible_ns = min(max(log_time_ns, self._first_ns), _LAST_NS)
+        self.moved += possible_ns != log_time_ns
         try:
-            self._writer.write(connection, log_time_ns, raw)
+            self._writer.write(connection, possible_ns, raw)
         except _WRITE_ERRORS as error:
             raise self._failed(error) from error
         self._count += 1
@@ -268,6 +278,9 @@ class BagWriter:
 def _header(stamp_ns: int, frame_id: str) -> Any:
     types = default_typestore().types
     seconds, nanoseconds = divmod(stamp_ns, 10**9)
+    if seconds not in _STAMP_SECONDS:
+        raise UsageError(
+            f'a stamp of {stamp_ns} ns is none of ROS: give nanoseconds from 1901 to 2038')
     return types['std_msgs/msg/Header'](
         stamp=types['builtin_interfaces/msg/Time'](sec=seconds, nanosec=nanoseconds),
         frame_id=frame_id)
