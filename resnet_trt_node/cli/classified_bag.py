@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Optional, Union
 
 from resnet_trt_node.bag.writer import BagWriter
+from resnet_trt_node.cli.console import count_of, print_warning
 from resnet_trt_node.cli.sources import Inputs, Source
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.inference.classifier import Prediction
@@ -20,7 +21,7 @@ class ClassifiedBag:
     :param path: the new bag, which must not exist.
     :param inputs: one bag and nothing else.
     :param class_id_format: 'label' or 'index'.
-    :raises UsageError: if there are other inputs, or two topics would be answered on one.
+    :raises UsageError: if there are other inputs, or a topic would have two types or cameras.
     :raises BagError: if the bag cannot be written.
     """
 
@@ -29,12 +30,23 @@ class ClassifiedBag:
             raise UsageError(
                 '--output writes a bag beside one bag: give one bag as the only INPUT')
         self._topics: dict[str, str] = {}
-        for topic in inputs.image_topics(inputs.bags[0]):
+        bag, = inputs.bags
+        topics = inputs.image_topics(bag)
+        for topic in topics:
             answer = classification_topic(topic)
             if answer in self._topics.values():
                 raise UsageError(
-                    f'{" and ".join(inputs.image_topics(inputs.bags[0]))} would be answered on '
+                    f'{" and ".join(topics)} would be answered on '
                     f'the same {answer}: choose with --topic')
+            if answer in topics:
+                raise UsageError(
+                    f'{topic} would be answered on {answer}, which has images: choose with '
+                    '--topic')
+            types = bag.image_types(topic)
+            if len(types) > 1:
+                raise UsageError(
+                    f'{topic} has {" and ".join(types)}, and a topic of the new bag has one type: '
+                    'choose others with --topic')
             self._topics[topic] = answer
         self._class_id_format = class_id_format
         self._writer = BagWriter(path)
@@ -61,6 +73,10 @@ class ClassifiedBag:
         :raises BagError: if it cannot be written.
         """
         self._writer.finish()
+        if self._writer.moved:
+            print_warning(
+                f'{self._writer.path}: {count_of(self._writer.moved, "message")} logged before '
+                '1970, which mcap cannot hold, now logged at 0')
 
     def __enter__(self) -> ClassifiedBag:
         """Return the bag itself."""

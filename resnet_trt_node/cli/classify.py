@@ -99,6 +99,8 @@ class _Run:
                 self._take(source, predictions)
                 progress.step()
         if not self._classified:
+            if not self._failures:
+                raise DataError('; '.join(['no picture was read', *self._inputs.warnings]))
             raise DataError(
                 f'none of {count_of(self._inputs.count, "picture")} could be used; the first: '
                 f'{self._failures[0]["error"]}')
@@ -158,6 +160,7 @@ class _Run:
             'backend': {'name': info.name, 'version': info.version, 'device': info.device},
             'results': self._results,
             'failures': self._failures,
+            'warnings': self._inputs.warnings,
         }
         if self._bag is not None:
             document['output'] = self._arguments.output

@@ -69,6 +69,11 @@ def write(line: str = '', file: Optional[TextIO] = None) -> None:
     print(printable_lines(line), file=file)
 
 
+def print_warning(line: str) -> None:
+    """Print a line on the error stream, without tearing a progress bar."""
+    tqdm.write(f'warning: {printable(line, CELL_LIMIT)}', file=sys.stderr)
+
+
 def print_json(document: dict[str, Any]) -> None:
     """Print one JSON document, with any Unicode as it is where the output is UTF-8."""
     # Of what another encoding lacks, the stream's own escapes would be no JSON.

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Union
 
+from resnet_trt_node.bag.names import is_bag
 from resnet_trt_node.cli.console import print_json
 from resnet_trt_node.cli.evaluation_files import check_outputs, write_outputs
 from resnet_trt_node.cli.evaluation_report import Evaluation, print_report, report_document
@@ -125,6 +126,13 @@ def _others(arguments: Namespace, spec: ModelSpec) -> list[Namespace]:
 def _open_pictures(
         arguments: Namespace, spec: ModelSpec) -> Union[LabelledPictures, ClassFolders]:
     """Open a table if there is one, else class folders."""
+    path = Path(arguments.images)
+    if arguments.labels is None and is_bag(path) and not (path.is_dir() and any(
+            file.name == TABLE_NAME or file.is_dir() for file in path.iterdir())):
+        raise DataError(
+            f'{arguments.images} is a bag, and nobody says what its images show: classify them '
+            'with `resnet_trt classify`, or compare models on them with '
+            '`resnet_trt compare --images`')
     if arguments.labels is None:
         with PictureStore(arguments.images) as store:
             folders = TABLE_NAME not in store.file_names() and bool(store.folder_names())

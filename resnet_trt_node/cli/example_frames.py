@@ -8,6 +8,7 @@ from typing import Generator, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 
+from resnet_trt_node.bag.names import is_bag
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.picture_store import PictureStore
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 GENERATED = 'generated'
 Pictures = Generator[Frame, None, None]
-_BAG_SUFFIXES = ('.mcap', '.db3')
 #: Its multiples fall evenly between whole numbers.
 _STEP = 2 ** 0.5
 
@@ -38,7 +38,8 @@ def read_frames(
     :param limit: how many at most, evenly spread over what is there.
     :param seed: of generated pictures.
     :param method: how pictures are fitted.
-    :returns: uint8 (N, H, W, 3) RGB, owned by the caller, and where they are from in words.
+    :returns: uint8 (N, H, W, 3) RGB, owned by the caller, and where they are from in words, with
+        what is missing there.
     :raises UsageError: for a limit below 1, or topics without a bag.
     :raises DataError: if there are none.
     :raises FrameError: if one cannot be used.
@@ -53,8 +54,9 @@ def read_frames(
         return frames, f'{limit} generated, seed {seed}'
     if not source:
         raise DataError('no pictures are named: name a folder, a zip file or a bag')
+    warnings: list[str] = []
     pictures = _stored(source, limit) if _is_store(source, topics) else _recorded(
-        source, topics, limit)
+        source, topics, limit, warnings)
     resizer = Resizer(spec.resize, method)
     fitted = []
     # One by one: the frames of a bag are many times as large as what is made of them.
@@ -62,7 +64,9 @@ def read_frames(
         for picture in pictures:
             fitted.append(np.empty((spec.height, spec.width, 3), np.uint8))
             resizer.fit(picture, fitted[-1])
-    return np.stack(fitted), f'{len(fitted)} of {Path(source).name}'
+    if not fitted:
+        raise DataError('; '.join([f'no picture was read from {source}', *warnings]))
+    return np.stack(fitted), '; '.join([f'{len(fitted)} of {Path(source).name}', *warnings])
 
 
 def _is_store(source: str, topics: Optional[Sequence[str]]) -> bool:
@@ -71,8 +75,7 @@ def _is_store(source: str, topics: Optional[Sequence[str]]) -> bool:
     if topics:
         return False
     if path.is_dir():
-        return not any(file.name == 'metadata.yaml' or file.suffix in _BAG_SUFFIXES
-                       for file in path.iterdir())
+        return not is_bag(path)
     return any(place.is_file() and place.suffix.lower() == '.zip'
                for place in (path, *path.parents))
 
@@ -91,7 +94,10 @@ def _stored(source: str, limit: int) -> Pictures:
                 raise FrameError(f'{error}; leave it out') from error
 
 
-def _recorded(source: str, topics: Optional[Sequence[str]], limit: int) -> Pictures:
+def _recorded(
+        source: str, topics: Optional[Sequence[str]], limit: int,
+        warnings: list[str]) -> Pictures:
+    """Yield pictures; what is missing of a bag is added to the warnings at the end."""
     # A machine that trains needs no library of bags.
     from resnet_trt_node.cli.sources import Inputs
     with Inputs([source], topics, check_pictures=False) as inputs:
@@ -109,6 +115,7 @@ def _recorded(source: str, topics: Optional[Sequence[str]], limit: int) -> Pictu
                 raise FrameError(
                     f'{item.path}, {item.describe()}: {error}; leave it out: choose other topics '
                     'with --topic') from error
+        warnings += inputs.warnings
 
 
 def _spread(count: int, limit: int) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, RELIABILITIES
-from resnet_trt_node.cli.console import count_of, print_json, Progress, write
+from resnet_trt_node.cli.console import count_of, print_json, print_warning, Progress, write
 from resnet_trt_node.errors import UsageError
 
 _ARROW = ':='
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     # A supervisor's SIGTERM ends it as cleanly as Ctrl-C.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with BagReader(arguments.bag) as bag, Progress(
+        with BagReader(arguments.bag, print_warning) as bag, Progress(
                 None if arguments.loop else bag.image_count(topics), 'image',
                 quiet=arguments.json) as progress:
             report = replay(
@@ -62,7 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
     if arguments.json:
-        print_json({'bag': str(arguments.bag), **asdict(report)})
+        print_json({
+            'bag': str(arguments.bag), **asdict(report), 'warnings': bag.warnings})
     else:
         for source, topic in report.topics.items():
             renamed = '' if topic.topic == source else f' as {topic.topic}'

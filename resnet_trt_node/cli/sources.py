@@ -10,15 +10,15 @@ from typing import Optional, Union
 
 from PIL import Image
 
-from resnet_trt_node.bag.reader import BagImage, BagReader
-from resnet_trt_node.cli.console import text_width
+from resnet_trt_node.bag.messages import BagImage
+from resnet_trt_node.bag.names import is_bag
+from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.cli.console import print_warning, text_width
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.inference.compressed import FORMATS
 from resnet_trt_node.inference.decode import decode_message
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.pictures import find_pictures, read_picture
-
-_BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
 
 
 @dataclass(eq=False)
@@ -94,6 +94,11 @@ class Inputs:
         """Return the picture files."""
         return [part for part in self._parts if isinstance(part, Path)]
 
+    @property
+    def warnings(self) -> list[str]:
+        """Return what is missing of the bags, as far as they were read."""
+        return [line for bag in self.bags for line in bag.warnings]
+
     def image_topics(self, bag: BagReader) -> list[str]:
         """Return the topics of a bag that are classified."""
         return bag.image_topics() if self._topics is None else [
@@ -132,8 +137,8 @@ class Inputs:
     def _add(self, path: Path) -> None:
         if not path.exists():
             raise DataError(f'there is no {path}: name a picture, a folder or a bag')
-        if _is_bag(path):
-            bag = self._stack.enter_context(BagReader(path))
+        if is_bag(path):
+            bag = self._stack.enter_context(BagReader(path, print_warning))
             self._parts.append(bag)
             self.count += bag.image_count(self._topics)
             return
@@ -145,14 +150,6 @@ class Inputs:
 def stamp_text(stamp_ns: int) -> str:
     """Return a stamp in seconds with all nine digits of its nanoseconds."""
     return f'{stamp_ns // 10**9}.{stamp_ns % 10**9:09d}'
-
-
-def _is_bag(path: Path) -> bool:
-    if path.is_dir():
-        return any(
-            file.name == 'metadata.yaml' or file.suffix in _BAG_SUFFIXES
-            for file in path.iterdir())
-    return path.suffix in _BAG_SUFFIXES or path.name == 'metadata.yaml'
 
 
 def _check_picture(path: Path) -> None:

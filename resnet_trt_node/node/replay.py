@@ -18,8 +18,9 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, IMAGE
+from resnet_trt_node.bag.messages import BagImage
 from resnet_trt_node.bag.pacing import mean_spacing_ns, paced
-from resnet_trt_node.bag.reader import BagImage, BagReader
+from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, replay_qos, ReplayQos
 from resnet_trt_node.errors import UsageError
 from rosgraph_msgs.msg import Clock
@@ -41,6 +42,10 @@ _FLUSH_INTERRUPTED_S = 0.5
 # Where a serialised header's stamp lies: behind the encapsulation, first in both image types.
 _STAMP_OFFSET = 4
 _STAMP_FORMAT = '<iI'
+# The seconds of a stamp have 32 bits.
+_ROS_SECONDS = range(-2**31, 2**31)
+# A pause in which one asks oneself whether anything is going to come.
+_LONG_GAP_S = 60
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,11 @@ def replay(
         raise UsageError(
             'restamp gives images the wall time, clock gives nodes the time of the bag: '
             'choose one of them')
+    end_ns = bag.start_ns + bag.duration_ns
+    if clock and any(time_ns // 10**9 not in _ROS_SECONDS for time_ns in (bag.start_ns, end_ns)):
+        raise UsageError(
+            f'{bag.path} was logged from {bag.start_ns} to {end_ns} ns, which no clock of ROS '
+            'can show: leave --clock out')
     # Whatever can be refused is, before ROS starts.
     targets = _targets(bag, bag.choose_images(topics), remap or {})
     offers = {name: replay_qos(bag.connections(name), reliability, depth) for name in targets}
@@ -137,7 +147,7 @@ def replay(
         try:
             publishers = {
                 name: _create_publisher(
-                    node, _CLASSES[bag.topics[name].msgtype], name, target, offers[name])
+                    node, _CLASSES[_msgtype(bag, name)], name, target, offers[name])
                 for name, target in targets.items()}
             run = _Replay(node, bag, publishers, restamp, clock, rate)
             return run.play(loop, wait_for_subscribers, stop, on_progress)
@@ -194,7 +204,12 @@ class _Replay:
         period_ns = max(1, round(self._rate * 1e9 / _CLOCK_HZ))
         for image in self._bag.images(self._names):
             if tick_ns is None:
-                tick_ns = self._round_start_ns = image.log_time_ns
+                tick_ns = self._round_start_ns = self._round_end_ns = image.log_time_ns
+            gap_s = (image.log_time_ns - self._round_end_ns) / 1e9 / self._rate
+            if gap_s > _LONG_GAP_S:
+                self._node.get_logger().warning(
+                    f'the next image, of {image.topic}, is logged {gap_s:.0f} s later: waiting '
+                    'for its time')
             if self._clock is not None:
                 while tick_ns < image.log_time_ns:
                     yield _Tick(tick_ns)
@@ -256,7 +271,7 @@ class _Replay:
                     f'a subscription on {publisher.topic_name} has not confirmed the last images: '
                     'it may have lost some')
             reports[name] = TopicReport(
-                publisher.topic_name, self._bag.topics[name].msgtype, self._published[name],
+                publisher.topic_name, _msgtype(self._bag, name), self._published[name],
                 publisher.get_subscription_count(), acknowledged)
         return reports
 
@@ -269,12 +284,21 @@ def _targets(bag: BagReader, names: Sequence[str], remap: Mapping[str, str]) -> 
     targets = {name: wanted.get(name, name) for name in names}
     types: dict[str, str] = {}
     for name, target in targets.items():
-        msgtype = bag.topics[name].msgtype
+        msgtype = _msgtype(bag, name)
         if types.setdefault(target, msgtype) != msgtype:
             raise UsageError(
                 f'{target} would carry both {types[target]} and {msgtype}: choose another name '
                 f'for {name}')
     return targets
+
+
+def _msgtype(bag: BagReader, name: str) -> str:
+    types = bag.image_types(name)
+    if len(types) > 1:
+        raise UsageError(
+            f'{name} has {" and ".join(types)}, and a topic is published with one type: choose '
+            'others with --topic')
+    return types[0]
 
 
 def _create_publisher(

@@ -1,0 +1,178 @@
+"""Bags of other tools and killed recorders on the command line: all images, or it is said."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import sqlite3
+
+from odd_bags import image, images, read, write_database, write_mcap, write_metadata
+import pytest
+from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, IMAGE
+from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.bag.writer import BagWriter
+from resnet_trt_node.cli.example_frames import read_frames
+from resnet_trt_node.errors import DataError
+from resnet_trt_node.inference.model_file import read_model_spec
+from tiny_model import colour_picture
+
+COLOURS = ('red', 'green', 'blue', 'white')
+ADVICE = 'check that the bag was recorded and copied whole'
+
+
+def rows(*colours: str, topic: str = '/front/image', first: int = 0):
+    return [(topic, first + place, image(place, one)) for place, one in enumerate(colours)]
+
+
+def qos_emptied(folder: Path) -> Path:
+    write_mcap(folder / 'a.mcap', rows(*COLOURS), qos='[{depth: 3}]')
+    return write_metadata(folder, ['a.mcap'], {'/front/image': 4}, qos=True)
+
+
+def killed(folder: Path) -> Path:
+    write_database(folder / 'a.db3', rows(*COLOURS[:2]), rows(*COLOURS[2:], first=2))
+    return write_metadata(folder, ['a.db3'], {'/front/image': 4}, storage_identifier='sqlite3')
+
+
+def split(folder: Path) -> Path:
+    write_mcap(folder / 'run_2.mcap', rows(*COLOURS[:2]))
+    write_mcap(folder / 'run_10.mcap', rows(*COLOURS[2:], first=2))
+    return write_metadata(folder, ['run_10.mcap', 'run_2.mcap'], {'/front/image': 4})
+
+
+def foreign(folder: Path) -> Path:
+    return write_mcap(
+        folder / 'a.mcap', [('/note', 0, b'{}'), *rows(*COLOURS)], profile='',
+        types={'/note': ('note', 'jsonschema', 'json')})
+
+
+def unordered(folder: Path) -> Path:
+    found = rows(*COLOURS)
+    found[1:3] = found[2:0:-1]
+    return write_mcap(folder / 'run#1?.mcap', found, use_chunking=False)
+
+
+@pytest.fixture(params=[qos_emptied, killed, split, foreign, unordered])
+def odd_bag(request, tmp_path: Path) -> Path:
+    """Return a bag of four images, in the order of `COLOURS`."""
+    return request.param(tmp_path / 'odd bag')
+
+
+def test_all_images_are_classified_and_copied(resnet_trt, colour_model, odd_bag, tmp_path):
+    document = resnet_trt(
+        'classify', colour_model, odd_bag, '--json', '--output', tmp_path / 'out').document
+    assert [one['predictions'][0]['label'] for one in document['results']] == list(COLOURS)
+    assert (document['failures'], document['warnings']) == ([], [])
+    with BagReader(odd_bag) as before, BagReader(tmp_path / 'out') as after:
+        assert [one.raw for one in after.images()] == [one.raw for one in before.images()]
+        answers = [after.deserialize(one) for one in after.raw_messages(['/front/classification'])]
+    assert [one.results[0].class_id for one in answers] == list(COLOURS)
+    outcome = resnet_trt('classify', colour_model, odd_bag, '--top-k', 1)
+    assert outcome.code == 0
+    assert [line.split()[-1] for line in outcome.out.splitlines()[1:]] == list(COLOURS)
+    assert 'warning' not in outcome.err
+
+
+def test_all_images_are_calibrated_and_compared_on(colour_model, odd_bag):
+    frames, said = read_frames(str(odd_bag), None, read_model_spec(colour_model), 99, 0)
+    assert [tuple(frame[16, 16]) for frame in frames] == [
+        (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]
+    assert said == f'4 of {odd_bag.name}'
+
+
+def test_a_difference_is_told_in_one_line_and_in_the_document(
+        resnet_trt, colour_model, capsys, tmp_path):
+    path = qos_emptied(tmp_path / 'bag')
+    write_metadata(path, ['a.mcap', 'b.mcap'], {'/front/image': 9})
+    lines = [
+        f'{path}: of the files that metadata.yaml lists, b.mcap is missing: only the others are '
+        'read',
+        f'{path}: /front/image: 4 images read, metadata.yaml counts 9: {ADVICE}']
+    outcome = resnet_trt('classify', colour_model, path)
+    assert outcome.code == 0
+    assert [line for line in outcome.err.splitlines() if 'warning' in line] == [
+        f'warning: {line}' for line in lines]
+    outcome = resnet_trt('classify', colour_model, path, '--json')
+    assert outcome.document['warnings'] == lines
+    assert len(outcome.document['results']) == 4
+    _, said = read_frames(str(path), None, read_model_spec(colour_model), 2, 0)
+    assert said == '; '.join(['2 of bag', *lines])
+    assert capsys.readouterr().err.splitlines() == [f'warning: {line}' for line in lines]
+
+
+@pytest.mark.parametrize('json', [[], ['--json']])
+def test_no_image_at_all_is_refused_in_one_line(resnet_trt, colour_model, tmp_path, json):
+    path = tmp_path / 'a.mcap'
+    write_mcap(path, [('/note', 0, b'{}')], types={'/note': ('note', 'jsonschema', 'json')})
+    assert 'has no image topic: it has /note (note, 1)' in resnet_trt.refused(
+        'classify', colour_model, path, *json)
+    write_mcap(path, [('/front/image', 0, b'\0')])
+    outcome = resnet_trt('classify', colour_model, path, *json)
+    assert outcome.code == 2
+    assert 'is not a readable sensor_msgs/msg/Image' in outcome.err.splitlines()[-1]
+    write_database(tmp_path / 'b.db3', [*rows('red', topic='/a'), *rows('red', topic='/b')])
+    with sqlite3.connect(tmp_path / 'b.db3') as database:
+        database.execute('DELETE FROM messages WHERE topic_id = 1')
+    database.close()
+    assert 'has no image on /a: it has /a (sensor_msgs/msg/Image, 0), /b (' in resnet_trt.refused(
+        'classify', colour_model, tmp_path / 'b.db3', '--topic', '/a', *json)
+
+
+def test_a_bag_that_yields_nothing_of_what_it_counts(
+        resnet_trt, colour_model, tmp_path, monkeypatch):
+    path = write_mcap(tmp_path / 'a.mcap', rows('red'))
+    monkeypatch.setattr('resnet_trt_node.bag.mcap_file._chunk', lambda *_: iter(()))
+    line = f'/front/image: 0 images read, the bag has 1 by its own count: {ADVICE}'
+    outcome = resnet_trt('classify', colour_model, path)
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[-1] == (
+        f'resnet_trt classify: no picture was read; {path}: {line}')
+    with pytest.raises(DataError, match=r'no picture was read from .*0 images read'):
+        read_frames(str(path), None, read_model_spec(colour_model), 2, 0)
+
+
+def test_evaluate_says_what_is_for_bags(resnet_trt, colour_model, odd_bag):
+    line = resnet_trt.refused('evaluate', colour_model, '--images', odd_bag)
+    assert f'{odd_bag} is a bag, and nobody says what its images show' in line
+    assert '`resnet_trt compare --images`' in line
+
+
+@pytest.mark.parametrize('command', ['classify', 'replay', 'evaluate', 'quantize', 'compare'])
+def test_pipes_and_devices_are_refused_at_once(resnet_trt, colour_model, tmp_path, command):
+    os.mkfifo(tmp_path / 'pipe.mcap')
+    (tmp_path / 'zero.db3').symlink_to('/dev/zero')
+    for path in (tmp_path / 'pipe.mcap', tmp_path / 'zero.db3'):
+        words = {
+            'classify': [colour_model, path], 'replay': [path],
+            'evaluate': [colour_model, '--images', path],
+            'quantize': [colour_model, '--calibration', path, '-o', tmp_path / 'q.onnx'],
+            'compare': [colour_model, '--backends', 'onnxruntime', '--images', path]}[command]
+        line = resnet_trt.refused(command, *words)
+        assert 'not an ordinary file' in line or 'is a bag, and nobody says' in line
+
+
+def test_an_output_cannot_have_two_types_on_a_topic(resnet_trt, colour_model, tmp_path):
+    path = tmp_path / 'bag'
+    write_mcap(path / '0.mcap', rows('red'))
+    write_mcap(
+        path / '1.mcap', rows('red'), types={'/front/image': (COMPRESSED_IMAGE, 'ros2msg', 'cdr')})
+    write_metadata(path, ['0.mcap', '1.mcap'], {'/front/image': 2})
+    line = resnet_trt.refused('classify', colour_model, path, '--output', tmp_path / 'out')
+    assert f'/front/image has {COMPRESSED_IMAGE} and {IMAGE}, and a topic of the new bag' in line
+    with BagWriter(tmp_path / 'mean') as bag:
+        for topic in ('/front/image', '/front/classification'):
+            bag.write_image(topic, colour_picture('red'), 1, '', 'rgb8')
+    line = resnet_trt.refused(
+        'classify', colour_model, tmp_path / 'mean', '--output', tmp_path / 'out')
+    assert 'would be answered on /front/classification, which has images' in line
+    assert not (tmp_path / 'out').exists()
+
+
+def test_times_before_1970_are_copied_and_said(resnet_trt, colour_model, tmp_path):
+    path = write_database(
+        tmp_path / 'a.db3', images('/front/image', -7, 5))
+    outcome = resnet_trt('classify', colour_model, path, '--output', tmp_path / 'out')
+    assert outcome.code == 0
+    assert ('warning: ' + str(tmp_path / 'out') + ': 2 messages logged before 1970, which mcap '
+            'cannot hold, now logged at 0') in outcome.err.splitlines()
+    assert read(tmp_path / 'out') == ([('/front/image', 0, 0), ('/front/image', 5, 1)], [])

@@ -1,0 +1,95 @@
+"""Replaying bags of other tools and killed recorders: all images, in order, or it is said."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from threading import Event, Thread
+
+from odd_bags import images, write_database, write_mcap, write_metadata
+import pytest
+from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE
+from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.replay import replay
+
+MS = 10**6
+
+
+def numbers(path, **options) -> list[int]:
+    """Return the numbers of the images that a replay publishes."""
+    found = []
+    with BagReader(path) as bag:
+        report = replay(
+            bag, rate=100.0, on_progress=lambda one: found.append(one.stamp_ns // 10**9),
+            **options)
+    assert report.published == len(found)
+    return found
+
+
+def test_a_split_bag_of_a_killed_recorder_is_published_in_the_order_of_time(tmp_path):
+    path = tmp_path / 'bag'
+    write_database(path / 'run_2.db3', images('/i', 0), images('/i', 10 * MS, first=1))
+    write_database(path / 'run_10.db3', images('/i', 20 * MS, 30 * MS, first=2))
+    write_metadata(path, ['run_10.db3', 'run_2.db3'], {'/i': 4}, qos=True)
+    assert numbers(path) == [0, 1, 2, 3]
+
+
+def test_what_is_missing_is_told_and_reported(tmp_path):
+    path = tmp_path / 'bag'
+    write_mcap(path / 'a.mcap', images('/i', 0, 1), profile='')
+    write_metadata(path, ['a.mcap'], {'/i': 7})
+    line = (
+        f'{path}: /i: 2 images read, metadata.yaml counts 7: check that the bag was recorded and '
+        'copied whole')
+    command = [
+        sys.executable, '-m', 'resnet_trt_node.cli.main', 'replay', str(path), '--wait', '0']
+    done = subprocess.run([*command, '--json'], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, f'warning: {line}\n')
+    report = json.loads(done.stdout)
+    assert report['warnings'] == [line]
+    assert report['topics']['/i']['published'] == 2
+    write_mcap(path / 'a.mcap', [('/note', 0, b'')], types={'/note': ('note', '', 'json')})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (2, '')
+    assert 'has no image topic: it has /note (note, 1)' in done.stderr
+
+
+def test_a_topic_of_two_types_is_refused_and_beside_a_foreign_one_published(tmp_path):
+    path = tmp_path / 'bag'
+    write_mcap(path / '0.mcap', images('/i', 0))
+    write_mcap(path / '1.mcap', [('/i', 1, b'{}')], types={'/i': ('text', 'jsonschema', 'json')})
+    write_metadata(path, ['0.mcap', '1.mcap'], {'/i': 2})
+    assert numbers(path) == [0]
+    write_mcap(
+        path / '1.mcap', images('/i', 1), types={'/i': (COMPRESSED_IMAGE, 'ros2msg', 'cdr')})
+    with BagReader(path) as bag, pytest.raises(UsageError, match=r'/i has .* and .* one type'):
+        replay(bag)
+
+
+def test_a_long_gap_is_told_before_it_is_waited_for(tmp_path, capfd):
+    path = write_mcap(tmp_path / 'a.mcap', images('/i', 0, 1_700_000_000 * 10**9))
+    stop, published = Event(), Event()
+    with BagReader(path) as bag:
+        thread = Thread(target=replay, args=(bag,), kwargs={
+            'stop': stop, 'on_progress': lambda _: published.set()})
+        thread.start()
+        assert published.wait(120)
+        said = ''
+        try:
+            while 'the next image, of /i, is logged 1700000000 s later' not in said:
+                assert thread.is_alive()
+                said += capfd.readouterr().err
+        finally:
+            stop.set()
+            thread.join(120)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize('time_ns', [2**31 * 10**9, -2**31 * 10**9 - 1])
+def test_a_clock_that_ros_cannot_show_is_refused(tmp_path, time_ns):
+    path = write_mcap(tmp_path / 'a.mcap', images('/i', time_ns))
+    with BagReader(path) as bag, pytest.raises(UsageError, match='leave --clock out'):
+        replay(bag, clock=True)
+    assert numbers(path) == [0]
