@@ -19,6 +19,7 @@ from resnet_trt_node.errors import ResnetTrtError, UsageError
 from resnet_trt_node.node.classifier_node import ClassifierNode
 from resnet_trt_node.node.command_line import init_ros
 from resnet_trt_node.node.memory import settle_allocator
+from resnet_trt_node.node.params_files import warn_of_idle_files
 from resnet_trt_node.node.pipeline import THREADS
 
 #: How long a signal may go unnoticed; rclpy's wait does not end with one.
@@ -62,7 +63,8 @@ def _main(arguments: Optional[Sequence[str]]) -> int:
     try:
         memory = settle_allocator()
         _settle_opencv()
-        return _run(stop, memory) if init_ros(arguments) else 0
+        given = sys.argv[1:] if arguments is None else arguments
+        return _run(stop, memory, given) if init_ros(given) else 0
     except ResnetTrtError as error:
         print(f'classifier_node: {error}', file=sys.stderr)
         return error.exit_code
@@ -82,9 +84,10 @@ def _settle_opencv() -> None:
         cv2.setNumThreads(1)
 
 
-def _run(stop: _StopSignal, memory: str) -> int:
+def _run(stop: _StopSignal, memory: str, arguments: Sequence[str]) -> int:
     node = ClassifierNode(still_wanted=lambda: not stop.received)
     node.get_logger().info(memory)
+    warn_of_idle_files(node, arguments)
     executor = _executor(node)
     executor.add_node(node)
     _settle_collector()

@@ -1,0 +1,93 @@
+"""Parameter files whose sections are for other nodes, which rcl passes over without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+import re
+from typing import Any
+
+from rclpy.node import Node
+from resnet_trt_node.printable import printable
+from resnet_trt_node.regular_file import read_regular
+import yaml
+
+_PARAMETERS = 'ros__parameters'
+_MOST_BYTES = 1 << 22
+_NAMED = 5
+#: rcl's wildcards in the names of sections, as regular expressions.
+_WILDCARDS = {'/**': r'(/\w+)*', '/*': r'/\w+'}
+
+
+def warn_of_idle_files(node: Node, arguments: Sequence[str]) -> None:
+    """
+    Warn of each parameter file that has sections, but none for this node.
+
+    :param node: by its full name, after remapping.
+    :param arguments: the command line that rclpy was initialised with.
+    """
+    name = node.get_fully_qualified_name()
+    for path in params_files(arguments):
+        try:
+            names = section_names(read_regular(path, _MOST_BYTES))
+        except (OSError, yaml.YAMLError):
+            # rcl has read it: it may be a pipe, which is empty now, or be gone.
+            continue
+        if not names or any(is_for(section, name) for section in names):
+            continue
+        shown = ', '.join(printable(section) for section in names[:_NAMED])
+        more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
+        node.get_logger().warning(
+            f'{printable(path)} changes nothing: its parameters are for {shown}{more}, and this '
+            f'node is {name}; name a section so, or /** for any node')
+
+
+def params_files(arguments: Sequence[str]) -> list[Path]:
+    """
+    Return the files that a command line names with --params-file.
+
+    :param arguments: the whole command line; rcl reads what stands between --ros-args and --.
+    """
+    paths = []
+    of_ros = False
+    for word, following in zip(arguments, [*arguments[1:], '']):
+        if word in ('--ros-args', '--'):
+            of_ros = word == '--ros-args'
+        elif of_ros and word == '--params-file':
+            paths.append(Path(following))
+    return paths
+
+
+def section_names(text: bytes) -> list[str]:
+    """
+    Return the names of the nodes that a YAML file has parameters for, as they stand there.
+
+    :param text: the file.
+    :raises yaml.YAMLError: if it is no YAML.
+    """
+    # The base loader gives texts alone: rcl has its own view of what is a number or a date.
+    documents = yaml.load_all(text, yaml.BaseLoader)
+    return [name for document in documents for name in _sections(document, '')]
+
+
+def _sections(value: Any, name: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        return
+    for key, below in value.items():
+        if key == _PARAMETERS:
+            yield name
+        else:
+            yield from _sections(below, f'{name}/{key}' if name else str(key))
+
+
+def is_for(section: str, node: str) -> bool:
+    """
+    Tell whether rcl gives the parameters of a section to a node.
+
+    :param section: a section's name; a slash in front may be left out, * is one part of a name,
+        ** any number of them.
+    :param node: the node's full name.
+    """
+    pattern = re.escape('/' + section.removeprefix('/')).replace(r'\*', '*')
+    return re.fullmatch(
+        re.sub(r'/\*\*?', lambda found: _WILDCARDS[found[0]], pattern), node) is not None
