@@ -46,8 +46,9 @@ gpu-test: ## the backend's tests on this machine's TensorRT and GPU
 bench: venv ## real-time figures beside a plain node, about 9 minutes; QUICK=1 takes two
 	PYTHONPATH=tools $(python) -m bench $(if $(QUICK),--quick)
 
-soak: venv ## six cameras and faults for HOURS hours, e.g. make soak HOURS=0.17
-	PYTHONPATH=tools $(python) -m bench --soak-hours $(or $(HOURS),0.17)
+soak: venv ## six cameras and faults for HOURS=0.17 hours; DEPLOYMENT=default loses frames
+	PYTHONPATH=tools $(python) -m bench --soak-hours $(or $(HOURS),0.17) \
+	  $(if $(DEPLOYMENT),--deployment $(DEPLOYMENT))
 
 clean: ## remove what the others made, .venv too
 	rm -rf .venv .venv.lock build install log demo .mypy_cache .ruff_cache .pytest_cache \

@@ -70,6 +70,15 @@ class CameraCounts:
     in_progress: int = 0
     ended_twice: int = 0
 
+    def __str__(self) -> str:
+        """Return the counters in one line, for the log."""
+        dropped = ', '.join(
+            f'{number} {reason}' for reason, number in self.dropped.items() if number) or 'none'
+        lost = self.events['lost_in_transport']
+        return (
+            (f'{lost} frames lost in transport; ' if lost else '')
+            + f'{self.received} frames received, {self.answered} answered, dropped: {dropped}')
+
     @property
     def ended_nowhere(self) -> int:
         """Return the frames that were forgotten on their way, which only a bug brings about."""

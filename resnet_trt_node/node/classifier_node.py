@@ -322,10 +322,7 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
 
     def _log_account(self, pipeline: Pipeline) -> None:
         total = pipeline.accounting.total()
-        dropped = ', '.join(f'{number} {reason}' for reason, number in total.dropped.items()
-                            if number) or 'none'
-        self.get_logger().info(
-            f'{total.received} frames received, {total.answered} answered, dropped: {dropped}')
+        self.get_logger().info(str(total))
         # All threads have ended, so that a frame that somebody still holds has no end either.
         if total.mismatch or total.in_progress:
             self.get_logger().error(total.mismatch or f'{total.in_progress} frames have no end')

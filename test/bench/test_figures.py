@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bench.figures import (
-    Account, account, Check, growth, latencies_ms, percentile, spread, unevenness)
+    Account, account, Balance, balance_checks, Check, growth, latencies_ms, percentile, spread,
+    sum_balances, unevenness)
 from bench.records import HEARD, read, RecordWriter, SENT
 import numpy as np
 import pytest
@@ -56,6 +57,28 @@ def test_account_with_a_real_network_judges_no_answer():
     assert account(sent((0, 0, 10)), heard((0, -1, 10, 11))).mistaken == 0
 
 
+def test_a_balance_tells_what_was_lost_without_a_word():
+    balance = Balance(sent=10, received=6, lost=3, answered=5, heard=5)
+    assert balance.lost_silently == 1
+    assert balance.to_json() == {
+        'sent': 10, 'received': 6, 'lost': 3, 'answered': 5, 'heard': 5, 'lost_silently': 1}
+    assert sum_balances([balance, balance]) == Balance(20, 12, 6, 10, 10)
+
+
+@pytest.mark.parametrize(('balances', 'invented', 'unheard'), [
+    ([Balance(10, 6, 3, 5, 5)], 0, 0),
+    # Counted, and nobody sent it: as received, and as lost.
+    ([Balance(10, 11, 0, 5, 5)], 1, 0), ([Balance(10, 9, 3, 5, 5)], 2, 0),
+    # An answer that the node counts and nobody heard, and one the other way round.
+    ([Balance(10, 10, 0, 10, 8), Balance(10, 10, 0, 8, 10)], 0, 4),
+    # One camera does not make up for another.
+    ([Balance(10, 12, 0, 5, 5), Balance(10, 2, 0, 2, 2)], 2, 0)])
+def test_counters_are_checked_against_cameras_and_listener(balances, invented, unheard):
+    checks = balance_checks(balances)
+    assert [check.measured for check in checks] == [invented, unheard]
+    assert [check.met for check in checks] == [not invented, not unheard]
+
+
 def test_unevenness_in_per_cent_of_the_mean():
     assert unevenness([95, 105, 100]) == 10.0
     assert unevenness([0, 0]) is None
@@ -70,6 +93,14 @@ def test_growth_leaves_settling_out():
     gained, slope = growth(times_s, leaking)
     assert gained == pytest.approx(60 / 36)
     assert slope == pytest.approx(100.0)
+
+
+def test_growth_may_settle_for_a_fixed_time():
+    times_s = [60.0 * minute for minute in range(60)]
+    values = [minute if minute < 10 else 10 + (minute - 10) / 60 for minute in range(60)]
+    assert growth(times_s, values, 600.0)[1] == pytest.approx(1.0)
+    assert growth(times_s, values)[1] == pytest.approx(1.0)
+    assert growth(times_s, values, 60.0)[1] > 3.0
 
 
 def test_growth_of_too_few_samples_is_refused():

@@ -11,12 +11,13 @@ from bench import BenchError
 from bench.camera import Camera, from_json, several, to_json
 from bench.cameras_process import BROKEN, broken_message, message
 from bench.children import Child, wait_until
+from bench.deployment import DEFAULT, PROFILE
 from bench.environment import choose_transport, describe_machine
 from bench.faulty_node import order_faults, take_fault
 from bench.observer import counts, stage_ms, stages, unaccounted
 from bench.procfs import sample
 from bench.scenarios import latency
-from bench.scenarios.soak import read_accounts
+from bench.scenarios.soak import LoggedAccount, read_accounts
 import numpy as np
 import pytest
 from resnet_trt_node.errors import FrameError
@@ -44,8 +45,11 @@ def test_accounts_in_the_log_are_understood():
     log = (
         '[INFO] [1.2] [ours.classifier]: 100 frames received, 90 answered, dropped: '
         '7 superseded, 3 malformed\n'
-        '[INFO] [1.3] [ours.classifier]: 5 frames received, 4 answered, dropped: none\n')
-    assert read_accounts(log) == [(100, 90, 0), (5, 4, 1)]
+        '[INFO] [1.3] [ours.classifier]: 5 frames received, 4 answered, dropped: none\n'
+        '[INFO] [1.4] [ours.classifier]: 17 frames lost in transport; 3 frames received, '
+        '3 answered, dropped: none\n')
+    assert read_accounts(log) == [
+        LoggedAccount(0, 100, 90, 0), LoggedAccount(0, 5, 4, 1), LoggedAccount(17, 3, 3, 0)]
     with pytest.raises(BenchError, match='no account'):
         read_accounts('nothing')
 
@@ -101,6 +105,21 @@ def test_a_process_seen_from_outside():
         sample(busy.pid)
 
 
+def test_a_child_lacks_what_is_taken_from_its_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv('FASTDDS_DEFAULT_PROFILES_FILE', 'x.xml')
+    program = 'import os; print(sorted(k for k in os.environ if k.startswith("FAST")))'
+    (tmp_path / 'tell_environment.py').write_text(program)
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    heard = []
+    for deployment in (PROFILE, DEFAULT):
+        with Child('child', 'tell_environment', [], tmp_path,
+                   environment=deployment.node) as child:
+            heard.append(child.hear())
+    assert heard == ["['FASTDDS_DEFAULT_PROFILES_FILE']", '[]']
+    assert DEFAULT.best_effort
+    assert not PROFILE.best_effort
+
+
 def test_a_child_that_ends_early_is_an_error_with_its_log(tmp_path):
     with Child('early', 'bench.no_such_module', [], tmp_path) as child:
         with pytest.raises(BenchError, match='early ended with exit code 1') as caught:
@@ -151,6 +170,11 @@ def test_three_seconds_of_a_scenario(monkeypatch):
     assert time.monotonic() - start_s < 60
     checks = {check.name: check for check in outcome.checks}
     assert checks['frames that the node received and cannot account for'].met
+    assert checks['frames that the node counts and no camera sent'].met
+    assert checks['answers that the node counts and nobody heard, or the other way round'].met
+    balance = outcome.figures['balance']
+    assert balance['sent'] == balance['received'] + balance['lost'] + balance['lost_silently']
+    assert balance['received'] > 0
     assert checks['answers that are foreign, repeated or mistaken'].met
     figures = outcome.figures
     # 1.5 s at 20 Hz; a late frame falls on this or that side of either end.

@@ -34,6 +34,17 @@ def test_section_holds_targets_and_verdicts():
     assert 'killed 2 x' in text
 
 
+def test_losses_are_told_by_whether_anybody_was_told():
+    whole, outcome = results()
+    outcome.name = 'soak_default'
+    outcome.figures['balance'] = {
+        'sent': 20, 'received': 11, 'lost': 6, 'answered': 9, 'heard': 9, 'lost_silently': 3}
+    text = markdown({**whole, 'scenarios': [outcome.to_json()]}, plotted=False)
+    assert ('Of 20 sent since the start DDS told that 6 were lost, and 3 came while nobody '
+            'subscribed or the queue was full. ') in text
+    assert 'Memory 1.0 MiB/h' in text
+
+
 def test_a_longer_soak_takes_the_place_of_the_short_one():
     whole, outcome = results()
     other = {**outcome.to_json(), 'name': 'six_cameras'}

@@ -173,3 +173,12 @@ def test_cameras_take_turns():
     queue.put(Ticket('b', 10, 0))
     assert [queue.take().message for _ in range(4)] == [0, 10, 1, 2]
     assert queue.take() is None
+
+
+def test_counters_in_one_line():
+    counts = CameraCounts(received=12, answered=9)
+    assert str(counts) == '12 frames received, 9 answered, dropped: none'
+    counts.dropped.update(stale=2, failed=1)
+    counts.events['lost_in_transport'] = 40
+    assert str(counts) == (
+        '40 frames lost in transport; 12 frames received, 9 answered, dropped: 2 stale, 1 failed')

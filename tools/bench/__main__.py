@@ -17,6 +17,7 @@ import sys
 import tempfile
 from typing import Any, Optional
 
+from bench.deployment import DEPLOYMENTS, PROFILE
 from bench.environment import describe_machine, isolate, ROOT
 from bench.figures import Outcome
 from bench.models import find_models
@@ -68,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
                         help=f'of {", ".join(_SECONDS)}, onnxruntime')
     parser.add_argument('--soak-hours', type=float, metavar='N',
                         help='only the soak, for so long')
+    parser.add_argument('--deployment', choices=DEPLOYMENTS, default=PROFILE.name,
+                        help='of that soak: with the DDS profiles of config and reliable, or the '
+                        'default transport and best effort')
     parser.add_argument('--out', type=Path, metavar='FOLDER',
                         help='where JSON, page and plot go: docs for a whole run, otherwise '
                         'build/bench')
@@ -89,7 +93,7 @@ def _measure(arguments: argparse.Namespace) -> int:
             'date': date.today().isoformat(), 'quick': arguments.quick,
             'machine': describe_machine(), 'scenarios': []}
         for number, (what, scenario) in enumerate(
-                steps := _steps(arguments.quick, arguments.only, arguments.soak_hours), 1):
+                steps := _steps(arguments), 1):
             print(f'[{number}/{len(steps)}] {what}', flush=True)
             outcome = scenario()
             if outcome is not None:
@@ -129,12 +133,14 @@ def _json_path(out: Path) -> Path:
 _Scenario = Callable[[], Optional[Outcome]]
 
 
-def _steps(
-        quick: bool, only: Optional[list[str]],
-        soak_hours: Optional[float]) -> list[tuple[str, _Scenario]]:
+def _steps(arguments: argparse.Namespace) -> list[tuple[str, _Scenario]]:
     """Return what is to be measured, in words and as a function."""
-    if soak_hours is not None:
-        return [(f'soak: {soak_hours:g} hours', lambda: soak.run(soak_hours * 3600))]
+    quick: bool = arguments.quick
+    only: Optional[list[str]] = arguments.only
+    if arguments.soak_hours is not None:
+        hours, deployment = arguments.soak_hours, DEPLOYMENTS[arguments.deployment]
+        return [(f'soak: {hours:g} hours, {deployment.title}',
+                 lambda: soak.run(hours * 3600, deployment=deployment))]
     length = {name: seconds[quick] for name, seconds in _SECONDS.items()}
     steps: dict[str, tuple[str, _Scenario]] = {
         'cpu': ('CPU per 1080p frame, beside a plain node, in turns',

@@ -23,6 +23,7 @@ class Camera:
     :param encoding: of sensor_msgs/Image: bgr8, rgb8 or mono8.
     :param jpeg: whether it sends sensor_msgs/CompressedImage instead.
     :param red: the mean red value of every frame, by which the answer to it is recognised.
+    :param best_effort: whether its publisher offers no more.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Camera:
     encoding: str = 'bgr8'
     jpeg: bool = False
     red: int = 100
+    best_effort: bool = False
 
     @property
     def key(self) -> str:
@@ -68,10 +70,11 @@ class Camera:
 
 def several(
         number: int, receiver: str = 'ours', rate_hz: float = 30.0, width: int = 640,
-        height: int = 480) -> list[Camera]:
+        height: int = 480, best_effort: bool = False) -> list[Camera]:
     """Return cameras c0, c1, ... of one kind with red values far apart."""
     return [
-        Camera(f'c{index}', receiver, width, height, rate_hz, red=20 + 35 * index)
+        Camera(f'c{index}', receiver, width, height, rate_hz, red=20 + 35 * index,
+               best_effort=best_effort)
         for index in range(number)]
 
 

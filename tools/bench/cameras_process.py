@@ -68,7 +68,9 @@ class _Source:
         self._kind: Any = CompressedImage if camera.jpeg else Image
         self._publisher = node.create_publisher(
             self._kind, camera.image_topic,
-            QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE))
+            QoSProfile(depth=10, reliability=(
+                ReliabilityPolicy.BEST_EFFORT if camera.best_effort
+                else ReliabilityPolicy.RELIABLE)))
         self._data = bytearray(serialize_message(message(camera)))
         self.period_s = 1.0 / camera.rate_hz
         self.due_s: Optional[float] = None

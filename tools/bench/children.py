@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import json
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Optional
 
 from bench import BenchError
-from bench.environment import profile, ROOT
+from bench.environment import ROOT
 from bench.procfs import ProcessSample, remove_orphans, sample, shared_segments
 
 _TAIL = 15
@@ -38,22 +38,24 @@ class Child:
     :param arguments: its command line.
     :param folder: where the log goes.
     :param talks: whether it reads standard input and answers lines on standard output.
-    :param environment: what differs from this process's own.
+    :param environment: what differs from this process's own; None takes a variable away.
     """
 
     def __init__(
             self, name: str, module: str, arguments: Sequence[str], folder: Path,
-            talks: bool = True, environment: Optional[dict[str, str]] = None) -> None:
+            talks: bool = True,
+            environment: Optional[Mapping[str, Optional[str]]] = None) -> None:
         self.name = name
         self.log = folder / f'{name}.log'
         paths = [str(ROOT / 'tools'), str(ROOT), os.environ.get('PYTHONPATH', '')]
+        whole = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths)),
+                 **(environment or {})}
         with self.log.open('ab') as log:
             self._process = subprocess.Popen(
                 [sys.executable, '-m', 'bench.tethered', str(os.getpid()), module, *arguments],
                 stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if talks else log, stderr=log, text=True, cwd=ROOT,
-                env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths)),
-                     **(environment or {})})
+                env={name: value for name, value in whole.items() if value is not None})
         self._lines: SimpleQueue[Optional[str]] = SimpleQueue()
         if talks:
             Thread(target=self._read, daemon=True).start()
@@ -177,10 +179,12 @@ class Child:
         self.stop()
 
 
-def cameras_process(cameras_json: str, records: Path, folder: Path) -> Child:
+def cameras_process(
+        cameras_json: str, records: Path, folder: Path,
+        environment: Mapping[str, Optional[str]]) -> Child:
     """Start the synthetic cameras and wait until they obey."""
     child = Child('cameras', 'bench.cameras_process', [cameras_json, str(records)], folder,
-                  environment={**_KEEPING, **profile('fastdds_large_images.xml')})
+                  environment={**_KEEPING, **environment})
     child.hear()
     return child
 

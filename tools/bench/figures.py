@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any, Optional
 
 import numpy as np
@@ -133,6 +135,57 @@ def account(
         len(distinct - whole), len(answers) - len(distinct), mistaken)
 
 
+@dataclass(frozen=True)
+class Balance:
+    """
+    What the node counts against what others know: the cameras and the listener.
+
+    :param sent: frames that the cameras sent, broken ones too.
+    :param received: frames that the node counts as received.
+    :param lost: frames that DDS told the node were lost in transport.
+    :param answered: frames that the node counts as answered.
+    :param heard: answers that the listener heard.
+    """
+
+    sent: int
+    received: int
+    lost: int
+    answered: int
+    heard: int
+
+    @property
+    def lost_silently(self) -> int:
+        """
+        Return the frames that were sent and of which the node knows nothing.
+
+        DDS tells nothing of those that came while nobody subscribed, nor of those that newer ones
+        pushed out of a full queue.
+        """
+        return self.sent - self.received - self.lost
+
+    def to_json(self) -> dict[str, int]:
+        """Return the fields and `lost_silently`."""
+        return {**asdict(self), 'lost_silently': self.lost_silently}
+
+
+def balance_checks(balances: Sequence[Balance]) -> list[Check]:
+    """
+    Return the checks that the node's counters are true, by what others know.
+
+    :param balances: each is judged by itself, so that one camera cannot make up for another.
+    """
+    return [
+        Check('frames that the node counts and no camera sent',
+              sum(max(0, -one.lost_silently) for one in balances), 0),
+        Check('answers that the node counts and nobody heard, or the other way round',
+              sum(abs(one.answered - one.heard) for one in balances), 0)]
+
+
+def sum_balances(balances: Iterable[Balance]) -> Balance:
+    """Return balances added up."""
+    return Balance(*map(sum, zip(*(astuple(one) for one in balances))))
+
+
 def _frame(row: np.void) -> tuple[int, int]:
     return int(row['camera']), int(row['stamp_ns'])
 
@@ -144,18 +197,22 @@ def unevenness(numbers: list[int]) -> Optional[float]:
     return 100.0 * (max(numbers) - min(numbers)) / (sum(numbers) / len(numbers))
 
 
-def growth(times_s: list[float], values: list[float]) -> tuple[float, float]:
+def growth(
+        times_s: list[float], values: list[float], settle_s: float = 0.0) -> tuple[float, float]:
     """
     Return how a value grew after it settled: by how much, and its slope per hour.
 
     The first fifth of the time is left out, as settling. The growth is the last fifth's median
-    less the second fifth's; the slope is a straight line's, fitted to all but the first fifth.
+    less the second fifth's; the slope is a straight line's, fitted to what comes behind.
 
+    :param settle_s: how long it settles before the slope counts, where that is a fixed time; 0 for
+        the first fifth.
     :raises ValueError: for fewer than ten values.
     """
     if len(values) < 10:
         raise ValueError(f'{len(values)} samples are too few to tell growth: ten at least')
     fifth = len(values) // 5
     grown = float(np.median(values[-fifth:]) - np.median(values[fifth:2 * fifth]))
-    slope = np.polyfit(np.array(times_s[fifth:]) / 3600.0, values[fifth:], 1)[0]
+    start = bisect_left(times_s, times_s[0] + settle_s) if settle_s else fifth
+    slope = np.polyfit(np.array(times_s[start:]) / 3600.0, values[start:], 1)[0]
     return grown, float(slope)

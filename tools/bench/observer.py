@@ -154,7 +154,7 @@ def counts(status: Mapping[str, str], camera: str) -> dict[str, int]:
     found = {
         key[len(prefix):]: int(value) for key, value in status.items()
         if key.startswith(prefix) and re.fullmatch(
-            r'received|answered|in_progress|dropped_\w+', key[len(prefix):])}
+            r'received|answered|in_progress|lost_in_transport|dropped_\w+', key[len(prefix):])}
     if 'received' not in found:
         raise BenchError(f'the diagnostics count nothing for camera {camera!r}')
     return found

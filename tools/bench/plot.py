@@ -29,7 +29,8 @@ def draw(results: dict[str, Any], path: Path) -> bool:
     from matplotlib import pyplot
     figures = {one['name']: one['figures'] for one in results['scenarios']}
     panels = [(name, panel) for name, panel in (
-        ('cpu_per_frame', _cpu), ('latency', _latency), ('soak', _memory))
+        ('cpu_per_frame', _cpu), ('latency', _latency), ('soak', _memory),
+        ('soak_default', _memory))
         if name in figures or (name == 'latency' and _TITLES.keys() & figures.keys())]
     if not panels:
         return False

@@ -11,6 +11,7 @@ from bench import BenchError
 from bench.figures import Outcome
 from bench.plot import draw
 from bench.scenarios.cpu_per_frame import RATIO_LIMIT
+from bench.scenarios.soak import SLOPE_FROM_S
 from performance_section import write_section
 
 PLOT = 'performance_realtime.png'
@@ -18,8 +19,6 @@ PLOT = 'performance_realtime.png'
 DISTURBED_CORES = 0.25
 #: A frame of 6 MB has 1519 pages.
 MANY_FAULTS = 1000
-#: From an hour on, a line through the memory says something.
-_SLOPE_SECONDS = 3600.0
 _MET = {True: 'met', False: 'missed'}
 
 
@@ -32,7 +31,8 @@ def print_outcome(outcome: Outcome) -> None:
     load = outcome.figures.get('load') or outcome.figures.get('ours', {}).get('load')
     if load and load['cores_of_others'] > DISTURBED_CORES:
         print(f'      disturbed: other programs took {load["cores_of_others"]} cores')
-    for name in ('ratio', 'longest_recovery_s', 'complaints'):
+    for name in ('ratio', 'balance', 'memory_gained_mib', 'memory_slope_mib_per_hour',
+                 'longest_recovery_s', 'complaints'):
         if outcome.figures.get(name):
             print(f'      {name}: {outcome.figures[name]}')
     print(flush=True)
@@ -188,7 +188,8 @@ def _latency_figures(figures: dict[str, Any]) -> list[str]:
             ('source to answer', answer['p50'], answer['p95'], answer['p99']),
             *((stage, *values) for stage, values in figures['stages_ms'].items())]), '',
         f'{figures["answered"]} of {figures["sent"]} frames answered in {figures["seconds"]:g} s, '
-        f'{figures["node_cpu_ms_per_answer"]} ms of CPU for each. ' + _load(figures['load'])]
+        f'{figures["node_cpu_ms_per_answer"]} ms of CPU for each. {_losses(figures)}'
+        + _load(figures['load'])]
     if 'dropped' in figures:
         lines.append(
             f'Throughput {figures["throughput_hz"]} of {figures["capacity_hz"]:g} a second; '
@@ -198,16 +199,28 @@ def _latency_figures(figures: dict[str, Any]) -> list[str]:
 
 def _memory(figures: dict[str, Any]) -> str:
     """Return how memory grew; the slope of a line through a few minutes says nothing of hours."""
-    if figures['seconds'] < _SLOPE_SECONDS:
+    if figures['seconds'] < SLOPE_FROM_S:
         return 'Too short to tell memory by the hour'
     return f'Memory {figures["memory_slope_mib_per_hour"]} MiB/h'
+
+
+def _losses(figures: dict[str, Any]) -> str:
+    """Return what became of frames that the node did not receive."""
+    balance = figures.get('balance')
+    if balance is None:
+        # Measured before they were counted.
+        return ''
+    return (
+        f'Of {balance["sent"]} sent since the start DDS told that {balance["lost"]} were lost, '
+        f'and {balance["lost_silently"]} came while nobody subscribed or the queue was full. ')
 
 
 def _soak_figures(figures: dict[str, Any]) -> list[str]:
     faults = ', '.join(f'{name} {number} x' for name, number in figures['faults'].items())
     return [
         f'{figures["sent"]} frames sent whole and {figures["broken"]} broken ones, '
-        f'{figures["received"]} received, {figures["answered"]} answered. Faults: {faults}. '
+        f'{figures["received"]} received, {figures["answered"]} answered. {_losses(figures)}'
+        f'Faults: {faults}. '
         f'Longest time from the end of a fault to an answer to every camera: '
         f'{max(figures["longest_recovery_s"].values(), default=0)} s. {_memory(figures)}, threads '
         f'{figures["threads"][0]} -> {figures["threads"][1]}, file descriptors '
@@ -217,4 +230,4 @@ def _soak_figures(figures: dict[str, Any]) -> list[str]:
 
 
 _FIGURES = {'cpu_per_frame': _cpu_figures, 'cpu_per_frame_onnxruntime': _cpu_figures,
-            'soak': _soak_figures}
+            'soak': _soak_figures, 'soak_default': _soak_figures}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 import json
@@ -14,9 +14,10 @@ from typing import Any, Optional
 
 from bench.camera import Camera, to_json
 from bench.children import cameras_process, Child, wait_until
+from bench.deployment import Deployment, PROFILE
 from bench.environment import ROOT
-from bench.figures import Account, account
-from bench.observer import Observer
+from bench.figures import Account, account, Balance
+from bench.observer import counts, Observer
 from bench.procfs import busy_cores, ProcessSample
 from bench.records import HEARD, read, SENT
 import numpy as np
@@ -65,6 +66,7 @@ class Phase:
     :param skipped: frames that the cameras did not send, being late by a period or more.
     :param late_ms_p99: how late the cameras were.
     :param status: the node's diagnostics afterwards.
+    :param balances: of our cameras, from the start to the end of this stretch.
     """
 
     seconds: float
@@ -75,6 +77,7 @@ class Phase:
     skipped: int
     late_ms_p99: float
     status: dict[str, str] = field(default_factory=dict)
+    balances: list[Balance] = field(default_factory=list)
 
     def load(self) -> dict[str, Any]:
         """Return what shows whether the machine was the limit: cores by process."""
@@ -98,17 +101,20 @@ class Rig:
         command line behind the namespace.
     :param module: what runs as the node.
     :param environment: of the node, beyond this process's own.
+    :param deployment: the transport between cameras and node.
     """
 
     def __init__(
             self, cameras: Sequence[Camera], parameters: dict[str, object],
             others: Optional[dict[str, tuple[str, ...]]] = None, module: str = NODE,
-            environment: Optional[dict[str, str]] = None) -> None:
+            environment: Optional[dict[str, str]] = None,
+            deployment: Deployment = PROFILE) -> None:
         self.cameras = list(cameras)
         self._parameters = parameters
         self._others = others or {}
         self._module = module
-        self._environment = environment
+        self._environment = {**deployment.node, **(environment or {})}
+        self._deployment = deployment
         self._stack = ExitStack()
         self.children: dict[str, Child] = {}
 
@@ -126,7 +132,8 @@ class Rig:
             tempfile.TemporaryDirectory(prefix='resnet_trt_bench_')))
         self.observer = self._stack.enter_context(Observer(NODE_NAME))
         self._add(Child('listener', 'bench.listener_process', [
-            to_json(self.cameras), str(self.folder / 'heard')], self.folder)).hear()
+            to_json(self.cameras), str(self.folder / 'heard')], self.folder,
+            environment=self._deployment.node)).hear()
         ours = [camera.name for camera in self.cameras if camera.receiver == 'ours']
         if ours:
             self._add(Child(
@@ -143,7 +150,8 @@ class Rig:
 
     def start_cameras(self) -> None:
         """Start the cameras, also anew after they were killed."""
-        self._add(cameras_process(to_json(self.cameras), self.folder / 'sent', self.folder))
+        self._add(cameras_process(
+            to_json(self.cameras), self.folder / 'sent', self.folder, self._deployment.cameras))
 
     def wait_until_ready(self, timeout_s: float = 60.0) -> None:
         """Wait until the nodes are active and everybody hears everybody."""
@@ -182,7 +190,8 @@ class Rig:
         return Phase(
             took_s, self.sent(sent_before), self.heard(heard_before),
             {name: Usage.between(before[name], after[name]) for name in after},
-            busy / took_s, ended['skipped'], ended['late_ms_p99'], status)
+            busy / took_s, ended['skipped'], ended['late_ms_p99'], status,
+            self._balances(status) if receiver == 'ours' else [])
 
     def settle(self, receiver: str = 'ours') -> dict[str, str]:
         """Wait until nothing is in progress and no answer comes; return the node's diagnostics."""
@@ -215,6 +224,18 @@ class Rig:
         """Compare what was sent and heard in a phase."""
         reds = {index: camera.red for index, camera in enumerate(self.cameras)}
         return account(phase.sent, phase.heard, reds if simulated else None)
+
+    def _balances(self, status: Mapping[str, str]) -> list[Balance]:
+        sent, heard = self.sent()['camera'], self.heard()['camera']
+        found = []
+        for index, camera in enumerate(self.cameras):
+            if camera.receiver == 'ours':
+                numbers = counts(status, camera.name)
+                found.append(Balance(
+                    int(np.count_nonzero(sent == index)), numbers['received'],
+                    numbers['lost_in_transport'], numbers['answered'],
+                    int(np.count_nonzero(heard == index))))
+        return found
 
     def stop_node(self) -> int:
         """End the node as Ctrl-C does; return its exit code."""

@@ -9,7 +9,7 @@ import time
 from typing import Any, Optional
 
 from bench.camera import Camera
-from bench.figures import Account, Check, Outcome, rounded
+from bench.figures import Account, balance_checks, Check, Outcome, rounded, sum_balances
 from bench.rig import Phase, Rig, Usage
 from bench.stages import measure_stages
 
@@ -44,8 +44,11 @@ def run(seconds: float, rounds: int = 3, rate_hz: float = 20.0, models: Optional
         ours['stages_ms'] = _our_stages(ours, Camera('front', width=1920, height=1080))
         outcome.checks.append(Check(
             'CPU per frame, as a share of that of the plain node', rounded(ratio), RATIO_LIMIT))
+    balances = [one for turn in turns for one in turn['ours'].balances]
+    outcome.checks += balance_checks(balances)
     outcome.figures = {'seconds_per_turn': seconds, 'rounds': rounds, 'ratio': rounded(ratio),
-                       'ours': ours, 'plain': plain, 'bare': bare}
+                       'ours': ours, 'plain': plain, 'bare': bare,
+                       'balance': sum_balances(balances).to_json()}
     return outcome
 
 
@@ -62,6 +65,7 @@ class _Turn:
         self.idle_ms_per_s = idle.cpu_ms / _IDLE_S
         self.load = phase.load()
         self.account = account
+        self.balances = phase.balances
         self.stages = stages
 
 

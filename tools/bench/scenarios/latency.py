@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bench.camera import Camera, several
-from bench.figures import Account, Check, latencies_ms, Outcome, percentile, rounded, spread
+from bench.figures import (
+    Account, balance_checks, Check, latencies_ms, Outcome, percentile, rounded, spread,
+    sum_balances)
 from bench.observer import counts, stage_ms, stages, unaccounted
 from bench.rig import Phase, Rig
 import numpy as np
@@ -64,6 +66,7 @@ def account_checks(rig: Rig, phase: Phase, done: Account) -> list[Check]:
     lost = sum(abs(unaccounted(counts(phase.status, name))) for name in names)
     return [
         Check('frames that the node received and cannot account for', lost, 0),
+        *balance_checks(phase.balances),
         Check('answers that are foreign, repeated or mistaken',
               done.foreign + done.repeated + done.mistaken, 0)]
 
@@ -74,6 +77,8 @@ def common_figures(phase: Phase, seconds: float) -> dict[str, object]:
     return {
         'seconds': seconds,
         'sent': len(phase.sent), 'answered': len(phase.heard),
+        # Of the whole time, warming up included, as the node counts.
+        'balance': sum_balances(phase.balances).to_json(),
         'source_to_answer_ms': spread(latency),
         'source_to_answer_curve_ms': [
             rounded(float(value), 2) for value in np.percentile(latency, range(0, 101, 2))]
