@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from io import BytesIO
+import os
 from pathlib import Path
 import re
 import struct
@@ -102,9 +102,7 @@ class McapFile:
         for place in np.argsort(np.frombuffer(index.times, np.int64), kind='stable'):
             connection = wanted.get(index.channel_ids[place])
             if connection is not None:
-                file.seek(index.offsets[place])
-                message = Message.read(
-                    ReadDataStream(body := _body(file)), len(body.getbuffer()))
+                message = Message.read(*_body(file, index.offsets[place]))
                 yield Stored(index.times[place], connection, message.data)
 
 
@@ -174,8 +172,7 @@ def _scan(file: BinaryIO) -> _Index:
             index.counts[channel_id] += 1
             index.extend(time_ns, time_ns)
         elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.CHUNK):
-            file.seek(offset)
-            stream = ReadDataStream(_body(file))
+            stream, _ = _body(file, offset)
             if opcode != Opcode.CHUNK:
                 _note(Schema.read(stream) if opcode == Opcode.SCHEMA else Channel.read(stream),
                       index)
@@ -208,8 +205,7 @@ def _note(record: object, index: _Index) -> None:
 
 def _chunk(file: BinaryIO, offset: int, wanted: dict[int, Connection]) -> Iterator[Stored]:
     """Yield a chunk's messages in the order of time, letting go of each."""
-    file.seek(offset)
-    chunk = Chunk.read(ReadDataStream(_body(file)))
+    chunk = Chunk.read(_body(file, offset)[0])
     waiting = deque(sorted((
         Stored(_signed(record.log_time), wanted[record.channel_id], record.data)
         for record in breakup_chunk(chunk, validate_crc=True)
@@ -220,15 +216,15 @@ def _chunk(file: BinaryIO, offset: int, wanted: dict[int, Connection]) -> Iterat
         yield waiting.popleft()
 
 
-def _body(file: BinaryIO) -> BytesIO:
-    """Return the record that starts where the file stands, without its head."""
-    offset = file.tell()
-    _, length = _RECORD.unpack(file.read(_RECORD.size))
-    size = file.seek(0, 2)
-    if offset + _RECORD.size + length > size:
+def _body(file: BinaryIO, offset: int) -> tuple[ReadDataStream, int]:
+    """Return a file that stands behind a record's head, and the length of what follows."""
+    file.seek(offset)
+    head = file.read(_RECORD.size)
+    length = _RECORD.unpack(head)[1] if len(head) == _RECORD.size else 0
+    # The library takes what is there for all of it.
+    if not head or offset + _RECORD.size + length > os.fstat(file.fileno()).st_size:
         raise McapError(f'its record at byte {offset} is longer than the file')
-    file.seek(offset + _RECORD.size)
-    return BytesIO(file.read(length))
+    return ReadDataStream(file), length
 
 
 def _signed(time: int) -> int:
