@@ -59,7 +59,7 @@ class BagWriter:
     :param path: the bag's folder, which must not exist.
     :param storage: 'mcap' or 'sqlite3'; of mcap the first log time is that of 1970, and what is
         older is logged at that.
-    :raises UsageError: for an unknown storage.
+    :raises UsageError: for an unknown storage, or a path that it cannot have.
     :raises BagError: if the path exists or cannot be written.
     """
 
@@ -67,6 +67,11 @@ class BagWriter:
         if storage not in _STORAGES:
             raise UsageError(f'unknown storage {storage!r}: choose one of {", ".join(_STORAGES)}')
         self.path = Path(path)
+        # rosbags names databases by URIs.
+        if storage == 'sqlite3' and set(str(path)) & set('#?%'):
+            raise UsageError(
+                f'cannot write the database {path}: leave #, ? and % out of its path, or write '
+                'mcap')
         if os.path.lexists(self.path):
             raise BagError(f'{self.path} exists already: remove it or choose another bag')
         try:

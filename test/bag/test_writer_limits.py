@@ -1,4 +1,4 @@
-"""Stamps and log times that a bag, or ROS, can hold just so or not at all."""
+"""Times and paths that a bag, or ROS, can hold just so or not at all."""
 
 from __future__ import annotations
 
@@ -42,3 +42,16 @@ def test_a_stamp_that_is_none_of_ros_is_refused(tmp_path, stamp_ns):
             BagWriter(tmp_path / 'bag') as writer:
         writer.write_image('/image', pixels_of(0), stamp_ns, 'cam')
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('name', ['run#3', 'why?', '100%41', 'ä b'])
+def test_odd_letters_in_the_path(tmp_path, name):
+    with BagWriter(tmp_path / name / 'mcap') as writer:
+        writer.write_image('/image', pixels_of(0), 1, 'cam')
+    with BagReader(tmp_path / name / 'mcap') as bag:
+        assert bag.image_count() == 1
+    before = sorted(tmp_path.rglob('*'))
+    if name != 'ä b':
+        with pytest.raises(UsageError, match='leave #, . and % out of its path, or write mcap'):
+            BagWriter(tmp_path / name / 'database', 'sqlite3')
+        assert sorted(tmp_path.rglob('*')) == before
