@@ -13,6 +13,7 @@ as it is, without a traceback::
     |   +-- InferenceError      it failed while running
     +-- FrameError              one camera frame or picture that cannot be used
     |   +-- AnswerError         what the model returned for it is no answer
+    |   +-- DamagedPictureError cut off or damaged on its way
     +-- BagError                a bag that is missing, empty, unindexed or of other types
     +-- DataError               a folder or table of pictures that cannot be used
 """
@@ -67,6 +68,10 @@ class FrameError(ResnetTrtError):
 
 class AnswerError(FrameError):
     """What a model returned for one frame is no class probabilities; the next may be."""
+
+
+class DamagedPictureError(FrameError):
+    """A picture that was cut off or damaged on its way; where it is from decides the advice."""
 
 
 class BagError(ResnetTrtError):

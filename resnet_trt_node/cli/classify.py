@@ -12,7 +12,8 @@ from resnet_trt_node.cli.annotated import AnnotatedPictures
 from resnet_trt_node.cli.classified_bag import ClassifiedBag
 from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row, write
 from resnet_trt_node.cli.options import (
-    add_backend_arguments, add_model_argument, add_output_arguments, describe_backend, open_model)
+    add_backend_arguments, add_model_argument, add_output_arguments, add_picture_arguments,
+    describe_backend, max_image_bytes, open_model, tell_unread)
 from resnet_trt_node.cli.sources import Inputs, Source
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.inference.backend import Backend
@@ -45,6 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--class-id-format', choices=('label', 'index'), default='label',
         help='what class_id holds in the messages of --output')
     add_output_arguments(parser)
+    add_picture_arguments(parser)
     add_backend_arguments(parser)
 
 
@@ -53,7 +55,10 @@ def run(arguments: Namespace) -> int:
     _check(arguments)
     with ExitStack() as stack:
         inputs = stack.enter_context(
-            Inputs(arguments.inputs, arguments.topic, not arguments.skip_bad))
+            Inputs(
+                arguments.inputs, arguments.topic, not arguments.skip_bad,
+                max_image_bytes(arguments)))
+        tell_unread(inputs.unread)
         annotated = None if arguments.annotate is None else AnnotatedPictures(
             arguments.annotate, inputs.pictures)
         bag = None if arguments.output is None else stack.enter_context(

@@ -13,7 +13,8 @@ from typing import Any
 
 from resnet_trt_node.cli.console import print_json, Progress, table_row, text_width, write
 from resnet_trt_node.cli.example_frames import GENERATED, read_frames
-from resnet_trt_node.cli.options import add_sparse_weights, batch_sizes
+from resnet_trt_node.cli.options import (
+    add_picture_arguments, add_sparse_weights, batch_sizes, max_image_bytes)
 from resnet_trt_node.compare.accuracy import Tolerance
 from resnet_trt_node.compare.choice import NAMES, parse_choices
 from resnet_trt_node.compare.latency import Plan
@@ -74,6 +75,7 @@ def _add_frame_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         '--seed', type=int, default=0, metavar='N',
         help='of generated pictures and of the order in which backends are timed')
+    add_picture_arguments(group)
 
 
 def _add_latency_arguments(parser: ArgumentParser) -> None:
@@ -123,7 +125,8 @@ def run(arguments: Namespace) -> int:
             arguments.skip_unavailable, progress.warn, progress.step)
         spec = session.read_spec()
         frames, source = read_frames(
-            arguments.images, arguments.topic, spec, arguments.limit, arguments.seed)
+            arguments.images, arguments.topic, spec, arguments.limit, arguments.seed,
+            max_bytes=max_image_bytes(arguments))
         document = {
             **session.run(frames), 'source': source, 'command': _command(arguments)}
     if arguments.out is not None:

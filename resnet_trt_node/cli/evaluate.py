@@ -13,7 +13,8 @@ from resnet_trt_node.cli.evaluation_files import check_outputs, write_outputs
 from resnet_trt_node.cli.evaluation_report import Evaluation, print_report, report_document
 from resnet_trt_node.cli.measurement import measure
 from resnet_trt_node.cli.options import (
-    add_backend_arguments, add_model_argument, add_output_arguments, open_model)
+    add_backend_arguments, add_model_argument, add_output_arguments, add_picture_arguments,
+    max_image_bytes, open_model, tell_unread)
 from resnet_trt_node.errors import DataError, ModelError, UsageError
 from resnet_trt_node.inference.calibration_error import BINS
 from resnet_trt_node.inference.class_folders import ClassFolders
@@ -41,6 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--limit', type=int, metavar='N', help='only N pictures, evenly spread over the table')
     add_output_arguments(parser)
+    add_picture_arguments(parser)
     group = parser.add_argument_group('what is told')
     group.add_argument(
         '--worst', type=int, default=10, metavar='N',
@@ -81,6 +83,7 @@ def run(arguments: Namespace) -> int:
     with ExitStack() as stack:
         pictures = _open_pictures(arguments, spec)
         stack.enter_context(pictures)
+        tell_unread(pictures.unread)
         items = pictures.items
         if arguments.limit is not None:
             items = spread(items, arguments.limit)
@@ -138,9 +141,11 @@ def _open_pictures(
             folders = TABLE_NAME not in store.file_names() and bool(store.folder_names())
         if folders:
             try:
-                return ClassFolders(Path(arguments.images), spec.labels)
+                return ClassFolders(
+                    Path(arguments.images), spec.labels, max_image_bytes(arguments))
             except DataError as error:
                 raise DataError(
                     f'there is no {TABLE_NAME} in {arguments.images}, and its folders cannot be '
                     f"the model's classes: {error}") from error
-    return LabelledPictures(arguments.images, arguments.labels, spec.num_classes)
+    return LabelledPictures(
+        arguments.images, arguments.labels, spec.num_classes, max_image_bytes(arguments))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from contextlib import closing
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Generator, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 
 from resnet_trt_node.bag.names import is_bag
+from resnet_trt_node.cli.options import tell_unread
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.inference.picture_listing import count_unread, describe_unread
 from resnet_trt_node.inference.picture_store import PictureStore
-from resnet_trt_node.inference.pictures import SUFFIXES
+from resnet_trt_node.inference.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.inference.preprocess import FitMethod, Resizer
 from resnet_trt_node.inference.spec import ModelSpec
 from resnet_trt_node.model.frames import sample_frames
@@ -28,7 +30,8 @@ _STEP = 2 ** 0.5
 
 def read_frames(
         source: str, topics: Optional[Sequence[str]], spec: ModelSpec, limit: int, seed: int,
-        method: FitMethod = 'fast') -> tuple[NDArray[np.uint8], str]:
+        method: FitMethod = 'fast',
+        max_bytes: int = MAX_FILE_IMAGE_BYTES) -> tuple[NDArray[np.uint8], str]:
     """
     Read frames, fitted to a model's input.
 
@@ -38,6 +41,7 @@ def read_frames(
     :param limit: how many at most, evenly spread over what is there.
     :param seed: of generated pictures.
     :param method: how pictures are fitted.
+    :param max_bytes: memory that a picture may take, decoding included.
     :returns: uint8 (N, H, W, 3) RGB, owned by the caller, and where they are from in words, with
         what is missing there.
     :raises UsageError: for a limit below 1, or topics without a bag.
@@ -55,8 +59,8 @@ def read_frames(
     if not source:
         raise DataError('no pictures are named: name a folder, a zip file or a bag')
     warnings: list[str] = []
-    pictures = _stored(source, limit) if _is_store(source, topics) else _recorded(
-        source, topics, limit, warnings)
+    pictures = _stored(source, limit, max_bytes) if _is_store(source, topics) else _recorded(
+        source, topics, limit, max_bytes, warnings)
     resizer = Resizer(spec.resize, method)
     fitted = []
     # One by one: the frames of a bag are many times as large as what is made of them.
@@ -80,13 +84,14 @@ def _is_store(source: str, topics: Optional[Sequence[str]]) -> bool:
                for place in (path, *path.parents))
 
 
-def _stored(source: str, limit: int) -> Pictures:
-    with PictureStore(source) as store:
-        names = [
-            name for name in store.file_names() if PurePosixPath(name).suffix.lower() in SUFFIXES
-            and not any(part.startswith(('.', '__MACOSX')) for part in PurePosixPath(name).parts)]
+def _stored(source: str, limit: int, max_bytes: int) -> Pictures:
+    with PictureStore(source, max_bytes) as store:
+        names = store.listing.pictures
+        unread = count_unread(store.listing)
         if not names:
-            raise DataError(f'no pictures in {source}: looked for {", ".join(SUFFIXES)}')
+            raise DataError('; '.join(filter(None, [
+                f'there are no pictures in {source}', describe_unread(unread)])))
+        tell_unread(unread)
         for place in _spread(len(names), limit):
             try:
                 yield store.frame(names[place])
@@ -95,12 +100,13 @@ def _stored(source: str, limit: int) -> Pictures:
 
 
 def _recorded(
-        source: str, topics: Optional[Sequence[str]], limit: int,
+        source: str, topics: Optional[Sequence[str]], limit: int, max_bytes: int,
         warnings: list[str]) -> Pictures:
     """Yield pictures; what is missing of a bag is added to the warnings at the end."""
     # A machine that trains needs no library of bags.
     from resnet_trt_node.cli.sources import Inputs
-    with Inputs([source], topics, check_pictures=False) as inputs:
+    with Inputs([source], topics, check_pictures=False, max_bytes=max_bytes) as inputs:
+        tell_unread(inputs.unread)
         wanted = set(_spread(inputs.count, limit))
         if not wanted:
             raise DataError(f'there are no pictures in {source}')

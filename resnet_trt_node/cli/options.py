@@ -5,11 +5,17 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 import sys
-from typing import Any, Tuple
+from typing import Any, Mapping, Optional, Tuple
 
 from resnet_trt_node.cli.console import write
 from resnet_trt_node.inference.backend import Backend, BackendOptions
 from resnet_trt_node.inference.factory import BACKEND_CHOICES, open_backend
+from resnet_trt_node.inference.picture_listing import describe_unread
+from resnet_trt_node.inference.pictures import MAX_FILE_IMAGE_BYTES
+from resnet_trt_node.printable import printable
+
+#: No machine has more to decode a picture with.
+_MAX_MEBIBYTES = 1 << 20
 
 
 def add_model_argument(parser: ArgumentParser) -> None:
@@ -78,6 +84,42 @@ def add_output_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--json', action='store_true',
         help='print one JSON document for machines instead of a table')
+
+
+def add_picture_arguments(
+        parser: Any, default: Optional[int] = MAX_FILE_IMAGE_BYTES >> 20) -> None:
+    """
+    Add what decides which pictures are read.
+
+    :param parser: or a group of its arguments.
+    :param default: None where what was not given must be told from the usual.
+    """
+    parser.add_argument(
+        '--max-image-mib', type=_mebibytes, metavar='MIB',
+        default=default,
+        help='memory that a picture may take while it is decoded; not given: '
+        f'{MAX_FILE_IMAGE_BYTES >> 20}')
+
+
+def _mebibytes(text: str) -> int:
+    """Read a number of MiB, for the parser of an option."""
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text[:12]) <= _MAX_MEBIBYTES:
+        raise ArgumentTypeError(
+            f'{printable(repr(text), 40)}: write a number of MiB, 1 to {_MAX_MEBIBYTES}')
+    return int(text)
+
+
+def max_image_bytes(arguments: Namespace) -> int:
+    """Return how much memory a picture may take, as `add_picture_arguments` had it given."""
+    mebibytes: Optional[int] = arguments.max_image_mib
+    return MAX_FILE_IMAGE_BYTES if mebibytes is None else mebibytes << 20
+
+
+def tell_unread(unread: Mapping[str, int]) -> None:
+    """Print the line that says how many files were not read, if there are any."""
+    line = describe_unread(unread)
+    if line:
+        write(line, file=sys.stderr)
 
 
 def open_model(arguments: Namespace) -> Backend:

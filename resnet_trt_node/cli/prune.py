@@ -10,6 +10,8 @@ import sys
 from typing import Any, Optional
 
 from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row, write
+from resnet_trt_node.cli.options import (
+    add_picture_arguments, max_image_bytes, tell_unread)
 from resnet_trt_node.cli.training_options import (
     add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_corrupt,
     tell_teacher)
@@ -105,6 +107,7 @@ def _add_tuning(group: Any) -> None:
     add_compile(group, None)
     group.add_argument(
         '--workers', type=int, metavar='N', help='threads that decode pictures, 0 for one a core')
+    add_picture_arguments(group, None)
     group.add_argument(
         '--skip-corrupt', action='store_const', const=True,
         help='leave corrupt pictures out; without it they are listed, and an error')
@@ -220,7 +223,9 @@ def _fine_tune(
     share = 0.1 if arguments.validation_split is None else arguments.validation_split
     with ExitStack() as stack:
         split = stack.enter_context(
-            DataSplit(arguments.finetune, arguments.validation, share, settings.seed))
+            DataSplit(
+                arguments.finetune, arguments.validation, share, settings.seed,
+                max_image_bytes(arguments)))
         check_classes(checkpoint, split.train.classes)
         teacher = open_teacher(arguments, tuple(split.train.classes), size, device)
         with Progress(split.count, 'picture', quiet) as progress:
@@ -228,6 +233,7 @@ def _fine_tune(
                 split, size, resize, device, skip_corrupt=bool(arguments.skip_corrupt),
                 workers=arguments.workers or 0, step=progress.step)
         if team.rank == 0:
+            tell_unread(split.unread)
             tell_corrupt(data)
         if not quiet:
             tell_teacher(teacher, data, device)

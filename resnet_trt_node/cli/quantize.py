@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row, write
 from resnet_trt_node.cli.example_frames import GENERATED, read_frames
+from resnet_trt_node.cli.options import add_picture_arguments, max_image_bytes
 from resnet_trt_node.errors import DataError, UsageError
 from resnet_trt_node.inference.evaluation import wilson_interval
 from resnet_trt_node.model.calibration import METHODS
@@ -71,6 +72,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--sensitivity', type=Path, metavar='OUT.json',
         help='measure what each layer alone in int8 changes, and write all of them there')
+    add_picture_arguments(parser)
     parser.add_argument('--json', action='store_true', help='print the report as JSON')
 
 
@@ -81,7 +83,8 @@ def run(arguments: Namespace) -> int:
     layers = quantizable_layers(model)
     kept = _kept(arguments, layers)
     frames, source = read_frames(
-        arguments.calibration, arguments.topic, spec, arguments.limit, 0)
+        arguments.calibration, arguments.topic, spec, arguments.limit, 0,
+        max_bytes=max_image_bytes(arguments))
     check_frames(frames, arguments.min_pictures)
     held_out = _held_out(len(frames))
     used = frames[~held_out]

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional, Union
 
-from PIL import Image
-
 from resnet_trt_node.bag.messages import BagImage
 from resnet_trt_node.bag.names import is_bag
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.cli.console import print_warning, text_width
 from resnet_trt_node.errors import DataError, FrameError, UsageError
-from resnet_trt_node.inference.compressed import FORMATS
 from resnet_trt_node.inference.decode import decode_message
 from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.pictures import find_pictures, read_picture
+from resnet_trt_node.inference.picture_formats import is_picture, START_BYTES
+from resnet_trt_node.inference.pictures import (
+    find_pictures, MAX_FILE_IMAGE_BYTES, read_picture)
+from resnet_trt_node.regular_file import open_regular
 
 
 @dataclass(eq=False)
@@ -28,11 +29,13 @@ class Source:
 
     :param path: the picture, or the bag that it is from.
     :param image: the recorded image if it is from a bag.
+    :param max_bytes: memory that the picture may take, decoding included.
     :param frame: the decoded picture once `load` was called.
     """
 
     path: Path
     image: Optional[BagImage] = None
+    max_bytes: int = MAX_FILE_IMAGE_BYTES
     frame: Optional[Frame] = field(default=None, repr=False)
 
     def load(self) -> Frame:
@@ -42,7 +45,8 @@ class Source:
         :raises FrameError: if it cannot be used.
         """
         self.frame = (
-            read_picture(self.path) if self.image is None else decode_message(self.image.message))
+            read_picture(self.path, max_bytes=self.max_bytes) if self.image is None
+            else decode_message(self.image.message, max_bytes=self.max_bytes))
         return self.frame
 
     def describe(self) -> str:
@@ -58,6 +62,7 @@ class Inputs:
 
     :param words: pictures, folders of pictures, and bags.
     :param topics: image topics of the bags, None for all of them.
+    :param max_bytes: memory that a picture may take, decoding included.
     :param check_pictures: refuse files that do not start like a picture, before any work.
     :raises DataError: if something is missing, or a folder has no pictures.
     :raises FrameError: if a file is not a picture.
@@ -67,11 +72,14 @@ class Inputs:
 
     def __init__(
             self, words: Sequence[str], topics: Optional[Sequence[str]],
-            check_pictures: bool) -> None:
+            check_pictures: bool, max_bytes: int = MAX_FILE_IMAGE_BYTES) -> None:
         self._topics = topics
+        self._max_bytes = max_bytes
         self._stack = ExitStack()
         self._parts: list[Union[Path, BagReader]] = []
         self.count = 0
+        #: How many files of each kind in the folders are not read, see `describe_unread`.
+        self.unread: Counter[str] = Counter()
         with self._stack:
             for word in words:
                 if not word:
@@ -109,10 +117,10 @@ class Inputs:
         """Yield every picture in the order of the command line; those of bags by log time."""
         for part in self._parts:
             if isinstance(part, Path):
-                yield Source(part)
+                yield Source(part, None, self._max_bytes)
             else:
                 for image in part.images(self._topics):
-                    yield Source(part.path, image)
+                    yield Source(part.path, image, self._max_bytes)
 
     def name_width(self) -> int:
         """Return the width of the longest `Source.describe`."""
@@ -142,7 +150,7 @@ class Inputs:
             self._parts.append(bag)
             self.count += bag.image_count(self._topics)
             return
-        found = find_pictures(path)
+        found = find_pictures(path, self.unread)
         self._parts.extend(found)
         self.count += len(found)
 
@@ -155,12 +163,12 @@ def stamp_text(stamp_ns: int) -> str:
 def _check_picture(path: Path) -> None:
     """Read the first bytes only, so that a wrong file among thousands is found at once."""
     try:
-        with Image.open(path, formats=FORMATS):
-            pass
+        with open_regular(path) as file:
+            if is_picture(file.read(START_BYTES), path.suffix):
+                return
+        reason = 'it does not start like one'
     except OSError as error:
-        reason = 'it does not start like one' if error.errno is None else error.strerror
-        raise FrameError(
-            f'{path} is not a picture that can be read ({reason}): leave it out, or skip such '
-            'files with --skip-bad') from error
-    except Image.DecompressionBombError:
-        pass  # decoding decides what is too large
+        reason = error.strerror or str(error)
+    raise FrameError(
+        f'{path} is not a picture that can be read ({reason}): leave it out, or skip such '
+        'files with --skip-bad')

@@ -9,6 +9,8 @@ import sys
 from typing import Any, Sequence
 
 from resnet_trt_node.cli.console import count_of, print_json, Progress, write
+from resnet_trt_node.cli.options import (
+    add_picture_arguments, max_image_bytes, tell_unread)
 from resnet_trt_node.cli.training_options import (
     add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_corrupt,
     tell_teacher)
@@ -42,6 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--skip-corrupt', action='store_true',
         help='leave corrupt pictures out; without it they are listed, and an error')
+    add_picture_arguments(parser)
     parser.add_argument(
         '--arch', choices=ARCHITECTURES,
         help=f'network; that of --weights if it is a checkpoint, else {DEFAULT_ARCHITECTURE}')
@@ -141,7 +144,9 @@ def run(arguments: Namespace) -> int:
     quiet = arguments.json or not first
     folder = TrainingFolder(arguments.out, weights, arguments.save_every, arguments.resume)
     with DataSplit(arguments.data, arguments.validation, arguments.validation_split,
-                   settings.seed) as split:
+                   settings.seed, max_image_bytes(arguments)) as split:
+        if first:
+            tell_unread(split.unread)
         # Before the pictures are read, which may take minutes: weights that cannot be had.
         network, new_head = _network(arguments, weights, split.train.classes)
         teacher = open_teacher(

@@ -6,22 +6,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 import itertools
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import Callable, Iterable, Iterator, Optional, Sequence, TypeVar, Union
 
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.labelled_pictures import LabelledPicture
+from resnet_trt_node.inference.picture_listing import count_unread, describe_unread
 from resnet_trt_node.inference.picture_store import PictureStore
-from resnet_trt_node.inference.pictures import SUFFIXES
+from resnet_trt_node.inference.pictures import MAX_FILE_IMAGE_BYTES
 
 _FORM = 'lay pictures out as CLASS/picture.jpg, one folder for each class'
 #: Names of a data set's parts, which are no classes.
 TRAIN_NAMES = ('train', 'training')
 VALIDATION_NAMES = ('val', 'valid', 'validation', 'test')
-#: What macOS writes beside the pictures of a zip file.
-_NOT_DATA = ('__MACOSX',)
 _SHOWN = 5
 #: Pictures that a thread decodes at a time.
 _CHUNK = 8
@@ -45,23 +44,26 @@ class ClassFolders:
     """
     A data set of CLASS/picture.jpg; a context manager, and to be used like `LabelledPictures`.
 
-    Pictures may lie deeper within a class's folder; hidden files and those of other endings are
-    left out.
+    Pictures may lie deeper within a class's folder; hidden files and those that are
+    no pictures are left out and counted.
 
     :param root: a folder, a zip file, or a folder within a zip file: 'pictures.zip/test'.
     :param classes: class names that give the indices, such as a model's labels, of which some
         may be absent here; None takes the folders, sorted, of which there must be two.
+    :param max_bytes: see `PictureStore`.
     :raises DataError: if it cannot be read, has no or one class, an empty or unknown one or one
         whose name is no Unicode, or pictures outside of the classes' folders.
     """
 
     def __init__(
-            self, root: Union[str, Path], classes: Optional[Sequence[str]] = None) -> None:
-        self.store = PictureStore(root)
+            self, root: Union[str, Path], classes: Optional[Sequence[str]] = None,
+            max_bytes: int = MAX_FILE_IMAGE_BYTES) -> None:
+        self.store = PictureStore(root, max_bytes)
         try:
             found = self._pictures_by_class()
             _check_names(found, self.store.root)
-            _check_count(found, self.store.root, classes)
+            unread = describe_unread(count_unread(self.store.listing))
+            _check_count(found, self.store.root, classes, unread)
             #: Class names in the order of the indices.
             self.classes: tuple[str, ...] = tuple(sorted(found) if classes is None else classes)
             index = {name: number for number, name in enumerate(self.classes)}
@@ -82,6 +84,8 @@ class ClassFolders:
         #: Classes that have no folder here, where the classes were given.
         self.absent: tuple[str, ...] = tuple(
             name for name in self.classes if name not in found)
+        #: How many files of each kind were not read, see `describe_unread`.
+        self.unread = count_unread(self.store.listing)
         #: Every picture has a class; `LabelledPictures` counts those without.
         self.unlabelled = 0
 
@@ -116,11 +120,9 @@ class ClassFolders:
 
     def _pictures_by_class(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {
-            name: [] for name in self.store.folder_names() if '/' not in name and _is_data(name)}
+            name: [] for name in self.store.folder_names() if '/' not in name}
         strays = []
-        for name in self.store.file_names():
-            if not _is_data(name) or PurePosixPath(name).suffix.lower() not in SUFFIXES:
-                continue
+        for name in self.store.listing.pictures:
             folder, slash, _ = name.partition('/')
             if slash:
                 found[folder].append(name)
@@ -234,11 +236,6 @@ def find_corrupt(
     return corrupt
 
 
-def _is_data(name: str) -> bool:
-    return not any(
-        part.startswith('.') or part in _NOT_DATA for part in PurePosixPath(name).parts)
-
-
 def _check_names(found: Iterable[str], root: Path) -> None:
     # Models and tables hold class names as UTF-8; file names may be any bytes.
     wrong = [name for name in sorted(found) if any('\ud800' <= sign <= '\udfff' for sign in name)]
@@ -249,9 +246,11 @@ def _check_names(found: Iterable[str], root: Path) -> None:
 
 
 def _check_count(
-        found: dict[str, list[str]], root: Path, classes: Optional[Sequence[str]]) -> None:
+        found: dict[str, list[str]], root: Path, classes: Optional[Sequence[str]],
+        unread: str) -> None:
     if not found:
-        raise DataError(f'{root} has no class folders: {_FORM}')
+        raise DataError(
+            f'{root} has no class folders: {_FORM}' + (f'; {unread}' if unread else ''))
     parts = sorted(set(found) & {*TRAIN_NAMES, *VALIDATION_NAMES})
     if len(parts) == len(found) and all(
             name.count('/') > 1 for names in found.values() for name in names):
@@ -260,8 +259,9 @@ def _check_count(
     empty = sorted(folder for folder, names in found.items() if not names)
     if empty:
         raise DataError(
-            f'{root} has class folders without pictures ({", ".join(SUFFIXES)}): {_some(empty)}; '
-            'fill or remove them')
+            f'{root} has class folders without pictures that can be read: {_some(empty)}; fill '
+            'or remove them'
+            + (f'; {unread}' if unread else ''))
     if classes is None and len(found) < 2:
         raise DataError(
             f'{root} has one class only, {", ".join(found)}: a classifier needs at least two; '

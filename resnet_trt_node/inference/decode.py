@@ -19,7 +19,8 @@ from resnet_trt_node.errors import FrameError
 from resnet_trt_node.inference.compressed import decode_compressed
 from resnet_trt_node.inference.frame import Frame, to_8_bit
 from resnet_trt_node.inference.image_encodings import (
-    BAYER, check_image, check_mosaic, DEEP, ENCODINGS, PIXEL_BYTES, PLANAR, RawImage, ZERO_COPY)
+    BAYER, check_image, check_mosaic, DEEP, ENCODINGS, MAX_IMAGE_BYTES, PIXEL_BYTES, PLANAR,
+    RawImage, ZERO_COPY)
 from resnet_trt_node.printable import printable
 
 if TYPE_CHECKING:
@@ -42,12 +43,15 @@ _FROM_YUV = {
 }
 
 
-def decode_message(message: Any, reduced_to: Optional[int] = None) -> Frame:
+def decode_message(
+        message: Any, reduced_to: Optional[int] = None,
+        max_bytes: int = MAX_IMAGE_BYTES) -> Frame:
     """
     Decode an Image or a CompressedImage, told apart by their fields.
 
     :param message: an object like sensor_msgs/Image or sensor_msgs/CompressedImage.
     :param reduced_to: see `decode_compressed`; ignored for an Image.
+    :param max_bytes: memory that the frame may take, decoding included.
     :returns: see `decode_image` and `decode_compressed`.
     :raises FrameError: if it is neither, or cannot be decoded.
 
@@ -55,7 +59,7 @@ def decode_message(message: Any, reduced_to: Optional[int] = None) -> Frame:
     such as 'bayer_rggb8; jpeg compressed '; it becomes 'rgb' then.
     """
     if hasattr(message, 'encoding'):
-        return decode_image(message)
+        return convert_image(check_image(message, max_bytes))
     if not hasattr(message, 'format') or not hasattr(message, 'data'):
         raise FrameError(
             f'{type(message).__name__} is neither an Image nor a CompressedImage: '
@@ -67,9 +71,9 @@ def decode_message(message: Any, reduced_to: Optional[int] = None) -> Frame:
             'topic of the colour camera')
     encoding = str(message.format).partition(';')[0].strip().lower()
     if encoding not in BAYER:
-        return decode_compressed(message.data, reduced_to)
+        return decode_compressed(message.data, reduced_to, max_bytes=max_bytes)
     # At reduced size the mosaic's colours are mixed up.
-    frame = decode_compressed(message.data)
+    frame = decode_compressed(message.data, max_bytes=max_bytes)
     return frame if frame.order != 'gray' else _from_grey_mosaic(frame, encoding)
 
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 #: More than this a side is no camera's picture.
 MAX_SIDE = 65_535
-#: And no message holds more bytes than this.
-MAX_BYTES = 2**31
+#: Memory that a frame may take, decoding included, unless the user allows more: what decoding 89
+#: million pixels in colour takes, or a raw image of 179 million.
+MAX_IMAGE_BYTES = 512 * 2**20
 
 #: Encodings whose pixels are used where they lie: name to channel order and bytes a pixel.
 #: OpenCV's own type names carry no colour order; blue comes first by its convention.
@@ -82,7 +83,14 @@ class RawImage:
         return f'{self.width}x{self.height} {self.encoding} image'
 
 
-def check_image(message: Any) -> RawImage:
+def too_large(size_bytes: int, max_bytes: int) -> str:
+    """Return how much a frame takes, that it is too much and what to do, for messages."""
+    return (
+        f'{-(-size_bytes // 2**20)} MiB and {max_bytes // 2**20} are allowed: make it '
+        'smaller, or raise max_image_mib (--max-image-mib of the commands)')
+
+
+def check_image(message: Any, max_bytes: int = MAX_IMAGE_BYTES) -> RawImage:
     """
     Check a message before anything is allocated for it.
 
@@ -90,10 +98,11 @@ def check_image(message: Any) -> RawImage:
         protocol, such as array.array('B'), bytes, memoryview or a NumPy array. Of nv12, nv21 and
         nv24, `height` counts picture rows; a step that does not fit is taken for the width,
         because some drivers give that of both planes.
+    :param max_bytes: refuse a message of more.
     :returns: the fields; the data is not copied and valid as long as nobody changes the message.
     :raises FrameError: if a field is missing or wrong; the message says which and why.
     """
-    raw = _read_fields(message)
+    raw = _read_fields(message, max_bytes)
     if raw.encoding in PLANAR:
         raw = _check_planes(raw)
     else:
@@ -125,7 +134,7 @@ def check_mosaic(height: int, width: int, what: str) -> None:
             'columns; check the publisher')
 
 
-def _read_fields(message: Any) -> RawImage:
+def _read_fields(message: Any, max_bytes: int) -> RawImage:
     """Return the fields; raise FrameError where no picture at all can have such."""
     try:
         height, width, step = (
@@ -143,11 +152,15 @@ def _read_fields(message: Any) -> RawImage:
     where = f'{width}x{height} {encoding} image'
     if height <= 0 or width <= 0:
         raise FrameError(f'{where}: it has no pixels; check the publisher')
-    if max(height, width) > MAX_SIDE or height * max(step, width) > MAX_BYTES:
+    if max(height, width) > MAX_SIDE:
         raise FrameError(
-            f'{where} with step {step}: more than {MAX_SIDE} pixels a side or {MAX_BYTES} bytes '
-            'is no camera picture; the message is corrupt')
-    return RawImage(height, width, step, encoding, big_endian, view_bytes(data, where))
+            f'{where}: more than {MAX_SIDE} pixels a side is no camera picture; check the '
+            'publisher')
+    # Sides and step cost nothing, whatever they claim: the data must be just as long.
+    view = view_bytes(data, where)
+    if view.size > max_bytes:
+        raise FrameError(f'{where}: it has {too_large(view.size, max_bytes)}')
+    return RawImage(height, width, step, encoding, big_endian, view)
 
 
 def view_bytes(data: Any, where: str) -> NDArray[np.uint8]:

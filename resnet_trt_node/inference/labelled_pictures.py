@@ -9,11 +9,15 @@ from typing import Optional, Sequence, Union
 
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.inference.picture_listing import count_unread
 from resnet_trt_node.inference.picture_store import PictureStore, plain_name
-from resnet_trt_node.inference.pictures import SUFFIXES
+from resnet_trt_node.inference.pictures import MAX_FILE_IMAGE_BYTES
+from resnet_trt_node.regular_file import read_regular
 
 #: The table's name where none is given: it then lies among the pictures.
 TABLE_NAME = 'labels.tsv'
+#: A table of millions of pictures has less.
+_MAX_TABLE_BYTES = 2**30
 _FORM = 'write file<TAB>class index'
 
 
@@ -40,28 +44,30 @@ class LabelledPictures:
     :param images: a folder or a zip file.
     :param labels: the table; None takes `TABLE_NAME` from among the pictures.
     :param num_classes: C of the model.
+    :param max_bytes: see `PictureStore`.
     :raises DataError: if the pictures or the table cannot be read, a line is malformed, a class
         is out of range, a file is named twice or is missing, or the table is empty.
     """
 
     def __init__(
             self, images: Union[str, Path], labels: Optional[Union[str, Path]],
-            num_classes: int) -> None:
-        self._store = PictureStore(images)
+            num_classes: int, max_bytes: int = MAX_FILE_IMAGE_BYTES) -> None:
+        self._store = PictureStore(images, max_bytes)
         self._root = self._store.root
         try:
             where, text = self._read_table(labels)
             #: The table's lines in their order.
             self.items = parse_table(text, num_classes, where)
-            present = self._present()
-            self._check_missing(present, where)
+            listing = self._store.listing
+            self._check_missing({*listing.pictures, *listing.unread}, where)
         except BaseException:
             self.close()
             raise
+        named = {plain_name(item.name) for item in self.items}
         #: Pictures that the table does not name.
-        self.unlabelled = sum(
-            Path(name).suffix.lower() in SUFFIXES for name in present
-        ) - sum(Path(item.name).suffix.lower() in SUFFIXES for item in self.items)
+        self.unlabelled = sum(name not in named for name in listing.pictures)
+        #: How many files of each kind were not read, see `describe_unread`.
+        self.unread = count_unread(listing, *named, self._table_name(labels))
 
     def frame(self, item: LabelledPicture) -> Frame:
         """
@@ -90,21 +96,28 @@ class LabelledPictures:
         lacking = f'{labels or f"{TABLE_NAME} in {self._root}"}'
         try:
             if labels is not None:
-                return str(labels), Path(labels).read_text(encoding='utf-8-sig')
+                return str(labels), read_regular(labels, _MAX_TABLE_BYTES).decode('utf-8-sig')
             if TABLE_NAME not in self._store.file_names():
                 raise FileNotFoundError
             where = lacking if self._store.is_zip else str(self._root / TABLE_NAME)
             return where, self._store.read(TABLE_NAME).decode('utf-8-sig')
         except FileNotFoundError as error:
             raise DataError(f'there is no {lacking}: give --labels a table, {_FORM}') from error
-        except (OSError, FrameError) as error:
+        except OSError as error:
+            raise DataError(
+                f'cannot read the table of classes {labels}: {error.strerror or error}') from error
+        except FrameError as error:
             raise DataError(f'cannot read the table of classes: {error}') from error
         except UnicodeDecodeError as error:
             raise DataError(
                 f'{labels or TABLE_NAME} is not UTF-8 text: {_FORM} on each line') from error
 
-    def _present(self) -> set[str]:
-        return set(self._store.file_names())
+    def _table_name(self, labels: Optional[Union[str, Path]]) -> str:
+        """Return the table's name among the pictures, '' if it is elsewhere."""
+        if labels is None:
+            return TABLE_NAME
+        place, root = Path(labels).resolve(), self._root.resolve()
+        return place.relative_to(root).as_posix() if root in place.parents else ''
 
     def _check_missing(self, present: set[str], where: str) -> None:
         missing = [

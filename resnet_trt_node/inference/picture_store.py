@@ -3,45 +3,63 @@
 from __future__ import annotations
 
 from lzma import LZMAError
-import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+import stat
 from types import TracebackType
 from typing import Iterator, Optional, Union
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile, ZipFile, ZipInfo
 import zlib
 
 from resnet_trt_node.errors import DataError, FrameError
-from resnet_trt_node.inference.compressed import decode_compressed
 from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.pictures import read_picture
+from resnet_trt_node.inference.image_encodings import too_large
+from resnet_trt_node.inference.picture_listing import (
+    is_hidden, list_folder, list_names, Listing, NO_FILES, SHADOWED, ZIPPED_LINK)
+from resnet_trt_node.inference.pictures import (
+    decode_picture, MAX_FILE_IMAGE_BYTES, read_picture)
+from resnet_trt_node.printable import printable
+from resnet_trt_node.regular_file import read_regular
 
 #: What reading a member of a zip file raises where the file is damaged or encrypted.
 ZIP_ERRORS = (
     BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error, LZMAError, EOFError,
     UnicodeDecodeError)
 
+#: Characters of a picture's path that messages show.
+_SHOWN_NAME = 1000
+
 
 class PictureStore:
-    """
+    r"""
     Files of a folder or a zip file, by names relative to it; a context manager.
 
-    Threads may share one. What a zip file calls './cat/1.jpg' or '/cat/1.jpg' is 'cat/1.jpg'.
+    Threads may share one. What a zip file calls './cat/1.jpg', '/cat/1.jpg' or, written by old
+    Windows programs, 'cat\1.jpg', is 'cat/1.jpg'.
 
     :param root: a folder, a zip file, or a folder within a zip file: 'pictures.zip/test'.
+    :param max_bytes: memory that a picture may take, decoding included; and a file.
     :raises DataError: if there is no such thing, or the file is no zip file.
     """
 
-    def __init__(self, root: Union[str, Path]) -> None:
+    def __init__(
+            self, root: Union[str, Path], max_bytes: int = MAX_FILE_IMAGE_BYTES) -> None:
         #: As it was named, for messages.
         self.root = Path(root)
+        self._max_bytes = max_bytes
         self._prefix = ''
         self._zip: Optional[ZipFile] = None
-        #: Plain names to those in the zip file.
-        self._names: dict[str, str] = {}
+        #: Plain names to the members of the zip file.
+        self._members: dict[str, ZipInfo] = {}
+        #: How many of these came twice.
+        self._shadowed = 0
+        self._listing: Optional[Listing] = None
         self._file = self._find_zip()
         if self._file is not None:
-            self._names = {plain_name(name): name for name in self._open_zip().namelist()}
-            if self._prefix and not any(name.startswith(self._prefix) for name in self._names):
+            members = self._open_zip().infolist()
+            self._members = {plain_name(member.filename): member for member in members}
+            self._shadowed = len(members) - len(self._members)
+            if self._prefix and not any(
+                    name.startswith(self._prefix) for name in self._members):
                 self.close()
                 raise DataError(f'there is no folder {self._prefix[:-1]} in {self._file}')
 
@@ -50,31 +68,54 @@ class PictureStore:
         """Return whether the files lie in a zip file."""
         return self._file is not None
 
+    @property
+    def listing(self) -> Listing:
+        """
+        Return what there is, as it was when this was first asked for.
+
+        :raises DataError: if a folder cannot be read.
+        """
+        if self._listing is None:
+            if self._file is None:
+                self._listing = list_folder(self.root)
+            else:
+                self._listing = list_names(self._walk_zip(), self._read_start)
+                # No name of a file starts like these.
+                self._listing.unread.update(
+                    (f'/{number}', SHADOWED) for number in range(self._shadowed))
+        return self._listing
+
     def file_names(self) -> list[str]:
-        """Return every file's name, sorted, with '/' between its parts."""
-        return [name for name in self._entries() if not name.endswith('/')]
+        """Return every file's name, hidden ones too, sorted."""
+        listing = self.listing
+        return sorted([
+            *listing.pictures,
+            *(name for name, kind in listing.unread.items()
+              if kind not in NO_FILES and not name.endswith('/'))])
 
     def folder_names(self) -> list[str]:
         """Return the names of all folders at any depth, empty ones too, sorted."""
-        folders: set[str] = set()
-        for name in self._entries():
-            path = PurePosixPath(name)
-            inner = [path] if name.endswith('/') else []
-            folders.update(str(part) for part in [*inner, *path.parents] if str(part) != '.')
-        return sorted(folders)
+        return self.listing.folders
 
     def read(self, name: str) -> bytes:
         """
         Return a file's bytes.
 
-        :raises FrameError: if it cannot be read.
+        :raises FrameError: if it cannot be read, or is larger than a picture may be.
         """
         try:
             if self._file is None:
-                return (self.root / name).read_bytes()
-            return self._open_zip().read(self._name_in_zip(name))
+                return read_regular(self.root / name, self._max_bytes)
+            member = self._member(name)
+            if member.file_size > self._max_bytes:
+                raise FrameError(
+                    f'{printable(name)} in {self.root}: it has '
+                    f'{too_large(member.file_size, self._max_bytes)}')
+            # No more than the size that was looked at is inflated.
+            return self._open_zip().read(member)
         except (KeyError, *ZIP_ERRORS) as error:
-            raise FrameError(f'cannot read {name} in {self.root}: {error}') from error
+            reason = getattr(error, 'strerror', None) or error
+            raise FrameError(f'cannot read {printable(name)} in {self.root}: {reason}') from error
 
     def size_bytes(self, name: str) -> int:
         """
@@ -85,9 +126,9 @@ class PictureStore:
         try:
             if self._file is None:
                 return (self.root / name).stat().st_size
-            return self._open_zip().getinfo(self._name_in_zip(name)).file_size
+            return self._member(name).file_size
         except (KeyError, OSError) as error:
-            raise FrameError(f'cannot find {name} in {self.root}: {error}') from error
+            raise FrameError(f'cannot find {printable(name)} in {self.root}: {error}') from error
 
     def frame(self, name: str, reduced_to: Optional[int] = None) -> Frame:
         """
@@ -97,13 +138,11 @@ class PictureStore:
         :param reduced_to: see `decode_compressed`.
         :raises FrameError: if it cannot be read or is not a picture.
         """
-        if self._file is None and reduced_to is None:
-            return read_picture(self.root / name)
+        if self._file is None:
+            return read_picture(self.root / name, reduced_to, self._max_bytes)
         data = self.read(name)
-        try:
-            return decode_compressed(data, reduced_to, apply_orientation=True)
-        except FrameError as error:
-            raise FrameError(f'{name} in {self.root}: {error}') from error
+        return decode_picture(
+            data, printable(self.root / name, _SHOWN_NAME), reduced_to, self._max_bytes)
 
     def close(self) -> None:
         """Close the zip file; calling it again does nothing."""
@@ -145,34 +184,34 @@ class PictureStore:
                     'pictures') from error
         return self._zip
 
-    def _name_in_zip(self, name: str) -> str:
+    def _member(self, name: str) -> ZipInfo:
+        """Return a member of the zip file; raises KeyError."""
         plain = self._prefix + plain_name(name)
-        return self._names.get(plain, plain)
+        if plain not in self._members:
+            raise KeyError(f'there is no {plain!r} in it')
+        return self._members[plain]
 
-    def _entries(self) -> list[str]:
-        """Return the names of all files and, with a '/' at the end, folders."""
-        if self._file is None:
-            return sorted(_walk(self.root))
+    def _read_start(self, name: str, count: int) -> bytes:
+        try:
+            with self._open_zip().open(self._member(name)) as file:
+                return file.read(count)
+        except ZIP_ERRORS:
+            # Then it is counted among those that were not read.
+            return b''
+
+    def _walk_zip(self) -> Iterator[tuple[str, str]]:
         start = len(self._prefix)
-        return sorted(
-            name[start:] for name in self._names
-            if name.startswith(self._prefix) and len(name) > start)
+        for name, member in sorted(self._members.items()):
+            # Hidden folders have no entry of their own in every zip file.
+            if name.startswith(self._prefix) and len(name) > start and not (
+                    name.endswith('/') and is_hidden(name[start:])):
+                link = stat.S_ISLNK(member.external_attr >> 16)
+                yield name[start:], ZIPPED_LINK if link else ''
 
 
 def plain_name(name: str) -> str:
     """Return a name in a zip file without './', a first '/' and doubled ones."""
+    if '/' not in name:
+        name = name.replace('\\', '/')
     parts = [part for part in name.split('/') if part not in ('', '.')]
     return '/'.join(parts) + ('/' if parts and name.endswith('/') else '')
-
-
-def _walk(root: Path) -> Iterator[str]:
-    """Give what `PictureStore._entries` returns; links to folders are followed, once each."""
-    seen: set[Path] = {root.resolve()}
-    for folder, inner, files in os.walk(root, followlinks=True):
-        place = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        inner[:] = [name for name in inner if (Path(folder) / name).resolve() not in seen]
-        seen.update((Path(folder) / name).resolve() for name in inner)
-        for name in files:
-            yield str(place / name)
-        for name in inner:
-            yield f'{place / name}/'

@@ -2,52 +2,95 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Union
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import Optional, Union
 
-from resnet_trt_node.errors import DataError, FrameError
-from resnet_trt_node.inference.compressed import decode_compressed
+import numpy as np
+
+from resnet_trt_node.errors import DamagedPictureError, DataError, FrameError
+from resnet_trt_node.inference.compressed import decode_known
 from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.inference.picture_formats import decode_by_pillow
+from resnet_trt_node.inference.picture_header import read_header
+from resnet_trt_node.inference.picture_listing import count_unread, describe_unread, list_folder
+from resnet_trt_node.regular_file import read_regular
 
-#: Endings of picture files, lower case.
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.pbm')
+#: Memory that a picture file may take, decoding included, unless the user allows more: four times
+#: what a camera's frame may, since panoramas and scans are files.
+MAX_FILE_IMAGE_BYTES = 2048 * 2**20
 
 
-def read_picture(path: Union[str, Path]) -> Frame:
+def read_picture(
+        path: Union[str, Path], reduced_to: Optional[int] = None,
+        max_bytes: int = MAX_FILE_IMAGE_BYTES) -> Frame:
     """
     Read a picture file, turned upright as its EXIF data says.
 
-    :param path: a jpeg, png, bmp, webp, tiff or ppm file; its content counts, not its ending.
-    :returns: pixels of its own, in order 'bgr', 'bgra' or 'gray'.
+    :param path: a file of any format that Pillow reads; its content counts, not its ending.
+    :param reduced_to: see `decode_compressed`.
+    :param max_bytes: memory that the picture may take, decoding included.
+    :returns: see `decode_picture`.
     :raises FrameError: if it cannot be read or is not a picture.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_regular(path, max_bytes)
     except OSError as error:
         raise FrameError(f'cannot read picture {path}: {error.strerror or error}') from error
-    try:
-        return decode_compressed(data, apply_orientation=True)
-    except FrameError as error:
-        raise FrameError(f'{path}: {error}') from error
+    return decode_picture(data, str(path), reduced_to, max_bytes)
 
 
-def find_pictures(path: Union[str, Path]) -> list[Path]:
+def decode_picture(
+        data: bytes, name: str, reduced_to: Optional[int] = None,
+        max_bytes: int = MAX_FILE_IMAGE_BYTES) -> Frame:
     """
-    Find picture files by their ending, in all subfolders; hidden ones are left out.
+    Decode a picture file's bytes, turned upright as its EXIF data says.
 
-    :param path: a folder, or one file, which is returned whatever its ending.
-    :returns: sorted paths.
+    :param data: the file.
+    :param name: what it is called in messages.
+    :param reduced_to: see `decode_compressed`.
+    :param max_bytes: memory that the picture may take, decoding included.
+    :returns: pixels of its own, in any order of a frame. 16-bit values are scaled to 8.
+    :raises FrameError: if it is not a picture, broken or too large.
+    """
+    if not data:
+        raise FrameError(f'{name}: the file is empty: copy it again or remove it')
+    suffix = PurePosixPath(name).suffix
+    try:
+        header = read_header(memoryview(data))
+        if header is None or header.inks:
+            return decode_by_pillow(data, suffix, max_bytes)
+        try:
+            return decode_known(
+                np.frombuffer(data, np.uint8), header, reduced_to, True, max_bytes)
+        except DamagedPictureError:
+            # Such as a TIFF of 4 bits, which OpenCV does not know.
+            return decode_by_pillow(data, suffix, max_bytes)
+    except DamagedPictureError as error:
+        raise FrameError(f'{name}: {error}: copy the file again or remove it') from error
+    except FrameError as error:
+        raise FrameError(f'{name}: {error}') from error
+
+
+def find_pictures(path: Union[str, Path], unread: Optional[Counter[str]] = None) -> list[Path]:
+    """
+    Find picture files in a folder and all folders in it; hidden ones are left out.
+
+    :param path: a folder, or one file, which is returned whatever it is.
+    :param unread: gains how many files of each kind are not read, see `describe_unread`.
+    :returns: sorted by the names of folders and files.
     :raises DataError: if there is no such file or folder, or no picture in it.
     """
     root = Path(path)
-    if root.is_file():
-        return [root]
-    if not root.is_dir():
+    if not root.exists():
         raise DataError(f'no such file or folder: {path}')
-    found = sorted(
-        file for file in root.rglob('*')
-        if file.suffix.lower() in SUFFIXES and file.is_file()
-        and not any(part.startswith('.') for part in file.relative_to(root).parts))
-    if not found:
-        raise DataError(f'no pictures in {path}: looked for {", ".join(SUFFIXES)}')
-    return found
+    if not root.is_dir():
+        return [root]
+    listing = list_folder(root)
+    counts = count_unread(listing)
+    if not listing.pictures:
+        raise DataError('; '.join(filter(None, [
+            f'there are no pictures in {path}', describe_unread(counts)])))
+    if unread is not None:
+        unread += counts
+    return [root / name for name in listing.pictures]

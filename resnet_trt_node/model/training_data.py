@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 import hashlib
@@ -13,6 +14,9 @@ from resnet_trt_node.errors import DataError, UsageError
 from resnet_trt_node.inference.class_folders import (
     ClassFolders, CorruptPicture, find_corrupt, find_parts, refuse_corrupt)
 from resnet_trt_node.inference.labelled_pictures import LabelledPicture
+from resnet_trt_node.inference.picture_listing import ending_of
+from resnet_trt_node.inference.picture_store import PictureStore
+from resnet_trt_node.inference.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.inference.spec import ResizeRule
 from resnet_trt_node.model.training_pictures import (
     kept_side, memory_budget, square, store, StoredPictures, StreamedPictures, TrainingPictures)
@@ -71,13 +75,15 @@ class DataSplit:
         none, a share of each class.
     :param share: that share.
     :param seed: of the choice.
+    :param max_bytes: memory that a picture may take, decoding included.
     :raises DataError: if the data set cannot be used.
     :raises UsageError: for a share that cannot be used, or the same pictures for both.
     """
 
     def __init__(
             self, root: Union[str, Path], validation: Optional[Union[str, Path]] = None,
-            share: float = 0.1, seed: int = 0) -> None:
+            share: float = 0.1, seed: int = 0,
+            max_bytes: int = MAX_FILE_IMAGE_BYTES) -> None:
         if not 0 < share < 1:
             raise UsageError(f'--validation-split {share}: choose above 0 and below 1')
         parts = find_parts(root)
@@ -90,7 +96,7 @@ class DataSplit:
                 'leave it out to keep a share of each class')
         with ExitStack() as stack:
             #: What is learnt from.
-            self.train = stack.enter_context(ClassFolders(train_root))
+            self.train = stack.enter_context(ClassFolders(train_root, None, max_bytes))
             self.train_items: Sequence[LabelledPicture] = self.train.items
             self.validation_items: Sequence[LabelledPicture]
             if validation_root is None:
@@ -99,12 +105,15 @@ class DataSplit:
                 self.train_items, self.validation_items = _split(self.train, share, seed)
             else:
                 self.validation = stack.enter_context(
-                    ClassFolders(validation_root, self.train.classes))
+                    ClassFolders(validation_root, self.train.classes, max_bytes))
                 self.validation_items = self.validation.items
                 if self.validation.absent:
                     raise DataError(
                         f'{validation_root} has no pictures of '
                         f'{", ".join(self.validation.absent[:5])}: add some')
+            #: How many files of each kind are not read, see `describe_unread`.
+            self.unread = _unread(
+                root, self.train, None if validation_root is None else self.validation)
             self._stack = stack.pop_all()
 
     @property
@@ -198,6 +207,26 @@ def _refuse_corrupt(
         refuse_corrupt(
             (train, len(split.train_items), split.train.store.root),
             (validation, len(split.validation_items), split.validation.store.root))
+
+
+def _unread(
+        root: Union[str, Path], train: ClassFolders,
+        validation: Optional[ClassFolders]) -> Counter[str]:
+    """Count what is not read within the parts, and of the root what lies outside of them."""
+    unread = Counter(train.unread)
+    if validation is not None:
+        unread += validation.unread
+    parts = [
+        part.store.root.relative_to(root).as_posix() for part in (train, validation)
+        if part is not None and Path(root) in part.store.root.parents]
+    if parts:
+        with PictureStore(root) as store:
+            listing = store.listing
+        outside = {**{name: ending_of(name) for name in listing.pictures}, **listing.unread}
+        unread.update(
+            kind for name, kind in outside.items()
+            if not name.startswith(tuple(f'{part}/' for part in parts)))
+    return unread
 
 
 def _split(

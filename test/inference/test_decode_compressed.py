@@ -191,22 +191,13 @@ def test_a_picture_of_absurd_size_is_refused_from_its_header() -> None:
     header = struct.pack('>IIBBBBB', 60_000, 60_000, 8, 2, 0, 0, 0)
     png = b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(
         b'IDAT', zlib.compress(b'\0' * 1000)) + chunk(b'IEND', b'')
-    with pytest.raises(FrameError, match='3600000000 pixels'):
+    with pytest.raises(FrameError, match='60000x60000 png: decoding takes 20600 MiB and 512 are'):
         decode_compressed(png)
 
 
 def test_more_columns_than_opencv_takes_are_refused() -> None:
-    with pytest.raises(FrameError, match=r'broken bmp: OpenCV cannot decode it \('):
+    with pytest.raises(FrameError, match=r'broken 1048577x1 bmp: OpenCV cannot decode it \('):
         decode_compressed(saved(np.zeros((1, 2**20 + 1), np.uint8), 'BMP'))
-
-
-@pytest.mark.filterwarnings('error')
-def test_where_warnings_are_errors_a_large_picture_is_refused_in_words() -> None:
-    # 90 million pixels, of which Pillow warns.
-    large = saved(np.zeros((1, 1), np.uint8), 'BMP')
-    large = large[:18] + struct.pack('<ii', 10_000, 9_000) + large[26:]
-    with pytest.raises(FrameError, match=r'90000000 pixels.*The message is corrupt'):
-        decode_compressed(large)
 
 
 @pytest.mark.parametrize(('data', 'words'), [
@@ -296,25 +287,10 @@ def test_a_compressed_mosaic_may_be_deep_or_in_colour_already_but_not_tiny() -> 
             format='bayer_rggb8; png compressed ', data=saved(np.zeros((2, 2), np.uint8), 'PNG')))
 
 
-@pytest.mark.parametrize(('side', 'data', 'refused'), [
-    (5_000, 20_000, False), (9_000, 30_000, True), (9_000, 90_000, False)])
-def test_more_pixels_than_the_bytes_can_hold_are_refused(
-        side: int, data: int, refused: bool) -> None:
-    """A png whose header claims a square; unless refused for that it is refused as broken."""
-    header = struct.pack('>IIBBBBB', side, side, 8, 2, 0, 0, 0)
-    chunk = b'IHDR' + header
-    png = (b'\x89PNG\r\n\x1a\n' + struct.pack('>I', len(header)) + chunk
-           + struct.pack('>I', zlib.crc32(chunk)) + struct.pack('>I', data) + b'IDAT')
-    with pytest.raises(FrameError) as refusal:
-        decode_compressed(png.ljust(data, b'\0'))
-    assert ('do not hold so many pixels' in str(refusal.value)) == refused
-
-
 @pytest.mark.parametrize('kind', [b'IHDR', b'IDAT', b'IEND'])
 def test_a_png_chunk_that_claims_gigabytes_is_refused_before_they_are_taken(kind: bytes) -> None:
     png = saved(smooth_picture(), 'PNG')
     place = png.index(kind) - 4
-    # Of the header's own length it is Pillow that complains.
-    words = 'broken picture' if kind == b'IHDR' else 'a chunk ends behind it'
+    words = 'it does not start with IHDR' if kind == b'IHDR' else 'a chunk ends behind it'
     with pytest.raises(FrameError, match=words):
         decode_compressed(png[:place] + b'\x7f' + png[place + 1:])

@@ -39,7 +39,7 @@ def test_unreadable_pictures_are_named(tmp_path: Path) -> None:
         read_picture(tmp_path / 'text.jpg')
     with pytest.raises(FrameError, match=r'cannot read picture .*none\.jpg: No such file'):
         read_picture(tmp_path / 'none.jpg')
-    with pytest.raises(FrameError, match='Is a directory'):
+    with pytest.raises(FrameError, match='it is a folder, not an ordinary file'):
         read_picture(tmp_path)
 
 

@@ -11,14 +11,14 @@ import argparse
 from io import BytesIO
 from pathlib import Path
 import sys
-import zipfile
 
 import numpy as np
 from PIL import Image
 from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.labelled_pictures import parse_table
+from resnet_trt_node.inference.labelled_pictures import parse_table, TABLE_NAME
 from resnet_trt_node.inference.model_file import read_model_spec
-from resnet_trt_node.inference.pictures import SUFFIXES
+from resnet_trt_node.inference.picture_listing import count_unread, describe_unread
+from resnet_trt_node.inference.picture_store import PictureStore
 from resnet_trt_node.inference.preprocess import Resizer
 from resnet_trt_node.inference.spec import ResizeRule
 
@@ -34,22 +34,21 @@ def main() -> None:
     arguments = parser.parse_args()
     rule = (ResizeRule(256, 224, 224) if arguments.model is None
             else read_model_spec(arguments.model).resize)
-    if arguments.pictures.is_dir():
-        files = {str(file.relative_to(arguments.pictures)): file.read_bytes()
-                 for file in arguments.pictures.rglob('*') if file.is_file()}
-    else:
-        with zipfile.ZipFile(arguments.pictures) as archive:
-            files = {name: archive.read(name) for name in archive.namelist()}
-    names = sorted(name for name in files if Path(name).suffix.lower() in SUFFIXES)
-    table = files.get('labels.tsv', b'').decode()
-    classes = {item.name: item.target for item in parse_table(table, sys.maxsize, 'labels.tsv')
+    with PictureStore(arguments.pictures) as store:
+        names = store.listing.pictures
+        unread = count_unread(store.listing, TABLE_NAME)
+        table = store.read(TABLE_NAME).decode() if TABLE_NAME in store.file_names() else ''
+        files = {name: store.read(name) for name in names}
+    if unread:
+        print(describe_unread(unread))
+    classes = {item.name: item.target for item in parse_table(table, sys.maxsize, TABLE_NAME)
                } if table else {}
     if classes:
         known = [name for name in names if name in classes]
         print(f'{len(names) - len(known)} pictures without a class are left out')
         names = known
     if not names:
-        sys.exit(f'{arguments.pictures} has no pictures ({", ".join(SUFFIXES)})')
+        sys.exit(f'{arguments.pictures} has no pictures')
     frames = np.empty((len(names), rule.crop_height, rule.crop_width, 3), np.uint8)
     resizer = Resizer(rule, 'exact')
     for frame, name in zip(frames, names):
