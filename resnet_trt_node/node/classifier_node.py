@@ -18,6 +18,7 @@ from resnet_trt_node.inference.factory import open_backend
 from resnet_trt_node.node.camera_topics import CameraTopics
 from resnet_trt_node.node.conversion import Converter
 from resnet_trt_node.node.deferred_destruction import NodeOfDeferredDestruction
+from resnet_trt_node.node.depth_images import is_depth_topic
 from resnet_trt_node.node.frame_queue import Ticket
 from resnet_trt_node.node.inferrer import NUM_BUFFERS
 from resnet_trt_node.node.messages import label_info
@@ -89,7 +90,7 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
         except UsageError:
             self.destroy_node()
             raise
-        self._converter = Converter(self.get_logger().info)
+        self._converter = Converter(self.get_logger().info, self.get_logger().warning)
         # The ROS clock stands still with use_sim_time and no /clock: a supervisor would hear
         # nothing of the node then.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -114,6 +115,7 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open and warm the model, create the publishers."""
         parameters = self.parameters
+        self._converter.max_bytes = parameters.max_image_mib << 20
         names = parameters.cameras or ('',)
         pipeline = Pipeline(
             names, parameters.queue_depth, parameters.fit,  # type: ignore[arg-type]
@@ -140,6 +142,7 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
         warn_of_idle_overrides(
             self, [end for camera in self._cameras.values() for end in camera.overridable])
         self.failure = None
+        self._warn_of_depth()
         self._label_publisher = self.create_publisher(LabelInfo, 'label_info', _LATCHED)
         self._publish_labels()
         self._reporter.opened(pipeline, self._cameras)
@@ -284,6 +287,7 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
 
     def _apply_live(self, parameters: NodeParameters) -> None:
         self._reporter.apply(parameters)
+        self._converter.max_bytes = parameters.max_image_mib << 20
         if self._pipeline is None:
             return
         before = self._pipeline.settings
@@ -310,6 +314,13 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
             f'{printable(spec.architecture) or "model"} ({spec.precision}, {spec.num_classes} '
             f'classes, {spec.resize.describe()}) on {info.name} {info.version}, {info.device}; '
             f'warmed up, ms by batch size: {warm}')
+
+    def _warn_of_depth(self) -> None:
+        for camera in self._cameras.values():
+            if is_depth_topic(camera.image_topic):
+                self.get_logger().warning(
+                    f'{camera.image_topic} is called depth: a classifier wants colours; use the '
+                    'topic of the colour camera')
 
     def _log_backend(self, line: str) -> None:
         self.get_logger().warning(printable(line, LINE_LIMIT))

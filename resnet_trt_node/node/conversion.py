@@ -18,8 +18,9 @@ from typing import Any, Callable, Optional
 from resnet_trt_node.inference.decode import convert_image, decode_message
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.image_encodings import (
-    check_image, DEEP, PIXEL_BYTES, RawImage, ZERO_COPY)
+    check_image, DEEP, MAX_IMAGE_BYTES, PIXEL_BYTES, RawImage, ZERO_COPY)
 from resnet_trt_node.node.cv_bridge_check import target_encoding
+from resnet_trt_node.node.depth_images import DEPTH_ENCODING, looks_like_depth
 from resnet_trt_node.printable import printable
 
 # `python -c` and `-m` look for modules in the current folder first, where anyone may put some.
@@ -36,9 +37,12 @@ class Converter:
 
     :param log: takes one line that says what converts and why, and one for every encoding that
         cv_bridge fails at later; None drops them.
+    :param warn: takes one line about the first frame that looks like depth; None drops it.
     """
 
-    def __init__(self, log: Optional[Callable[[str], object]] = None) -> None:
+    def __init__(
+            self, log: Optional[Callable[[str], object]] = None,
+            warn: Optional[Callable[[str], object]] = None) -> None:
         self._log: Callable[[str], object] = log if log is not None else lambda line: None
         self._bridge: Any = None
         equal, reason = check_cv_bridge()
@@ -53,6 +57,9 @@ class Converter:
         else:
             self.description = f'OpenCV converts all encodings: {reason}'
         self._log(self.description)
+        #: Memory that a frame may take, decoding included; may be changed at any time.
+        self.max_bytes = MAX_IMAGE_BYTES
+        self._warn = warn
 
     def to_frame(self, message: Any, reduced_to: Optional[int] = None) -> Frame:
         """
@@ -62,11 +69,23 @@ class Converter:
         :param reduced_to: see `decode_compressed`; a resizer's `decode_side` is the right number.
         :returns: a frame; of packed 8-bit encodings a view of the message's data.
         :raises FrameError: if the message is malformed.
+
+        The first frame that looks like depth is warned of.
         """
+        frame = self._to_frame(message, reduced_to)
+        if self._warn is not None and looks_like_depth(message, frame):
+            warn, self._warn = self._warn, None
+            warn(
+                f'a frame of encoding {DEPTH_ENCODING} looks like depth, all but black to the '
+                'model: a classifier wants colours; use the topic of the colour camera, or '
+                'publish grey pictures as mono16, white at 65535')
+        return frame
+
+    def _to_frame(self, message: Any, reduced_to: Optional[int]) -> Frame:
         if getattr(message, 'encoding', None) not in self.bridged:
-            return decode_message(message, reduced_to)
+            return decode_message(message, reduced_to, self.max_bytes)
         # cv_bridge trusts a message's fields.
-        raw = check_image(message)
+        raw = check_image(message, self.max_bytes)
         frame = self._by_bridge(message, raw)
         return convert_image(raw) if frame is None else frame
 

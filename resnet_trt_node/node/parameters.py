@@ -15,6 +15,7 @@ from typing import Any, Callable, Optional
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.inference.backend import BackendOptions, TVM_TARGETS
 from resnet_trt_node.inference.factory import BACKEND_CHOICES
+from resnet_trt_node.inference.image_encodings import MAX_IMAGE_BYTES
 from resnet_trt_node.inference.spec import PRECISIONS
 from resnet_trt_node.node.pipeline_settings import LiveSettings
 
@@ -95,6 +96,9 @@ class NodeParameters:
     image_transport: str = _parameter(
         'raw', 'raw subscribes to image, compressed to image/compressed.',
         choices=('raw', 'compressed'))
+    max_image_mib: int = _parameter(
+        MAX_IMAGE_BYTES >> 20, 'Memory in MiB that a frame may take, decoding included; one that '
+        'would take more is dropped before, as malformed.', low=1, high=65_536, live=True)
     image_reliability: str = _parameter(
         'best_effort', 'Reliability of the image subscriptions; best_effort matches every '
         'publisher.', choices=('best_effort', 'reliable'))
