@@ -11,10 +11,12 @@ from pathlib import Path
 import shutil
 import sys
 import tempfile
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import cv2
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from resnet_trt_node.bag.writer import BagWriter
 
 CORPUS = Path(__file__).resolve().parent / 'corpus'
@@ -48,6 +50,18 @@ def main() -> int:
     colour.save(CORPUS / 'turned.jpg', exif=exif, quality=60)
     colour.quantize(8).save(CORPUS / 'palette.png')
     colour.convert('CMYK').save(CORPUS / 'cmyk.jpg', quality=60)
+    tiny = colour.resize((8, 8))
+    for name in ('tiny.gif', 'tiny.tga', 'tiny.jp2', 'tiny.pcx', 'tiny.ico'):
+        tiny.save(CORPUS / name)
+    text = PngInfo()
+    text.add_text('key', 'value' * 20, zip=True)
+    tiny.save(CORPUS / 'text.png', pnginfo=text)
+    tiny.save(CORPUS / 'deflated.tif', compression='tiff_adobe_deflate')
+    levels = b' '.join(b'%d' % (level * 4) for level in pictures['gray'][:4, :4].reshape(-1))
+    (CORPUS / 'text1023.pgm').write_bytes(b'P2\n# c\n4 4\n1023\n' + levels + b'\n')
+    with ZipFile(CORPUS / 'pictures.zip', 'w', ZIP_DEFLATED) as archive:
+        for name in ('a/1.gif', 'b/./2.gif', 'a\\3.gif', '.d/4', '../5.gif'):
+            archive.writestr(ZipInfo(name), (CORPUS / 'tiny.gif').read_bytes())
     with tempfile.TemporaryDirectory() as folder:
         bag = Path(folder) / 'bag'
         with BagWriter(bag) as writer:

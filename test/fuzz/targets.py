@@ -18,11 +18,15 @@ from typing import Any, Callable
 from hypothesis import strategies as st
 import numpy as np
 from resnet_trt_node.bag.reader import BagReader
-from resnet_trt_node.errors import BagError, FrameError, LabelsError, ModelError, ResnetTrtError
-from resnet_trt_node.inference.compressed import decode_compressed, UNPROVEN_PIXELS
+from resnet_trt_node.errors import (
+    BagError, DataError, FrameError, LabelsError, ModelError, ResnetTrtError)
+from resnet_trt_node.inference.compressed import decode_compressed
 from resnet_trt_node.inference.decode import decode_image
 from resnet_trt_node.inference.frame import CHANNELS, Frame
 from resnet_trt_node.inference.image_encodings import ENCODINGS, PIXEL_BYTES, PLANAR
+from resnet_trt_node.inference.picture_listing import count_unread, describe_unread
+from resnet_trt_node.inference.picture_store import PictureStore
+from resnet_trt_node.inference.pictures import decode_picture
 from resnet_trt_node.inference.spec import ModelSpec, ResizeRule
 from resnet_trt_node.model.label_file import read_labels
 
@@ -97,6 +101,14 @@ def _edited_files(pattern: str) -> st.SearchStrategy[bytes]:
     return st.builds(_edited, st.sampled_from(files), st.lists(_EDIT, max_size=6))
 
 
+def _edited_named_files() -> st.SearchStrategy[tuple[str, bytes]]:
+    """Return a strategy for changed pictures of the corpus, each with a name for its ending."""
+    files = [path for path in sorted(CORPUS.iterdir()) if path.suffix not in ('.mcap', '.zip')]
+    return st.sampled_from(files).flatmap(lambda path: st.tuples(
+        st.just(path.name),
+        st.builds(_edited, st.just(path.read_bytes()), st.lists(_EDIT, max_size=6))))
+
+
 # sensor_msgs/Image.
 
 _SIDES = st.one_of(
@@ -132,16 +144,52 @@ def _check_image(message: SimpleNamespace) -> None:
     assert frame.pixels.nbytes <= 4 * len(message.data)
 
 
+#: Memory that a fuzzed picture may take, decoding included.
+_MOST_BYTES = 200 * 2**20
+
+
 def _check_compressed(case: tuple[bytes, Any, bool]) -> None:
     data, reduced_to, apply_orientation = case
     try:
-        frame = decode_compressed(data, reduced_to, apply_orientation)
+        frame = decode_compressed(data, reduced_to, apply_orientation, _MOST_BYTES)
     except FrameError as error:
         _one_line(error)
         return
     _sound(frame)
-    assert frame.pixels.shape[0] * frame.pixels.shape[1] <= UNPROVEN_PIXELS
+    assert frame.pixels.nbytes <= _MOST_BYTES // 2
     assert frame.pixels.shape[:2] == tuple(-(-side // frame.reduction) for side in frame.size)
+
+
+def _check_picture_file(case: tuple[tuple[str, bytes], Any]) -> None:
+    (name, data), reduced_to = case
+    try:
+        frame = decode_picture(data, name, reduced_to, _MOST_BYTES)
+    except FrameError as error:
+        _one_line(error)
+        assert not any(
+            word in str(error) for word in ('publisher', 'message', 'transport', 'attack'))
+        return
+    _sound(frame)
+    assert frame.pixels.nbytes <= _MOST_BYTES
+
+
+def _check_zip(data: bytes) -> None:
+    file = _FILE / f'{os.getpid()}.zip'
+    file.write_bytes(data)
+    try:
+        with PictureStore(file, 2**16) as store:
+            listing = store.listing
+            for line in (describe_unread(count_unread(listing)), *listing.folders):
+                assert line.isprintable() or line in listing.folders
+            assert not {*listing.pictures} & {*listing.unread}
+            for name in store.file_names():
+                try:
+                    assert len(store.read(name)) <= 2**16
+                    _sound(store.frame(name))
+                except FrameError as error:
+                    _one_line(error)
+    except DataError as error:
+        _one_line(error)
 
 
 # Bags.
@@ -223,8 +271,11 @@ def _check_labels(data: bytes) -> None:
 TARGETS = {
     'image': Target(_images(), _check_image),
     'compressed': Target(
-        st.tuples(_edited_files('*.[!m]*'), st.sampled_from([None, None, 4, 9, 256]),
+        st.tuples(_edited_files('*.[!mz]*'), st.sampled_from([None, None, 4, 9, 256]),
                   st.booleans()), _check_compressed),
+    'picture file': Target(
+        st.tuples(_edited_named_files(), st.sampled_from([None, None, 9])), _check_picture_file),
+    'zip': Target(_edited_files('*.zip'), _check_zip),
     'bag': Target(_edited_files('*.mcap'), _check_bag),
     'metadata': Target(_METADATA, _check_metadata),
     'labels': Target(_LABELS, _check_labels),
