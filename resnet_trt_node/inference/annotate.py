@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional, Sequence, TYPE_CHECKING
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -27,6 +28,10 @@ _SHEET = (24, 26, 32)
 # Pillow before 9.1 has the filters in the module itself.
 _FILTERS: Any = getattr(Image, 'Resampling', Image)
 _NOTHING = 'no class above the threshold'
+#: A frame's order to OpenCV's conversion.
+_TO_RGB = {
+    'bgr': cv2.COLOR_BGR2RGB, 'bgra': cv2.COLOR_BGRA2RGB, 'rgba': cv2.COLOR_RGBA2RGB,
+    'gray': cv2.COLOR_GRAY2RGB}
 
 
 @dataclass(frozen=True)
@@ -122,11 +127,11 @@ def contact_sheet(
 
 def rgb_copy(frame: Frame) -> NDArray[np.uint8]:
     """Return the frame as uint8 (H, W, 3) RGB that the caller owns; alpha is left out."""
-    pixels = frame.pixels
-    if frame.order == 'gray':
-        return np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
-    channels = slice(2, None, -1) if frame.order.startswith('bgr') else slice(0, 3)
-    return np.array(pixels[:, :, channels], order='C')
+    if frame.order == 'rgb':
+        return np.array(frame.pixels, order='C')
+    # By NumPy, with its strides of -1 or 4, it takes 20 times as long.
+    pixels: Any = cv2.cvtColor(frame.pixels, _TO_RGB[frame.order])
+    return np.asarray(pixels, np.uint8)
 
 
 def _layout(height: int, width: int, rows: int) -> Optional[_Layout]:

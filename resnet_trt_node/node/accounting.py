@@ -35,6 +35,7 @@ DROP_REASONS = {
 #: What may happen to a camera besides; these are in no sum.
 CAMERA_EVENTS = {
     'lost_in_transport': 'frames that DDS tells were lost before they reached the node',
+    'skipped_pictures': 'annotated pictures that were not drawn, since a newer one came first',
     'unusable_stamps': 'answers whose header stamp is 0 or of another time base',
 }
 #: What may happen to batches.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from threading import Condition, Lock
 from time import monotonic, perf_counter_ns
-from typing import Any, Callable, Iterable, Optional, Sequence
+from typing import Callable, Iterable, Optional, Sequence
 
 from resnet_trt_node.node.accounting import Accounting
 from resnet_trt_node.node.frame_queue import Batch, FrameQueue, Ticket
@@ -83,20 +83,15 @@ class BatchBoard:
         with self._lock:
             self._accepting = not self._closing
 
-    def offer(
-            self, camera: str, message: Any, here: bool = False,
-            waited_ns: int = 0) -> Optional[Batch]:
+    def offer(self, ticket: Ticket, here: bool = False) -> Optional[Batch]:
         """
         Queue a frame, or drop it as refused; one that it supersedes is dropped.
 
         :param here: whether the caller would fit the frame by itself.
-        :param waited_ns: how long ago the middleware had received it.
         :returns: a batch that the caller has to fill with this frame and to close, where nothing
             else is under way and filling is quick: waking the fitter would take as long. None
             where the fitter fills it.
         """
-        now_ns = perf_counter_ns()
-        ticket = Ticket(camera, message, now_ns - waited_ns, now_ns)
         self._accounting.received(ticket)
         with self._lock:
             if not self._accepting:

@@ -14,10 +14,9 @@ from rclpy.qos import (
     QoSProfile,
     ReliabilityPolicy,
 )
-from resnet_trt_node.inference.annotate import annotate
 from resnet_trt_node.inference.classifier import Prediction
-from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.node.messages import classification, rgb_image
+from resnet_trt_node.node.annotator import Annotator
+from resnet_trt_node.node.messages import classification
 from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.qos_overrides import OPTIONS, overrides_explained, qos_overrides
 from resnet_trt_node.node.reception import with_wait
@@ -38,6 +37,10 @@ _ADVICE = (
     'set the parameter image_reliability to best_effort and remove qos_overrides, '
     'or have the publisher offer more')
 
+#: A picture that is being drawn gets this long before its publisher is destroyed, which it would
+#: then find out.
+_PICTURE_SEC = 0.1
+
 
 class CameraTopics:
     """
@@ -48,12 +51,18 @@ class CameraTopics:
     :param node: creates and destroys them.
     :param name: the camera's name, '' for the only one.
     :param parameters: transport, reliability and depth of the subscription.
+    :param annotator: draws its pictures; closed before its publishers are destroyed, which is for
+        all cameras.
     :raises UsageError: for qos_overrides of a publisher that cannot be used.
     """
 
-    def __init__(self, node: Node, name: str, parameters: NodeParameters) -> None:
+    def __init__(
+            self, node: Node, name: str, parameters: NodeParameters,
+            annotator: Annotator) -> None:
         self._node = node
+        self._name = name
         self._parameters = parameters
+        self._annotator = annotator
         self._subscription: Optional[Any] = None
         prefix = f'{name}/' if name else ''
         self._compressed = parameters.image_transport == 'compressed'
@@ -141,27 +150,24 @@ class CameraTopics:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
 
-    def publish(
-            self, message: Any, predictions: list[Prediction],
-            to_frame: Callable[[Any], Frame]) -> Optional[float]:
+    def publish(self, message: Any, predictions: list[Prediction]) -> Optional[float]:
         """
-        Publish a result, and the picture with it drawn on if someone listens.
+        Publish a result, and have the picture with it drawn if someone listens.
 
         :param message: the source message; its header goes onto the result.
         :param predictions: falling scores.
-        :param to_frame: decodes the message, which is needed for the picture only.
         :returns: milliseconds from the header's stamp to the publication, see `stamp_age_ms`.
         """
         self._results.publish(classification(
             message.header, predictions, self._parameters.class_id_format))
         age_ms = stamp_age_ms(self._node.get_clock().now().nanoseconds, message.header.stamp)
         if self._annotated.get_subscription_count():
-            pixels = annotate(to_frame(message), predictions)
-            self._annotated.publish(rgb_image(message.header, pixels))
+            self._annotator.offer(self._name, message, predictions, self._annotated.publish)
         return age_ms
 
     def flush(self, timeout_sec: float) -> None:
-        """Wait until the listeners have the last results, at most so long."""
+        """Wait until the listeners have the last results, at most so long; skip pictures."""
+        self._annotator.drain(timeout_sec)
         # Publishing returns before they do, and destroying a publisher does not wait.
         self._results.wait_for_all_acked(Duration(nanoseconds=int(timeout_sec * 1e9)))
 
@@ -190,5 +196,6 @@ class CameraTopics:
     def close(self) -> None:
         """Destroy what there is."""
         self.unsubscribe()
+        self._annotator.close(_PICTURE_SEC)
         self._node.destroy_publisher(self._results)
         self._node.destroy_publisher(self._annotated)

@@ -15,10 +15,11 @@ from resnet_trt_node.errors import ResnetTrtError, UsageError
 from resnet_trt_node.inference.backend import Backend
 from resnet_trt_node.inference.classifier import Prediction
 from resnet_trt_node.inference.factory import open_backend
+from resnet_trt_node.node.annotator import Annotator
 from resnet_trt_node.node.camera_topics import CameraTopics
 from resnet_trt_node.node.conversion import Converter
 from resnet_trt_node.node.deferred_destruction import NodeOfDeferredDestruction
-from resnet_trt_node.node.depth_images import is_depth_topic
+from resnet_trt_node.node.depth_images import warn_of_depth_topic
 from resnet_trt_node.node.frame_queue import Ticket
 from resnet_trt_node.node.inferrer import NUM_BUFFERS
 from resnet_trt_node.node.messages import label_info
@@ -27,6 +28,7 @@ from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.pipeline import OpeningCancelled, Pipeline
 from resnet_trt_node.node.pipeline_settings import PipelineHooks
 from resnet_trt_node.node.qos_overrides import warn_of_idle_overrides
+from resnet_trt_node.node.report import opened_line
 from resnet_trt_node.node.reporter import Reporter
 from resnet_trt_node.printable import LINE_LIMIT, printable, printable_lines
 from vision_msgs.msg import LabelInfo
@@ -133,20 +135,25 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
             return self._refuse_configuration(error)
         # From here on `_release` frees what there is, whatever fails.
         self._pipeline = pipeline
+        annotator = Annotator(
+            self._converter.to_frame,
+            partial(pipeline.accounting.count_at, event='skipped_pictures'),
+            partial(self.get_logger().warning, throttle_duration_sec=1.0))
         try:
             for name in names:
-                self._cameras[name] = CameraTopics(self, name, parameters)
+                self._cameras[name] = CameraTopics(self, name, parameters, annotator)
         except UsageError as error:
             self._release()
             return self._refuse_configuration(error)
         warn_of_idle_overrides(
             self, [end for camera in self._cameras.values() for end in camera.overridable])
         self.failure = None
-        self._warn_of_depth()
+        for camera in self._cameras.values():
+            warn_of_depth_topic(camera.image_topic, self.get_logger().warning)
         self._label_publisher = self.create_publisher(LabelInfo, 'label_info', _LATCHED)
         self._publish_labels()
         self._reporter.opened(pipeline, self._cameras)
-        self._log_ready(pipeline.backend, took_ms)
+        self.get_logger().info(opened_line(pipeline.backend, took_ms))
         return TransitionCallbackReturn.SUCCESS
 
     @_reported
@@ -232,8 +239,7 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
     # Frames.
 
     def _deliver(self, ticket: Ticket, predictions: list[Prediction]) -> Optional[float]:
-        age_ms = self._cameras[ticket.camera].publish(
-            ticket.message, predictions, self._converter.to_frame)
+        age_ms = self._cameras[ticket.camera].publish(ticket.message, predictions)
         if age_ms is None and self._pipeline is not None:
             self._pipeline.accounting.count_at(ticket.camera, 'unusable_stamps')
         return age_ms
@@ -306,21 +312,6 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
             self.get_logger().warning('too many classes for label_info, which counts in uint16')
         else:
             self._label_publisher.publish(message)
-
-    def _log_ready(self, backend: Backend, took_ms: dict[int, float]) -> None:
-        spec, info = backend.spec, backend.info
-        warm = ', '.join(f'{size}: {ms:.1f}' for size, ms in took_ms.items())
-        self.get_logger().info(
-            f'{printable(spec.architecture) or "model"} ({spec.precision}, {spec.num_classes} '
-            f'classes, {spec.resize.describe()}) on {info.name} {info.version}, {info.device}; '
-            f'warmed up, ms by batch size: {warm}')
-
-    def _warn_of_depth(self) -> None:
-        for camera in self._cameras.values():
-            if is_depth_topic(camera.image_topic):
-                self.get_logger().warning(
-                    f'{camera.image_topic} is called depth: a classifier wants colours; use the '
-                    'topic of the colour camera')
 
     def _log_backend(self, line: str) -> None:
         self.get_logger().warning(printable(line, LINE_LIMIT))

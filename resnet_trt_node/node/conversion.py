@@ -33,7 +33,7 @@ _CHECK_TIMEOUT_S = 30.0
 
 class Converter:
     """
-    Turns Image and CompressedImage messages into frames; one thread at a time.
+    Turns Image and CompressedImage messages into frames, on any thread.
 
     :param log: takes one line that says what converts and why, and one for every encoding that
         cv_bridge fails at later; None drops them.
@@ -73,8 +73,9 @@ class Converter:
         The first frame that looks like depth is warned of.
         """
         frame = self._to_frame(message, reduced_to)
-        if self._warn is not None and looks_like_depth(message, frame):
-            warn, self._warn = self._warn, None
+        warn = self._warn
+        if warn is not None and looks_like_depth(message, frame):
+            self._warn = None
             warn(
                 f'a frame of encoding {DEPTH_ENCODING} looks like depth, all but black to the '
                 'model: a classifier wants colours; use the topic of the colour camera, or '

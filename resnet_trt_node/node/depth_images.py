@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 from resnet_trt_node.inference.frame import Frame
@@ -46,3 +46,10 @@ def is_depth_topic(topic: str) -> bool:
     parts = [set(_WORDS.split(part)) for part in topic.lower().split('/')]
     return any('depth' in part for part in parts) and not any(
         part & _COLOURS and 'depth' not in part for part in parts)
+
+
+def warn_of_depth_topic(topic: str, warn: Callable[[str], object]) -> None:
+    """Pass on a line about a topic that is called depth."""
+    if is_depth_topic(topic):
+        warn(f'{topic} is called depth: a classifier wants colours; use the topic of the colour '
+             'camera')

@@ -5,12 +5,12 @@ from __future__ import annotations
 from array import array
 from typing import Any, Optional, Sequence, TYPE_CHECKING
 
+import numpy as np
 from resnet_trt_node.inference.classifier import Prediction
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Classification, LabelInfo, ObjectHypothesis, VisionClass
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 #: LabelInfo counts classes in uint16, and keeps the largest for 'unlabelled'.
@@ -60,5 +60,7 @@ def rgb_image(header: Any, pixels: NDArray[np.uint8]) -> Image:
     message = Image(header=header, height=height, width=width, encoding='rgb8',
                     step=width * channels)
     # rclpy checks each element of anything but an array of the very type.
-    message.data = array('B', pixels.tobytes())
+    data = array('B')
+    data.frombytes(np.ascontiguousarray(pixels).data.cast('B'))
+    message.data = data
     return message

@@ -153,7 +153,9 @@ class Pipeline:
         :param waited_ns: how long ago the middleware had received it, from when on it ages.
         """
         alone = self.max_batch_size == 1 or not self.settings.max_wait_ms
-        batch = self._board.offer(camera, message, here and alone, waited_ns)
+        now_ns = perf_counter_ns()
+        batch = self._board.offer(
+            Ticket(camera, message, now_ns - waited_ns, now_ns), here and alone)
         if batch is not None:
             with self._faults_kept():
                 self._fill_here(batch)

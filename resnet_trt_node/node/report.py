@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Any, Iterable, Optional, Union
+from typing import Any, Iterable, Mapping, Optional, Union
 
+from resnet_trt_node.inference.backend import Backend
 from resnet_trt_node.node.accounting import CameraCounts, sum_counts
 from resnet_trt_node.node.health import camera_health, Health, Level, node_health
 from resnet_trt_node.node.parameters import NodeParameters
@@ -190,3 +191,17 @@ def _batches(pipeline: Pipeline) -> dict[str, Value]:
         # Size to number, of the last 1000 batches.
         'batch_sizes': ' '.join(
             f'{size}:{number}' for size, number in accounting.batch_histogram().items())}
+
+
+def opened_line(backend: Backend, took_ms: Mapping[int, float]) -> str:
+    """
+    Say in a line what was opened.
+
+    :param backend: open and warm.
+    :param took_ms: of its warm-up, by batch size.
+    """
+    spec, info = backend.spec, backend.info
+    warm = ', '.join(f'{size}: {ms:.1f}' for size, ms in took_ms.items())
+    return (f'{printable(spec.architecture) or "model"} ({spec.precision}, {spec.num_classes} '
+            f'classes, {spec.resize.describe()}) on {info.name} {info.version}, {info.device}; '
+            f'warmed up, ms by batch size: {warm}')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError, TimeoutError as FutureTimeoutError
 from threading import Event, Thread
 from time import monotonic, sleep
 
@@ -156,34 +155,6 @@ def test_a_frame_too_old_to_be_answered_in_time_is_not_inferred(make_bench):
     assert bench.backend.batches == [[1]]
 
 
-def test_a_frame_ages_from_its_reception_by_the_middleware(make_bench):
-    bench = make_bench(settings=LiveSettings(top_k=1, max_age_ms=10_000.0))
-    bench.pipeline.offer('front', 1, waited_ns=11 * 10**9)
-    bench.settle()
-    assert (bench.results, bench.dropped) == ([], {'stale': 1})
-    assert bench.backend.batches == []
-    bench.pipeline.offer('front', 2, waited_ns=10**9)
-    bench.settle()
-    assert (bench.results, bench.dropped) == ([('front', 2, 2)], {'stale': 1})
-    stages_ms = bench.pipeline.accounting.percentiles_ms()
-    assert stages_ms['receive'] == pytest.approx((1000.0, 1000.0, 1000.0))
-    # It stays what it was: from the callback to the publication.
-    assert 0 < stages_ms['total'][0] < 1000
-
-
-def test_a_frame_that_waited_over_a_drain_is_of_the_next_activation(make_bench):
-    bench = make_bench()
-    bench.hold(1)
-    assert bench.pipeline.drain(0.05) == 1
-    bench.pipeline.resume()
-    bench.release()
-    # The middleware had it before the drain gave up on the other one.
-    bench.pipeline.offer('front', 2, waited_ns=60 * 10**9)
-    bench.settle()
-    assert bench.results == [('front', 2, 2)]
-    assert bench.dropped == {'refused': 1}
-
-
 def test_one_slow_batch_does_not_make_all_later_frames_stale(make_bench):
     bench = make_bench(max_batch_size=1, settings=LiveSettings(top_k=1, max_age_ms=100.0))
     bench.hold(1)
@@ -322,22 +293,6 @@ def test_a_backend_that_cannot_be_opened_is_told_to_the_caller():
         fail, lambda message, side: message, lambda *_: None, lambda *_: None, lambda *_: None))
     with pytest.raises(BackendUnavailable, match='no device'):
         pipeline.start()
-    assert pipeline.close(5.0)
-
-
-@pytest.mark.parametrize('error', [
-    TimeoutError('the driver did not answer'), CancelledError('a task of the runtime'),
-    FutureTimeoutError('a future of the runtime')])
-def test_what_a_backend_raises_is_not_taken_for_the_waiting_s_own_time_out(error):
-    asked = []
-
-    def fail() -> Backend:
-        raise error
-
-    pipeline = Pipeline(('front',), 1, 'fast', LiveSettings(), PipelineHooks(
-        fail, lambda message, side: message, lambda *_: None, lambda *_: None, lambda *_: None))
-    with pytest.raises(type(error), match=str(error)):
-        pipeline.start(lambda: asked.append(1) or len(asked) < 100)
     assert pipeline.close(5.0)
 
 

@@ -10,6 +10,8 @@ import pytest
 from resnet_trt_node.node import batch_board
 from resnet_trt_node.node.accounting import Accounting
 from resnet_trt_node.node.batch_board import BatchBoard
+from resnet_trt_node.node.frame_queue import Ticket
+from resnet_trt_node.node.pipeline_settings import LiveSettings
 
 MS = 1_000_000
 MAX_AGE_MS = 100.0
@@ -32,6 +34,10 @@ def clock(monkeypatch):
     return clock
 
 
+def frame(camera, clock):
+    return Ticket(camera, None, clock.now_ns, clock.now_ns)
+
+
 def make_board(infer_ms):
     """Return a board that takes frames of two cameras, and its accounting."""
     accounting = Accounting(('front', 'left'))
@@ -45,9 +51,9 @@ def test_a_camera_whose_frames_always_come_at_a_bad_moment_is_served_in_turn(clo
     """The one that is not taken has grown too old when the backend is free again."""
     board, accounting = make_board(10.0)
     served = []
-    for number in range(6):
-        board.offer('front', number)
-        board.offer('left', number)
+    for _ in range(6):
+        board.offer(frame('front', clock))
+        board.offer(frame('left', clock))
         served.append(board.next_ticket(None).camera)
         clock.now_ns += 150 * MS
         assert board.next_ticket(None) is None
@@ -60,11 +66,11 @@ def test_a_camera_whose_frames_always_come_at_a_bad_moment_is_served_in_turn(clo
 def test_a_backend_opened_again_at_another_speed_is_judged_by_its_own_warm_up(
         clock, before_ms, after_ms, taken):
     board, accounting = make_board(before_ms)
-    board.offer('front', 1)
+    board.offer(frame('front', clock))
     found = [board.next_ticket(None) is not None]
     board.recall_buffers()
     board.add_buffers([0, 1], after_ms, 1)
-    board.offer('front', 2)
+    board.offer(frame('front', clock))
     found.append(board.next_ticket(None) is not None)
     assert found == taken
     assert accounting.total().dropped['stale'] == 1
@@ -127,3 +133,31 @@ def test_a_blocking_backend_gets_no_third_buffer_in_which_frames_would_only_grow
     for value in range(4):
         bench.answer(value)
     assert indices == used
+
+
+def test_a_frame_ages_from_its_reception_by_the_middleware(make_bench):
+    bench = make_bench(settings=LiveSettings(top_k=1, max_age_ms=10_000.0))
+    bench.pipeline.offer('front', 1, waited_ns=11 * 10**9)
+    bench.settle()
+    assert (bench.results, bench.dropped) == ([], {'stale': 1})
+    assert bench.backend.batches == []
+    bench.pipeline.offer('front', 2, waited_ns=10**9)
+    bench.settle()
+    assert (bench.results, bench.dropped) == ([('front', 2, 2)], {'stale': 1})
+    stages_ms = bench.pipeline.accounting.percentiles_ms()
+    assert stages_ms['receive'] == pytest.approx((1000.0, 1000.0, 1000.0))
+    # It stays what it was: from the callback to the publication.
+    assert 0 < stages_ms['total'][0] < 1000
+
+
+def test_a_frame_that_waited_over_a_drain_is_of_the_next_activation(make_bench):
+    bench = make_bench()
+    bench.hold(1)
+    assert bench.pipeline.drain(0.05) == 1
+    bench.pipeline.resume()
+    bench.release()
+    # The middleware had it before the drain gave up on the other one.
+    bench.pipeline.offer('front', 2, waited_ns=60 * 10**9)
+    bench.settle()
+    assert bench.results == [('front', 2, 2)]
+    assert bench.dropped == {'refused': 1}

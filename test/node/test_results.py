@@ -1,11 +1,15 @@
-"""What a backend may return to the pipeline: rows that are none cost their own frame only."""
+"""What a backend may return to the pipeline or raise: a bad row costs its own frame only."""
 
 from __future__ import annotations
+
+from concurrent.futures import CancelledError, TimeoutError as FutureTimeoutError
 
 import numpy as np
 from pipeline_bench import Bench
 import pytest
-from resnet_trt_node.node.pipeline_settings import LiveSettings
+from resnet_trt_node.inference.backend import Backend
+from resnet_trt_node.node.pipeline import Pipeline
+from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
 
 CAMERAS = ('front', 'left', 'rear')
 #: Opens again at once and is given up soon.
@@ -116,3 +120,19 @@ def test_a_result_of_more_rows_than_frames_is_never_cut_in_silence(make_bench):
     bench.release()
     bench.wait(lambda: bench.pipeline.fault is not None)
     assert isinstance(bench.pipeline.fault, ValueError)
+
+
+@pytest.mark.parametrize('error', [
+    TimeoutError('the driver did not answer'), CancelledError('a task of the runtime'),
+    FutureTimeoutError('a future of the runtime')])
+def test_what_a_backend_raises_is_not_taken_for_the_waiting_s_own_time_out(error):
+    asked = []
+
+    def fail() -> Backend:
+        raise error
+
+    pipeline = Pipeline(('front',), 1, 'fast', LiveSettings(), PipelineHooks(
+        fail, lambda message, side: message, lambda *_: None, lambda *_: None, lambda *_: None))
+    with pytest.raises(type(error), match=str(error)):
+        pipeline.start(lambda: asked.append(1) or len(asked) < 100)
+    assert pipeline.close(5.0)
