@@ -75,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
           f'{report.seconds:.1f} s')
     write('understood the original as')
     write(f'  input    {report.layout.upper()}, {report.normalisation}, batch {batch}')
+    if report.unused_inputs:
+        write(f'  left out {", ".join(report.unused_inputs)}, which nothing reads')
     write(f'  output   {softmax}, {spec.num_classes} classes, {spec.labels[0]} to '
           f'{spec.labels[-1]}')
     write(f'  resize   {spec.resize.describe()}')

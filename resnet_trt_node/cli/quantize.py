@@ -21,7 +21,7 @@ from resnet_trt_node.model.calibration import METHODS
 from resnet_trt_node.model.calibration_frames import check_frames, MIN_FRAMES
 from resnet_trt_node.model.files import check_place, whole_file
 from resnet_trt_node.model.quantize import (
-    load_fp32, Placement, quantizable_layers, quantized_model)
+    layers_left_float, load_fp32, Placement, quantizable_layers, quantized_model)
 from resnet_trt_node.model.sensitivity import (
     answers_of, divergence, LayerSensitivity, measure_sensitivity)
 
@@ -101,6 +101,7 @@ def run(arguments: Namespace) -> int:
         'percentile': _percentile(arguments) if arguments.method == 'percentile' else None,
         'pictures': source, 'calibrated_on': len(used), 'compared_on': int(held_out.sum()),
         **compared, 'int8_layers': len(layers) - len(kept), 'float_layers': sorted(kept),
+        'always_float': layers_left_float(model),
         'size_bytes': arguments.output.stat().st_size,
         'fp32_size_bytes': arguments.model.stat().st_size}
     if arguments.json:
@@ -228,6 +229,9 @@ def _print(
     write(f'{arguments.output}: int8, {arguments.method}, '
           f'{count_of(report["int8_layers"], "layer")}'
           + (f', in float {", ".join(kept)}' if kept else ''))
+    if report['always_float']:
+        write('  in float as ever: ' + ', '.join(
+            count_of(number, kind) for kind, number in report['always_float'].items()))
     write(f'  calibrated on {count_of(report["calibrated_on"], "picture")}: {report["pictures"]}')
     low, high = report['same_top1_95']
     write(f'  {100 * report["same_top1"]:.1f} % of the answers as in fp32 on '

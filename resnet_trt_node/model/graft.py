@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, Optional, Sequence, TYPE_CHECKING, Union
+from typing import Any, Optional, Sequence, Tuple, Union
 
-import numpy as np
 import onnx
 from onnx import TensorProto
 from resnet_trt_node import __version__
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.inference.model_file import (
     file_sha256, load_with_outside_tensors, spec_of, write_model_spec)
+from resnet_trt_node.inference.onnx_parts import names_of
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
 from resnet_trt_node.model.class_names import default_labels, given_labels
 from resnet_trt_node.model.ends import add_input_end, add_output_end
@@ -21,13 +21,12 @@ from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.frames import sample_frames
 from resnet_trt_node.model.graph import BATCH, GraphBuilder, IR_VERSION, OPSET, opset_of, tensor
 from resnet_trt_node.model.normalisation import Normalisation, pick_normalisation
+from resnet_trt_node.model.reference import Reference, softmax_is_missing
 from resnet_trt_node.model.rounded_clip import move_pairs_off_clips
 from resnet_trt_node.model.simplify import free_batch, set_input_shape, simplify
 from resnet_trt_node.model.source_model import read_source, SourceModel
-from resnet_trt_node.model.verify import largest_difference, OnnxRunner
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from resnet_trt_node.model.subgraphs import names_read, rename_readers, subgraphs_of
+from resnet_trt_node.model.verify import check_file, largest_difference
 
 ACTIVATIONS = ('auto', 'softmax', 'none')
 CHANNEL_ORDERS = ('rgb', 'bgr')
@@ -52,6 +51,7 @@ class PrepareReport:
     :param normalisation: the formula in words.
     :param activation: 'softmax' if one was added, 'none' if the output was probabilities.
     :param fixed_batch: the batch size that the original was bound to, None if it was dynamic.
+    :param unused_inputs: inputs of the original that nothing reads; they were left out.
     :param max_abs_difference: of any probability from the original model.
     :param bound: what that had to stay below.
     :param sha256: hex digest of the file.
@@ -65,6 +65,7 @@ class PrepareReport:
     normalisation: str
     activation: str
     fixed_batch: Optional[int]
+    unused_inputs: Tuple[str, ...]
     max_abs_difference: float
     bound: float
     sha256: str
@@ -121,9 +122,9 @@ def prepare(
     names = given_labels(labels)
     original = read_source(model, layout, output)
     rule = _resize_rule(original, resize, crop, interpolation)
-    reference = _Reference(source, original, normalisation)
+    reference = Reference(original, str(source), normalisation)
     rows = reference(sample_frames(3, rule.crop_height, rule.crop_width))
-    softmax = _softmax_is_missing(rows, original.last_op, activation)
+    softmax = softmax_is_missing(rows, original.last_op, activation)
     if names is not None and len(names) != rows.shape[1]:
         raise LabelsError(
             f'{len(names)} labels, but {source} has {rows.shape[1]} classes: give one name a '
@@ -138,44 +139,8 @@ def prepare(
     difference = _write(grafted, spec, original, reference, out)
     return PrepareReport(
         out, spec, original.layout, normalisation.describe(), 'softmax' if softmax else 'none',
-        original.batch, difference, BOUNDS[spec.precision], file_sha256(out),
-        out.stat().st_size, (perf_counter_ns() - start_ns) / 1e9)
-
-
-class _Reference:
-    """The original model behind a normalisation in NumPy; gives (N, C) for uint8 frames."""
-
-    def __init__(self, path: Path, source: SourceModel, normalisation: Normalisation) -> None:
-        self._runner = OnnxRunner(path, str(path))
-        self._source = source
-        self._normalisation = normalisation
-        self.softmax = False
-        self.output_rank = 0
-
-    def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        x = self._normalisation.apply(frames)
-        if self._source.layout == 'nhwc':
-            x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-        step = self._source.batch or len(x)
-        rows = np.concatenate([
-            self._rows(x[start:start + step], step) for start in range(0, len(x), step)])
-        if not self.softmax:
-            return rows
-        powers = np.exp(rows - rows.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-    def _rows(self, x: NDArray[np.float32], step: int) -> NDArray[np.float32]:
-        # A model of a fixed batch gets its fill; the rows of the filling are dropped.
-        full = np.concatenate([x, np.repeat(x[-1:], step - len(x), axis=0)])
-        dtype = np.float16 if self._source.input_precision == 'fp16' else np.float32
-        result, = self._runner.run(
-            {self._source.input_name: full.astype(dtype)}, [self._source.output_name])
-        if result.size % step or result.shape[:1] != (step,) or result.size < 2 * step:
-            raise ModelError(
-                f'output {self._source.output_name!r} has the shape {result.shape} for a batch '
-                f'of {step}: a classifier has one row of at least two classes for each picture')
-        self.output_rank = result.ndim
-        return result.reshape(step, -1)[:len(x)].astype(np.float32)
+        original.batch, original.unused_inputs, difference, BOUNDS[spec.precision],
+        file_sha256(out), out.stat().st_size, (perf_counter_ns() - start_ns) / 1e9)
 
 
 def _refuse_deployable(model: onnx.ModelProto, path: Path) -> None:
@@ -203,31 +168,6 @@ def _resize_rule(
     return ResizeRule(int(resize), height, width, interpolation)
 
 
-def _softmax_is_missing(rows: NDArray[np.float32], last_op: str, activation: str) -> bool:
-    """Decide whether logits came out, by their values rather than by what the graph says."""
-    if not np.isfinite(rows).all():
-        raise ModelError(
-            'the model returns NaN or infinity on synthetic pictures: check --mean, --std and '
-            '--scale')
-    are_probabilities = bool(
-        (rows >= -1e-6).all() and np.abs(rows.sum(axis=1) - 1).max() < 1e-2)
-    if activation == 'softmax' and are_probabilities:
-        raise UsageError(
-            'the output is probabilities already, a second softmax would flatten them: '
-            'pass --activation none')
-    if activation == 'none' and not are_probabilities:
-        raise UsageError(
-            f'the rows of the output sum to {rows.sum(axis=1).min():.3g} to '
-            f'{rows.sum(axis=1).max():.3g}, not to 1: pass --activation softmax if they are '
-            'logits')
-    if activation == 'auto' and not are_probabilities and last_op in ('Sigmoid', 'Softmax'):
-        raise UsageError(
-            f'the model ends in {last_op} but its rows do not sum to 1, so it does not choose '
-            'one class of all: pass --activation softmax to put one behind it nevertheless, or '
-            'export the model without it')
-    return not are_probabilities
-
-
 def _grafted(
         source: SourceModel, spec: ModelSpec, normalisation: Normalisation,
         softmax: bool, flat: bool) -> onnx.ModelProto:
@@ -241,9 +181,7 @@ def _grafted(
     head, tail = GraphBuilder(source.input_precision), GraphBuilder('fp32')
     own = {INPUT_NAME, OUTPUT_NAME, 'images_float', 'images_nchw', 'normalised', 'logits_2d',
            'normalised.weight', 'normalised.bias', 'logits_float', 'normalised_nhwc'}
-    names = {value.name for value in (*model.graph.input, *model.graph.initializer)}
-    names.update(name for node in model.graph.node for name in (node.name, *node.output))
-    if own & names:
+    if own & set(names_of(model)):
         model = onnx.compose.add_prefix(model, 'source/')
     graph = model.graph
     x = add_input_end(head, normalisation, 'normalised')
@@ -265,25 +203,21 @@ def _grafted(
 def _join_input(graph: onnx.GraphProto, head: GraphBuilder, x: str, layout: str) -> None:
     """Feed the graph's input from `x`, (N, 3, H, W)."""
     name = graph.input[0].name
-    users = [node for node in graph.node if name in node.input]
+    users = [node for node in graph.node if name in names_read([node])]
     if layout == 'nhwc':
-        first = users[0] if len(users) == 1 else None
-        if first is not None and first.op_type == 'Transpose' and list(
-                first.attribute[0].ints) == [0, 3, 1, 2]:
+        first = users[0] if len(users) == 1 and not subgraphs_of(users[0]) else None
+        if first is not None and first.op_type == 'Transpose' and [0, 3, 1, 2] in [
+                list(one.ints) for one in first.attribute]:
             # There and back again: leave both transposes out.
             graph.node.remove(first)
             name = first.output[0]
-            users = [node for node in graph.node if name in node.input]
         else:
             x = head.node('Transpose', 'normalised_nhwc', x, perm=[0, 2, 3, 1])
-    for node in users:
-        for index, used in enumerate(node.input):
-            if used == name:
-                node.input[index] = x
+    rename_readers(graph.node, name, x)
 
 
 def _write(
-        model: onnx.ModelProto, spec: ModelSpec, source: SourceModel, reference: _Reference,
+        model: onnx.ModelProto, spec: ModelSpec, source: SourceModel, reference: Reference,
         out: Path) -> float:
     """Write and check; return the largest difference of a probability."""
     if opset_of(model) <= OPSET:
@@ -292,6 +226,7 @@ def _write(
     write_model_spec(model, spec)
     with whole_file(out) as temporary:
         onnx.save(model, str(temporary))
+        check_file(temporary, f'what was made of {spec.source}')
         try:
             return largest_difference(
                 temporary, spec.architecture, spec.height, spec.width, reference,

@@ -13,10 +13,12 @@ from onnx import shape_inference, TensorProto
 from resnet_trt_node.errors import ModelError, ResnetTrtError
 from resnet_trt_node.inference.engine_files import sha256_of
 from resnet_trt_node.inference.model_file import parse_model, read_model, spec_of
+from resnet_trt_node.inference.onnx_parts import parts_of
 from resnet_trt_node.inference.sparsity import two_four_layers
 from resnet_trt_node.inference.spec import ModelSpec
 from resnet_trt_node.model.graph import opset_of
 from resnet_trt_node.model.simplify import simplify
+from resnet_trt_node.model.subgraphs import nodes_of
 
 _QUANTISED = ('QuantizeLinear', 'QLinearConv', 'QLinearMatMul', 'ConvInteger', 'MatMulInteger')
 #: Where the weight stands among the inputs of the operators that multiply and accumulate.
@@ -111,21 +113,21 @@ def inspect_model(path: Union[str, Path]) -> Inspection:
         reason = str(error)
     graph = model.graph
     constants = {tensor.name for tensor in graph.initializer}
-    tensors = _constant_tensors(graph)
+    tensors = [tensor for part in parts_of(model) for tensor in _constant_tensors(part).values()]
     return Inspection(
         path=path, size_bytes=len(data), sha256=sha256_of(data), spec=spec,
         not_deployable_because=reason,
         inputs=tuple(_info(value) for value in graph.input if value.name not in constants),
         outputs=tuple(_info(value) for value in graph.output),
         opset=opset_of(model),
-        ir_version=model.ir_version, precision=_precision(graph, tensors),
+        ir_version=model.ir_version, precision=_precision(model),
         parameters=sum(
-            prod(tensor.dims) for tensor in tensors.values()
+            prod(tensor.dims) for tensor in tensors
             if tensor.data_type in _NUMBERS and prod(tensor.dims) > 1),
         weight_bytes=sum(
-            prod(tensor.dims) * _bytes_of(tensor.data_type) for tensor in tensors.values()),
+            prod(tensor.dims) * _bytes_of(tensor.data_type) for tensor in tensors),
         macs=_macs_of(model),
-        operators=dict(Counter(node.op_type for node in graph.node).most_common()),
+        operators=dict(Counter(node.op_type for node in nodes_of(model)).most_common()),
         sparse_layers=len(two_four_layers(model)))
 
 
@@ -150,8 +152,12 @@ def count_macs(model: onnx.ModelProto) -> Optional[int]:
     as in the figures that papers publish (ResNet-50: 4.09e9).
 
     :param model: stays as it is.
-    :returns: the count, None where a shape that it needs is unknown.
+    :returns: the count, None where a shape that it needs is unknown, or layers stand in branches
+        or loops, which may be taken or not.
     """
+    if sum(node.op_type in _WEIGHT_AT for node in nodes_of(model)) != sum(
+            node.op_type in _WEIGHT_AT for node in model.graph.node):
+        return None
     single = onnx.ModelProto()
     single.CopyFrom(model)
     constants = {tensor.name for tensor in model.graph.initializer}
@@ -195,9 +201,10 @@ def _macs(
     return prod(result) * first[-1]
 
 
-def _constant_tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+def _constant_tensors(
+        graph: Union[onnx.GraphProto, onnx.FunctionProto]) -> dict[str, onnx.TensorProto]:
     """Return initialisers and the values of Constant nodes, by name."""
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    tensors = {tensor.name: tensor for tensor in getattr(graph, 'initializer', ())}
     for node in graph.node:
         for item in node.attribute:
             if node.op_type == 'Constant' and item.name == 'value':
@@ -205,11 +212,13 @@ def _constant_tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
     return tensors
 
 
-def _precision(graph: onnx.GraphProto, tensors: dict[str, onnx.TensorProto]) -> str:
-    if any(node.op_type in _QUANTISED for node in graph.node):
+def _precision(model: onnx.ModelProto) -> str:
+    if any(node.op_type in _QUANTISED for node in nodes_of(model)):
         return 'int8'
+    tensors = {name: tensor for part in parts_of(model)
+               for name, tensor in _constant_tensors(part).items()}
     used = {
-        tensors[node.input[place]].data_type for node in graph.node
+        tensors[node.input[place]].data_type for node in nodes_of(model)
         for place in [_WEIGHT_AT.get(node.op_type, 0)]
         if node.op_type in _WEIGHT_AT and node.input[place] in tensors}
     names: dict[int, str] = {

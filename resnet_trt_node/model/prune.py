@@ -21,6 +21,8 @@ from resnet_trt_node.inference.sparsity import (
     GROUP, is_two_four, KEPT, layer_weights, LayerWeight, PATTERN, why_dense)
 from resnet_trt_node.inference.spec import ModelSpec
 from resnet_trt_node.model.files import whole_file
+from resnet_trt_node.model.subgraphs import nodes_of, refuse_in_subgraphs
+from resnet_trt_node.model.verify import check_answers
 import torch
 from torch import nn
 
@@ -190,10 +192,11 @@ def prune_onnx(
     try:
         spec = spec_of(model)
         if spec.precision == 'int8' or any(
-                node.op_type == 'QuantizeLinear' for node in model.graph.node):
+                node.op_type == 'QuantizeLinear' for node in nodes_of(model)):
             raise ModelError(
                 'the model is int8: prune the float model first and quantise it afterwards, which '
                 'keeps the zeros')
+        refuse_in_subgraphs(model, frozenset({'Conv', 'Gemm', 'MatMul'}), 'pruned')
         reports = prune_graph(model, fully_connected)
     except ModelError as error:
         raise type(error)(f'{path}: {error}') from error
@@ -201,6 +204,7 @@ def prune_onnx(
     write_model_spec(model, spec)
     with whole_file(out) as temporary:
         onnx.save(model, str(temporary))
+        check_answers(temporary, f'the pruned form of {path}', spec)
     return spec, reports
 
 

@@ -10,9 +10,10 @@ constants.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, FrozenSet, Iterable, Mapping, TYPE_CHECKING, Union
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Mapping, TYPE_CHECKING, Union
 
 import numpy as np
 import onnx
@@ -24,6 +25,8 @@ from resnet_trt_node.model.calibration import activation_ranges
 from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.graph import opset_of
 from resnet_trt_node.model.rounded_clip import move_pairs_off_clips
+from resnet_trt_node.model.subgraphs import nodes_of, refuse_in_subgraphs
+from resnet_trt_node.model.verify import check_answers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 _LEVELS = 127
 #: Layers whose inputs and weights are rounded.
 _COMPUTING = ('Conv', 'Gemm')
+#: All that multiply and accumulate.
+_MULTIPLYING = frozenset({*_COMPUTING, 'ConvTranspose', 'MatMul'})
 #: What tells that a graph computes in int8 already, whatever its metadata say.
 _INT8 = frozenset({
     'QuantizeLinear', 'DequantizeLinear', 'DynamicQuantizeLinear', 'QLinearConv', 'QLinearMatMul',
@@ -76,6 +81,7 @@ def quantize_model(
     model, spec = quantized_model(path, frames, placement, method, percentile, step)
     with whole_file(out) as temporary:
         onnx.save(model, str(temporary))
+        check_answers(temporary, f'the int8 form of {path}', spec)
     return spec
 
 
@@ -115,10 +121,11 @@ def load_fp32(path: Union[str, Path]) -> tuple[onnx.ModelProto, ModelSpec]:
     """
     model = load_model(path)
     # Before the contract: a file of another tool has none, and this is the better reason.
-    if any(node.op_type in _INT8 for node in model.graph.node):
+    if any(node.op_type in _INT8 for node in nodes_of(model)):
         raise ModelError(f'{path} is int8: quantise the fp32 model that it was made from')
     try:
         spec = spec_of(model)
+        refuse_in_subgraphs(model, _MULTIPLYING, 'quantised')
     except ModelError as error:
         raise type(error)(f'{path}: {error}') from error
     if spec.precision != 'fp32':
@@ -126,8 +133,8 @@ def load_fp32(path: Union[str, Path]) -> tuple[onnx.ModelProto, ModelSpec]:
             f'{path} is {spec.precision}: quantise the fp32 model that it was made from')
     if not quantizable_layers(model):
         raise ModelError(
-            f'{path} has nothing to quantise: no convolution of one group and no fully connected '
-            'layer with constant weights')
+            f'{path} has nothing to quantise: no convolution but depthwise ones and no fully '
+            'connected layer with constant weights')
     return _recent(model, path), spec
 
 
@@ -152,6 +159,20 @@ def quantizable_layers(model: onnx.ModelProto) -> list[str]:
     return [_layer_name(node) for node in _Graph(model).layers]
 
 
+def layers_left_float(model: onnx.ModelProto) -> Dict[str, int]:
+    """
+    Return how many layers no pair is for, whatever the placement, by what they are.
+
+    :param model: a deployable fp32 model; read only.
+    """
+    graph = _Graph(model)
+    return dict(Counter(
+        'depthwise convolution' if _is_depthwise(node, graph.constants) else
+        f'{node.op_type} with a computed weight' if node.op_type in _COMPUTING else node.op_type
+        for node in graph.nodes if node.op_type in _MULTIPLYING and not graph.is_layer(node)
+        and not graph.normalises(node)))
+
+
 def quantized_tensors(model: onnx.ModelProto, placement: Placement) -> list[str]:
     """
     Return the activations that get a pair, in the graph's order.
@@ -174,8 +195,8 @@ class _Graph:
         # A depthwise convolution moves more bytes than it computes: int8 wins nothing there.
         self.layers = [
             node for node in self.nodes if node.op_type in _COMPUTING
-            and not _is_depthwise(node) and node.input[1] in self.constants
-            and not self._normalises(node)]
+            and not _is_depthwise(node, self.constants) and node.input[1] in self.constants
+            and not self.normalises(node)]
         self._places = {node.output[0]: place for place, node in enumerate(self.layers)}
 
     def is_layer(self, node: onnx.NodeProto) -> bool:
@@ -198,7 +219,7 @@ class _Graph:
             return [] if own is None or node.input[1 - own] in self.constants else [1 - own]
         return [0] if node.op_type == 'GlobalAveragePool' and placement.pooled else []
 
-    def _normalises(self, node: onnx.NodeProto) -> bool:
+    def normalises(self, node: onnx.NodeProto) -> bool:
         """Tell whether a node normalises the picture, all digits of which the network needs."""
         # Depthwise for RGB; for BGR it exchanges the channels as well.
         name = node.input[0]
@@ -206,7 +227,8 @@ class _Graph:
             if name not in self._makers or self._makers[name].op_type not in _PASSING:
                 break
             name = self._makers[name].input[0]
-        return name == INPUT_NAME and list(self.constants[node.input[1]].dims) == [3, 3, 1, 1]
+        return name == INPUT_NAME and node.input[1] in self.constants and (
+            list(self.constants[node.input[1]].dims) in ([3, 1, 1, 1], [3, 3, 1, 1]))
 
 
 def insert_pairs(
@@ -250,8 +272,10 @@ def _layer_name(node: onnx.NodeProto) -> str:
     return str(node.name or node.output[0])
 
 
-def _is_depthwise(node: onnx.NodeProto) -> bool:
-    return any(attribute.name == 'group' and attribute.i > 1 for attribute in node.attribute)
+def _is_depthwise(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> bool:
+    """Tell whether each output of a convolution reads one channel alone, not a group of them."""
+    grouped = any(attribute.name == 'group' and attribute.i > 1 for attribute in node.attribute)
+    return grouped and node.input[1] in constants and constants[node.input[1]].dims[1] == 1
 
 
 def _output_axis(node: onnx.NodeProto) -> int:

@@ -9,11 +9,12 @@ largest level of its own.
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, TYPE_CHECKING
+from typing import Any, Mapping, TYPE_CHECKING
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+from resnet_trt_node.model.subgraphs import names_read, refuse_in_subgraphs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +29,9 @@ def move_pairs_off_clips(model: onnx.ModelProto) -> int:
 
     :param model: is changed in place. Below opset 11 a Clip's bounds are no inputs: it stays.
     :returns: how many QuantizeLinear nodes were moved.
+    :raises ModelError: if one stands in a branch or loop, whose Clips would not be seen.
     """
+    refuse_in_subgraphs(model, frozenset({'QuantizeLinear'}), 'quantised')
     graph = model.graph
     constants = _constants(graph)
     # With attributes it is of an older opset: those are its bounds.
@@ -49,28 +52,17 @@ def move_pairs_off_clips(model: onnx.ModelProto) -> int:
         nodes.append(node)
     if not moved:
         return 0
-    read = _read(nodes) | {output.name for output in graph.output}
+    read = names_read(nodes) | {output.name for output in graph.output}
     unread = {name for name in left if name not in read}
     kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes
             if not unread.intersection(node.output)]
     # Runtimes warn of constants that nothing reads.
-    bounds = {name for output in unread for name in clips[output].input[1:]} - _read(kept)
+    bounds = {name for output in unread for name in clips[output].input[1:]} - names_read(kept)
     del graph.node[:]
     graph.node.extend(kept)
     for item in [item for item in graph.initializer if item.name in bounds]:
         graph.initializer.remove(item)
     return moved
-
-
-def _read(nodes: Iterable[onnx.NodeProto]) -> set[str]:
-    """Return the names of all tensors that nodes read, those in branches and loops too."""
-    found: set[str] = set()
-    for node in nodes:
-        found.update(node.input)
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                found |= _read(graph.node) | {output.name for output in graph.output}
-    return found
 
 
 def _instead(

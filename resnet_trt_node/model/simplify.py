@@ -10,7 +10,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, shape_inference
 from resnet_trt_node.errors import BackendUnavailable, ModelError
+from resnet_trt_node.inference.onnx_parts import parts_of
 from resnet_trt_node.model.graph import BATCH
+from resnet_trt_node.model.subgraphs import nodes_of
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -23,7 +25,7 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     :raises BackendUnavailable: if onnxslim is not installed.
     :raises ModelError: if the graph is broken.
     """
-    if any(node.op_type == 'DequantizeLinear' for node in model.graph.node):
+    if any(node.op_type == 'DequantizeLinear' for node in nodes_of(model)):
         return model
     try:
         import onnxslim
@@ -60,8 +62,12 @@ def set_input_shape(model: onnx.ModelProto, shape: tuple[int, int, int]) -> None
             dim.dim_param = side
         else:
             dim.dim_value = side
-    del model.graph.value_info[:]
-    model.graph.output[0].type.tensor_type.ClearField('shape')
+    for part in parts_of(model):
+        del part.value_info[:]
+        if isinstance(part, onnx.GraphProto):
+            for value in part.output:
+                if value.type.HasField('tensor_type'):
+                    value.type.tensor_type.ClearField('shape')
 
 
 def free_batch(model: onnx.ModelProto, fixed: Optional[int]) -> None:

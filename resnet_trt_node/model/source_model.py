@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Optional, Tuple, Union
 
 import onnx
 from onnx import TensorProto
 from resnet_trt_node.errors import ModelError, UsageError
+from resnet_trt_node.inference.onnx_parts import parts_of
+from resnet_trt_node.model.subgraphs import names_read, nodes_of
+from resnet_trt_node.model.training_mode import refuse_training_mode
 
 LAYOUTS = ('auto', 'nchw', 'nhwc')
 #: Nodes that move numbers without changing them; the activation is sought before them.
@@ -31,6 +34,7 @@ class SourceModel:
     :param output_name: of its output.
     :param output_type: its ONNX element type.
     :param last_op: the node type that computes it, casts and reshapes skipped.
+    :param unused_inputs: further inputs, which nothing reads; they were taken out.
     """
 
     model: onnx.ModelProto
@@ -43,16 +47,18 @@ class SourceModel:
     output_name: str
     output_type: int
     last_op: str
+    unused_inputs: Tuple[str, ...] = ()
 
     @property
     def precision(self) -> str:
         """Return what the graph computes in, by the constants of its large layers."""
         if any(node.op_type in ('QuantizeLinear', 'QLinearConv', 'ConvInteger')
-               for node in self.model.graph.node):
+               for node in nodes_of(self.model)):
             return 'int8'
-        kinds = {tensor.name: tensor.data_type for tensor in self.model.graph.initializer}
+        kinds = {tensor.name: tensor.data_type for part in parts_of(self.model)
+                 for tensor in getattr(part, 'initializer', ())}
         used = {
-            kinds[name] for node in self.model.graph.node
+            kinds[name] for node in nodes_of(self.model)
             if node.op_type in ('Conv', 'Gemm', 'MatMul') for name in node.input[1:2]
             if name in kinds}
         # A mixed graph counts as the narrower: its accuracy is that of its roughest part.
@@ -72,25 +78,32 @@ def read_source(
     :raises UsageError: if the graph leaves a choice, or does not have what was chosen.
     """
     _constants_to_initialisers(model)
+    refuse_training_mode(model)
+    chosen = _output(model, output)
+    unused = _take_out_unused_inputs(model)
     if len(model.graph.input) != 1:
         raise ModelError(
             f'the model has {len(model.graph.input)} inputs ({_list(model.graph.input)}): only '
             'classifiers of one picture can be prepared')
     value = model.graph.input[0]
     kind = value.type.tensor_type.elem_type
+    if kind == TensorProto.DOUBLE:
+        raise ModelError(
+            f'input {value.name!r} is float64, which TensorRT and GPUs are not made for: make the '
+            'network float32 (in PyTorch model.float()) and export it again')
     if kind not in _FLOATS:
         raise ModelError(
-            f'input {value.name!r} is {TensorProto.DataType.Name(kind)}: only float classifiers '
+            f'input {value.name!r} is {_dtype_name(kind)}: only float classifiers '
             'can be prepared; export the model without its own preprocessing')
     sides = _sides(value)
     found = _layout(value.name, sides, layout)
-    chosen = _output(model, output)
     height, width = (sides[2], sides[3]) if found == 'nchw' else (sides[1], sides[2])
     return SourceModel(
         model=model, input_name=value.name, input_precision=_FLOATS[kind], layout=found,
         batch=_fixed(sides[0]), height=_fixed(height), width=_fixed(width),
         output_name=chosen.name, output_type=chosen.type.tensor_type.elem_type,
-        last_op=_last_op(model.graph, chosen.name))
+        last_op=_last_op(model.graph, chosen.name),
+        unused_inputs=unused)
 
 
 def _constants_to_initialisers(model: onnx.ModelProto) -> None:
@@ -99,6 +112,18 @@ def _constants_to_initialisers(model: onnx.ModelProto) -> None:
     kept = [value for value in model.graph.input if value.name not in constants]
     del model.graph.input[:]
     model.graph.input.extend(kept)
+
+
+def _take_out_unused_inputs(model: onnx.ModelProto) -> Tuple[str, ...]:
+    """Take out inputs that nothing reads, such as a mask that the exporter left; name them."""
+    read = names_read(model.graph.node) | {value.name for value in model.graph.output}
+    kept = [value for value in model.graph.input if value.name in read]
+    unused = tuple(value.name for value in model.graph.input if value.name not in read)
+    if not kept or not unused:
+        return ()
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    return unused
 
 
 def _layout(name: str, sides: list[Side], layout: str) -> str:
@@ -137,6 +162,15 @@ def _output(model: onnx.ModelProto, name: Optional[str]) -> onnx.ValueInfoProto:
         raise UsageError(
             f'the model has {len(outputs)} outputs: choose one with --output from '
             f'{_list(outputs)}')
+    result = chosen[0]
+    kind = result.type.tensor_type.elem_type
+    if not result.type.HasField('tensor_type') or kind not in (
+            TensorProto.UNDEFINED, TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16,
+            TensorProto.DOUBLE):
+        made = _dtype_name(kind) if result.type.HasField('tensor_type') else 'a list or map'
+        raise ModelError(
+            f'output {result.name!r} is {made}: a classifier gives a float for each class; '
+            'export the model without what comes behind that')
     del model.graph.output[:]
     model.graph.output.extend(chosen)
     return chosen[0]
@@ -147,6 +181,13 @@ def _last_op(graph: onnx.GraphProto, name: str) -> str:
     while name in makers and makers[name].op_type in _TRANSPARENT:
         name = makers[name].input[0]
     return str(makers[name].op_type) if name in makers else ''
+
+
+def _dtype_name(kind: int) -> str:
+    try:
+        return str(TensorProto.DataType.Name(kind))
+    except ValueError:
+        return f'of the unknown type {kind}'
 
 
 def _sides(value: onnx.ValueInfoProto) -> list[Side]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Sequence, TYPE_CHECKING, Union
 
 import numpy as np
+import onnx
 from resnet_trt_node.errors import BackendUnavailable, ModelError
-from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
+from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 from resnet_trt_node.model.frames import sample_frames
 
 if TYPE_CHECKING:
@@ -60,6 +61,42 @@ class OnnxRunner:
         except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
             raise ModelError(f'ONNX Runtime cannot run {self._what}: {error}') from error
         return results
+
+
+def check_file(path: Path, what: str) -> None:
+    """
+    Refuse a written model that is not valid ONNX.
+
+    :param path: the file.
+    :param what: its name in messages.
+    :raises ModelError: with the checker's reason.
+    """
+    try:
+        onnx.checker.check_model(str(path))
+    except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f'{what} is not a valid ONNX graph ({" ".join(str(error).split())}); nothing was '
+            'written') from error
+
+
+def check_answers(path: Path, what: str, spec: ModelSpec) -> None:
+    """
+    Refuse a written model that is no valid ONNX or does not answer as its contract says.
+
+    :param path: the file.
+    :param what: its name in messages.
+    :param spec: its contract.
+    :raises ModelError: with the reason.
+    """
+    check_file(path, what)
+    runner = OnnxRunner(path, what)
+    for batch in CHECKED_BATCHES:
+        rows, = runner.run(
+            {INPUT_NAME: sample_frames(batch, spec.height, spec.width)}, [OUTPUT_NAME])
+        if rows.shape != (batch, spec.num_classes) or not np.isfinite(rows).all():
+            raise ModelError(
+                f'{what} answers a batch of {batch} with {rows.shape}, NaN or infinity where '
+                f'({batch}, {spec.num_classes}) finite numbers are due; nothing was written')
 
 
 def largest_difference(

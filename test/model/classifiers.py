@@ -76,6 +76,33 @@ def write_classifier(
     return path
 
 
+def branching_copy(source: Path, path: Path) -> Path:
+    """
+    Write a model whose last matrix product stands in both branches of an If.
+
+    :param source: a model that ends in a Gemm and what follows it.
+    :param path: the file.
+    """
+    model = onnx.load(str(source))
+    graph = model.graph
+    place = max(index for index, node in enumerate(graph.node) if node.op_type == 'Gemm')
+    last = graph.node[place]
+    result = last.output[0]
+    branches = {}
+    for branch in ('then_branch', 'else_branch'):
+        node = onnx.NodeProto()
+        node.CopyFrom(last)
+        node.name, node.output[0] = 'twin', f'{branch}_result'
+        branches[branch] = helper.make_graph(
+            [node], branch, [],
+            [helper.make_tensor_value_info(node.output[0], onnx.TensorProto.FLOAT, None)])
+    last.CopyFrom(helper.make_node('If', ['always'], [result], name='choice', **branches))
+    graph.initializer.append(numpy_helper.from_array(np.bool_(True), 'always'))
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+    return path
+
+
 def _flatten(
         how: str, batch: Optional[int], constants: dict[str, Any]) -> list[onnx.NodeProto]:
     if how == 'Flatten':

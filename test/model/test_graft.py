@@ -216,6 +216,8 @@ def test_several_inputs_are_listed(tmp_path: Path) -> None:
     path = write_classifier(tmp_path / 'in.onnx')
     model = onnx.load(str(path))
     model.graph.input.append(helper.make_tensor_value_info('mask', TensorProto.FLOAT, (1,)))
+    model.graph.node[0].input[0] = 'masked'
+    model.graph.node.insert(0, helper.make_node('Mul', ['input', 'mask'], ['masked']))
     onnx.save(model, str(path))
     with pytest.raises(ModelError, match=r'2 inputs \(input \(batch, 3, 16, 16\), mask \(1\)\)'):
         prepare(path, tmp_path / 'out.onnx', mean=MEAN, std=STD)

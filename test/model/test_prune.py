@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from classifiers import write_classifier
+from classifiers import branching_copy, write_classifier
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 import numpy as np
@@ -241,6 +241,26 @@ def test_int8_of_a_pruned_model_keeps_the_zeros(
     with pytest.raises(ModelError, match=r'int8\.onnx: the model is int8: prune the float'):
         prune_onnx(tmp_path / 'int8.onnx', tmp_path / 'again.onnx')
     assert not (tmp_path / 'again.onnx').exists()
+
+
+def test_layers_in_branches_are_refused_by_name(resnet18: ExportReport, tmp_path: Path) -> None:
+    path = branching_copy(resnet18.path, tmp_path / 'branches.onnx')
+    with pytest.raises(ModelError, match="the Gemm 'twin' is within the If 'choice', where layers "
+                       'cannot be pruned: export the network without If'):
+        prune_onnx(path, tmp_path / 'out.onnx')
+    assert not (tmp_path / 'out.onnx').exists()
+
+
+def test_a_model_that_answers_nan_when_pruned_is_not_written(
+        resnet18: ExportReport, tmp_path: Path) -> None:
+    model = onnx.load(str(resnet18.path))
+    bias = next(one for one in model.graph.initializer if one.name.endswith('fc.bias'))
+    bias.CopyFrom(numpy_helper.from_array(
+        np.full(bias.dims, np.nan, np.float32), bias.name))
+    onnx.save(model, str(tmp_path / 'nan.onnx'))
+    with pytest.raises(ModelError, match=r'the pruned form of .*nan.onnx answers a batch of 1'):
+        prune_onnx(tmp_path / 'nan.onnx', tmp_path / 'out.onnx')
+    assert [path.name for path in tmp_path.iterdir()] == ['nan.onnx']
 
 
 def test_models_that_cannot_be_pruned_are_told(tmp_path: Path) -> None:

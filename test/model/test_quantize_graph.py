@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 
-from classifiers import SIDE as SMALL, write_classifier
+from classifiers import branching_copy, SIDE as SMALL, write_classifier
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper, numpy_helper, TensorProto
 import onnxruntime
 import pytest
 
 from resnet_trt_node.errors import DataError, ModelError
-from resnet_trt_node.inference.model_file import file_sha256, read_model_spec
+from resnet_trt_node.inference.model_file import file_sha256, read_model_spec, write_model_spec
+from resnet_trt_node.inference.spec import ModelSpec, ResizeRule
 from resnet_trt_node.inference.tensorrt_builder import BuildSettings, EngineBuilder
 from resnet_trt_node.model.calibration import activation_ranges
+from resnet_trt_node.model.ends import add_input_end, add_output_end
 from resnet_trt_node.model.export import export_resnet
 from resnet_trt_node.model.frames import sample_frames
 from resnet_trt_node.model.graft import prepare
+from resnet_trt_node.model.graph import BATCH, GraphBuilder, tensor as described
+from resnet_trt_node.model.normalisation import IMAGENET
 from resnet_trt_node.model.quantize import (
-    Placement, quantizable_layers, quantize_model, quantized_tensors)
+    layers_left_float, load_fp32, Placement, quantizable_layers, quantize_model,
+    quantized_tensors)
+import torch
 
 SIDE = 64
 
@@ -41,6 +47,63 @@ def int8(fp32, frames):
     path = fp32.with_name('r18_int8.onnx')
     quantize_model(fp32, [frames[:8], frames[8:]], path)
     return path
+
+
+class Grouped(torch.nn.Module):
+    """A stem, a convolution of two groups, a depthwise one and a classifier."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = torch.nn.Conv2d(3, 8, 3)
+        self.grouped = torch.nn.Conv2d(8, 12, 3, groups=2)
+        self.depthwise = torch.nn.Conv2d(12, 24, 3, groups=12)
+
+    def write(self, path):
+        builder = GraphBuilder('fp32')
+        x = add_input_end(builder, IMAGENET, 'normalised')
+        for name in ('stem', 'grouped', 'depthwise'):
+            layer = getattr(self, name)
+            x = builder.convolution(
+                name, x, layer.weight.detach().numpy(), layer.bias.detach().numpy(),
+                groups=layer.groups)
+        x = builder.node('Flatten', 'flat', builder.node('GlobalAveragePool', 'pool', x), axis=1)
+        product = builder.constant('product', np.eye(24, 5, dtype=np.float32))
+        x = builder.node('MatMul', 'logits', [x, product])
+        add_output_end(builder, x, TensorProto.FLOAT, softmax=True)
+        model = builder.model(
+            'grouped', [described('images', TensorProto.UINT8, (BATCH, SMALL, SMALL, 3))],
+            [described('probabilities', TensorProto.FLOAT, (BATCH, 5))])
+        write_model_spec(model, ModelSpec(
+            SMALL, SMALL, tuple('abcde'), ResizeRule(SMALL, SMALL, SMALL), 'fp32'))
+        onnx.save(model, str(path))
+        return path
+
+
+def test_grouped_convolutions_are_rounded_by_channel_and_depthwise_ones_are_not(tmp_path):
+    torch.manual_seed(3)
+    source = Grouped().write(tmp_path / 'grouped.onnx')
+    model = onnx.load(str(source))
+    assert quantizable_layers(model) == ['stem', 'grouped']
+    assert layers_left_float(model) == {'depthwise convolution': 1, 'MatMul': 1}
+    pictures = sample_frames(8, SMALL, SMALL, 2)
+    quantize_model(source, [pictures], tmp_path / 'int8.onnx')
+    graph = onnx.load(str(tmp_path / 'int8.onnx')).graph
+    constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    weight = constants['grouped.weight']
+    scales = constants['grouped.weight:scale']
+    np.testing.assert_allclose(scales, np.abs(weight).max(axis=(1, 2, 3)) / 127, rtol=1e-6)
+    assert scales.shape == (12,)
+    assert 'depthwise.weight:scale' not in constants
+    found = answers(tmp_path / 'int8.onnx', pictures)
+    np.testing.assert_allclose(found, answers(source, pictures), atol=0.03)
+    assert np.ptp(found, axis=0).max() > 0.02
+
+
+def test_layers_in_branches_are_refused_by_name(fp32, tmp_path):
+    path = branching_copy(fp32, tmp_path / 'branches.onnx')
+    with pytest.raises(ModelError, match="the Gemm 'twin' is within the If 'choice', where layers "
+                       'cannot be quantised: export the network without If'):
+        load_fp32(path)
 
 
 def answers(path, frames):
