@@ -21,7 +21,7 @@ from resnet_trt_node.printable import printable
 
 #: Between two pictures the thread rests for this multiple of what the last one took: much of that
 #: time it holds the interpreter's lock, which frames under way need as well.
-_REST = 0.5
+_REST = 1.0
 
 
 @dataclass(frozen=True)
