@@ -29,7 +29,7 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
-            f'classifier_node = {package_name}.node.main:main',
+            f'classifier_node = {package_name}.node.entry:main',
             f'resnet_trt = {package_name}.cli.main:main',
         ],
     },

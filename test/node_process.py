@@ -33,10 +33,10 @@ class NodeProcess:
 
     def __init__(self, *arguments: str, prepare: str = '') -> None:
         self._lines: list[str] = []
-        program = ['-m', 'resnet_trt_node.node.main']
+        program = ['-m', 'resnet_trt_node.node.entry']
         if prepare:
-            program = ['-c', f'{prepare}\nimport sys\nfrom resnet_trt_node.node.main import main\n'
-                             'sys.exit(main())']
+            program = ['-c', f'{prepare}\nimport sys\n'
+                             'from resnet_trt_node.node.entry import main\nsys.exit(main())']
         self._process = subprocess.Popen(
             [sys.executable, *program, '--ros-args', *arguments],
             cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

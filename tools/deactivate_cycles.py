@@ -67,7 +67,7 @@ def run(executor: str, arguments: argparse.Namespace, folder: Path) -> str:
     with Child('lossy_camera', 'bench.lossy_camera', [
             'image', *arguments.size.split('x'), str(arguments.rate)], folder) as camera, \
             Observer(NAME) as observer, \
-            Child(f'node_{executor}', 'resnet_trt_node.node.main', node_arguments, folder,
+            Child(f'node_{executor}', 'resnet_trt_node.node.entry', node_arguments, folder,
                   talks=False) as node:
         children = [node, camera]
 

@@ -11,6 +11,7 @@ from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, RELIABILITIES
 from resnet_trt_node.cli.console import count_of, print_json, print_warning, Progress, write
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.ros_environment import check_ros_environment
 
 _ARROW = ':='
 
@@ -94,6 +95,7 @@ def parse_topics(words: list[str]) -> tuple[list[str] | None, dict[str, str]]:
 
 
 def _import_replay() -> Any:
+    check_ros_environment()
     try:
         from resnet_trt_node.node.replay import replay
     except ImportError as error:

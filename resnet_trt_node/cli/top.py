@@ -9,6 +9,7 @@ from typing import Any
 
 from resnet_trt_node.cli.console import print_json
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.ros_environment import check_ros_environment
 from resnet_trt_node.printable import printable
 from rich.console import Console, Group
 from rich.live import Live
@@ -176,6 +177,7 @@ def _latencies(values: _Values) -> Table:
 
 
 def _import_listener() -> Any:
+    check_ros_environment()
     try:
         from resnet_trt_node.node.watch import DiagnosticsListener
     except ImportError as error:

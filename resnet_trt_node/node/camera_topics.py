@@ -20,6 +20,7 @@ from resnet_trt_node.node.messages import classification
 from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.qos_overrides import OPTIONS, overrides_explained, qos_overrides
 from resnet_trt_node.node.reception import with_wait
+from resnet_trt_node.node.ros_errors import refusals_explained
 from resnet_trt_node.node.stamps import stamp_age_ms
 from resnet_trt_node.printable import printable
 from sensor_msgs.msg import CompressedImage, Image
@@ -53,7 +54,7 @@ class CameraTopics:
     :param parameters: transport, reliability and depth of the subscription.
     :param annotator: draws its pictures; closed before its publishers are destroyed, which is for
         all cameras.
-    :raises UsageError: for qos_overrides of a publisher that cannot be used.
+    :raises UsageError: for a name, or qos_overrides of a publisher, that cannot be used.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class CameraTopics:
         prefix = f'{name}/' if name else ''
         self._compressed = parameters.image_transport == 'compressed'
         self._image_topic = f'{prefix}image/compressed' if self._compressed else f'{prefix}image'
+        with refusals_explained(self._image_topic):
+            node.resolve_topic_name(self._image_topic)
         self._results = self._create_publisher(Classification, f'{prefix}classification', 10)
         try:
             self._annotated = self._create_publisher(Image, f'{prefix}image_annotated', 2)
@@ -75,7 +78,7 @@ class CameraTopics:
             raise
 
     def _create_publisher(self, kind: Any, topic: str, depth: int) -> Any:
-        with overrides_explained(self._node, topic, 'publisher'):
+        with refusals_explained(topic), overrides_explained(self._node, topic, 'publisher'):
             return self._node.create_publisher(
                 kind, topic, depth, qos_overriding_options=OPTIONS)
 
@@ -109,7 +112,7 @@ class CameraTopics:
         :param callback: called with each image message, and with `waited_ns`: how long it waited
             in the middleware.
         :param on_lost: told how many messages DDS lost, where the middleware can tell.
-        :raises UsageError: for qos_overrides that cannot be used.
+        :raises UsageError: for qos_overrides, or a topic of another type, that cannot be used.
         """
         parameters = self._parameters
         qos = QoSProfile(
@@ -132,7 +135,8 @@ class CameraTopics:
                 event_callbacks=events,
                 qos_overriding_options=OPTIONS if overridden else None)
 
-        with overrides_explained(self._node, self._image_topic, 'subscription'):
+        with refusals_explained(self._image_topic), \
+                overrides_explained(self._node, self._image_topic, 'subscription'):
             try:
                 self._subscription = create(lambda event: on_lost(event.total_count_change))
             except UnsupportedEventTypeError:

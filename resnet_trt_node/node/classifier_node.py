@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial, wraps
 from time import monotonic
 import traceback
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble has it there
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
@@ -30,6 +30,7 @@ from resnet_trt_node.node.pipeline_settings import PipelineHooks
 from resnet_trt_node.node.qos_overrides import warn_of_idle_overrides
 from resnet_trt_node.node.report import opened_line
 from resnet_trt_node.node.reporter import Reporter
+from resnet_trt_node.node.ros_errors import refusals_explained
 from resnet_trt_node.printable import LINE_LIMIT, printable, printable_lines
 from vision_msgs.msg import LabelInfo
 
@@ -92,7 +93,8 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
         except UsageError:
             self.destroy_node()
             raise
-        self._converter = Converter(self.get_logger().info, self.get_logger().warning)
+        self._converter = Converter(
+            self.get_logger().info, self.get_logger().warning, still_wanted)
         # The ROS clock stands still with use_sim_time and no /clock: a supervisor would hear
         # nothing of the node then.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -140,17 +142,13 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
             partial(pipeline.accounting.count_at, event='skipped_pictures'),
             partial(self.get_logger().warning, throttle_duration_sec=1.0))
         try:
-            for name in names:
-                self._cameras[name] = CameraTopics(self, name, parameters, annotator)
-        except UsageError as error:
+            self._create_topics(names, annotator)
+        except (UsageError, OpeningCancelled) as error:
             self._release()
             return self._refuse_configuration(error)
-        warn_of_idle_overrides(
-            self, [end for camera in self._cameras.values() for end in camera.overridable])
         self.failure = None
         for camera in self._cameras.values():
             warn_of_depth_topic(camera.image_topic, self.get_logger().warning)
-        self._label_publisher = self.create_publisher(LabelInfo, 'label_info', _LATCHED)
         self._publish_labels()
         self._reporter.opened(pipeline, self._cameras)
         self.get_logger().info(opened_line(pipeline.backend, took_ms))
@@ -165,10 +163,10 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
         self._pipeline.resume()
         try:
             self._subscribe(self._pipeline)
-        except UsageError as error:
+        except (UsageError, OpeningCancelled) as error:
             self._drain()
             super().on_deactivate(state)
-            self.failure = error
+            self.failure = error if isinstance(error, UsageError) else None
             self.get_logger().error(f'cannot activate: {error}')
             return TransitionCallbackReturn.FAILURE
         self.failure = None
@@ -250,10 +248,25 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
             parameters.model_path, parameters.backend,
             parameters.backend_options(NUM_BUFFERS, self._log_backend))
 
+    def _create_topics(self, names: Sequence[str], annotator: Annotator) -> None:
+        for name in names:
+            self._check_still_wanted()
+            self._cameras[name] = CameraTopics(self, name, self.parameters, annotator)
+        warn_of_idle_overrides(
+            self, [end for camera in self._cameras.values() for end in camera.overridable])
+        with refusals_explained('label_info'):
+            self._label_publisher = self.create_publisher(LabelInfo, 'label_info', _LATCHED)
+
+    def _check_still_wanted(self) -> None:
+        # Hundreds of cameras take seconds.
+        if not self._still_wanted():
+            raise OpeningCancelled('the process is to end')
+
     def _subscribe(self, pipeline: Pipeline) -> None:
         # Decoding a compressed frame takes too long for a callback.
         here = self.parameters.image_transport == 'raw'
         for name, camera in self._cameras.items():
+            self._check_still_wanted()
             camera.subscribe(
                 partial(pipeline.offer, name, here=here),
                 partial(pipeline.accounting.count_at, name, 'lost_in_transport'))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import textwrap
 from typing import Optional, Sequence
@@ -12,6 +11,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.parameters import parameter_fields
+from resnet_trt_node.node.ros_errors import startup_explained
 
 _USAGE = (
     'classifier_node [--ros-args [-p NAME:=VALUE]... [--params-file FILE] [-r FROM:=TO]...]')
@@ -26,13 +26,10 @@ def init_ros(arguments: Optional[Sequence[str]]) -> bool:
     :raises UsageError: for arguments that are wrong or that nobody takes.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    try:
+    with startup_explained(_USAGE):
         # Our own handlers stay: rclpy's would tear the context down before the last frames are
         # answered.
         rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:
-        # Also RCLError and UnknownROSArgsError, which have no public name.
-        raise UsageError(f'{_in_short(str(error))}; usage: {_USAGE}') from error
     left = remove_ros_args(args=given)
     if left and left[0] in ('-h', '--help'):
         print(_help())
@@ -42,14 +39,6 @@ def init_ros(arguments: Optional[Sequence[str]]) -> bool:
             f'nobody takes the argument {left[0]!r}: parameters come behind --ros-args; '
             f'usage: {_USAGE}')
     return True
-
-
-def _in_short(text: str) -> str:
-    """Return rcl's message without where in its sources it arose."""
-    if text.startswith('['):
-        return f'these are no ROS arguments: {text.strip("[]")}'
-    return re.sub(r', at \S+:\d+', '', text).replace('failed to initialize rcl: ', '').replace(
-        ' Error: error not set', '')
 
 
 def _help() -> str:

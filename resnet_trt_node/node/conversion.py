@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 import subprocess
 import sys
+from time import monotonic
 from typing import Any, Callable, Optional
 
 from resnet_trt_node.inference.decode import convert_image, decode_message
@@ -29,6 +30,8 @@ _CHECK = (
     'from resnet_trt_node.node.cv_bridge_check import main; sys.exit(main())')
 #: Importing OpenCV and cv_bridge takes seconds on a small computer with a slow disk.
 _CHECK_TIMEOUT_S = 30.0
+#: How often it is asked meanwhile whether the check is still wanted.
+_CHECK_POLL_S = 0.1
 
 
 class Converter:
@@ -38,14 +41,16 @@ class Converter:
     :param log: takes one line that says what converts and why, and one for every encoding that
         cv_bridge fails at later; None drops them.
     :param warn: takes one line about the first frame that looks like depth; None drops it.
+    :param still_wanted: asked while cv_bridge is being tried; False ends that.
     """
 
     def __init__(
             self, log: Optional[Callable[[str], object]] = None,
-            warn: Optional[Callable[[str], object]] = None) -> None:
+            warn: Optional[Callable[[str], object]] = None,
+            still_wanted: Callable[[], bool] = lambda: True) -> None:
         self._log: Callable[[str], object] = log if log is not None else lambda line: None
         self._bridge: Any = None
-        equal, reason = check_cv_bridge()
+        equal, reason = check_cv_bridge(still_wanted)
         if equal:
             self._bridge, reason = _open_cv_bridge()
         #: Encodings that cv_bridge converts; all others are OpenCV's.
@@ -107,10 +112,12 @@ class Converter:
         return Frame(pixels, DEEP[raw.encoding][0] if raw.encoding in DEEP else 'rgb')
 
 
-def check_cv_bridge() -> tuple[list[str], str]:
+def check_cv_bridge(
+        still_wanted: Callable[[], bool] = lambda: True) -> tuple[list[str], str]:
     """
     Try cv_bridge in another process, which it may kill.
 
+    :param still_wanted: asked meanwhile; False ends the other process.
     :returns: the encodings that it converts as OpenCV does, and if there are none, why.
     """
     if find_spec('cv_bridge') is None:
@@ -118,9 +125,7 @@ def check_cv_bridge() -> tuple[list[str], str]:
     paths = [*filter(None, sys.path), str(Path(__file__).resolve().parents[2])]
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(paths)}
     try:
-        done = subprocess.run(
-            [sys.executable, '-c', _CHECK], env=environment, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=_CHECK_TIMEOUT_S, check=False)
+        done = _run_check(environment, still_wanted)
     except subprocess.TimeoutExpired:
         return [], f'cv_bridge did not answer within {_CHECK_TIMEOUT_S:.0f} s'
     except OSError as error:
@@ -135,6 +140,26 @@ def check_cv_bridge() -> tuple[list[str], str]:
     except (ValueError, TypeError):
         return [], 'cv_bridge prints where it should only convert'
     return equal, '' if equal else 'cv_bridge gives other pixels than OpenCV'
+
+
+def _run_check(
+        environment: dict[str, str],
+        still_wanted: Callable[[], bool]) -> subprocess.CompletedProcess[str]:
+    """Run the check to its end, or for as long as it may take or is wanted."""
+    arguments = [sys.executable, '-c', _CHECK]
+    deadline_s = monotonic() + _CHECK_TIMEOUT_S
+    with subprocess.Popen(
+            arguments, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True) as process:
+        while True:
+            try:
+                out, error = process.communicate(timeout=_CHECK_POLL_S)
+            except subprocess.TimeoutExpired:
+                if monotonic() < deadline_s and still_wanted():
+                    continue
+                process.kill()
+                raise
+            return subprocess.CompletedProcess(arguments, process.returncode, out, error)
 
 
 def _open_cv_bridge() -> tuple[Any, str]:

@@ -1,15 +1,14 @@
-"""Entry point of `classifier_node`."""
+"""Runs the node; `entry` calls this once signals are taken."""
 
 from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 import threading
-from time import monotonic
 import traceback
-from typing import Any, Optional, Sequence
+from typing import Optional, Sequence
+import warnings
 
 import cv2
 import rclpy
@@ -21,24 +20,28 @@ from resnet_trt_node.node.command_line import init_ros
 from resnet_trt_node.node.memory import settle_allocator
 from resnet_trt_node.node.params_files import warn_of_idle_files
 from resnet_trt_node.node.pipeline import THREADS
+from resnet_trt_node.node.ros_errors import refusals_explained
+from resnet_trt_node.node.stop_signal import end_within, StopSignal
 
 #: How long a signal may go unnoticed; rclpy's wait does not end with one.
 _WAKE_SEC = 0.2
-#: After the first signal, how long further ones are taken for echoes of it.
-_PATIENCE_SEC = 2.0
+#: Within which the process ends after a signal, its own end after this included.
+_STOP_SEC = 1.8
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
+def main(
+        arguments: Optional[Sequence[str]] = None, stop: Optional[StopSignal] = None) -> int:
     """
     Run the node until SIGINT or SIGTERM.
 
     :param arguments: the command line without the program's name, None for the process's own.
+    :param stop: takes the signals; None for one of its own.
     :returns: 0 after a signal, 1 after an unforeseen error, 2 for a model, backend, parameter or
         argument that cannot be used. Where a runtime could not be stopped, such as one that
         compiles an engine, the process ends here.
     """
     try:
-        code = _main(arguments)
+        code = _main(arguments, StopSignal() if stop is None else stop)
     except Exception:
         if not _hangs():
             raise
@@ -58,8 +61,8 @@ def _hangs() -> bool:
     return any(thread.name in THREADS for thread in threading.enumerate())
 
 
-def _main(arguments: Optional[Sequence[str]]) -> int:
-    stop = _StopSignal()
+def _main(arguments: Optional[Sequence[str]], stop: StopSignal) -> int:
+    stop.remember()
     try:
         memory = settle_allocator()
         _settle_opencv()
@@ -84,8 +87,11 @@ def _settle_opencv() -> None:
         cv2.setNumThreads(1)
 
 
-def _run(stop: _StopSignal, memory: str, arguments: Sequence[str]) -> int:
-    node = ClassifierNode(still_wanted=lambda: not stop.received)
+def _run(stop: StopSignal, memory: str, arguments: Sequence[str]) -> int:
+    with refusals_explained('node'), warnings.catch_warnings():
+        # Of what rclpy leaves behind when a name is wrong.
+        warnings.simplefilter('ignore', RuntimeWarning)
+        node = ClassifierNode(still_wanted=lambda: not stop.received)
     node.get_logger().info(memory)
     warn_of_idle_files(node, arguments)
     executor = _executor(node)
@@ -93,7 +99,8 @@ def _run(stop: _StopSignal, memory: str, arguments: Sequence[str]) -> int:
     _settle_collector()
     try:
         # Building needs nobody's leave: it ends before anything is activated.
-        if node.parameters.autostart or node.parameters.build_only:
+        wanted = node.parameters.autostart or node.parameters.build_only
+        if wanted and not stop.received:
             started = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
             if node.failure is not None:
                 return node.failure.exit_code
@@ -114,6 +121,9 @@ def _run(stop: _StopSignal, memory: str, arguments: Sequence[str]) -> int:
     finally:
         if not node.finalized:
             node.trigger_shutdown()
+        if stop.received and sys.exc_info()[0] is None:
+            # The last results are out. Taking back the topics of 1,000 cameras takes seconds.
+            end_within(max(0.1, _STOP_SEC - stop.age_sec))
         executor.shutdown(timeout_sec=0.5)
         node.destroy_node()
 
@@ -163,33 +173,3 @@ def _engine_built(node: ClassifierNode) -> int:
             'used')
     node.get_logger().info(f'engine ready: {engine}')
     return 0
-
-
-class _StopSignal:
-    """
-    Remembers SIGINT and SIGTERM.
-
-    A repeated one kills, should the node hang, but only after a while: launch forwards the Ctrl-C
-    that the process group has got already.
-    """
-
-    def __init__(self) -> None:
-        self._first_sec: Optional[float] = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._receive)
-
-    @property
-    def received(self) -> bool:
-        """Tell whether the node should end."""
-        return self._first_sec is not None
-
-    def _receive(self, number: int, frame: Any) -> None:
-        if self._first_sec is None:
-            self._first_sec = monotonic()
-        elif monotonic() - self._first_sec > _PATIENCE_SEC:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

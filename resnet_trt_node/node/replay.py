@@ -12,7 +12,6 @@ from typing import Any, Optional, Union
 import rclpy
 from rclpy.context import Context
 from rclpy.duration import Duration
-from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -23,6 +22,7 @@ from resnet_trt_node.bag.pacing import mean_spacing_ns, paced
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, replay_qos, ReplayQos
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.ros_errors import refusals_explained, startup_explained
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -141,7 +141,8 @@ def replay(
     stop = Event() if stop is None else stop
     context = Context()
     # Without handlers of rclpy's, Ctrl-C stays the KeyboardInterrupt that is handled below.
-    rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+    with startup_explained():
+        rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = rclpy.create_node(NODE_NAME, context=context, start_parameter_services=False)
         try:
@@ -169,7 +170,9 @@ class _Replay:
         self._rate = rate
         self._names = list(publishers)
         self._publishers = publishers
-        self._clock = node.create_publisher(Clock, '/clock', DEFAULT_DEPTH) if clock else None
+        with refusals_explained('/clock'):
+            self._clock = node.create_publisher(
+                Clock, '/clock', DEFAULT_DEPTH) if clock else None
         self._published = dict.fromkeys(self._names, 0)
         # Of the present round, for the gap to the next one.
         self._round_counts = dict.fromkeys(self._names, 0)
@@ -310,9 +313,10 @@ def _create_publisher(
         durability=(
             DurabilityPolicy.TRANSIENT_LOCAL if offer.transient_local
             else DurabilityPolicy.VOLATILE))
-    try:
-        return node.create_publisher(kind, target, profile)
-    except (InvalidTopicNameException, ValueError) as error:
-        raise UsageError(
-            f'cannot publish {name} as {target!r}: use letters, digits, _ and /, such as '
-            '/camera/image') from error
+    what = f'cannot publish {name} as {target!r}'
+    with refusals_explained(what):
+        try:
+            return node.create_publisher(kind, target, profile)
+        except ValueError as error:
+            raise UsageError(
+                f'{what}: use letters, digits, _ and /, such as /camera/image') from error

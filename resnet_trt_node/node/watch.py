@@ -16,6 +16,7 @@ from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.diagnostics import CAMERA_PART, NODE_PART
 from resnet_trt_node.node.health import Level
 from resnet_trt_node.node.report import Report, Value
+from resnet_trt_node.node.ros_errors import startup_explained
 from resnet_trt_node.printable import LINE_LIMIT, printable
 
 #: Anyone publishes on /diagnostics whatever they like. More nodes than this are not kept, nor more
@@ -41,7 +42,9 @@ class DiagnosticsListener:
         #: The last report of each node by its full name, and monotonic() when it came.
         self.heard: dict[str, tuple[Report, float]] = {}
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        with startup_explained():
+            rclpy.init(
+                args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node(
             f'resnet_trt_top_{os.getpid()}', context=self._context, enable_rosout=False,
             start_parameter_services=False)

@@ -52,7 +52,7 @@ def test_a_node_starts_as_it_stands_and_top_shows_it(command, tmp_path):
             if line.startswith('resnet_trt top') and ('--once' in line or '--json' in line)]
     assert tops
     with subprocess.Popen(
-            [sys.executable, '-m', 'resnet_trt_node.node.main', *words], cwd=tmp_path,
+            [sys.executable, '-m', 'resnet_trt_node.node.entry', *words], cwd=tmp_path,
             env={**os.environ, **environment}, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True) as node:
         try:

@@ -35,7 +35,7 @@ def environment(tmp_path):
     files = {
         root / 'share/ament_index/resource_index/packages/resnet_trt_node': '',
         **{config / file.name: file.read_text() for file in (REPOSITORY / 'config').iterdir()}}
-    for name, module in (('classifier_node', 'node.main'), ('resnet_trt', 'cli.main')):
+    for name, module in (('classifier_node', 'node.entry'), ('resnet_trt', 'cli.main')):
         files[root / 'lib/resnet_trt_node' / name] = (
             f'#!{sys.executable}\nimport sys\n'
             f'from resnet_trt_node.{module} import main\nsys.exit(main())\n')

@@ -12,7 +12,7 @@ from resnet_trt_node.node.parameters import parameter_fields
 
 def start(*words):
     return subprocess.run(
-        [sys.executable, '-m', 'resnet_trt_node.node.main', *map(str, words)], timeout=300,
+        [sys.executable, '-m', 'resnet_trt_node.node.entry', *map(str, words)], timeout=300,
         capture_output=True, text=True)
 
 

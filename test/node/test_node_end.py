@@ -9,7 +9,7 @@ from lifecycle_msgs.msg import Transition
 from node_process import NodeProcess
 from node_services import lifecycle, state
 import pytest
-from resnet_trt_node.node.main import _PATIENCE_SEC
+from resnet_trt_node.node.stop_signal import PATIENCE_SEC
 from simulated_node import run, told
 
 HANG_AT_THE_END = '\n'.join((
@@ -31,7 +31,7 @@ def test_a_signal_kills_a_node_that_hangs_but_not_as_an_echo_of_the_first(peer):
         # As launch forwards the Ctrl-C that the process has got already.
         node.send(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
-            node.wait(_PATIENCE_SEC + 0.1)
+            node.wait(PATIENCE_SEC + 0.1)
         assert node.stop()[0] == -signal.SIGINT
 
 

@@ -111,4 +111,4 @@ def test_installed_node_is_the_node(installed: Path) -> None:
         installed, f'"{sys.executable}" -c "from importlib.metadata import entry_points as e; '
         "print(*[p.load().__module__ for p in e(group='console_scripts') "
         "if p.name == 'classifier_node'][:1])\"")
-    assert result.stdout == f'{NAME}.node.main\n', result.stderr
+    assert result.stdout == f'{NAME}.node.entry\n', result.stderr

@@ -23,7 +23,7 @@ from bench.records import HEARD, read, SENT
 import numpy as np
 from numpy.typing import NDArray
 
-NODE = 'resnet_trt_node.node.main'
+NODE = 'resnet_trt_node.node.entry'
 NODE_NAME = '/ours/classifier'
 
 

@@ -35,7 +35,7 @@ class NodeProcess:
         print('      $ classifier_node ' + shlex.join(arguments), flush=True)
         with log.open('w', encoding='utf-8') as file:
             self._process = subprocess.Popen(
-                [sys.executable, '-m', 'resnet_trt_node.node.main', *arguments],
+                [sys.executable, '-m', 'resnet_trt_node.node.entry', *arguments],
                 stdout=file, stderr=subprocess.STDOUT)
 
     def check(self) -> None:

@@ -1,0 +1,32 @@
+"""Entry point of `classifier_node`: it takes signals before the imports, which take seconds."""
+
+from __future__ import annotations
+
+import sys
+from typing import Optional, Sequence
+
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.ros_environment import check_ros_environment
+from resnet_trt_node.node.stop_signal import StopSignal
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """
+    Run the node until SIGINT or SIGTERM.
+
+    :param arguments: the command line without the program's name, None for the process's own.
+    :returns: what `resnet_trt_node.node.main.main` does; 2 for an environment that ROS cannot
+        start in.
+    """
+    stop = StopSignal()
+    try:
+        check_ros_environment()
+    except UsageError as error:
+        print(f'classifier_node: {error}', file=sys.stderr)
+        return error.exit_code
+    from resnet_trt_node.node.main import main as run
+    return run(arguments, stop)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
