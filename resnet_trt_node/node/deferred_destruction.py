@@ -10,6 +10,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from rclpy.waitable import Waitable
+from resnet_trt_node.node.memory import give_free_memory_back
 
 try:
     from rclpy.event_handler import EventHandler
@@ -94,6 +95,14 @@ class NodeOfDeferredDestruction(LifecycleNode):
                 del self._hidden[entity]
         if not self._hidden:
             self._destruction_timer.cancel()
+            self._forget_destroyed()
+
+    def _forget_destroyed(self) -> None:
+        """Give back what rclpy and glibc keep of entities that are gone; no frame is under way."""
+        # rclpy keeps a weak reference to each entity that there ever was.
+        known = self.default_callback_group.entities
+        known.difference_update([one for one in known if one() is None])
+        give_free_memory_back()
 
     def _take_all_events(self) -> None:
         hidden = [handler for entity in self._hidden for handler in entity.event_handlers]

@@ -117,3 +117,26 @@ def test_middleware_events_are_told_and_never_reach_the_executor(spun):
         String, 'words', QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
     spin_until(lambda: kinds)
     assert kinds == [1]
+
+
+def test_nothing_is_kept_of_what_was_destroyed(spun):
+    """A rclpy of its own keeps a weak reference to each, and to its events, for good."""
+    node, spin_until = spun
+    known = node.default_callback_group.entities
+    before = len(known)
+    for _ in range(5):
+        entities = [node.create_subscription(String, 'words', print, 10) for _ in range(4)]
+        assert len(known) > before
+        for entity in entities:
+            node.destroy_subscription(entity)
+        del entity
+        spin_until(lambda entities=entities: all(map(_is_destroyed, entities)))
+        del entities
+    # Those of the last turn are only forgotten once nobody here holds them.
+    last = node.create_subscription(String, 'words', print, 10)
+    node.destroy_subscription(last)
+    del last
+    spin_until(lambda: not node._hidden)
+    alive = [one for one in known if one() is not None]
+    assert len(known) - len(alive) <= 5
+    assert len(alive) <= before

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
+from resnet_trt_node.node.camera_topics import lost_messages
 from simulated_node import check_sums, red, run
 from std_srvs.srv import Trigger
 
@@ -58,3 +60,11 @@ def test_frames_lost_in_transport_are_counted_at_their_camera_and_in_no_sum(peer
         peer.spin_until(lambda: lost()[0] >= 2, 'the loss to be told')
         assert lost() == [2, 0]
         assert node.stop()[0] == 0
+
+
+@pytest.mark.parametrize(('told', 'lost'), [
+    (0, 0), (1, 1), (2 ** 31 - 1, 2 ** 31 - 1),
+    # Fast DDS counts in int32 and at times adds -2^31.
+    (2 ** 64 - 2 ** 31, 0), (2 ** 64 - 2 ** 31 + 8, 8)])
+def test_a_count_that_overflowed_is_read_without_it(told, lost):
+    assert lost_messages(SimpleNamespace(total_count_change=told)) == lost

@@ -12,7 +12,8 @@ import numpy as np
 import psutil
 import pytest
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.memory import HEAP_BLOCK_BYTES, KEPT_BYTES, settle_allocator, VARIABLE
+from resnet_trt_node.node.memory import (
+    give_free_memory_back, HEAP_BLOCK_BYTES, KEPT_BYTES, settle_allocator, VARIABLE)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: Prints whether a block of 6 MB, a 1080p frame, comes from the heap.
@@ -79,6 +80,45 @@ def test_other_c_libraries_are_left_alone(monkeypatch, answer):
     monkeypatch.setattr('os.confstr', confstr)
     monkeypatch.setattr('ctypes.CDLL', None)
     assert settle_allocator({}) == 'memory: as the C library has it, which is not glibc'
+
+
+#: Prints how many MiB stay after every second of 64 MiB in blocks was freed, and then given back.
+GIVING_BACK = '''\
+import ctypes
+import psutil
+from resnet_trt_node.node.memory import give_free_memory_back, settle_allocator
+settle_allocator({environment})
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+resident = lambda: psutil.Process().memory_info().rss >> 20
+start = resident()
+blocks = [libc.malloc(1 << 20) for _ in range(64)]
+for block in blocks:
+    ctypes.memset(block, 1, 1 << 20)
+for block in blocks[::2]:
+    libc.free(block)
+freed = resident() - start
+give_free_memory_back()
+print(freed, resident() - start)
+'''
+
+
+@needs_glibc
+def test_free_memory_between_what_is_held_is_given_back():
+    program = GIVING_BACK.format(environment={})
+    freed, given_back = map(int, subprocess.run(
+        [sys.executable, '-c', program], cwd=REPOSITORY, capture_output=True, text=True,
+        check=True).stdout.split())
+    assert freed >= 60
+    assert 30 <= given_back <= 40
+
+
+def test_nothing_is_given_back_where_the_policy_is_not_ours(monkeypatch):
+    monkeypatch.setattr('resnet_trt_node.node.memory._keeping', None)
+    monkeypatch.setattr('ctypes.CDLL', None)
+    settle_allocator({VARIABLE: 'system'})
+    give_free_memory_back()
 
 
 def test_an_unknown_policy_is_refused():
