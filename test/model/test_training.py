@@ -292,3 +292,18 @@ def test_a_new_classifier_replaces_that_of_other_classes(tmp_path):
     assert first.fc.out_features == 4
     assert torch.equal(first.fc.weight, again.fc.weight)
     assert torch.equal(first.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
+
+
+def test_what_is_not_read_is_counted_within_the_parts_and_beside_them(tmp_path):
+    for part in ('train', 'val', 'more'):
+        write_shapes(tmp_path / part, 2)
+        (tmp_path / part / 'notes.txt').touch()
+    (tmp_path / 'readme.md').touch()
+    pictures = sum(1 for file in (tmp_path / 'more').rglob('*.*') if file.suffix != '.txt')
+    ending, = {file.suffix for file in (tmp_path / 'more').rglob('*.*')} - {'.txt'}
+    with DataSplit(tmp_path) as split:
+        assert split.unread == {'.txt': 3, '.md': 1, ending: pictures}
+    with DataSplit(tmp_path / 'train') as split:
+        assert split.unread == {'.txt': 1}
+    with DataSplit(tmp_path / 'train', tmp_path / 'val') as split:
+        assert split.unread == {'.txt': 2}
