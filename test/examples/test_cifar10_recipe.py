@@ -58,7 +58,7 @@ def test_the_training_was_given_the_teacher(work):
     # What is learnt from one is tested in test_teacher.py, where the teacher knows something: this
     # one knows next to nothing after two epochs, and the loss against its answers may well rise.
     metrics = json.loads((work / 'train' / 'metrics.json').read_text())
-    assert metrics['settings']['teacher'] == digest_of(work / 'teacher.pt2')
+    assert metrics['settings']['teacher'] == digest_of(work / 'teacher.pth')
     assert [epoch['epoch'] for epoch in metrics['epochs']] == list(range(1, 17))
 
 
@@ -121,7 +121,7 @@ def test_an_interrupted_training_goes_on(data, work, tmp_path):
     # As it is between two epochs; the teacher is part of what the run is.
     metrics.write_text(json.dumps({
         key: value for key, value in json.loads(metrics.read_text()).items() if key != 'summary'}))
-    shutil.copy(work / 'teacher.pt2', begun)
+    shutil.copy(work / 'teacher.pth', begun)
     done = run(data, begun, 'train')
     assert done.returncode == 0, done.stderr
     assert 'summary' in json.loads(metrics.read_text())
@@ -135,7 +135,7 @@ def test_the_usage_is_shown_without_arguments():
 
 def test_the_teacher_is_told_of_a_place_that_will_not_do(data, tmp_path):
     script = RECIPE.with_name('teacher.py')
-    for out, words in ((tmp_path / 'a.txt', 'ends in .pt2'), ('/proc/a.pt2', 'cannot write')):
+    for out, words in ((tmp_path, 'is a folder'), ('/proc/a.pth', 'cannot write')):
         done = subprocess.run(
             [sys.executable, str(script), str(data), str(out)], capture_output=True, text=True,
             check=False, env={**os.environ, 'PYTHONPATH': str(RECIPE.parents[2])})

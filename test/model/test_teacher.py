@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from resnet_trt_node.cli.main import main
 from resnet_trt_node.errors import DataError, ModelError
 from resnet_trt_node.model.augmentation import normalise
 from resnet_trt_node.model.checkpoint import load_file, save_file, TrainedModel
+from resnet_trt_node.model.efficientnet_teacher import EfficientNetTeacher, save_teacher
 from resnet_trt_node.model.network import ResNet
-from resnet_trt_node.model.teacher import (
-    digest_of, distillation_loss, load_teacher, save_program)
+from resnet_trt_node.model.teacher import digest_of, distillation_loss, load_teacher
 from resnet_trt_node.model.training import Training
 from resnet_trt_node.model.training_data import DataSplit, load_data
 from resnet_trt_node.model.training_settings import TrainingSettings
@@ -50,9 +51,17 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope='module')
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp('teacher') / 'teacher.pt2'
-    save_program(Brightness(), SIDE, path)
+def efficient() -> EfficientNetTeacher:
+    """Return an EfficientNet-Lite that looks at more pixels than its pupil has."""
+    torch.manual_seed(3)
+    return EfficientNetTeacher('efficientnet-lite0', 3, 48, pretrained=False).eval()
+
+
+@pytest.fixture(scope='module')
+def efficient_file(
+        efficient: EfficientNetTeacher, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
+    save_teacher(efficient, CLASSES, path)
     return path
 
 
@@ -81,10 +90,12 @@ def test_the_loss_is_the_divergence_of_softened_answers():
 
 
 @pytest.mark.parametrize('count', [1, 2, 7])
-def test_a_program_answers_batches_of_any_size(program: Path, count: int):
-    teacher = load_teacher(program, CLASSES, SIDE, CPU)
+def test_an_efficientnet_answers_batches_of_any_size(
+        efficient: EfficientNetTeacher, efficient_file: Path, count: int):
+    teacher = load_teacher(efficient_file, CLASSES, SIDE, CPU)
     batch = torch.randn(count, 3, SIDE, SIDE)
-    torch.testing.assert_close(teacher(batch), Brightness()(batch))
+    torch.testing.assert_close(teacher(batch), efficient(batch))
+    assert not teacher.training
 
 
 def test_a_checkpoint_answers_in_evaluation_mode(checkpoint: Path):
@@ -115,44 +126,80 @@ def test_what_is_learnt_is_the_teachers_answer(pictures: Path):
 
 
 def test_the_commands_take_it_and_keep_its_digest(
-        pictures: Path, program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    words = ['--batch-size', '16', '--epochs', '1', '--device', 'cpu', '--teacher', str(program)]
+        pictures: Path, efficient_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    words = ['--batch-size', '16', '--epochs', '1', '--device', 'cpu', '--teacher',
+             str(efficient_file)]
     assert main(['train', '--data', str(pictures), '--out', str(tmp_path / 'run'), '--arch',
                  'resnet18', '--weights', 'random', '--image-size', str(SIDE), *words,
                  '--temperature', '3']) == 0
     assert 'teacher: top-1' in capsys.readouterr().err
     settings = json.loads((tmp_path / 'run' / 'metrics.json').read_text())['settings']
     assert (settings['teacher'], settings['temperature'], settings['teacher_share']) == (
-        digest_of(program), 3.0, 0.9)
+        digest_of(efficient_file), 3.0, 0.9)
     sparse = tmp_path / 'sparse.pth'
     best = str(tmp_path / 'run' / 'best.pth')
     assert main(['prune', best, '--finetune', str(pictures), *words, '-o', str(sparse)]) == 0
     settings = load_file(sparse)['run']['settings']
-    assert (settings['teacher'], settings['temperature']) == (digest_of(program), 2.0)
+    assert (settings['teacher'], settings['temperature']) == (digest_of(efficient_file), 2.0)
     # A teacher is not inherited: its file may be gone.
     assert main(['prune', best, '--finetune', str(pictures), *words[:-2], '-o', str(sparse)]) == 0
     assert load_file(sparse)['run']['settings']['teacher'] == ''
 
 
-@pytest.mark.parametrize('suffix', ['.pt2', '.pth'])
-def test_damaged_and_missing_files_are_refused(tmp_path: Path, suffix: str):
-    path = tmp_path / f'teacher{suffix}'
+def test_damaged_and_missing_files_are_refused(tmp_path: Path, efficient_file: Path):
+    path = tmp_path / 'teacher.pth'
     with pytest.raises(ModelError, match='teacher'):
         load_teacher(path, CLASSES, SIDE, CPU)
     path.write_bytes(b'nothing of the kind')
     with pytest.raises(ModelError, match='teacher'):
         load_teacher(path, CLASSES, SIDE, CPU)
     with pytest.raises(ModelError, match='cannot read the teacher'):
-        digest_of(tmp_path / 'none.pt2')
+        digest_of(tmp_path / 'none.pth')
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(ModelError, match='it is a named pipe, not an ordinary file'):
+        digest_of(tmp_path / 'pipe')
+    whole = load_file(efficient_file)
+    for change in ({'arch': 'vgg16'}, {'side': 'x'}, {'labels': None}, {'state_dict': {}}):
+        save_file({**whole, **change}, path)
+        with pytest.raises(ModelError, match=r'pth is damaged \(.*train it again') as found:
+            load_teacher(path, CLASSES, SIDE, CPU)
+        assert '\n' not in str(found.value)
 
 
-def test_other_classes_and_sizes_are_refused(program: Path, checkpoint: Path, tmp_path: Path):
-    with pytest.raises(DataError, match=r'returns \(3, 3\) .* need \(3, 4\)'):
-        load_teacher(program, (*CLASSES, 'star'), SIDE, CPU)
-    with pytest.raises(ModelError, match=r'of 64x64 .*--image-size'):
-        load_teacher(program, CLASSES, 64, CPU)
+class Marker:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> Any:
+        """Return what the unpickler calls."""
+        return Path.touch, (self._path,)
+
+
+@pytest.mark.parametrize('suffix', ['.pt2', '.pth'])
+def test_no_code_of_a_teacher_is_run(tmp_path: Path, suffix: str, pictures: Path, capsys):
+    marker, path = tmp_path / 'it ran', tmp_path / f'teacher{suffix}'
+    torch.save({'format': 'resnet_trt.teacher/1', 'labels': Marker(marker)}, path)
+    with pytest.raises(ModelError, match=r'run any code|not a checkpoint of plain tensors'):
+        load_teacher(path, CLASSES, SIDE, CPU)
+    program = tmp_path / 'program.pt2'
+    torch.export.save(torch.export.export(Brightness(), (torch.zeros(1, 3, 8, 8),)), program)
+    assert main(['train', '--data', str(pictures), '--out', str(tmp_path / 'run'), '--weights',
+                 'random', '--arch', 'resnet18', '--teacher', str(program)]) == 2
+    assert 'loading one can run any code: pass a checkpoint' in capsys.readouterr().err
+    assert not marker.exists()
+
+
+def test_other_classes_are_refused(checkpoint: Path, efficient_file: Path, tmp_path: Path):
+    with pytest.raises(DataError, match='the same, in the same order'):
+        load_teacher(efficient_file, (*CLASSES, 'star'), SIDE, CPU)
     with pytest.raises(DataError, match='the same, in the same order'):
         load_teacher(checkpoint, tuple(reversed(CLASSES)), SIDE, CPU)
+    wrong = tmp_path / 'wrong.pth'
+    save_file({**load_file(checkpoint), 'labels': [*CLASSES, 'star']}, wrong)
+    with pytest.raises(DataError, match=r'returns \(3, 3\) .* need \(3, 4\)'):
+        load_teacher(wrong, (*CLASSES, 'star'), SIDE, CPU)
     plain = tmp_path / 'plain.pth'
     torch.save(network().state_dict(), plain)
     with pytest.raises(ModelError, match='no checkpoint of resnet_trt train'):
