@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 import re
 import subprocess
@@ -19,6 +20,12 @@ from std_srvs.srv import Trigger
 from vision_msgs.msg import Classification
 
 CAMERAS = ('front', 'left')
+
+VGA = image(np.zeros((480, 640, 3)))
+#: See test_lost_in_transport.py.
+LOST = b''
+LOSSES_ARE_SURE = os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp').startswith(
+    'rmw_fastrtps')
 
 #: A camera in a process of its own, until it is killed.
 CAMERA = '\n'.join((
@@ -105,6 +112,10 @@ def test_all_faults_together(peer):
                 for camera in CAMERAS:
                     peer.publish(f'{camera}/image', good(step))
                 if step % 10 == 0:
+                    # Too large for the default transport, and a frame that never arrives anywhere.
+                    peer.publish('front/image', VGA)
+                    peer.publish('front/image', LOST)
+                    peer.publish('front/image', good(step))
                     for frame in broken_frames():
                         peer.publish('left/image', frame)
                     for name, value in (
@@ -117,6 +128,10 @@ def test_all_faults_together(peer):
                 check_sums(each)
             assert numbers['received'] > 0
             assert numbers['retried_batches'] > 0
+            if LOSSES_ARE_SURE:
+                peer.spin_until(
+                    lambda: statistics(peer)['cameras']['front']['lost_in_transport'] > 0,
+                    'the losses to be told')
             peer.publish('front/image', good(1))
             peer.disconnect('front/image')
             for transition, expected in (
