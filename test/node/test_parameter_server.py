@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Iterator
 
+import pytest
 from rcl_interfaces.msg import SetParametersResult
 import rclpy
 from rclpy.parameter import Parameter
-import pytest
 from resnet_trt_node.node.parameter_server import NodeOfUnsetOverrides, ParameterServer
 
 
