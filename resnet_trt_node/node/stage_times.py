@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 #: The stages of a frame's way, each in milliseconds: waiting in the middleware until the executor
 #: takes it, where the middleware tells; waiting in the node's own queue, decoding and resizing,
 #: waiting for the backend, inferring, publishing; then all of it but the first, and the same
-#: frame by frame without the inference; last the time from the stamp in the image's header, where that
-#: is of the node's own time base.
+#: without the inference; last the time from the stamp in the image's header, where that is of
+#: the node's own time base.
 STAGES = (
     'receive', 'queue', 'fit', 'batch', 'infer', 'publish', 'total', 'added', 'source_to_publish')
 #: The percentiles that are told.
