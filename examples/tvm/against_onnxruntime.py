@@ -7,6 +7,7 @@ Usage: python3 examples/tvm/against_onnxruntime.py MODEL.onnx PICTURE... [--thre
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 import json
 from pathlib import Path
 from statistics import median
@@ -33,11 +34,13 @@ def main() -> int:
     parser.add_argument('--json', type=Path, help='write the figures there')
     arguments = parser.parse_args()
     options = BackendOptions(
-        cpu_threads=arguments.threads, num_buffers=1, engine_dir=arguments.engine_dir,
-        tvm_target=arguments.target, log=lambda line: print(line, file=sys.stderr))
+        cpu_threads=arguments.threads, num_buffers=1,
+        log=lambda line: print(line, file=sys.stderr))
+    tvm_options = replace(
+        options, engine_dir=arguments.engine_dir, tvm_target=arguments.target)
     try:
         with open_backend(arguments.model, 'onnxruntime', options) as reference, \
-                open_backend(arguments.model, 'tvm', options) as tvm:
+                open_backend(arguments.model, 'tvm', tvm_options) as tvm:
             difference = classify(reference, tvm, arguments.pictures)
             ratios, latencies = in_turns(reference, tvm, arguments.rounds)
             told = {**tvm.info.details, 'version': tvm.info.version, 'device': tvm.info.device}

@@ -88,7 +88,8 @@ def run(arguments: Namespace) -> int:
         if arguments.limit is not None:
             items = spread(items, arguments.limit)
         asked = [arguments, *others]
-        backends = [stack.enter_context(open_model(one)) for one in asked]
+        names = [one.backend for one in asked]
+        backends = [stack.enter_context(open_model(one, names)) for one in asked]
         for one, backend in zip(asked, backends):
             if backend.spec.labels != spec.labels:
                 raise ModelError(f'{one.model} was changed while it was opened: try again')

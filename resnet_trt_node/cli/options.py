@@ -5,11 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 import sys
-from typing import Any, Mapping, Optional, Tuple
+from typing import Any, Mapping, Optional, Sequence, Tuple
 
 from resnet_trt_node.cli.console import write
 from resnet_trt_node.inference.backend import Backend, BackendOptions
-from resnet_trt_node.inference.factory import BACKEND_CHOICES, open_backend
+from resnet_trt_node.inference.factory import BACKEND_CHOICES, open_backend, options_of
 from resnet_trt_node.inference.picture_listing import describe_unread
 from resnet_trt_node.inference.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.printable import printable
@@ -122,10 +122,11 @@ def tell_unread(unread: Mapping[str, int]) -> None:
         write(line, file=sys.stderr)
 
 
-def open_model(arguments: Namespace) -> Backend:
+def open_model(arguments: Namespace, others: Sequence[str] = ()) -> Backend:
     """
     Open MODEL as the options say.
 
+    :param others: backends that the same options are for.
     :returns: an open backend; the caller closes it.
     :raises ResnetTrtError: for options, models or runtimes that cannot be used.
     """
@@ -134,7 +135,8 @@ def open_model(arguments: Namespace) -> Backend:
         cpu_threads=arguments.threads, sparse_weights=arguments.sparse_weights,
         opt_batch_sizes=arguments.opt_batch or (),
         engine_dir=arguments.engine_dir, optimization_level=arguments.optimization_level, log=_log)
-    return open_backend(arguments.model, arguments.backend, options)
+    implied = frozenset().union(*map(options_of, others))
+    return open_backend(arguments.model, arguments.backend, options, implied)
 
 
 def describe_backend(backend: Backend) -> str:

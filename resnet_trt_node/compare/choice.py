@@ -10,10 +10,15 @@ from typing import Optional, Sequence, Union
 from resnet_trt_node.compare.subject import BackendSubject, Subject
 from resnet_trt_node.errors import BackendUnavailable, UsageError
 from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.factory import BACKENDS, open_backend
+from resnet_trt_node.inference.factory import BACKENDS, open_backend, options_of
+from resnet_trt_node.inference.option_check import check_options, check_precision, narrowed
 
-#: What Polygraphy's own runners are called here.
-POLYGRAPHY_NAMES = ('polygraphy:onnxrt', 'polygraphy:trt')
+#: What Polygraphy's own runners are called here, and the options that they use.
+_POLYGRAPHY_OPTIONS = {
+    'polygraphy:onnxrt': frozenset({'cpu_threads'}),
+    'polygraphy:trt': frozenset({'device_id', 'optimization_level', 'tf32', 'sparse_weights'}),
+}
+POLYGRAPHY_NAMES = tuple(_POLYGRAPHY_OPTIONS)
 NAMES = (*BACKENDS, *POLYGRAPHY_NAMES)
 
 
@@ -88,11 +93,32 @@ def open_choice(
 
 
 def open_here(name: str, model: Union[str, Path], options: BackendOptions) -> Subject:
-    """Open a model on a backend in this process; arguments and errors as `open_choice`."""
+    """
+    Open a model on a backend in this process; arguments and errors as `open_choice`.
+
+    One set of options is for all backends of a comparison: each gets those that it uses.
+    """
+    options = narrowed(options, _known(name))
     if name in POLYGRAPHY_NAMES:
         subject: Subject = import_runners().open_polygraphy(name, model, options)
+        check_precision(subject.spec, options.precision)
         return subject
     return BackendSubject(open_backend(model, name, options))
+
+
+def check_used(choices: Sequence[Choice], options: BackendOptions) -> None:
+    """
+    Refuse options that were set and that none of the backends uses.
+
+    :raises UsageError: with the backends that would.
+    """
+    together = ' or '.join(dict.fromkeys(choice.name for choice in choices))
+    union = frozenset().union(*(_known(choice.name) for choice in choices))
+    check_options(together, options, {together: union, **{name: _known(name) for name in NAMES}})
+
+
+def _known(name: str) -> frozenset[str]:
+    return _POLYGRAPHY_OPTIONS[name] if name in POLYGRAPHY_NAMES else options_of(name)
 
 
 def import_runners() -> ModuleType:

@@ -10,7 +10,8 @@ from typing import Any, Callable, Sequence, TYPE_CHECKING
 
 from resnet_trt_node import __version__
 from resnet_trt_node.compare.accuracy import compare_answers, Tolerance
-from resnet_trt_node.compare.choice import Choice, import_runners, labels_of, open_choice
+from resnet_trt_node.compare.choice import (
+    check_used, Choice, import_runners, labels_of, open_choice)
 from resnet_trt_node.compare.figures import figures
 from resnet_trt_node.compare.latency import measure, Plan
 from resnet_trt_node.compare.machine import describe_machine, package_versions
@@ -116,6 +117,7 @@ class Session:
             missing, or if none can be opened.
         :raises ResnetTrtError: if models, options or runtimes cannot be used.
         """
+        check_used(self.choices, self.options)
         import_runners()  # its absence shall be told before minutes of building
         plan, tolerance = self.plan, self.tolerance
         options = replace(

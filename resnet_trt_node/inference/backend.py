@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Callable, Mapping, Optional, Sequence, Tuple, TYPE_CHECKING
+from typing import Callable, ClassVar, FrozenSet, Mapping, Optional, Sequence, Tuple, TYPE_CHECKING
 
 import numpy as np
 
@@ -33,7 +33,7 @@ TVM_TARGETS = ('auto', 'cpu', 'cuda')
 @dataclass(frozen=True)
 class BackendOptions:
     """
-    What a caller may choose when a backend is opened; each backend reads what concerns it.
+    What a caller may choose when a backend is opened; `option_check` tells who uses what.
 
     :param max_batch_size: the largest batch that will be submitted.
     :param num_buffers: batch buffers, so that one is filled while another is inferred.
@@ -148,6 +148,8 @@ class Backend(ABC):
     #: Whether `submit` returns while the device computes. If so, a caller that submits the next
     #: buffer before it collects this one keeps the device busy; if not, it only delays answers.
     asynchronous = True
+    #: The fields of `BackendOptions` that it uses besides `option_check.COMMON_OPTIONS`.
+    own_options: ClassVar[FrozenSet[str]] = frozenset()
 
     def __init__(
             self, spec: ModelSpec, info: BackendInfo,

@@ -30,6 +30,7 @@ class OnnxRuntimeBackend(Backend):
     """
 
     asynchronous = False
+    own_options = frozenset({'cpu_threads'})
 
     def __init__(self, path: Union[str, Path], options: BackendOptions) -> None:
         try:

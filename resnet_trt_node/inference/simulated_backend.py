@@ -39,6 +39,8 @@ class SimulatedBackend(Backend):
         used. Failures are counted from the end of the warm-up, so that it can be opened.
     """
 
+    own_options = frozenset({'simulated_ms', 'simulated_ms_per_frame', 'simulated_fail_every'})
+
     def __init__(self, path: Union[str, Path], options: BackendOptions) -> None:
         # Path('') is '.', and no folder is a model.
         spec = read_model_spec(path) if str(path) not in ('', '.') else SIMULATED_SPEC

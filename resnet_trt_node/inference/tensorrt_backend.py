@@ -38,6 +38,10 @@ class TensorRtBackend(Backend):
     """
 
     flavour = 'tensorrt'
+    own_options = frozenset({
+        'device_id', 'engine_dir', 'opt_batch_sizes', 'optimization_level', 'workspace_mib',
+        'tf32', 'sparse_weights', 'target_sm', 'dla_core', 'cuda_graph_max_batch',
+        'zero_copy_max_batch', 'blocking_sync'})
 
     def __init__(self, path: Union[str, Path], options: BackendOptions) -> None:
         self._options = options

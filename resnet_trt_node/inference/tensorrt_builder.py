@@ -14,6 +14,7 @@ from resnet_trt_node.inference.build_progress import BuildProgress
 from resnet_trt_node.inference.engine_cache import BuiltEngine
 from resnet_trt_node.inference.engine_files import sha256_of
 from resnet_trt_node.inference.model_file import parse_model, read_model, spec_of
+from resnet_trt_node.inference.option_check import check_precision, HOW_TO_MAKE
 from resnet_trt_node.inference.sparsity import SparseBuild, two_four_layers
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec
 from resnet_trt_node.inference.tensorrt_log import TensorRtLog
@@ -24,11 +25,6 @@ Log = Callable[[str], None]
 
 #: TensorRT-RTX multiplies no fp32 matrices on it.
 _TURING = '7.5'
-_HOW_TO_MAKE = {
-    'fp32': 'resnet_trt export --precision fp32',
-    'fp16': 'resnet_trt export --precision fp16',
-    'int8': 'resnet_trt quantize MODEL.onnx --calibration DIR',
-}
 
 
 @dataclass(frozen=True)
@@ -102,18 +98,6 @@ def split_profiles(
     return tuple(zip(lows, sizes, highs))
 
 
-def check_precision(spec: ModelSpec, wanted: Optional[str]) -> None:
-    """
-    Refuse a model that does not compute in the wanted precision.
-
-    :raises ModelError: with the command that makes one.
-    """
-    if wanted is not None and spec.precision != wanted:
-        raise ModelError(
-            f'the model is {spec.precision} and {wanted} was asked for; the precision is in the '
-            f'graph, make another model with `{_HOW_TO_MAKE[wanted]}`')
-
-
 class EngineBuilder:
     """
     Builds one engine with one TensorRT module.
@@ -182,7 +166,7 @@ class EngineBuilder:
         if plan is None:
             raise BackendError(
                 f'TensorRT cannot build {path}: {self._said.said()}; '
-                + (f'Turing takes fp16: `{_HOW_TO_MAKE["fp16"]}`'
+                + (f'Turing takes fp16: `{HOW_TO_MAKE["fp16"]}`'
                    if settings.target_sm == _TURING and spec.precision == 'fp32' else
                    'try another optimisation level, more workspace or a smaller batch'))
         sparsity = None if sparse is None else SparseBuild.of_log(sparse, self._said.sparsity)
@@ -249,7 +233,7 @@ class EngineBuilder:
                 spec.precision == 'int8' and not versions.is_strongly_typed(trt, dla=True)):
             raise ModelError(
                 f'the model is {spec.precision} and a DLA computes in fp16: make another with '
-                f'`{_HOW_TO_MAKE["fp16"]}`')
+                f'`{HOW_TO_MAKE["fp16"]}`')
         smallest, largest = settings.profiles[0][0], settings.profiles[-1][-1]
         if smallest != largest:
             # TensorRT would run the whole network on the GPU, with warnings at the first start.

@@ -14,8 +14,8 @@ from resnet_trt_node.inference.engine_cache import BuiltEngine, CachedEngine, En
 from resnet_trt_node.inference.engine_files import sha256_of
 from resnet_trt_node.inference.engine_key import EngineKey
 from resnet_trt_node.inference.model_file import read_model
-from resnet_trt_node.inference.tensorrt_builder import (
-    BuildSettings, check_precision, EngineBuilder)
+from resnet_trt_node.inference.option_check import check_precision
+from resnet_trt_node.inference.tensorrt_builder import BuildSettings, EngineBuilder
 
 Log = Callable[[str], None]
 

@@ -44,6 +44,7 @@ class TvmBackend(Backend):
     """
 
     asynchronous = False
+    own_options = frozenset({'cpu_threads', 'device_id', 'engine_dir', 'tvm_target'})
 
     def __init__(self, path: Union[str, Path], options: BackendOptions) -> None:
         log: Callable[[str], None] = options.log or (lambda line: None)

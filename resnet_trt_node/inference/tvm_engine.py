@@ -8,14 +8,14 @@ from pathlib import Path
 import tempfile
 from typing import Any, Callable, Union
 
-from resnet_trt_node.errors import BackendError, BackendUnavailable
+from resnet_trt_node.errors import BackendError, BackendUnavailable, UsageError
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.engine_cache import (
     BuiltEngine, CachedEngine, default_engine_dir, EngineCache)
 from resnet_trt_node.inference.engine_files import sha256_of
 from resnet_trt_node.inference.engine_key import EngineKey
 from resnet_trt_node.inference.model_file import read_model
-from resnet_trt_node.inference.tensorrt_builder import check_precision
+from resnet_trt_node.inference.option_check import called, check_precision
 from resnet_trt_node.inference.tvm_compiler import compile_for_gpu, compile_model
 from resnet_trt_node.inference.tvm_cuda import (
     architecture_of, choose_compiler, open_gpu, target_of)
@@ -72,6 +72,7 @@ class ModuleSource:
         threads = options.cpu_threads or physical_cores()
         database = open_database(tvm, processor, threads, options)
         gpu = _gpu(tvm, options, log)
+        _check_target(options, gpu is not None, log)
         device, features = (processor.name, ' '.join(processor.features)) if gpu is None else (
             str(gpu.device_name), architecture_of(gpu))
         settings = {'threads': str(threads), 'tuning': database.digest()} if gpu is None else {
@@ -117,6 +118,21 @@ def _gpu(tvm: Any, options: BackendOptions, log: Log) -> Any:
         log(f'TVM compiles for the CPU: {error}')
         return None
     return gpu
+
+
+def _check_target(options: BackendOptions, gpu: bool, log: Log) -> None:
+    """
+    Refuse an option that the target does not use, or say so where TVM chose the target.
+
+    :raises UsageError: where the target was chosen by the user.
+    """
+    option = 'cpu_threads' if gpu else 'device_id'
+    if getattr(options, option) == getattr(BackendOptions, option):
+        return
+    told = f'{called(option)} has no effect where TVM computes on the {"GPU" if gpu else "CPU"}'
+    if options.tvm_target != 'auto':
+        raise UsageError(f'{told}: leave it out, or set another tvm_target')
+    log(told)
 
 
 def open_database(

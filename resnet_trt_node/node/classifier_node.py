@@ -246,7 +246,8 @@ class ClassifierNode(NodeOfDeferredDestruction, NodeOfUnsetOverrides):
         parameters = self.parameters
         return open_backend(
             parameters.model_path, parameters.backend,
-            parameters.backend_options(NUM_BUFFERS, self._log_backend))
+            parameters.backend_options(NUM_BUFFERS, self._log_backend),
+            parameters.implied_options)
 
     def _create_topics(self, names: Sequence[str], annotator: Annotator) -> None:
         for name in names:

@@ -173,6 +173,11 @@ class NodeParameters:
         return LiveSettings(**{
             setting.name: getattr(self, setting.name) for setting in fields(LiveSettings)})
 
+    @property
+    def implied_options(self) -> tuple[str, ...]:
+        """Return the backend's options that were not asked for but follow from others."""
+        return () if self.opt_batch_size else ('opt_batch_sizes',)
+
     def backend_options(
             self, num_buffers: int, log: Optional[Callable[[str], None]] = None) -> BackendOptions:
         """

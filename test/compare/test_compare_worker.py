@@ -13,7 +13,8 @@ from time import perf_counter_ns
 from fake_subject import OPTIONS
 import numpy as np
 import pytest
-from resnet_trt_node.compare.choice import Choice, labels_of, open_choice, parse_choices
+from resnet_trt_node.compare.choice import (
+    check_used, Choice, labels_of, open_choice, open_here, parse_choices)
 from resnet_trt_node.compare.remote import WorkerSubject
 from resnet_trt_node.compare.wire import (
     options_from_json, options_to_json, receive, send, to_array, WireError)
@@ -224,6 +225,19 @@ def test_choices():
     assert labels_of(choices) == ['tensorrt', 'tensorrt@python', 'onnxruntime']
     same_end = parse_choices('tensorrt@/a/python,tensorrt@/b/python')
     assert labels_of(same_end) == ['tensorrt@/a/python', 'tensorrt@/b/python']
+
+
+def test_options_are_for_the_backends_that_use_them(model):
+    choices = parse_choices('onnxruntime,polygraphy:trt,simulated')
+    check_used(choices, BackendOptions(
+        max_batch_size=8, cpu_threads=2, tf32=True, simulated_ms=0, precision='fp16'))
+    with pytest.raises(UsageError) as refusal:
+        check_used(choices, BackendOptions(dla_core=1))
+    assert str(refusal.value) == (
+        'dla_core is 1, which onnxruntime or polygraphy:trt or simulated does not use: leave it '
+        'out, or choose a backend that does (tensorrt, tensorrt_rtx)')
+    with open_here('onnxruntime', model, BackendOptions(cpu_threads=1, tf32=True)) as subject:
+        assert subject.info.details['cpu_threads'] == '1'
 
 
 @pytest.mark.parametrize(('text', 'words'), [

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 import pytest
 
 from resnet_trt_node.cli.main import main
-from resnet_trt_node.errors import BackendUnavailable, ModelError
+from resnet_trt_node.errors import BackendUnavailable, ModelError, UsageError
 from resnet_trt_node.inference import tvm_compiler, tvm_engine
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.classifier import Classifier
@@ -101,7 +101,8 @@ def test_trained_weights_agree_on_labelled_photographs(
     for backend in ('tvm', 'onnxruntime'):
         with LabelledPictures(shared_data / 'imagenet-200.zip', None, 1000) as pictures, \
                 open_backend(efficientnet_lite0, backend, BackendOptions(
-                    max_batch_size=8, cpu_threads=2, engine_dir=engine_dir)) as opened:
+                    max_batch_size=8, cpu_threads=2, engine_dir=engine_dir),
+                    implied=['engine_dir']) as opened:
             rows[backend] = np.stack([row for _, row in Classifier(opened).probabilities(
                 pictures.items[:60], pictures.frame)])
     np.testing.assert_allclose(rows['tvm'], rows['onnxruntime'], atol=1e-4)
@@ -275,3 +276,19 @@ def test_kernels_for_a_gpu_are_written(resnet18, precision):
     assert source.count('__global__') >= 15
     assert source.count('__shared__') >= 20
     assert ('half' in source) == (precision == 'fp16')
+
+
+def test_an_option_of_the_other_target_is_refused_or_told_of(tmp_path, engine_dir):
+    path = write_tiny_model(tmp_path / 'tiny.onnx')
+    with pytest.raises(UsageError) as refusal:
+        open_backend(path, 'tvm', BackendOptions(
+            engine_dir=engine_dir, tvm_target='cpu', device_id=1))
+    assert str(refusal.value) == (
+        'device_id has no effect where TVM computes on the CPU: leave it out, or set another '
+        'tvm_target')
+    lines = []
+    try:
+        open_backend(path, 'tvm', BackendOptions(
+            engine_dir=engine_dir, device_id=1, log=lines.append)).close()
+    finally:
+        assert 'device_id has no effect where TVM computes on the CPU' in lines

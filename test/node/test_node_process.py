@@ -216,6 +216,12 @@ def test_an_echoed_signal_does_not_kill(model, peer):
     (['-p', 'backend:=simulated', '-p', 'engine_dir:=~no_such_user/engines'],
      "engine_dir: the home folder in '~no_such_user/engines' is unknown: write the path in full"),
     (['-p', f'model_path:={__file__}'], 'is not an ONNX file'),
+    (['-p', 'backend:=simulated', '-p', 'precision:=int8'],
+     'the model is fp32 and int8 was asked for'),
+    (['-p', 'backend:=simulated', '-p', 'tf32:=true'],
+     'tf32 is True, which simulated does not use: leave it out, or choose a backend that does'),
+    (['-p', 'backend:=simulated', '-p', 'opt_batch_size:=1'],
+     'opt_batch_size (--opt-batch) is 1, which simulated does not use'),
 ], ids=lambda value: value[-1] if isinstance(value, list) else None)
 def test_bad_input_ends_with_one_message_and_exit_code_2(arguments, told):
     with NodeProcess(*arguments) as node:

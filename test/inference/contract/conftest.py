@@ -9,7 +9,7 @@ import pytest
 
 from resnet_trt_node.errors import BackendUnavailable
 from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.factory import BACKENDS, open_backend
+from resnet_trt_node.inference.factory import BACKENDS, open_backend, options_of
 from tiny_model import write_tiny_model
 
 
@@ -35,9 +35,12 @@ def opener(name, model, engine_dir):
     opened = []
 
     def open_it(path=model, **options):
+        # Of what is for all backends each gets what it uses.
+        own = {option: value for option, value in (
+            ('cpu_threads', 2), ('engine_dir', engine_dir), ('simulated_ms', 0.0))
+            if option in options_of(name)}
         backend = open_backend(path, name, BackendOptions(**{
-            'max_batch_size': MAX_BATCH, 'num_buffers': 2, 'cpu_threads': 2,
-            'engine_dir': engine_dir, 'simulated_ms': 0.0, **options}))
+            'max_batch_size': MAX_BATCH, 'num_buffers': 2, **own, **options}))
         opened.append(backend)
         return backend
     try:
