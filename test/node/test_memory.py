@@ -83,25 +83,25 @@ def test_other_c_libraries_are_left_alone(monkeypatch, answer):
 
 
 #: Prints how many MiB stay after every second of 64 MiB in blocks was freed, and then given back.
-GIVING_BACK = '''\
-import ctypes
-import psutil
-from resnet_trt_node.node.memory import give_free_memory_back, settle_allocator
-settle_allocator({environment})
-libc = ctypes.CDLL(None)
-libc.malloc.restype = ctypes.c_void_p
-libc.free.argtypes = [ctypes.c_void_p]
-resident = lambda: psutil.Process().memory_info().rss >> 20
-start = resident()
-blocks = [libc.malloc(1 << 20) for _ in range(64)]
-for block in blocks:
-    ctypes.memset(block, 1, 1 << 20)
-for block in blocks[::2]:
-    libc.free(block)
-freed = resident() - start
-give_free_memory_back()
-print(freed, resident() - start)
-'''
+GIVING_BACK = '\n'.join((
+    'import ctypes',
+    'import psutil',
+    'from resnet_trt_node.node.memory import give_free_memory_back, settle_allocator',
+    'settle_allocator({environment})',
+    'libc = ctypes.CDLL(None)',
+    'libc.malloc.restype = ctypes.c_void_p',
+    'libc.free.argtypes = [ctypes.c_void_p]',
+    'resident = lambda: psutil.Process().memory_info().rss >> 20',
+    'start = resident()',
+    'blocks = [libc.malloc(1 << 20) for _ in range(64)]',
+    'for block in blocks:',
+    '    ctypes.memset(block, 1, 1 << 20)',
+    'for block in blocks[::2]:',
+    '    libc.free(block)',
+    'freed = resident() - start',
+    'give_free_memory_back()',
+    'print(freed, resident() - start)',
+))
 
 
 @needs_glibc

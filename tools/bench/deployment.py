@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Optional
 
-from bench.environment import PROFILE_VARIABLES, profile
+from bench.environment import profile, PROFILE_VARIABLES
 
 #: What differs from the environment of the benchmark; None takes a variable away.
 Changes = Mapping[str, Optional[str]]
