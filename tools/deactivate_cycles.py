@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 import sys
 import tempfile
 
 from bench import BenchError
-from bench.children import Child, wait_until
-from bench.environment import PROFILE_VARIABLES
+from bench.camera import Camera
+from bench.children import wait_until
+from bench.deployment import DEFAULT
 from bench.isolation import isolate_ros
 
-NAME = '/cycled'
 EXECUTORS = ('auto', 'single_threaded')
 
 
@@ -35,68 +34,64 @@ def main() -> int:
     parser.add_argument('--size', default='640x480', help='of the frames')
     parser.add_argument('--rate', type=float, default=200.0, help='frames per second')
     arguments = parser.parse_args()
-    claim = isolate_ros()
-    try:
-        with tempfile.TemporaryDirectory(prefix='resnet_trt_cycles_') as folder:
-            os.environ['ROS_LOG_DIR'] = folder
+    width, height = (int(word) for word in arguments.size.split('x'))
+    camera = Camera(
+        'c0', width=width, height=height, rate_hz=arguments.rate, best_effort=DEFAULT.best_effort)
+    with isolate_ros(), tempfile.TemporaryDirectory(prefix='resnet_trt_cycles_') as logs:
+        os.environ['ROS_LOG_DIR'] = logs
+        try:
             for executor in arguments.executor:
-                print(f'{executor}: {run(executor, arguments, Path(folder))}', flush=True)
-    except BenchError as error:
-        print(f'deactivate_cycles: {error}', file=sys.stderr)
-        return 1
-    finally:
-        claim.close()
+                print(f'{executor}: {run(executor, camera, arguments.cycles)}', flush=True)
+        except BenchError as error:
+            print(f'deactivate_cycles: {error}', file=sys.stderr)
+            return 1
     return 0
 
 
-def run(executor: str, arguments: argparse.Namespace, folder: Path) -> str:
+def run(executor: str, camera: Camera, cycles: int) -> str:
     """
     Run a node through its cycles.
 
     :returns: a sentence on what was shown.
     :raises BenchError: if it ended before or not with 0, or nothing was lost.
     """
-    # A profile would choose another transport.
-    for name in PROFILE_VARIABLES:
-        os.environ.pop(name, None)
     # Imports rclpy, which reads the environment.
-    from bench.observer import Observer
-    node_arguments = [
-        '--ros-args', '-r', f'__node:={NAME[1:]}', '-p', 'backend:=simulated', '-p',
-        f'executor:={executor}', '-p', 'diagnostics_period_sec:=0.1']
-    with Child('lossy_camera', 'bench.lossy_camera', [
-            'image', *arguments.size.split('x'), str(arguments.rate)], folder) as camera, \
-            Observer(NAME) as observer, \
-            Child(f'node_{executor}', 'resnet_trt_node.node.entry', node_arguments, folder,
-                  talks=False) as node:
-        children = [node, camera]
+    from bench.rig import Rig
+    with Rig([camera], {
+            'backend': 'simulated', 'executor': executor, 'diagnostics_period_sec': 0.1},
+            deployment=DEFAULT) as rig:
+        children = list(rig.children.values())
 
-        def come() -> int:
+        def events() -> int:
             """Return how many frames came, or did not."""
-            status = observer.status
-            return sum(int(status.get(key, 0)) for key in ('received', 'lost_in_transport'))
+            status = rig.observer.status
+            return sum(int(status.get(f'{camera.name}/{key}', 0))
+                       for key in ('received', 'lost_in_transport'))
 
-        wait_until(come, 'frames', 60.0, children)
-        for cycle in range(1, arguments.cycles + 1):
+        rig.children['cameras'].ask(do='run', cameras=[camera.key], seconds=None)
+        for cycle in range(1, cycles + 1):
+            before = events()
+            wait_until(
+                lambda before=before: events() > before, f'frames in cycle {cycle}', 60.0,
+                children)
             for transition in ('deactivate', 'activate'):
                 try:
-                    followed = observer.change_state(transition)
+                    followed = rig.observer.change_state(transition)
                 finally:
                     # Says why there was no answer.
-                    node.check()
+                    rig.children['node'].check()
                 if not followed:
                     raise BenchError(f'cycle {cycle}: the node does not {transition}')
-            before = come()
-            wait_until(
-                lambda before=before: come() > before, f'frames in cycle {cycle}', 60.0, children)
-        status = observer.next_status()
-        code = node.stop()
+        status = rig.observer.next_status()
+        code = rig.stop_node()
         if code:
-            raise BenchError(f'the node ended with exit code {code}\n{node.tail()}')
-    lost, answered = status['lost_in_transport'], status['answered']
+            raise BenchError(
+                f'the node ended with exit code {code}\n{rig.children["node"].tail()}')
+    lost, answered = (
+        status[f'{camera.name}/{key}'] for key in ('lost_in_transport', 'answered'))
     if lost == '0':
         raise BenchError('no frame was lost, so this shows nothing: take larger or more frames')
-    return f'{arguments.cycles} cycles, exit code 0; {answered} frames answered, {lost} lost'
+    return f'{cycles} cycles, exit code 0; {answered} frames answered, {lost} lost'
 
 
 if __name__ == '__main__':

@@ -34,7 +34,7 @@ def refusals_explained(name: str) -> Iterator[None]:
         elif isinstance(error, NameValidationException):
             way = 'use letters, digits, _ and /'
         else:
-            way = 'check the remappings (-r), a topic has one type only'
+            way = 'check the remappings (-r), __node and __ns; a topic has one type only'
         raise UsageError(f'{printable(name, 100)}: {cause}; {way}') from error
 
 

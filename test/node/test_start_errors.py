@@ -50,9 +50,9 @@ def test_replay_says_the_same(tmp_path):
 @pytest.mark.parametrize(('words', 'subject', 'told'), [
     (['-p', f'cameras:=[{_LONG}]'], 'aaa', 'shorten the names of cameras'),
     (['-r', f'__node:={_LONG}'], 'node', 'shorten the names of cameras, node (__node)'),
-    (['-r', f'__ns:=/{_LONG}'], 'node', 'namespace (__ns)'),
+    (['-r', f'__ns:=/{_LONG}'], 'node', '__ns'),
     (['-r', f'image:=/{_LONG}'], 'image', 'remapped topic'),
-    (['-r', 'image:=classification'], 'image', 'check the remappings (-r), a topic has'),
+    (['-r', 'image:=classification'], 'image', 'a topic has one type only'),
     (['-r', 'label_info:=classification'], 'label_info', 'check the remappings'),
     (['-r', '/diagnostics:=/rosout'], 'node', 'check the remappings'),
 ])
