@@ -21,12 +21,10 @@ from resnet_trt_node.node.memory import settle_allocator
 from resnet_trt_node.node.params_files import warn_of_idle_files
 from resnet_trt_node.node.pipeline import THREADS
 from resnet_trt_node.node.ros_errors import refusals_explained
-from resnet_trt_node.node.stop_signal import end_within, StopSignal
+from resnet_trt_node.node.stop_signal import StopSignal
 
 #: How long a signal may go unnoticed; rclpy's wait does not end with one.
 _WAKE_SEC = 0.2
-#: Within which the process ends after a signal, its own end after this included.
-_STOP_SEC = 1.8
 
 
 def main(
@@ -121,9 +119,6 @@ def _run(stop: StopSignal, memory: str, arguments: Sequence[str]) -> int:
     finally:
         if not node.finalized:
             node.trigger_shutdown()
-        if stop.received and sys.exc_info()[0] is None:
-            # The last results are out. Taking back the topics of 1,000 cameras takes seconds.
-            end_within(max(0.1, _STOP_SEC - stop.age_sec))
         executor.shutdown(timeout_sec=0.5)
         node.destroy_node()
 

@@ -93,4 +93,4 @@ def test_destroying_the_topics_is_not_waited_for():
         code, _ = node.stop()
     assert code == 0, node.log
     assert 'frames received' in node.log
-    assert 'stopped in time, with topics not taken back' in node.log
+    assert 's after the signal, ended: topics may seem to be there' in node.log
