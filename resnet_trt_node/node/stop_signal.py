@@ -11,7 +11,7 @@ from time import sleep
 from typing import Any
 
 #: From the signal until the process is ended if it has not ended by itself.
-_LIMIT_SEC = 1.85
+_LIMIT_SEC = 1.7
 
 
 class StopSignal:
