@@ -5,6 +5,9 @@ A batch on which the backend raises InferenceError is tried once more as it is. 
 `reopen_after_failures` lost batches in a row the backend is closed and opened again, with pauses
 that double. An attempt counts until a batch was inferred: a backend that opens well and then fails
 on every batch is given up like one that does not open.
+
+Batches are watched, see `hang_watch`; so are closing and warming up for another attempt. Opening
+is not, nor is the first warm-up: building an engine may take minutes, and nothing tells how many.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from resnet_trt_node.inference.backend import Backend, warm_up
 from resnet_trt_node.node.accounting import Accounting
 from resnet_trt_node.node.batch_board import BatchBoard
 from resnet_trt_node.node.frame_queue import Batch
+from resnet_trt_node.node.hang_watch import CallAbandonedError, HangWatch
 from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
 
 if TYPE_CHECKING:
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 NUM_BUFFERS = 3
 #: A blocking backend takes no batch ahead; a third buffer would only let frames grow old.
 _BLOCKING_BUFFERS = 2
+#: A later warm-up may take so many times what the first one took.
+_SLOWER_WARM_UP = 10.0
 
 
 class Inferrer:
@@ -61,10 +67,15 @@ class Inferrer:
         self.trouble: Optional[str] = None
         #: Why it was given up, None while it was not.
         self.failure: Optional[ResnetTrtError] = None
+        #: Watches the calls of the backend.
+        self.watch = HangWatch()
         #: The largest batch; a closed backend has forgotten it.
         self.max_batch_size = 0
+        self._abandoned: Optional[CallAbandonedError] = None
         # When the last batch was inferred, perf_counter_ns.
         self._inferred_ns = 0
+        # What the first warm-up took altogether.
+        self._warm_up_ms = 0.0
         self._lost_in_row = 0
         self._attempts = 0
 
@@ -76,9 +87,30 @@ class Inferrer:
             self.opened.set_exception(error)
             return
         self.opened.set_result(took_ms)
-        while not self._serve():
-            if not self._reopen():
-                return
+        try:
+            while not self._serve():
+                if not self._reopen():
+                    return
+        except CallAbandonedError as error:
+            # The pipeline takes nothing more. What is left is to free the backend, after those who
+            # write into its buffers. The traceback holds the frames that were in the backend: in
+            # progress until the pipeline is closed, which counts them as failed.
+            self._abandoned = error
+            for batch in self._board.recall_buffers():
+                self._board.drop(batch.tickets, 'failed')
+
+    def check(self, timeout_ms: float) -> None:
+        """Disable the backend if it hangs; called from another thread, some times a second."""
+        hung = self.watch.check(timeout_ms)
+        if hung is not None and self.failure is None:
+            self._disable(
+                f'the backend hangs: {hung}; check the device and the log, and start the process '
+                'anew if the backend does not come back')
+
+    def _disable(self, reason: str) -> None:
+        """Take no more frames, for good."""
+        self.failure = InferenceError(reason)
+        self._board.close('failed')
 
     def close(self) -> None:
         """Free the backend; only on the thread of `run`, or after its end."""
@@ -88,7 +120,7 @@ class Inferrer:
     def _open(self) -> dict[int, float]:
         backend = self._hooks.open_backend()
         try:
-            took_ms = warm_up(backend)
+            took_ms = self._warm_up(backend)
             if self.backend is not None and backend.spec != self.backend.spec:
                 raise ModelError(
                     'the model file changed while the node ran: clean up, configure and activate '
@@ -98,10 +130,21 @@ class Inferrer:
             raise
         self.max_batch_size = backend.max_batch_size
         self.backend = backend
+        self.watch.slowest_ms = max(took_ms.values())
         self._board.add_buffers(range(
             backend.num_buffers if backend.asynchronous
             else min(backend.num_buffers, _BLOCKING_BUFFERS)),
             max(took_ms.values()), backend.max_batch_size)
+        return took_ms
+
+    def _warm_up(self, backend: Backend) -> dict[int, float]:
+        if self.backend is not None:
+            # It did so before, so it is known how long that takes, within reason.
+            with self.watch.call('the warm-up', _SLOWER_WARM_UP * self._warm_up_ms):
+                return warm_up(backend)
+        start_ns = perf_counter_ns()
+        took_ms = warm_up(backend)
+        self._warm_up_ms = (perf_counter_ns() - start_ns) / 1e6
         return took_ms
 
     # Batches.
@@ -141,7 +184,8 @@ class Inferrer:
         for ticket in batch.tickets:
             ticket.submitted_ns = now_ns
         try:
-            backend.submit(len(batch.tickets), batch.index)
+            with self.watch.call(f'submitting a batch of {len(batch.tickets)}'):
+                backend.submit(len(batch.tickets), batch.index)
         except InferenceError as error:
             return error
         return None
@@ -151,7 +195,8 @@ class Inferrer:
         probabilities = None
         if error is None:
             try:
-                probabilities = backend.collect(batch.index)
+                with self.watch.call(f'collecting a batch of {len(batch.tickets)}'):
+                    probabilities = backend.collect(batch.index)
             except InferenceError as raised:
                 error = raised
         if probabilities is None:
@@ -177,8 +222,9 @@ class Inferrer:
             error: Optional[InferenceError]) -> Optional[NDArray[np.float32]]:
         self._accounting.count('retried_batches')
         try:
-            backend.submit(len(batch.tickets), batch.index)
-            probabilities = backend.collect(batch.index)
+            with self.watch.call(f'a second attempt at a batch of {len(batch.tickets)}'):
+                backend.submit(len(batch.tickets), batch.index)
+                probabilities = backend.collect(batch.index)
         except InferenceError as again:
             self._lost_in_row += 1
             self._accounting.count('failed_batches')
@@ -199,7 +245,8 @@ class Inferrer:
             self._board.drop(batch.tickets, 'failed')
         self._lost_in_row = 0
         try:
-            self.backend.close()
+            with self.watch.call('closing the failed backend'):
+                self.backend.close()
         except Exception as error:  # noqa: B902
             # A device that is gone makes a runtime's destructors raise whatever they like. The
             # failure is known and reported, and whether there is a way on, opening will tell.
@@ -218,8 +265,7 @@ class Inferrer:
             self._hooks.log_failure(f'the backend is open again, attempt {self._attempts}')
             self.trouble = None
             return True
-        self._board.close('failed')
-        self.failure = InferenceError(
+        self._disable(
             f'the backend was given up after {self._attempts} attempts to open it again: '
             f'{self.trouble}; check the device and the log, then configure the node again')
         return False

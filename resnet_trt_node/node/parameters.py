@@ -137,6 +137,10 @@ class NodeParameters:
     reopen_backoff_sec: float = _parameter(
         0.5, 'Pause before the first of these attempts; it doubles with each, up to 30 s.',
         low=0.0, high=30.0, live=True)
+    infer_timeout_ms: float = _parameter(
+        5000.0, 'A backend that does not come back from a batch for so long hangs: the node goes '
+        'to its error state. Never less than ten times the slowest batch of the warm-up; 0 waits '
+        'for ever.', low=0.0, high=3_600_000.0, live=True)
     simulated_ms: float = _parameter(
         5.0, 'What the backend `simulated` takes for a batch; for load tests.',
         low=0.0, high=10_000.0)

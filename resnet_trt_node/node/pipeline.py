@@ -15,13 +15,10 @@ Nothing here knows ROS.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import wait
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from queue import Queue
-from threading import get_native_id, Thread
-from time import monotonic, perf_counter_ns
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from queue import Full, Queue
+from time import perf_counter_ns
 from typing import Any, Callable, Optional, Sequence, TYPE_CHECKING
 
 from resnet_trt_node.errors import FrameError, ResnetTrtError
@@ -32,8 +29,9 @@ from resnet_trt_node.inference.result_check import bad_rows
 from resnet_trt_node.node.accounting import Accounting
 from resnet_trt_node.node.batch_board import BatchBoard
 from resnet_trt_node.node.frame_queue import Batch, Ticket
-from resnet_trt_node.node.inferrer import Inferrer
+from resnet_trt_node.node.inferrer import Inferrer, NUM_BUFFERS
 from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
+from resnet_trt_node.node.worker_threads import WorkerThreads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,17 +65,13 @@ class Pipeline:
             cameras, queue_depth, self.accounting, lambda: self.settings.max_age_ms)
         self._fit_method = fit_method
         self._hooks = hooks
-        # With their tracebacks, which hold the frames that the threads were at: in progress until
-        # `close` counts them as failed.
-        self._faults: list[BaseException] = []
         self._deliveries: Queue[Optional[tuple[Batch, NDArray[np.float32]]]] = Queue(maxsize=4)
         self._inferrer = Inferrer(
             self._board, self.accounting, lambda: self.settings, hooks,
             self._hand_over)
-        self._threads = [
-            Thread(target=self._guard, args=(name, loop), name=name, daemon=True)
-            for name, loop in zip(
-                THREADS, (self._infer_loop, self._fit_loop, self._deliver_loop))]
+        self._threads = WorkerThreads(
+            dict(zip(THREADS, (self._infer_loop, self._fit_loop, self._deliver_loop))),
+            self._board.close)
 
     @property
     def backend(self) -> Backend:
@@ -94,7 +88,7 @@ class Pipeline:
     @property
     def fault(self) -> Optional[BaseException]:
         """Return the unforeseen error that ended a thread, None while all is well."""
-        return self._faults[0] if self._faults else None
+        return self._threads.fault
 
     @property
     def trouble(self) -> Optional[str]:
@@ -107,6 +101,11 @@ class Pipeline:
         return self._inferrer.failure
 
     @property
+    def overdue(self) -> Optional[str]:
+        """Return which call of the backend takes far too long, None if none does."""
+        return self._inferrer.watch.overdue()
+
+    @property
     def accepting(self) -> bool:
         """Tell whether frames are taken now."""
         return self._board.accepting
@@ -116,26 +115,35 @@ class Pipeline:
         """Return how many frames wait to be taken."""
         return self._board.waiting
 
+    def begin(self) -> Future[dict[int, float]]:
+        """
+        Have the backend opened and warmed, on its own thread, and return at once.
+
+        :returns: warm-up milliseconds by batch size, or why the backend cannot be opened; when it
+            is done, `start` goes on, and `close` frees what is there.
+        """
+        self._threads.start(THREADS[:1])
+        return self._inferrer.opened
+
     def start(self, still_wanted: Callable[[], bool] = lambda: True) -> dict[int, float]:
         """
-        Open and warm the backend on its thread, and wait for that.
+        Wait until the backend is open and warm, beginning that if need be; start all threads.
 
         :param still_wanted: asked ten times a second; False stops the waiting.
         :returns: warm-up milliseconds by batch size.
         :raises ResnetTrtError: why the backend cannot be opened.
         :raises OpeningCancelled: if it is not wanted any more; `close` what is there.
         """
-        self._threads[0].start()
-        while still_wanted():
-            # Not by a time-out of `result`: a backend may raise TimeoutError itself.
-            if not wait([self._inferrer.opened], timeout=0.1).done:
-                continue
-            took_ms = self._inferrer.opened.result()
-            self._resizer = Resizer(self.backend.spec.resize, self._fit_method)
-            for thread in self._threads[1:]:
-                thread.start()
-            return took_ms
-        raise OpeningCancelled('stopped while the model was being opened')
+        opened = self._inferrer.opened if self._threads.started(THREADS[0]) else self.begin()
+        # A backend may raise TimeoutError itself, so it is not asked whether `result` did.
+        while not opened.done():
+            if not still_wanted():
+                raise OpeningCancelled('stopped while the model was being opened')
+            wait([opened], 0.1)
+        took_ms = opened.result()
+        self._resizer = Resizer(self.backend.spec.resize, self._fit_method)
+        self._threads.start(THREADS[1:])
+        return took_ms
 
     def resume(self) -> None:
         """Take frames from now on."""
@@ -157,7 +165,7 @@ class Pipeline:
         batch = self._board.offer(
             Ticket(camera, message, now_ns - waited_ns, now_ns), here and alone)
         if batch is not None:
-            with self._faults_kept():
+            with self._threads.faults_kept():
                 self._fill_here(batch)
 
     def drain(self, timeout_sec: float) -> int:
@@ -171,42 +179,55 @@ class Pipeline:
         """
         return self._board.drain(timeout_sec)
 
+    def check_backend(self, timeout_ms: Optional[float] = None) -> None:
+        """
+        Disable a backend that hangs, see `failure`; to be called some times a second.
+
+        Nothing of it is published from then on, even if it comes back.
+
+        :param timeout_ms: how long a call may take, None for the setting `infer_timeout_ms`;
+            0 disables none. Ten times the slowest batch of the warm-up are granted at least.
+        """
+        self._inferrer.check(
+            self.settings.infer_timeout_ms if timeout_ms is None else timeout_ms)
+
     def close(self, timeout_sec: float = 1.0) -> bool:
         """
         End the threads and free the backend; waiting frames are refused.
 
-        :param timeout_sec: how long a batch in the backend may take to end.
+        :param timeout_sec: how long a batch in the backend may take to end, unless it hangs.
         :returns: whether all threads ended; if not, the backend hangs and stays open. Its frames
             count as failed, as do those of a thread that an unforeseen error ended.
         """
         self._board.close()
-        if self._threads[1].ident is None:
+        if not self._threads.started(THREADS[1]):
             # Given up while the model was being opened: nobody else would say so.
             self._board.end_filling()
-        deadline = monotonic() + timeout_sec
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join(max(0.0, deadline - monotonic()))
-        ended = not any(thread.is_alive() for thread in self._threads)
+        hung = self._inferrer.watch.hung is not None
+        if hung:
+            # It is not waited for, and the deliverer need not wait for it either.
+            with suppress(Full):
+                self._deliveries.put(None, timeout=timeout_sec)
+        self._threads.join(timeout_sec, but=THREADS[:1] if hung else ())
+        ended = not self.running
         # Otherwise each frame has come to its end, and `mismatch` shows one that has not.
-        self.accounting.settle(lost=not ended or bool(self._faults))
+        self.accounting.settle(lost=not ended or hung or self.fault is not None)
         return ended
 
-    def _guard(self, name: str, loop: Callable[[], None]) -> None:
-        """Run a thread's loop; an error that nobody foresaw is kept for the node to report."""
-        _show_name(name)
-        # It has nobody above to tell.
-        with suppress(BaseException), self._faults_kept():
-            loop()
+    @property
+    def running(self) -> bool:
+        """Tell whether one of its threads runs; after `close`, because the backend hangs."""
+        return self._threads.running
 
-    @contextmanager
-    def _faults_kept(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            self._faults.append(error)
-            self._board.close()
-            raise
+    def join(self, timeout_sec: float) -> bool:
+        """Wait for a backend that hung when `close` returned; tell whether it came back."""
+        self._threads.join(timeout_sec)
+        return not self.running
+
+    @property
+    def longest_end_sec(self) -> float:
+        """Return how long the batches under way may take to end, by what the warm-up took."""
+        return (NUM_BUFFERS + 1) * self._inferrer.watch.slowest_ms / 1e3
 
     # The fitter.
 
@@ -318,12 +339,3 @@ class Pipeline:
         if source_ms is not None:
             stages_ms['source_to_publish'] = source_ms
         self.accounting.answered(ticket, stages_ms)
-
-
-def _show_name(name: str) -> None:
-    """Name the calling thread for `top -H` and the benchmark; before 3.14 Python does not."""
-    try:
-        Path(f'/proc/self/task/{get_native_id()}/comm').write_text(name)
-    except OSError:
-        # Not Linux, or /proc is hidden: nothing but the name is missing.
-        pass

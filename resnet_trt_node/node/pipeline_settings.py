@@ -25,6 +25,7 @@ class LiveSettings:
     reopen_after_failures: int = 3
     max_reopen_attempts: int = 5
     reopen_backoff_sec: float = 0.5
+    infer_timeout_ms: float = 5000.0
 
     def backoff_sec(self, attempt: int) -> float:
         """

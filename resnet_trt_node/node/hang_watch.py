@@ -1,0 +1,108 @@
+"""
+Notices that a runtime does not come back from a call, and keeps out what it brings back later.
+
+A hung call cannot be ended from outside: its thread stays in the runtime, perhaps for ever. What
+can be done is to stop waiting for it, to say so, and to let nothing of it through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from time import perf_counter_ns
+from typing import Callable, Optional
+
+#: A batch may take so many times what the slowest one of the warm-up took: clocks fall, other
+#: programs use the device, and a few batches are submitted ahead of it.
+_SLOWEST_BATCHES = 10.0
+#: The longest step by which a call is taken to have grown older between two checks. A process
+#: that was stopped meanwhile, by a debugger or SIGSTOP, did not hang.
+_LONGEST_STEP_MS = 1000.0
+
+
+class CallAbandonedError(BaseException):
+    """
+    A call came back after it was declared hung; its result must not be used.
+
+    Not an `Exception`, like asyncio's CancelledError: nothing that handles a runtime's failures
+    shall take it for one.
+    """
+
+
+class HangWatch:
+    """
+    Watches the calls of one thread, which enters them one after the other with `call`.
+
+    `check` is called from another thread, some times a second. Whether a call ended in time is
+    decided under a lock: either it came back first, or it raises `CallAbandonedError`.
+
+    :param now_ns: a clock that never steps back.
+    """
+
+    def __init__(self, now_ns: Callable[[], int] = perf_counter_ns) -> None:
+        self._now_ns = now_ns
+        self._lock = Lock()
+        self._call = ''
+        self._extra_ms = 0.0
+        self._age_ms = 0.0
+        # From when on the age was not counted yet.
+        self._counted_ns = 0
+        self._hung: Optional[str] = None
+        #: The slowest batch of the warm-up, which bounds what a call may take from below.
+        self.slowest_ms = 0.0
+
+    @property
+    def hung(self) -> Optional[str]:
+        """Return which call was declared hung, in words; None if none was."""
+        return self._hung
+
+    @contextmanager
+    def call(self, what: str, extra_ms: float = 0.0) -> Iterator[None]:
+        """
+        Watch one call of the runtime while the context lasts.
+
+        :param what: the call in words, such as 'collect'.
+        :param extra_ms: what it may take besides the limit.
+        :raises CallAbandonedError: at its end, if it was declared hung.
+        """
+        with self._lock:
+            self._call, self._extra_ms = what, extra_ms
+            self._age_ms, self._counted_ns = 0.0, self._now_ns()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._call = ''
+                if self._hung is not None:
+                    raise CallAbandonedError(self._hung)
+
+    def limit_ms(self, timeout_ms: float) -> float:
+        """Return what a call may take: the time-out, but never less than some slow batches."""
+        return max(timeout_ms, _SLOWEST_BATCHES * self.slowest_ms)
+
+    def check(self, timeout_ms: float) -> Optional[str]:
+        """
+        Declare the present call hung if it takes too long.
+
+        :param timeout_ms: what it may take; 0 declares none.
+        :returns: which call hangs and for how long, in words; None if none does.
+        """
+        with self._lock:
+            if self._hung is not None or not self._call:
+                return self._hung
+            now_ns = self._now_ns()
+            self._age_ms += min((now_ns - self._counted_ns) / 1e6, _LONGEST_STEP_MS)
+            self._counted_ns = now_ns
+            if timeout_ms and self._age_ms > self.limit_ms(timeout_ms) + self._extra_ms:
+                self._hung = (
+                    f'it has not come back from {self._call} for {self._age_ms / 1e3:.1f} s')
+            return self._hung
+
+    def overdue(self) -> Optional[str]:
+        """Return which call takes far longer than the slowest batch, in words; None if none."""
+        with self._lock:
+            limit_ms = self.limit_ms(_LONGEST_STEP_MS) + self._extra_ms
+            if not self._call or self._age_ms <= limit_ms:
+                return None
+            return f'{self._call} has not returned for {self._age_ms / 1e3:.1f} s'
