@@ -109,8 +109,8 @@ class Inferrer:
 
     def _disable(self, reason: str) -> None:
         """Take no more frames, for good."""
-        self.failure = InferenceError(reason)
         self._board.close('failed')
+        self.failure = InferenceError(reason)
 
     def close(self) -> None:
         """Free the backend; only on the thread of `run`, or after its end."""

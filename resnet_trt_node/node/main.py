@@ -23,6 +23,9 @@ from resnet_trt_node.node.pipeline import THREADS
 from resnet_trt_node.node.ros_errors import refusals_explained
 from resnet_trt_node.node.stop_signal import StopSignal
 
+#: Exit code of a node with `autostart` whose backend hangs or could not be opened again: a
+#: supervisor that starts it anew may help.
+EXIT_DISABLED = 3
 #: How long a signal may go unnoticed; rclpy's wait does not end with one.
 _WAKE_SEC = 0.2
 
@@ -35,7 +38,8 @@ def main(
     :param arguments: the command line without the program's name, None for the process's own.
     :param stop: takes the signals; None for one of its own.
     :returns: 0 after a signal, 1 after an unforeseen error, 2 for a model, backend, parameter or
-        argument that cannot be used. Where a runtime could not be stopped, such as one that
+        argument that cannot be used, `EXIT_DISABLED` where a node that started itself had to
+        disable its backend. Where a runtime could not be stopped, such as one that
         compiles an engine, the process ends here.
     """
     try:
@@ -96,31 +100,45 @@ def _run(stop: StopSignal, memory: str, arguments: Sequence[str]) -> int:
     executor.add_node(node)
     _settle_collector()
     try:
-        # Building needs nobody's leave: it ends before anything is activated.
-        wanted = node.parameters.autostart or node.parameters.build_only
-        if wanted and not stop.received:
-            started = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-            if node.failure is not None:
-                return node.failure.exit_code
-            if not started and not stop.received:
-                return 1
-            if node.parameters.build_only:
-                return _engine_built(node)
-            if started:
-                node.trigger_activate()
-                if node.failure is not None:
-                    return node.failure.exit_code
-        while not stop.received:
-            executor.spin_once(timeout_sec=_WAKE_SEC)
-            fault = node.fault or (node.pipeline.fault if node.pipeline is not None else None)
-            if fault is not None:
-                raise fault
-        return 0
+        return _spin(node, executor, stop)
     finally:
         if not node.finalized:
             node.trigger_shutdown()
         executor.shutdown(timeout_sec=0.5)
         node.destroy_node()
+
+
+def _spin(node: ClassifierNode, executor: Executor, stop: StopSignal) -> int:
+    """Spin the node until it is to end; return the exit code."""
+    configured: list[TransitionCallbackReturn] = []
+    # Building needs nobody's leave: it ends before anything is activated.
+    wanted = node.parameters.autostart or node.parameters.build_only
+    if wanted and not stop.received:
+        node.configure(configured.append)
+    while not stop.received:
+        executor.spin_once(timeout_sec=_WAKE_SEC)
+        code = _go_on(node, configured.pop()) if configured else None
+        if code is not None:
+            return code
+        fault = node.fault or (node.pipeline.fault if node.pipeline is not None else None)
+        if fault is not None:
+            raise fault
+        if node.disabled is not None and node.parameters.autostart:
+            # Nobody else is there who would configure it again, and what hangs can only be got rid
+            # of with the process.
+            return EXIT_DISABLED
+    return 0
+
+
+def _go_on(node: ClassifierNode, configured: TransitionCallbackReturn) -> Optional[int]:
+    """Activate the node that was configured; return the exit code if it is to end instead."""
+    if configured == TransitionCallbackReturn.SUCCESS:
+        if node.parameters.build_only:
+            return _engine_built(node)
+        node.trigger_activate()
+    elif node.failure is None:
+        return 1
+    return None if node.failure is None else node.failure.exit_code
 
 
 def _settle_collector() -> None:
@@ -158,8 +176,7 @@ def _executor(node: ClassifierNode) -> Executor:
 
 def _engine_built(node: ClassifierNode) -> int:
     """Say what `build_only` has left behind; configuring has built it, or found it."""
-    if node.pipeline is None:
-        return 0
+    assert node.pipeline is not None
     engine = node.pipeline.backend.info.details.get('engine')
     if engine is None:
         raise UsageError(

@@ -15,11 +15,11 @@ Nothing here knows ROS.
 
 from __future__ import annotations
 
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import suppress
 from queue import Full, Queue
 from time import perf_counter_ns
-from typing import Any, Callable, Optional, Sequence, TYPE_CHECKING
+from typing import Any, Optional, Sequence, TYPE_CHECKING
 
 from resnet_trt_node.errors import FrameError, ResnetTrtError
 from resnet_trt_node.inference.backend import Backend
@@ -39,10 +39,6 @@ if TYPE_CHECKING:
 
 #: Names of a pipeline's threads.
 THREADS = ('inferrer', 'fitter', 'deliverer')
-
-
-class OpeningCancelled(Exception):
-    """Nobody wants the model any more that is being opened."""
 
 
 class Pipeline:
@@ -125,22 +121,15 @@ class Pipeline:
         self._threads.start(THREADS[:1])
         return self._inferrer.opened
 
-    def start(self, still_wanted: Callable[[], bool] = lambda: True) -> dict[int, float]:
+    def start(self) -> dict[int, float]:
         """
         Wait until the backend is open and warm, beginning that if need be; start all threads.
 
-        :param still_wanted: asked ten times a second; False stops the waiting.
         :returns: warm-up milliseconds by batch size.
-        :raises ResnetTrtError: why the backend cannot be opened.
-        :raises OpeningCancelled: if it is not wanted any more; `close` what is there.
+        :raises ResnetTrtError: why the backend cannot be opened; `close` what is there.
         """
-        opened = self._inferrer.opened if self._threads.started(THREADS[0]) else self.begin()
-        # A backend may raise TimeoutError itself, so it is not asked whether `result` did.
-        while not opened.done():
-            if not still_wanted():
-                raise OpeningCancelled('stopped while the model was being opened')
-            wait([opened], 0.1)
-        took_ms = opened.result()
+        began = self._threads.started(THREADS[0])
+        took_ms = (self._inferrer.opened if began else self.begin()).result()
         self._resizer = Resizer(self.backend.spec.resize, self._fit_method)
         self._threads.start(THREADS[1:])
         return took_ms
@@ -209,20 +198,15 @@ class Pipeline:
             with suppress(Full):
                 self._deliveries.put(None, timeout=timeout_sec)
         self._threads.join(timeout_sec, but=THREADS[:1] if hung else ())
-        ended = not self.running
+        ended = not self._threads.running
         # Otherwise each frame has come to its end, and `mismatch` shows one that has not.
         self.accounting.settle(lost=not ended or hung or self.fault is not None)
         return ended
 
-    @property
-    def running(self) -> bool:
-        """Tell whether one of its threads runs; after `close`, because the backend hangs."""
-        return self._threads.running
-
-    def join(self, timeout_sec: float) -> bool:
-        """Wait for a backend that hung when `close` returned; tell whether it came back."""
+    def join(self, timeout_sec: float = 0.0) -> bool:
+        """After `close`: wait for a backend that hangs; tell whether all threads have ended."""
         self._threads.join(timeout_sec)
-        return not self.running
+        return not self._threads.running
 
     @property
     def longest_end_sec(self) -> float:

@@ -125,6 +125,8 @@ class Statistics:
             sum(period.dropped['failed'] for period in self._periods.values()), self._retried,
             pipeline.trouble, percentiles_ms['total'][2] if 'total' in percentiles_ms else None,
             parameters)
+        if pipeline.overdue is not None:
+            health.add(Level.WARN, f'the backend: {pipeline.overdue}')
         mismatch = sum_counts(counts.values()).mismatch
         if mismatch is not None:
             health.add(Level.ERROR, mismatch)

@@ -8,9 +8,11 @@ from typing import Any, Callable, Optional
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock
+from rclpy.duration import Duration
 from rclpy.node import Node
 from resnet_trt_node.node.camera_topics import CameraTopics
 from resnet_trt_node.node.diagnostics import diagnostic_array
+from resnet_trt_node.node.health import Level
 from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.pipeline import Pipeline
 from resnet_trt_node.node.report import Report, Statistics, TopicState
@@ -25,6 +27,8 @@ _WATCH_SEC = 0.5
 #: comes to an end with its frames.
 _GAP_SEC = 0.002
 _LONGEST_WAIT_SEC = 0.05
+#: What is told last before the process ends gets so long on its way.
+_URGENT_SEC = 0.2
 #: Notes that were logged and are remembered; they name other nodes, which may come and go.
 _MOST_TOLD = 1000
 
@@ -53,6 +57,8 @@ class Reporter:
         self._mismatch_told = False
         #: Why the node is not configured, None if it only was not asked to be.
         self.error: Optional[str] = None
+        #: Tells how far configuring the node is, None while it is not being configured.
+        self.progress: Optional[Callable[[], str]] = None
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._service = node.create_service(Trigger, '~/statistics', self._answer)
         self._timer = node.create_timer(
@@ -78,6 +84,11 @@ class Reporter:
     def listening(self, active: bool) -> None:
         """Be told that the node begins or ends to listen to its cameras."""
         self._active_since_ns = perf_counter_ns() if active else None
+
+    def tell_now(self) -> None:
+        """Publish diagnostics at once, and wait a moment for those who hear them: it is urgent."""
+        self._tell()
+        self._publisher.wait_for_all_acked(Duration(seconds=_URGENT_SEC))
 
     def apply(self, parameters: NodeParameters) -> None:
         """Follow a change of parameters."""
@@ -114,6 +125,9 @@ class Reporter:
         return response
 
     def _report(self) -> Report:
+        if self.progress is not None:
+            # Not OK: images are not answered meanwhile. No error: this is how it begins.
+            return Report(Level.WARN, self.progress(), {'state': 'configuring'})
         now_ns = perf_counter_ns()
         topics = {
             name: TopicState(

@@ -24,8 +24,8 @@ class WorkerThreads:
         self._threads = {
             name: Thread(target=self._guard, args=(name, loop), name=name, daemon=True)
             for name, loop in loops.items()}
-        #: The unforeseen errors, with their tracebacks. These hold the frames that the threads were
-        #: at, which are in progress until the pipeline counts them as failed.
+        # With their tracebacks, which hold the frames that the threads were at: in progress until
+        # the pipeline is closed, which counts them as failed.
         self._faults: list[BaseException] = []
 
     @property

@@ -11,13 +11,17 @@ DROPS = ('superseded', 'stale', 'malformed', 'failed', 'refused')
 CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE = 1, 2, 3, 4
 
 
-def run(*arguments: str, prepare: str = '') -> NodeProcess:
-    """Start a node with the simulated backend, which answers the mean red value."""
-    # A busy machine may take seconds between two images; silence has a test of its own.
-    return NodeProcess(
-        '-p', 'camera_timeout_sec:=0.0', '-p', 'backend:=simulated', '-p', 'simulated_ms:=1.0',
-        '-p', 'queue_depth:=100', '-p', 'image_reliability:=reliable',
-        '-p', 'diagnostics_period_sec:=0.1', *arguments, prepare=prepare)
+#: Arguments of a node with the simulated backend, which answers the mean red value. A busy machine
+#: may take seconds between two images; silence has a test of its own.
+SIMULATED = (
+    '-p', 'camera_timeout_sec:=0.0', '-p', 'backend:=simulated', '-p', 'simulated_ms:=1.0',
+    '-p', 'queue_depth:=100', '-p', 'image_reliability:=reliable',
+    '-p', 'diagnostics_period_sec:=0.1')
+
+
+def run(*arguments: str) -> NodeProcess:
+    """Start a node with the simulated backend."""
+    return NodeProcess(*SIMULATED, *arguments)
 
 
 def red(value: int, height: int = 48, width: int = 64, encoding: str = 'rgb8') -> Image:
@@ -34,6 +38,13 @@ def number(value: float) -> ParameterValue:
 
 def told(peer: Peer, key: str, value: str) -> None:
     peer.spin_until(lambda: (peer.status() or {}).get(key) == value, f'{key} {value}')
+
+
+def went_through(peer: Peer, *states: str) -> None:
+    """Wait until the last states were these: diagnostics may tell before the events arrive."""
+    def steps() -> list[str]:
+        return [event.goal_state.label for event in peer.heard['/classifier/transition_event']]
+    peer.spin_until(lambda: tuple(steps()[-len(states):]) == states, ' -> '.join(states))
 
 
 def check_sums(numbers: dict) -> None:

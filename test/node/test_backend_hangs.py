@@ -103,7 +103,7 @@ def test_closing_the_failed_backend_is_watched_too(make_bench):
     assert hang.entered.wait(5)
     assert 'it has not come back from closing the failed backend' in declare_hung(bench)
     hang.go_on.set()
-    bench.wait(lambda: not bench.pipeline.running or bench.pipeline.close(0.01))
+    bench.wait(lambda: bench.pipeline.close(0.01) or bench.pipeline.join(0.01))
     assert len(bench.backends) == 1, 'another one was opened beside the one that hung'
     assert bench.dropped == {'failed': 1}
 

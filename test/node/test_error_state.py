@@ -4,29 +4,41 @@ from __future__ import annotations
 
 from lifecycle_msgs.msg import TransitionEvent
 from node_services import lifecycle, set_parameter, state
-import pytest
-from simulated_node import ACTIVATE, CONFIGURE, DEACTIVATE, number, red, run, told
+from resnet_trt_node.node.main import EXIT_DISABLED
+from simulated_node import ACTIVATE, CONFIGURE, DEACTIVATE, number, red, run, told, went_through
 from tiny_model import write_tiny_model
 
 
-def went_through(peer, *states):
-    """Wait until the last states were these: diagnostics may tell before the events arrive."""
-    def steps():
-        return [event.goal_state.label for event in peer.heard['/classifier/transition_event']]
-    peer.spin_until(lambda: tuple(steps()[-len(states):]) == states, ' -> '.join(states))
+FAILING = (
+    '-p', 'simulated_fail_every:=1', '-p', 'reopen_backoff_sec:=0.01', '-p',
+    'max_reopen_attempts:=2', '-p', 'reopen_after_failures:=1', '-p', 'cameras:=[front]')
 
 
-@pytest.mark.parametrize('autostart', [True, False])
-def test_a_backend_that_keeps_failing_leads_to_the_error_state_and_back(peer, autostart):
+def test_a_backend_that_keeps_failing_ends_a_node_that_started_itself(peer):
+    """So that what started the process can start it anew."""
     peer.listen_to_results('front/')
     peer.listen('/classifier/transition_event', TransitionEvent)
-    with run(
-            '-p', 'simulated_fail_every:=1', '-p', 'reopen_backoff_sec:=0.01',
-            '-p', 'max_reopen_attempts:=2', '-p', 'reopen_after_failures:=1',
-            '-p', 'cameras:=[front]', '-p', f'autostart:={str(autostart).lower()}') as node:
-        if not autostart:
-            assert lifecycle(peer, CONFIGURE)
-            assert lifecycle(peer, ACTIVATE)
+    with run(*FAILING) as node:
+        peer.connect('front/image', camera='front/')
+
+        def given_up():
+            peer.publish('front/image', red(1))
+            return peer.status()['state'] == 'unconfigured'
+        peer.spin_until(given_up, 'the error state')
+        assert node.wait() == EXIT_DISABLED
+        went_through(peer, 'deactivating', 'errorprocessing', 'unconfigured')
+        assert peer.status()['level'] == '2'
+        assert 'the backend was given up after 2 attempts' in peer.status()['message']
+    assert '0 answered' in node.log
+    assert 'Traceback' not in node.log
+
+
+def test_a_backend_that_keeps_failing_leads_to_the_error_state_and_back(peer):
+    peer.listen_to_results('front/')
+    peer.listen('/classifier/transition_event', TransitionEvent)
+    with run(*FAILING, '-p', 'autostart:=false') as node:
+        assert lifecycle(peer, CONFIGURE)
+        assert lifecycle(peer, ACTIVATE)
         peer.connect('front/image', camera='front/')
 
         def given_up():
@@ -65,7 +77,9 @@ def test_a_backend_given_up_while_inactive_leads_to_the_error_state_too(peer, tm
     with run(
             '-p', f'model_path:={model}', '-p', 'simulated_fail_every:=1',
             '-p', 'reopen_backoff_sec:=0.3', '-p', 'max_reopen_attempts:=2',
-            '-p', 'reopen_after_failures:=1') as node:
+            '-p', 'reopen_after_failures:=1', '-p', 'autostart:=false') as node:
+        assert lifecycle(peer, CONFIGURE)
+        assert lifecycle(peer, ACTIVATE)
         peer.connect('image')
         model.unlink()
         peer.publish('image', red(1))

@@ -265,8 +265,8 @@ def test_what_a_failed_transition_has_left_is_freed(name):
 
 def test_the_process_ends_with_the_first_error():
     with run_broken('camera_topics.CameraTopics.subscribe', more=(
-            'from resnet_trt_node.node.classifier_node import ClassifierNode\n'
-            'ClassifierNode._log_account = lambda *_: [][0]')) as node:
+            'from resnet_trt_node.node.node_topics import NodeTopics\n'
+            'NodeTopics.close = lambda *_: [][0]')) as node:
         assert node.wait() == 1
     assert 'on_error failed' in node.log
     assert node.log.splitlines()[-1] == 'ZeroDivisionError: a bug'

@@ -8,6 +8,7 @@ from time import monotonic
 from node_process import NodeProcess
 from node_services import lifecycle, set_parameter
 import pytest
+from resnet_trt_node.node.main import EXIT_DISABLED
 from simulated_node import ACTIVATE, check_sums, DEACTIVATE, number, red, run, told
 from std_srvs.srv import Trigger
 
@@ -100,7 +101,7 @@ def test_a_clock_that_stands_still_keeps_nothing_from_being_told(peer, executor)
             return peer.status()['state'] == 'unconfigured'
         peer.spin_until(given_up, 'the error state')
         assert 'the backend was given up' in peer.status()['message']
-        assert node.stop()[0] == 0
+        assert node.wait() == EXIT_DISABLED
     assert 'Traceback' not in node.log
 
 

@@ -12,6 +12,7 @@ import time
 from types import TracebackType
 from typing import Any, Optional
 
+from bench import BenchError
 from bench.camera import Camera, to_json
 from bench.children import cameras_process, Child, wait_until
 from bench.deployment import Deployment, PROFILE
@@ -139,10 +140,18 @@ class Rig:
             self._add(Child(
                 'node', self._module, node_arguments(ours, self._parameters), self.folder,
                 talks=False, environment=self._environment))
+            if self._parameters.get('autostart') is False:
+                self._activate()
         for name, (module, *arguments) in self._others.items():
             self._add(Child(name, module, [f'/{name}', *arguments], self.folder))
         self.start_cameras()
         self.wait_until_ready()
+
+    def _activate(self) -> None:
+        for transition in ('configure', 'activate'):
+            if not self.observer.change_state(transition):
+                raise BenchError(
+                    f'{transition} failed; the node said:\n{self.children["node"].tail()}')
 
     def _add(self, child: Child) -> Child:
         self.children[child.name] = child

@@ -55,8 +55,9 @@ def run(
         faults_file = Path(folder) / 'faults'
         with Rig(_cameras(rate_hz, deployment), {
                 'backend': 'simulated', 'simulated_ms': 5.0, 'max_batch_size': 6,
+                # A node that started itself would end when its backend is given up.
                 'image_reliability': 'best_effort' if deployment.best_effort else 'reliable',
-                **_RECOVERY}, module='bench.faulty_node',
+                'autostart': False, **_RECOVERY}, module='bench.faulty_node',
                 environment={VARIABLE: str(faults_file)}, deployment=deployment) as rig:
             return _run(rig, faults_file, seconds, fault_every_s, deployment)
 

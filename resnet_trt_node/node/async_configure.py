@@ -1,0 +1,151 @@
+"""A lifecycle node whose executor goes on while the node is being configured."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any, Callable, Optional
+
+from lifecycle_msgs.msg import Transition
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble has it there
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.service import Service
+
+#: How often it is looked whether `on_configure` would still have to wait.
+_POLL_SEC = 0.02
+#: Takes the result of a transition.
+_Done = Callable[[TransitionCallbackReturn], None]
+
+
+class OpeningCancelled(Exception):
+    """Nobody wants the node to be configured any more."""
+
+
+class NodeOfAsyncConfigure(LifecycleNode):
+    """
+    A lifecycle node that answers its services while it is configured, however long that takes.
+
+    rclpy runs a transition within one callback, during which nothing else is answered. A service
+    callback that is a coroutine does not help: it holds its callback group, and rclpy's executors
+    of wait sets poll it without a pause. So here the transition is begun in one callback and
+    ended in a later one, both on the executor's thread. The reply to `change_state` is sent at its
+    end, with its result. `get_state` tells `configuring` meanwhile, and every other transition is
+    refused.
+
+    Subclasses implement `begin_configuring` and `cancel_configuring`, and an `on_configure` that
+    waits for what the first one began. `trigger_configure` is as rclpy has it: it blocks.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Told of the end of the transition that is under way, None while none is.
+        self._done: Optional[_Done] = None
+        self._begun: Future[Any] = Future()
+        super().__init__(*args, **kwargs)
+        self._reply = _DeferredReply(self._service_change_state)
+        self._change_state_at_once = self._service_change_state.callback
+        self._service_change_state.callback = self._change_state
+        self._poll_timer = self.create_timer(
+            _POLL_SEC, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._poll_timer.cancel()
+
+    def begin_configuring(self) -> Future[Any]:
+        """
+        Begin what takes long, and return at once.
+
+        :returns: done, in whatever way, when `on_configure` need not wait any more.
+        """
+        raise NotImplementedError
+
+    def cancel_configuring(self) -> None:
+        """Leave what `begin_configuring` began, since `on_configure` will not be called."""
+        raise NotImplementedError
+
+    @property
+    def configuring(self) -> bool:
+        """Tell whether the node is being configured while the executor goes on."""
+        return self._done is not None
+
+    def configure(self, done: _Done) -> None:
+        """
+        Begin the transition `configure` and return; an executor must spin the node.
+
+        :param done: called with the result at the end, on the executor's thread.
+        """
+        self._state_machine.trigger_transition_by_id(Transition.TRANSITION_CONFIGURE, True)
+        self._done = done
+        self._begun = self.begin_configuring()
+        self._poll_timer.reset()
+
+    def trigger_shutdown(self) -> TransitionCallbackReturn:
+        """Shut down at once, also while the node is being configured, which then has failed."""
+        if self.configuring:
+            self.cancel_configuring()
+            self._end(TransitionCallbackReturn.FAILURE)
+        return super().trigger_shutdown()
+
+    def _poll(self) -> None:
+        if self.configuring and self._begun.done():
+            self._end(self.on_configure(_UNCONFIGURED))
+
+    def _end(self, result: TransitionCallbackReturn) -> None:
+        self._poll_timer.cancel()
+        self._state_machine.trigger_transition_by_label(result.to_label(), True)
+        if result == TransitionCallbackReturn.ERROR:
+            after = self.on_error(_UNCONFIGURED)
+            self._state_machine.trigger_transition_by_label(after.to_label(), True)
+        done, self._done = self._done, None
+        if done is not None:
+            done(result)
+
+    def _change_state(self, request: Any, response: Any) -> Any:
+        if self.configuring:
+            self.get_logger().warning(
+                'change_state refused: the node is being configured, wait for the end of that')
+            response.success = False
+            return response
+        asked = request.transition
+        wanted = asked.label == 'configure' if asked.label else (
+            asked.id == Transition.TRANSITION_CONFIGURE)
+        if not wanted or self._state_machine.current_state[1] != _UNCONFIGURED.label:
+            return self._change_state_at_once(request, response)
+
+        def reply(result: TransitionCallbackReturn) -> None:
+            response.success = result == TransitionCallbackReturn.SUCCESS
+            self._reply.send()
+        self._reply.defer(response)
+        self.configure(reply)
+        return response
+
+
+_UNCONFIGURED = LifecycleState(label='unconfigured', state_id=1)
+
+
+class _DeferredReply:
+    """
+    Sends one reply of a service later than its callback returns.
+
+    :param service: executors hand what its callback returns to its `send_response`, with what
+        tells whose request it is, which nobody else learns.
+    """
+
+    def __init__(self, service: Service[Any, Any]) -> None:
+        self._send = service.send_response
+        service.send_response = self._send_or_keep  # type: ignore[method-assign]
+        self._response: Optional[Any] = None
+        self._header: Optional[Any] = None
+
+    def defer(self, response: Any) -> None:
+        """Keep this reply back; the callback returns it in any case."""
+        self._response, self._header = response, None
+
+    def send(self) -> None:
+        """Send what was kept back, or let it pass when its callback returns."""
+        response, header = self._response, self._header
+        self._response = self._header = None
+        if header is not None:
+            self._send(response, header)
+
+    def _send_or_keep(self, response: Any, header: Any) -> None:
+        if response is self._response:
+            self._header = header
+        else:
+            self._send(response, header)

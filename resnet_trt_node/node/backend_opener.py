@@ -1,0 +1,82 @@
+"""Opens the backend that the parameters name, and tells how far that is."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Callable, Optional
+
+from resnet_trt_node.errors import BackendUnavailable, UsageError
+from resnet_trt_node.inference.backend import Backend
+from resnet_trt_node.inference.factory import open_backend
+from resnet_trt_node.node.inferrer import NUM_BUFFERS
+from resnet_trt_node.node.parameters import NodeParameters
+from resnet_trt_node.node.pipeline import Pipeline
+from resnet_trt_node.printable import printable
+
+#: A backend that did not end when it was closed gets so long before another one is refused.
+_LEFT_BEHIND_SEC = 5.0
+#: Of what the backend tells so much is shown.
+_PROGRESS_CHARACTERS = 200
+
+
+class BackendOpener:
+    """
+    Opens backends one after the other, never a second one beside one that hangs.
+
+    :param parameters: gives the present parameters.
+    :param log: takes the backend's lines, such as 'building ...: 40 %'.
+    """
+
+    def __init__(
+            self, parameters: Callable[[], NodeParameters], log: Callable[[str], object]) -> None:
+        self._parameters = parameters
+        self._log = log
+        self._began_sec = monotonic()
+        self._progress = ''
+        # The pipeline whose backend did not end when it was closed, None where all have ended.
+        self._left_behind: Optional[Pipeline] = None
+
+    def begin(self) -> Callable[[], str]:
+        """Return what tells how far the next opening is, which begins now."""
+        self._began_sec = monotonic()
+        self._progress = ''
+        return self._tell_progress
+
+    def _tell_progress(self) -> str:
+        """Return for how long a backend has been opened, and what it told last."""
+        text = f'configuring for {monotonic() - self._began_sec:.0f} s'
+        return f'{text}: {self._progress}' if self._progress else text
+
+    def leave_behind(self, pipeline: Pipeline) -> str:
+        """Keep in mind that a pipeline's backend does not end; return that in words."""
+        self._left_behind = pipeline
+        return 'the backend does not end: it keeps its memory and a thread until it does'
+
+    def open_model(self) -> Backend:
+        """
+        Open the backend; called from the thread that will use it.
+
+        :raises ResnetTrtError: why it cannot be opened.
+        """
+        parameters = self._parameters()
+        if not parameters.model_path and parameters.backend != 'simulated':
+            raise UsageError(
+                'no model: set the parameter model_path to a file made by '
+                '`resnet_trt export` or `resnet_trt prepare`')
+        if self._left_behind is not None:
+            self._progress = 'the backend of before still hangs'
+            if not self._left_behind.join(_LEFT_BEHIND_SEC):
+                raise BackendUnavailable(
+                    'the backend of before still hangs and keeps its memory: end this process and '
+                    'start it anew')
+            self._left_behind = None
+        self._progress = 'opening the model'
+        backend = open_backend(
+            parameters.model_path, parameters.backend,
+            parameters.backend_options(NUM_BUFFERS, self._tell), parameters.implied_options)
+        self._progress = 'warming up'
+        return backend
+
+    def _tell(self, line: str) -> None:
+        self._progress = printable(line, _PROGRESS_CHARACTERS)
+        self._log(line)
