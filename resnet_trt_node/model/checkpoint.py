@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+import re
 from typing import Any, Mapping, Optional, Union
+import warnings
 
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.labels import check_labels
@@ -14,6 +16,7 @@ import torch
 #: Marks the files of `resnet_trt train`; the number changes with what they hold.
 FORMAT = 'resnet_trt.training/1'
 _FAMILY = FORMAT.partition('/')[0]
+_LONGEST_CAUSE = 200
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,29 @@ def load_file(path: Union[str, Path]) -> Any:
         raise ModelError(
             f'no checkpoint at {path}: pass a file, the name of published weights, or random')
     try:
-        return torch.load(path, map_location='cpu', weights_only=True)
+        with warnings.catch_warnings():
+            # Of PyTorch's own reader, about the protocol of a pickle.
+            warnings.simplefilter('ignore', UserWarning)
+            return torch.load(path, map_location='cpu', weights_only=True)
     except OSError as error:
         raise ModelError(f'cannot read {path}: {error.strerror or error}') from error
     except Exception as error:  # noqa: B902  torch and pickle raise types of many kinds
-        # torch explains at length how to load unsafely; its first line holds the cause.
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f'{path} is not a checkpoint of plain tensors ({cause}): save it with '
+            f'{path} is not a checkpoint of plain tensors ({_cause(error)}): save it with '
             'torch.save(network.state_dict(), path)') from error
+
+
+def _cause(error: Exception) -> str:
+    """Return what was met in a file; PyTorch explains at length how to load it unsafely."""
+    text = str(error)
+    met = re.search(r'Unsupported (?:global: GLOBAL|class) ([\w.]+)', text)
+    if met:
+        return f'it holds {met[1]}, and loading that can run code'
+    # What stands behind the preamble, in one line.
+    reason = text.rpartition('WeightsUnpickler error:')[2].split('Check the doc')[0]
+    if isinstance(error, (KeyError, EOFError)) or not reason.strip():
+        return f'PyTorch cannot read it: {type(error).__name__}'
+    return ' '.join(reason.split())[:_LONGEST_CAUSE]
 
 
 def save_file(content: Mapping[str, Any], path: Union[str, Path]) -> None:

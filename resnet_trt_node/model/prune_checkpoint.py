@@ -13,6 +13,7 @@ from resnet_trt_node.model.measurement import EpochMetrics, measure, Score
 from resnet_trt_node.model.network import architecture_of, ResNet
 from resnet_trt_node.model.prune import (
     check_sparse_checkpoint, check_two_four, checkpoint_entries, pruned_source, TwoFourMasks)
+from resnet_trt_node.model.state_dict import check_names, find_weights
 from resnet_trt_node.model.team import Team
 from resnet_trt_node.model.training import Training
 from resnet_trt_node.model.training_data import TrainingData
@@ -72,13 +73,9 @@ def open_checkpoint(path: Union[str, Path]) -> PrunableCheckpoint:
     path = Path(path)
     content = load_file(path)
     trained = trained_model(content, str(path))
-    state = content
-    for name in ('state_dict', 'model'):
-        if isinstance(state, Mapping) and isinstance(state.get(name), Mapping):
-            state = state[name]
-    keys = {str(key).replace('module.', '', 1) for key in state} if isinstance(
-        state, Mapping) else set()
-    arch = trained.arch if trained is not None else architecture_of(keys)
+    state = find_weights(content, str(path)).state
+    check_names(state, str(path))
+    arch = trained.arch if trained is not None else architecture_of(set(state))
     if arch is None:
         raise ModelError(
             f'{path} holds no ResNet that is known here: pass a checkpoint of `resnet_trt train`, '

@@ -12,6 +12,7 @@ from resnet_trt_node.model.checkpoint import load_file
 from resnet_trt_node.model.download import fetch_checkpoint
 from resnet_trt_node.model.network import architecture_of, ResNet
 from resnet_trt_node.model.random_weights import initialise
+from resnet_trt_node.model.state_dict import check_names, find_weights, FoundWeights
 import torch
 
 _ADDRESS = 'https://download.pytorch.org/models/'
@@ -86,7 +87,10 @@ def load_network(
     else:
         path = Path(weights)
         short_side, source = 256, path.name
-    state = read_checkpoint(path)
+    found = read_checkpoint(path)
+    state = found.state
+    check_names(state, str(path))
+    source += f', {found.taken}' if found.taken else ''
     if num_classes is None:
         num_classes = _classes_of(state) or 1000
     network = ResNet(arch, num_classes)
@@ -122,7 +126,7 @@ def _published(arch: str, recipe: str, num_classes: Optional[int], cache: Option
     return fetch_checkpoint(_ADDRESS + name, sha256, cache)
 
 
-def read_checkpoint(path: Union[str, Path]) -> dict[str, torch.Tensor]:
+def read_checkpoint(path: Union[str, Path]) -> FoundWeights:
     """
     Read a state dict from a file, without running any code in it.
 
@@ -134,20 +138,7 @@ def read_checkpoint(path: Union[str, Path]) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise ModelError(
             f'no checkpoint at {path}: pass a file, or one of {", ".join(RECIPES)}, random')
-    content = load_file(path)
-    for name in ('state_dict', 'model'):
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-    if not isinstance(content, Mapping) or not content or not all(
-            isinstance(key, str) and isinstance(value, torch.Tensor)
-            for key, value in content.items()):
-        raise ModelError(
-            f'{path} holds no state dict (name to tensor): save it with '
-            'torch.save(network.state_dict(), path)')
-    prefix = 'module.'
-    return {
-        key[len(prefix):] if key.startswith(prefix) else key: value
-        for key, value in content.items()}
+    return find_weights(load_file(path), str(path))
 
 
 def load_state(network: ResNet, state: Mapping[str, torch.Tensor], where: str) -> None:

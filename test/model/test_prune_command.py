@@ -288,7 +288,7 @@ def test_other_classes_are_refused(
 def test_other_files_are_refused(
         checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({'weight': torch.zeros(3)}, tmp_path / 'other.pth')
-    assert 'no ResNet that is known' in refused(
+    assert 'holds no ResNet by the names of its weights' in refused(
         capsys, tmp_path / 'other.pth', '-o', tmp_path / 'out.pth')
     content = load_file(checkpoint)
     torch.save({**content, 'sparsity': '2:4', 'sparse_layers': ['layer1.0.conv1']},

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections import OrderedDict
+from datetime import datetime
 from pathlib import Path
+import pickle
 import re
 from typing import Any
 
 import pytest
+from resnet_trt_node.cli.main import main
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.model.frames import sample_frames
 from resnet_trt_node.model.network import ResNet
 from resnet_trt_node.model.normalisation import IMAGENET
+from resnet_trt_node.model.prune_checkpoint import open_checkpoint
 from resnet_trt_node.model.random_weights import initialise
 from resnet_trt_node.model.weights import best_recipe, load_network, PUBLISHED
 import torch
@@ -49,6 +54,84 @@ def test_every_usual_form_of_a_checkpoint_loads(
     assert info.source == 'net.pth'
     assert len(info.sha256) == 64
     assert info.short_side_of_224 == 256
+
+
+@pytest.mark.parametrize('name', ['state_dict_ema', 'model_ema', 'ema', 'swa_state'])
+def test_which_of_raw_and_averaged_weights_was_taken_is_said(
+        tmp_path: Path, state: OrderedDict[str, torch.Tensor], name: str,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    averaged = {key: value * 0 for key, value in state.items()}
+    path = _saved(tmp_path, {'state_dict': state, name: averaged, 'optimizer': {}})
+    network, info = load_network('resnet18', path)
+    assert torch.equal(network.fc.bias, state['fc.bias'])
+    assert info.source == (
+        f"net.pth, weights of 'state_dict', not the averaged ones of '{name}'")
+    assert main(['export', '--arch', 'resnet18', '--weights', str(path), '-o',
+                 str(tmp_path / 'out.onnx'), '--image-size', '32']) == 0
+    assert info.source in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', ['net', 'ema_state_dict', 'weights'])
+def test_an_unknown_wrapper_is_named(
+        tmp_path: Path, state: OrderedDict[str, torch.Tensor], name: str) -> None:
+    path = _saved(tmp_path, {name: state, 'epoch': 3})
+    for load in (lambda: load_network('resnet18', path), lambda: open_checkpoint(path)):
+        with pytest.raises(ModelError, match=rf"holds weights under '{name}', where state_dict or "
+                           rf"model .* torch.save\(checkpoint\['{name}'\], path\)") as caught:
+            load()
+        assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('prefix', ['backbone.', 'model.', '_orig_mod.', 'encoder.net.'])
+def test_an_unknown_prefix_is_named(
+        tmp_path: Path, state: OrderedDict[str, torch.Tensor], prefix: str) -> None:
+    path = _saved(tmp_path, {
+        'state_dict': {f'{prefix}{key}': value for key, value in state.items()}})
+    for load in (lambda: load_network('resnet18', path), lambda: open_checkpoint(path)):
+        with pytest.raises(ModelError) as caught:
+            load()
+        message = str(caught.value)
+        assert f"begin with '{prefix}', such as {prefix}layer1.0.conv1.weight: save" in message
+        assert f'{{name[{len(prefix)}:]: value' in message
+        assert '\n' not in message
+        assert '1000' not in message
+
+
+def test_another_network_and_another_classifier_are_named(
+        tmp_path: Path, state: OrderedDict[str, torch.Tensor]) -> None:
+    other = {'features.0.weight': torch.zeros(1), 'features.0.bias': torch.zeros(1)}
+    with pytest.raises(ModelError, match=r"no ResNet by the names .*\('features.0.weight', 'feat"):
+        load_network('resnet18', _saved(tmp_path, other))
+    head = {key.replace('fc.', 'fc.1.'): value for key, value in state.items()}
+    with pytest.raises(ModelError, match=r"has 'fc.1.weight', 'fc.1.bias' for a classifier"):
+        load_network('resnet18', _saved(tmp_path, head))
+    none = {key: value for key, value in state.items() if not key.startswith('fc.')}
+    with pytest.raises(ModelError, match=r'net.pth has no classifier, where fc.weight'):
+        load_network('resnet18', _saved(tmp_path, none))
+
+
+@pytest.mark.parametrize(('entry', 'name'), [
+    (Namespace(lr=1), 'argparse.Namespace'), (Path('x'), r'pathlib[\w.]*\.PosixPath'),
+    (torch.nn.Linear(1, 1), 'torch.nn.modules.linear.Linear')])
+def test_a_refusal_names_the_object_that_is_no_tensor(
+        tmp_path: Path, state: OrderedDict[str, torch.Tensor], entry: Any, name: str) -> None:
+    path = _saved(tmp_path, {'state_dict': state, 'args': entry})
+    with pytest.raises(ModelError, match=rf'plain tensors \(it holds {name}, and loading that can '
+                       r'run code\): save it with torch.save') as caught:
+        load_network('resnet18', path)
+    assert 'weights_only' not in str(caught.value)
+
+
+@pytest.mark.parametrize('content', [
+    b'hello world', b'', b'\x80\x04\x95', pickle.dumps({'when': datetime(2024, 1, 2)})])
+def test_what_pytorch_cannot_read_is_told_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / 'net.pth'
+    path.write_bytes(content)
+    with pytest.raises(ModelError) as caught:
+        load_network('resnet18', path)
+    assert '\n' not in str(caught.value)
+    assert 'weights_only' not in str(caught.value)
+    assert len(str(caught.value)) < 400 + len(str(path))
 
 
 def test_another_architecture_is_named_and_the_list_is_cut(
