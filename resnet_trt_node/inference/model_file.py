@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from resnet_trt_node.errors import BackendUnavailable, LabelsError, ModelError
-from resnet_trt_node.inference.onnx_parts import names_of, outside_files
+from resnet_trt_node.inference.onnx_parts import damaged_constant, names_of, outside_files
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 from resnet_trt_node.regular_file import open_regular, read_regular
 
@@ -64,6 +64,7 @@ def parse_model(data: bytes, path: Union[str, Path]) -> onnx.ModelProto:
         raise ModelError(
             f'{path} has tensors outside the file, in {_names(files)}: run `resnet_trt prepare` '
             'on the original model, which writes one file')
+    _check_constants(model, path)
     return model
 
 
@@ -88,6 +89,11 @@ def load_with_outside_tensors(path: Union[str, Path]) -> onnx.ModelProto:
     folder = Path(path).parent
     files = outside_files(model)
     for name in files:
+        # It could be any file of the user's, which would end up in a model to be given away.
+        if '\0' in name or Path(name).is_absolute() or '..' in Path(name).parts:
+            raise ModelError(
+                f'{path}: its weights are said to be in {_names([name])}, outside of its folder, '
+                'where they are not read: save the model again, with its weights beside it')
         try:
             open_regular(folder / name).close()
         except FileNotFoundError as error:
@@ -103,8 +109,18 @@ def load_with_outside_tensors(path: Union[str, Path]) -> onnx.ModelProto:
             load_external_data_for_model(model, str(folder))
         except Exception as error:  # noqa: B902  onnx raises types of several modules, by version
             raise ModelError(
-                f'{path}: its weights in {_names(files)} cannot be read: {error}') from error
+                f'{path}: its weights in {_names(files)} cannot be read: '
+                f'{" ".join(str(error).split())}') from error
+    _check_constants(model, path)
     return model
+
+
+def _check_constants(model: onnx.ModelProto, path: Union[str, Path]) -> None:
+    name = damaged_constant(model)
+    if name is not None:
+        raise ModelError(
+            f'{path} is damaged, the bytes of its constant {name!r} do not fit its type and '
+            'shape: copy or export it again')
 
 
 def _names(files: list[str]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, TYPE_CHECKING, Union
+from math import prod
+from typing import Iterable, Iterator, Optional, TYPE_CHECKING, Union
 
 if TYPE_CHECKING:
     import onnx
@@ -46,6 +47,32 @@ def outside_files(model: onnx.ModelProto) -> list[str]:
             entries = {entry.key: entry.value for entry in tensor.external_data}
             names[str(entries.get('location', ''))] = None
     return list(names)
+
+
+def damaged_constant(model: onnx.ModelProto) -> Optional[str]:
+    """Return the name of a constant whose type, shape and bytes do not fit, None if all do."""
+    return next((tensor.name for tensor in tensors_of(model) if not _is_whole(tensor)), None)
+
+
+def _is_whole(tensor: onnx.TensorProto) -> bool:
+    from onnx import helper, TensorProto
+    if tensor.data_location == TensorProto.EXTERNAL:
+        return True
+    try:
+        bits = 8 * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        name = TensorProto.DataType.Name(tensor.data_type)
+    except (KeyError, ValueError, TypeError):
+        return False
+    packed = next((width for width in (2, 4) if name.lstrip('UFLOAIN').startswith(str(width))), 0)
+    if min(tensor.dims, default=0) < 0:
+        return False
+    count = prod(tensor.dims)
+    if tensor.HasField('raw_data'):
+        return bool(len(tensor.raw_data) == -(-count * (packed or bits) // 8))
+    held = max(len(tensor.float_data), len(tensor.int32_data), len(tensor.int64_data),
+               len(tensor.double_data), len(tensor.uint64_data), len(tensor.string_data))
+    # Complex numbers take two, small integers share one.
+    return held == (2 * count if name.startswith('COMPLEX') else count) or bool(packed)
 
 
 def names_of(model: onnx.ModelProto) -> Iterator[Union[str, bytes]]:

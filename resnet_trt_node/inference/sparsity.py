@@ -139,11 +139,13 @@ def layer_weights(model: onnx.ModelProto) -> list[LayerWeight]:
     for node in model.graph.node:
         if node.op_type == 'Constant':
             constants.update(
-                (node.output[0], one.t) for one in node.attribute if one.name == 'value')
+                (name, one.t) for name in node.output[:1] for one in node.attribute
+                if one.name == 'value')
     makers = {output: node for node in model.graph.node for output in node.output}
     found = []
     for node in model.graph.node:
-        if node.op_type not in ('Conv', 'Gemm', 'MatMul') or len(node.input) < 2:
+        if node.op_type not in ('Conv', 'Gemm', 'MatMul') or len(node.input) < 2 or (
+                not node.output):
             continue
         name = node.input[1]
         for _ in range(_LONGEST_WAY):

@@ -182,6 +182,7 @@ def open_session(model: onnx.ModelProto) -> Any:
     Open a model in memory with ONNX Runtime.
 
     :param model: is serialised; at most 2 GB.
+    :raises ModelError: if it cannot be loaded.
     """
     import onnxruntime
     options = onnxruntime.SessionOptions()
@@ -190,5 +191,10 @@ def open_session(model: onnx.ModelProto) -> Any:
     # Spinning threads would take the CPU from those that count.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=['CPUExecutionProvider'])
+    try:
+        return onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=['CPUExecutionProvider'])
+    except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
+        raise ModelError(
+            f'ONNX Runtime cannot load the model ({" ".join(str(error).split())}): export it '
+            'again') from error

@@ -26,7 +26,7 @@ from resnet_trt_node.model.rounded_clip import move_pairs_off_clips
 from resnet_trt_node.model.simplify import free_batch, set_input_shape, simplify
 from resnet_trt_node.model.source_model import read_source, SourceModel
 from resnet_trt_node.model.subgraphs import names_read, rename_readers, subgraphs_of
-from resnet_trt_node.model.verify import check_file, largest_difference
+from resnet_trt_node.model.verify import check_valid, largest_difference, refuse_large
 
 ACTIVATIONS = ('auto', 'softmax', 'none')
 CHANNEL_ORDERS = ('rgb', 'bgr')
@@ -118,6 +118,7 @@ def prepare(
             f'unknown activation {activation!r}: choose one of {", ".join(ACTIVATIONS)}')
     model = load_with_outside_tensors(source)
     _refuse_deployable(model, source)
+    refuse_large(model, str(source))
     normalisation = pick_normalisation(mean, std, scale, channel_order == 'bgr')
     names = given_labels(labels)
     original = read_source(model, layout, output)
@@ -226,7 +227,7 @@ def _write(
     write_model_spec(model, spec)
     with whole_file(out) as temporary:
         onnx.save(model, str(temporary))
-        check_file(temporary, f'what was made of {spec.source}')
+        check_valid(temporary, f'what was made of {spec.source}')
         try:
             return largest_difference(
                 temporary, spec.architecture, spec.height, spec.width, reference,

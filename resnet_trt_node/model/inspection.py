@@ -170,7 +170,8 @@ def count_macs(model: onnx.ModelProto) -> Optional[int]:
         value.type.tensor_type.ClearField('shape')
     try:
         inferred = shape_inference.infer_shapes(single, data_prop=True).graph
-    except shape_inference.InferenceError:
+    # Sides beyond all bounds are none of its own errors.
+    except (shape_inference.InferenceError, RuntimeError, ValueError):
         return None
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
@@ -180,6 +181,8 @@ def count_macs(model: onnx.ModelProto) -> Optional[int]:
     for node in inferred.node:
         if node.op_type not in _WEIGHT_AT:
             continue
+        if len(node.input) <= _WEIGHT_AT[node.op_type] or not node.output:
+            return None
         weight = shapes.get(node.input[_WEIGHT_AT[node.op_type]], [])
         result, first = shapes.get(node.output[0], []), shapes.get(node.input[0], [])
         if not all((weight, result, first)) or 0 in (*weight, *result, *first):
@@ -207,7 +210,7 @@ def _constant_tensors(
     tensors = {tensor.name: tensor for tensor in getattr(graph, 'initializer', ())}
     for node in graph.node:
         for item in node.attribute:
-            if node.op_type == 'Constant' and item.name == 'value':
+            if node.op_type == 'Constant' and item.name == 'value' and node.output:
                 tensors[node.output[0]] = item.t
     return tensors
 
@@ -220,7 +223,8 @@ def _precision(model: onnx.ModelProto) -> str:
     used = {
         tensors[node.input[place]].data_type for node in nodes_of(model)
         for place in [_WEIGHT_AT.get(node.op_type, 0)]
-        if node.op_type in _WEIGHT_AT and node.input[place] in tensors}
+        if node.op_type in _WEIGHT_AT and len(node.input) > place
+        and node.input[place] in tensors}
     names: dict[int, str] = {
         TensorProto.FLOAT: 'fp32', TensorProto.FLOAT16: 'fp16', TensorProto.BFLOAT16: 'bf16',
         TensorProto.DOUBLE: 'fp64'}
@@ -232,7 +236,11 @@ def _info(value: onnx.ValueInfoProto) -> TensorInfo:
     sides: list[Union[int, str]] = [
         dim.dim_value if dim.HasField('dim_value') else dim.dim_param or '?'
         for dim in kind.shape.dim]
-    dtype = str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)) if kind.elem_type else '?'
+    try:
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    except (KeyError, ValueError, TypeError):
+        # None is told, or one of a newer ONNX.
+        dtype = '?'
     return TensorInfo(value.name, dtype, tuple(sides))
 
 

@@ -22,7 +22,7 @@ from resnet_trt_node.inference.sparsity import (
 from resnet_trt_node.inference.spec import ModelSpec
 from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.subgraphs import nodes_of, refuse_in_subgraphs
-from resnet_trt_node.model.verify import check_answers
+from resnet_trt_node.model.verify import check_answers, check_valid
 import torch
 from torch import nn
 
@@ -196,6 +196,7 @@ def prune_onnx(
             raise ModelError(
                 'the model is int8: prune the float model first and quantise it afterwards, which '
                 'keeps the zeros')
+        check_valid(model, 'the model')
         refuse_in_subgraphs(model, frozenset({'Conv', 'Gemm', 'MatMul'}), 'pruned')
         reports = prune_graph(model, fully_connected)
     except ModelError as error:

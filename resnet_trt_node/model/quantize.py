@@ -26,7 +26,7 @@ from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.graph import opset_of
 from resnet_trt_node.model.rounded_clip import move_pairs_off_clips
 from resnet_trt_node.model.subgraphs import nodes_of, refuse_in_subgraphs
-from resnet_trt_node.model.verify import check_answers
+from resnet_trt_node.model.verify import check_answers, check_valid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -125,6 +125,7 @@ def load_fp32(path: Union[str, Path]) -> tuple[onnx.ModelProto, ModelSpec]:
         raise ModelError(f'{path} is int8: quantise the fp32 model that it was made from')
     try:
         spec = spec_of(model)
+        check_valid(model, 'the model')
         refuse_in_subgraphs(model, _MULTIPLYING, 'quantised')
     except ModelError as error:
         raise type(error)(f'{path}: {error}') from error
@@ -275,7 +276,8 @@ def _layer_name(node: onnx.NodeProto) -> str:
 def _is_depthwise(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> bool:
     """Tell whether each output of a convolution reads one channel alone, not a group of them."""
     grouped = any(attribute.name == 'group' and attribute.i > 1 for attribute in node.attribute)
-    return grouped and node.input[1] in constants and constants[node.input[1]].dims[1] == 1
+    return grouped and node.input[1] in constants and (
+        list(constants[node.input[1]].dims[1:2]) == [1])
 
 
 def _output_axis(node: onnx.NodeProto) -> int:

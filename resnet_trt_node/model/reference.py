@@ -14,9 +14,6 @@ from resnet_trt_node.model.verify import OnnxRunner
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Protobuf's limit for a message, and so for a model in one file.
-_MAX_BYTES = (1 << 31) - 1
-
 
 class Reference:
     """
@@ -29,10 +26,6 @@ class Reference:
     """
 
     def __init__(self, source: SourceModel, what: str, normalisation: Normalisation) -> None:
-        if source.model.ByteSize() > _MAX_BYTES:
-            raise ModelError(
-                f'{what} has more than 2 GiB of weights, which do not go into one ONNX file: use '
-                'a smaller network, or export it in fp16')
         self._runner = OnnxRunner(source.model.SerializeToString(), what)
         self._source = source
         self._normalisation = normalisation

@@ -124,7 +124,13 @@ def _free_reshape(
 
 def _inferred_shapes(model: onnx.ModelProto) -> dict[str, list[object]]:
     """Return tensor name to sides: a number, the name of a dynamic side, or None."""
-    graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    try:
+        graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    # Sides beyond all bounds are none of its own errors.
+    except (shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise ModelError(
+            f'the shapes of the graph contradict each other ({" ".join(str(error).split())}): '
+            'export it again') from error
     return {
         value.name: [
             dim.dim_value if dim.HasField('dim_value') else dim.dim_param or None

@@ -178,8 +178,9 @@ def _output(model: onnx.ModelProto, name: Optional[str]) -> onnx.ValueInfoProto:
 
 def _last_op(graph: onnx.GraphProto, name: str) -> str:
     makers = {output: node for node in graph.node for output in node.output}
-    while name in makers and makers[name].op_type in _TRANSPARENT:
-        name = makers[name].input[0]
+    # Taken out, since a malformed graph may go round in circles.
+    while name in makers and makers[name].op_type in _TRANSPARENT and makers[name].input:
+        name = makers.pop(name).input[0]
     return str(makers[name].op_type) if name in makers else ''
 
 

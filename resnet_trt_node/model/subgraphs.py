@@ -19,6 +19,11 @@ def nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
         yield from part.node
 
 
+def name_of(node: onnx.NodeProto) -> str:
+    """Return what to call a node: those of other tools need not have names, or even outputs."""
+    return str(node.name or next(iter(node.output), '') or node.op_type)
+
+
 def subgraphs_of(node: onnx.NodeProto) -> List[onnx.GraphProto]:
     """Return the graphs that a node holds, such as both branches of an If."""
     found: List[onnx.GraphProto] = []
@@ -67,13 +72,13 @@ def refuse_in_subgraphs(model: onnx.ModelProto, kinds: FrozenSet[str], what: str
                  if one.op_type in kinds]
         if inner:
             raise ModelError(
-                f'the {inner[0].op_type} {inner[0].name or inner[0].output[0]!r} is within the '
-                f'{node.op_type} {node.name or node.output[0]!r}, where layers cannot be {what}: '
+                f'the {inner[0].op_type} {name_of(inner[0])!r} is within the '
+                f'{node.op_type} {name_of(node)!r}, where layers cannot be {what}: '
                 f'export the network without {node.op_type}')
     inner = [one for function in model.functions for one in function.node if one.op_type in kinds]
     if inner:
         raise ModelError(
-            f'the {inner[0].op_type} {inner[0].name or inner[0].output[0]!r} is within a function '
+            f'the {inner[0].op_type} {name_of(inner[0])!r} is within a function '
             f'of the file, where layers cannot be {what}: export the network without functions')
 
 

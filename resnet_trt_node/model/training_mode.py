@@ -9,7 +9,7 @@ from onnx import numpy_helper
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.inference.onnx_parts import parts_of
 from resnet_trt_node.model.graph import opset_of
-from resnet_trt_node.model.subgraphs import nodes_of
+from resnet_trt_node.model.subgraphs import name_of, nodes_of
 
 _RANDOM = ('RandomNormal', 'RandomNormalLike', 'RandomUniform', 'RandomUniformLike', 'Bernoulli',
            'Multinomial')
@@ -57,12 +57,13 @@ def _constants(model: onnx.ModelProto) -> Dict[str, onnx.TensorProto]:
     for part in parts_of(model):
         found.update({tensor.name: tensor for tensor in getattr(part, 'initializer', ())})
         found.update({
-            node.output[0]: one.t for node in part.node if node.op_type == 'Constant'
+            name: one.t for node in part.node if node.op_type == 'Constant'
+            for name in node.output[:1]
             for one in node.attribute if one.name == 'value'})
     return found
 
 
 def _list(nodes: list[onnx.NodeProto]) -> str:
-    names = [f'{node.op_type} {(node.name or node.output[0])!r}' for node in nodes[:_SHOWN]]
+    names = [f'{node.op_type} {name_of(node)!r}' for node in nodes[:_SHOWN]]
     more = len(nodes) - len(names)
     return ', '.join(names) + (f' and {more} more' if more else '')

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Batch 1 is the one that shape mistakes are made for; 3 is neither 1 nor a power of two.
 CHECKED_BATCHES = (1, 3)
+#: Protobuf's limit for a message, and so for a model in one file.
+_MAX_BYTES = (1 << 31) - 1
 
 
 class OnnxRunner:
@@ -43,7 +45,7 @@ class OnnxRunner:
                 model if isinstance(model, bytes) else str(model), options,
                 providers=['CPUExecutionProvider'])
         except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
-            raise ModelError(f'ONNX Runtime cannot load {what}: {error}') from error
+            raise ModelError(f'ONNX Runtime cannot load {what}: {_line(error)}') from error
 
     def run(
             self, feeds: Mapping[str, NDArray[Any]],
@@ -59,24 +61,43 @@ class OnnxRunner:
         try:
             results: list[NDArray[Any]] = self._session.run(outputs, dict(feeds))
         except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
-            raise ModelError(f'ONNX Runtime cannot run {self._what}: {error}') from error
+            raise ModelError(
+                f'ONNX Runtime cannot run {self._what}: {_line(error)}') from error
         return results
 
 
-def check_file(path: Path, what: str) -> None:
-    """
-    Refuse a written model that is not valid ONNX.
+def _line(error: Exception) -> str:
+    """Return what ONNX Runtime says in one line."""
+    return ' '.join(str(error).split())
 
-    :param path: the file.
+
+def refuse_large(model: onnx.ModelProto, what: str) -> None:
+    """
+    Refuse a model that does not go into one file.
+
+    :param what: its name in messages.
+    :raises ModelError: if it is too large.
+    """
+    if model.ByteSize() > _MAX_BYTES:
+        raise ModelError(
+            f'{what} has more than 2 GiB of weights, which do not go into one ONNX file: use a '
+            'smaller network, or export it in fp16')
+
+
+def check_valid(model: Union[Path, onnx.ModelProto], what: str) -> None:
+    """
+    Refuse a model that is not valid ONNX.
+
+    :param model: it, or its file.
     :param what: its name in messages.
     :raises ModelError: with the checker's reason.
     """
     try:
-        onnx.checker.check_model(str(path))
+        onnx.checker.check_model(str(model) if isinstance(model, Path) else model)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         raise ModelError(
-            f'{what} is not a valid ONNX graph ({" ".join(str(error).split())}); nothing was '
-            'written') from error
+            f'{what} is not a valid ONNX graph ({" ".join(str(error).split())}): export the '
+            'original again') from error
 
 
 def check_answers(path: Path, what: str, spec: ModelSpec) -> None:
@@ -88,7 +109,7 @@ def check_answers(path: Path, what: str, spec: ModelSpec) -> None:
     :param spec: its contract.
     :raises ModelError: with the reason.
     """
-    check_file(path, what)
+    check_valid(path, what)
     runner = OnnxRunner(path, what)
     for batch in CHECKED_BATCHES:
         rows, = runner.run(
