@@ -247,4 +247,6 @@ def write_model_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
         if model.metadata_props[index].key in values:
             del model.metadata_props[index]
     for key, value in values.items():
-        model.metadata_props.add(key=key, value=value)
+        # Names of files need not be UTF-8, and become parts of what is said of the source.
+        model.metadata_props.add(
+            key=key, value=value.encode('utf-8', 'backslashreplace').decode('utf-8'))

@@ -79,7 +79,10 @@ def _download(url: str, path: Path) -> None:
 
 
 def _check(path: Path, sha256: str, what: str, remedy: str) -> None:
-    digest = file_sha256(path)
+    try:
+        digest = file_sha256(path)
+    except OSError as error:
+        raise ModelError(f'cannot read {what}: {error.strerror or error}') from error
     if digest != sha256:
         raise ModelError(
             f'{what} has the sha256 {digest}, the published file has {sha256}: {remedy}')

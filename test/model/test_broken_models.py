@@ -12,11 +12,15 @@ import onnx
 import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.errors import ModelError, ResnetTrtError
+from resnet_trt_node.inference.model_file import read_model_spec
+from resnet_trt_node.model.export import export_resnet
 from resnet_trt_node.model.graft import prepare
 from resnet_trt_node.model.inspection import inspect_model
+from resnet_trt_node.model.network import ResNet
 from resnet_trt_node.model.prune import prune_onnx
 from resnet_trt_node.model.quantize import (
     layers_left_float, load_fp32, Placement, quantized_tensors)
+import torch
 
 OPERATORS = ('Conv', 'Gemm', 'MatMul', 'If', 'Loop', 'QuantizeLinear', 'Dropout', 'Transpose',
              'Clip', 'Reshape', 'ConvTranspose', 'BatchNormalization', 'Constant', 'QLinearConv')
@@ -90,6 +94,20 @@ def test_constants_whose_bytes_do_not_fit_are_named(
     assert "damaged, the bytes of its constant 'w' do not fit its type" in _refusal(source)
     assert main(['inspect', str(source)]) == 2
     assert "constant 'w'" in capsys.readouterr().err
+
+
+def test_names_of_files_that_are_no_utf_8_are_written_down_escaped(tmp_path: Path) -> None:
+    source = tmp_path / os.fsdecode(b'odd\xff.onnx')
+    write_classifier(tmp_path / 'in.onnx').rename(source)
+    report = _prepare(source)
+    spec = read_model_spec(report.path)
+    assert (spec.source, spec.architecture) == ('odd\\udcff.onnx', 'odd\\udcff')
+    weights = tmp_path / os.fsdecode(b'weights\xff.pth')
+    with open(weights, 'wb') as file:
+        torch.save(ResNet('resnet18', 3).state_dict(), file)
+    exported = export_resnet(
+        'resnet18', weights, tmp_path / 'resnet.onnx', image_size=32)
+    assert read_model_spec(exported.path).source == 'weights\\udcff.pth'
 
 
 def test_a_graph_that_goes_in_circles_is_refused(tmp_path: Path) -> None:

@@ -87,6 +87,12 @@ def test_a_spoiled_cache_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not opener.calls
 
 
+def test_a_folder_in_the_place_of_a_checkpoint_is_told(tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(ModelError, match=f'cannot read the cached .*{NAME}: it is a folder'):
+        download.fetch_checkpoint(URL, HASH, tmp_path)
+
+
 def test_eight_digits_in_common_are_not_enough(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _use(monkeypatch, lambda: io.BytesIO(CONTENT))
