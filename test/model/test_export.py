@@ -151,7 +151,6 @@ def test_a_checkpoint_fixes_its_number_of_classes(tmp_path: Path) -> None:
     ({'image_size': 64, 'resize': 60}, ModelError, 'short side of 60 is smaller than the crop'),
     ({'seed': 2**64}, UsageError, '--seed 18446744073709551616: choose 0 to '),
     ({'num_classes': 3, 'labels': ['a', 'b']}, LabelsError, '2 labels for 3 classes'),
-    ({'labels': ['a', 'a']}, LabelsError, "'a' stands on line 1 already"),
     ({'labels': 'none.txt'}, LabelsError, 'cannot read labels none.txt'),
     ({'weights': 'none.pth'}, ModelError, 'no checkpoint at none.pth')])
 def test_bad_arguments_are_refused_and_leave_nothing(
@@ -217,3 +216,9 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> 
     with pytest.raises(UsageError, match=r'is a folder: name a file|cannot write .*choose anoth'):
         export_resnet('resnet18', 'random', out, num_classes=5, image_size=32)
     assert [path.name for path in tmp_path.iterdir()] == ['file']
+
+
+def test_equal_names_get_their_index(tmp_path: Path) -> None:
+    report = export_resnet(
+        'resnet18', 'random', tmp_path / 'out.onnx', image_size=32, labels=['a', 'b', 'a'])
+    assert report.spec.labels == read_model_spec(report.path).labels == ('a (0)', 'b', 'a (2)')
