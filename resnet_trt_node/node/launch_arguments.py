@@ -57,6 +57,7 @@ class NodeSettings:
     :param parameters: what overrides the YAML file, by parameter name.
     :param remappings: pairs of a topic as the node names it and what it is called instead.
     :param ros_arguments: what else follows --ros-args.
+    :param respawn: whether the node is started anew when it ends.
     """
 
     params_file: Path
@@ -64,6 +65,12 @@ class NodeSettings:
     parameters: dict[str, ParameterValue]
     remappings: list[tuple[str, str]]
     ros_arguments: list[str]
+    respawn: bool
+
+    @property
+    def one_job(self) -> bool:
+        """Tell whether the node has a job to do and to end, so that the launch fails with it."""
+        return self.parameters.get('build_only') is True
 
 
 def _of_parameter(name: str) -> LaunchArgument:
@@ -99,6 +106,9 @@ def classify_arguments() -> tuple[LaunchArgument, ...]:
         _of_parameter('max_batch_size'),
         LaunchArgument(
             'use_sim_time', f'Take the time from /clock instead of the system. {_FLAG}'),
+        LaunchArgument(
+            'respawn', 'Start the node anew, 2 s after it ended for whatever reason, such as a '
+            'backend that hangs. Give true or false. Empty is false.'),
         LaunchArgument(
             'dds_profile', 'Fast DDS profile of the process: large_images, or an XML file. The '
             'publisher of the images needs one too, see docs/how-to/large-images.md. Empty leaves '
@@ -137,11 +147,15 @@ def node_settings(given: Mapping[str, str]) -> NodeSettings:
     NodeParameters(**fields)
     if given['use_sim_time']:
         parameters['use_sim_time'] = truth('use_sim_time', given['use_sim_time'])
+    respawn = bool(given['respawn']) and truth('respawn', given['respawn'])
+    if respawn and parameters.get('build_only'):
+        raise UsageError('respawn: a node that only builds an engine would do so again and again')
     return NodeSettings(
         params_file=_params_file(given['params_file']),
         namespace=given['namespace'], parameters=parameters,
         remappings=_remappings(given['image_topic'], given['cameras']),
-        ros_arguments=_log_arguments(given['log_level']))
+        ros_arguments=_log_arguments(given['log_level']),
+        respawn=respawn)
 
 
 def _log_arguments(level: str) -> list[str]:

@@ -52,6 +52,7 @@ def replay_arguments() -> tuple[LaunchArgument, ...]:
         'image_reliability': (
             'Reliability of the image subscriptions; reliable loses no recorded image on its '
             'way. Empty leaves it to params_file.', 'reliable'),
+        'respawn': ('Changes nothing here: the launch ends with the node.', ''),
         'use_sim_time': (
             "Let the node live in the bag's time, which is then published on /clock: true or "
             'false. Empty leaves the parameter to params_file and /clock alone.', ''),

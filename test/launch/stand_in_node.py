@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import rclpy
 
@@ -22,3 +23,4 @@ try:
         }, file)
 finally:
     rclpy.try_shutdown()
+sys.exit(int(os.environ.get('STAND_IN_EXIT_CODE', '0')))

@@ -27,7 +27,7 @@ def test_the_promised_arguments_are_there_and_described():
     assert [argument.name for argument in classify_arguments()] == [
         'namespace', 'params_file', 'model_path', 'backend', 'build_only', 'engine_dir',
         'image_topic', 'cameras', 'image_transport', 'image_reliability', 'max_batch_size',
-        'use_sim_time', 'dds_profile', 'log_level']
+        'use_sim_time', 'respawn', 'dds_profile', 'log_level']
     for argument in classify_arguments():
         assert argument.description.endswith('.'), argument.name
 
@@ -36,6 +36,15 @@ def test_build_only_reaches_the_node_as_a_truth_value(params_file):
     given = settings(params_file, build_only='true', engine_dir='~/engines')
     assert given.parameters == {
         'build_only': True, 'engine_dir': str(Path('~/engines').expanduser())}
+
+
+def test_a_node_that_only_builds_has_one_job_and_is_not_started_anew(params_file):
+    assert settings(params_file, build_only='true', respawn='False').one_job
+    assert not settings(params_file, build_only='false').one_job
+    assert settings(params_file, build_only='false', respawn='True').respawn
+    assert not settings(params_file).respawn
+    with pytest.raises(UsageError, match='respawn: a node that only builds an engine would do so'):
+        settings(params_file, build_only='true', respawn='true')
 
 
 def test_choices_are_those_of_the_node_and_nothing():
@@ -49,7 +58,8 @@ def test_choices_are_those_of_the_node_and_nothing():
 
 def test_arguments_that_are_not_given_change_nothing(params_file):
     assert settings(params_file) == NodeSettings(
-        params_file=params_file, namespace='', parameters={}, remappings=[], ros_arguments=[])
+        params_file=params_file, namespace='', parameters={}, remappings=[], ros_arguments=[],
+        respawn=False)
 
 
 @pytest.mark.parametrize(('name', 'text', 'value'), [

@@ -118,6 +118,16 @@ def test_a_given_argument_wins_over_the_yaml_file_and_shadows_nothing_else(
 
 
 @needs_launch
+@pytest.mark.parametrize('code', [1, 2, 3])
+def test_a_launch_that_is_to_build_fails_with_the_node(prefix, monkeypatch, caplog, code):
+    monkeypatch.setenv('STAND_IN_EXIT_CODE', str(code))
+    assert launch_classify(build_only='true') == 1
+    assert f'failed with exit code {code}' in caplog.text
+    # A robot may go on without its classifier.
+    assert launch_classify(build_only='false') == 0
+
+
+@needs_launch
 def test_namespace_topic_and_log_level_reach_the_node(prefix):
     report = report_of(
         prefix, namespace='car', image_topic='/camera/image_raw', log_level='ERROR',
@@ -165,6 +175,7 @@ def test_another_params_file_takes_the_place_of_the_installed_one(prefix, tmp_pa
     ('log_level', 'loud', "log_level: 'loud' is unknown"),
     ('max_batch_size', '0', 'max_batch_size: 0 is out of range'),
     ('cameras', 'a,,b', "cameras: 'a,,b' has an empty name"),
+    ('respawn', 'often', "respawn: 'often' is neither true nor false"),
     ('params_file', '/nowhere.yaml', "params_file: there is no file '/nowhere.yaml'"),
     ('dds_profile', '/nowhere.xml', "dds_profile: there is no file '/nowhere.xml'"),
 ])

@@ -112,13 +112,33 @@ def test_the_node_starts_and_ends_with_an_interrupt(environment, model):
     assert 'Traceback' not in launched.text
 
 
+def test_a_launch_that_built_nothing_ends_with_exit_code_1(environment, model):
+    launched = Launched(
+        environment, 'classify.launch.py', model_path=model, backend='onnxruntime',
+        build_only='True')
+    assert launched.wait() == 1
+    assert 'build_only: onnxruntime compiles no engine' in launched.text
+    assert 'failed with exit code 2' in launched.text
+
+
+def test_a_node_that_ends_is_started_anew_where_that_is_wanted(environment, model):
+    launched = Launched(environment, 'classify.launch.py', model_path=model, respawn='true')
+    launched.read_until('active, listening to /image')
+    node = int(re.findall(r'process started with pid \[(\d+)]', launched.text)[-1])
+    os.kill(node, signal.SIGKILL)
+    launched.read_until('process has died')
+    launched.read_until('active, listening to /image')
+    launched.process.send_signal(signal.SIGINT)
+    assert launched.wait() == 0
+
+
 @pytest.mark.parametrize('profile', ['', 'large_images'])
 def test_a_bag_is_played_whole_and_everything_ends(environment, model, bag, profile):
     launched = Launched(
         environment, 'replay.launch.py', model_path=model, bag=bag, cameras='front,left',
         dds_profile=profile)
     assert launched.wait() == 0, launched.text
-    assert f'/front/image: {FRAMES} images to 1 subscription' in launched.text
+    assert f'/front/image: {FRAMES} images to 1 subscription' in launched.text, launched.text
     received, answered, dropped = launched.accounts()
     assert received == 2 * FRAMES
     assert answered + dropped == received
