@@ -20,6 +20,11 @@ export PYTHONPATH=$repository${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 py=${PY:-python3} py_trt=${PY_TRT:-${PY:-python3}} backend=${BACKEND:-tensorrt}
 remote=$backend${PY_TRT:+@$PY_TRT}
 level=${LEVEL:-2} batch=${BATCH:-64}
+# Options of engines; a backend that builds none refuses them.
+engines=()
+case $backend in
+  tensorrt*) engines=(--optimization-level "$level" --engine-dir "$work/engines" --sparse-weights) ;;
+esac
 mkdir -p "$work"
 
 tool() { "$py" -m resnet_trt_node.cli.main "$@"; }
@@ -91,8 +96,8 @@ accuracy() {
     [ -s "$work/$form.json" ] || {
       timed "evaluate $form" "$py_trt" -m resnet_trt_node.cli.main evaluate "$work/fp32.onnx" \
         --compare "$work/$form.onnx" --images "$data/test" --backend "$backend" \
-        --batch-size "$batch" --opt-batch "1,$batch" --optimization-level "$level" \
-        --engine-dir "$work/engines" --sparse-weights --json > "$work/$form.part"
+        --batch-size "$batch" "${engines[@]}" ${engines:+--opt-batch "1,$batch"} \
+        --json > "$work/$form.part"
       mv "$work/$form.part" "$work/$form.json"
     }
   done
@@ -105,8 +110,8 @@ latency() {
   [ -s "$work/latency/compare.json" ] || timed latency tool compare "$work/fp32.onnx" \
     "$work/fp16.onnx" "$work/int8.onnx" "$work/sparse_fp16.onnx" "$work/sparse_int8.onnx" \
     --backends "$remote" --batch-sizes "1,$batch" --images "$data/test" --limit 256 \
-    --seconds "${SECONDS_A_ROW:-3}" --optimization-level "$level" --engine-dir "$work/engines" \
-    --sparse-weights --atol 0.5 --min-agreement 0.95 --out "$work/latency" || outcome=$?
+    --seconds "${SECONDS_A_ROW:-3}" "${engines[@]}" \
+    --atol 0.5 --min-agreement 0.95 --out "$work/latency" || outcome=$?
   [ "$outcome" -le 1 ] || exit "$outcome"
 }
 

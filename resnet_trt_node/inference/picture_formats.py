@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from io import BytesIO
 import struct
 from typing import Any
@@ -32,14 +32,14 @@ _MODES = {
 _NUMBERS = ('F', 'I')
 
 
-@lru_cache(maxsize=None)
+@cache
 def readable_formats() -> tuple[str, ...]:
     """Return the formats that this Pillow reads, in the order in which it tries them."""
     Image.init()
     return tuple(name for name in Image.ID if name in Image.OPEN and name not in _LEFT_OUT)
 
 
-@lru_cache(maxsize=None)
+@cache
 def picture_suffixes() -> frozenset[str]:
     """Return the endings of picture files, lower case; some are of pictures only at times."""
     # MPO, several jpegs in one file, is opened as the first of them.

@@ -166,7 +166,7 @@ def test_a_jpeg_of_countless_scans_is_refused() -> None:
 def test_a_tiff_whose_tags_share_their_bytes_is_refused() -> None:
     # libtiff and Pillow copy what each refers to: these 25 MB of tags are 60 kB of file.
     shared = [(1000 + number, 1, 50_000, 8) for number in range(500)]
-    with pytest.raises(FrameError, match='broken tiff .*: its list of tags does not fit into it'):
+    with pytest.raises(FrameError, match=r'broken tiff .*: its list of tags does not fit into it'):
         decode_compressed(tiff(shared, bytes(50_000)))
     many = [(1000 + number, 1, 1, 0) for number in range(MAX_TAGS)]
     with pytest.raises(FrameError, match='its list of tags'):
@@ -204,7 +204,7 @@ def test_a_tiff_is_bounded_in_every_notation(order: str, big: bool) -> None:
 def test_a_header_that_ends_early_is_refused(data: bytes) -> None:
     with pytest.raises(DamagedPictureError):
         read_header(memoryview(data))
-    with pytest.raises(FrameError, match=': check the publisher and the transport$'):
+    with pytest.raises(FrameError, match=r': check the publisher and the transport$'):
         decode_compressed(data)
     # Of files the words are others.
     with pytest.raises(FrameError, match=r'^there\.x: .*: copy the file again or remove it$'):
@@ -217,5 +217,5 @@ def test_a_file_longer_than_allowed_is_refused(tmp_path: Any) -> None:
         file.truncate(2**40)
     with pytest.raises(FrameError, match=r'cannot read picture .*: it has more than \d+ bytes'):
         read_picture(path)
-    with pytest.raises(FrameError, match='empty.png: the file is empty: copy it again or remove'):
+    with pytest.raises(FrameError, match=r'empty\.png: the file is empty: copy it'):
         decode_picture(b'', 'empty.png')
