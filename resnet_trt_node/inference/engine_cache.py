@@ -3,7 +3,8 @@ Compiled engines on disk: found by what they were built from, trusted only when 
 
 An engine is machine code that the runtime executes, and building one takes a minute, so a file is
 used only if it is exactly what was stored. Beside `NAME-DIGEST.engine` lies `NAME-DIGEST.json`,
-which says in words what the digest stands for, with the sha256 and the owner of the engine.
+which says in words what the digest stands for, with the sha256 and the owner of the engine and
+the class names, under a digest of its own.
 Both are written under another name and renamed. One process builds at a time, so that two never
 build the same engine and never disturb each other's timing. Nothing here knows TensorRT.
 """
@@ -12,21 +13,21 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-import json
 import os
 from pathlib import Path
 import time
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
-from resnet_trt_node.errors import BackendError, ModelError
+from resnet_trt_node.errors import BackendError
 from resnet_trt_node.inference.engine_files import (
     check_folder, FolderLock, prepare_folder, read_trusted, sha256_of, UntrustedFile,
     write_atomically)
 from resnet_trt_node.inference.engine_key import EngineKey
+from resnet_trt_node.inference.engine_side import EngineSide
 from resnet_trt_node.inference.sparsity import SparseBuild
 from resnet_trt_node.inference.spec import ModelSpec
 
-_FORMAT = 1
+_MAX_TIMING_BYTES = 1 << 30
 #: Half-written files that are older than this are left from a process that was killed.
 _STALE_S = 600.0
 #: File names end at 255 bytes, and the digest and the endings need some of them.
@@ -239,22 +240,11 @@ class EngineCache:
 
     def _store(self, key: EngineKey, built: BuiltEngine, took_s: float) -> None:
         path = self.path_of(key)
-        side = {
-            'format': _FORMAT,
-            'key': key.to_json(),
-            'plan': {
-                'sha256': sha256_of(built.plan), 'bytes': len(built.plan),
-                'owner_uid': os.geteuid()},
-            'spec': built.spec.to_metadata(),
-            'built': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
-            'build_s': round(took_s, 3),
-        }
-        if built.sparsity is not None:
-            side['sparsity'] = built.sparsity.to_json()
+        side = EngineSide(
+            key, sha256_of(built.plan), len(built.plan), os.geteuid(), built.spec, took_s,
+            built.sparsity)
         write_atomically(path, built.plan)
-        # A model's file name may be any bytes; JSON reads the escaped ones back.
-        text = json.dumps(side, indent=1, ensure_ascii=False).encode('utf-8', 'backslashreplace')
-        write_atomically(path.with_suffix('.json'), text)
+        write_atomically(path.with_suffix('.json'), side.to_bytes())
         if built.timing_cache:
             write_atomically(self._timing_path(key), built.timing_cache)
 
@@ -263,7 +253,7 @@ class EngineCache:
 
     def _read_timing(self, key: EngineKey) -> bytes:
         try:
-            return read_trusted(self._timing_path(key), os.geteuid())
+            return read_trusted(self._timing_path(key), os.geteuid(), _MAX_TIMING_BYTES)
         except FileNotFoundError:
             return b''
         except (UntrustedFile, OSError) as error:
@@ -275,7 +265,7 @@ class EngineCache:
         others = []
         for side in self.folder.glob('*.json'):
             try:
-                others.append(EngineKey.from_json(_read_side(side)['key']))
+                others.append(EngineSide.read(side).key)
             except (UntrustedFile, OSError):
                 # It explains nothing then; it is checked in full when its own engine is wanted.
                 continue
@@ -294,37 +284,13 @@ def _move_to_bad(path: Path) -> None:
 
 def _read_engine(path: Path, key: EngineKey) -> CachedEngine:
     check_folder(path.parent)
-    side = _read_side(path.with_suffix('.json'))
-    plan_side = side['plan']
-    plan = read_trusted(path, plan_side['owner_uid'])
-    if len(plan) != plan_side['bytes']:
+    side = EngineSide.read(path.with_suffix('.json'))
+    plan = read_trusted(path, side.owner_uid, side.plan_bytes)
+    if len(plan) != side.plan_bytes:
         raise UntrustedFile(
-            f'it has {len(plan)} bytes, {plan_side["bytes"]} were written: it was cut off')
-    if sha256_of(plan) != plan_side['sha256']:
+            f'it has {len(plan)} bytes, {side.plan_bytes} were written: it was cut off')
+    if sha256_of(plan) != side.plan_sha256:
         raise UntrustedFile('its sha256 is not the recorded one: it was altered')
-    if EngineKey.from_json(side['key']) != key:
+    if side.key != key:
         raise UntrustedFile('its side file describes another engine')
-    try:
-        spec = ModelSpec.from_metadata(side['spec'])
-    except ModelError as error:
-        raise UntrustedFile(f'its side file has no usable spec ({error})') from error
-    return CachedEngine(plan, spec, path, '', float(side['build_s']), side.get('sparsity'))
-
-
-def _read_side(path: Path) -> dict[str, Any]:
-    try:
-        side = json.loads(read_trusted(path, None))
-        if side['format'] != _FORMAT:
-            raise UntrustedFile(f'its side file has format {side["format"]}, not {_FORMAT}')
-        EngineKey.from_json(side['key'])
-        plan, spec = side['plan'], side['spec']
-        checked = (
-            str(plan['sha256']), int(plan['bytes']), int(plan['owner_uid']),
-            float(side['build_s']),
-            {str(name): str(value) for name, value in spec.items()})
-        if 'sparsity' in side:
-            side['sparsity'] = SparseBuild.from_json(side['sparsity'])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UntrustedFile(f'its side file {path.name} is malformed ({error!r})') from error
-    plan['sha256'], plan['bytes'], plan['owner_uid'], side['build_s'], side['spec'] = checked
-    return dict(side)
+    return CachedEngine(plan, side.spec, path, '', side.build_s, side.sparsity)

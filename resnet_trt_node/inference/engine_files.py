@@ -51,7 +51,7 @@ def check_folder(folder: Path) -> None:
     _check(os.stat(folder), folder, None)
 
 
-def read_trusted(path: Path, owner_uid: Optional[int]) -> bytes:
+def read_trusted(path: Path, owner_uid: Optional[int], max_bytes: int) -> bytes:
     """
     Read a file that nobody else can have written.
 
@@ -59,7 +59,8 @@ def read_trusted(path: Path, owner_uid: Optional[int]) -> bytes:
 
     :param path: a regular file, no symbolic link.
     :param owner_uid: whose it must be; None for this user's or root's.
-    :raises UntrustedFile: if others may write it or it has another owner.
+    :param max_bytes: the most that it may hold.
+    :raises UntrustedFile: if others may write it, it has another owner, or it is too large.
     """
     try:
         # Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
@@ -74,6 +75,9 @@ def read_trusted(path: Path, owner_uid: Optional[int]) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise UntrustedFile(f'{path} is not a regular file')
         _check(status, path, owner_uid)
+        if status.st_size > max_bytes:
+            raise UntrustedFile(
+                f'{path} has {status.st_size} bytes, {max_bytes} are the most it may have')
         return file.read()
 
 

@@ -17,9 +17,12 @@ from typing import Dict, Optional
 from resnet_trt_node.errors import BackendError
 from resnet_trt_node.inference.engine_files import (
     prepare_folder, read_trusted, sha256_of, UntrustedFile, write_atomically)
+from resnet_trt_node.inference.engine_side import parse_json
 from resnet_trt_node.inference.tvm_workload import default_tile, Registers, Tile, Workload
 
 _FORMAT = 1
+#: Records of ten thousand shapes of layers are 2 MB.
+_MAX_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class TuningDatabase:
         if content is None:
             return
         try:
-            values = json.loads(content)
+            values = parse_json(content)
             if values['format'] != _FORMAT or values['machine'] != self.machine:
                 raise ValueError('it is of another format or machine')
             for text, record in values['records'].items():
@@ -110,14 +113,14 @@ class TuningDatabase:
                 self.records[workload] = Record(
                     Tile.from_json(record['tile'], workload), float(record['microseconds']),
                     float(record['default_microseconds']), int(record['trials']))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
             raise BackendError(
-                f'the tuning database {self.path} is malformed ({error}): delete it, and tune '
-                'again') from error
+                f'the tuning database {self.path} is malformed ({error!s:.200}): delete it, and '
+                'tune again') from error
 
     def _content(self) -> Optional[bytes]:
         try:
-            return read_trusted(self.path, os.geteuid())
+            return read_trusted(self.path, os.geteuid(), _MAX_BYTES)
         except FileNotFoundError:
             return None
         except UntrustedFile as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -33,28 +34,84 @@ def damage_link(path):
 
 
 def damage_side(path):
+    path.with_suffix('.json').write_text('{"format": 2}')
+
+
+def damage_side_of_earlier_days(path):
     path.with_suffix('.json').write_text('{"format": 1}')
 
 
-def damage_side_of_another(path):
+def alter_side(path, change, sign=False):
+    """Change what the side file says; with a sign that fits, as whoever can write it may."""
     file = path.with_suffix('.json')
     side = json.loads(file.read_text())
-    side['key']['version'] = '9.9'
+    change(side)
+    if sign:
+        del side['sha256']
+        side['sha256'] = hashlib.sha256(json.dumps(side, sort_keys=True).encode()).hexdigest()
     file.write_text(json.dumps(side))
+
+
+def damage_side_of_another(path):
+    alter_side(path, lambda side: side['key'].update(version='9.9'), sign=True)
 
 
 def damage_owner(path):
+    alter_side(
+        path, lambda side: side['plan'].update(owner_uid=side['plan']['owner_uid'] + 1), sign=True)
+
+
+def damage_labels(path):
     file = path.with_suffix('.json')
-    side = json.loads(file.read_text())
-    side['plan']['owner_uid'] += 1
-    file.write_text(json.dumps(side))
+    text = file.read_text()
+    assert text.count('cat') == 1
+    file.write_text(text.replace('cat', 'dog'))
+
+
+def damage_labels_and_sign(path):
+    alter_side(path, lambda side: side['spec'].update({'resnet_trt.labels': '["dog"'}), sign=True)
+
+
+def damage_time(path):
+    alter_side(path, lambda side: side.update(build_s=1e300))
+
+
+def damage_vast(path):
+    with path.with_suffix('.json').open('r+b') as file:
+        file.truncate(1 << 40)
+
+
+def damage_plan_vast(path):
+    with path.open('r+b') as file:
+        file.truncate(1 << 40)
+
+
+def write_side(content):
+    def damage(path):
+        path.with_suffix('.json').write_bytes(content)
+    return damage
+
+
+#: Side files that end a program which takes JSON as Python reads it.
+WILD = {
+    'an infinity': b'{"format": 2, "build_s": Infinity}', 'no number': b'{"format": NaN}',
+    'an overflow': b'{"format": 2, "build_s": 1e999}',
+    'many digits': b'{"format": ' + b'9' * 5000 + b'}',
+    'nesting': b'[' * 100_000, 'nesting of objects': b'{"format":' * 5000 + b'1' + b'}' * 5000,
+    'no object': b'7', 'a list': b'[]', 'nothing': b'', 'other bytes': b'\xff\xfe\x00',
+    'another kind': b'{"format": {}, "key": []}', 'half a character': b'{"format": "\\ud800"}',
+}
 
 
 @pytest.mark.parametrize(('damage', 'words'), [
     (damage_cut, 'it was cut off'), (damage_altered, 'it was altered'),
     (damage_writable, 'can be written by other users'), (damage_link, 'is a symbolic link'),
     (damage_side, 'is malformed'), (damage_side_of_another, 'describes another engine'),
-    (damage_owner, 'wrote it')])
+    (damage_owner, 'wrote it'), (damage_side_of_earlier_days, 'has format 1, not 2'),
+    (damage_labels, '.json is not the recorded one: it was altered'),
+    (damage_labels_and_sign, 'is malformed'), (damage_time, 'it was altered'),
+    (damage_vast, 'are the most it may have'), (damage_plan_vast, 'are the most it may have'),
+    *((write_side(content), 'its side file ') for content in WILD.values())])
 def test_an_engine_that_is_not_as_stored_is_moved_aside_and_rebuilt(cache, said, damage, words):
     path = cache.get(KEY, Builder(b'first')).path
     damage(path)
@@ -153,3 +210,23 @@ def test_a_move_explains_the_next_build_alone(cache):
     assert 'moved aside' in cache.get(KEY, Builder()).reason
     other = replace(KEY, version='10.3.0')
     assert cache.get(other, Builder()).reason == 'TensorRT 8.6.0 -> 10.3.0'
+
+
+@pytest.mark.parametrize('wild', WILD.values(), ids=list(WILD))
+def test_a_wild_side_file_harms_no_other_model(cache, said, wild):
+    path = cache.get(KEY, Builder()).path
+    write_side(wild)(path)
+    (cache.folder / 'foreign.json').write_bytes(wild)
+    os.mkfifo(cache.folder / 'pipe.json')
+    (cache.folder / 'folder.json').mkdir()
+    other = replace(KEY, model_sha256='b' * 64)
+    found = cache.get(other, Builder(b'other'))
+    assert (found.plan, found.reason) == (b'other', 'the first engine of this model here')
+    assert cache.get(other, Builder(b'no more')).reason == ''
+
+
+def test_the_contract_comes_back_as_it_was_stored(cache):
+    key = replace(KEY, stem='no utf-8 \udcff')
+    cache.get(key, Builder())
+    found = cache.get(key, Builder())
+    assert (found.spec, found.reason) == (SPEC, '')

@@ -24,9 +24,9 @@ def file(tmp_path):
 def test_what_a_group_or_others_can_write_is_refused(file, mode):
     file.chmod(mode)
     with pytest.raises(UntrustedFile, match='can be written by other users'):
-        read_trusted(file, None)
+        read_trusted(file, None, 9)
     file.chmod(0o644)
-    assert read_trusted(file, None) == b'code'
+    assert read_trusted(file, None, 9) == b'code'
 
 
 @pytest.mark.parametrize(('owner', 'wanted', 'words'), [
@@ -44,17 +44,24 @@ def test_files_of_this_user_and_of_root_are_read(file, monkeypatch, owner, wante
     monkeypatch.setattr(engine_files.os, 'fstat', owned)
     monkeypatch.setattr(engine_files.os, 'geteuid', lambda: 1234)
     if not words:
-        assert read_trusted(file, wanted) == b'code'
+        assert read_trusted(file, wanted, 9) == b'code'
         return
     with pytest.raises(UntrustedFile, match=words):
-        read_trusted(file, wanted)
+        read_trusted(file, wanted, 9)
+
+
+def test_more_than_is_expected_is_refused_unread(file):
+    with file.open('r+b') as opened:
+        opened.truncate(1 << 40)
+    with pytest.raises(UntrustedFile, match='has 1099511627776 bytes, 9 are the most it may have'):
+        read_trusted(file, None, 9)
 
 
 def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
     pipe = tmp_path / 'pipe'
     os.mkfifo(pipe, 0o600)
     with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(read_trusted, pipe, None)
+        reading = pool.submit(read_trusted, pipe, None, 9)
         try:
             error = reading.exception(timeout=5)
         finally:

@@ -69,7 +69,8 @@ def test_the_database_keeps_records_and_refuses_damage(tmp_path):
     assert again.tile(BOTTLENECK) == Tile(16, 1, 8, 'rows', 32)
     assert again.digest() == database.digest() != 'none'
     assert TuningDatabase(tmp_path / 'engines', 'another CPU', AVX512).records == {}
-    for damage in ('{', '{}', database.path.read_text().replace('"columns": 8', '"columns": 9')):
+    for damage in ('{', '{}', '[' * 100_000, '{"format": 1e999}', '{"format": ' + '9' * 9999 + '}',
+                   database.path.read_text().replace('"columns": 8', '"columns": 9')):
         database.path.write_text(damage)
         with pytest.raises(BackendError, match=r'is malformed .*: delete it, and tune again'):
             TuningDatabase(tmp_path / 'engines', 'some CPU', AVX512)
