@@ -17,7 +17,7 @@ from typing import Callable, ClassVar, FrozenSet, Mapping, Optional, Sequence, T
 
 import numpy as np
 
-from resnet_trt_node.errors import BackendError, UsageError
+from resnet_trt_node.errors import UsageError
 from resnet_trt_node.inference.result_check import check_shape, refuse_bad
 from resnet_trt_node.inference.spec import ModelSpec, PRECISIONS
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+#: How often `warm_up` infers a batch size.
+WARM_UP_CALLS = 2
 #: What TVM may be told to compile for.
 TVM_TARGETS = ('auto', 'cpu', 'cuda')
 
@@ -236,6 +238,18 @@ class Backend(ABC):
         refuse_bad(probabilities, batch_size, self.spec.num_classes)
         return probabilities
 
+    def warm_up_sizes(self, index: int) -> Sequence[int]:
+        """
+        Return the batch sizes that are to be inferred with a buffer before frames come.
+
+        Where a runtime takes any buffer alike and its memory for the largest batch serves the
+        smaller ones, one buffer and few sizes stand for all.
+
+        :param index: which buffer.
+        :returns: any order; of the first buffer the largest size is among them.
+        """
+        return () if index else powers_of_two(self.max_batch_size)
+
     def close(self) -> None:
         """Free everything; calling it again does nothing."""
         if self._closed:
@@ -274,37 +288,31 @@ class Backend(ABC):
         """Free the runtime's things; called once."""
 
 
-def host_buffers(spec: ModelSpec, options: BackendOptions) -> list[NDArray[np.uint8]]:
-    """
-    Allocate batch buffers in ordinary memory.
-
-    :returns: `num_buffers` arrays, uint8 (max_batch_size, H, W, 3), zeroed; the caller's own.
-    :raises BackendError: if there is not so much memory.
-    """
-    shape = (options.max_batch_size, spec.height, spec.width, 3)
-    try:
-        return [np.zeros(shape, np.uint8) for _ in range(options.num_buffers)]
-    except MemoryError as error:
-        size_mib = options.num_buffers * options.max_batch_size * spec.frame_bytes / 2**20
-        raise BackendError(
-            f'no memory for {size_mib:.0f} MiB of batch buffers: lower max_batch_size') from error
+def powers_of_two(largest: int) -> list[int]:
+    """Return the powers of two below a batch size, and itself."""
+    return [*(1 << power for power in range((largest - 1).bit_length())), largest]
 
 
 def warm_up(backend: Backend) -> dict[int, float]:
     """
-    Infer grey frames at every legal batch size and with every buffer.
+    Infer grey frames with the buffers and at the sizes of `Backend.warm_up_sizes`, twice each.
 
-    No later call is then the first of its kind, which is where runtimes allocate and choose.
+    Runtimes allocate and choose at the first call of a kind, some plan their memory there and
+    allocate it at the second. The largest comes first: what it allocates serves the others.
 
     :param backend: an open backend with no buffer submitted; the buffers are overwritten.
-    :returns: milliseconds of the last inference, by batch size.
+    :returns: milliseconds of the last inference, by batch size, rising; the largest is among
+        them.
     :raises InferenceError: if the runtime fails.
     """
     took_ms: dict[int, float] = {}
     for index in range(backend.num_buffers):
-        backend.buffer(index).fill(128)
-        for batch_size in range(1, backend.max_batch_size + 1):
-            start_ns = perf_counter_ns()
-            backend.infer(batch_size, index)
-            took_ms[batch_size] = (perf_counter_ns() - start_ns) / 1e6
-    return took_ms
+        sizes = backend.warm_up_sizes(index)
+        if sizes:
+            backend.buffer(index).fill(128)
+        for batch_size in sorted(sizes, reverse=True):
+            for _ in range(WARM_UP_CALLS):
+                start_ns = perf_counter_ns()
+                backend.infer(batch_size, index)
+                took_ms[batch_size] = (perf_counter_ns() - start_ns) / 1e6
+    return dict(sorted(took_ms.items()))

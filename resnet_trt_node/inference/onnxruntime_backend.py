@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, TYPE_CHECKING, Union
 
 from resnet_trt_node.errors import BackendUnavailable, InferenceError, ModelError
-from resnet_trt_node.inference.backend import (
-    Backend, BackendInfo, BackendOptions, host_buffers)
+from resnet_trt_node.inference.backend import Backend, BackendInfo, BackendOptions
+from resnet_trt_node.inference.host_buffers import host_buffers
 from resnet_trt_node.inference.model_file import parse_model, read_model, spec_in
 from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from resnet_trt_node.errors import InferenceError
 from resnet_trt_node.inference.backend import (
-    Backend, BackendInfo, BackendOptions, host_buffers)
+    Backend, BackendInfo, BackendOptions, powers_of_two, WARM_UP_CALLS)
+from resnet_trt_node.inference.host_buffers import host_buffers
 from resnet_trt_node.inference.model_file import read_model_spec
 from resnet_trt_node.inference.spec import ModelSpec, ResizeRule
 
@@ -51,7 +52,7 @@ class SimulatedBackend(Backend):
         self._done_s: dict[int, float] = {}
         self._idle_s = 0.0
         # `warm_up` takes so many batches.
-        self._batches = -options.num_buffers * options.max_batch_size
+        self._batches = -WARM_UP_CALLS * len(powers_of_two(options.max_batch_size))
         super().__init__(
             spec,
             BackendInfo('simulated', '1', 'none', {'simulated_ms': str(options.simulated_ms)}),

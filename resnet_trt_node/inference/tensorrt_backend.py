@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Optional, TYPE_CHECKING, Union
+from typing import Any, Callable, Optional, Sequence, TYPE_CHECKING, Union
 
 import numpy as np
 
@@ -148,6 +148,10 @@ class TensorRtBackend(Backend):
         return BackendInfo(
             self.flavour, str(self._trt.__version__),
             f'{self._device.name} ({options.device_id})', details)
+
+    def warm_up_sizes(self, index: int) -> Sequence[int]:
+        """Return the sizes that a buffer has a graph of, and those that stand for the others."""
+        return self._slots[index].warm_up_sizes()
 
     def _submit(self, batch_size: int, index: int) -> None:
         self._slots[index].submit(batch_size)

@@ -9,7 +9,7 @@ import numpy as np
 
 from resnet_trt_node.errors import BackendError, InferenceError
 from resnet_trt_node.inference import tensorrt_versions as versions
-from resnet_trt_node.inference.backend import BackendOptions
+from resnet_trt_node.inference.backend import BackendOptions, powers_of_two
 from resnet_trt_node.inference.cuda import CudaDevice
 from resnet_trt_node.inference.cuda_stream import CudaGraph
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
@@ -131,6 +131,17 @@ class Slot:
         """
         self._stream.wait(self._blocking)
         return self._probabilities[:batch_size]
+
+    def warm_up_sizes(self) -> list[int]:
+        """
+        Return the batch sizes of which the first is slow here.
+
+        Each graph is recorded at its first; without one, kernels are loaded for each profile.
+        """
+        largest = self._loaded.options.max_batch_size
+        return sorted({
+            *range(1, min(self._graph_limit, largest) + 1), *powers_of_two(largest),
+            *(size for _, _, size in self._loaded.profiles if size <= largest)})
 
     def free(self) -> None:
         """

@@ -7,9 +7,10 @@ from typing import Callable, Optional, TYPE_CHECKING, Union
 
 import numpy as np
 
-from resnet_trt_node.errors import BackendError, InferenceError
+from resnet_trt_node.errors import InferenceError
 from resnet_trt_node.inference.backend import Backend, BackendInfo, BackendOptions
 from resnet_trt_node.inference.engine_cache import CachedEngine
+from resnet_trt_node.inference.host_buffers import host_buffers
 from resnet_trt_node.inference.tvm_cuda import GpuModule
 from resnet_trt_node.inference.tvm_engine import load_library, ModuleSource
 from resnet_trt_node.inference.tvm_runtime import load_tvm, use_threads
@@ -17,12 +18,7 @@ from resnet_trt_node.inference.tvm_runtime import load_tvm, use_threads
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from resnet_trt_node.inference.spec import ModelSpec
-
     Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-
-#: Bytes; compiled code reads its arguments in vectors from addresses that it takes for aligned.
-_ALIGNMENT = 64
 
 
 class TvmBackend(Backend):
@@ -54,7 +50,7 @@ class TvmBackend(Backend):
         self._results: dict[int, NDArray[np.float32]] = {}
         self._run = self._runner(source, engine, options)
         super().__init__(
-            engine.spec, self._describe(source, engine), _aligned_buffers(engine.spec, options))
+            engine.spec, self._describe(source, engine), host_buffers(engine.spec, options))
 
     def _runner(
             self, source: ModuleSource, engine: CachedEngine,
@@ -107,20 +103,3 @@ class TvmBackend(Backend):
     def _close(self) -> None:
         self._results.clear()
         self._run = None
-
-
-def _aligned_buffers(spec: ModelSpec, options: BackendOptions) -> list[NDArray[np.uint8]]:
-    """Allocate batch buffers as `host_buffers`, each beginning at a multiple of the alignment."""
-    shape = (options.max_batch_size, spec.height, spec.width, 3)
-    size = int(np.prod(shape))
-    buffers = []
-    try:
-        for _ in range(options.num_buffers):
-            memory = np.zeros(size + _ALIGNMENT, np.uint8)
-            start = -memory.ctypes.data % _ALIGNMENT
-            buffers.append(memory[start:start + size].reshape(shape))
-    except MemoryError as error:
-        raise BackendError(
-            f'no memory for {options.num_buffers * size / 2**20:.0f} MiB of batch buffers: lower '
-            'max_batch_size') from error
-    return buffers

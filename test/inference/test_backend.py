@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from resnet_trt_node.errors import BackendError, InferenceError
-from resnet_trt_node.inference.backend import (
-    Backend, BackendInfo, BackendOptions, host_buffers)
+from resnet_trt_node.inference.backend import Backend, BackendInfo, BackendOptions
+from resnet_trt_node.inference.host_buffers import host_buffers
 from resnet_trt_node.inference.simulated_backend import SIMULATED_SPEC, SimulatedBackend
 from resnet_trt_node.inference.spec import ModelSpec, ResizeRule
 

@@ -88,6 +88,24 @@ def test_a_graph_is_recorded_once_for_each_small_size_and_buffer(world: Any) -> 
         assert backend.info.details['cuda_graphs'] == 'batch sizes up to 2'
 
 
+@pytest.mark.parametrize(('graphs', 'limit', 'tuned', 'sizes'), [
+    (True, 3, (12,), [1, 2, 3, 4, 8, 12]), (True, 8, (1, 12), [*range(1, 9), 12]),
+    (False, 8, (12,), [1, 2, 4, 8, 12]), (False, 8, (1, 12), [1, 2, 3, 4, 8, 12]),
+    (True, 16, (12,), list(range(1, 13)))])
+def test_warming_up_records_all_graphs_and_tries_each_profile(
+        world: Any, graphs: bool, limit: int, tuned: Any, sizes: list[int]) -> None:
+    machine = world(graphs=graphs)
+    with machine.start(max_batch_size=12, num_buffers=3, cuda_graph_max_batch=limit,
+                       opt_batch_sizes=tuned) as backend:
+        assert list(warm_up(backend)) == sizes
+        assert [backend.warm_up_sizes(index) for index in range(3)] == 3 * [sizes]
+        recorded = machine.cuda.held['graph executable']
+        assert recorded == (3 * min(limit, 12) if graphs else 0)
+        for size in range(1, 13):
+            backend.infer(size, 2)
+        assert machine.cuda.held['graph executable'] == recorded
+
+
 def test_without_cuda_bindings_it_says_so_and_enqueues(world: Any) -> None:
     machine = world(graphs=False)
     with machine.start() as backend:

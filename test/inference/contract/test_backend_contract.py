@@ -12,7 +12,7 @@ from open_backends import fill, GRAPH_BACKENDS, labels_of, MAX_BATCH, NAMES, SID
 import pytest
 
 from resnet_trt_node.errors import InferenceError, UsageError
-from resnet_trt_node.inference.backend import warm_up
+from resnet_trt_node.inference.backend import warm_up, WARM_UP_CALLS
 from resnet_trt_node.inference.result_check import bad_rows
 from tiny_model import COLOURS, write_blind_model
 
@@ -29,12 +29,36 @@ def test_an_open_backend_tells_what_it_is(backend, name):
     assert not backend.closed
 
 
-def test_warming_up_tries_every_batch_size(backend):
+def test_warming_up_leaves_every_size_and_buffer_ready(backend):
     took_ms = warm_up(backend)
-    assert list(took_ms) == [1, 2, 3, 4]
+    assert list(took_ms) == sorted(took_ms)
+    assert {1, 2, MAX_BATCH} <= set(took_ms) <= {1, 2, 3, 4}
     assert min(took_ms.values()) > 0
-    fill(backend, NAMES[:3])
-    assert labels_of(backend.infer(3)) == NAMES[:3]
+    for index in range(2):
+        for size in range(1, MAX_BATCH + 1):
+            fill(backend, NAMES[:size], index)
+            assert labels_of(backend.infer(size, index)) == NAMES[:size]
+
+
+@pytest.mark.parametrize('batch', [1, 3, 16])
+def test_warming_up_is_linear_in_the_largest_batch(opener, batch):
+    backend = opener(max_batch_size=batch, num_buffers=3)
+    submitted, submit = [], backend._submit
+
+    def count(batch_size, index):
+        submitted.append((index, batch_size))
+        submit(batch_size, index)
+    backend._submit = count
+    took_ms = warm_up(backend)
+    assert {size for _, size in submitted} == set(took_ms)
+    assert max(took_ms) == batch
+    # The largest allocates for all.
+    assert submitted[0] == (0, batch)
+    each = len(submitted) / len(set(submitted))
+    assert each == WARM_UP_CALLS
+    if not backend.asynchronous:
+        assert {index for index, _ in submitted} == {0}
+        assert sum(size for _, size in submitted) < WARM_UP_CALLS * 3 * batch + 1
 
 
 # Buffers
