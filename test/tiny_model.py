@@ -89,3 +89,25 @@ def write_blind_model(path: Union[str, Path], size: int = 32, short_side: int = 
     model.graph.node.append(softmax)
     onnx.save(model, str(path))
     return Path(path)
+
+
+def write_endless_model(path: Union[str, Path]) -> Path:
+    """Write `write_tiny_model`'s model with a loop in it that never ends."""
+    model = onnx.load(str(write_tiny_model(path)))
+
+    def value(name: str, kind: int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, kind, [] if kind != TensorProto.FLOAT else None)
+    body = helper.make_graph(
+        [helper.make_node('Identity', ['go_on'], ['go_on_then']),
+         helper.make_node('Identity', ['scores'], ['same_scores'])],
+        'body',
+        [value('number', TensorProto.INT64), value('go_on', TensorProto.BOOL),
+         value('scores', TensorProto.FLOAT)],
+        [value('go_on_then', TensorProto.BOOL), value('same_scores', TensorProto.FLOAT)])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), 'yes'))
+    softmax = model.graph.node.pop()
+    model.graph.node.append(helper.make_node('Loop', ['', 'yes', 'logits'], ['late'], body=body))
+    softmax.input[0] = 'late'
+    model.graph.node.append(softmax)
+    onnx.save(model, str(path))
+    return Path(path)

@@ -10,6 +10,7 @@ from typing import NoReturn, Optional, Sequence
 
 from resnet_trt_node import __version__
 from resnet_trt_node.errors import ResnetTrtError
+from resnet_trt_node.inference.interrupt import interrupts_reach_runtimes
 from resnet_trt_node.printable import printable, printable_lines
 
 #: Command to its one-line help. A command's module is `resnet_trt_node.cli.<command>`, imported
@@ -81,7 +82,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             command.set_defaults(run=module.run)
     parsed = parser.parse_args(words)
     try:
-        return int(parsed.run(parsed))
+        with interrupts_reach_runtimes():
+            return int(parsed.run(parsed))
     except ImportError as error:
         return _tell_import(parsed.command, error)
     except ResnetTrtError as error:

@@ -24,6 +24,7 @@ from resnet_trt_node.errors import (
 from resnet_trt_node.inference import tensorrt_versions as versions
 from resnet_trt_node.inference.backend import BackendInfo, BackendOptions
 from resnet_trt_node.inference.model_file import parse_model, read_model, spec_in
+from resnet_trt_node.inference.onnxruntime_session import InterruptibleSession
 from resnet_trt_node.inference.result_check import refuse_bad
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 
@@ -196,8 +197,8 @@ def _onnxrt(
     session_options.intra_op_num_threads = options.cpu_threads
     session_options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(
-            data, session_options, providers=['CPUExecutionProvider'])
+        session = InterruptibleSession(onnxruntime.InferenceSession(
+            data, session_options, providers=['CPUExecutionProvider']))
     except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
         raise ModelError(f'ONNX Runtime cannot load {path}: {error}') from error
     return OnnxrtRunner(session), onnxruntime.__version__, 'CPU'

@@ -9,6 +9,7 @@ from resnet_trt_node.errors import BackendUnavailable, InferenceError, ModelErro
 from resnet_trt_node.inference.backend import Backend, BackendInfo, BackendOptions
 from resnet_trt_node.inference.host_buffers import host_buffers
 from resnet_trt_node.inference.model_file import parse_model, read_model, spec_in
+from resnet_trt_node.inference.onnxruntime_session import InterruptibleSession
 from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class OnnxRuntimeBackend(Backend):
         # Constant folding at load time warns about initialisers it removes; errors still raise.
         session_options.log_severity_level = 3
         try:
-            self._session: Any = onnxruntime.InferenceSession(
-                data, session_options, providers=['CPUExecutionProvider'])
+            self._session: Any = InterruptibleSession(onnxruntime.InferenceSession(
+                data, session_options, providers=['CPUExecutionProvider']))
         except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
             raise ModelError(f'ONNX Runtime cannot load {path}: {error}') from error
         self._results: dict[int, NDArray[np.float32]] = {}

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import helper
 from resnet_trt_node.errors import DataError, ModelError, UsageError
+from resnet_trt_node.inference.onnxruntime_session import InterruptibleSession
 from resnet_trt_node.inference.spec import INPUT_NAME
 
 if TYPE_CHECKING:
@@ -192,8 +193,8 @@ def open_session(model: onnx.ModelProto) -> Any:
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=['CPUExecutionProvider'])
+        return InterruptibleSession(onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=['CPUExecutionProvider']))
     except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
         raise ModelError(
             f'ONNX Runtime cannot load the model ({" ".join(str(error).split())}): export it '

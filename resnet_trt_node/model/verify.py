@@ -8,6 +8,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence, TYPE_CHECKING, Un
 import numpy as np
 import onnx
 from resnet_trt_node.errors import BackendUnavailable, ModelError
+from resnet_trt_node.inference.onnxruntime_session import InterruptibleSession
 from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 from resnet_trt_node.model.frames import sample_frames
 
@@ -41,9 +42,9 @@ class OnnxRunner:
         options.log_severity_level = 3
         self._what = what
         try:
-            self._session: Any = onnxruntime.InferenceSession(
+            self._session: Any = InterruptibleSession(onnxruntime.InferenceSession(
                 model if isinstance(model, bytes) else str(model), options,
-                providers=['CPUExecutionProvider'])
+                providers=['CPUExecutionProvider']))
         except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
             raise ModelError(f'ONNX Runtime cannot load {what}: {_line(error)}') from error
 

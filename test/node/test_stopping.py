@@ -6,10 +6,12 @@ from contextlib import contextmanager
 import signal
 import subprocess
 import sys
+from time import monotonic, sleep
 
 from node_process import NodeProcess
 import pytest
 from simulated_node import red, run
+from tiny_model import write_endless_model
 
 _LISTENER = (
     'import sys\n'
@@ -74,3 +76,22 @@ def test_a_batch_that_hangs_in_the_backend_does_not_hold_it_up(peer):
     assert code == 0, node.log
     assert seconds < 2.0
     assert '1 frames received, 0 answered, dropped: 1 failed' in node.log
+
+
+def test_a_loop_in_a_model_that_never_ends_does_not_hold_it_up(tmp_path):
+    tell = (
+        'from resnet_trt_node.inference import onnxruntime_session\n'
+        'true_interruptible = onnxruntime_session.interruptible\n'
+        'def interruptible(cancel):\n'
+        '    print("computes", flush=True)\n'
+        '    return true_interruptible(cancel)\n'
+        'onnxruntime_session.interruptible = interruptible\n')
+    model = write_endless_model(tmp_path / 'endless.onnx')
+    with NodeProcess(
+            '-p', f'model_path:={model}', '-p', 'backend:=onnxruntime', prepare=tell) as node:
+        end = monotonic() + 60
+        while 'computes' not in node.log and monotonic() < end:
+            sleep(0.01)
+        assert 'computes' in node.log
+        code, _ = node.stop()
+    assert (code, 'Traceback' in node.log) == (0, False), node.log
