@@ -12,6 +12,9 @@ from node_services import lifecycle, set_parameter, state
 import pytest
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters
+import rclpy
+from rclpy.parameter import Parameter
+from resnet_trt_node.node.classifier_node import ClassifierNode
 from simulated_node import ACTIVATE, CLEANUP, CONFIGURE, number, red, SIMULATED, told
 from slow_backend import SlowBackend
 from std_srvs.srv import Trigger
@@ -135,3 +138,23 @@ def test_a_signal_meanwhile_ends_it(peer, backend, executor, autostart):
             assert not answer.result().success
     assert 'Traceback' not in node.log
     assert 'stopped while the model was being opened' in node.log
+
+
+def test_trigger_configure_blocks_until_all_is_done():
+    """For programs that have the node in their own process and spin it later, or never."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    try:
+        node = ClassifierNode(context=context, parameter_overrides=[
+            Parameter('backend', value='simulated'), Parameter('simulated_ms', value=1.0)])
+        for transition, result in (
+                (node.trigger_configure, 'SUCCESS'), (node.trigger_activate, 'SUCCESS'),
+                (node.trigger_configure, 'ERROR'), (node.trigger_deactivate, 'SUCCESS'),
+                (node.trigger_cleanup, 'SUCCESS'), (node.trigger_configure, 'SUCCESS'),
+                (node.trigger_shutdown, 'SUCCESS')):
+            assert transition().name == result
+            assert not node.configuring
+        assert node.finalized
+        node.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)
