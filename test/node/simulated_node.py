@@ -19,9 +19,9 @@ SIMULATED = (
     '-p', 'diagnostics_period_sec:=0.1')
 
 
-def run(*arguments: str) -> NodeProcess:
-    """Start a node with the simulated backend."""
-    return NodeProcess(*SIMULATED, *arguments)
+def run(*arguments: str, prepare: str = '') -> NodeProcess:
+    """Start a node with the simulated backend; `prepare` is Python that runs before it."""
+    return NodeProcess(*SIMULATED, *arguments, prepare=prepare)
 
 
 def red(value: int, height: int = 48, width: int = 64, encoding: str = 'rgb8') -> Image:
