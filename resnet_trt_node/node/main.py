@@ -119,7 +119,8 @@ def _spin(node: ClassifierNode, executor: Executor, stop: StopSignal) -> int:
         executor.spin_once(timeout_sec=_WAKE_SEC)
         code = _go_on(node, configured.pop()) if configured else None
         if code is not None:
-            return code
+            # What a signal broke off has not failed.
+            return 0 if stop.received else code
         fault = node.fault or (node.pipeline.fault if node.pipeline is not None else None)
         if fault is not None:
             raise fault

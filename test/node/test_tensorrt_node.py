@@ -67,7 +67,7 @@ def test_build_only_leaves_an_engine_that_the_node_then_finds(arguments, tmp_pat
 
 def test_build_only_says_what_it_cannot_build_for(arguments):
     with NodeProcess(
-            *arguments, '-p', 'build_only:=true', '-p', 'backend:=onnxruntime') as node:
+            *arguments[:2], '-p', 'build_only:=true', '-p', 'backend:=onnxruntime') as node:
         assert node.wait() == 2
     assert 'build_only: onnxruntime compiles no engine' in node.log
     assert 'Traceback' not in node.log
