@@ -105,7 +105,7 @@ def test_prepare_takes_tensors_outside_in(model, path):
     assert spec_of(loaded) == spec
 
 
-@pytest.mark.parametrize('location, reason', [
+@pytest.mark.parametrize(('location', 'reason'), [
     ('../weights.data', 'outside of its folder'), ('/etc/hostname', 'outside of its folder'),
     ('', 'cannot be read')])
 def test_tensors_in_places_that_onnx_refuses_are_an_error(model, path, location, reason):
