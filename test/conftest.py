@@ -1,7 +1,7 @@
 """
 What all tests share; its first lines keep them away from real robots.
 
-Helpers such as `sample_bags` lie beside this file, which puts them on the import path.
+Helpers such as `sample_bags` lie in helpers/, which pyproject.toml puts on the import path.
 """
 
 from __future__ import annotations

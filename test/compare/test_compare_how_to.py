@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from pathlib import Path
 import re
 
 import cv2
 import pytest
+from repository import REPOSITORY
 from resnet_trt_node.cli import compare
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.compare.choice import NAMES, parse_choices
 from tiny_model import colour_picture, write_tiny_model
 
-PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'how-to' / 'compare-backends.md'
+PAGE = REPOSITORY / 'docs' / 'how-to' / 'compare-backends.md'
 TEXT = PAGE.read_text(encoding='utf-8')
 COMMANDS = [
     line for block in re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 import json
-from pathlib import Path
 
 from fake_subject import OPTIONS
 import pytest
+from repository import REPOSITORY
 from resnet_trt_node.compare.choice import parse_choices
 from resnet_trt_node.compare.latency import Plan
 from resnet_trt_node.compare.machine import cpu_model
@@ -16,7 +16,7 @@ from resnet_trt_node.compare.session import Session
 from resnet_trt_node.inference.factory import open_backend
 from tools.compare_page import main, plot_of, section, write_comparisons
 
-DOCS = Path(__file__).resolve().parents[2] / 'docs'
+DOCS = REPOSITORY / 'docs'
 RESULTS = sorted((DOCS / 'performance' / 'compare').glob('*.json'))
 
 

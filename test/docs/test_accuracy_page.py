@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 import re
 
 from accuracy_page import main, ResultsError, section, summary
 import pytest
+from repository import REPOSITORY
 
-DOCS = Path(__file__).resolve().parents[2] / 'docs'
+DOCS = REPOSITORY / 'docs'
 FILES = sorted((DOCS / 'accuracy').glob('*.json'))
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 import re
 import shlex
 import subprocess
 import sys
 
 import pytest
+from repository import REPOSITORY
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.simulated_backend import SimulatedBackend
@@ -22,7 +22,6 @@ from resnet_trt_node.node.report import Statistics, TopicState
 from resnet_trt_node.node.stage_times import STAGES
 from tiny_model import write_tiny_model
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 HOW_TO = REPOSITORY / 'docs' / 'how-to'
 PAGES = ('many-cameras.md', 'diagnostics.md', 'wait-and-batch.md')
 

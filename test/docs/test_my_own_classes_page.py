@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from importlib import import_module
-from pathlib import Path
 import re
 
 import pytest
+from repository import REPOSITORY
 from resnet_trt_node.cli.main import COMMANDS, main
 from resnet_trt_node.node.parameters import parameter_fields
 from shapes import write_shapes
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / 'docs' / 'how-to' / 'my-own-classes.md'
 TEXT = PAGE.read_text(encoding='utf-8')
 RUN = [line for block in re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)

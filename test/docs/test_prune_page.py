@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from importlib import import_module
-from pathlib import Path
 import re
 
 import cv2
 import numpy as np
 import onnx
 import pytest
+from repository import REPOSITORY
 from resnet_trt_node.cli.main import COMMANDS, main
 from resnet_trt_node.inference.sparsity import two_four_layers
 from resnet_trt_node.model.checkpoint import TrainedModel
@@ -20,7 +20,7 @@ from resnet_trt_node.model.random_weights import initialise
 from resnet_trt_node.node.parameters import parameter_fields
 import torch
 
-PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'how-to' / 'prune.md'
+PAGE = REPOSITORY / 'docs' / 'how-to' / 'prune.md'
 TEXT = PAGE.read_text(encoding='utf-8')
 RUN = [line for block in re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)
        for line in block.strip().splitlines()]

@@ -10,6 +10,7 @@ import re
 
 import cv2
 import pytest
+from repository import REPOSITORY
 from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.inference.model_file import read_model_spec
@@ -18,7 +19,7 @@ from resnet_trt_node.model.calibration_frames import MIN_FRAMES
 from resnet_trt_node.model.export import export_resnet
 from resnet_trt_node.model.frames import sample_frames
 
-PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'how-to' / 'quantise.md'
+PAGE = REPOSITORY / 'docs' / 'how-to' / 'quantise.md'
 TEXT = PAGE.read_text(encoding='utf-8')
 RUN = [line for block in re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)
        for line in block.strip().splitlines()]

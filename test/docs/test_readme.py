@@ -14,11 +14,12 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 import pytest
+from repository import REPOSITORY
 from resnet_trt_node.bag.writer import BagWriter
 import stalled
 from tiny_model import COLOURS, write_tiny_model
 
-README = Path(__file__).resolve().parents[2] / 'README.md'
+README = REPOSITORY / 'README.md'
 SECTION = README.read_text().split('## Models and pictures from the command line')[1].split(
     '\n## ')[0]
 #: Each code block with what stands right before it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 import os
-from pathlib import Path
 import re
 import runpy
 import sys
@@ -12,12 +11,12 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from repository import REPOSITORY
 from resnet_trt_node.cli import tune
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.node.parameters import check_value, parameter_fields
 from tiny_model import write_tiny_model
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / 'docs' / 'how-to' / 'tvm.md'
 TEXT = PAGE.read_text(encoding='utf-8')
 RUN = [line for block in re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)

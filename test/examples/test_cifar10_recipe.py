@@ -11,13 +11,14 @@ import sys
 
 import onnx
 import pytest
+from repository import REPOSITORY
 from resnet_trt_node.inference.model_file import read_model_spec
 from resnet_trt_node.inference.sparsity import layer_weights, two_four_layers
 from resnet_trt_node.model.teacher import digest_of
 from shapes import CLASSES, write_shapes
 import stalled
 
-RECIPE = Path(__file__).resolve().parents[2] / 'examples' / 'cifar10' / 'recipe.sh'
+RECIPE = REPOSITORY / 'examples' / 'cifar10' / 'recipe.sh'
 SMALL = {
     'PY': sys.executable, 'PY_TRT': '', 'BACKEND': 'onnxruntime', 'ARCH': 'resnet18', 'SIZE': '32',
     'EPOCHS': '16', 'TUNE_EPOCHS': '1', 'TRAIN_BATCH': '16', 'LR': '0.03', 'EMA': '0',

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from repository import HELPERS, REPOSITORY
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.model.checkpoint import load_file
 from resnet_trt_node.model.prune import check_sparse_checkpoint
@@ -19,8 +20,7 @@ from shapes import write_shapes
 import stalled
 import torch
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-MEMBER = Path(__file__).parent / 'team_member.py'
+MEMBER = HELPERS / 'process_group_member.py'
 
 
 def together(*words: str, processes: int = 2) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,7 @@ from typing import Iterator
 
 import numpy as np
 import pytest
+from repository import HELPERS
 
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.inference.decode import decode_image
@@ -19,7 +20,7 @@ from resnet_trt_node.inference.image_encodings import (
     DEEP, ENCODINGS, PIXEL_BYTES, PLANAR, ZERO_COPY)
 from resnet_trt_node.node.conversion import check_cv_bridge, Converter
 
-STAND_IN = (Path(__file__).parent / 'stand_in_cv_bridge.py').read_text(encoding='utf-8')
+STAND_IN = (HELPERS / 'stand_in_cv_bridge.py').read_text(encoding='utf-8')
 STAND_IN_ENCODINGS = {
     'mono16', 'bayer_rggb8', 'bayer_bggr8', 'bayer_gbrg8', 'bayer_grbg8', 'yuv422', 'yuv422_yuy2'}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 import subprocess
 import sys
 from time import monotonic, sleep
@@ -11,10 +10,11 @@ from xml.etree import ElementTree
 
 from node_process import NodeProcess, Peer
 import pytest
+from repository import REPOSITORY
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.dds_profile import dds_environment, RECEIVER, SENDER
 
-CONFIG = Path(__file__).resolve().parents[2] / 'config'
+CONFIG = REPOSITORY / 'config'
 NAMESPACE = '{http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles}'
 #: 4K, three bytes a pixel.
 LARGEST = 3840 * 2160 * 3

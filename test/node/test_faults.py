@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from node_services import lifecycle, set_parameter, state
 import numpy as np
 import psutil
 import pytest
+from repository import HELPERS
 from sensor_msgs.msg import Image
 from simulated_node import ACTIVATE, check_sums, CLEANUP, CONFIGURE, DEACTIVATE, number, told
 from std_srvs.srv import Trigger
@@ -159,7 +159,7 @@ def test_a_publisher_that_dies_in_mid_stream(peer):
     with NodeProcess(
             '-p', 'backend:=simulated', '-p', 'diagnostics_period_sec:=0.1',
             '-p', 'camera_timeout_sec:=0.3') as node, subprocess.Popen(
-                [sys.executable, '-c', CAMERA], cwd=Path(__file__).parent.parent) as camera:
+                [sys.executable, '-c', CAMERA], cwd=HELPERS) as camera:
         try:
             peer.spin_until(lambda: len(peer.heard['classification']) > 5, 'answers')
         finally:

@@ -11,11 +11,11 @@ from node_process import image, NodeProcess, Peer
 import numpy as np
 import psutil
 import pytest
+from repository import REPOSITORY
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.memory import (
     give_free_memory_back, HEAP_BLOCK_BYTES, KEPT_BYTES, settle_allocator, VARIABLE)
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 #: Prints whether a block of 6 MB, a 1080p frame, comes from the heap.
 PROBE = '\n'.join([
     'import ctypes',

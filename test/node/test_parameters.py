@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 import re
 
 import pytest
+from repository import REPOSITORY
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.parameters import NodeParameters, parameter_fields
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 YAML_FILE = REPOSITORY / 'config' / 'classify.yaml'
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from node_process import image, NodeProcess, Peer
 import numpy as np
 import pytest
+from repository import HELPERS
 from tiny_model import COLOURS, write_tiny_model
 
-TESTS = Path(__file__).parents[1]
 #: Gives the node's process a GPU and a TensorRT 8.6 that compute through ONNX Runtime.
 STAND_INS = '\n'.join((
     'import sys',
-    f'sys.path[:0] = [{str(TESTS)!r}, {str(TESTS / "inference")!r}]',
+    f'sys.path[:0] = [{str(HELPERS)!r}]',
     'import pytest',
     'from standin_cuda import StandInCuda',
     'from standin_tensorrt import StandInTensorRt',

@@ -12,9 +12,10 @@ import sys
 from time import monotonic
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from node_process import image, NodeProcess, Peer, REPOSITORY
+from node_process import image, NodeProcess, Peer
 import numpy as np
 import pytest
+from repository import REPOSITORY
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.cli.top import view
 from resnet_trt_node.node.health import Level

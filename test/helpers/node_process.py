@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from pathlib import Path
 import signal
 import subprocess
 import sys
@@ -17,10 +16,10 @@ import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from repository import REPOSITORY
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification, LabelInfo
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class NodeProcess:
