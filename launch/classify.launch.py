@@ -8,8 +8,8 @@ ends when the node does, but does not shut down whatever else includes this file
 without its classifier. `ros2 launch` then returns 0 whatever the node's exit code was, which is in
 its log. With respawn:=true the node is started anew.
 
-With build_only:=true the node has a job to do instead. If it fails, the launch fails with it, and
-`ros2 launch` returns 1.
+With build_only, given here or in the YAML file, the node has a job to do instead. If it fails, the
+launch fails with it, and `ros2 launch` returns 1.
 """
 
 from pathlib import Path
@@ -24,7 +24,8 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from resnet_trt_node.node.dds_profile import dds_environment, RECEIVER
-from resnet_trt_node.node.launch_arguments import classify_arguments, node_settings
+from resnet_trt_node.node.launch_arguments import (
+    classify_arguments, NODE_NAME, node_settings)
 
 
 #: Long enough not to keep a machine busy with starts that fail.
@@ -48,7 +49,7 @@ def _start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     given = {
         argument.name: LaunchConfiguration(argument.name).perform(context)
         for argument in classify_arguments()}
-    settings = node_settings(given)
+    settings = node_settings(given, context.launch_configurations.get('ros_namespace', ''))
     # Without a type launch reads text as YAML: a camera called `off` would become False.
     overrides = {
         name: ParameterValue(
@@ -56,7 +57,7 @@ def _start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         for name, value in settings.parameters.items()}
     profile = Path(get_package_share_directory('resnet_trt_node')) / 'config' / RECEIVER
     return [Node(
-        package='resnet_trt_node', executable='classifier_node', name='classifier',
+        package='resnet_trt_node', executable='classifier_node', name=NODE_NAME,
         namespace=settings.namespace,
         parameters=[settings.params_file] + ([overrides] if overrides else []),
         remappings=settings.remappings, ros_arguments=settings.ros_arguments,

@@ -17,8 +17,11 @@ from typing import Any, Union
 
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.parameters import full_path, NodeParameters, parameter_fields
+from resnet_trt_node.node.params_files import value_for
 from resnet_trt_node.printable import printable
 
+#: What the launch files call the node.
+NODE_NAME = 'classifier'
 #: What a launch argument can become: a parameter's value in the type that the node declares.
 ParameterValue = Union[str, int, bool, list[str]]
 
@@ -27,6 +30,8 @@ _LEAVES = 'Empty leaves it to params_file.'
 # launch compares a value with an argument's choices letter by letter, so these are none: there are
 # many ways to write a truth value, and nav2 passes True.
 _FLAG = f'Give true or false. {_LEAVES}'
+# What rcl's parameter files may write for true.
+_YAML_TRUE = ('y', 'yes', 'true', 'on')
 _SEVERITIES = ('debug', 'info', 'warn', 'error', 'fatal')
 
 
@@ -58,6 +63,7 @@ class NodeSettings:
     :param remappings: pairs of a topic as the node names it and what it is called instead.
     :param ros_arguments: what else follows --ros-args.
     :param respawn: whether the node is started anew when it ends.
+    :param one_job: whether the node has a job to do and to end, so that the launch fails with it.
     """
 
     params_file: Path
@@ -66,11 +72,7 @@ class NodeSettings:
     remappings: list[tuple[str, str]]
     ros_arguments: list[str]
     respawn: bool
-
-    @property
-    def one_job(self) -> bool:
-        """Tell whether the node has a job to do and to end, so that the launch fails with it."""
-        return self.parameters.get('build_only') is True
+    one_job: bool
 
 
 def _of_parameter(name: str) -> LaunchArgument:
@@ -118,11 +120,12 @@ def classify_arguments() -> tuple[LaunchArgument, ...]:
             "logger's, such as rclpy:=debug. Empty is ROS's own default, info."))
 
 
-def node_settings(given: Mapping[str, str]) -> NodeSettings:
+def node_settings(given: Mapping[str, str], surrounding: str = '') -> NodeSettings:
     """
     Turn the arguments of classify.launch.py into what the node is started with.
 
     :param given: argument name to value, '' for one that was not given.
+    :param surrounding: the namespace that the launch file is included in.
     :returns: only what was given; the rest stays as the YAML file says.
     :raises UsageError: for a value that the node could not use, or a missing file.
     """
@@ -148,14 +151,21 @@ def node_settings(given: Mapping[str, str]) -> NodeSettings:
     if given['use_sim_time']:
         parameters['use_sim_time'] = truth('use_sim_time', given['use_sim_time'])
     respawn = bool(given['respawn']) and truth('respawn', given['respawn'])
-    if respawn and parameters.get('build_only'):
+    params_file = _params_file(given['params_file'])
+    one_job = parameters.get('build_only')
+    if one_job is None:
+        name = '/'.join(part.strip('/') for part in (
+            '' if given['namespace'].startswith('/') else surrounding, given['namespace'],
+            NODE_NAME) if part.strip('/'))
+        one_job = (value_for(params_file, f'/{name}', 'build_only') or '').lower() in _YAML_TRUE
+    if respawn and one_job:
         raise UsageError('respawn: a node that only builds an engine would do so again and again')
     return NodeSettings(
-        params_file=_params_file(given['params_file']),
+        params_file=params_file,
         namespace=given['namespace'], parameters=parameters,
         remappings=_remappings(given['image_topic'], given['cameras']),
         ros_arguments=_log_arguments(given['log_level']),
-        respawn=respawn)
+        respawn=respawn, one_job=bool(one_job))
 
 
 def _log_arguments(level: str) -> list[str]:

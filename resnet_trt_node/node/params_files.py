@@ -1,16 +1,18 @@
-"""Parameter files whose sections are for other nodes, which rcl passes over without a word."""
+"""What parameter files hold for a node: rcl passes sections for others over without a word."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 import re
-from typing import Any
+from typing import Any, Optional, TYPE_CHECKING
 
-from rclpy.node import Node
 from resnet_trt_node.printable import printable
 from resnet_trt_node.regular_file import read_regular
 import yaml
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
 
 _PARAMETERS = 'ros__parameters'
 _MOST_BYTES = 1 << 22
@@ -65,17 +67,41 @@ def section_names(text: bytes) -> list[str]:
     :param text: the file.
     :raises yaml.YAMLError: if it is no YAML.
     """
+    return [name for name, _ in _sections_of(text)]
+
+
+def value_for(path: Path, node: str, parameter: str) -> Optional[str]:
+    """
+    Return what a parameter file has for a node, as it is written there, None for nothing.
+
+    :param path: the file; None is returned for one that cannot be read as well.
+    :param node: the node's full name.
+    :param parameter: its name.
+    """
+    try:
+        sections = _sections_of(read_regular(path, _MOST_BYTES))
+    except (OSError, yaml.YAMLError):
+        # The node refuses it, with the reason.
+        return None
+    values = [
+        parameters[parameter] for section, parameters in sections
+        if is_for(section, node) and isinstance(parameters, dict) and parameter in parameters]
+    # rcl takes the last one, however general its section is.
+    return str(values[-1]) if values else None
+
+
+def _sections_of(text: bytes) -> list[tuple[str, Any]]:
     # The base loader gives texts alone: rcl has its own view of what is a number or a date.
     documents = yaml.load_all(text, yaml.BaseLoader)
-    return [name for document in documents for name in _sections(document, '')]
+    return [section for document in documents for section in _sections(document, '')]
 
 
-def _sections(value: Any, name: str) -> Iterator[str]:
+def _sections(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, dict):
         return
     for key, below in value.items():
         if key == _PARAMETERS:
-            yield name
+            yield name, below
         else:
             yield from _sections(below, f'{name}/{key}' if name else str(key))
 

@@ -47,6 +47,37 @@ def test_a_node_that_only_builds_has_one_job_and_is_not_started_anew(params_file
         settings(params_file, build_only='true', respawn='true')
 
 
+@pytest.mark.parametrize(('text', 'one_job'), [
+    ('/**: {ros__parameters: {build_only: true}}', True),
+    ('classifier: {ros__parameters: {build_only: Yes}}', True),
+    ('/**: {ros__parameters: {build_only: false}}', False),
+    ('/car/classifier: {ros__parameters: {build_only: true}}', False),
+    ('/**: {ros__parameters: {build_only: true}}\n'
+     'classifier: {ros__parameters: {build_only: false}}', False),
+    ('/**: {ros__parameters: }', False),
+    ('/**: [', False),
+])
+def test_the_yaml_file_can_give_the_one_job_too(params_file, text, one_job):
+    params_file.write_text(text)
+    assert settings(params_file).one_job is one_job
+    assert not settings(params_file, build_only='false').one_job
+    assert settings(params_file, build_only='true').one_job
+    if one_job:
+        with pytest.raises(UsageError, match='would do so again and again'):
+            settings(params_file, respawn='true')
+
+
+@pytest.mark.parametrize(('namespace', 'surrounding', 'one_job'), [
+    ('', '', False), ('car', '', True), ('/car', '/other', True), ('', '/car', True),
+    ('arm', '/car', False), ('arm/', '/car/', False)])
+def test_the_yaml_file_is_read_for_the_node_where_it_will_be(
+        params_file, namespace, surrounding, one_job):
+    params_file.write_text('/car/classifier: {ros__parameters: {build_only: true}}')
+    given = {argument.name: '' for argument in classify_arguments()}
+    given.update(params_file=str(params_file), namespace=namespace)
+    assert node_settings(given, surrounding).one_job is one_job
+
+
 def test_choices_are_those_of_the_node_and_nothing():
     choices = {argument.name: argument.choices for argument in classify_arguments()}
     assert choices['backend'] == ('', *BACKEND_CHOICES)
@@ -59,7 +90,7 @@ def test_choices_are_those_of_the_node_and_nothing():
 def test_arguments_that_are_not_given_change_nothing(params_file):
     assert settings(params_file) == NodeSettings(
         params_file=params_file, namespace='', parameters={}, remappings=[], ros_arguments=[],
-        respawn=False)
+        respawn=False, one_job=False)
 
 
 @pytest.mark.parametrize(('name', 'text', 'value'), [

@@ -128,6 +128,21 @@ def test_a_launch_that_is_to_build_fails_with_the_node(prefix, monkeypatch, capl
 
 
 @needs_launch
+@pytest.mark.parametrize('namespace', ['', 'car'])
+def test_a_yaml_file_that_is_to_build_fails_with_the_node_too(
+        prefix, monkeypatch, tmp_path, namespace):
+    params = tmp_path / 'build.yaml'
+    params.write_text(
+        f'/{namespace}/classifier:\n'.replace('//', '/')
+        + '  ros__parameters:\n    build_only: true\n')
+    given = {'params_file': str(params), 'namespace': namespace}
+    assert launch_classify(**given) == 0
+    monkeypatch.setenv('STAND_IN_EXIT_CODE', '2')
+    assert launch_classify(**given) == 1
+    assert launch_classify(**given, build_only='false') == 0
+
+
+@needs_launch
 def test_namespace_topic_and_log_level_reach_the_node(prefix):
     report = report_of(
         prefix, namespace='car', image_topic='/camera/image_raw', log_level='ERROR',
