@@ -131,11 +131,11 @@ def _open_pictures(
         arguments: Namespace, spec: ModelSpec) -> Union[LabelledPictures, ClassFolders]:
     """Open a table if there is one, else class folders."""
     path = Path(arguments.images)
-    if arguments.labels is None and is_bag(path) and not (path.is_dir() and any(
-            file.name == TABLE_NAME or file.is_dir() for file in path.iterdir())):
+    if is_bag(path) and not (path.is_dir() and (arguments.labels is not None or any(
+            file.name == TABLE_NAME or file.is_dir() for file in path.iterdir()))):
         raise DataError(
-            f'{arguments.images} is a bag, and nobody says what its images show: classify them '
-            'with `resnet_trt classify`, or compare models on them with '
+            f'{arguments.images} is a bag: its images have no file names that a table could give '
+            'classes to. Classify them with `resnet_trt classify`, or compare models on them with '
             '`resnet_trt compare --images`')
     if arguments.labels is None:
         with PictureStore(arguments.images) as store:

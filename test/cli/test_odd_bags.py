@@ -131,10 +131,12 @@ def test_a_bag_that_yields_nothing_of_what_it_counts(
         read_frames(str(path), None, read_model_spec(colour_model), 2, 0)
 
 
-def test_evaluate_says_what_is_for_bags(resnet_trt, colour_model, odd_bag):
-    line = resnet_trt.refused('evaluate', colour_model, '--images', odd_bag)
-    assert f'{odd_bag} is a bag, and nobody says what its images show' in line
-    assert '`resnet_trt compare --images`' in line
+def test_evaluate_says_what_is_for_bags(resnet_trt, colour_model, odd_bag, tmp_path):
+    words = [] if odd_bag.is_dir() else ['--labels', tmp_path / 'labels.tsv']
+    for more in ([], words):
+        line = resnet_trt.refused('evaluate', colour_model, '--images', odd_bag, *more)
+        assert f'{odd_bag} is a bag: its images have no file names that a table could' in line
+        assert '`resnet_trt compare --images`' in line
 
 
 @pytest.mark.parametrize('command', ['classify', 'replay', 'evaluate', 'quantize', 'compare'])
@@ -148,7 +150,7 @@ def test_pipes_and_devices_are_refused_at_once(resnet_trt, colour_model, tmp_pat
             'quantize': [colour_model, '--calibration', path, '-o', tmp_path / 'q.onnx'],
             'compare': [colour_model, '--backends', 'onnxruntime', '--images', path]}[command]
         line = resnet_trt.refused(command, *words)
-        assert 'not an ordinary file' in line or 'is a bag, and nobody says' in line
+        assert 'not an ordinary file' in line or 'is a bag: its images have' in line
 
 
 def test_an_output_cannot_have_two_types_on_a_topic(resnet_trt, colour_model, tmp_path):
