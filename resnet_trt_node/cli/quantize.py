@@ -18,7 +18,8 @@ from resnet_trt_node.cli.options import add_picture_arguments, max_image_bytes
 from resnet_trt_node.errors import DataError, UsageError
 from resnet_trt_node.inference.evaluation import wilson_interval
 from resnet_trt_node.model.calibration import METHODS
-from resnet_trt_node.model.calibration_frames import check_frames, MIN_FRAMES
+from resnet_trt_node.model.calibration_frames import (
+    check_frames, distinct_frames, MIN_FRAMES)
 from resnet_trt_node.model.files import check_place, whole_file
 from resnet_trt_node.model.quantize import (
     layers_left_float, load_fp32, Placement, quantizable_layers, quantized_model)
@@ -82,9 +83,12 @@ def run(arguments: Namespace) -> int:
     model, spec = load_fp32(arguments.model)
     layers = quantizable_layers(model)
     kept = _kept(arguments, layers)
-    frames, source = read_frames(
+    read, source = read_frames(
         arguments.calibration, arguments.topic, spec, arguments.limit, 0,
         max_bytes=max_image_bytes(arguments))
+    frames = distinct_frames(read)
+    if len(frames) < len(read):
+        source += f'; {len(read) - len(frames)} of them repeat others and are left out'
     check_frames(frames, arguments.min_pictures)
     held_out = _held_out(len(frames))
     used = frames[~held_out]

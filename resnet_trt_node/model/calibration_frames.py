@@ -1,4 +1,4 @@
-"""Whether frames are fit to calibrate with: enough of them, pictures, and not one picture."""
+"""Which frames are fit to calibrate with: pictures, enough of them, and each once."""
 
 from __future__ import annotations
 
@@ -22,8 +22,20 @@ _CELLS = 16
 _MIN_CORRELATION = 0.25
 #: Standard deviation in levels below which a frame shows nothing.
 _MIN_CONTRAST = 2.0
-#: Share of frames that may be noise, empty or repeated.
+#: Share of frames that may be noise or empty.
 _TOLERATED = 0.1
+
+
+def distinct_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """
+    Return each frame once, in their order: a standing camera may send one picture again and again.
+
+    :param frames: uint8 (N, H, W, 3), returned itself where there are no repetitions.
+    """
+    places: dict[bytes, int] = {}
+    for place, frame in enumerate(frames):
+        places.setdefault(frame.tobytes(), place)
+    return frames if len(places) == len(frames) else frames[list(places.values())]
 
 
 def check_frames(frames: NDArray[np.uint8], minimum: int = MIN_FRAMES) -> None:
@@ -32,19 +44,17 @@ def check_frames(frames: NDArray[np.uint8], minimum: int = MIN_FRAMES) -> None:
 
     :param frames: uint8 (N, H, W, 3) RGB, as the model will see them.
     :param minimum: N at least.
-    :raises DataError: if there are too few, or more than a tenth of them is noise, empty, or a
-        repetition of others.
+    :raises DataError: if there are too few, or more than a tenth of them is noise or empty.
     """
     if len(frames) < minimum:
         raise DataError(
-            f'{len(frames)} pictures to calibrate with, {minimum} are needed: give more, such as '
-            '500 of those the model is for, or lower --min-pictures')
+            f'{len(frames)} different picture{"s" * (len(frames) != 1)} to calibrate with, '
+            f'{minimum} are needed: give more, such as 500 of those the model is for, or lower '
+            '--min-pictures')
     noisy = sum(neighbour_correlation(frame) < _MIN_CORRELATION
                 for frame in frames if frame.std() >= _MIN_CONTRAST)
     empty = sum(float(frame.std()) < _MIN_CONTRAST for frame in frames)
-    repeated = len(frames) - len({frame.tobytes() for frame in frames})
-    for number, what in ((noisy, 'are noise'), (empty, 'show one even colour'),
-                         (repeated, 'are repetitions of others')):
+    for number, what in ((noisy, 'are noise'), (empty, 'show one even colour')):
         if number > _TOLERATED * len(frames):
             raise DataError(
                 f'{number} of {len(frames)} pictures to calibrate with {what}: the ranges would '

@@ -149,6 +149,17 @@ def test_folders_zip_files_and_bags_of_the_same_pictures_give_the_same_file(
     assert 'recording was not finished' in refused(fp32, tmp_path / 'drive')
 
 
+def test_a_camera_that_stands_still_is_calibrated_on_what_differs(
+        fp32: Path, int8: Path, tmp_path: Path, told: Callable[..., Any]) -> None:
+    with BagWriter(tmp_path / 'drive') as bag:
+        for number, frame in enumerate(np.repeat(clouds(), 3, axis=0)):
+            bag.write_image('/image', frame, START_NS + number * PERIOD_NS, 'front', 'rgb8')
+    report = told(fp32, tmp_path / 'drive', tmp_path / 'out.onnx', '--method', 'minmax')
+    assert report['pictures'] == '120 of drive; 80 of them repeat others and are left out'
+    assert (report['calibrated_on'], report['compared_on']) == (32, 8)
+    assert (tmp_path / 'out.onnx').read_bytes() == int8.read_bytes()
+
+
 def test_a_broken_frame_of_a_bag_is_named(
         fp32: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     with BagWriter(tmp_path / 'drive') as bag:
