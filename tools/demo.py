@@ -31,10 +31,10 @@ from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.cli.annotated import AnnotatedPictures
 from resnet_trt_node.cli.console import table_row
 from resnet_trt_node.cli.sources import Source
+from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.inference.annotate import annotate, contact_sheet
 from resnet_trt_node.inference.classifier import Prediction
-from resnet_trt_node.inference.model_file import read_model_spec
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60.0

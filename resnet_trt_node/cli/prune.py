@@ -15,8 +15,8 @@ from resnet_trt_node.cli.options import (
 from resnet_trt_node.cli.training_options import (
     add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_corrupt,
     tell_teacher)
+from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.inference.model_file import file_sha256
 from resnet_trt_node.model.checkpoint import TrainedModel
 from resnet_trt_node.model.devices import pick_device
 from resnet_trt_node.model.files import check_place

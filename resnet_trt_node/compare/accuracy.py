@@ -10,8 +10,8 @@ import numpy as np
 
 from resnet_trt_node.compare.choice import import_runners
 from resnet_trt_node.compare.subject import Subject
+from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.errors import BackendError, UsageError
-from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,12 +16,12 @@ from resnet_trt_node.compare.figures import figures
 from resnet_trt_node.compare.latency import measure, Plan
 from resnet_trt_node.compare.machine import describe_machine, package_versions
 from resnet_trt_node.compare.subject import Subject
+from resnet_trt_node.contract.model_file import (
+    parse_model, read_model, read_model_spec, spec_in)
+from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError, UsageError
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.engine_files import sha256_of
-from resnet_trt_node.inference.model_file import (
-    parse_model, read_model, read_model_spec, spec_in)
-from resnet_trt_node.inference.spec import ModelSpec
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,9 +17,9 @@ from typing import Callable, ClassVar, FrozenSet, Mapping, Optional, Sequence, T
 
 import numpy as np
 
+from resnet_trt_node.contract.spec import ModelSpec, PRECISIONS
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.inference.result_check import check_shape, refuse_bad
-from resnet_trt_node.inference.spec import ModelSpec, PRECISIONS
 
 if TYPE_CHECKING:
     from types import TracebackType

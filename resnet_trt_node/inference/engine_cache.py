@@ -18,14 +18,14 @@ from pathlib import Path
 import time
 from typing import Callable, Optional
 
+from resnet_trt_node.contract.sparsity import SparseBuild
+from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import BackendError
 from resnet_trt_node.inference.engine_files import (
     check_folder, FolderLock, prepare_folder, read_trusted, sha256_of, UntrustedFile,
     write_atomically)
 from resnet_trt_node.inference.engine_key import EngineKey
 from resnet_trt_node.inference.engine_side import EngineSide
-from resnet_trt_node.inference.sparsity import SparseBuild
-from resnet_trt_node.inference.spec import ModelSpec
 
 _MAX_TIMING_BYTES = 1 << 30
 #: Half-written files that are older than this are left from a process that was killed.

@@ -16,11 +16,11 @@ from pathlib import Path
 import time
 from typing import Any, Optional
 
+from resnet_trt_node.contract.sparsity import SparseBuild
+from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.inference.engine_files import read_trusted, UntrustedFile
 from resnet_trt_node.inference.engine_key import EngineKey
-from resnet_trt_node.inference.sparsity import SparseBuild
-from resnet_trt_node.inference.spec import ModelSpec
 
 _FORMAT = 2
 #: A hundred thousand class names are a few MB.

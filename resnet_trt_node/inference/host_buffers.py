@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import BackendError
 from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.spec import ModelSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

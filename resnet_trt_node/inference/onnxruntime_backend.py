@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TYPE_CHECKING, Union
 
+from resnet_trt_node.contract.model_file import parse_model, read_model, spec_in
+from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.errors import BackendUnavailable, InferenceError, ModelError
 from resnet_trt_node.inference.backend import Backend, BackendInfo, BackendOptions
 from resnet_trt_node.inference.host_buffers import host_buffers
-from resnet_trt_node.inference.model_file import parse_model, read_model, spec_in
 from resnet_trt_node.inference.onnxruntime_session import InterruptibleSession
-from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
 
 if TYPE_CHECKING:
     import numpy as np

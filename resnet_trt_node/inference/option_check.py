@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any, Collection, Mapping, Optional
 
+from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import ModelError, UsageError
 from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.spec import ModelSpec
 
 #: Options of every backend; each backend names its own in `Backend.own_options`.
 COMMON_OPTIONS = frozenset({'max_batch_size', 'num_buffers', 'precision', 'log'})

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
+from resnet_trt_node.contract.model_file import read_model_spec
+from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import InferenceError
 from resnet_trt_node.inference.backend import (
     Backend, BackendInfo, BackendOptions, powers_of_two, WARM_UP_CALLS)
 from resnet_trt_node.inference.host_buffers import host_buffers
-from resnet_trt_node.inference.model_file import read_model_spec
-from resnet_trt_node.inference.spec import ModelSpec, ResizeRule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

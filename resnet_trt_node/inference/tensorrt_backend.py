@@ -7,12 +7,12 @@ from typing import Any, Callable, Optional, Sequence, TYPE_CHECKING, Union
 
 import numpy as np
 
+from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.errors import BackendError, InferenceError
 from resnet_trt_node.inference import tensorrt_versions as versions
 from resnet_trt_node.inference.backend import Backend, BackendInfo, BackendOptions
 from resnet_trt_node.inference.cuda import CudaDevice, load_graph_driver
 from resnet_trt_node.inference.engine_cache import CachedEngine
-from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.inference.tensorrt_engine import EngineSource
 from resnet_trt_node.inference.tensorrt_log import TensorRtLog
 from resnet_trt_node.inference.tensorrt_slot import (

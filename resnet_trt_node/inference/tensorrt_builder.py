@@ -7,16 +7,16 @@ from math import isqrt
 from pathlib import Path
 from typing import Any, Callable, Optional, Tuple, Union
 
+from resnet_trt_node.contract.model_file import parse_model, read_model, spec_of
+from resnet_trt_node.contract.sparsity import SparseBuild, two_four_layers
+from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec
 from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError, UsageError
 from resnet_trt_node.inference import tensorrt_versions as versions
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.build_progress import BuildProgress
 from resnet_trt_node.inference.engine_cache import BuiltEngine
 from resnet_trt_node.inference.engine_files import sha256_of
-from resnet_trt_node.inference.model_file import parse_model, read_model, spec_of
 from resnet_trt_node.inference.option_check import check_precision, HOW_TO_MAKE
-from resnet_trt_node.inference.sparsity import SparseBuild, two_four_layers
-from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec
 from resnet_trt_node.inference.tensorrt_log import TensorRtLog
 
 #: (smallest, tuned for, largest) batch size.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
+from resnet_trt_node.contract.model_file import read_model
 from resnet_trt_node.errors import BackendUnavailable, UsageError
 from resnet_trt_node.inference import tensorrt_versions as versions
 from resnet_trt_node.inference.backend import BackendOptions
@@ -13,7 +14,6 @@ from resnet_trt_node.inference.cuda import CudaDevice
 from resnet_trt_node.inference.engine_cache import BuiltEngine, CachedEngine, EngineCache
 from resnet_trt_node.inference.engine_files import sha256_of
 from resnet_trt_node.inference.engine_key import EngineKey
-from resnet_trt_node.inference.model_file import read_model
 from resnet_trt_node.inference.option_check import check_precision
 from resnet_trt_node.inference.tensorrt_builder import BuildSettings, EngineBuilder
 

@@ -7,12 +7,12 @@ from typing import Any, Callable, Optional, Tuple, TYPE_CHECKING
 
 import numpy as np
 
+from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 from resnet_trt_node.errors import BackendError, InferenceError
 from resnet_trt_node.inference import tensorrt_versions as versions
 from resnet_trt_node.inference.backend import BackendOptions, powers_of_two
 from resnet_trt_node.inference.cuda import CudaDevice
 from resnet_trt_node.inference.cuda_stream import CudaGraph
-from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,10 +8,10 @@ import shutil
 import tempfile
 from typing import Any, Callable, Iterator, TYPE_CHECKING
 
+from resnet_trt_node.contract.model_file import load_model, parse_model, read_model, spec_in
 from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError
 from resnet_trt_node.inference.engine_cache import BuiltEngine
 from resnet_trt_node.inference.engine_files import sha256_of
-from resnet_trt_node.inference.model_file import load_model, parse_model, read_model, spec_in
 from resnet_trt_node.inference.tvm_database import TuningDatabase
 from resnet_trt_node.inference.tvm_gpu import (
     batch_sizes, build_gpu, gpu_module, schedule_gpu)
@@ -23,7 +23,7 @@ from resnet_trt_node.inference.tvm_workload import Tile, Workload
 
 if TYPE_CHECKING:
     import onnx
-    from resnet_trt_node.inference.spec import ModelSpec
+    from resnet_trt_node.contract.spec import ModelSpec
 
 
 def compile_model(

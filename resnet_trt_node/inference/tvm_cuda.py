@@ -17,7 +17,7 @@ from resnet_trt_node.inference.tvm_gpu import batch_sizes, cuda_target, pieces
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from resnet_trt_node.inference.spec import ModelSpec
+    from resnet_trt_node.contract.spec import ModelSpec
 
 _RUNTIME = 'libtvm_runtime_cuda.so'
 #: Reads it when it compiles for CUDA: 'nvcc' or 'nvrtc'.

@@ -8,13 +8,13 @@ from pathlib import Path
 import tempfile
 from typing import Any, Callable, Union
 
+from resnet_trt_node.contract.model_file import read_model
 from resnet_trt_node.errors import BackendError, BackendUnavailable, UsageError
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.engine_cache import (
     BuiltEngine, CachedEngine, default_engine_dir, EngineCache)
 from resnet_trt_node.inference.engine_files import sha256_of
 from resnet_trt_node.inference.engine_key import EngineKey
-from resnet_trt_node.inference.model_file import read_model
 from resnet_trt_node.inference.option_check import called, check_precision
 from resnet_trt_node.inference.tvm_compiler import compile_for_gpu, compile_model
 from resnet_trt_node.inference.tvm_cuda import (

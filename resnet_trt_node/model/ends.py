@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnx import TensorProto
-from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
+from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.model.graph import GraphBuilder
 from resnet_trt_node.model.normalisation import Normalisation
 

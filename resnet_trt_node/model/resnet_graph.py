@@ -6,7 +6,7 @@ from typing import Any, TYPE_CHECKING
 
 import onnx
 from onnx import TensorProto
-from resnet_trt_node.inference.spec import INPUT_NAME, OUTPUT_NAME
+from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.model.ends import add_input_end, add_output_end
 from resnet_trt_node.model.graph import BATCH, folded, GraphBuilder, tensor
 from resnet_trt_node.model.network import ResNet

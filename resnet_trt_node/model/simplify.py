@@ -9,8 +9,8 @@ from typing import Optional
 import numpy as np
 import onnx
 from onnx import numpy_helper, shape_inference
+from resnet_trt_node.contract.onnx_parts import parts_of
 from resnet_trt_node.errors import BackendUnavailable, ModelError
-from resnet_trt_node.inference.onnx_parts import parts_of
 from resnet_trt_node.model.graph import BATCH
 from resnet_trt_node.model.subgraphs import nodes_of
 

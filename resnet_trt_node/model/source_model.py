@@ -7,8 +7,8 @@ from typing import Optional, Tuple, Union
 
 import onnx
 from onnx import TensorProto
+from resnet_trt_node.contract.onnx_parts import parts_of
 from resnet_trt_node.errors import ModelError, UsageError
-from resnet_trt_node.inference.onnx_parts import parts_of
 from resnet_trt_node.model.subgraphs import names_read, nodes_of
 from resnet_trt_node.model.training_mode import refuse_training_mode
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import FrozenSet, Iterable, Iterator, List, Set
 
 import onnx
+from resnet_trt_node.contract.onnx_parts import parts_of
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.inference.onnx_parts import parts_of
 
 
 def nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:

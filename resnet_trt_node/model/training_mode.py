@@ -6,8 +6,8 @@ from typing import Dict
 
 import onnx
 from onnx import numpy_helper
+from resnet_trt_node.contract.onnx_parts import parts_of
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.inference.onnx_parts import parts_of
 from resnet_trt_node.model.graph import opset_of
 from resnet_trt_node.model.subgraphs import name_of, nodes_of
 

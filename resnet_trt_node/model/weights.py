@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping, Optional, Union
 
+from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
-from resnet_trt_node.inference.model_file import file_sha256
 from resnet_trt_node.model.checkpoint import load_file
 from resnet_trt_node.model.download import fetch_checkpoint
 from resnet_trt_node.model.network import architecture_of, ResNet

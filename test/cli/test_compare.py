@@ -15,8 +15,8 @@ from onnx import numpy_helper
 import pytest
 
 from resnet_trt_node.cli.example_frames import read_frames
+from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.errors import DataError, FrameError, UsageError
-from resnet_trt_node.inference.model_file import file_sha256, read_model_spec
 from tiny_model import write_tiny_model
 
 QUICK = ('--iterations', 9, '--rounds', 3, '--warm-up', 1, '--limit', 12, '--threads', 1)

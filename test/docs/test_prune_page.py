@@ -12,7 +12,7 @@ import onnx
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli.main import COMMANDS, main
-from resnet_trt_node.inference.sparsity import two_four_layers
+from resnet_trt_node.contract.sparsity import two_four_layers
 from resnet_trt_node.model.checkpoint import TrainedModel
 from resnet_trt_node.model.export import export_resnet
 from resnet_trt_node.model.network import ResNet

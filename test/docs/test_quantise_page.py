@@ -13,7 +13,7 @@ import pytest
 from repository import REPOSITORY
 from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli.main import main
-from resnet_trt_node.inference.model_file import read_model_spec
+from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.model.calibration import METHODS
 from resnet_trt_node.model.calibration_frames import MIN_FRAMES
 from resnet_trt_node.model.export import export_resnet

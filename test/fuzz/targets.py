@@ -18,6 +18,7 @@ from typing import Any, Callable
 from hypothesis import strategies as st
 import numpy as np
 from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import (
     BagError, DataError, FrameError, LabelsError, ModelError, ResnetTrtError)
 from resnet_trt_node.inference.compressed import decode_compressed
@@ -27,7 +28,6 @@ from resnet_trt_node.inference.image_encodings import ENCODINGS, PIXEL_BYTES, PL
 from resnet_trt_node.inference.picture_listing import count_unread, describe_unread
 from resnet_trt_node.inference.picture_store import PictureStore
 from resnet_trt_node.inference.pictures import decode_picture
-from resnet_trt_node.inference.spec import ModelSpec, ResizeRule
 from resnet_trt_node.model.label_file import read_labels
 
 CORPUS = Path(__file__).resolve().parent / 'corpus'

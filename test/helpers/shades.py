@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resnet_trt_node.inference.spec import ResizeRule
+from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.model.training_data import TrainingData, ValidationPictures
 from resnet_trt_node.model.training_pictures import StoredPictures
 import torch

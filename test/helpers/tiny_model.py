@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 
-from resnet_trt_node.inference.model_file import write_model_spec
-from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
+from resnet_trt_node.contract.model_file import write_model_spec
+from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
 
 #: The corners of the RGB cube, in the order of the model's output.
 COLOURS = {

@@ -5,11 +5,11 @@ from time import perf_counter
 import numpy as np
 import pytest
 
+from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import BackendError, InferenceError
 from resnet_trt_node.inference.backend import Backend, BackendInfo, BackendOptions
 from resnet_trt_node.inference.host_buffers import host_buffers
 from resnet_trt_node.inference.simulated_backend import SIMULATED_SPEC, SimulatedBackend
-from resnet_trt_node.inference.spec import ModelSpec, ResizeRule
 
 SPEC = ModelSpec(
     height=4, width=4, labels=('a', 'b'), resize=ResizeRule(4, 4, 4), precision='fp32')

@@ -12,10 +12,10 @@ import sys
 from engine_builds import Builder, KEY, PLAN, SPEC
 import pytest
 
+from resnet_trt_node.contract.sparsity import SparseBuild
 from resnet_trt_node.errors import BackendError
 from resnet_trt_node.inference import engine_files
 from resnet_trt_node.inference.engine_cache import BuiltEngine, default_engine_dir, EngineCache
-from resnet_trt_node.inference.sparsity import SparseBuild
 
 
 def test_a_miss_builds_and_a_hit_does_not(cache, said):

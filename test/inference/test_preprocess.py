@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import FrameError, UsageError
 from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.preprocess import (
     EXACT_MAX_ERROR, plan_crop, Resizer)
-from resnet_trt_node.inference.spec import ResizeRule
 
 FILTERS = {
     'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC,

@@ -10,11 +10,11 @@ import onnx
 from onnx import helper, numpy_helper
 import pytest
 
+from resnet_trt_node.contract.model_file import file_sha256
+from resnet_trt_node.contract.sparsity import SparseBuild
 from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError, UsageError
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.build_progress import BuildProgress
-from resnet_trt_node.inference.model_file import file_sha256
-from resnet_trt_node.inference.sparsity import SparseBuild
 from resnet_trt_node.inference.tensorrt_builder import (
     BuildSettings, EngineBuilder, split_profiles)
 from standin_cuda import StandInCuda

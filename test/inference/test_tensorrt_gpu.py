@@ -16,10 +16,10 @@ import onnx
 import pytest
 
 from relu6_model import write_relu6_model
+from resnet_trt_node.contract.model_file import spec_of, write_model_spec
 from resnet_trt_node.errors import BackendUnavailable, ModelError
 from resnet_trt_node.inference.backend import BackendOptions, warm_up
 from resnet_trt_node.inference.factory import open_backend
-from resnet_trt_node.inference.model_file import spec_of, write_model_spec
 from resnet_trt_node.model.quantize import insert_pairs, Placement
 from tiny_model import write_tiny_model
 

@@ -11,8 +11,8 @@ from classifiers import SIDE, write_classifier
 import onnx
 import pytest
 from resnet_trt_node.cli.main import main
+from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.errors import ModelError, ResnetTrtError
-from resnet_trt_node.inference.model_file import read_model_spec
 from resnet_trt_node.model.export import export_resnet
 from resnet_trt_node.model.graft import prepare
 from resnet_trt_node.model.inspection import inspect_model

@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 import pytest
+from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.inference.spec import ResizeRule
 from resnet_trt_node.model.efficientnet import (
     export_efficientnet_lite0, load_efficientnet_lite, PREPARATION)
 from resnet_trt_node.model.frames import sample_frames

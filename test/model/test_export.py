@@ -11,9 +11,9 @@ import onnx
 from onnx import numpy_helper, TensorProto
 import pytest
 from resnet_trt_node import __version__
+from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
+from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import LabelsError, ModelError, ResnetTrtError, UsageError
-from resnet_trt_node.inference.model_file import file_sha256, read_model_spec
-from resnet_trt_node.inference.spec import ResizeRule
 from resnet_trt_node.labels import imagenet_labels
 from resnet_trt_node.model import export
 from resnet_trt_node.model.export import export_resnet, ExportReport

@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 import pytest
+from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
+from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import LabelsError, ModelError, ResnetTrtError, UsageError
-from resnet_trt_node.inference.model_file import file_sha256, read_model_spec
-from resnet_trt_node.inference.spec import ResizeRule
 from resnet_trt_node.model.export import ExportReport
 from resnet_trt_node.model.graft import prepare
 import torch

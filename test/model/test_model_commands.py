@@ -11,7 +11,7 @@ import sys
 from classifiers import write_classifier
 import pytest
 from resnet_trt_node.cli.main import main
-from resnet_trt_node.inference.model_file import read_model_spec
+from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.model import download
 from resnet_trt_node.model.export import ExportReport
 

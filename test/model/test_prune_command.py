@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 import pytest
 from resnet_trt_node.cli.main import main
+from resnet_trt_node.contract.sparsity import two_four_layers
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.inference.sparsity import two_four_layers
 from resnet_trt_node.model import training as training_module
 from resnet_trt_node.model.checkpoint import load_file, TrainedModel
 from resnet_trt_node.model.export import export_resnet, ExportReport

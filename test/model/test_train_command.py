@@ -13,7 +13,7 @@ from zipfile import ZipFile
 from PIL import Image
 import pytest
 from resnet_trt_node.cli.main import main
-from resnet_trt_node.inference.model_file import read_model_spec
+from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.model.learning_curve import draw_learning_curve
 from resnet_trt_node.model.network import ResNet
 from shapes import CLASSES

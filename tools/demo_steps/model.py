@@ -9,8 +9,8 @@ import tempfile
 
 from demo_steps import DemoError
 
+from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.inference.model_file import read_model_spec
 
 
 def get_model(folder: Path) -> Path:

@@ -16,8 +16,8 @@ import onnx
 from open_backends import fill, GRAPH_BACKENDS, labels_of, NAMES, SIDE
 import pytest
 
+from resnet_trt_node.contract import model_file
 from resnet_trt_node.errors import ModelError, UsageError
-from resnet_trt_node.inference import model_file
 from resnet_trt_node.inference.backend import Backend
 from resnet_trt_node.inference.factory import BACKENDS
 from tiny_model import write_tiny_model

@@ -9,11 +9,11 @@ import onnx
 from onnx import helper, TensorProto
 import pytest
 
-from resnet_trt_node.errors import BackendUnavailable, LabelsError, ModelError
-from resnet_trt_node.inference import model_file
-from resnet_trt_node.inference.model_file import (
+from resnet_trt_node.contract import model_file
+from resnet_trt_node.contract.model_file import (
     file_sha256, load_model, read_model_spec, spec_of, write_model_spec)
-from resnet_trt_node.inference.spec import ResizeRule
+from resnet_trt_node.contract.spec import ResizeRule
+from resnet_trt_node.errors import BackendUnavailable, LabelsError, ModelError
 from tiny_model import COLOURS, write_tiny_model
 
 

@@ -7,9 +7,9 @@ import onnx
 from onnx import helper, numpy_helper, TensorProto
 import pytest
 
-from resnet_trt_node.errors import ModelError
-from resnet_trt_node.inference.model_file import (
+from resnet_trt_node.contract.model_file import (
     load_model, load_with_outside_tensors, read_model_spec, spec_of)
+from resnet_trt_node.errors import ModelError
 from tiny_model import write_tiny_model
 
 

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from resnet_trt_node.errors import LabelsError, ModelError
-from resnet_trt_node.inference.spec import (
+from resnet_trt_node.contract.spec import (
     CONTRACT_VERSION, INTERPOLATIONS, ModelSpec, PRECISIONS, ResizeRule)
+from resnet_trt_node.errors import LabelsError, ModelError
 
 SPEC = ModelSpec(
     height=224, width=192, labels=('cat', 'Möwe', 'a "quoted", name'),

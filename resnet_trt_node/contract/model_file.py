@@ -6,9 +6,9 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
+from resnet_trt_node.contract.onnx_parts import damaged_constant, names_of, outside_files
+from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 from resnet_trt_node.errors import BackendUnavailable, LabelsError, ModelError
-from resnet_trt_node.inference.onnx_parts import damaged_constant, names_of, outside_files
-from resnet_trt_node.inference.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 from resnet_trt_node.regular_file import open_regular, read_regular
 
 if TYPE_CHECKING:
