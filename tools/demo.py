@@ -33,7 +33,7 @@ from resnet_trt_node.cli.console import table_row
 from resnet_trt_node.cli.sources import Source
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.errors import ResnetTrtError
-from resnet_trt_node.inference.annotate import annotate, contact_sheet
+from resnet_trt_node.imaging.annotate import annotate, contact_sheet
 from resnet_trt_node.inference.classifier import Prediction
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -23,8 +23,8 @@ import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.inference.decode import decode_image
-from resnet_trt_node.inference.preprocess import Resizer
+from resnet_trt_node.imaging.decode import decode_image
+from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.node.memory import settle_allocator
 from sensor_msgs.msg import Image
 

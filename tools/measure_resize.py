@@ -21,9 +21,9 @@ import cv2
 import numpy as np
 from PIL import Image
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.inference.compressed import decode_compressed
-from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.preprocess import Resizer
+from resnet_trt_node.imaging.compressed import decode_compressed
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.resize import Resizer
 from skimage import data
 
 SIZES = {'320x240': (320, 240), 'VGA': (640, 480), '720p': (1280, 720), '1080p': (1920, 1080),

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Callable, Iterable, Iterator, Optional, Sequence, TypeVar, Union
 
 from resnet_trt_node.errors import DataError, FrameError, UsageError
-from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.inference.labelled_pictures import LabelledPicture
 from resnet_trt_node.inference.picture_listing import count_unread, describe_unread
 from resnet_trt_node.inference.picture_store import PictureStore

@@ -8,9 +8,9 @@ from typing import Callable, Iterable, Iterator, Optional, Sequence, TYPE_CHECKI
 import numpy as np
 
 from resnet_trt_node.errors import AnswerError, FrameError, UsageError
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.resize import FitMethod, Resizer
 from resnet_trt_node.inference.backend import Backend
-from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.preprocess import FitMethod, Resizer
 from resnet_trt_node.inference.result_check import bad_rows
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Optional, Sequence, Union
 
 from resnet_trt_node.errors import DataError, FrameError
-from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.inference.picture_listing import count_unread
 from resnet_trt_node.inference.picture_store import PictureStore, plain_name
 from resnet_trt_node.inference.pictures import MAX_FILE_IMAGE_BYTES

@@ -16,7 +16,7 @@ import stat
 from typing import Callable, Iterable, Iterator, Mapping, Union
 
 from resnet_trt_node.errors import DataError
-from resnet_trt_node.inference.picture_formats import is_readable, must_be_looked_at
+from resnet_trt_node.imaging.picture_formats import is_readable, must_be_looked_at
 from resnet_trt_node.regular_file import open_regular
 
 #: Why something is left out, beside the endings.

@@ -11,8 +11,8 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 import zlib
 
 from resnet_trt_node.errors import DataError, FrameError
-from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.image_encodings import too_large
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.image_encodings import too_large
 from resnet_trt_node.inference.picture_listing import (
     is_hidden, list_folder, list_names, Listing, NO_FILES, SHADOWED, ZIPPED_LINK)
 from resnet_trt_node.inference.pictures import (

@@ -9,10 +9,10 @@ from typing import Optional, Union
 import numpy as np
 
 from resnet_trt_node.errors import DamagedPictureError, DataError, FrameError
-from resnet_trt_node.inference.compressed import decode_known
-from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.picture_formats import decode_by_pillow
-from resnet_trt_node.inference.picture_header import read_header
+from resnet_trt_node.imaging.compressed import decode_known
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.picture_formats import decode_by_pillow
+from resnet_trt_node.imaging.picture_header import read_header
 from resnet_trt_node.inference.picture_listing import count_unread, describe_unread, list_folder
 from resnet_trt_node.regular_file import read_regular
 

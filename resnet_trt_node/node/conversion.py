@@ -16,12 +16,12 @@ import sys
 from time import monotonic
 from typing import Any, Callable, Optional
 
-from resnet_trt_node.inference.decode import convert_image, decode_message
-from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.image_encodings import (
+from resnet_trt_node.imaging.decode import convert_image, decode_message
+from resnet_trt_node.imaging.depth_images import DEPTH_ENCODING, looks_like_depth
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.image_encodings import (
     check_image, DEEP, MAX_IMAGE_BYTES, PIXEL_BYTES, RawImage, ZERO_COPY)
 from resnet_trt_node.node.cv_bridge_check import target_encoding
-from resnet_trt_node.node.depth_images import DEPTH_ENCODING, looks_like_depth
 from resnet_trt_node.printable import printable
 
 # `python -c` and `-m` look for modules in the current folder first, where anyone may put some.

@@ -15,8 +15,8 @@ from typing import Any, Optional
 
 import numpy as np
 
-from resnet_trt_node.inference.decode import decode_image
-from resnet_trt_node.inference.image_encodings import DEEP, PIXEL_BYTES, ZERO_COPY
+from resnet_trt_node.imaging.decode import decode_image
+from resnet_trt_node.imaging.image_encodings import DEEP, PIXEL_BYTES, ZERO_COPY
 
 
 def target_encoding(encoding: str) -> str:

@@ -10,10 +10,10 @@ from typing import Callable, Optional
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from resnet_trt_node.imaging.depth_images import warn_of_depth_topic
 from resnet_trt_node.node.annotator import Annotator
 from resnet_trt_node.node.async_configure import OpeningCancelled
 from resnet_trt_node.node.camera_topics import CameraTopics
-from resnet_trt_node.node.depth_images import warn_of_depth_topic
 from resnet_trt_node.node.messages import label_info
 from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.pipeline import Pipeline

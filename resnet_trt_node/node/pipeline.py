@@ -22,9 +22,9 @@ from time import perf_counter_ns
 from typing import Any, Optional, Sequence, TYPE_CHECKING
 
 from resnet_trt_node.errors import FrameError, ResnetTrtError
+from resnet_trt_node.imaging.resize import FitMethod, Resizer
 from resnet_trt_node.inference.backend import Backend
 from resnet_trt_node.inference.classifier import top_predictions
-from resnet_trt_node.inference.preprocess import FitMethod, Resizer
 from resnet_trt_node.inference.result_check import bad_rows
 from resnet_trt_node.node.accounting import Accounting
 from resnet_trt_node.node.batch_board import BatchBoard

@@ -21,7 +21,7 @@ from bench.scenarios.soak import LoggedAccount, read_accounts
 import numpy as np
 import pytest
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.inference.decode import decode_message
+from resnet_trt_node.imaging.decode import decode_message
 
 STATUS = {
     'state': 'active', 'total_p50_ms': '6.1', 'total_p99_ms': '7.5', 'front/received': '10',

@@ -11,8 +11,8 @@ import sys
 
 import pytest
 from repository import REPOSITORY
+from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.simulated_backend import SimulatedBackend
 from resnet_trt_node.node.accounting import CAMERA_EVENTS, DROP_REASONS
 from resnet_trt_node.node.parameters import NodeParameters, parameter_fields

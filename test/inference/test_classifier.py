@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from resnet_trt_node.errors import AnswerError, FrameError, UsageError
+from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.classifier import Classifier, Prediction, top_predictions
-from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.simulated_backend import SimulatedBackend
 
 LABELS = [f'class {index}' for index in range(100)]

@@ -8,7 +8,7 @@ from typing import Any, Iterator
 import numpy as np
 import pytest
 from resnet_trt_node.errors import BackendError, DataError, UsageError
-from resnet_trt_node.inference.preprocess import Resizer
+from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.model import training as training_module
 from resnet_trt_node.model.initial_network import initial_network
 from resnet_trt_node.model.training import Training

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.preprocess import Resizer
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.model.augmentation import (
     crop_and_resize, crop_boxes, mix_batch, normalise, plan_epoch, RATIOS, vary_colours)
 from resnet_trt_node.model.devices import amp_dtype, memory_errors, pick_device

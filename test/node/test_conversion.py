@@ -15,8 +15,8 @@ import pytest
 from repository import HELPERS
 
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.inference.decode import decode_image
-from resnet_trt_node.inference.image_encodings import (
+from resnet_trt_node.imaging.decode import decode_image
+from resnet_trt_node.imaging.image_encodings import (
     DEEP, ENCODINGS, PIXEL_BYTES, PLANAR, ZERO_COPY)
 from resnet_trt_node.node.conversion import check_cv_bridge, Converter
 

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 import pytest
 from resnet_trt_node.errors import FrameError
+from resnet_trt_node.imaging.depth_images import is_depth_topic
 from resnet_trt_node.node.conversion import Converter
-from resnet_trt_node.node.depth_images import is_depth_topic
 
 from simulated_node import red, run, told
 

@@ -10,8 +10,8 @@ import cv2
 from node_process import compressed, NodeProcess, Peer
 import numpy as np
 import pytest
+from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.frame import Frame
 from resnet_trt_node.inference.simulated_backend import SimulatedBackend
 from resnet_trt_node.node.conversion import Converter
 from resnet_trt_node.node.pipeline import Pipeline

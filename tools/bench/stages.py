@@ -10,8 +10,8 @@ from typing import Callable
 from bench.camera import Camera
 import numpy as np
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.inference.decode import decode_image
-from resnet_trt_node.inference.preprocess import Resizer
+from resnet_trt_node.imaging.decode import decode_image
+from resnet_trt_node.imaging.resize import Resizer
 
 _REPEATS = 30
 

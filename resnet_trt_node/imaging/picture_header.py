@@ -15,8 +15,8 @@ import struct
 from typing import Optional
 
 from resnet_trt_node.errors import DamagedPictureError, FrameError
-from resnet_trt_node.inference.jpeg_markers import read_jpeg_markers
-from resnet_trt_node.inference.tiff_tags import read_tiff_tags
+from resnet_trt_node.imaging.jpeg_markers import read_jpeg_markers
+from resnet_trt_node.imaging.tiff_tags import read_tiff_tags
 
 #: What cameras send; files may be of any format that Pillow reads.
 KINDS = ('jpeg', 'png', 'bmp', 'webp', 'tiff', 'ppm')

@@ -13,8 +13,8 @@ from PIL import Image
 
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import FrameError, UsageError
-from resnet_trt_node.inference.frame import CHANNELS, Frame
-from resnet_trt_node.inference.resampling import Blur, count_halvings, fit_blur, SUPPORT
+from resnet_trt_node.imaging.fast_resize import Blur, count_halvings, fit_blur, SUPPORT
+from resnet_trt_node.imaging.frame import CHANNELS, Frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,8 +13,8 @@ import pytest
 
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import FrameError, UsageError
-from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.preprocess import (
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.resize import (
     EXACT_MAX_ERROR, plan_crop, Resizer)
 
 FILTERS = {

@@ -6,7 +6,7 @@ import re
 from typing import Any, Callable
 
 import numpy as np
-from resnet_trt_node.inference.frame import Frame
+from resnet_trt_node.imaging.frame import Frame
 
 #: What depth cameras send, in millimetres (REP 118); grey pictures of 16 bits are mono16.
 DEPTH_ENCODING = '16UC1'

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.inference.compressed import decode_compressed
-from resnet_trt_node.inference.frame import Frame, to_8_bit
-from resnet_trt_node.inference.image_encodings import (
+from resnet_trt_node.imaging.compressed import decode_compressed
+from resnet_trt_node.imaging.frame import Frame, to_8_bit
+from resnet_trt_node.imaging.image_encodings import (
     BAYER, check_image, check_mosaic, DEEP, ENCODINGS, MAX_IMAGE_BYTES, PIXEL_BYTES, PLANAR,
     RawImage, ZERO_COPY)
 from resnet_trt_node.printable import printable

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from resnet_trt_node.inference.resampling import (
+from resnet_trt_node.imaging.fast_resize import (
     count_halvings, filter_weights, fit_blur, MIN_REMAINING_SCALE)
 
 FILTERS = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}

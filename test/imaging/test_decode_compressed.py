@@ -17,8 +17,8 @@ from PIL import Image
 import pytest
 
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.inference.compressed import decode_compressed
-from resnet_trt_node.inference.decode import decode_message
+from resnet_trt_node.imaging.compressed import decode_compressed
+from resnet_trt_node.imaging.decode import decode_message
 
 #: Turned a quarter clockwise for display; 274 is EXIF's number of the orientation.
 ORIENTATION, QUARTER_TURN = 274, 6

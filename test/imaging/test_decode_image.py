@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.inference.decode import decode_image, decode_message
-from resnet_trt_node.inference.frame import CHANNELS, Frame
-from resnet_trt_node.inference.image_encodings import (
+from resnet_trt_node.imaging.decode import decode_image, decode_message
+from resnet_trt_node.imaging.frame import CHANNELS, Frame
+from resnet_trt_node.imaging.image_encodings import (
     BAYER, DEEP, ENCODINGS, PIXEL_BYTES, PLANAR, YUV422, ZERO_COPY)
 
 #: Eight colours, none of which has two equal channels, in bars four pixels wide.

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.inference.frame import Frame
-from resnet_trt_node.inference.lettering import fitted_mask, text_mask
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.text import fitted_mask, text_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
