@@ -17,12 +17,12 @@ from resnet_trt_node.cli.options import (
     max_image_bytes, open_model, tell_unread)
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import ModelSpec
+from resnet_trt_node.datasets.class_folders import ClassFolders
+from resnet_trt_node.datasets.labelled import LabelledPictures, spread, TABLE_NAME
+from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, ModelError, UsageError
 from resnet_trt_node.inference.calibration_error import BINS
-from resnet_trt_node.inference.class_folders import ClassFolders
 from resnet_trt_node.inference.factory import BACKEND_CHOICES
-from resnet_trt_node.inference.labelled_pictures import LabelledPictures, spread, TABLE_NAME
-from resnet_trt_node.inference.picture_store import PictureStore
 
 #: More would hold no picture, and take more memory than there is.
 _MAX_BINS = 100_000

@@ -11,12 +11,12 @@ import numpy as np
 from resnet_trt_node.bag.names import is_bag
 from resnet_trt_node.cli.options import tell_unread
 from resnet_trt_node.contract.spec import ModelSpec
+from resnet_trt_node.datasets.listing import count_unread, describe_unread
+from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
+from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import FitMethod, Resizer
-from resnet_trt_node.inference.picture_listing import count_unread, describe_unread
-from resnet_trt_node.inference.picture_store import PictureStore
-from resnet_trt_node.inference.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.model.frames import sample_frames
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from time import perf_counter_ns
 from typing import Any, Optional
 
 from resnet_trt_node.cli.console import count_of, Progress
+from resnet_trt_node.datasets.labelled import LabelledPicture
 from resnet_trt_node.errors import AnswerError, DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import FitMethod
@@ -16,7 +17,6 @@ from resnet_trt_node.inference.agreement import Agreement, AgreementCollector
 from resnet_trt_node.inference.backend import Backend
 from resnet_trt_node.inference.classifier import Classifier
 from resnet_trt_node.inference.evaluation import OutcomeCollector, Outcomes
-from resnet_trt_node.inference.labelled_pictures import LabelledPicture
 
 _Decode = Callable[[LabelledPicture], Frame]
 

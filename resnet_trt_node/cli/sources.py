@@ -13,12 +13,12 @@ from resnet_trt_node.bag.messages import BagImage
 from resnet_trt_node.bag.names import is_bag
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.cli.console import print_warning, text_width
+from resnet_trt_node.datasets.pictures import (
+    find_pictures, MAX_FILE_IMAGE_BYTES, read_picture)
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.picture_formats import is_picture, START_BYTES
-from resnet_trt_node.inference.pictures import (
-    find_pictures, MAX_FILE_IMAGE_BYTES, read_picture)
 from resnet_trt_node.regular_file import open_regular
 
 

@@ -11,13 +11,13 @@ from typing import Callable, Optional, Sequence, Union
 
 import numpy as np
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.errors import DataError, UsageError
-from resnet_trt_node.inference.class_folders import (
+from resnet_trt_node.datasets.class_folders import (
     ClassFolders, CorruptPicture, find_corrupt, find_parts, refuse_corrupt)
-from resnet_trt_node.inference.labelled_pictures import LabelledPicture
-from resnet_trt_node.inference.picture_listing import ending_of
-from resnet_trt_node.inference.picture_store import PictureStore
-from resnet_trt_node.inference.pictures import MAX_FILE_IMAGE_BYTES
+from resnet_trt_node.datasets.labelled import LabelledPicture
+from resnet_trt_node.datasets.listing import ending_of
+from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
+from resnet_trt_node.datasets.store import PictureStore
+from resnet_trt_node.errors import DataError, UsageError
 from resnet_trt_node.model.training_pictures import (
     kept_side, memory_budget, square, store, StoredPictures, StreamedPictures, TrainingPictures)
 import torch

@@ -9,11 +9,11 @@ from typing import Callable, Iterator, Protocol, Sequence, TYPE_CHECKING, Union
 
 import numpy as np
 from resnet_trt_node.contract.spec import ResizeRule
+from resnet_trt_node.datasets.class_folders import ClassFolders, CorruptPicture, decoded
+from resnet_trt_node.datasets.labelled import LabelledPicture, spread
 from resnet_trt_node.errors import DataError
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import FitMethod, Resizer
-from resnet_trt_node.inference.class_folders import ClassFolders, CorruptPicture, decoded
-from resnet_trt_node.inference.labelled_pictures import LabelledPicture, spread
 import torch
 
 if TYPE_CHECKING:

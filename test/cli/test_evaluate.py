@@ -7,8 +7,8 @@ from zipfile import ZipFile
 from PIL import Image
 import pytest
 
+from resnet_trt_node.datasets.labelled import LabelledPicture, spread
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.inference.labelled_pictures import LabelledPicture, spread
 from tiny_model import colour_picture, write_blind_model
 
 #: Without it the error stream also says why no GPU is used.

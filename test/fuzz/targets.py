@@ -19,15 +19,15 @@ from hypothesis import strategies as st
 import numpy as np
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
+from resnet_trt_node.datasets.listing import count_unread, describe_unread
+from resnet_trt_node.datasets.pictures import decode_picture
+from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import (
     BagError, DataError, FrameError, LabelsError, ModelError, ResnetTrtError)
 from resnet_trt_node.imaging.compressed import decode_compressed
 from resnet_trt_node.imaging.decode import decode_image
 from resnet_trt_node.imaging.frame import CHANNELS, Frame
 from resnet_trt_node.imaging.image_encodings import ENCODINGS, PIXEL_BYTES, PLANAR
-from resnet_trt_node.inference.picture_listing import count_unread, describe_unread
-from resnet_trt_node.inference.picture_store import PictureStore
-from resnet_trt_node.inference.pictures import decode_picture
 from resnet_trt_node.model.label_file import read_labels
 
 CORPUS = Path(__file__).resolve().parent / 'corpus'

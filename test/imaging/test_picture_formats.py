@@ -10,11 +10,11 @@ import numpy as np
 from PIL import features, Image
 import pytest
 
+from resnet_trt_node.datasets.listing import (
+    count_unread, describe_unread, list_folder, walk_folder)
+from resnet_trt_node.datasets.pictures import decode_picture, find_pictures, read_picture
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.picture_formats import picture_suffixes, readable_formats
-from resnet_trt_node.inference.picture_listing import (
-    count_unread, describe_unread, list_folder, walk_folder)
-from resnet_trt_node.inference.pictures import decode_picture, find_pictures, read_picture
 
 HAS_AVIF = bool(features.check('avif'))
 

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from resnet_trt_node.datasets.pictures import decode_picture
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.compressed import decode_compressed
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.inference.pictures import decode_picture
 
 WHITES = (1, 2, 3, 15, 100, 128, 254, 255, 256, 1000, 1023, 4095, 65534, 65535)
 

@@ -13,12 +13,12 @@ import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import INPUT_NAME
+from resnet_trt_node.datasets.labelled import LabelledPictures
 from resnet_trt_node.errors import BackendUnavailable, ModelError, UsageError
 from resnet_trt_node.inference import tvm_compiler, tvm_engine
 from resnet_trt_node.inference.backend import BackendOptions
 from resnet_trt_node.inference.classifier import Classifier
 from resnet_trt_node.inference.factory import open_backend
-from resnet_trt_node.inference.labelled_pictures import LabelledPictures
 from resnet_trt_node.inference.tvm_cuda import GpuModule
 from resnet_trt_node.inference.tvm_database import Record
 from resnet_trt_node.inference.tvm_gpu import (

@@ -16,11 +16,11 @@ import numpy as np
 from PIL import Image
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import ResizeRule
+from resnet_trt_node.datasets.labelled import parse_table, TABLE_NAME
+from resnet_trt_node.datasets.listing import count_unread, describe_unread
+from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import Resizer
-from resnet_trt_node.inference.labelled_pictures import parse_table, TABLE_NAME
-from resnet_trt_node.inference.picture_listing import count_unread, describe_unread
-from resnet_trt_node.inference.picture_store import PictureStore
 
 
 def main() -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Callable, Iterable, Iterator, Optional, Sequence, TypeVar, Union
 
+from resnet_trt_node.datasets.labelled import LabelledPicture
+from resnet_trt_node.datasets.listing import count_unread, describe_unread
+from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
+from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.inference.labelled_pictures import LabelledPicture
-from resnet_trt_node.inference.picture_listing import count_unread, describe_unread
-from resnet_trt_node.inference.picture_store import PictureStore
-from resnet_trt_node.inference.pictures import MAX_FILE_IMAGE_BYTES
 
 _FORM = 'lay pictures out as CLASS/picture.jpg, one folder for each class'
 #: Names of a data set's parts, which are no classes.

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from resnet_trt_node.datasets.pictures import find_pictures, read_picture
 from resnet_trt_node.errors import DataError, FrameError
-from resnet_trt_node.inference.pictures import find_pictures, read_picture
 
 PICTURE = np.dstack([
     np.full((20, 30), 200, np.uint8), np.tile(np.arange(30, dtype=np.uint8), (20, 1)),

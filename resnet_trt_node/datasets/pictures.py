@@ -8,12 +8,12 @@ from typing import Optional, Union
 
 import numpy as np
 
+from resnet_trt_node.datasets.listing import count_unread, describe_unread, list_folder
 from resnet_trt_node.errors import DamagedPictureError, DataError, FrameError
 from resnet_trt_node.imaging.compressed import decode_known
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.picture_formats import decode_by_pillow
 from resnet_trt_node.imaging.picture_header import read_header
-from resnet_trt_node.inference.picture_listing import count_unread, describe_unread, list_folder
 from resnet_trt_node.regular_file import read_regular
 
 #: Memory that a picture file may take, decoding included, unless the user allows more: four times

@@ -10,13 +10,13 @@ from typing import Iterator, Optional, Union
 from zipfile import BadZipFile, ZipFile, ZipInfo
 import zlib
 
+from resnet_trt_node.datasets.listing import (
+    is_hidden, list_folder, list_names, Listing, NO_FILES, SHADOWED, ZIPPED_LINK)
+from resnet_trt_node.datasets.pictures import (
+    decode_picture, MAX_FILE_IMAGE_BYTES, read_picture)
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.image_encodings import too_large
-from resnet_trt_node.inference.picture_listing import (
-    is_hidden, list_folder, list_names, Listing, NO_FILES, SHADOWED, ZIPPED_LINK)
-from resnet_trt_node.inference.pictures import (
-    decode_picture, MAX_FILE_IMAGE_BYTES, read_picture)
 from resnet_trt_node.printable import printable
 from resnet_trt_node.regular_file import read_regular
 

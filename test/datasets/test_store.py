@@ -9,9 +9,9 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import pytest
 
+from resnet_trt_node.datasets.listing import count_unread
+from resnet_trt_node.datasets.store import PictureStore, plain_name
 from resnet_trt_node.errors import DataError, FrameError
-from resnet_trt_node.inference.picture_listing import count_unread
-from resnet_trt_node.inference.picture_store import PictureStore, plain_name
 
 
 @pytest.fixture(params=['folder', 'zip', 'zip within'])

@@ -7,11 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Optional, Sequence, Union
 
+from resnet_trt_node.datasets.listing import count_unread
+from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
+from resnet_trt_node.datasets.store import PictureStore, plain_name
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.inference.picture_listing import count_unread
-from resnet_trt_node.inference.picture_store import PictureStore, plain_name
-from resnet_trt_node.inference.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.regular_file import read_regular
 
 #: The table's name where none is given: it then lies among the pictures.

@@ -14,12 +14,12 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from resnet_trt_node.datasets.class_folders import (
+    ClassFolders, CorruptPicture, decoded, find_corrupt, find_parts, refuse_corrupt)
+from resnet_trt_node.datasets.labelled import LabelledPicture, LabelledPictures
+from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.inference.class_folders import (
-    ClassFolders, CorruptPicture, decoded, find_corrupt, find_parts, refuse_corrupt)
-from resnet_trt_node.inference.labelled_pictures import LabelledPicture, LabelledPictures
-from resnet_trt_node.inference.picture_store import PictureStore
 
 
 def png(level: int) -> bytes:

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from resnet_trt_node.errors import DataError
-from resnet_trt_node.inference.labelled_pictures import (
+from resnet_trt_node.datasets.labelled import (
     LabelledPicture, LabelledPictures, parse_table, spread)
+from resnet_trt_node.errors import DataError
 
 
 @pytest.fixture
