@@ -21,7 +21,7 @@ from resnet_trt_node.datasets.class_folders import ClassFolders
 from resnet_trt_node.datasets.labelled import LabelledPictures, spread, TABLE_NAME
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, ModelError, UsageError
-from resnet_trt_node.inference.calibration_error import BINS
+from resnet_trt_node.evaluation.reliability import BINS
 from resnet_trt_node.inference.factory import BACKEND_CHOICES
 
 #: More would hold no picture, and take more memory than there is.

@@ -10,7 +10,7 @@ import numpy as np
 
 from resnet_trt_node.cli.evaluation_report import Evaluation
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.inference.confusion import most_confused
+from resnet_trt_node.evaluation.confusion import most_confused
 from resnet_trt_node.printable import printable
 
 #: More classes than this cannot be read in one picture.

@@ -16,7 +16,7 @@ from resnet_trt_node.cli.console import count_of, print_json, Progress, table_ro
 from resnet_trt_node.cli.example_frames import GENERATED, read_frames
 from resnet_trt_node.cli.options import add_picture_arguments, max_image_bytes
 from resnet_trt_node.errors import DataError, UsageError
-from resnet_trt_node.inference.evaluation import wilson_interval
+from resnet_trt_node.evaluation.outcomes import wilson_interval
 from resnet_trt_node.model.calibration import METHODS
 from resnet_trt_node.model.calibration_frames import (
     check_frames, distinct_frames, MIN_FRAMES)

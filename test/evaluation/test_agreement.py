@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from resnet_trt_node.errors import DataError, UsageError
-from resnet_trt_node.inference.agreement import Agreement, AgreementCollector, mcnemar_exact
+from resnet_trt_node.evaluation.agreement import Agreement, AgreementCollector, mcnemar_exact
 
 
 def row(*scores: float) -> np.ndarray:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from resnet_trt_node.errors import DataError, UsageError
-from resnet_trt_node.inference.calibration_error import measure_calibration
-from resnet_trt_node.inference.evaluation import OutcomeCollector, Outcomes
+from resnet_trt_node.evaluation.outcomes import OutcomeCollector, Outcomes
+from resnet_trt_node.evaluation.reliability import measure_calibration
 
 
 def outcomes_of(rows, targets) -> Outcomes:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from resnet_trt_node.errors import DataError, UsageError
+from resnet_trt_node.evaluation.outcomes import OutcomeCollector, wilson_interval
 from resnet_trt_node.inference.classifier import top_predictions
-from resnet_trt_node.inference.evaluation import OutcomeCollector, wilson_interval
 
 
 def row(*scores: float) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from resnet_trt_node.inference.confusion import (
+from resnet_trt_node.evaluation.confusion import (
     class_figures, ClassFigures, confusion_matrix, filled_cells, macro_figures, most_confused)
 
 # Class 0: three pictures, two right, one taken for 1. Class 1: two pictures, both taken for 0.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from resnet_trt_node.errors import DataError, UsageError
-from resnet_trt_node.inference.evaluation import Outcomes
+from resnet_trt_node.evaluation.outcomes import Outcomes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
