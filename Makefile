@@ -40,8 +40,8 @@ lint: venv ## ruff, mypy, ament_flake8, ament_pep257 and the oldest Python
 # Not in .venv: TensorRT comes with the machine. GPU_PYTHON has it, pycuda, onnx and pytest.
 gpu-test: ## the backend's tests on this machine's TensorRT and GPU
 	RESNET_TRT_GPU_TEST=1 $(or $(GPU_PYTHON),python3) -m pytest -q -p no:cacheprovider \
-	  -k 'not rtx' test/inference/contract/test_backend_contract.py \
-	  test/inference/contract/test_backend_lifetime.py test/inference/test_tensorrt_gpu.py
+	  -k 'not rtx' test/backends/contract/test_backend_contract.py \
+	  test/backends/contract/test_backend_lifetime.py test/backends/tensorrt/test_tensorrt_gpu.py
 
 bench: venv ## real-time figures beside a plain node, about 9 minutes; QUICK=1 takes two
 	PYTHONPATH=tools $(python) -m bench $(if $(QUICK),--quick)

@@ -26,6 +26,7 @@ from demo_steps.node_process import NodeProcess
 from demo_steps.recording import Camera, CAMERAS, write_recording
 from PIL import Image
 
+from resnet_trt_node.backends.classifier import Prediction
 from resnet_trt_node.bag.messages import BagImage
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.cli.annotated import AnnotatedPictures
@@ -34,7 +35,6 @@ from resnet_trt_node.cli.sources import Source
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.imaging.annotate import annotate, contact_sheet
-from resnet_trt_node.inference.classifier import Prediction
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60.0

@@ -15,11 +15,11 @@ import sys
 from time import perf_counter
 
 import numpy as np
+from resnet_trt_node.backends.base import Backend, BackendOptions, warm_up
+from resnet_trt_node.backends.classifier import Classifier
+from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.datasets.pictures import read_picture
 from resnet_trt_node.errors import ResnetTrtError
-from resnet_trt_node.inference.backend import Backend, BackendOptions, warm_up
-from resnet_trt_node.inference.classifier import Classifier
-from resnet_trt_node.inference.factory import open_backend
 
 
 def main() -> int:

@@ -8,14 +8,14 @@ from pathlib import Path
 import sys
 from typing import Optional
 
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.cuda.device import CudaDevice
+from resnet_trt_node.backends.engines.cache import CachedEngine, default_engine_dir
+from resnet_trt_node.backends.tensorrt import versions
+from resnet_trt_node.backends.tensorrt.engine import EngineSource
 from resnet_trt_node.cli.console import print_json, write
 from resnet_trt_node.cli.options import add_model_argument, add_opt_batch, add_sparse_weights
 from resnet_trt_node.contract.spec import PRECISIONS
-from resnet_trt_node.inference import tensorrt_versions as versions
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.cuda import CudaDevice
-from resnet_trt_node.inference.engine_cache import CachedEngine, default_engine_dir
-from resnet_trt_node.inference.tensorrt_engine import EngineSource
 
 
 def add_arguments(parser: ArgumentParser) -> None:

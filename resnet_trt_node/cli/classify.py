@@ -8,6 +8,8 @@ import sys
 from time import perf_counter_ns
 from typing import Any, Optional, Sequence
 
+from resnet_trt_node.backends.base import Backend
+from resnet_trt_node.backends.classifier import Classifier, Prediction
 from resnet_trt_node.cli.annotated import AnnotatedPictures
 from resnet_trt_node.cli.classified_bag import ClassifiedBag
 from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row, write
@@ -16,8 +18,6 @@ from resnet_trt_node.cli.options import (
     describe_backend, max_image_bytes, open_model, tell_unread)
 from resnet_trt_node.cli.sources import Inputs, Source
 from resnet_trt_node.errors import DataError, FrameError, UsageError
-from resnet_trt_node.inference.backend import Backend
-from resnet_trt_node.inference.classifier import Classifier, Prediction
 
 #: Broken frames that are listed one by one; the rest is only counted, unless --json lists all.
 _LISTED_FAILURES = 10

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Union
 
+from resnet_trt_node.backends.factory import BACKEND_CHOICES
 from resnet_trt_node.bag.names import is_bag
 from resnet_trt_node.cli.console import print_json
 from resnet_trt_node.cli.evaluation_files import check_outputs, write_outputs
@@ -22,7 +23,6 @@ from resnet_trt_node.datasets.labelled import LabelledPictures, spread, TABLE_NA
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, ModelError, UsageError
 from resnet_trt_node.evaluation.reliability import BINS
-from resnet_trt_node.inference.factory import BACKEND_CHOICES
 
 #: More would hold no picture, and take more memory than there is.
 _MAX_BINS = 100_000

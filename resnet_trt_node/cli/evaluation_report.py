@@ -9,6 +9,7 @@ from functools import cached_property
 import sys
 from typing import Any, Optional, TYPE_CHECKING
 
+from resnet_trt_node.backends.base import BackendInfo
 from resnet_trt_node.cli.console import count_of, table_row, text_width, write
 from resnet_trt_node.cli.measurement import Measured
 from resnet_trt_node.evaluation.agreement import Agreement
@@ -16,7 +17,6 @@ from resnet_trt_node.evaluation.confusion import (
     class_figures, ClassFigures, confusion_matrix, filled_cells, macro_figures)
 from resnet_trt_node.evaluation.outcomes import Outcomes, wilson_interval
 from resnet_trt_node.evaluation.reliability import Calibration, measure_calibration
-from resnet_trt_node.inference.backend import BackendInfo
 
 if TYPE_CHECKING:
     import numpy as np

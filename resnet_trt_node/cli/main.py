@@ -10,7 +10,7 @@ from typing import NoReturn, Optional, Sequence
 
 from resnet_trt_node import __version__
 from resnet_trt_node.errors import ResnetTrtError
-from resnet_trt_node.inference.interrupt import interrupts_reach_runtimes
+from resnet_trt_node.interrupt import interrupts_reach_runtimes
 from resnet_trt_node.printable import printable, printable_lines
 
 #: Command to its one-line help. A command's module is `resnet_trt_node.cli.<command>`, imported

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any, Optional
 
+from resnet_trt_node.backends.base import Backend
+from resnet_trt_node.backends.classifier import Classifier
 from resnet_trt_node.cli.console import count_of, Progress
 from resnet_trt_node.datasets.labelled import LabelledPicture
 from resnet_trt_node.errors import AnswerError, DataError, FrameError
@@ -15,8 +17,6 @@ from resnet_trt_node.evaluation.agreement import Agreement, AgreementCollector
 from resnet_trt_node.evaluation.outcomes import OutcomeCollector, Outcomes
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import FitMethod
-from resnet_trt_node.inference.backend import Backend
-from resnet_trt_node.inference.classifier import Classifier
 
 _Decode = Callable[[LabelledPicture], Frame]
 

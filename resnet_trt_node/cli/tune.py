@@ -7,14 +7,14 @@ from pathlib import Path
 import sys
 from typing import Optional
 
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.tvm.compiler import model_workloads
+from resnet_trt_node.backends.tvm.engine import ModuleSource
+from resnet_trt_node.backends.tvm.runtime import load_tvm
+from resnet_trt_node.backends.tvm.tuning import tune, TuningProgress
 from resnet_trt_node.cli.console import print_json, Progress, write
 from resnet_trt_node.cli.options import add_model_argument
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.tvm_compiler import model_workloads
-from resnet_trt_node.inference.tvm_engine import ModuleSource
-from resnet_trt_node.inference.tvm_runtime import load_tvm
-from resnet_trt_node.inference.tvm_tuning import tune, TuningProgress
 
 
 def add_arguments(parser: ArgumentParser) -> None:

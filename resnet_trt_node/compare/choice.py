@@ -7,11 +7,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Optional, Sequence, Union
 
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.factory import BACKENDS, open_backend, options_of
+from resnet_trt_node.backends.option_check import check_options, check_precision, narrowed
 from resnet_trt_node.compare.subject import BackendSubject, Subject
 from resnet_trt_node.errors import BackendUnavailable, UsageError
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.factory import BACKENDS, open_backend, options_of
-from resnet_trt_node.inference.option_check import check_options, check_precision, narrowed
 
 #: What Polygraphy's own runners are called here, and the options that they use.
 _POLYGRAPHY_OPTIONS = {

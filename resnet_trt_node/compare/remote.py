@@ -16,13 +16,13 @@ from typing import Any, BinaryIO, Optional, Tuple, TYPE_CHECKING, Union
 import numpy as np
 
 from resnet_trt_node import errors
+from resnet_trt_node.backends.base import BackendInfo, BackendOptions
 from resnet_trt_node.compare.subject import Answer, Subject
 from resnet_trt_node.compare.wire import (
     options_to_json, PROTOCOL, receive, send, to_array, WireError)
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import (
     BackendError, BackendUnavailable, InferenceError, ResnetTrtError, UsageError)
-from resnet_trt_node.inference.backend import BackendInfo, BackendOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,15 +18,15 @@ from polygraphy.backend.base import BaseRunner
 from polygraphy.common import TensorMetadata
 from polygraphy.exception import PolygraphyException
 from polygraphy.logger import G_LOGGER
+from resnet_trt_node.backends.base import BackendInfo, BackendOptions
+from resnet_trt_node.backends.onnxruntime_session import InterruptibleSession
+from resnet_trt_node.backends.result_check import refuse_bad
+from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.compare.subject import Answer, Subject
 from resnet_trt_node.contract.model_file import parse_model, read_model, spec_in
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 from resnet_trt_node.errors import (
     BackendError, BackendUnavailable, InferenceError, ModelError, UsageError)
-from resnet_trt_node.inference import tensorrt_versions as versions
-from resnet_trt_node.inference.backend import BackendInfo, BackendOptions
-from resnet_trt_node.inference.onnxruntime_session import InterruptibleSession
-from resnet_trt_node.inference.result_check import refuse_bad
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

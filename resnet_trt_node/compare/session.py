@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Callable, Sequence, TYPE_CHECKING
 
 from resnet_trt_node import __version__
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.engines.files import sha256_of
 from resnet_trt_node.compare.accuracy import compare_answers, Tolerance
 from resnet_trt_node.compare.choice import (
     check_used, Choice, import_runners, labels_of, open_choice)
@@ -20,8 +22,6 @@ from resnet_trt_node.contract.model_file import (
     parse_model, read_model, read_model_spec, spec_in)
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError, UsageError
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.engine_files import sha256_of
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,9 +16,9 @@ from time import perf_counter_ns
 from types import TracebackType
 from typing import Optional, TYPE_CHECKING
 
+from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.inference.backend import Backend, BackendInfo
 
 if TYPE_CHECKING:
     import numpy as np

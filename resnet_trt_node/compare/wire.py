@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, Tuple, TYPE_CHECKING
 
 import numpy as np
 
+from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.errors import BackendError
-from resnet_trt_node.inference.backend import BackendOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,9 +15,9 @@ from typing import Any, Callable, Dict, Sequence, TYPE_CHECKING
 import numpy as np
 import onnx
 from onnx import helper
+from resnet_trt_node.backends.onnxruntime_session import InterruptibleSession
 from resnet_trt_node.contract.spec import INPUT_NAME
 from resnet_trt_node.errors import DataError, ModelError, UsageError
-from resnet_trt_node.inference.onnxruntime_session import InterruptibleSession
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,12 +10,12 @@ from typing import Any, Optional, Union
 
 import onnx
 from onnx import shape_inference, TensorProto
+from resnet_trt_node.backends.engines.files import sha256_of
 from resnet_trt_node.contract.model_file import parse_model, read_model, spec_of
 from resnet_trt_node.contract.onnx_parts import parts_of
 from resnet_trt_node.contract.sparsity import two_four_layers
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import ModelError, ResnetTrtError
-from resnet_trt_node.inference.engine_files import sha256_of
 from resnet_trt_node.model.graph import opset_of
 from resnet_trt_node.model.simplify import simplify
 from resnet_trt_node.model.subgraphs import nodes_of

@@ -7,9 +7,9 @@ from typing import Any, Callable, Mapping, Optional, Sequence, TYPE_CHECKING, Un
 
 import numpy as np
 import onnx
+from resnet_trt_node.backends.onnxruntime_session import InterruptibleSession
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 from resnet_trt_node.errors import BackendUnavailable, ModelError
-from resnet_trt_node.inference.onnxruntime_session import InterruptibleSession
 from resnet_trt_node.model.frames import sample_frames
 
 if TYPE_CHECKING:

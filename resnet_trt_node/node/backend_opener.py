@@ -5,9 +5,9 @@ from __future__ import annotations
 from time import monotonic
 from typing import Callable, Optional
 
+from resnet_trt_node.backends.base import Backend
+from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.errors import BackendUnavailable, UsageError
-from resnet_trt_node.inference.backend import Backend
-from resnet_trt_node.inference.factory import open_backend
 from resnet_trt_node.node.inferrer import NUM_BUFFERS
 from resnet_trt_node.node.parameters import NodeParameters
 from resnet_trt_node.node.pipeline import Pipeline

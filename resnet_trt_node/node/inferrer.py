@@ -17,8 +17,8 @@ from concurrent.futures import Future
 from time import perf_counter_ns
 from typing import Callable, Optional, TYPE_CHECKING
 
+from resnet_trt_node.backends.base import Backend, warm_up
 from resnet_trt_node.errors import InferenceError, ModelError, ResnetTrtError
-from resnet_trt_node.inference.backend import Backend, warm_up
 from resnet_trt_node.node.accounting import Accounting
 from resnet_trt_node.node.batch_board import BatchBoard
 from resnet_trt_node.node.frame_queue import Batch

@@ -21,11 +21,11 @@ from queue import Full, Queue
 from time import perf_counter_ns
 from typing import Any, Optional, Sequence, TYPE_CHECKING
 
+from resnet_trt_node.backends.base import Backend
+from resnet_trt_node.backends.classifier import top_predictions
+from resnet_trt_node.backends.result_check import bad_rows
 from resnet_trt_node.errors import FrameError, ResnetTrtError
 from resnet_trt_node.imaging.resize import FitMethod, Resizer
-from resnet_trt_node.inference.backend import Backend
-from resnet_trt_node.inference.classifier import top_predictions
-from resnet_trt_node.inference.result_check import bad_rows
 from resnet_trt_node.node.accounting import Accounting
 from resnet_trt_node.node.batch_board import BatchBoard
 from resnet_trt_node.node.frame_queue import Batch, Ticket

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
+from resnet_trt_node.backends.base import Backend
+from resnet_trt_node.backends.classifier import Prediction
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.inference.backend import Backend
-from resnet_trt_node.inference.classifier import Prediction
 from resnet_trt_node.node.frame_queue import Ticket
 
 #: The longest pause before a failed backend is opened again, in seconds.

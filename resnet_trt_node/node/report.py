@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Iterable, Mapping, Optional, Union
 
-from resnet_trt_node.inference.backend import Backend
+from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.node.accounting import CameraCounts, sum_counts
 from resnet_trt_node.node.health import camera_health, Health, Level, node_health
 from resnet_trt_node.node.parameters import NodeParameters

@@ -5,14 +5,14 @@ from __future__ import annotations
 from fake_subject import OPTIONS
 import numpy as np
 import pytest
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.onnxruntime import OnnxRuntimeBackend
+from resnet_trt_node.backends.simulated import SimulatedBackend
 from resnet_trt_node.compare.accuracy import (
     Agreement, compare_answers, same_top_one, Tolerance, TopOneResult)
 from resnet_trt_node.compare.choice import open_here
 from resnet_trt_node.compare.subject import Answer, BackendSubject
 from resnet_trt_node.errors import InferenceError, UsageError
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.onnxruntime_backend import OnnxRuntimeBackend
-from resnet_trt_node.inference.simulated_backend import SimulatedBackend
 
 
 @pytest.fixture

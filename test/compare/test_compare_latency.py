@@ -7,12 +7,12 @@ import math
 from fake_subject import FakeSubject
 import numpy as np
 import pytest
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.simulated import SimulatedBackend
 from resnet_trt_node.compare.figures import figures
 from resnet_trt_node.compare.latency import measure, Plan, Timings
 from resnet_trt_node.compare.subject import BackendSubject
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.simulated_backend import SimulatedBackend
 
 FRAMES = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1).repeat(3, axis=3)
 MS = 1_000_000

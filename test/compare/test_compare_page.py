@@ -8,12 +8,12 @@ import json
 from fake_subject import OPTIONS
 import pytest
 from repository import REPOSITORY
+from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.compare.choice import parse_choices
 from resnet_trt_node.compare.latency import Plan
 from resnet_trt_node.compare.machine import cpu_model
 from resnet_trt_node.compare.report import milliseconds, verdict
 from resnet_trt_node.compare.session import Session
-from resnet_trt_node.inference.factory import open_backend
 from tools.compare_page import main, plot_of, section, write_comparisons
 
 DOCS = REPOSITORY / 'docs'

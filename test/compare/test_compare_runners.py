@@ -11,12 +11,12 @@ from polygraphy.comparator import Comparator
 from polygraphy.exception import PolygraphyException
 from polygraphy.logger import G_LOGGER
 import pytest
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.onnxruntime import OnnxRuntimeBackend
 from resnet_trt_node.compare.choice import import_runners, open_here
 from resnet_trt_node.compare.runners import PolygraphySubject, runner_for, SubjectRunner
 from resnet_trt_node.compare.subject import BackendSubject
 from resnet_trt_node.errors import BackendUnavailable, InferenceError, UsageError
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.onnxruntime_backend import OnnxRuntimeBackend
 from tiny_model import write_blind_model
 
 

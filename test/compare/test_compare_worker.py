@@ -13,6 +13,7 @@ from time import perf_counter_ns
 from fake_subject import OPTIONS
 import numpy as np
 import pytest
+from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.compare.choice import (
     check_used, Choice, labels_of, open_choice, open_here, parse_choices)
 from resnet_trt_node.compare.remote import WorkerSubject
@@ -21,7 +22,6 @@ from resnet_trt_node.compare.wire import (
 from resnet_trt_node.compare.worker import serve
 from resnet_trt_node.errors import (
     BackendUnavailable, InferenceError, ModelError, UsageError)
-from resnet_trt_node.inference.backend import BackendOptions
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_an_error_that_nobody_foresaw_shows_its_end(model, frames, tmp_path):
         f'#!{sys.executable}\n'
         'import sys\n'
         'sys.path.insert(0, sys.argv[3])\n'
-        'from resnet_trt_node.inference.simulated_backend import SimulatedBackend\n'
+        'from resnet_trt_node.backends.simulated import SimulatedBackend\n'
         'def fail(self, batch_size, index):\n'
         "    raise ZeroDivisionError('nobody foresaw this')\n"
         'SimulatedBackend._submit = fail\n'
@@ -134,7 +134,7 @@ def test_what_a_runtime_prints_does_not_disturb(model, frames, tmp_path):
         f'#!{sys.executable}\n'
         'import os, sys\n'
         'sys.path.insert(0, sys.argv[3])\n'
-        'from resnet_trt_node.inference.simulated_backend import SimulatedBackend\n'
+        'from resnet_trt_node.backends.simulated import SimulatedBackend\n'
         'submit = SimulatedBackend._submit\n'
         'def chatter(self, batch_size, index):\n'
         "    os.write(1, b'compiling...')\n"

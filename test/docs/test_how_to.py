@@ -11,9 +11,9 @@ import sys
 
 import pytest
 from repository import REPOSITORY
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.simulated import SimulatedBackend
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.simulated_backend import SimulatedBackend
 from resnet_trt_node.node.accounting import CAMERA_EVENTS, DROP_REASONS
 from resnet_trt_node.node.parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.pipeline import Pipeline

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from resnet_trt_node.backends.classifier import top_predictions
 from resnet_trt_node.errors import DataError, UsageError
 from resnet_trt_node.evaluation.outcomes import OutcomeCollector, wilson_interval
-from resnet_trt_node.inference.classifier import top_predictions
 
 
 def row(*scores: float) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from resnet_trt_node.backends.engines.cache import BuiltEngine
+from resnet_trt_node.backends.engines.key import EngineKey
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
-from resnet_trt_node.inference.engine_cache import BuiltEngine
-from resnet_trt_node.inference.engine_key import EngineKey
 
 SPEC = ModelSpec(
     height=8, width=8, labels=('cat', 'Hündchen'), resize=ResizeRule(10, 8, 8), precision='fp16')

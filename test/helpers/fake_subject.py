@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from resnet_trt_node.backends.base import BackendInfo, BackendOptions
+from resnet_trt_node.backends.simulated import SIMULATED_SPEC
 from resnet_trt_node.compare.subject import Answer, Subject
-from resnet_trt_node.inference.backend import BackendInfo, BackendOptions
-from resnet_trt_node.inference.simulated_backend import SIMULATED_SPEC
 
 OPTIONS = BackendOptions(max_batch_size=4, num_buffers=1, cpu_threads=1)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from resnet_trt_node.inference.factory import BACKENDS
+from resnet_trt_node.backends.factory import BACKENDS
 from tiny_model import COLOURS
 
 MAX_BATCH = 4

@@ -9,11 +9,11 @@ from time import monotonic, sleep
 from typing import Any, Callable, Optional
 
 import numpy as np
+from resnet_trt_node.backends.base import Backend, BackendInfo
+from resnet_trt_node.backends.classifier import Prediction
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import FrameError, InferenceError
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.inference.backend import Backend, BackendInfo
-from resnet_trt_node.inference.classifier import Prediction
 from resnet_trt_node.node.frame_queue import Ticket
 from resnet_trt_node.node.inferrer import NUM_BUFFERS
 from resnet_trt_node.node.pipeline import Pipeline

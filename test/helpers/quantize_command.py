@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.cli.main import main
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.factory import open_backend
 
 
 def quantize(model: object, calibration: object, out: object, *words: object) -> int:

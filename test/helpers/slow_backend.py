@@ -6,9 +6,9 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.simulated import SimulatedBackend
 from resnet_trt_node.errors import BackendUnavailable
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.simulated_backend import SimulatedBackend
 
 
 class SlowBackend:

@@ -80,7 +80,7 @@ class StandInCuda:
         package.driver = driver  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, 'pycuda', package)
         monkeypatch.setitem(sys.modules, 'pycuda.driver', driver)
-        from resnet_trt_node.inference import cuda
+        from resnet_trt_node.backends.cuda import device as cuda
         monkeypatch.setattr(cuda, '_primary_contexts', {})
         monkeypatch.setattr(cuda, '_of_thread', threading.local())
         bindings = ModuleType('cuda.bindings')

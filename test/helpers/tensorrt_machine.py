@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.factory import open_backend
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.factory import open_backend
 from standin_cuda import StandInCuda
 from standin_tensorrt import StandInTensorRt
 from tiny_model import colour_picture, write_tiny_model

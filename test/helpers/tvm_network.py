@@ -6,13 +6,13 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.factory import open_backend
+from resnet_trt_node.backends.tvm import engine as tvm_engine
+from resnet_trt_node.backends.tvm.runtime import host_processor, load_tvm
+from resnet_trt_node.backends.tvm.workload import Workload
 from resnet_trt_node.contract.model_file import write_model_spec
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
-from resnet_trt_node.inference import tvm_engine
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.factory import open_backend
-from resnet_trt_node.inference.tvm_runtime import host_processor, load_tvm
-from resnet_trt_node.inference.tvm_workload import Workload
 
 SIDE = 33
 BATCH = 3

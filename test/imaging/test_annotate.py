@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image, ImageFont
 import pytest
 
+from resnet_trt_node.backends.classifier import Prediction
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging import text as lettering
 from resnet_trt_node.imaging.annotate import annotate, contact_sheet, rgb_copy
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.inference.classifier import Prediction
 
 GREEN_BAR = (64, 196, 132)
 CAT = [Prediction(3, 'Egyptian cat', 0.8), Prediction(1, 'tabby', 0.15)]

@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from resnet_trt_node.backends.base import Backend, BackendOptions
+from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.imaging.compressed import decode_compressed
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import (
     FAST_MEAN_ERROR, FAST_P999_ERROR, Resizer)
-from resnet_trt_node.inference.backend import Backend, BackendOptions
-from resnet_trt_node.inference.factory import open_backend
 
 #: Shorter side of the photographs; None leaves them as they are.
 SIDES = [None, 240, 1080]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from resnet_trt_node.backends.factory import BACKEND_CHOICES
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.inference.factory import BACKEND_CHOICES
 from resnet_trt_node.node.launch_arguments import (
     classify_arguments, node_settings, NodeSettings)
 

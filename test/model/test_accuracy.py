@@ -18,11 +18,11 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.classifier import Classifier
+from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.datasets.labelled import LabelledPictures
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.classifier import Classifier
-from resnet_trt_node.inference.factory import open_backend
 
 torch = pytest.importorskip('torch', reason='the reference is PyTorch, which is not installed')
 

@@ -13,11 +13,11 @@ import onnx
 from onnx import helper, numpy_helper, TensorProto
 import onnxruntime
 import pytest
+from resnet_trt_node.backends.tensorrt.builder import BuildSettings, EngineBuilder
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.contract.sparsity import (
     is_two_four, layer_weights, SparseBuild, two_four_layers)
 from resnet_trt_node.errors import ModelError, UsageError
-from resnet_trt_node.inference.tensorrt_builder import BuildSettings, EngineBuilder
 from resnet_trt_node.model.export import export_resnet, ExportReport
 from resnet_trt_node.model.frames import sample_frames
 from resnet_trt_node.model.network import ResNet

@@ -11,10 +11,10 @@ from onnx import helper, numpy_helper, TensorProto
 import onnxruntime
 import pytest
 
+from resnet_trt_node.backends.tensorrt.builder import BuildSettings, EngineBuilder
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec, write_model_spec
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import DataError, ModelError
-from resnet_trt_node.inference.tensorrt_builder import BuildSettings, EngineBuilder
 from resnet_trt_node.model.calibration import activation_ranges
 from resnet_trt_node.model.ends import add_input_end, add_output_end
 from resnet_trt_node.model.export import export_resnet

@@ -9,9 +9,9 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
+from resnet_trt_node.backends.classifier import Prediction
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.inference.classifier import Prediction
 from resnet_trt_node.node.annotator import Annotator
 from std_msgs.msg import Header
 

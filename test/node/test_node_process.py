@@ -240,7 +240,7 @@ _BUILDER = (
     '}\n')
 _BUILD_IN_PLACE_OF_OPENING = (
     'import ctypes, time\n'
-    'from resnet_trt_node.inference.simulated_backend import SimulatedBackend\n'
+    'from resnet_trt_node.backends.simulated import SimulatedBackend\n'
     'def build(self, path, options):\n'
     '    options.log("building")\n'
     '    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)\n'

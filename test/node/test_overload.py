@@ -10,9 +10,9 @@ import numpy as np
 from pipeline_bench import raises
 import psutil
 import pytest
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.simulated import SimulatedBackend
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.simulated_backend import SimulatedBackend
 from resnet_trt_node.node.inferrer import NUM_BUFFERS
 from resnet_trt_node.node.pipeline import Pipeline
 from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks

@@ -7,8 +7,8 @@ from time import monotonic, sleep
 
 from pipeline_bench import Faults, GatedBackend
 import pytest
+from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.errors import BackendUnavailable
-from resnet_trt_node.inference.backend import Backend
 from resnet_trt_node.node.pipeline import Pipeline
 from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
 

@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError, TimeoutError as FutureTimeoutErro
 import numpy as np
 from pipeline_bench import Bench
 import pytest
-from resnet_trt_node.inference.backend import Backend
+from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.node.pipeline import Pipeline
 from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
 

@@ -60,7 +60,7 @@ def test_a_batch_that_hangs_in_the_backend_does_not_hold_it_up(peer):
     # On a red picture, which the warm-up's are not.
     slow_down = (
         'from time import sleep\n'
-        'from resnet_trt_node.inference.simulated_backend import SimulatedBackend\n'
+        'from resnet_trt_node.backends.simulated import SimulatedBackend\n'
         'infer = SimulatedBackend._collect\n'
         'def collect(self, size, index):\n'
         '    sleep(20.0 * bool((self.buffer(index)[0] == (255, 0, 0)).all()))\n'

@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 import sys
 
+from resnet_trt_node.backends import factory
+from resnet_trt_node.backends.simulated import SimulatedBackend
 from resnet_trt_node.errors import InferenceError
-from resnet_trt_node.inference import factory
-from resnet_trt_node.inference.simulated_backend import SimulatedBackend
 
 VARIABLE = 'BENCH_FAULTS'
 

@@ -9,7 +9,7 @@ from typing import Any, Callable
 from cuda.bindings import driver as graphs
 import numpy as np
 import pycuda.driver as cuda
-from resnet_trt_node.inference.cuda import CudaDevice
+from resnet_trt_node.backends.cuda.device import CudaDevice
 import tensorrt as trt
 from tools.gpu.steps import Case, host_bytes, Lab, tiny_case
 

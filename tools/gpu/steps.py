@@ -12,8 +12,8 @@ from time import perf_counter_ns
 from typing import Any, Callable
 
 import numpy as np
-from resnet_trt_node.inference.backend import BackendOptions
-from resnet_trt_node.inference.tensorrt_backend import TensorRtBackend
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.tensorrt.backend import TensorRtBackend
 
 #: Steps after the cases, with the seconds they may take.
 LAST_STEPS = {'inferences': 120, 'openings': 150, 'leaks': 90, 'fp16_openings': 60}
@@ -78,7 +78,7 @@ def run_machine(lab: Lab) -> dict:
     """Say what the machine is, and how fast it copies from page-locked memory."""
     import pycuda
     import pycuda.driver as cuda
-    from resnet_trt_node.inference.cuda import CudaDevice, load_graph_driver
+    from resnet_trt_node.backends.cuda.device import CudaDevice, load_graph_driver
     import tensorrt
     device = CudaDevice(0, print)
     try:
@@ -289,7 +289,7 @@ def endurance_of_inferences(lab: Lab, count: int) -> dict:
 
 def endurance_of_openings(lab: Lab, case: Case, count: int) -> dict:
     """Open, infer each size and buffer once, close."""
-    from resnet_trt_node.inference.cuda import CudaDevice
+    from resnet_trt_node.backends.cuda.device import CudaDevice
     watcher = CudaDevice(0, print)
     samples = []
     took = []

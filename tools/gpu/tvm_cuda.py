@@ -23,9 +23,10 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
+from resnet_trt_node.backends.tvm import cuda as tvm_cuda
+from resnet_trt_node.backends.tvm import gpu as tvm_gpu
+from resnet_trt_node.backends.tvm.runtime import load_tvm
 from resnet_trt_node.contract.model_file import load_model, spec_of
-from resnet_trt_node.inference import tvm_cuda, tvm_gpu
-from resnet_trt_node.inference.tvm_runtime import load_tvm
 from resnet_trt_node.model.frames import sample_frames
 
 _ROUNDS = 5

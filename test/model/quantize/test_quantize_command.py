@@ -18,12 +18,12 @@ from onnx import numpy_helper
 from PIL import Image
 import pytest
 from quantize_command import answers, quantize
+from resnet_trt_node.backends.tensorrt.builder import BuildSettings, EngineBuilder
 from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli import quantize as command
 from resnet_trt_node.cli.example_frames import read_frames
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.evaluation.outcomes import wilson_interval
-from resnet_trt_node.inference.tensorrt_builder import BuildSettings, EngineBuilder
 from resnet_trt_node.model.calibration import open_session
 from resnet_trt_node.model.graft import prepare
 from sample_bags import PERIOD_NS, pixels_of, START_NS

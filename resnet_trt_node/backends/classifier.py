@@ -1,0 +1,133 @@
+"""From probabilities to named predictions, and from pictures to predictions without ROS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Iterable, Iterator, Optional, Sequence, TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from resnet_trt_node.backends.base import Backend
+from resnet_trt_node.backends.result_check import bad_rows
+from resnet_trt_node.errors import AnswerError, FrameError, UsageError
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.resize import FitMethod, Resizer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+T = TypeVar('T')
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """
+    One class that a frame may show.
+
+    :param index: the class's place in the model's output, from 0.
+    :param label: its name.
+    :param score: its probability, in [0, 1].
+    """
+
+    index: int
+    label: str
+    score: float
+
+
+def top_predictions(
+        probabilities: NDArray[np.float32], labels: Sequence[str], top_k: int,
+        score_threshold: float = 0.0) -> list[Prediction]:
+    """
+    Name the most probable classes of one frame.
+
+    :param probabilities: float32 (C,), one row of a backend's result.
+    :param labels: C class names.
+    :param top_k: how many classes at most, at least 1; more than C gives C.
+    :param score_threshold: classes below it are left out, 0 to 1.
+    :returns: falling scores; of equal ones the lower index first.
+    """
+    if top_k < 1:
+        raise UsageError(f'top_k is {top_k}: it must be at least 1')
+    # A stable sort of the negated scores puts the lower index first among equals.
+    order = np.argsort(-probabilities, kind='stable')[:top_k]
+    return [
+        # Softmax in float32 can end a rounding error above 1.
+        Prediction(int(index), labels[index], min(1.0, float(probabilities[index])))
+        for index in order if probabilities[index] >= score_threshold]
+
+
+class Classifier:
+    """
+    Classifies a stream of pictures in full batches, for command lines and evaluation.
+
+    :param backend: an open backend; stays the caller's.
+    :param top_k: classes a picture.
+    :param score_threshold: classes below it are left out.
+    :param method: how pictures are fitted, see `preprocess`.
+    """
+
+    def __init__(
+            self, backend: Backend, top_k: int = 5, score_threshold: float = 0.0,
+            method: FitMethod = 'fast') -> None:
+        self._backend = backend
+        self._top_k = top_k
+        self._threshold = score_threshold
+        self._resizer = Resizer(backend.spec.resize, method)
+
+    def probabilities(
+            self, items: Iterable[T], frame_of: Callable[[T], Frame],
+            on_bad: Optional[Callable[[T, FrameError], None]] = None,
+            name_of: Callable[[T], str] = str) -> Iterator[tuple[T, NDArray[np.float32]]]:
+        """
+        Yield each item with its class probabilities, in order.
+
+        :param items: anything; read lazily, a batch at a time.
+        :param frame_of: returns the frame of an item; its errors pass through.
+        :param on_bad: takes each item whose frame cannot be used, or for which the model returned
+            no probabilities (`AnswerError`); it is then left out. None lets that error pass
+            through.
+        :param name_of: how such an `AnswerError` names an item, '' for not at all.
+        :returns: pairs of the item and a float32 (C,) row that the caller owns.
+        """
+        waiting: list[T] = []
+        buffer = self._backend.buffer()
+        for item in items:
+            try:
+                self._resizer.fit(frame_of(item), buffer[len(waiting)])
+            except FrameError as error:
+                if on_bad is None:
+                    raise
+                on_bad(item, error)
+                continue
+            waiting.append(item)
+            if len(waiting) == self._backend.max_batch_size:
+                yield from self._infer(waiting, on_bad, name_of)
+                waiting = []
+        if waiting:
+            yield from self._infer(waiting, on_bad, name_of)
+
+    def classify(
+            self, items: Iterable[T], frame_of: Callable[[T], Frame],
+            on_bad: Optional[Callable[[T, FrameError], None]] = None,
+            name_of: Callable[[T], str] = str) -> Iterator[tuple[T, list[Prediction]]]:
+        """Yield each item with its top predictions, in order; arguments as `probabilities`."""
+        labels = self._backend.spec.labels
+        for item, row in self.probabilities(items, frame_of, on_bad, name_of):
+            yield item, top_predictions(row, labels, self._top_k, self._threshold)
+
+    def _infer(
+            self, waiting: list[T], on_bad: Optional[Callable[[T, FrameError], None]],
+            name_of: Callable[[T], str]) -> Iterator[tuple[T, NDArray[np.float32]]]:
+        self._backend.submit(len(waiting))
+        # The backend's result lives until the next submit, the caller's rows longer.
+        rows = self._backend.collect().copy()
+        bad = bad_rows(rows)
+        for place, (item, row) in enumerate(zip(waiting, rows)):
+            if place not in bad:
+                yield item, row
+                continue
+            name = name_of(item)
+            error = AnswerError(f'{name}: {bad[place]}' if name else bad[place])
+            if on_bad is None:
+                raise error
+            on_bad(item, error)

@@ -1,0 +1,206 @@
+"""
+One CUDA device for one thread: its context and memory, through pycuda.
+
+Importing this touches no device. Opening a `CudaDevice` makes the device's primary context
+current in the calling thread, which from then on is the only one that may use it; closing frees
+what was allocated through it, in reverse order, and takes the context away again.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from typing import Any, Callable, Optional, Tuple, TYPE_CHECKING
+
+import numpy as np
+
+from resnet_trt_node.backends.cuda.stream import cuda_error_text, CudaStream
+from resnet_trt_node.errors import BackendError, BackendUnavailable, InferenceError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# TensorRT's own CUDA runtime keeps the primary context until the process ends, and pycuda cannot
+# release one without leaving it on the thread's stack; so each device's is retained once.
+_primary_contexts: dict[int, Any] = {}
+_primary_lock = threading.Lock()
+# Which device each thread has open, and how often.
+_of_thread = threading.local()
+
+
+def load_driver() -> Any:
+    """
+    Import pycuda's driver module, which loads the CUDA driver library.
+
+    :raises BackendUnavailable: if pycuda or the driver is missing.
+    """
+    try:
+        from pycuda import driver
+    except ImportError as error:
+        if 'libcuda' in str(error):
+            raise BackendUnavailable(
+                f'there is no NVIDIA driver ({error}): install one, or start the container with '
+                'the GPU') from error
+        raise BackendUnavailable(
+            f'pycuda cannot be imported ({error}): pip install pycuda') from error
+    return driver
+
+
+def load_graph_driver() -> Any:
+    """Return NVIDIA's cuda-bindings, which pycuda's lack of CUDA graphs needs, None if missing."""
+    try:
+        from cuda.bindings import driver
+    except ImportError:
+        return None
+    return driver
+
+
+class CudaDevice:
+    """
+    The device as one thread sees it.
+
+    :param index: which device, from 0.
+    :param log: told of errors while closing; None drops them.
+    :raises BackendUnavailable: if there is no driver or no such device.
+    :raises BackendError: if the device's context is lost to an earlier error.
+    """
+
+    def __init__(self, index: int, log: Optional[Callable[[str], None]] = None) -> None:
+        self._driver = load_driver()
+        self._log = log or (lambda line: None)
+        self._frees: list[Tuple[str, Callable[[], None]]] = []
+        self._thread = threading.get_ident()
+        self._open = False
+        self._allocated_bytes = 0
+        device = self._find(index)
+        used = getattr(_of_thread, 'index', index)
+        if getattr(_of_thread, 'count', 0) and used != index:
+            raise UsageError(
+                f'this thread already uses GPU {used}: use GPU {index} in a thread of its own')
+        self.index = index
+        self.name: str = device.name()
+        major, minor = device.compute_capability()
+        self.compute_capability = f'{major}.{minor}'
+        #: Streaming multiprocessors: boards of one name differ in them, as Jetsons do.
+        self.multiprocessors: int = device.get_attribute(
+            self._driver.device_attribute.MULTIPROCESSOR_COUNT)
+        with self._errors(BackendError, f'cannot use {self.name}'):
+            with _primary_lock:
+                if index not in _primary_contexts:
+                    if not _primary_contexts:
+                        # Before the interpreter takes pycuda apart.
+                        atexit.register(_primary_contexts.clear)
+                    _primary_contexts[index] = device.retain_primary_context()
+            self._context = _primary_contexts[index]
+            self._context.push()
+        self._open = True
+        _of_thread.index, _of_thread.count = index, getattr(_of_thread, 'count', 0) + 1
+        try:
+            # An illegal access by anyone in this process poisons the context for good.
+            self._context.synchronize()
+        except self._driver.Error as error:
+            self.close()
+            raise BackendError(
+                f'the CUDA context of {self.name} is lost: {cuda_error_text(error)}; '
+                'only a new process gets a new one') from error
+
+    def _find(self, index: int) -> Any:
+        with self._errors(BackendUnavailable, 'the CUDA driver cannot be used'):
+            self._driver.init()
+            count = self._driver.Device.count()
+        if count == 0:
+            raise BackendUnavailable('the CUDA driver finds no GPU: look at nvidia-smi')
+        if index >= count:
+            raise UsageError(f'device_id is {index}: there are {count} GPUs, 0 to {count - 1}')
+        return self._driver.Device(index)
+
+    def _errors(self, kind: type[BackendError], doing: str) -> _Translated:
+        return _Translated(self._driver.Error, kind, doing)
+
+    @property
+    def allocated_bytes(self) -> int:
+        """Return the device memory that was allocated through this object."""
+        return self._allocated_bytes
+
+    def memory_bytes(self) -> Tuple[int, int]:
+        """Return free and total bytes of the device's memory, counting every process."""
+        with self._errors(InferenceError, 'cannot ask for the memory in use'):
+            free, total = self._driver.mem_get_info()
+        return int(free), int(total)
+
+    def host_array(self, shape: Tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+        """
+        Allocate page-locked host memory, which the device copies from and to by itself.
+
+        :returns: zeros; the memory lives as long as views of it, and is freed on `close` if
+            there are none.
+        :raises BackendError: if there is no memory.
+        """
+        with self._errors(BackendError, f'cannot page-lock host memory for {shape}'):
+            array: NDArray[Any] = self._driver.pagelocked_zeros(shape, dtype)
+        return array
+
+    def memory(self, size: int) -> int:
+        """
+        Allocate device memory, freed on `close`.
+
+        :param size: in bytes.
+        :returns: its address, aligned to 256 bytes.
+        :raises BackendError: if there is not enough.
+        """
+        with self._errors(BackendError, f'cannot allocate {size / 2**20:.1f} MiB on {self.name}'):
+            allocation = self._driver.mem_alloc(max(size, 1))
+        self._frees.append(('device memory', allocation.free))
+        self._allocated_bytes += size
+        return int(allocation)
+
+    def stream(self) -> CudaStream:
+        """Return a new stream, destroyed on `close`."""
+        with self._errors(BackendError, 'cannot make a stream'):
+            stream = CudaStream(self._driver)
+        self._frees.append(('stream', stream.free))
+        return stream
+
+    def close(self) -> None:
+        """Free everything and take the context from this thread; errors are only logged."""
+        if not self._open:
+            return
+        self._open = False
+        if threading.get_ident() != self._thread:
+            # Its context is not current here, so every free would fail or hit another one.
+            self._log('a CUDA device was closed by another thread than opened it; '
+                      'what it held is freed when the process ends')
+            return
+        while self._frees:
+            what, free = self._frees.pop()
+            try:
+                free()
+            except self._driver.Error as error:
+                # After an illegal access every free fails alike, and the caller is on its way
+                # out with the first error already.
+                self._log(f'could not free {what}: {cuda_error_text(error)}')
+        try:
+            self._context.pop()
+        except self._driver.Error as error:
+            self._log(f'could not pop the CUDA context: {cuda_error_text(error)}')
+        _of_thread.count -= 1
+        self._allocated_bytes = 0
+
+
+class _Translated:
+    """Turns the driver's errors within a `with` block into this package's."""
+
+    def __init__(self, caught: type[Exception], kind: type[BackendError], doing: str) -> None:
+        self._caught = caught
+        self._kind = kind
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(
+            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
+            trace: object) -> None:
+        """Raise the package's error in place of the driver's."""
+        if isinstance(error, self._caught):
+            raise self._kind(f'{self._doing}: {cuda_error_text(error)}') from error

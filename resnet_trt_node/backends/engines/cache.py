@@ -1,0 +1,296 @@
+"""
+Compiled engines on disk: found by what they were built from, trusted only when unchanged.
+
+An engine is machine code that the runtime executes, and building one takes a minute, so a file is
+used only if it is exactly what was stored. Beside `NAME-DIGEST.engine` lies `NAME-DIGEST.json`,
+which says in words what the digest stands for, with the sha256 and the owner of the engine and
+the class names, under a digest of its own.
+Both are written under another name and renamed. One process builds at a time, so that two never
+build the same engine and never disturb each other's timing. Nothing here knows TensorRT.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+import os
+from pathlib import Path
+import time
+from typing import Callable, Optional
+
+from resnet_trt_node.backends.engines.files import (
+    check_folder, FolderLock, prepare_folder, read_trusted, sha256_of, UntrustedFile,
+    write_atomically)
+from resnet_trt_node.backends.engines.key import EngineKey
+from resnet_trt_node.backends.engines.side_file import EngineSide
+from resnet_trt_node.contract.sparsity import SparseBuild
+from resnet_trt_node.contract.spec import ModelSpec
+from resnet_trt_node.errors import BackendError
+
+_MAX_TIMING_BYTES = 1 << 30
+#: Half-written files that are older than this are left from a process that was killed.
+_STALE_S = 600.0
+#: File names end at 255 bytes, and the digest and the endings need some of them.
+_MAX_STEM_BYTES = 200
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """
+    What a build yields.
+
+    :param plan: the serialised engine.
+    :param spec: the contract of the model that it was built from.
+    :param timing_cache: kernel timings for the next build, b'' for none.
+    :param sparsity: what came of sparse weights, None if they were not asked for.
+    """
+
+    plan: bytes
+    spec: ModelSpec
+    timing_cache: bytes = b''
+    sparsity: Optional[SparseBuild] = None
+
+
+@dataclass(frozen=True)
+class CachedEngine:
+    """
+    An engine ready to be deserialised.
+
+    :param plan: the serialised engine, checked.
+    :param spec: the contract of its model.
+    :param path: where it lies, None if it could not be stored.
+    :param reason: why it was built, '' if it was found.
+    :param build_s: seconds that building took, whenever that was.
+    :param sparsity: what came of sparse weights, None if they were not asked for.
+    """
+
+    plan: bytes
+    spec: ModelSpec
+    path: Optional[Path]
+    reason: str
+    build_s: float
+    sparsity: Optional[SparseBuild] = None
+
+
+#: Builds an engine; takes the timing cache, b'' for none.
+BuildFunction = Callable[[bytes], BuiltEngine]
+
+
+def default_engine_dir() -> Path:
+    """Return the user's folder for engines, by the XDG rules."""
+    cache = os.environ.get('XDG_CACHE_HOME', '')
+    # The rules say that a relative path is to be ignored.
+    base = Path(cache) if os.path.isabs(cache) else Path.home() / '.cache'
+    return base / 'resnet_trt_node' / 'engines'
+
+
+class EngineCache:
+    """
+    A folder of engines.
+
+    :param folder: made with mode 0700 when first needed; None is `default_engine_dir`.
+    :param log: takes a line for each thing worth knowing.
+    :param lock_timeout_s: how long to wait for another process that is building.
+    """
+
+    def __init__(
+            self, folder: Optional[Path], log: Log, lock_timeout_s: float = 3600.0) -> None:
+        self.folder = default_engine_dir() if folder is None else Path(folder)
+        self._log = log
+        self._lock_timeout_s = lock_timeout_s
+        self._moved_because = ''
+        #: sha256 of engines that were refused and could not be moved aside.
+        self._refused: set[str] = set()
+
+    def path_of(self, key: EngineKey) -> Path:
+        """Return where the engine of a key lies, whether or not it is there."""
+        stem = key.stem.encode('utf-8', 'ignore')[:_MAX_STEM_BYTES].decode('utf-8', 'ignore')
+        return self.folder / f'{stem}-{key.digest()[:20]}.engine'
+
+    def get(
+            self, key: EngineKey, build: BuildFunction, force: bool = False,
+            must_store: bool = False) -> CachedEngine:
+        """
+        Return the engine of a key, building it if need be.
+
+        :param key: what the engine is to be.
+        :param build: called at most once.
+        :param force: build even if there is one.
+        :param must_store: a folder that cannot be written is an error; otherwise it is logged
+            and the engine lives in memory alone.
+        :raises BackendError: if it must be stored and cannot be, or if another process holds the
+            folder for too long; errors of `build` pass through.
+        """
+        try:
+            prepare_folder(self.folder)
+        except BackendError as error:
+            return self._unstored(error, build, must_store)
+        if not force:
+            found = self._find(key)
+            if found is not None:
+                return found
+        lock = FolderLock(self.folder, self._log, self._lock_timeout_s)
+        try:
+            lock.acquire()
+        except OSError as error:
+            return self._unstored(
+                BackendError(
+                    f'cannot write engines to {self.folder} ({error.strerror or error}): '
+                    'make it writable or choose another folder'),
+                build, must_store)
+        with lock:
+            return self._build_locked(key, build, force, must_store)
+
+    def reject(self, key: EngineKey, engine: CachedEngine, why: str) -> None:
+        """
+        Move an engine aside that the runtime refused, so that the next `get` builds anew.
+
+        The timings go too: they would lead the builder to the very same engine. Nothing is moved
+        if another process did so, or has put another engine there meanwhile, or if the engine
+        lives in memory only. Where the folder cannot be written, this object alone passes over
+        the engine from now on.
+
+        :raises BackendError: as `FolderLock.acquire`.
+        """
+        if engine.path is None:
+            return
+        lock = FolderLock(self.folder, self._log, self._lock_timeout_s)
+        try:
+            lock.acquire()
+            with lock:
+                stored = self._find(key)
+                if stored is None or stored.plan != engine.plan:
+                    return
+                self._move_aside(engine.path, why)
+                _move_to_bad(self._timing_path(key))
+        except OSError as error:
+            self._refused.add(sha256_of(engine.plan))
+            self._log(f'{engine.path} cannot be used, nor moved aside '
+                      f'({error.strerror or error}): have it deleted, or choose another folder')
+
+    def _unstored(
+            self, error: BackendError, build: BuildFunction, must_store: bool) -> CachedEngine:
+        if must_store:
+            raise error
+        self._log(f'{error}; building an engine that lives in memory only')
+        start = time.monotonic()
+        built = build(b'')
+        return CachedEngine(
+            built.plan, built.spec, None, f'not stored: {error}', time.monotonic() - start,
+            built.sparsity)
+
+    def _build_locked(
+            self, key: EngineKey, build: BuildFunction, force: bool,
+            must_store: bool) -> CachedEngine:
+        reason = 'a rebuild was asked for'
+        if not force:
+            # Another process may have built it while this one waited for the lock.
+            found = self._find(key, move_aside=True)
+            if found is not None:
+                return found
+            reason = self._moved_because or self._why_missing(key)
+            self._moved_because = ''
+        # Whoever writes an engine holds the lock; a tuning database takes a moment.
+        for stale in self.folder.glob('.*.tmp'):
+            with suppress(FileNotFoundError):
+                if time.time() - stale.stat().st_mtime > _STALE_S:
+                    stale.unlink()
+        self._log(f'building {self.path_of(key).name}: {reason}')
+        start = time.monotonic()
+        built = build(self._read_timing(key))
+        took_s = time.monotonic() - start
+        path: Optional[Path] = self.path_of(key)
+        try:
+            self._store(key, built, took_s)
+        except OSError as error:
+            # A minute of work is not thrown away because the disk is full.
+            message = (f'cannot store the engine in {self.folder} ({error.strerror or error}): '
+                       'free some space or choose another folder')
+            if must_store:
+                raise BackendError(message) from error
+            self._log(f'{message}; it lives in memory only')
+            path = None
+        return CachedEngine(built.plan, built.spec, path, reason, took_s, built.sparsity)
+
+    def _find(self, key: EngineKey, move_aside: bool = False) -> Optional[CachedEngine]:
+        """Return the stored engine if it is there and unchanged; a bad one may be moved aside."""
+        path = self.path_of(key)
+        try:
+            if not path.with_suffix('.json').exists() or not path.exists():
+                return None
+            found = _read_engine(path, key)
+            return None if sha256_of(found.plan) in self._refused else found
+        except PermissionError as error:
+            self._log(f'{error.filename} cannot be read, so what was built there is not used: '
+                      f'have its owner run chmod -R go+rX {self.folder}')
+            return None
+        except (UntrustedFile, OSError) as error:
+            # Without the lock this can be a reader between the writer's two renames.
+            if move_aside:
+                self._move_aside(path, str(error))
+            return None
+
+    def _move_aside(self, path: Path, why: str) -> None:
+        self._log(f'{path} cannot be used and is moved aside as {path.name}.bad: {why}')
+        for file in (path, path.with_suffix('.json')):
+            _move_to_bad(file)
+        self._moved_because = f'the stored engine was moved aside: {why}'
+
+    def _store(self, key: EngineKey, built: BuiltEngine, took_s: float) -> None:
+        path = self.path_of(key)
+        side = EngineSide(
+            key, sha256_of(built.plan), len(built.plan), os.geteuid(), built.spec, took_s,
+            built.sparsity)
+        write_atomically(path, built.plan)
+        write_atomically(path.with_suffix('.json'), side.to_bytes())
+        if built.timing_cache:
+            write_atomically(self._timing_path(key), built.timing_cache)
+
+    def _timing_path(self, key: EngineKey) -> Path:
+        return self.folder / f'timing-{key.machine_digest()[:20]}.cache'
+
+    def _read_timing(self, key: EngineKey) -> bytes:
+        try:
+            return read_trusted(self._timing_path(key), os.geteuid(), _MAX_TIMING_BYTES)
+        except FileNotFoundError:
+            return b''
+        except (UntrustedFile, OSError) as error:
+            self._log(f'the timing cache is not used: {error}')
+            return b''
+
+    def _why_missing(self, key: EngineKey) -> str:
+        """Say what differs from the stored engine that is nearest to the wanted one."""
+        others = []
+        for side in self.folder.glob('*.json'):
+            try:
+                others.append(EngineSide.read(side).key)
+            except (UntrustedFile, OSError):
+                # It explains nothing then; it is checked in full when its own engine is wanted.
+                continue
+        others = [other for other in others
+                  if key.model_sha256 == other.model_sha256 or key.stem == other.stem]
+        if not others:
+            return 'the first engine of this model here'
+        differences = min((key.differences(other) for other in others), key=len)
+        return '; '.join(differences) or 'its engine is missing or was moved aside'
+
+
+def _move_to_bad(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        os.replace(path, path.with_name(path.name + '.bad'))
+
+
+def _read_engine(path: Path, key: EngineKey) -> CachedEngine:
+    check_folder(path.parent)
+    side = EngineSide.read(path.with_suffix('.json'))
+    plan = read_trusted(path, side.owner_uid, side.plan_bytes)
+    if len(plan) != side.plan_bytes:
+        raise UntrustedFile(
+            f'it has {len(plan)} bytes, {side.plan_bytes} were written: it was cut off')
+    if sha256_of(plan) != side.plan_sha256:
+        raise UntrustedFile('its sha256 is not the recorded one: it was altered')
+    if side.key != key:
+        raise UntrustedFile('its side file describes another engine')
+    return CachedEngine(plan, side.spec, path, '', side.build_s, side.sparsity)

@@ -1,0 +1,188 @@
+"""The backend for NVIDIA GPUs: TensorRT and TensorRT-RTX, with pycuda."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, Optional, Sequence, TYPE_CHECKING, Union
+
+import numpy as np
+
+from resnet_trt_node.backends.base import Backend, BackendInfo, BackendOptions
+from resnet_trt_node.backends.cuda.device import CudaDevice, load_graph_driver
+from resnet_trt_node.backends.engines.cache import CachedEngine
+from resnet_trt_node.backends.tensorrt import versions
+from resnet_trt_node.backends.tensorrt.engine import EngineSource
+from resnet_trt_node.backends.tensorrt.execution import (
+    EngineRefused, LoadedEngine, refusal, Slot)
+from resnet_trt_node.backends.tensorrt.log import TensorRtLog
+from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
+from resnet_trt_node.errors import BackendError, InferenceError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class TensorRtBackend(Backend):
+    """
+    A deployable model as a TensorRT engine.
+
+    `submit` enqueues copy, network and copy on the buffer's own stream and returns; `collect`
+    waits. So with two buffers one batch is copied while the other is computed.
+
+    :param path: the deployable ONNX file; its engine is built at the first opening.
+    :param options: all but `cpu_threads` and those of the simulated backend are used.
+    :raises BackendUnavailable: if TensorRT, pycuda, the driver or the GPU is missing.
+    :raises ModelError: if the model is not deployable, of another precision than asked for, or
+        refused by TensorRT.
+    :raises BackendError: if the engine cannot be built or there is not enough memory.
+    """
+
+    flavour = 'tensorrt'
+    own_options = frozenset({
+        'device_id', 'engine_dir', 'opt_batch_sizes', 'optimization_level', 'workspace_mib',
+        'tf32', 'sparse_weights', 'target_sm', 'dla_core', 'cuda_graph_max_batch',
+        'zero_copy_max_batch', 'blocking_sync'})
+
+    def __init__(self, path: Union[str, Path], options: BackendOptions) -> None:
+        self._options = options
+        self._log: Callable[[str], None] = options.log or (lambda line: None)
+        self._slots: list[Slot] = []
+        self._said: Optional[TensorRtLog] = None
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._loaded: Optional[LoadedEngine] = None
+        self._source: Optional[EngineSource] = None
+        self._trt = versions.load_module(self.flavour)
+        try:
+            self._open(path)
+        except EngineRefused as error:
+            self._log(f'{error}; building it once more, without the timings of that build')
+            try:
+                self._open(path)
+            except EngineRefused as again:
+                raise BackendError(
+                    f'{again}, and one built before it was refused too: try another '
+                    'optimization level, precision or batch size') from again
+
+    def _open(self, path: Union[str, Path]) -> None:
+        """Get an engine and everything that runs it, or free all and move the engine aside."""
+        self._device = CudaDevice(self._options.device_id, self._log)
+        try:
+            free_before = self._device.memory_bytes()[0]
+            # Kept for a second try, since it knows then why it builds.
+            source = self._source = self._source or EngineSource.of(
+                self._trt, self.flavour, path, self._options, self._device, self._log)
+            cached = source.get(self._log)
+            try:
+                self._load(source, cached)
+            except EngineRefused as error:
+                source.cache.reject(source.key, cached, str(error))
+                raise
+            used = free_before - self._device.memory_bytes()[0]
+            super().__init__(
+                cached.spec, self._describe(cached, used),
+                [slot.images for slot in self._slots])
+        except BaseException:
+            self._release()
+            raise
+
+    def _load(self, source: EngineSource, cached: CachedEngine) -> None:
+        """Deserialise the engine and allocate what runs it."""
+        said = self._said = TensorRtLog(self._trt, self._log)
+        try:
+            self._runtime = self._trt.Runtime(said.logger)
+        except TypeError as error:
+            # What pybind makes of a null pointer: too little memory, or another driver by now.
+            raise BackendError(f'TensorRT cannot start: {said.said()}') from error
+        if self._options.dla_core is not None:
+            self._runtime.DLA_core = self._options.dla_core
+        self._engine = self._runtime.deserialize_cuda_engine(cached.plan)
+        if self._engine is None:
+            raise refusal('TensorRT cannot load the engine', said.said())
+        self._check_engine()
+        graph_driver = None
+        if self._options.cuda_graph_max_batch:
+            graph_driver = load_graph_driver()
+            if graph_driver is None:
+                self._log('CUDA graphs are not used, cuda-bindings is not installed: '
+                          'pip install cuda-bindings lowers the latency of small batches')
+        self._graphs = graph_driver is not None
+        self._loaded = LoadedEngine(
+            self._trt, self._engine, self._device, cached.spec, self._options,
+            source.settings.profiles, graph_driver, said.said, self._log)
+        for _ in range(self._options.num_buffers):
+            # In the list before it allocates, so that a failure midway frees it as well.
+            self._slots.append(Slot(self._loaded))
+            self._slots[-1].allocate()
+
+    def _check_engine(self) -> None:
+        trt = self._trt
+        names = [self._engine.get_tensor_name(index)
+                 for index in range(self._engine.num_io_tensors)]
+        found = {
+            name: (self._engine.get_tensor_mode(name), self._engine.get_tensor_dtype(name))
+            for name in names}
+        wanted = {
+            INPUT_NAME: (trt.TensorIOMode.INPUT, trt.DataType.UINT8),
+            OUTPUT_NAME: (trt.TensorIOMode.OUTPUT, trt.DataType.FLOAT)}
+        if found != wanted:
+            raise BackendError(
+                f'the engine has the tensors {found}, a deployable model has {wanted}: '
+                'build it again with --force')
+
+    def _describe(self, cached: CachedEngine, used_bytes: int) -> BackendInfo:
+        options = self._options
+        details = {
+            'precision': cached.spec.precision,
+            'engine': str(cached.path) if cached.path else 'in memory only',
+            'engine_built_because': cached.reason or 'it was not, it was found',
+            'engine_build_s': f'{cached.build_s:.1f}',
+            # Other processes come and go meanwhile, so this is what it looked like from here.
+            'device_memory_mib': f'{max(used_bytes, self._device.allocated_bytes) / 2**20:.1f}',
+            'buffers_memory_mib': f'{self._device.allocated_bytes / 2**20:.1f}',
+            'cuda_graphs': f'batch sizes up to {options.cuda_graph_max_batch}'
+            if self._graphs else 'no',
+            'waits': 'asleep' if options.blocking_sync else 'spinning',
+            'dla_core': 'none' if options.dla_core is None else str(options.dla_core),
+        }
+        return BackendInfo(
+            self.flavour, str(self._trt.__version__),
+            f'{self._device.name} ({options.device_id})', details)
+
+    def warm_up_sizes(self, index: int) -> Sequence[int]:
+        """Return the sizes that a buffer has a graph of, and those that stand for the others."""
+        return self._slots[index].warm_up_sizes()
+
+    def _submit(self, batch_size: int, index: int) -> None:
+        self._slots[index].submit(batch_size)
+
+    def _collect(self, batch_size: int, index: int) -> NDArray[np.float32]:
+        return self._slots[index].collect(batch_size)
+
+    def _close(self) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        """Free everything, whatever state opening or a CUDA error left it in."""
+        for slot in self._slots:
+            try:
+                slot.free()
+            except InferenceError as error:
+                # The caller has this error already, or never asked for the result.
+                self._log(f'while closing: {error}')
+        self._slots.clear()
+        # While the CUDA context is still current.
+        if self._loaded is not None:
+            # A traceback may keep this object alive for longer.
+            self._loaded.engine = None
+        self._engine = None
+        self._runtime = None
+        if self._said is not None:
+            self._said.close()
+        self._device.close()
+
+
+class TensorRtRtxBackend(TensorRtBackend):
+    """The same with TensorRT-RTX, for GeForce and RTX GPUs of compute capability 7.5 on."""
+
+    flavour = 'tensorrt_rtx'

@@ -1,0 +1,109 @@
+"""One way to an engine, for the backend and for `resnet_trt build`: stored, or built now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Optional, Union
+
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.cuda.device import CudaDevice
+from resnet_trt_node.backends.engines.cache import BuiltEngine, CachedEngine, EngineCache
+from resnet_trt_node.backends.engines.files import sha256_of
+from resnet_trt_node.backends.engines.key import EngineKey
+from resnet_trt_node.backends.option_check import check_precision
+from resnet_trt_node.backends.tensorrt import versions
+from resnet_trt_node.backends.tensorrt.builder import BuildSettings, EngineBuilder
+from resnet_trt_node.contract.model_file import read_model
+from resnet_trt_node.errors import BackendUnavailable, UsageError
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class EngineSource:
+    """
+    Where the engine of a model comes from.
+
+    :param trt: the TensorRT module.
+    :param flavour: its name in `tensorrt_versions.FLAVOURS`.
+    :param path: the deployable ONNX file.
+    :param options: `engine_dir`, `precision`, and what `BuildSettings` takes.
+    :param settings: what the builder is told.
+    :param key: what the engine is known by.
+    :param cache: the folder.
+    """
+
+    trt: Any
+    flavour: str
+    path: Path
+    options: BackendOptions
+    settings: BuildSettings
+    key: EngineKey
+    cache: EngineCache
+
+    @classmethod
+    def of(
+            cls, trt: Any, flavour: str, path: Union[str, Path], options: BackendOptions,
+            device: Optional[CudaDevice], log: Log, min_batch_size: int = 1) -> EngineSource:
+        """
+        Find out what engine is wanted; nothing is built yet.
+
+        :param device: the GPU that will run it, current in this thread; None only together with
+            `options.target_sm`.
+        :raises ModelError: if there is no such file.
+        :raises UsageError: for a target that cannot be compiled for.
+        :raises BackendUnavailable: if this flavour knows no engine for the device.
+        """
+        path = Path(path)
+        # Whether that is all of the model is looked at before an engine is built of it.
+        model_sha256 = sha256_of(read_model(path))
+        settings = BuildSettings.of(options, min_batch_size)
+        name, capability = _device_key(trt, flavour, settings, device)
+        if versions.can_target(trt):
+            # Left to itself, RTX compiles for its usual GPUs, to which Turing does not belong.
+            settings = replace(settings, target_sm=capability)
+        key = EngineKey(
+            path.stem, model_sha256, flavour, str(trt.__version__), name, capability,
+            settings.profiles, settings.key_options())
+        return cls(trt, flavour, path, options, settings, key,
+                   EngineCache(options.engine_dir, log))
+
+    def get(self, log: Log, force: bool = False, must_store: bool = False) -> CachedEngine:
+        """
+        Return the engine, built if need be; arguments and errors as `EngineCache.get`.
+
+        :raises ModelError: for a model that is not deployable or of another precision.
+        """
+        def build(timing_cache: bytes) -> BuiltEngine:
+            return EngineBuilder(self.trt, log).build(
+                self.path, self.key.model_sha256, self.settings, self.options.precision,
+                timing_cache)
+
+        engine = self.cache.get(self.key, build, force, must_store)
+        check_precision(engine.spec, self.options.precision)
+        return engine
+
+
+def _device_key(
+        trt: Any, flavour: str, settings: BuildSettings,
+        device: Optional[CudaDevice]) -> tuple[str, str]:
+    """Return the GPU's name and compute capability as an engine depends on them."""
+    if not versions.can_target(trt):
+        if settings.target_sm is not None:
+            raise UsageError(
+                f'{flavour} compiles for the GPU at hand only: leave the target out, or compile '
+                'with tensorrt_rtx')
+        if device is None:
+            raise BackendUnavailable(f'{flavour} needs the GPU to compile for')
+        # Every Jetson Orin is called Orin, and TensorRT's engines are for one exact GPU.
+        return f'{device.name}, {device.multiprocessors} SMs', device.compute_capability
+    capability = settings.target_sm or (device.compute_capability if device else '')
+    known = versions.known_targets(trt)
+    if capability not in known:
+        kind = UsageError if settings.target_sm is not None else BackendUnavailable
+        raise kind(
+            f'{flavour} {trt.__version__} has no kernels for compute capability '
+            f'{capability or "of an unknown GPU"}: it knows {", ".join(known)}')
+    # Its engines run on every GPU of their compute capability.
+    return '', capability

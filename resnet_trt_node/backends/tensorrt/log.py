@@ -1,0 +1,75 @@
+"""What TensorRT says: one logger for the whole process, heard by whoever works at the moment."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+from weakref import WeakKeyDictionary
+
+from resnet_trt_node.backends.tensorrt import versions
+
+# TensorRT keeps the first logger it is given for everything, whoever gives it another one later,
+# so a logger that goes away with its backend would leave a dangling pointer.
+_loggers: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+_listeners: list[TensorRtLog] = []
+
+#: Errors that are kept, the last ones; a node may run for months.
+_KEPT = 3
+#: How lines about sparse weights begin.
+_SPARSITY = '(Sparsity)'
+
+
+class TensorRtLog:
+    """
+    Passes TensorRT's warnings on and keeps its last errors, until closed.
+
+    :param trt: the TensorRT module.
+    :param log: takes a line for each warning.
+    """
+
+    def __init__(self, trt: Any, log: Callable[[str], None]) -> None:
+        if trt not in _loggers:
+            _loggers[trt] = versions.make_logger(trt, _spread, _spread_note)
+        #: The logger for TensorRT's objects.
+        self.logger: Any = _loggers[trt]
+        self._log = log
+        self._errors: list[str] = []
+        self._warning = ''
+        #: What it said about sparse weights; a build says it once.
+        self.sparsity: list[str] = []
+        _listeners.append(self)
+
+    def take(self, is_error: bool, message: str) -> None:
+        """Take a line from TensorRT."""
+        if is_error:
+            self._errors[:] = [*self._errors, message][-_KEPT:]
+        else:
+            self._warning = message
+            self._log(f'TensorRT: {message}')
+
+    def note(self, message: str) -> None:
+        """Take a line that is for information."""
+        if message.startswith(_SPARSITY):
+            self.sparsity.append(message)
+
+    def said(self) -> str:
+        """Return the errors since the last call, else the last warning, in TensorRT's words."""
+        # Without a GPU, 8.6 only warns before it gives up.
+        text = ' / '.join(self._errors) or self._warning or 'it gives no reason'
+        self._errors.clear()
+        self._warning = ''
+        return text
+
+    def close(self) -> None:
+        """Stop listening; calling it again does nothing."""
+        if self in _listeners:
+            _listeners.remove(self)
+
+
+def _spread(is_error: bool, message: str) -> None:
+    for listener in tuple(_listeners):
+        listener.take(is_error, message)
+
+
+def _spread_note(message: str) -> None:
+    for listener in tuple(_listeners):
+        listener.note(message)

@@ -1,0 +1,206 @@
+"""
+Loops for NVIDIA GPUs: convolutions as matrix products, scheduled by TVM's own rules for GPUs.
+
+Those rules (dlight) know matrix products and leave a convolution to one thread for each result.
+So a convolution becomes the product of the patches under its filter with its weights; the patches
+are gathered while they are read and never stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Callable, Iterator, Mapping, Sequence, TYPE_CHECKING
+
+import numpy as np
+
+from resnet_trt_node.backends.tvm.graph import import_graph
+from resnet_trt_node.backends.tvm.layers import conv_workload
+from resnet_trt_node.backends.tvm.workload import Workload
+
+if TYPE_CHECKING:
+    import onnx
+
+#: kOutEWiseFusable: what follows element by element may be fused behind it.
+_FUSABLE = 4
+
+
+def gpu_rules(tvm: Any) -> dict[str, Callable[[Any, Any], Any]]:
+    """Return what replaces TVM's own rules in LegalizeOps, operator's name to rule."""
+    from tvm.relax.transform.legalize_ops import nn
+
+    def conv2d(builder: Any, call: Any) -> Any:
+        workload = conv_workload(tvm, call, ('float32', 'float16'))
+        if workload is None:
+            return nn._nn_conv2d(builder, call)
+        weights = call.args[1].value.numpy()
+        if workload.kind == 'depthwise' and workload.kernel == workload.strides == (1, 1) \
+                and not any(workload.padding):
+            # Not left a sum of one term, into whose start and step dlight moves what follows it:
+            # the bias was added twice (TVM 0.27, Fallback). The factors fuse with it as well.
+            factors = tvm.relax.const(weights.reshape(1, 1, 1, -1))
+            return builder.call_te(tvm.topi.multiply, call.args[0], factors)
+        if workload.kind != 'conv':
+            return nn._nn_conv2d(builder, call)
+        matrix = np.ascontiguousarray(weights.reshape(workload.filters, -1).T)
+        return builder.call_te(
+            lambda data, product: _product(tvm, workload, data, product),
+            call.args[0], tvm.relax.const(matrix), primfunc_name_hint='conv',
+            primfunc_attrs={'op_pattern': _FUSABLE})
+
+    return {'relax.nn.conv2d': conv2d}
+
+
+def gpu_module(
+        tvm: Any, load: Callable[[], onnx.ModelProto], sizes: Sequence[int], half: bool,
+        where: str) -> Any:
+    """
+    Return a model as Relax calls of fused loops, with a function for each batch size.
+
+    Constant sizes let the rules for GPUs prove what they need; equal weights are stored once.
+
+    :param load: gives the model anew; it is changed.
+    :param sizes: batch sizes; their functions are called 'batch_1' and so on.
+    :param half: compute fp16 layers in fp16.
+    :param where: the file's name for messages.
+    """
+    transform = tvm.relax.transform
+    builder = tvm.relax.BlockBuilder()
+    for size in sizes:
+        model = load()
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = size
+        _add(tvm, builder, import_graph(tvm, model, half, where), f'batch_{size}')
+    return tvm.transform.Sequential([
+        transform.LegalizeOps(gpu_rules(tvm)),
+        transform.AnnotateTIROpPattern(),
+        transform.FuseOps(),
+        transform.FuseTIR(),
+        transform.DeadCodeElimination([f'batch_{size}' for size in sizes]),
+    ])(builder.get())
+
+
+def _add(tvm: Any, builder: Any, module: Any, name: str) -> None:
+    """Add a module's main function to those of other batch sizes, with the loops that it calls."""
+    from tvm.relax.expr_functor import mutator, PyExprMutator
+    loops = {
+        old: builder.add_func(function, old.name_hint)
+        for old, function in module.functions.items()
+        if isinstance(function, tvm.tirx.PrimFunc)}
+
+    @mutator
+    class Rename(PyExprMutator):  # type: ignore[misc]
+
+        def visit_global_var_(self, old: Any) -> Any:
+            return loops[old]
+
+    function = Rename(builder.get()).visit_expr(module['main'])
+    builder.add_func(function.with_attr('global_symbol', name), name)
+
+
+def schedule_gpu(
+        tvm: Any, module: Any,
+        choose: Callable[[str], Mapping[str, int]] = lambda name: {}) -> Any:
+    """
+    Return a module whose loops are bound to a GPU's threads.
+
+    :param choose: gives fields of dlight's Matmul.Config that differ from its default, for a
+        function's name.
+    """
+    from tvm.s_tir import dlight
+    rules = dlight.gpu
+    # The last one without tensor cores: the rule for these crashes the process in TVM 0.27.
+    target = cuda_target(tvm, 'sm_60')
+    functions = {}
+    for name, function in module.functions.items():
+        if isinstance(function, tvm.tirx.PrimFunc):
+            matmul = rules.Matmul()
+            config = replace(matmul.get_configs(target), **choose(name.name_hint))
+            matmul.get_configs = lambda target, config=config: config
+            with target:
+                function = dlight.ApplyDefaultSchedule(
+                    matmul, rules.GEMV(), rules.Reduction(), rules.GeneralReduction(),
+                    rules.Fallback())(tvm.IRModule({name: function}))[name]
+        functions[name] = function
+    return tvm.IRModule(functions, attrs=module.attrs)
+
+
+def build_gpu(tvm: Any, module: Any, target: Any) -> Any:
+    """
+    Compile a scheduled module.
+
+    :returns: a tvm.relax.VMExecutable that captures CUDA graphs.
+    """
+    from tvm.relax.backend.cuda import pipeline
+    with target, tvm.transform.PassContext(
+            opt_level=3, config={'relax.backend.use_cuda_graph': True}):
+        module = tvm.transform.Sequential([
+            *pipeline.dataflow_lower_passes(target), *pipeline.finalize_passes(target)])(module)
+        return tvm.relax.build(module, target=target, relax_pipeline=None)
+
+
+def batch_sizes(largest: int) -> list[int]:
+    """Return the batch sizes to compile for: powers of two; others are made up of them."""
+    return [1 << power for power in range(largest.bit_length())]
+
+
+def pieces(batch_size: int) -> Iterator[tuple[int, int]]:
+    """Give start and size of the powers of two that a batch is made up of, largest first."""
+    start = 0
+    while start < batch_size:
+        size = 1 << ((batch_size - start).bit_length() - 1)
+        yield start, size
+        start += size
+
+
+def _product(tvm: Any, workload: Workload, data: Any, weights: Any) -> Any:
+    """
+    Return a convolution as a tensor expression, summed in fp32.
+
+    :param data: a te.Tensor (N, height, width, channels).
+    :param weights: a te.Tensor (rows * columns * channels, filters).
+    """
+    te, tirx = tvm.te, tvm.tirx
+
+    def integer(value: int) -> Any:
+        return tirx.IntImm('int64', value)
+
+    rows, columns = workload.output
+    depth = workload.kernel[0] * workload.kernel[1] * workload.channels
+    top, left = workload.padding[:2]
+
+    def patch(pixel: Any, place: Any) -> Any:
+        inside = pixel % integer(rows * columns)
+        y = (inside // integer(columns)) * integer(workload.strides[0]) \
+            + place // integer(workload.kernel[1] * workload.channels)
+        x = (inside % integer(columns)) * integer(workload.strides[1]) \
+            + place // integer(workload.channels) % integer(workload.kernel[1])
+        value = data[
+            pixel // integer(rows * columns), y - integer(top), x - integer(left),
+            place % integer(workload.channels)]
+        if not any(workload.padding):
+            return value
+        return tirx.if_then_else(
+            tirx.all(y >= integer(top), y < integer(workload.height + top),
+                     x >= integer(left), x < integer(workload.width + left)),
+            value, tirx.const(0.0, data.dtype))
+
+    pixels = data.shape[0] * integer(rows * columns)
+    patches = te.compute((pixels, integer(depth)), patch, name='patches')
+    k = te.reduce_axis((integer(0), integer(depth)), 'k')
+    product = te.compute(
+        (pixels, integer(workload.filters)),
+        lambda pixel, filter_: te.sum(
+            patches[pixel, k].astype('float32') * weights[k, filter_].astype('float32'),
+            axis=[k]), name='product')
+    return te.compute(
+        (data.shape[0], integer(rows), integer(columns), integer(workload.filters)),
+        lambda n, y, x, f: product[
+            (n * integer(rows) + y) * integer(columns) + x, f].astype(data.dtype),
+        name='unfolded')
+
+
+def cuda_target(tvm: Any, architecture: str) -> Any:
+    """Return the target of an architecture such as 'sm_90'."""
+    return tvm.target.Target({
+        'kind': 'cuda', 'arch': architecture, 'max_threads_per_block': 1024,
+        'max_shared_memory_per_block': 49152, 'thread_warp_size': 32}, host='llvm')

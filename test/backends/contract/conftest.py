@@ -1,0 +1,57 @@
+"""
+What the tests of every backend's promises share: each backend that this machine can open.
+
+A backend joins by its entry in `inference.factory.BACKENDS`.
+"""
+
+from open_backends import MAX_BATCH, SIDE
+import pytest
+
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.factory import BACKENDS, open_backend, options_of
+from resnet_trt_node.errors import BackendUnavailable
+from tiny_model import write_tiny_model
+
+
+@pytest.fixture(scope='session')
+def model(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp('contract') / 'tiny.onnx', size=SIDE)
+
+
+@pytest.fixture(scope='session')
+def engine_dir(tmp_path_factory):
+    """Return one folder of engines for all tests: engines take long to build."""
+    return tmp_path_factory.mktemp('engines')
+
+
+@pytest.fixture(params=BACKENDS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def opener(name, model, engine_dir):
+    """Return a function that opens the backend under test; what is left open is closed."""
+    opened = []
+
+    def open_it(path=model, **options):
+        # Of what is for all backends each gets what it uses.
+        own = {option: value for option, value in (
+            ('cpu_threads', 2), ('engine_dir', engine_dir), ('simulated_ms', 0.0))
+            if option in options_of(name)}
+        backend = open_backend(path, name, BackendOptions(**{
+            'max_batch_size': MAX_BATCH, 'num_buffers': 2, **own, **options}))
+        opened.append(backend)
+        return backend
+    try:
+        open_it().close()
+    except BackendUnavailable as error:
+        pytest.skip(f'{name} cannot run here: {error}')
+    yield open_it
+    for backend in opened:
+        backend.close()
+
+
+@pytest.fixture
+def backend(opener):
+    return opener()

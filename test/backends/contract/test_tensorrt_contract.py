@@ -1,0 +1,48 @@
+"""What every backend promises, of the TensorRT backends on stand-ins of four versions."""
+
+from contextlib import suppress
+
+import pytest
+
+from resnet_trt_node.backends.tvm.runtime import load_tvm
+from resnet_trt_node.errors import BackendUnavailable
+from standin_cuda import StandInCuda
+from standin_tensorrt import StandInTensorRt
+import test_backend_contract
+import test_backend_lifetime
+
+# TVM cannot be imported for the first time while stand-ins pose as CUDA's packages.
+with suppress(BackendUnavailable):
+    load_tvm()
+
+# Their tests, collected here once more.
+for module in (test_backend_contract, test_backend_lifetime):
+    globals().update({
+        name: value for name, value in vars(module).items() if not name.startswith('_')})
+
+#: Backend to the versions that stand in for it.
+VERSIONS = [('tensorrt', '8.6'), ('tensorrt', '10'), ('tensorrt', '11'), ('tensorrt_rtx', 'rtx')]
+
+
+@pytest.fixture(params=VERSIONS, ids=lambda pair: '-'.join(pair), autouse=True)
+def machine(request, monkeypatch):
+    """Put a machine with one GPU and one TensorRT in place of this one."""
+    cuda = StandInCuda().install(monkeypatch)
+    # The other flavour too: some tests go through the backends by themselves.
+    both = [StandInTensorRt(kind, cuda).install(monkeypatch)
+            for kind in dict.fromkeys((request.param[1], '8.6', 'rtx'))]
+    both[0].install(monkeypatch)
+    yield request.param[0]
+    assert cuda.nothing_held(), cuda.held
+    assert not any(trt.contexts or trt.engines for trt in both)
+
+
+@pytest.fixture(scope='session')
+def engine_dir(tmp_path_factory):
+    """Return a folder for the stand-ins' engines alone."""
+    return tmp_path_factory.mktemp('engines')
+
+
+@pytest.fixture
+def name(machine):
+    return machine

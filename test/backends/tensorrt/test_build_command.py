@@ -1,0 +1,124 @@
+"""The command build, on the real parser and builder of TensorRT-RTX."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from resnet_trt_node.backends.tensorrt.builder import BuildSettings
+from resnet_trt_node.cli.main import main
+from resnet_trt_node.node.parameters import NodeParameters
+from tiny_model import write_tiny_model
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_tiny_model(tmp_path / 'tiny.onnx')
+
+
+def build_command(*words):
+    return main(['build', *map(str, words)])
+
+
+def test_the_command_builds_once_and_then_finds(rtx, model, tmp_path, capsys):
+    words = (model, '--flavour', 'tensorrt_rtx', '--target-sm', '89', '--max-batch', 4,
+             '--opt-batch', '1,4', '--engine-dir', tmp_path / 'engines', '--json')
+    assert build_command(*words) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert first['built'] is True
+    assert first['reason'] == 'the first engine of this model here'
+    assert first['compute_capability'] == '8.9'
+    assert first['profiles'] == [[1, 1, 2], [3, 4, 4]]
+    assert Path(first['engine']).stat().st_size == first['bytes']
+    assert build_command(*words) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again['built'], again['engine']) == (False, first['engine'])
+    assert build_command(*words, '--force') == 0
+    assert json.loads(capsys.readouterr().out)['reason'] == 'a rebuild was asked for'
+    assert build_command(*words, '--tf32') == 0
+    assert json.loads(capsys.readouterr().out)['reason'] == 'tf32 false -> true'
+    assert first['sparsity'] is None
+    for _ in range(2):
+        assert build_command(*words, '--sparse-weights') == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found['sparsity'] == {'two_four': 0, 'eligible': None, 'chosen': None}
+        assert found['options']['sparse_weights'] == 'true'
+    assert not found['built']
+
+
+@pytest.mark.parametrize(('words', 'profiles', 'told'), [
+    ([], [[1, 1, 1]], 'the node finds it where the smaller of max_batch_size and cameras x '
+     'queue_depth is 1, engine_dir'),
+    (['--max-batch', '4'], [[1, 1, 2], [3, 4, 4]], 'queue_depth is 4, engine_dir'),
+    (['--max-batch', '4', '--opt-batch', '4', '--tf32'], [[1, 4, 4]],
+     'opt_batch_size 4, tf32 true'),
+    (['--max-batch', '4', '--opt-batch', '1,2,4'], [[1, 1, 1], [2, 2, 2], [3, 4, 4]],
+     'does not find this engine: its own are best at 1 and the largest'),
+    (['--max-batch', '4', '--min-batch', '2'], [[2, 4, 4]], 'it needs batch sizes from 1 on'),
+])
+def test_it_says_which_node_finds_the_engine(rtx, model, tmp_path, capsys, words, profiles, told):
+    words = (model, '--flavour', 'tensorrt_rtx', '--target-sm', '8.9', '--engine-dir',
+             tmp_path / 'engines', *words)
+    assert build_command(*words) == 0
+    assert told in capsys.readouterr().out
+    assert build_command(*words, '--json') == 0
+    assert json.loads(capsys.readouterr().out)['profiles'] == profiles
+
+
+@pytest.mark.parametrize('cameras', [(), ('front', 'left', 'rear')])
+def test_it_builds_what_the_node_asks_for(rtx, model, tmp_path, capsys, cameras):
+    wanted = BuildSettings.of(NodeParameters(cameras=cameras).backend_options(2)).profiles
+    assert build_command(
+        model, '--flavour', 'tensorrt_rtx', '--target-sm', '8.9', '--engine-dir',
+        tmp_path / 'engines', '--json', '--max-batch', max(1, len(cameras))) == 0
+    assert json.loads(capsys.readouterr().out)['profiles'] == [list(one) for one in wanted]
+
+
+@pytest.mark.parametrize(('words', 'message'), [
+    (['--max-batch', '0'], 'max_batch_size is 0'),
+    (['--max-batch', '4', '--opt-batch', '8'], 'opt_batch_sizes are'),
+    (['--max-batch', '4', '--min-batch', '5'], 'batch sizes 5 to 4'),
+    (['--target-sm', '3.5'], 'it knows 7.5'),
+    (['--precision', 'fp16'], 'resnet_trt export --precision fp16'),
+    (['--engine-dir', '/proc/engines'], 'cannot make the engine folder'),
+])
+def test_the_command_refuses_in_one_line(rtx, model, tmp_path, capsys, words, message):
+    assert build_command(
+        model, '--flavour', 'tensorrt_rtx', '--target-sm', '8.9',
+        '--engine-dir', tmp_path / 'engines', *words) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith('resnet_trt build: ')
+    assert message in error
+
+
+def test_the_command_needs_a_model(rtx, tmp_path, capsys):
+    assert build_command(
+        tmp_path / 'nowhere.onnx', '--flavour', 'tensorrt_rtx', '--target-sm', '8.9') == 2
+    assert 'no model at' in capsys.readouterr().err
+
+
+def test_killing_the_command_in_mid_build_leaves_no_engine(rtx, model, tmp_path):
+    """The process dies by SIGKILL inside TensorRT's builder."""
+    script = (
+        'import os, signal, sys\n'
+        f'sys.path[:0] = {sys.path!r}\n'
+        'from resnet_trt_node.inference import build_progress\n'
+        'from resnet_trt_node.cli.main import main\n'
+        'build_progress.BuildProgress.start = lambda *arguments: os.kill(\n'
+        '    os.getpid(), signal.SIGKILL)\n'
+        'main(sys.argv[1:])\n')
+    engines = tmp_path / 'engines'
+    words = ['build', str(model), '--flavour', 'tensorrt_rtx', '--target-sm', '8.9',
+             '--engine-dir', str(engines)]
+    done = subprocess.run([sys.executable, '-c', script, *words], timeout=600)
+    assert done.returncode == -signal.SIGKILL
+    assert [file.name for file in engines.iterdir()] == ['.lock']
+    assert os.access(engines, os.W_OK)
+    assert main(words) == 0
+    assert len(list(engines.glob('*.engine'))) == 1

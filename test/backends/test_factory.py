@@ -1,0 +1,196 @@
+"""Opening a backend by name, and what `auto` takes and tells."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from resnet_trt_node.backends import factory
+from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.option_check import COMMON_OPTIONS
+from resnet_trt_node.backends.simulated import SIMULATED_SPEC, SimulatedBackend
+from resnet_trt_node.errors import BackendUnavailable, ModelError, UsageError
+from tiny_model import write_tiny_model
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write_tiny_model(tmp_path / 'tiny.onnx')
+
+
+def test_a_backend_is_opened_by_its_name(path):
+    with factory.open_backend(path, 'simulated', BackendOptions(max_batch_size=3)) as backend:
+        assert backend.info.name == 'simulated'
+        assert backend.max_batch_size == 3
+        assert backend.num_buffers == 2
+
+
+@pytest.mark.parametrize('nothing', ['', '.'])
+def test_the_simulated_backend_needs_no_model(nothing):
+    with factory.open_backend(nothing, 'simulated') as backend:
+        assert backend.spec == SIMULATED_SPEC
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(path):
+    with pytest.raises(UsageError) as refusal:
+        factory.open_backend(path, 'cuda')
+    assert str(refusal.value) == (
+        f"unknown backend 'cuda': choose one of {', '.join(factory.BACKEND_CHOICES)}")
+
+
+def test_auto_tries_only_real_backends():
+    assert set(factory.AUTO_ORDER) <= set(factory.BACKENDS)
+    assert 'simulated' not in factory.AUTO_ORDER
+    assert factory.BACKEND_CHOICES[0] == 'auto'
+    assert factory.BACKEND_CHOICES[1:] == tuple(factory.BACKENDS)
+
+
+def let_auto_try(monkeypatch, **outcomes):
+    """Replace `AUTO_ORDER` by names that raise the given error or open the simulated backend."""
+    true_class_of = factory._class_of
+
+    def class_of(name):
+        if name not in outcomes:
+            return true_class_of(name)
+        if not isinstance(outcomes[name], Exception):
+            return true_class_of(outcomes[name])
+
+        class Failing(SimulatedBackend):
+            own_options = frozenset({'tf32', 'workspace_mib'})
+
+            def __init__(self, path, options):
+                raise outcomes[name]
+        return Failing
+    monkeypatch.setattr(factory, 'AUTO_ORDER', tuple(outcomes))
+    monkeypatch.setattr(factory, '_class_of', class_of)
+
+
+def test_auto_takes_the_best_in_silence(path, monkeypatch):
+    let_auto_try(monkeypatch, first='simulated', second=AssertionError('not to be tried'))
+    lines = []
+    with factory.open_backend(path, options=BackendOptions(log=lines.append)) as backend:
+        assert backend.info.name == 'simulated'
+    assert lines == []
+
+
+def test_auto_says_why_it_did_not_take_the_best(path, monkeypatch):
+    let_auto_try(
+        monkeypatch, first=BackendUnavailable('no GPU'), second=BackendUnavailable('too old'),
+        third='simulated')
+    lines = []
+    with factory.open_backend(path, options=BackendOptions(log=lines.append)) as backend:
+        assert backend.info.name == 'simulated'
+    assert lines == [
+        'using third, since the better ones cannot be: first: no GPU; second: too old']
+
+
+def test_auto_says_in_the_same_line_which_options_have_no_effect(path, monkeypatch):
+    let_auto_try(
+        monkeypatch, first=BackendUnavailable('it cannot be imported (no such module): get it'),
+        second='simulated')
+    lines = []
+    options = BackendOptions(
+        tf32=True, workspace_mib=64, simulated_ms=0, log=lines.append)
+    with factory.open_backend(path, options=options) as backend:
+        assert backend.info.details['simulated_ms'] == '0'
+    assert lines == [
+        'using second, since the better ones cannot be: first: it cannot be imported (no such '
+        'module), on which these have no effect: workspace_mib, tf32']
+    lines.clear()
+    with factory.open_backend(path, options=options, implied=('tf32', 'workspace_mib')):
+        assert lines == ['using second, since the better ones cannot be: first: it cannot be '
+                         'imported (no such module)']
+
+
+def test_auto_refuses_what_none_of_its_backends_uses(path, monkeypatch):
+    with pytest.raises(UsageError) as refusal:
+        factory.open_backend(path, options=BackendOptions(simulated_ms=1))
+    assert str(refusal.value) == (
+        'simulated_ms is 1, which auto does not use: leave it out, or choose a backend that does '
+        '(simulated)')
+
+
+def test_auto_falls_back_without_a_listener_too(path, monkeypatch):
+    let_auto_try(monkeypatch, first=BackendUnavailable('no GPU'), second='simulated')
+    with factory.open_backend(path) as backend:
+        assert backend.info.name == 'simulated'
+
+
+def test_auto_tells_every_reason_when_nothing_runs(path, monkeypatch):
+    let_auto_try(monkeypatch, a=BackendUnavailable('no GPU'), b=BackendUnavailable('no wheel'))
+    with pytest.raises(BackendUnavailable) as refusal:
+        factory.open_backend(path)
+    assert str(refusal.value) == 'no backend can run here: a: no GPU; b: no wheel'
+
+
+def test_a_bad_model_is_no_reason_to_try_the_next(path, monkeypatch):
+    let_auto_try(monkeypatch, a=ModelError('bad'), b=AssertionError('not to be tried'))
+    with pytest.raises(ModelError, match=r'^bad$'):
+        factory.open_backend(path)
+
+
+@pytest.mark.parametrize(('name', 'value'), [
+    ('max_batch_size', 0), ('max_batch_size', 1025), ('num_buffers', 0), ('num_buffers', 17),
+    ('device_id', -1), ('cpu_threads', -1), ('simulated_ms', -1.0),
+    ('simulated_ms', float('nan')), ('simulated_ms_per_frame', float('inf'))])
+def test_options_out_of_range_are_refused(name, value):
+    with pytest.raises(UsageError, match=f'^{name} is {value}: choose '):
+        BackendOptions(**{name: value})
+
+
+#: An allowed value of each option that is not its default.
+SET = {
+    'device_id': 1, 'cpu_threads': 2, 'engine_dir': Path('engines'), 'opt_batch_sizes': (1,),
+    'optimization_level': 1, 'workspace_mib': 1, 'tf32': True, 'sparse_weights': True,
+    'target_sm': '8.9', 'dla_core': 0, 'cuda_graph_max_batch': 0, 'zero_copy_max_batch': 0,
+    'blocking_sync': True, 'tvm_target': 'cpu', 'simulated_ms': 0.0,
+    'simulated_ms_per_frame': 1.0, 'simulated_fail_every': 7}
+
+
+def test_each_option_is_common_or_some_backends_own():
+    names = {option.name for option in fields(BackendOptions)}
+    own = [factory.options_of(name) for name in factory.BACKENDS]
+    assert frozenset().union(*own) == names - COMMON_OPTIONS == set(SET)
+    assert names >= COMMON_OPTIONS
+    assert factory.options_of('auto') == factory.options_of('tensorrt') | {'cpu_threads'}
+
+
+@pytest.mark.parametrize('option', SET)
+@pytest.mark.parametrize('name', factory.BACKENDS)
+def test_an_option_that_a_backend_does_not_use_is_refused(path, monkeypatch, name, option):
+    class Opened(Exception):
+        pass
+
+    def opened(path, name, options):
+        assert getattr(options, option) == SET[option]
+        raise Opened
+    monkeypatch.setattr(factory, '_open', opened)
+    options = BackendOptions(**{option: SET[option]})
+    if option in factory.options_of(name):
+        with pytest.raises(Opened):
+            factory.open_backend(path, name, options)
+        return
+    users = [other for other in ('auto', *factory.BACKENDS) if option in factory.options_of(other)]
+    with pytest.raises(UsageError) as refusal:
+        factory.open_backend(path, name, options)
+    message = str(refusal.value)
+    assert message.startswith(option[:12])
+    assert f', which {name} does not use: leave it out, or choose a backend that does ' in message
+    assert message.endswith(f'({", ".join(users)})')
+    monkeypatch.setattr(factory, '_open', lambda path, name, given: given)
+    # Somebody else's choice is not the user's: the backend gets its default.
+    assert factory.open_backend(path, name, options, implied=[option]) == BackendOptions()
+
+
+@pytest.mark.parametrize('name', ['auto', 'onnxruntime', 'simulated', 'tvm'])
+def test_another_precision_than_asked_for_is_refused_by_every_backend(path, tmp_path, name):
+    given = {'engine_dir': tmp_path} if name == 'tvm' else {}
+    try:
+        factory.open_backend(path, name, BackendOptions(precision='fp32', **given)).close()
+    except BackendUnavailable as error:
+        pytest.skip(str(error))
+    with pytest.raises(ModelError) as refusal:
+        factory.open_backend(path, name, BackendOptions(precision='int8', **given))
+    assert str(refusal.value).endswith(
+        'the model is fp32 and int8 was asked for; the precision is in the graph, make another '
+        'model with `resnet_trt quantize MODEL.onnx --calibration DIR`')
