@@ -13,12 +13,12 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 import sys
 
+from resnet_trt_node.atomic_file import check_place
 from resnet_trt_node.cli.console import Progress
 from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.model.devices import pick_device
 from resnet_trt_node.model.efficientnet import EFFICIENTNETS
 from resnet_trt_node.model.efficientnet_teacher import EfficientNetTeacher, save_teacher
-from resnet_trt_node.model.files import check_place
 from resnet_trt_node.model.team import Team
 from resnet_trt_node.model.training import COMPILED, Training
 from resnet_trt_node.model.training_data import DataSplit, load_data

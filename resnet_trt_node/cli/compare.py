@@ -11,6 +11,7 @@ import shlex
 import sys
 from typing import Any
 
+from resnet_trt_node.atomic_file import check_place, whole_file
 from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.cli.console import print_json, Progress, table_row, text_width, write
 from resnet_trt_node.cli.example_frames import GENERATED, read_frames
@@ -23,7 +24,6 @@ from resnet_trt_node.compare.plot import draw
 from resnet_trt_node.compare.report import (
     ACCURACY_HEAD, accuracy_rows, LATENCY_HEAD, latency_rows, markdown, verdict)
 from resnet_trt_node.compare.session import Session
-from resnet_trt_node.model.files import check_place, whole_file
 
 #: Exit code where everything ran and the answers differ.
 DISAGREE = 1

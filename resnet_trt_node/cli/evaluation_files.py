@@ -7,10 +7,10 @@ import csv
 import json
 from pathlib import Path
 
+from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.cli.evaluation_plots import check_plotting, draw_confusion, draw_reliability
 from resnet_trt_node.cli.evaluation_report import Evaluation
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.model.files import whole_file
 
 _PICTURES = ('.png', '.svg', '.pdf')
 _TABLES = ('.csv', '.json')

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from resnet_trt_node.atomic_file import check_place
 from resnet_trt_node.cli.console import print_json, write
 from resnet_trt_node.model.checkpoint import describe_weights
 from resnet_trt_node.model.export import (
     DEFAULT_ARCHITECTURE, export_resnet, pick_architecture)
-from resnet_trt_node.model.files import check_place
 from resnet_trt_node.model.network import ARCHITECTURES
 from resnet_trt_node.model.weights import best_recipe, RECIPES
 

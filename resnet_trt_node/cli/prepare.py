@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Union
 
+from resnet_trt_node.atomic_file import check_place
 from resnet_trt_node.cli.console import print_json, write
 from resnet_trt_node.contract.spec import INTERPOLATIONS
-from resnet_trt_node.model.files import check_place
 from resnet_trt_node.model.graft import ACTIVATIONS, CHANNEL_ORDERS, prepare, STRETCH
 from resnet_trt_node.model.source_model import LAYOUTS
 

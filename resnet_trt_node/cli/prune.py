@@ -9,6 +9,7 @@ from pathlib import Path
 import sys
 from typing import Any, Optional
 
+from resnet_trt_node.atomic_file import check_place
 from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row, write
 from resnet_trt_node.cli.options import (
     add_picture_arguments, max_image_bytes, tell_unread)
@@ -19,7 +20,6 @@ from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.model.checkpoint import TrainedModel
 from resnet_trt_node.model.devices import pick_device
-from resnet_trt_node.model.files import check_place
 from resnet_trt_node.model.measurement import EpochMetrics
 from resnet_trt_node.model.network import ResNet
 from resnet_trt_node.model.prune import (

@@ -12,6 +12,7 @@ from typing import Any, TYPE_CHECKING
 
 import numpy as np
 import onnx
+from resnet_trt_node.atomic_file import check_place, whole_file
 from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row, write
 from resnet_trt_node.cli.example_frames import GENERATED, read_frames
 from resnet_trt_node.cli.options import add_picture_arguments, max_image_bytes
@@ -20,7 +21,6 @@ from resnet_trt_node.evaluation.outcomes import wilson_interval
 from resnet_trt_node.model.calibration import METHODS
 from resnet_trt_node.model.calibration_frames import (
     check_frames, distinct_frames, MIN_FRAMES)
-from resnet_trt_node.model.files import check_place, whole_file
 from resnet_trt_node.model.quantize import (
     layers_left_float, load_fp32, Placement, quantizable_layers, quantized_model)
 from resnet_trt_node.model.sensitivity import (

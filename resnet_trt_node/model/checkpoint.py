@@ -8,9 +8,9 @@ import re
 from typing import Any, Mapping, Optional, Union
 import warnings
 
+from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.labels import check_labels
-from resnet_trt_node.model.files import whole_file
 import torch
 
 #: Marks the files of `resnet_trt train`; the number changes with what they hold.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Optional, Sequence, Union
 
+from resnet_trt_node.label_file import read_labels
 from resnet_trt_node.labels import check_labels, imagenet_labels, tell_apart
-from resnet_trt_node.model.label_file import read_labels
 
 
 def given_labels(

@@ -11,9 +11,9 @@ from typing import IO, Optional, Union
 from urllib.error import HTTPError
 import urllib.request
 
+from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.model.files import whole_file
 
 CACHE_VARIABLE = 'RESNET_TRT_CACHE'
 TIMEOUT_S = 30.0

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 import onnx
+from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.graph import BATCH, folded, GraphBuilder, tensor
 from resnet_trt_node.model.resnet_graph import array
 import torch

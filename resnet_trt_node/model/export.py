@@ -11,12 +11,12 @@ from typing import Any, Iterator, Optional, Sequence, TYPE_CHECKING, Union
 import numpy as np
 import onnx
 from resnet_trt_node import __version__
+from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.contract.model_file import file_sha256, write_model_spec
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.model.checkpoint import describe_weights, TrainedModel
 from resnet_trt_node.model.class_names import default_labels, given_labels
-from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.frames import sample_frames
 from resnet_trt_node.model.graph import FLOAT_TYPES
 from resnet_trt_node.model.network import MIN_IMAGE_SIZE, ResNet

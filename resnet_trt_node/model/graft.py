@@ -10,6 +10,7 @@ from typing import Any, Optional, Sequence, Tuple, Union
 import onnx
 from onnx import TensorProto
 from resnet_trt_node import __version__
+from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.contract.model_file import (
     file_sha256, load_with_outside_tensors, spec_of, write_model_spec)
 from resnet_trt_node.contract.onnx_parts import names_of
@@ -17,7 +18,6 @@ from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, Re
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.model.class_names import default_labels, given_labels
 from resnet_trt_node.model.ends import add_input_end, add_output_end
-from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.frames import sample_frames
 from resnet_trt_node.model.graph import BATCH, GraphBuilder, IR_VERSION, OPSET, opset_of, tensor
 from resnet_trt_node.model.normalisation import Normalisation, pick_normalisation

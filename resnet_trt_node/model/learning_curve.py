@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Sequence
 
-from resnet_trt_node.model.files import whole_file
+from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.model.measurement import EpochMetrics
 
 

@@ -18,11 +18,11 @@ from typing import Any, Callable, Dict, FrozenSet, Iterable, Mapping, TYPE_CHECK
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, version_converter
+from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.contract.model_file import load_model, spec_of, write_model_spec
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.model.calibration import activation_ranges
-from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.graph import opset_of
 from resnet_trt_node.model.rounded_clip import move_pairs_off_clips
 from resnet_trt_node.model.subgraphs import nodes_of, refuse_in_subgraphs

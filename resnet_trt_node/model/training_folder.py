@@ -9,10 +9,10 @@ import os
 from pathlib import Path
 from typing import Any, Optional
 
+from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.errors import ModelError, UsageError
 from resnet_trt_node.model.checkpoint import load_file, save_file, trained_model, TrainedModel
 from resnet_trt_node.model.devices import memory_errors
-from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.learning_curve import draw_learning_curve
 from resnet_trt_node.model.measurement import EpochMetrics, Score
 from resnet_trt_node.model.training import Training

@@ -10,10 +10,10 @@ import shutil
 from typing import Callable
 
 import pytest
+from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.model import download
-from resnet_trt_node.model.files import whole_file
 from shapes import CLASSES, write_shapes
 from train_command import train
 

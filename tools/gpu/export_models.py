@@ -17,8 +17,8 @@ from typing import Optional
 import numpy as np
 import onnx
 import onnxruntime
+from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.model.export import export_resnet
-from resnet_trt_node.model.files import whole_file
 from resnet_trt_node.model.quantize import Placement, quantize_model
 from tools.gpu.fronts import FRONTS
 from tools.gpu.roofline import layers_of

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from resnet_trt_node.atomic_file import check_place, whole_file
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.model.files import check_place, whole_file
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
