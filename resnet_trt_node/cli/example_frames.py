@@ -17,7 +17,7 @@ from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import FitMethod, Resizer
-from resnet_trt_node.model.frames import sample_frames
+from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

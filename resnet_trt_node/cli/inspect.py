@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from resnet_trt_node.cli.console import print_json, write
-from resnet_trt_node.model.inspection import inspect_model, Inspection, TensorInfo
+from resnet_trt_node.onnx_tools.inspection import inspect_model, Inspection, TensorInfo
 
 _FIRST_LABELS = 5
 

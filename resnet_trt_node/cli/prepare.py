@@ -9,8 +9,8 @@ from typing import Union
 from resnet_trt_node.atomic_file import check_place
 from resnet_trt_node.cli.console import print_json, write
 from resnet_trt_node.contract.spec import INTERPOLATIONS
-from resnet_trt_node.model.graft import ACTIVATIONS, CHANNEL_ORDERS, prepare, STRETCH
-from resnet_trt_node.model.source_model import LAYOUTS
+from resnet_trt_node.onnx_tools.prepare import ACTIVATIONS, CHANNEL_ORDERS, prepare, STRETCH
+from resnet_trt_node.onnx_tools.source_model import LAYOUTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,9 +14,9 @@ import math
 from typing import Optional
 
 import numpy as np
-from resnet_trt_node.model.normalisation import IMAGENET
 from resnet_trt_node.model.training_settings import MIXES, TrainingSettings
 from resnet_trt_node.model.trivial_augment import draw_alterations
+from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 import torch
 from torch.nn import functional
 

@@ -15,8 +15,8 @@ from typing import Any, Optional, Union
 import onnx
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.model.graph import BATCH, folded, GraphBuilder, tensor
 from resnet_trt_node.model.resnet_graph import array
+from resnet_trt_node.onnx_tools.graph import BATCH, folded, GraphBuilder, tensor
 import torch
 
 #: What `prepare` has to be told about it.

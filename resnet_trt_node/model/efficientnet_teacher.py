@@ -9,7 +9,7 @@ from resnet_trt_node.errors import ModelError
 from resnet_trt_node.model.checkpoint import save_file
 from resnet_trt_node.model.efficientnet import (
     build_efficientnet_lite, EFFICIENTNETS, load_efficientnet_lite, PREPARATION)
-from resnet_trt_node.model.normalisation import IMAGENET
+from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 import torch
 from torch import nn
 from torch.nn import functional

@@ -16,14 +16,14 @@ from resnet_trt_node.contract.model_file import file_sha256, write_model_spec
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.model.checkpoint import describe_weights, TrainedModel
-from resnet_trt_node.model.class_names import default_labels, given_labels
-from resnet_trt_node.model.frames import sample_frames
-from resnet_trt_node.model.graph import FLOAT_TYPES
 from resnet_trt_node.model.network import MIN_IMAGE_SIZE, ResNet
-from resnet_trt_node.model.normalisation import IMAGENET
 from resnet_trt_node.model.resnet_graph import resnet_graph
-from resnet_trt_node.model.verify import CHECKED_BATCHES, largest_difference
 from resnet_trt_node.model.weights import load_network, WeightsInfo
+from resnet_trt_node.onnx_tools.class_names import default_labels, given_labels
+from resnet_trt_node.onnx_tools.graph import FLOAT_TYPES
+from resnet_trt_node.onnx_tools.normalisation import IMAGENET
+from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
+from resnet_trt_node.onnx_tools.verify import CHECKED_BATCHES, largest_difference
 import torch
 from torch import nn
 

@@ -21,8 +21,8 @@ from resnet_trt_node.contract.sparsity import (
     GROUP, is_two_four, KEPT, layer_weights, LayerWeight, PATTERN, why_dense)
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import ModelError, UsageError
-from resnet_trt_node.model.subgraphs import nodes_of, refuse_in_subgraphs
-from resnet_trt_node.model.verify import check_answers, check_valid
+from resnet_trt_node.onnx_tools.subgraphs import nodes_of, refuse_in_subgraphs
+from resnet_trt_node.onnx_tools.verify import check_answers, check_valid
 import torch
 from torch import nn
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Union
 
-from resnet_trt_node.model.frames import sample_frames
 from resnet_trt_node.model.network import BasicBlock, Bottleneck, ResNet
-from resnet_trt_node.model.normalisation import IMAGENET
+from resnet_trt_node.onnx_tools.normalisation import IMAGENET
+from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 import torch
 from torch import nn
 

@@ -7,10 +7,10 @@ from typing import Any, TYPE_CHECKING
 import onnx
 from onnx import TensorProto
 from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
-from resnet_trt_node.model.ends import add_input_end, add_output_end
-from resnet_trt_node.model.graph import BATCH, folded, GraphBuilder, tensor
 from resnet_trt_node.model.network import ResNet
-from resnet_trt_node.model.normalisation import IMAGENET
+from resnet_trt_node.onnx_tools.graph import BATCH, folded, GraphBuilder, tensor
+from resnet_trt_node.onnx_tools.io_nodes import add_input_end, add_output_end
+from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 from torch import nn
 
 if TYPE_CHECKING:

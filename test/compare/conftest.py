@@ -6,7 +6,7 @@ from fake_subject import OPTIONS, perturb
 import pytest
 from resnet_trt_node.backends.onnxruntime import OnnxRuntimeBackend
 from resnet_trt_node.compare.subject import BackendSubject
-from resnet_trt_node.model.frames import sample_frames
+from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 from tiny_model import write_tiny_model
 
 

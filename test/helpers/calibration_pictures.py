@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from resnet_trt_node.model.frames import sample_frames
+from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
 COUNT = 40
 

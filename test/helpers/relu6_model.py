@@ -11,9 +11,9 @@ from onnx import TensorProto
 
 from resnet_trt_node.contract.model_file import write_model_spec
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
-from resnet_trt_node.model.ends import add_input_end, add_output_end
-from resnet_trt_node.model.graph import BATCH, GraphBuilder, tensor
-from resnet_trt_node.model.normalisation import IMAGENET
+from resnet_trt_node.onnx_tools.graph import BATCH, GraphBuilder, tensor
+from resnet_trt_node.onnx_tools.io_nodes import add_input_end, add_output_end
+from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 
 _CHANNELS = 32
 _CLASSES = 10

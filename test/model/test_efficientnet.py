@@ -15,9 +15,9 @@ from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.model.efficientnet import (
     export_efficientnet_lite0, load_efficientnet_lite, PREPARATION)
-from resnet_trt_node.model.frames import sample_frames
-from resnet_trt_node.model.graft import prepare
-from resnet_trt_node.model.verify import OnnxRunner
+from resnet_trt_node.onnx_tools.prepare import prepare
+from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
+from resnet_trt_node.onnx_tools.verify import OnnxRunner
 import torch
 
 

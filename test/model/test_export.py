@@ -17,8 +17,8 @@ from resnet_trt_node.errors import LabelsError, ModelError, ResnetTrtError, Usag
 from resnet_trt_node.labels import imagenet_labels
 from resnet_trt_node.model import export
 from resnet_trt_node.model.export import export_resnet, ExportReport
-from resnet_trt_node.model.graph import folded
 from resnet_trt_node.model.weights import load_network
+from resnet_trt_node.onnx_tools.graph import folded
 import torch
 
 FRAMES = np.random.default_rng(11).integers(0, 256, (4, 64, 64, 3), np.uint8)

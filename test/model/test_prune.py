@@ -19,13 +19,13 @@ from resnet_trt_node.contract.sparsity import (
     is_two_four, layer_weights, SparseBuild, two_four_layers)
 from resnet_trt_node.errors import ModelError, UsageError
 from resnet_trt_node.model.export import export_resnet, ExportReport
-from resnet_trt_node.model.frames import sample_frames
 from resnet_trt_node.model.network import ResNet
 from resnet_trt_node.model.prune import (
     check_pattern, check_sparse_checkpoint, check_two_four, prune_graph, prune_onnx,
     two_four_mask, TwoFourMasks)
-from resnet_trt_node.model.quantize import quantize_model
 from resnet_trt_node.model.random_weights import initialise
+from resnet_trt_node.onnx_tools.int8.quantize import quantize_model
+from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 import torch
 from torch import nn
 

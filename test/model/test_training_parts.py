@@ -13,10 +13,10 @@ from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.model.augmentation import (
     crop_and_resize, crop_boxes, mix_batch, normalise, plan_epoch, RATIOS, vary_colours)
 from resnet_trt_node.model.devices import amp_dtype, memory_errors, pick_device
-from resnet_trt_node.model.normalisation import IMAGENET
 from resnet_trt_node.model.schedule import learning_rate
 from resnet_trt_node.model.training_settings import default_lr, TrainingSettings
 from resnet_trt_node.model.weight_average import WeightAverage
+from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 import torch
 from torch import nn
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
-from resnet_trt_node.model.frames import sample_frames
 from resnet_trt_node.model.network import ResNet
-from resnet_trt_node.model.normalisation import IMAGENET
 from resnet_trt_node.model.prune_checkpoint import open_checkpoint
 from resnet_trt_node.model.random_weights import initialise
 from resnet_trt_node.model.weights import best_recipe, load_network, PUBLISHED
+from resnet_trt_node.onnx_tools.normalisation import IMAGENET
+from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 import torch
 
 

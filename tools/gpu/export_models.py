@@ -19,7 +19,7 @@ import onnx
 import onnxruntime
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.model.export import export_resnet
-from resnet_trt_node.model.quantize import Placement, quantize_model
+from resnet_trt_node.onnx_tools.int8.quantize import Placement, quantize_model
 from tools.gpu.fronts import FRONTS
 from tools.gpu.roofline import layers_of
 

@@ -13,8 +13,8 @@ import tempfile
 
 import numpy as np
 from resnet_trt_node.model.efficientnet import export_efficientnet_lite0, PREPARATION
-from resnet_trt_node.model.graft import prepare
-from resnet_trt_node.model.quantize import quantize_model
+from resnet_trt_node.onnx_tools.int8.quantize import quantize_model
+from resnet_trt_node.onnx_tools.prepare import prepare
 
 _CALIBRATION_FRAMES = 64
 

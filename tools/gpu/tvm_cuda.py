@@ -27,7 +27,7 @@ from resnet_trt_node.backends.tvm import cuda as tvm_cuda
 from resnet_trt_node.backends.tvm import gpu as tvm_gpu
 from resnet_trt_node.backends.tvm.runtime import load_tvm
 from resnet_trt_node.contract.model_file import load_model, spec_of
-from resnet_trt_node.model.frames import sample_frames
+from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
 _ROUNDS = 5
 _RUNS = 40

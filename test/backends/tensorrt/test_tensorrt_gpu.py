@@ -20,7 +20,7 @@ from resnet_trt_node.backends.base import BackendOptions, warm_up
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.contract.model_file import spec_of, write_model_spec
 from resnet_trt_node.errors import BackendUnavailable, ModelError
-from resnet_trt_node.model.quantize import insert_pairs, Placement
+from resnet_trt_node.onnx_tools.int8.quantize import insert_pairs, Placement
 from tiny_model import write_tiny_model
 
 SIDE = 32

@@ -81,7 +81,7 @@ def test_resnet_agrees_with_onnx_runtime_on_photographs(
 
 def test_int8_rounds_as_the_graph_says(resnet18, photographs, engine_dir, tmp_path):
     import onnxruntime
-    from resnet_trt_node.model.quantize import quantize_model
+    from resnet_trt_node.onnx_tools.int8.quantize import quantize_model
     path = tmp_path / 'int8.onnx'
     quantize_model(resnet18 / 'fp32.onnx', [photographs], path)
     found, _ = both(path, photographs, engine_dir)

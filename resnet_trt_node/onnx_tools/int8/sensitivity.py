@@ -9,9 +9,9 @@ from typing import Callable, Sequence, TYPE_CHECKING, Union
 import numpy as np
 import onnx
 from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
-from resnet_trt_node.model.calibration import activation_ranges, open_session
-from resnet_trt_node.model.quantize import (
+from resnet_trt_node.onnx_tools.int8.quantize import (
     insert_pairs, load_fp32, Placement, quantizable_layers, quantized_tensors)
+from resnet_trt_node.onnx_tools.int8.ranges import activation_ranges, open_session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,17 +16,18 @@ from resnet_trt_node.contract.model_file import (
 from resnet_trt_node.contract.onnx_parts import names_of
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
-from resnet_trt_node.model.class_names import default_labels, given_labels
-from resnet_trt_node.model.ends import add_input_end, add_output_end
-from resnet_trt_node.model.frames import sample_frames
-from resnet_trt_node.model.graph import BATCH, GraphBuilder, IR_VERSION, OPSET, opset_of, tensor
-from resnet_trt_node.model.normalisation import Normalisation, pick_normalisation
-from resnet_trt_node.model.reference import Reference, softmax_is_missing
-from resnet_trt_node.model.rounded_clip import move_pairs_off_clips
-from resnet_trt_node.model.simplify import free_batch, set_input_shape, simplify
-from resnet_trt_node.model.source_model import read_source, SourceModel
-from resnet_trt_node.model.subgraphs import names_read, rename_readers, subgraphs_of
-from resnet_trt_node.model.verify import check_valid, largest_difference, refuse_large
+from resnet_trt_node.onnx_tools.class_names import default_labels, given_labels
+from resnet_trt_node.onnx_tools.graph import (
+    BATCH, GraphBuilder, IR_VERSION, OPSET, opset_of, tensor)
+from resnet_trt_node.onnx_tools.int8.qdq_clip import move_pairs_off_clips
+from resnet_trt_node.onnx_tools.io_nodes import add_input_end, add_output_end
+from resnet_trt_node.onnx_tools.normalisation import Normalisation, pick_normalisation
+from resnet_trt_node.onnx_tools.reference import Reference, softmax_is_missing
+from resnet_trt_node.onnx_tools.simplify import free_batch, set_input_shape, simplify
+from resnet_trt_node.onnx_tools.source_model import read_source, SourceModel
+from resnet_trt_node.onnx_tools.subgraphs import names_read, rename_readers, subgraphs_of
+from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
+from resnet_trt_node.onnx_tools.verify import check_valid, largest_difference, refuse_large
 
 ACTIVATIONS = ('auto', 'softmax', 'none')
 CHANNEL_ORDERS = ('rgb', 'bgr')

@@ -8,8 +8,8 @@ import onnx
 from onnx import numpy_helper
 from resnet_trt_node.contract.onnx_parts import parts_of
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.model.graph import opset_of
-from resnet_trt_node.model.subgraphs import name_of, nodes_of
+from resnet_trt_node.onnx_tools.graph import opset_of
+from resnet_trt_node.onnx_tools.subgraphs import name_of, nodes_of
 
 _RANDOM = ('RandomNormal', 'RandomNormalLike', 'RandomUniform', 'RandomUniformLike', 'Bernoulli',
            'Multinomial')

@@ -10,7 +10,7 @@ import onnx
 from resnet_trt_node.backends.onnxruntime_session import InterruptibleSession
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 from resnet_trt_node.errors import BackendUnavailable, ModelError
-from resnet_trt_node.model.frames import sample_frames
+from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -24,8 +24,8 @@ from resnet_trt_node.cli import quantize as command
 from resnet_trt_node.cli.example_frames import read_frames
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.evaluation.outcomes import wilson_interval
-from resnet_trt_node.model.calibration import open_session
-from resnet_trt_node.model.graft import prepare
+from resnet_trt_node.onnx_tools.int8.ranges import open_session
+from resnet_trt_node.onnx_tools.prepare import prepare
 from sample_bags import PERIOD_NS, pixels_of, START_NS
 from tiny_model import write_tiny_model
 

@@ -22,11 +22,11 @@ from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.contract.model_file import load_model, spec_of, write_model_spec
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.model.calibration import activation_ranges
-from resnet_trt_node.model.graph import opset_of
-from resnet_trt_node.model.rounded_clip import move_pairs_off_clips
-from resnet_trt_node.model.subgraphs import nodes_of, refuse_in_subgraphs
-from resnet_trt_node.model.verify import check_answers, check_valid
+from resnet_trt_node.onnx_tools.graph import opset_of
+from resnet_trt_node.onnx_tools.int8.qdq_clip import move_pairs_off_clips
+from resnet_trt_node.onnx_tools.int8.ranges import activation_ranges
+from resnet_trt_node.onnx_tools.subgraphs import nodes_of, refuse_in_subgraphs
+from resnet_trt_node.onnx_tools.verify import check_answers, check_valid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,8 +12,8 @@ from onnx import helper, numpy_helper, TensorProto
 import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.errors import ModelError, UsageError
-from resnet_trt_node.model.graft import prepare
-from resnet_trt_node.model.normalisation import pick_normalisation
+from resnet_trt_node.onnx_tools.normalisation import pick_normalisation
+from resnet_trt_node.onnx_tools.prepare import prepare
 
 FRAMES = np.random.default_rng(5).integers(0, 256, (3, SIDE, SIDE, 3), np.uint8)
 MEAN, STD = (100.0, 110.0, 120.0), (50.0, 55.0, 60.0)
@@ -275,7 +275,7 @@ def test_a_graph_that_comes_out_invalid_replaces_nothing(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As a pass would leave it that did not look into branches.
     monkeypatch.setattr(
-        'resnet_trt_node.model.graft.rename_readers', lambda nodes, old, new: None)
+        'resnet_trt_node.onnx_tools.prepare.rename_readers', lambda nodes, old, new: None)
     source = _edited(tmp_path / 'in.onnx', _rescaling_if)
     (tmp_path / 'out.onnx').write_bytes(b'what was there before')
     with pytest.raises(ModelError, match=r'what was made of in.onnx is not a valid ONNX graph'):

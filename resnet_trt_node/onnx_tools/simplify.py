@@ -11,8 +11,8 @@ import onnx
 from onnx import numpy_helper, shape_inference
 from resnet_trt_node.contract.onnx_parts import parts_of
 from resnet_trt_node.errors import BackendUnavailable, ModelError
-from resnet_trt_node.model.graph import BATCH
-from resnet_trt_node.model.subgraphs import nodes_of
+from resnet_trt_node.onnx_tools.graph import BATCH
+from resnet_trt_node.onnx_tools.subgraphs import nodes_of
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:

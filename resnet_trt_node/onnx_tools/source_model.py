@@ -9,8 +9,8 @@ import onnx
 from onnx import TensorProto
 from resnet_trt_node.contract.onnx_parts import parts_of
 from resnet_trt_node.errors import ModelError, UsageError
-from resnet_trt_node.model.subgraphs import names_read, nodes_of
-from resnet_trt_node.model.training_mode import refuse_training_mode
+from resnet_trt_node.onnx_tools.subgraphs import names_read, nodes_of
+from resnet_trt_node.onnx_tools.training_mode import refuse_training_mode
 
 LAYOUTS = ('auto', 'nchw', 'nhwc')
 #: Nodes that move numbers without changing them; the activation is sought before them.

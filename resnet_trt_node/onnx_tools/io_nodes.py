@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from onnx import TensorProto
 from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
-from resnet_trt_node.model.graph import GraphBuilder
-from resnet_trt_node.model.normalisation import Normalisation
+from resnet_trt_node.onnx_tools.graph import GraphBuilder
+from resnet_trt_node.onnx_tools.normalisation import Normalisation
 
 
 def add_input_end(builder: GraphBuilder, normalisation: Normalisation, name: str) -> str:

@@ -14,12 +14,12 @@ from resnet_trt_node.cli.main import main
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.errors import ModelError, ResnetTrtError
 from resnet_trt_node.model.export import export_resnet
-from resnet_trt_node.model.graft import prepare
-from resnet_trt_node.model.inspection import inspect_model
 from resnet_trt_node.model.network import ResNet
 from resnet_trt_node.model.prune import prune_onnx
-from resnet_trt_node.model.quantize import (
+from resnet_trt_node.onnx_tools.inspection import inspect_model
+from resnet_trt_node.onnx_tools.int8.quantize import (
     layers_left_float, load_fp32, Placement, quantized_tensors)
+from resnet_trt_node.onnx_tools.prepare import prepare
 import torch
 
 OPERATORS = ('Conv', 'Gemm', 'MatMul', 'If', 'Loop', 'QuantizeLinear', 'Dropout', 'Transpose',

@@ -16,9 +16,9 @@ from resnet_trt_node.contract.onnx_parts import parts_of
 from resnet_trt_node.contract.sparsity import two_four_layers
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import ModelError, ResnetTrtError
-from resnet_trt_node.model.graph import opset_of
-from resnet_trt_node.model.simplify import simplify
-from resnet_trt_node.model.subgraphs import nodes_of
+from resnet_trt_node.onnx_tools.graph import opset_of
+from resnet_trt_node.onnx_tools.simplify import simplify
+from resnet_trt_node.onnx_tools.subgraphs import nodes_of
 
 _QUANTISED = ('QuantizeLinear', 'QLinearConv', 'QLinearMatMul', 'ConvInteger', 'MatMulInteger')
 #: Where the weight stands among the inputs of the operators that multiply and accumulate.

@@ -14,7 +14,7 @@ from typing import Any, Mapping, TYPE_CHECKING
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from resnet_trt_node.model.subgraphs import names_read, refuse_in_subgraphs
+from resnet_trt_node.onnx_tools.subgraphs import names_read, refuse_in_subgraphs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

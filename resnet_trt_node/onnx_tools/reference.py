@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from resnet_trt_node.errors import ModelError, UsageError
-from resnet_trt_node.model.normalisation import Normalisation
-from resnet_trt_node.model.source_model import SourceModel
-from resnet_trt_node.model.verify import OnnxRunner
+from resnet_trt_node.onnx_tools.normalisation import Normalisation
+from resnet_trt_node.onnx_tools.source_model import SourceModel
+from resnet_trt_node.onnx_tools.verify import OnnxRunner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
