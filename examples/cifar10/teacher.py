@@ -16,13 +16,13 @@ import sys
 from resnet_trt_node.atomic_file import check_place
 from resnet_trt_node.cli.console import Progress
 from resnet_trt_node.errors import ResnetTrtError
-from resnet_trt_node.model.devices import pick_device
-from resnet_trt_node.model.efficientnet import EFFICIENTNETS
-from resnet_trt_node.model.efficientnet_teacher import EfficientNetTeacher, save_teacher
-from resnet_trt_node.model.team import Team
-from resnet_trt_node.model.training import COMPILED, Training
-from resnet_trt_node.model.training_data import DataSplit, load_data
-from resnet_trt_node.model.training_settings import TrainingSettings
+from resnet_trt_node.training.data.dataset import DataSplit, load_data
+from resnet_trt_node.training.devices import pick_device
+from resnet_trt_node.training.distributed import Team
+from resnet_trt_node.training.efficientnet_teacher import EfficientNetTeacher, save_teacher
+from resnet_trt_node.training.loop import COMPILED, Training
+from resnet_trt_node.training.networks.efficientnet import EFFICIENTNETS
+from resnet_trt_node.training.settings import TrainingSettings
 import torch
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from resnet_trt_node.atomic_file import check_place
 from resnet_trt_node.cli.console import print_json, write
-from resnet_trt_node.model.checkpoint import describe_weights
-from resnet_trt_node.model.export import (
+from resnet_trt_node.training.checkpoints.files import describe_weights
+from resnet_trt_node.training.checkpoints.weights import best_recipe, RECIPES
+from resnet_trt_node.training.export import (
     DEFAULT_ARCHITECTURE, export_resnet, pick_architecture)
-from resnet_trt_node.model.network import ARCHITECTURES
-from resnet_trt_node.model.weights import best_recipe, RECIPES
+from resnet_trt_node.training.networks.resnet import ARCHITECTURES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,19 +18,19 @@ from resnet_trt_node.cli.training_options import (
     tell_teacher)
 from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.model.checkpoint import TrainedModel
-from resnet_trt_node.model.devices import pick_device
-from resnet_trt_node.model.measurement import EpochMetrics
-from resnet_trt_node.model.network import ResNet
-from resnet_trt_node.model.prune import (
-    check_pattern, LayerReport, prune_onnx, TwoFourMasks)
-from resnet_trt_node.model.prune_checkpoint import (
+from resnet_trt_node.training.checkpoints.files import TrainedModel
+from resnet_trt_node.training.data.dataset import DataSplit, load_data
+from resnet_trt_node.training.devices import pick_device
+from resnet_trt_node.training.distributed import Team
+from resnet_trt_node.training.folder import TrainingFolder
+from resnet_trt_node.training.metrics import EpochMetrics
+from resnet_trt_node.training.networks.resnet import ResNet
+from resnet_trt_node.training.pruning.checkpoint import (
     check_classes, fine_tune, FineTuning, open_checkpoint, PrunableCheckpoint, save_pruned,
     tuning_settings)
-from resnet_trt_node.model.team import Team
-from resnet_trt_node.model.training_data import DataSplit, load_data
-from resnet_trt_node.model.training_folder import TrainingFolder
-from resnet_trt_node.model.training_settings import (
+from resnet_trt_node.training.pruning.masks import (
+    check_pattern, LayerReport, prune_onnx, TwoFourMasks)
+from resnet_trt_node.training.settings import (
     AUTO_AUGMENTS, check_image_size, default_lr, MIXES, TrainingSettings)
 
 _EPOCHS, _BATCH_SIZE, _IMAGE_SIZE = 10, 64, 224

@@ -14,19 +14,19 @@ from resnet_trt_node.cli.options import (
 from resnet_trt_node.cli.training_options import (
     add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_corrupt,
     tell_teacher)
-from resnet_trt_node.model.checkpoint import describe_weights
-from resnet_trt_node.model.devices import memory_errors, pick_device
-from resnet_trt_node.model.export import DEFAULT_ARCHITECTURE, pick_architecture
-from resnet_trt_node.model.initial_network import initial_network
-from resnet_trt_node.model.measurement import EpochMetrics
-from resnet_trt_node.model.network import ARCHITECTURES, ResNet
-from resnet_trt_node.model.team import Team
-from resnet_trt_node.model.training import Training
-from resnet_trt_node.model.training_data import DataSplit, load_data
-from resnet_trt_node.model.training_folder import BEST, LAST, Summary, TrainingFolder
-from resnet_trt_node.model.training_settings import (
+from resnet_trt_node.training.checkpoints.files import describe_weights
+from resnet_trt_node.training.checkpoints.initial_network import initial_network
+from resnet_trt_node.training.checkpoints.weights import best_recipe, RECIPES
+from resnet_trt_node.training.data.dataset import DataSplit, load_data
+from resnet_trt_node.training.devices import memory_errors, pick_device
+from resnet_trt_node.training.distributed import Team
+from resnet_trt_node.training.export import DEFAULT_ARCHITECTURE, pick_architecture
+from resnet_trt_node.training.folder import BEST, LAST, Summary, TrainingFolder
+from resnet_trt_node.training.loop import Training
+from resnet_trt_node.training.metrics import EpochMetrics
+from resnet_trt_node.training.networks.resnet import ARCHITECTURES, ResNet
+from resnet_trt_node.training.settings import (
     AUTO_AUGMENTS, check_image_size, default_lr, MIXES, TrainingSettings)
-from resnet_trt_node.model.weights import best_recipe, RECIPES
 
 
 def add_arguments(parser: ArgumentParser) -> None:

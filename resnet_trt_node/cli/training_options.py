@@ -10,11 +10,11 @@ from typing import Any, Mapping, Optional
 
 from resnet_trt_node.cli.console import write
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.model.measurement import measure
-from resnet_trt_node.model.teacher import digest_of, load_teacher
-from resnet_trt_node.model.training import COMPILED
-from resnet_trt_node.model.training_data import TrainingData
-from resnet_trt_node.model.training_settings import TrainingSettings
+from resnet_trt_node.training.data.dataset import TrainingData
+from resnet_trt_node.training.loop import COMPILED
+from resnet_trt_node.training.metrics import measure
+from resnet_trt_node.training.settings import TrainingSettings
+from resnet_trt_node.training.teacher import digest_of, load_teacher
 
 _TEACHING = ('teacher_share', 'temperature')
 

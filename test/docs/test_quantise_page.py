@@ -14,10 +14,10 @@ from repository import REPOSITORY
 from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.contract.model_file import read_model_spec
-from resnet_trt_node.model.export import export_resnet
 from resnet_trt_node.onnx_tools.int8.frames import MIN_FRAMES
 from resnet_trt_node.onnx_tools.int8.ranges import METHODS
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
+from resnet_trt_node.training.export import export_resnet
 
 PAGE = REPOSITORY / 'docs' / 'how-to' / 'quantise.md'
 TEXT = PAGE.read_text(encoding='utf-8')

@@ -14,7 +14,7 @@ import pytest
 from repository import REPOSITORY
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.sparsity import layer_weights, two_four_layers
-from resnet_trt_node.model.teacher import digest_of
+from resnet_trt_node.training.teacher import digest_of
 from shapes import CLASSES, write_shapes
 import stalled
 

@@ -12,8 +12,8 @@ import onnxruntime
 from PIL import Image
 import pytest
 
-from resnet_trt_node.model.export import export_resnet
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
+from resnet_trt_node.training.export import export_resnet
 from tools.gpu.bench_tensorrt import CASES, print_table, results_of, STEPS, write
 from tools.gpu.fronts import FRONTS
 from tools.gpu.prepare_frames import main as prepare_frames

@@ -11,12 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 import sys
 
-from resnet_trt_node.model import measurement
-from resnet_trt_node.model.network import ResNet
-from resnet_trt_node.model.team import Team
-from resnet_trt_node.model.training import Training
-from resnet_trt_node.model.training_data import DataSplit, load_data
-from resnet_trt_node.model.training_settings import TrainingSettings
+from resnet_trt_node.training import metrics as measurement
+from resnet_trt_node.training.data.dataset import DataSplit, load_data
+from resnet_trt_node.training.distributed import Team
+from resnet_trt_node.training.loop import Training
+from resnet_trt_node.training.networks.resnet import ResNet
+from resnet_trt_node.training.settings import TrainingSettings
 import torch
 from torch import distributed
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.model.training_data import TrainingData, ValidationPictures
-from resnet_trt_node.model.training_pictures import StoredPictures
+from resnet_trt_node.training.data.dataset import TrainingData, ValidationPictures
+from resnet_trt_node.training.data.pictures import StoredPictures
 import torch
 from torch import nn
 

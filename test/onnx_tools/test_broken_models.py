@@ -13,13 +13,13 @@ import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.errors import ModelError, ResnetTrtError
-from resnet_trt_node.model.export import export_resnet
-from resnet_trt_node.model.network import ResNet
-from resnet_trt_node.model.prune import prune_onnx
 from resnet_trt_node.onnx_tools.inspection import inspect_model
 from resnet_trt_node.onnx_tools.int8.quantize import (
     layers_left_float, load_fp32, Placement, quantized_tensors)
 from resnet_trt_node.onnx_tools.prepare import prepare
+from resnet_trt_node.training.export import export_resnet
+from resnet_trt_node.training.networks.resnet import ResNet
+from resnet_trt_node.training.pruning.masks import prune_onnx
 import torch
 
 OPERATORS = ('Conv', 'Gemm', 'MatMul', 'If', 'Loop', 'QuantizeLinear', 'Dropout', 'Transpose',

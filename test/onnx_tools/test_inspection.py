@@ -9,10 +9,10 @@ import onnx
 from onnx import helper, TensorProto
 import pytest
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.model.export import ExportReport
-from resnet_trt_node.model.network import ResNet
-from resnet_trt_node.model.resnet_graph import resnet_graph
 from resnet_trt_node.onnx_tools.inspection import count_macs, inspect_model, TensorInfo
+from resnet_trt_node.training.export import ExportReport
+from resnet_trt_node.training.networks.resnet import ResNet
+from resnet_trt_node.training.networks.resnet_graph import resnet_graph
 
 #: Multiply-accumulates of 224x224 that torchvision states, in 1e9.
 GMACS = {'resnet18': 1.814, 'resnet34': 3.664, 'resnet50': 4.089}

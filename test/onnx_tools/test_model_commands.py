@@ -12,8 +12,8 @@ from classifiers import write_classifier
 import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.contract.model_file import read_model_spec
-from resnet_trt_node.model import download
-from resnet_trt_node.model.export import ExportReport
+from resnet_trt_node.training.checkpoints import download
+from resnet_trt_node.training.export import ExportReport
 
 
 def test_export_reports_what_it_wrote(

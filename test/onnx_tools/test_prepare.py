@@ -15,8 +15,8 @@ import pytest
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import LabelsError, ModelError, ResnetTrtError, UsageError
-from resnet_trt_node.model.export import ExportReport
 from resnet_trt_node.onnx_tools.prepare import prepare
+from resnet_trt_node.training.export import ExportReport
 import torch
 
 FRAMES = np.random.default_rng(5).integers(0, 256, (5, SIDE, SIDE, 3), np.uint8)

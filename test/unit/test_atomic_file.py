@@ -114,7 +114,7 @@ def test_two_writers_at_once_and_the_umask(tmp_path: Path) -> None:
 def test_no_command_writes_over_what_it_reads(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         words: list[str]) -> None:
-    from resnet_trt_node.model.network import ResNet
+    from resnet_trt_node.training.networks.resnet import ResNet
     import torch
     torch.save(ResNet('resnet18', 3).state_dict(), tmp_path / 'a.pth')
     (tmp_path / 'a.onnx').write_bytes(b'a model')

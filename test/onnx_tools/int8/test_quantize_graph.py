@@ -15,7 +15,6 @@ from resnet_trt_node.backends.tensorrt.builder import BuildSettings, EngineBuild
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec, write_model_spec
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import DataError, ModelError
-from resnet_trt_node.model.export import export_resnet
 from resnet_trt_node.onnx_tools.graph import BATCH, GraphBuilder, tensor as described
 from resnet_trt_node.onnx_tools.int8.quantize import (
     layers_left_float, load_fp32, Placement, quantizable_layers, quantize_model,
@@ -25,6 +24,7 @@ from resnet_trt_node.onnx_tools.io_nodes import add_input_end, add_output_end
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 from resnet_trt_node.onnx_tools.prepare import prepare
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
+from resnet_trt_node.training.export import export_resnet
 import torch
 
 SIDE = 64

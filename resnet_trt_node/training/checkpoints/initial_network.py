@@ -1,0 +1,58 @@
+"""The network that a training starts from: random, or trained on other classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional, Sequence, Union
+
+from resnet_trt_node.training.checkpoints.files import describe_weights
+from resnet_trt_node.training.checkpoints.weights import load_network
+from resnet_trt_node.training.export import pick_architecture
+from resnet_trt_node.training.networks.random_weights import draw_weights
+from resnet_trt_node.training.networks.resnet import ResNet
+import torch
+from torch import nn
+
+#: Spread of a new classifier's weights: at first it prefers no class.
+_HEAD_STD = 0.01
+
+
+def initial_network(
+        arch: str, weights: Union[str, Path], labels: Sequence[str], seed: int = 0,
+        cache: Optional[Path] = None) -> tuple[ResNet, bool]:
+    """
+    Build the network that a training starts from.
+
+    :param arch: one of `network.ARCHITECTURES`.
+    :param weights: one of `weights.RECIPES`, 'random', or a checkpoint file.
+    :param labels: class names, C of them.
+    :param seed: of what is drawn; the caller's random state is left as it was.
+    :param cache: folder of downloads, None for the default.
+    :returns: the network, float32, on the CPU; and whether it has a new classifier, since the
+        weights are for other classes.
+    :raises UsageError: for an unknown architecture or a recipe that it has not.
+    :raises ModelError: if the weights cannot be had, or are of another architecture.
+    """
+    count = len(labels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if weights == 'random':
+            network = ResNet(arch, count)
+            # Blocks begin as their shortcuts: Goyal et al., https://arxiv.org/abs/1706.02677.
+            draw_weights(network, branch_scale=0.0)
+            _draw_head(network.fc)
+            return network, True
+        trained = describe_weights(weights)
+        pick_architecture(arch, trained, weights)
+        network, _ = load_network(arch, weights, cache=cache)
+        if network.fc.out_features == count and (
+                trained is None or trained.labels == tuple(labels)):
+            return network, False
+        network.fc = nn.Linear(network.fc.in_features, count)
+        _draw_head(network.fc)
+        return network, True
+
+
+def _draw_head(head: nn.Linear) -> None:
+    nn.init.normal_(head.weight, std=_HEAD_STD)
+    nn.init.zeros_(head.bias)

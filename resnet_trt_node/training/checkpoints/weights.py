@@ -1,0 +1,191 @@
+"""Weights for a network: published checkpoints, a file, or seeded random ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Mapping, Optional, Union
+
+from resnet_trt_node.contract.model_file import file_sha256
+from resnet_trt_node.errors import LabelsError, ModelError, UsageError
+from resnet_trt_node.training.checkpoints.download import fetch_checkpoint
+from resnet_trt_node.training.checkpoints.files import load_file
+from resnet_trt_node.training.checkpoints.state_dict import check_names, find_weights, FoundWeights
+from resnet_trt_node.training.networks.random_weights import initialise
+from resnet_trt_node.training.networks.resnet import architecture_of, ResNet
+import torch
+
+_ADDRESS = 'https://download.pytorch.org/models/'
+#: (architecture, recipe) to the file that torchvision publishes, and its whole sha256.
+PUBLISHED = {
+    ('resnet18', 'imagenet1k_v1'): (
+        'resnet18-f37072fd.pth',
+        'f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec'),
+    ('resnet34', 'imagenet1k_v1'): (
+        'resnet34-b627a593.pth',
+        'b627a593bcbe140c234610266fe4f8ae95ea42fc881d091c9b6052e6b1d0590f'),
+    ('resnet50', 'imagenet1k_v1'): (
+        'resnet50-0676ba61.pth',
+        '0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a'),
+    ('resnet50', 'imagenet1k_v2'): (
+        'resnet50-11ad3fa6.pth',
+        '11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca'),
+    ('resnet101', 'imagenet1k_v1'): (
+        'resnet101-63fe2227.pth',
+        '63fe2227b86e8f1f2063f43a75c84d195911b6a0eace650907dd3dc62dd49a0a'),
+    ('resnet101', 'imagenet1k_v2'): (
+        'resnet101-cd907fc2.pth',
+        'cd907fc2a0de2292b2ba2b27d2216bc672d84632d1cf20058d01c0c03b5e020e'),
+    ('resnet152', 'imagenet1k_v1'): (
+        'resnet152-394f9c45.pth',
+        '394f9c45966e3651a89bbb78a48410a6755854ce4a5ab64927cf1c7247f85e58'),
+}
+#: Those whose whole sha256 is not known here; they are not downloaded.
+_UNCHECKED = {('resnet152', 'imagenet1k_v2'): 'resnet152-f82ba261.pth'}
+RECIPES = ('imagenet1k_v1', 'imagenet1k_v2')
+#: Short side that torchvision's evaluation resizes to before it crops 224, by recipe.
+SHORT_SIDE_OF_224 = {'imagenet1k_v1': 256, 'imagenet1k_v2': 232}
+_SHOWN_PROBLEMS = 10
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """
+    Where a network's weights come from.
+
+    :param source: in words, for the model's metadata.
+    :param sha256: hex digest of the checkpoint, '' for random weights.
+    :param short_side_of_224: pixels of the short side before a centre crop of 224.
+    """
+
+    source: str
+    sha256: str
+    short_side_of_224: int
+
+
+def load_network(
+        arch: str, weights: Union[str, Path], num_classes: Optional[int] = None, seed: int = 0,
+        cache: Optional[Path] = None) -> tuple[ResNet, WeightsInfo]:
+    """
+    Build a network with its weights, in evaluation mode, on the CPU, float32.
+
+    :param arch: one of `network.ARCHITECTURES`.
+    :param weights: one of `RECIPES`, 'random', or a checkpoint file.
+    :param num_classes: C; None takes what the weights have, 1000 for random ones.
+    :param seed: of the random weights.
+    :param cache: folder of downloads, None for the default.
+    :raises UsageError: for an unknown architecture or a recipe that it has not.
+    :raises ModelError: if the weights cannot be had or do not fit the network.
+    """
+    if weights == 'random':
+        network = ResNet(arch, 1000 if num_classes is None else num_classes)
+        initialise(network, seed)
+        return network, WeightsInfo(f'random, seed {seed}', '', 256)
+    if weights in RECIPES:
+        path = _published(arch, str(weights), num_classes, cache)
+        short_side, source = SHORT_SIDE_OF_224[str(weights)], f'torchvision {weights}'
+    else:
+        path = Path(weights)
+        short_side, source = 256, path.name
+    found = read_checkpoint(path)
+    state = found.state
+    check_names(state, str(path))
+    source += f', {found.taken}' if found.taken else ''
+    if num_classes is None:
+        num_classes = _classes_of(state) or 1000
+    network = ResNet(arch, num_classes)
+    load_state(network, state, str(path))
+    return network, WeightsInfo(source, file_sha256(path), short_side)
+
+
+def best_recipe(arch: str) -> str:
+    """Return the recipe of the most accurate published checkpoint of an architecture."""
+    return next((recipe for recipe in reversed(RECIPES) if (arch, recipe) in PUBLISHED),
+                RECIPES[0])
+
+
+def _published(arch: str, recipe: str, num_classes: Optional[int], cache: Optional[Path]) -> Path:
+    unchecked = _UNCHECKED.get((arch, recipe))
+    if unchecked is not None:
+        raise UsageError(
+            f'the {recipe} checkpoint of {arch} is not downloaded, since its whole sha256 is not '
+            f'known here: choose imagenet1k_v1, or download {_ADDRESS}{unchecked} yourself and '
+            f'pass --weights FILE --resize {SHORT_SIDE_OF_224[recipe]}')
+    # The network's own check gives the message for an unknown architecture.
+    published = PUBLISHED.get((arch, recipe))
+    if published is None:
+        known = ', '.join(known for known, other in PUBLISHED if other == recipe)
+        raise UsageError(
+            f'there is no {recipe} checkpoint of {arch}, only of {known}: choose one of these, '
+            'imagenet1k_v1, or pass --weights FILE')
+    if num_classes not in (None, 1000):
+        raise LabelsError(
+            f'{recipe} has 1000 classes, {num_classes} were asked for: leave --num-classes and '
+            '--labels away, or pass --weights FILE of a fine-tuned network')
+    name, sha256 = published
+    return fetch_checkpoint(_ADDRESS + name, sha256, cache)
+
+
+def read_checkpoint(path: Union[str, Path]) -> FoundWeights:
+    """
+    Read a state dict from a file, without running any code in it.
+
+    :param path: of `torch.save`; the state dict itself, or one under 'state_dict' or 'model';
+        the prefix 'module.' of data-parallel training is dropped.
+    :raises ModelError: if it is missing, unreadable or no state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(
+            f'no checkpoint at {path}: pass a file, or one of {", ".join(RECIPES)}, random')
+    return find_weights(load_file(path), str(path))
+
+
+def load_state(network: ResNet, state: Mapping[str, torch.Tensor], where: str) -> None:
+    """
+    Put a state dict into a network and set it to evaluation mode.
+
+    :param network: takes copies of the tensors.
+    :param state: every parameter and buffer by torchvision's names; `num_batches_tracked`, which
+        old checkpoints lack and inference does not need, may be missing.
+    :param where: the file, for the message.
+    :raises ModelError: listing what is missing, unknown, of another shape or not finite.
+    """
+    wanted = network.state_dict()
+    problems = [
+        f'missing: {key}' for key in wanted
+        if key not in state and not key.endswith('num_batches_tracked')]
+    problems += [f'unknown: {key}' for key in state if key not in wanted]
+    for key, value in state.items():
+        if key not in wanted:
+            continue
+        if value.shape != wanted[key].shape:
+            problems.append(
+                f'shape: {key} is {tuple(value.shape)}, not {tuple(wanted[key].shape)}')
+        elif not bool(torch.isfinite(value).all()):
+            problems.append(f'not finite: {key} holds NaN or infinity')
+    if problems:
+        shown = problems[:_SHOWN_PROBLEMS]
+        if len(problems) > len(shown):
+            shown.append(f'... and {len(problems) - len(shown)} more')
+        raise ModelError(
+            f'{where} does not fit {network.arch} with {network.fc.out_features} classes'
+            f'{_hint(network, state)}:\n  ' + '\n  '.join(shown))
+    network.load_state_dict(dict(state), strict=False)
+    network.eval()
+
+
+def _hint(network: ResNet, state: Mapping[str, torch.Tensor]) -> str:
+    found = architecture_of(set(state))
+    if found not in (None, network.arch):
+        return f', it looks like {found}: pass --arch {found}'
+    classes = _classes_of(state)
+    if found and classes not in (None, network.fc.out_features):
+        return f', it has {classes} classes: pass --num-classes {classes}'
+    return ''
+
+
+def _classes_of(state: Mapping[str, torch.Tensor]) -> Optional[int]:
+    """Return how many classes a classifier's bias is for, None where there is no such."""
+    bias = state.get('fc.bias')
+    return None if bias is None or bias.ndim != 1 else len(bias)

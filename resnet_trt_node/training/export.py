@@ -1,0 +1,242 @@
+"""Exporting a ResNet as a deployable model, checked against PyTorch."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any, Iterator, Optional, Sequence, TYPE_CHECKING, Union
+
+import numpy as np
+import onnx
+from resnet_trt_node import __version__
+from resnet_trt_node.atomic_file import whole_file
+from resnet_trt_node.contract.model_file import file_sha256, write_model_spec
+from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
+from resnet_trt_node.errors import LabelsError, ModelError, UsageError
+from resnet_trt_node.onnx_tools.class_names import default_labels, given_labels
+from resnet_trt_node.onnx_tools.graph import FLOAT_TYPES
+from resnet_trt_node.onnx_tools.normalisation import IMAGENET
+from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
+from resnet_trt_node.onnx_tools.verify import CHECKED_BATCHES, largest_difference
+from resnet_trt_node.training.checkpoints.files import describe_weights, TrainedModel
+from resnet_trt_node.training.checkpoints.weights import load_network, WeightsInfo
+from resnet_trt_node.training.networks.resnet import MIN_IMAGE_SIZE, ResNet
+from resnet_trt_node.training.networks.resnet_graph import resnet_graph
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Largest difference of a probability from PyTorch in float32 that an export may have.
+#: fp32: the same sums in another order; ResNet-152 was seen to differ by 2e-5.
+#: fp16: 11 bits are kept. A logit of 16 to 32 is rounded by up to 2^-7, the difference of two by
+#: 2^-6, and the steepest softmax makes a quarter of that, 0.004; weights and layers before add as
+#: much again. Seen: 0.002. ONNX Runtime's CPU provider computes fp16 graphs in float32 with
+#: rounded weights, so a device's own rounding is not in it; overflow is looked for separately.
+BOUNDS = {'fp32': 1e-4, 'fp16': 1e-2}
+FP16_MAX = 65504.0
+_MAX_IMAGE_SIZE = 4096
+DEFAULT_ARCHITECTURE = 'resnet50'
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """
+    What was exported.
+
+    :param path: the file.
+    :param spec: its contract.
+    :param max_abs_difference: of any probability from PyTorch in float32.
+    :param bound: what that had to stay below.
+    :param sha256: hex digest of the file.
+    :param size_bytes: of the file.
+    :param seconds: what it took.
+    """
+
+    path: Path
+    spec: ModelSpec
+    max_abs_difference: float
+    bound: float
+    sha256: str
+    size_bytes: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON; of the class names only their count."""
+        values = asdict(self)
+        spec = values.pop('spec')
+        spec['num_classes'] = len(spec.pop('labels'))
+        return {**values, 'path': str(self.path), **spec}
+
+
+def export_resnet(
+        arch: Optional[str], weights: Union[str, Path], out: Union[str, Path], *,
+        num_classes: Optional[int] = None,
+        labels: Optional[Union[str, Path, Sequence[str]]] = None, precision: str = 'fp32',
+        seed: int = 0, image_size: Optional[int] = None, resize: Optional[int] = None,
+        cache: Optional[Path] = None) -> ExportReport:
+    """
+    Write a ResNet as a deployable model.
+
+    A checkpoint of `resnet_trt train` knows what is not given: architecture, class names, image
+    size and resize rule.
+
+    :param arch: one of `network.ARCHITECTURES`; None takes the checkpoint's, else
+        `DEFAULT_ARCHITECTURE`.
+    :param weights: one of `weights.RECIPES`, 'random', or a checkpoint file.
+    :param out: the ONNX file to write; it appears complete and checked, or not at all.
+    :param num_classes: C; None takes the number of labels, else what the weights have.
+    :param labels: class names or a file of them; None gives the checkpoint's, else the ImageNet
+        names to 1000 classes, and 'class_0' and so on to any other number.
+    :param precision: 'fp32' or 'fp16'.
+    :param seed: of random weights.
+    :param image_size: H and W; None takes the checkpoint's, else 224.
+    :param resize: short side before the centre crop; None scales the weights' own rule.
+    :param cache: folder of downloads, None for the default.
+    :raises UsageError: for arguments that cannot be used.
+    :raises LabelsError: if labels, `num_classes` and the weights do not agree.
+    :raises ModelError: if the weights cannot be had or the result is not what PyTorch computes.
+    """
+    start_ns = perf_counter_ns()
+    trained = describe_weights(weights)
+    arch = pick_architecture(arch, trained, weights)
+    if image_size is None:
+        image_size = 224 if trained is None else trained.image_size
+    _check_arguments(precision, image_size)
+    names = given_labels(labels)
+    if names is None and num_classes is None and trained is not None:
+        names = trained.labels
+    if num_classes is not None and names is not None and len(names) != num_classes:
+        raise LabelsError(
+            f'{len(names)} labels for {num_classes} classes: --labels and --num-classes must '
+            'agree; one of them is enough')
+    network, info = load_network(
+        arch, weights, _classes_to_ask_for(weights, num_classes, names), seed, cache)
+    count = network.fc.out_features
+    if names is not None and len(names) != count:
+        raise LabelsError(
+            f'{len(names)} labels, but the weights ({info.source}) have {count} classes: '
+            'give one name a line for each class')
+    spec = ModelSpec(
+        height=image_size, width=image_size, labels=names or default_labels(count),
+        resize=_resize_rule(info, trained, image_size, resize), precision=precision,
+        architecture=arch, source=info.source, source_sha256=info.sha256, tool_version=__version__)
+    difference = write_checked(network, spec, Path(out))
+    return ExportReport(
+        Path(out), spec, difference, BOUNDS[precision], file_sha256(out),
+        Path(out).stat().st_size, (perf_counter_ns() - start_ns) / 1e9)
+
+
+def pick_architecture(
+        arch: Optional[str], trained: Optional[TrainedModel], weights: Union[str, Path]) -> str:
+    """
+    Return the architecture that is meant.
+
+    :param arch: what was asked for, None for nothing.
+    :param trained: what the weights say of themselves.
+    :param weights: the file, for the message.
+    :raises ModelError: if the two differ.
+    """
+    if trained is None:
+        return arch or DEFAULT_ARCHITECTURE
+    if arch not in (None, trained.arch):
+        raise ModelError(
+            f'{weights} is a trained {trained.arch}, {arch} was asked for: leave --arch away, or '
+            'name another checkpoint')
+    return trained.arch
+
+
+def write_checked(network: ResNet, spec: ModelSpec, out: Path) -> float:
+    """
+    Write a network as a deployable model and compare it with PyTorch.
+
+    :param network: in evaluation mode, float32, on the CPU.
+    :param spec: its contract; the precision is that of the file.
+    :param out: the file; it appears complete and checked, or not at all.
+    :returns: the largest absolute difference of a probability.
+    :raises ModelError: if the file does not compute what PyTorch does.
+    """
+    model = resnet_graph(network, spec.precision, spec.height)
+    write_model_spec(model, spec)
+    if spec.precision == 'fp16':
+        _check_fp16_range(network, spec.height, spec.width)
+    with whole_file(out) as temporary:
+        onnx.save(model, str(temporary))
+        return largest_difference(
+            temporary, spec.architecture, spec.height, spec.width,
+            lambda frames: torch_probabilities(network, frames), BOUNDS[spec.precision])
+
+
+@torch.no_grad()
+def torch_probabilities(network: ResNet, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """
+    Classify frames in PyTorch, the reference of the export.
+
+    :param network: in evaluation mode, float32, on the CPU.
+    :param frames: uint8 (N, H, W, 3), RGB.
+    :returns: probabilities, float32 (N, C), owned by the caller.
+    """
+    logits = network(torch.from_numpy(IMAGENET.apply(frames)))
+    result: NDArray[np.float32] = torch.softmax(logits, dim=1).numpy()
+    return result
+
+
+def _check_arguments(precision: str, image_size: int) -> None:
+    if precision not in FLOAT_TYPES:
+        raise UsageError(
+            f'cannot export {precision!r}: choose one of {", ".join(FLOAT_TYPES)}')
+    if not MIN_IMAGE_SIZE <= image_size <= _MAX_IMAGE_SIZE:
+        raise UsageError(
+            f'image size {image_size}: choose {MIN_IMAGE_SIZE} to {_MAX_IMAGE_SIZE} pixels')
+
+
+def _classes_to_ask_for(
+        weights: Union[str, Path], num_classes: Optional[int],
+        labels: Optional[Sequence[str]]) -> Optional[int]:
+    """Return C if the user fixed it; random weights have no number of their own."""
+    if num_classes is None and labels is not None and weights == 'random':
+        return len(labels)
+    return num_classes
+
+
+def _resize_rule(
+        info: WeightsInfo, trained: Optional[TrainedModel], image_size: int,
+        resize: Optional[int]) -> ResizeRule:
+    if resize is None:
+        share = info.short_side_of_224 / 224 if trained is None else (
+            trained.resize / trained.image_size)
+        resize = round(image_size * share)
+    return ResizeRule(resize, image_size, image_size, 'bilinear')
+
+
+def _check_fp16_range(network: ResNet, height: int, width: int) -> None:
+    """Refuse networks whose results overflow fp16, which the check on the CPU would not show."""
+    largest = {'': 0.0}
+    with _watched(network, largest):
+        torch_probabilities(network, sample_frames(max(CHECKED_BATCHES), height, width))
+    name = max(largest, key=lambda key: largest[key])
+    if not largest[name] <= FP16_MAX:
+        raise ModelError(
+            f'{name} reaches {largest[name]:.3g}, fp16 ends at {FP16_MAX:g}: '
+            'use --precision fp32')
+
+
+@contextmanager
+def _watched(network: ResNet, largest: dict[str, float]) -> Iterator[None]:
+    """Note the largest magnitude of each module's results; a block's is its sum's."""
+    def note(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+            largest[name] = float(output.abs().max())
+        return hook
+    # Convolutions are left out: their batch norms are folded into them.
+    hooks = [
+        module.register_forward_hook(note(name)) for name, module in network.named_modules()
+        if name and not isinstance(module, nn.Conv2d)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

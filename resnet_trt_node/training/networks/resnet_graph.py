@@ -1,0 +1,84 @@
+"""A ResNet as a deployable ONNX graph, batch norms folded."""
+
+from __future__ import annotations
+
+from typing import Any, TYPE_CHECKING
+
+import onnx
+from onnx import TensorProto
+from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
+from resnet_trt_node.onnx_tools.graph import BATCH, folded, GraphBuilder, tensor
+from resnet_trt_node.onnx_tools.io_nodes import add_input_end, add_output_end
+from resnet_trt_node.onnx_tools.normalisation import IMAGENET
+from resnet_trt_node.training.networks.resnet import ResNet
+from torch import nn
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    import torch
+
+
+def resnet_graph(
+        network: ResNet, precision: str, image_size: int) -> onnx.ModelProto:
+    """
+    Write a network as a deployable graph, without metadata.
+
+    Nodes are called as the modules that they come from ('layer1.0.conv2'), a convolution's
+    constants as its parameters, with the batch norm's in them.
+
+    :param network: read only.
+    :param precision: 'fp32' or 'fp16'.
+    :param image_size: H and W.
+    :raises UsageError: for another precision.
+    :raises ModelError: if a weight does not fit the precision.
+    """
+    builder = GraphBuilder(precision)
+    x = add_input_end(builder, IMAGENET, 'normalise')
+    x = _convolution(builder, 'conv1', x, network.conv1, network.bn1)
+    x = builder.node('Relu', 'relu', x)
+    x = builder.node(
+        'MaxPool', 'maxpool', x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    for stage in ('layer1', 'layer2', 'layer3', 'layer4'):
+        for index, block in enumerate(getattr(network, stage)):
+            x = _block(builder, f'{stage}.{index}', x, block)
+    x = builder.node('GlobalAveragePool', 'avgpool', x)
+    x = builder.node('Flatten', 'flatten', x, axis=1)
+    x = builder.linear('fc', x, array(network.fc.weight), array(network.fc.bias))
+    add_output_end(builder, x, builder.float_type, softmax=True)
+    return builder.model(
+        network.arch,
+        [tensor(INPUT_NAME, TensorProto.UINT8, (BATCH, image_size, image_size, 3))],
+        [tensor(OUTPUT_NAME, TensorProto.FLOAT, (BATCH, network.fc.out_features))])
+
+
+def array(values: torch.Tensor) -> NDArray[Any]:
+    """Return a tensor's numbers as a NumPy array on the CPU, a view where that is possible."""
+    result: NDArray[Any] = values.detach().cpu().numpy()
+    return result
+
+
+def _block(builder: GraphBuilder, name: str, x: str, block: nn.Module) -> str:
+    """Add a BasicBlock or Bottleneck; they differ in the number of convolutions."""
+    parts = dict(block.named_children())
+    count = sum(part.startswith('conv') for part in parts)
+    y = x
+    for index in range(1, count + 1):
+        y = _convolution(builder, f'{name}.conv{index}', y, parts[f'conv{index}'],
+                         parts[f'bn{index}'])
+        if index < count:
+            y = builder.node('Relu', f'{name}.relu{index}', y)
+    if 'downsample' in parts:
+        convolution, norm = parts['downsample'].children()
+        x = _convolution(builder, f'{name}.downsample.0', x, convolution, norm)
+    y = builder.node('Add', f'{name}.add', [y, x])
+    return builder.node('Relu', f'{name}.relu{count}', y)
+
+
+def _convolution(
+        builder: GraphBuilder, name: str, x: str, convolution: Any, norm: Any) -> str:
+    weight, bias = folded(
+        array(convolution.weight), None, array(norm.weight), array(norm.bias),
+        array(norm.running_mean), array(norm.running_var), norm.eps)
+    pad_y, pad_x = convolution.padding
+    return builder.convolution(
+        name, x, weight, bias, convolution.stride[0], (pad_y, pad_x, pad_y, pad_x))
