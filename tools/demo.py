@@ -165,7 +165,7 @@ def replay_bag(bag: Path, cameras: list[Camera]) -> dict[Frame, int]:
 
     :returns: when each frame was published, on `time.perf_counter_ns`.
     """
-    from resnet_trt_node.node.replay import replay
+    from resnet_trt_node.bag.replay import replay
     published_ns: dict[Frame, int] = {}
 
     def note(image: BagImage) -> None:

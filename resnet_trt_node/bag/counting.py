@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from resnet_trt_node.bag.names import METADATA
+from resnet_trt_node.bag.storage.names import METADATA
 from resnet_trt_node.errors import BagError
 
 

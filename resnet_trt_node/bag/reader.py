@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Any, Optional, Union
 
 from resnet_trt_node.bag.counting import ImageCount, UnreadableMessage
-from resnet_trt_node.bag.merging import Stored
 from resnet_trt_node.bag.message_types import (
     COMPRESSED_IMAGE, default_typestore, typestore_for)
 from resnet_trt_node.bag.messages import BagImage, BagMessage, TopicInfo
-from resnet_trt_node.bag.packing import unpacked
 from resnet_trt_node.bag.recording import CDR, encoding_of, is_image, Recording, ROS1
+from resnet_trt_node.bag.storage.merging import Stored
+from resnet_trt_node.bag.storage.packing import unpacked
 from resnet_trt_node.errors import BagError
 from rosbags.interfaces import Connection
 from rosbags.typesys.store import Typestore

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from resnet_trt_node.bag.counting import ImageCount
-from resnet_trt_node.bag.files import MessageFile, open_file, unreadable
-from resnet_trt_node.bag.layout import find_bag
-from resnet_trt_node.bag.merging import merge, Part, Stored
 from resnet_trt_node.bag.message_types import IMAGE_TYPES
+from resnet_trt_node.bag.storage.files import MessageFile, open_file, unreadable
+from resnet_trt_node.bag.storage.layout import find_bag
+from resnet_trt_node.bag.storage.merging import merge, Part, Stored
 from resnet_trt_node.errors import BagError
 from rosbags.interfaces import Connection, ConnectionExtRosbag2
 

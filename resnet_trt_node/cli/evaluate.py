@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Union
 
 from resnet_trt_node.backends.factory import BACKEND_CHOICES
-from resnet_trt_node.bag.names import is_bag
+from resnet_trt_node.bag.storage.names import is_bag
 from resnet_trt_node.cli.console import print_json
 from resnet_trt_node.cli.evaluation_files import check_outputs, write_outputs
 from resnet_trt_node.cli.evaluation_report import Evaluation, print_report, report_document

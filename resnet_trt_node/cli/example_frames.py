@@ -8,7 +8,7 @@ from typing import Generator, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 
-from resnet_trt_node.bag.names import is_bag
+from resnet_trt_node.bag.storage.names import is_bag
 from resnet_trt_node.cli.options import tell_unread
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.listing import count_unread, describe_unread

@@ -97,7 +97,7 @@ def parse_topics(words: list[str]) -> tuple[list[str] | None, dict[str, str]]:
 def _import_replay() -> Any:
     check_ros_environment()
     try:
-        from resnet_trt_node.node.replay import replay
+        from resnet_trt_node.bag.replay import replay
     except ImportError as error:
         # An error of this package's own is a bug and keeps its traceback.
         if (error.name or '').startswith('resnet_trt_node'):

@@ -10,9 +10,9 @@ import socket
 from odd_bags import images, read, write_database, write_mcap, write_metadata
 import pytest
 from resnet_trt_node.bag.message_types import IMAGE
-from resnet_trt_node.bag.metadata import read_metadata, read_qos
-from resnet_trt_node.bag.names import is_bag
 from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.bag.storage.metadata import read_metadata, read_qos
+from resnet_trt_node.bag.storage.names import is_bag
 from resnet_trt_node.bag.writer import RELIABLE_QOS
 from resnet_trt_node.errors import BagError
 from rosbags.rosbag2.metadata import dump_qos_v8

@@ -8,9 +8,9 @@ import tracemalloc
 from mcap.writer import CompressionType, IndexType
 from odd_bags import image, images, read, UNINDEXED, write_mcap, write_metadata
 import pytest
-from resnet_trt_node.bag.mcap_file import McapFile
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, default_typestore, IMAGE
 from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.bag.storage.mcap_file import McapFile
 from resnet_trt_node.errors import BagError
 from rosbags.typesys import get_typestore, Stores
 import zstandard
@@ -117,7 +117,7 @@ def test_log_times_far_away_and_before_1970_are_read_in_order(tmp_path: Path) ->
 
 
 def test_the_index_is_used_where_there_is_one(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr('resnet_trt_node.bag.mcap_file._scan', lambda file: pytest.fail('read'))
+    monkeypatch.setattr('resnet_trt_node.bag.storage.mcap_file._scan', lambda file: pytest.fail('read'))
     path = write_mcap(tmp_path / 'a.mcap', images('/image', 1, 2))
     assert [one.msgcount for one in McapFile(path).connections] == [2]
 

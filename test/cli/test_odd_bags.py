@@ -121,7 +121,7 @@ def test_no_image_at_all_is_refused_in_one_line(resnet_trt, colour_model, tmp_pa
 def test_a_bag_that_yields_nothing_of_what_it_counts(
         resnet_trt, colour_model, tmp_path, monkeypatch):
     path = write_mcap(tmp_path / 'a.mcap', rows('red'))
-    monkeypatch.setattr('resnet_trt_node.bag.mcap_file._chunk', lambda *_: iter(()))
+    monkeypatch.setattr('resnet_trt_node.bag.storage.mcap_file._chunk', lambda *_: iter(()))
     line = f'/front/image: 0 images read, the bag has 1 by its own count: {ADVICE}'
     outcome = resnet_trt('classify', colour_model, path)
     assert outcome.code == 2

@@ -9,8 +9,8 @@ from demo_steps.recording import CAMERAS, write_recording
 from node_process import NodeProcess, Peer
 import pytest
 from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.bag.replay import replay
 from resnet_trt_node.cli.main import main
-from resnet_trt_node.node.replay import replay
 from vision_msgs.msg import Classification
 
 #: What EfficientNet-Lite0 has always said of these photographs. Another answer means that the

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import apsw
 
-from resnet_trt_node.bag.merging import Stored
-from resnet_trt_node.bag.metadata import read_qos
+from resnet_trt_node.bag.storage.merging import Stored
+from resnet_trt_node.bag.storage.metadata import read_qos
 from resnet_trt_node.errors import BagError
 from rosbags.interfaces import (
     Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat)

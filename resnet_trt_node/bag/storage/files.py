@@ -9,13 +9,13 @@ import shlex
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
-from resnet_trt_node.bag.layout import check_file
-from resnet_trt_node.bag.mcap_file import McapFile
-from resnet_trt_node.bag.merging import Stored
-from resnet_trt_node.bag.names import PACKED_SUFFIXES, storage_suffix
-from resnet_trt_node.bag.packing import unpack_file
-from resnet_trt_node.bag.ros1_file import Ros1File
-from resnet_trt_node.bag.sqlite_file import SqliteFile
+from resnet_trt_node.bag.storage.layout import check_file
+from resnet_trt_node.bag.storage.mcap_file import McapFile
+from resnet_trt_node.bag.storage.merging import Stored
+from resnet_trt_node.bag.storage.names import PACKED_SUFFIXES, storage_suffix
+from resnet_trt_node.bag.storage.packing import unpack_file
+from resnet_trt_node.bag.storage.ros1_file import Ros1File
+from resnet_trt_node.bag.storage.sqlite_file import SqliteFile
 from resnet_trt_node.errors import BagError
 from rosbags.interfaces import Connection
 

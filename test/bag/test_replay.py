@@ -10,9 +10,9 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from resnet_trt_node.bag.message_types import default_typestore, IMAGE
 from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.bag.replay import replay
 from resnet_trt_node.bag.writer import BagWriter, RELIABLE_QOS
 from resnet_trt_node.errors import BagError, UsageError
-from resnet_trt_node.node.replay import replay
 from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores

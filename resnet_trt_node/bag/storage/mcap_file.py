@@ -21,8 +21,8 @@ from mcap.records import Channel, Chunk, Message, Schema
 from mcap.stream_reader import breakup_chunk, MAGIC_SIZE
 import numpy as np
 
-from resnet_trt_node.bag.merging import merge, Part, Stored
-from resnet_trt_node.bag.metadata import read_qos
+from resnet_trt_node.bag.storage.merging import merge, Part, Stored
+from resnet_trt_node.bag.storage.metadata import read_qos
 from rosbags.interfaces import (
     Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat)
 

@@ -11,8 +11,8 @@ from odd_bags import images, write_database, write_mcap, write_metadata
 import pytest
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE
 from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.bag.replay import replay
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.replay import replay
 
 MS = 10**6
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from resnet_trt_node.bag.merging import Stored
+from resnet_trt_node.bag.storage.merging import Stored
 from rosbags.rosbag1 import Reader
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import shlex
 from typing import Optional
 
-from resnet_trt_node.bag.metadata import Metadata, read_metadata
-from resnet_trt_node.bag.names import (
+from resnet_trt_node.bag.storage.metadata import Metadata, read_metadata
+from resnet_trt_node.bag.storage.names import (
     BAG_SUFFIXES, METADATA, PACKED_SUFFIXES, storage_suffix, STORAGES)
 from resnet_trt_node.errors import BagError
 from resnet_trt_node.regular_file import open_regular
