@@ -14,7 +14,7 @@ from pathlib import Path
 import sys
 
 from resnet_trt_node.atomic_file import check_place
-from resnet_trt_node.cli.console import Progress
+from resnet_trt_node.cli.support.console import Progress
 from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.training.data.dataset import DataSplit, load_data
 from resnet_trt_node.training.devices import pick_device

@@ -13,8 +13,9 @@ from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.engines.cache import CachedEngine, default_engine_dir
 from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.backends.tensorrt.engine import EngineSource
-from resnet_trt_node.cli.console import print_json, write
-from resnet_trt_node.cli.options import add_model_argument, add_opt_batch, add_sparse_weights
+from resnet_trt_node.cli.support.console import print_json, write
+from resnet_trt_node.cli.support.options import (
+    add_model_argument, add_opt_batch, add_sparse_weights)
 from resnet_trt_node.contract.spec import PRECISIONS
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from resnet_trt_node.atomic_file import check_place, whole_file
 from resnet_trt_node.backends.base import BackendOptions
-from resnet_trt_node.cli.console import print_json, Progress, table_row, text_width, write
-from resnet_trt_node.cli.example_frames import GENERATED, read_frames
-from resnet_trt_node.cli.options import (
+from resnet_trt_node.cli.support.console import print_json, Progress, table_row, text_width, write
+from resnet_trt_node.cli.support.example_frames import GENERATED, read_frames
+from resnet_trt_node.cli.support.options import (
     add_picture_arguments, add_sparse_weights, batch_sizes, max_image_bytes)
 from resnet_trt_node.compare.accuracy import Tolerance
 from resnet_trt_node.compare.choice import NAMES, parse_choices

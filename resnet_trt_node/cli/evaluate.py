@@ -9,11 +9,11 @@ from typing import Union
 
 from resnet_trt_node.backends.factory import BACKEND_CHOICES
 from resnet_trt_node.bag.storage.names import is_bag
-from resnet_trt_node.cli.console import print_json
-from resnet_trt_node.cli.evaluation_files import check_outputs, write_outputs
-from resnet_trt_node.cli.evaluation_report import Evaluation, print_report, report_document
-from resnet_trt_node.cli.measurement import measure
-from resnet_trt_node.cli.options import (
+from resnet_trt_node.cli.support.console import print_json
+from resnet_trt_node.cli.support.evaluation_files import check_outputs, write_outputs
+from resnet_trt_node.cli.support.evaluation_report import Evaluation, print_report, report_document
+from resnet_trt_node.cli.support.measurement import measure
+from resnet_trt_node.cli.support.options import (
     add_backend_arguments, add_model_argument, add_output_arguments, add_picture_arguments,
     max_image_bytes, open_model, tell_unread)
 from resnet_trt_node.contract.model_file import read_model_spec

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from resnet_trt_node.atomic_file import check_place
-from resnet_trt_node.cli.console import print_json, write
+from resnet_trt_node.cli.support.console import print_json, write
 from resnet_trt_node.training.checkpoints.files import describe_weights
 from resnet_trt_node.training.checkpoints.weights import best_recipe, RECIPES
 from resnet_trt_node.training.export import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from resnet_trt_node.cli.console import print_json, write
+from resnet_trt_node.cli.support.console import print_json, write
 from resnet_trt_node.onnx_tools.inspection import inspect_model, Inspection, TensorInfo
 
 _FIRST_LABELS = 5

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Union
 
 from resnet_trt_node.atomic_file import check_place
-from resnet_trt_node.cli.console import print_json, write
+from resnet_trt_node.cli.support.console import print_json, write
 from resnet_trt_node.contract.spec import INTERPOLATIONS
 from resnet_trt_node.onnx_tools.prepare import ACTIVATIONS, CHANNEL_ORDERS, prepare, STRETCH
 from resnet_trt_node.onnx_tools.source_model import LAYOUTS

@@ -10,10 +10,10 @@ import sys
 from typing import Any, Optional
 
 from resnet_trt_node.atomic_file import check_place
-from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row, write
-from resnet_trt_node.cli.options import (
+from resnet_trt_node.cli.support.console import count_of, print_json, Progress, table_row, write
+from resnet_trt_node.cli.support.options import (
     add_picture_arguments, max_image_bytes, tell_unread)
-from resnet_trt_node.cli.training_options import (
+from resnet_trt_node.cli.support.training_options import (
     add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_corrupt,
     tell_teacher)
 from resnet_trt_node.contract.model_file import file_sha256

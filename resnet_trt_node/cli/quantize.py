@@ -13,9 +13,9 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 import onnx
 from resnet_trt_node.atomic_file import check_place, whole_file
-from resnet_trt_node.cli.console import count_of, print_json, Progress, table_row, write
-from resnet_trt_node.cli.example_frames import GENERATED, read_frames
-from resnet_trt_node.cli.options import add_picture_arguments, max_image_bytes
+from resnet_trt_node.cli.support.console import count_of, print_json, Progress, table_row, write
+from resnet_trt_node.cli.support.example_frames import GENERATED, read_frames
+from resnet_trt_node.cli.support.options import add_picture_arguments, max_image_bytes
 from resnet_trt_node.errors import DataError, UsageError
 from resnet_trt_node.evaluation.outcomes import wilson_interval
 from resnet_trt_node.onnx_tools.int8.frames import (

@@ -9,7 +9,8 @@ from typing import Any
 
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, RELIABILITIES
-from resnet_trt_node.cli.console import count_of, print_json, print_warning, Progress, write
+from resnet_trt_node.cli.support.console import (
+    count_of, print_json, print_warning, Progress, write)
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros_environment import check_ros_environment
 

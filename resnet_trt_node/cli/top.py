@@ -7,7 +7,7 @@ import signal
 from time import monotonic
 from typing import Any
 
-from resnet_trt_node.cli.console import print_json
+from resnet_trt_node.cli.support.console import print_json
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros_environment import check_ros_environment
 from resnet_trt_node.printable import printable

@@ -8,10 +8,10 @@ from pathlib import Path
 import sys
 from typing import Any, Sequence
 
-from resnet_trt_node.cli.console import count_of, print_json, Progress, write
-from resnet_trt_node.cli.options import (
+from resnet_trt_node.cli.support.console import count_of, print_json, Progress, write
+from resnet_trt_node.cli.support.options import (
     add_picture_arguments, max_image_bytes, tell_unread)
-from resnet_trt_node.cli.training_options import (
+from resnet_trt_node.cli.support.training_options import (
     add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_corrupt,
     tell_teacher)
 from resnet_trt_node.training.checkpoints.files import describe_weights

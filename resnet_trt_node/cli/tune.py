@@ -12,8 +12,8 @@ from resnet_trt_node.backends.tvm.compiler import model_workloads
 from resnet_trt_node.backends.tvm.engine import ModuleSource
 from resnet_trt_node.backends.tvm.runtime import load_tvm
 from resnet_trt_node.backends.tvm.tuning import tune, TuningProgress
-from resnet_trt_node.cli.console import print_json, Progress, write
-from resnet_trt_node.cli.options import add_model_argument
+from resnet_trt_node.cli.support.console import print_json, Progress, write
+from resnet_trt_node.cli.support.options import add_model_argument
 from resnet_trt_node.errors import UsageError
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.writer import BagWriter
-from resnet_trt_node.cli.classified_bag import classification_topic
+from resnet_trt_node.cli.support.classified_bag import classification_topic
 from tiny_model import colour_picture, write_blind_model
 
 

@@ -14,7 +14,7 @@ import onnx
 from onnx import numpy_helper
 import pytest
 
-from resnet_trt_node.cli.example_frames import read_frames
+from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from tiny_model import write_tiny_model

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from resnet_trt_node.cli.console import Progress, table_row, text_width
+from resnet_trt_node.cli.support.console import Progress, table_row, text_width
 from resnet_trt_node.imaging.text import fitted_mask
 from tiny_model import colour_picture, COLOURS, write_tiny_model
 

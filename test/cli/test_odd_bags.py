@@ -11,7 +11,7 @@ import pytest
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, IMAGE
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.writer import BagWriter
-from resnet_trt_node.cli.example_frames import read_frames
+from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.errors import DataError
 from tiny_model import colour_picture

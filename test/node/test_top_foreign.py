@@ -12,7 +12,7 @@ import unicodedata
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import pytest
-from resnet_trt_node.cli.console import print_json
+from resnet_trt_node.cli.support.console import print_json
 from resnet_trt_node.cli.top import view
 from resnet_trt_node.errors import FrameError, ModelError
 from resnet_trt_node.imaging.image_encodings import check_image

@@ -21,7 +21,7 @@ from quantize_command import answers, quantize
 from resnet_trt_node.backends.tensorrt.builder import BuildSettings, EngineBuilder
 from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli import quantize as command
-from resnet_trt_node.cli.example_frames import read_frames
+from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.evaluation.outcomes import wilson_interval
 from resnet_trt_node.onnx_tools.int8.ranges import open_session

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 import pytest
 from quantize_command import answers, report_of
-from resnet_trt_node.cli.example_frames import read_frames
 from resnet_trt_node.cli.main import main
+from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.contract.model_file import read_model_spec
 
 #: Method to the share of equal answers that int8 must reach on other crops of the photographs

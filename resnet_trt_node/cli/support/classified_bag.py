@@ -9,8 +9,8 @@ from typing import Optional, Union
 
 from resnet_trt_node.backends.classifier import Prediction
 from resnet_trt_node.bag.writer import BagWriter
-from resnet_trt_node.cli.console import count_of, print_warning
-from resnet_trt_node.cli.sources import Inputs, Source
+from resnet_trt_node.cli.support.console import count_of, print_warning
+from resnet_trt_node.cli.support.sources import Inputs, Source
 from resnet_trt_node.errors import UsageError
 
 

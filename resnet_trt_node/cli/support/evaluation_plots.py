@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_trt_node.cli.evaluation_report import Evaluation
+from resnet_trt_node.cli.support.evaluation_report import Evaluation
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.evaluation.confusion import most_confused
 from resnet_trt_node.printable import printable

@@ -10,8 +10,8 @@ import sys
 from typing import Any, Optional, TYPE_CHECKING
 
 from resnet_trt_node.backends.base import BackendInfo
-from resnet_trt_node.cli.console import count_of, table_row, text_width, write
-from resnet_trt_node.cli.measurement import Measured
+from resnet_trt_node.cli.support.console import count_of, table_row, text_width, write
+from resnet_trt_node.cli.support.measurement import Measured
 from resnet_trt_node.evaluation.agreement import Agreement
 from resnet_trt_node.evaluation.confusion import (
     class_figures, ClassFigures, confusion_matrix, filled_cells, macro_figures)

@@ -12,7 +12,7 @@ from typing import Optional, Union
 from resnet_trt_node.bag.messages import BagImage
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.storage.names import is_bag
-from resnet_trt_node.cli.console import print_warning, text_width
+from resnet_trt_node.cli.support.console import print_warning, text_width
 from resnet_trt_node.datasets.pictures import (
     find_pictures, MAX_FILE_IMAGE_BYTES, read_picture)
 from resnet_trt_node.errors import DataError, FrameError, UsageError

@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.classifier import Classifier
-from resnet_trt_node.cli.console import count_of, Progress
+from resnet_trt_node.cli.support.console import count_of, Progress
 from resnet_trt_node.datasets.labelled import LabelledPicture
 from resnet_trt_node.errors import AnswerError, DataError, FrameError
 from resnet_trt_node.evaluation.agreement import Agreement, AgreementCollector

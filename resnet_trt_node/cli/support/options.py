@@ -9,7 +9,7 @@ from typing import Any, Mapping, Optional, Sequence, Tuple
 
 from resnet_trt_node.backends.base import Backend, BackendOptions
 from resnet_trt_node.backends.factory import BACKEND_CHOICES, open_backend, options_of
-from resnet_trt_node.cli.console import write
+from resnet_trt_node.cli.support.console import write
 from resnet_trt_node.datasets.listing import describe_unread
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.printable import printable

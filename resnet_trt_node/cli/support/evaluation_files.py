@@ -8,8 +8,9 @@ import json
 from pathlib import Path
 
 from resnet_trt_node.atomic_file import whole_file
-from resnet_trt_node.cli.evaluation_plots import check_plotting, draw_confusion, draw_reliability
-from resnet_trt_node.cli.evaluation_report import Evaluation
+from resnet_trt_node.cli.support.evaluation_plots import (
+    check_plotting, draw_confusion, draw_reliability)
+from resnet_trt_node.cli.support.evaluation_report import Evaluation
 from resnet_trt_node.errors import UsageError
 
 _PICTURES = ('.png', '.svg', '.pdf')

@@ -8,7 +8,7 @@ from pathlib import Path
 import sys
 from typing import Any, Mapping, Optional
 
-from resnet_trt_node.cli.console import write
+from resnet_trt_node.cli.support.console import write
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.training.data.dataset import TrainingData
 from resnet_trt_node.training.loop import COMPILED

@@ -9,7 +9,7 @@ from typing import Generator, Optional, Sequence, TYPE_CHECKING
 import numpy as np
 
 from resnet_trt_node.bag.storage.names import is_bag
-from resnet_trt_node.cli.options import tell_unread
+from resnet_trt_node.cli.support.options import tell_unread
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.listing import count_unread, describe_unread
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
@@ -104,7 +104,7 @@ def _recorded(
         warnings: list[str]) -> Pictures:
     """Yield pictures; what is missing of a bag is added to the warnings at the end."""
     # A machine that trains needs no library of bags.
-    from resnet_trt_node.cli.sources import Inputs
+    from resnet_trt_node.cli.support.sources import Inputs
     with Inputs([source], topics, check_pictures=False, max_bytes=max_bytes) as inputs:
         tell_unread(inputs.unread)
         wanted = set(_spread(inputs.count, limit))
