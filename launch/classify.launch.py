@@ -23,8 +23,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from resnet_trt_node.node.dds_profile import dds_environment, RECEIVER
-from resnet_trt_node.node.launch_arguments import (
+from resnet_trt_node.launch_support.dds_profile import dds_environment, RECEIVER
+from resnet_trt_node.launch_support.launch_arguments import (
     classify_arguments, NODE_NAME, node_settings)
 
 

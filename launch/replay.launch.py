@@ -27,9 +27,9 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.substitutions import ExecutableInPackage
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE
 from resnet_trt_node.bag.reader import BagReader
-from resnet_trt_node.node.dds_profile import dds_environment, SENDER
-from resnet_trt_node.node.launch_arguments import classify_arguments
-from resnet_trt_node.node.replay_arguments import replay_arguments, replay_settings
+from resnet_trt_node.launch_support.dds_profile import dds_environment, SENDER
+from resnet_trt_node.launch_support.launch_arguments import classify_arguments
+from resnet_trt_node.launch_support.replay_arguments import replay_arguments, replay_settings
 
 PACKAGE = 'resnet_trt_node'
 

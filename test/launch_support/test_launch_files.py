@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from resnet_trt_node.node.launch_arguments import classify_arguments
+from resnet_trt_node.launch_support.launch_arguments import classify_arguments
 
 LAUNCH_FOLDER = Path(__file__).parents[2] / 'launch'
 CLASSIFY = LAUNCH_FOLDER / 'classify.launch.py'

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import math
 
 from resnet_trt_node.errors import BagError, UsageError
-from resnet_trt_node.node.launch_arguments import (
+from resnet_trt_node.launch_support.launch_arguments import (
     classify_arguments, LaunchArgument, split, truth)
 
 # The node dies, and with it the launch, rather than stay inactive for ever; but it may compile

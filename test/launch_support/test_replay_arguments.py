@@ -3,8 +3,8 @@
 import pytest
 
 from resnet_trt_node.errors import BagError, ResnetTrtError, UsageError
-from resnet_trt_node.node.launch_arguments import classify_arguments
-from resnet_trt_node.node.replay_arguments import replay_arguments, replay_settings
+from resnet_trt_node.launch_support.launch_arguments import classify_arguments
+from resnet_trt_node.launch_support.replay_arguments import replay_arguments, replay_settings
 
 RAW = {'/camera/image_raw': False}
 BOTH = {'/camera/image_raw': False, '/camera/image_raw/compressed': True}

@@ -6,7 +6,7 @@ import pytest
 
 from resnet_trt_node.backends.factory import BACKEND_CHOICES
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.launch_arguments import (
+from resnet_trt_node.launch_support.launch_arguments import (
     classify_arguments, node_settings, NodeSettings)
 
 

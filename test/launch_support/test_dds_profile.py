@@ -12,7 +12,7 @@ from node_process import NodeProcess, Peer
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.dds_profile import dds_environment, RECEIVER, SENDER
+from resnet_trt_node.launch_support.dds_profile import dds_environment, RECEIVER, SENDER
 
 CONFIG = REPOSITORY / 'config'
 NAMESPACE = '{http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles}'
