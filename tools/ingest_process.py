@@ -25,7 +25,7 @@ from rclpy.serialization import serialize_message
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.imaging.decode import decode_image
 from resnet_trt_node.imaging.resize import Resizer
-from resnet_trt_node.node.memory import settle_allocator
+from resnet_trt_node.node.process_tuning import settle_allocator
 from sensor_msgs.msg import Image
 
 #: Without a frame for so long the receiver ends.

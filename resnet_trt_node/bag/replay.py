@@ -22,7 +22,7 @@ from resnet_trt_node.bag.pacing import mean_spacing_ns, paced
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, replay_qos, ReplayQos
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros_errors import refusals_explained, startup_explained
+from resnet_trt_node.node.ros.ros_errors import refusals_explained, startup_explained
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 

@@ -12,7 +12,7 @@ from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, RELIABILITIES
 from resnet_trt_node.cli.support.console import (
     count_of, print_json, print_warning, Progress, write)
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros_environment import check_ros_environment
+from resnet_trt_node.node.ros.ros_environment import check_ros_environment
 
 _ARROW = ':='
 

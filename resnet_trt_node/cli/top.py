@@ -9,7 +9,7 @@ from typing import Any
 
 from resnet_trt_node.cli.support.console import print_json
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros_environment import check_ros_environment
+from resnet_trt_node.node.ros.ros_environment import check_ros_environment
 from resnet_trt_node.printable import printable
 from rich.console import Console, Group
 from rich.live import Live
@@ -180,7 +180,7 @@ def _latencies(values: _Values) -> Table:
 def _import_listener() -> Any:
     check_ros_environment()
     try:
-        from resnet_trt_node.node.watch import DiagnosticsListener
+        from resnet_trt_node.node.monitoring.listener import DiagnosticsListener
     except ImportError as error:
         # An error of this package's own is a bug and keeps its traceback.
         if (error.name or '').startswith('resnet_trt_node'):

@@ -16,8 +16,8 @@ import re
 from typing import Any, Union
 
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.parameters import full_path, NodeParameters, parameter_fields
-from resnet_trt_node.node.params_files import value_for
+from resnet_trt_node.node.ros.parameters import full_path, NodeParameters, parameter_fields
+from resnet_trt_node.node.ros.params_files import value_for
 from resnet_trt_node.printable import printable
 
 #: What the launch files call the node.

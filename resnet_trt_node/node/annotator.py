@@ -16,7 +16,7 @@ from typing import Any, Callable, Optional, Sequence
 from resnet_trt_node.backends.classifier import Prediction
 from resnet_trt_node.imaging.annotate import annotate
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.node.messages import rgb_image
+from resnet_trt_node.node.ros.messages import rgb_image
 from resnet_trt_node.printable import printable
 
 #: Between two pictures the thread rests for this multiple of what the last one took: much of that

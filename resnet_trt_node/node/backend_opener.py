@@ -8,9 +8,9 @@ from typing import Callable, Optional
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.errors import BackendUnavailable, UsageError
-from resnet_trt_node.node.inferrer import NUM_BUFFERS
-from resnet_trt_node.node.parameters import NodeParameters
-from resnet_trt_node.node.pipeline import Pipeline
+from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
+from resnet_trt_node.node.pipeline.pipeline import Pipeline
+from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.printable import printable
 
 #: A backend that did not end when it was closed gets so long before another one is refused.

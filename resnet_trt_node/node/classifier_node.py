@@ -14,16 +14,16 @@ from resnet_trt_node.errors import ResnetTrtError, UsageError
 from resnet_trt_node.node.annotator import Annotator
 from resnet_trt_node.node.async_configure import NodeOfAsyncConfigure, OpeningCancelled
 from resnet_trt_node.node.backend_opener import BackendOpener
-from resnet_trt_node.node.conversion import Converter
 from resnet_trt_node.node.deferred_destruction import NodeOfDeferredDestruction
-from resnet_trt_node.node.frame_queue import Ticket
-from resnet_trt_node.node.node_topics import NodeTopics
-from resnet_trt_node.node.parameter_server import NodeOfUnsetOverrides, ParameterServer
-from resnet_trt_node.node.parameters import NodeParameters
-from resnet_trt_node.node.pipeline import Pipeline
-from resnet_trt_node.node.pipeline_settings import PipelineHooks
-from resnet_trt_node.node.report import opened_line
-from resnet_trt_node.node.reporter import Reporter
+from resnet_trt_node.node.monitoring.report import opened_line
+from resnet_trt_node.node.monitoring.reporter import Reporter
+from resnet_trt_node.node.pipeline.frame_queue import Ticket
+from resnet_trt_node.node.pipeline.pipeline import Pipeline
+from resnet_trt_node.node.pipeline.settings import PipelineHooks
+from resnet_trt_node.node.ros.conversion import Converter
+from resnet_trt_node.node.ros.node_topics import NodeTopics
+from resnet_trt_node.node.ros.parameter_server import NodeOfUnsetOverrides, ParameterServer
+from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.transition_faults import reported
 from resnet_trt_node.printable import LINE_LIMIT, printable
 

@@ -10,8 +10,8 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.parameters import parameter_fields
-from resnet_trt_node.node.ros_errors import startup_explained
+from resnet_trt_node.node.ros.parameters import parameter_fields
+from resnet_trt_node.node.ros.ros_errors import startup_explained
 
 _USAGE = (
     'classifier_node [--ros-args [-p NAME:=VALUE]... [--params-file FILE] [-r FROM:=TO]...]')

@@ -10,7 +10,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from rclpy.waitable import Waitable
-from resnet_trt_node.node.memory import give_free_memory_back
+from resnet_trt_node.node.process_tuning import give_free_memory_back
 
 try:
     from rclpy.event_handler import EventHandler

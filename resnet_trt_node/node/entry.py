@@ -6,7 +6,7 @@ import sys
 from typing import Optional, Sequence
 
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros_environment import check_ros_environment
+from resnet_trt_node.node.ros.ros_environment import check_ros_environment
 from resnet_trt_node.node.stop_signal import StopSignal
 
 

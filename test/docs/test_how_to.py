@@ -14,12 +14,12 @@ from repository import REPOSITORY
 from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.simulated import SimulatedBackend
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.node.accounting import CAMERA_EVENTS, DROP_REASONS
-from resnet_trt_node.node.parameters import NodeParameters, parameter_fields
-from resnet_trt_node.node.pipeline import Pipeline
-from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
-from resnet_trt_node.node.report import Statistics, TopicState
-from resnet_trt_node.node.stage_times import STAGES
+from resnet_trt_node.node.monitoring.report import Statistics, TopicState
+from resnet_trt_node.node.pipeline.counters import CAMERA_EVENTS, DROP_REASONS
+from resnet_trt_node.node.pipeline.pipeline import Pipeline
+from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
+from resnet_trt_node.node.pipeline.stage_times import STAGES
+from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 from tiny_model import write_tiny_model
 
 HOW_TO = REPOSITORY / 'docs' / 'how-to'

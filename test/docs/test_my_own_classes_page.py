@@ -9,7 +9,7 @@ import re
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli.main import COMMANDS, main
-from resnet_trt_node.node.parameters import parameter_fields
+from resnet_trt_node.node.ros.parameters import parameter_fields
 from shapes import write_shapes
 
 PAGE = REPOSITORY / 'docs' / 'how-to' / 'my-own-classes.md'

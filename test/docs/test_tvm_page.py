@@ -14,7 +14,7 @@ import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli import tune
 from resnet_trt_node.cli.main import main
-from resnet_trt_node.node.parameters import check_value, parameter_fields
+from resnet_trt_node.node.ros.parameters import check_value, parameter_fields
 from tiny_model import write_tiny_model
 
 PAGE = REPOSITORY / 'docs' / 'how-to' / 'tvm.md'

@@ -14,10 +14,10 @@ from resnet_trt_node.backends.classifier import Prediction
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import FrameError, InferenceError
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.node.frame_queue import Ticket
-from resnet_trt_node.node.inferrer import NUM_BUFFERS
-from resnet_trt_node.node.pipeline import Pipeline
-from resnet_trt_node.node.pipeline_settings import LiveSettings, PipelineHooks
+from resnet_trt_node.node.pipeline.frame_queue import Ticket
+from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
+from resnet_trt_node.node.pipeline.pipeline import Pipeline
+from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
 
 SIZE = 8
 SPEC = ModelSpec(

@@ -225,7 +225,7 @@ def test_counters_that_do_not_add_up_are_told_once_and_at_the_end(peer):
     peer.listen_to_results()
     with NodeProcess(
             '-p', 'backend:=simulated', '-p', 'diagnostics_period_sec:=0.1', prepare=(
-                'from resnet_trt_node.node.batch_board import BatchBoard\n'
+                'from resnet_trt_node.node.pipeline.scheduler import BatchBoard\n'
                 'BatchBoard.drop = lambda *_: None')) as node:
         peer.connect('image')
         peer.publish('image', broken_frames()[0])
@@ -265,7 +265,7 @@ def test_what_a_failed_transition_has_left_is_freed(name):
 
 def test_the_process_ends_with_the_first_error():
     with run_broken('camera_topics.CameraTopics.subscribe', more=(
-            'from resnet_trt_node.node.node_topics import NodeTopics\n'
+            'from resnet_trt_node.node.ros.node_topics import NodeTopics\n'
             'NodeTopics.close = lambda *_: [][0]')) as node:
         assert node.wait() == 1
     assert 'on_error failed' in node.log

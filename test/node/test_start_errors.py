@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros_environment import check_ros_environment
+from resnet_trt_node.node.ros.ros_environment import check_ros_environment
 from sample_bags import write_bag
 
 _LONG = 'a' * 300

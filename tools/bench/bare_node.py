@@ -20,7 +20,7 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
-from resnet_trt_node.node.memory import settle_allocator
+from resnet_trt_node.node.process_tuning import settle_allocator
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Classification
 

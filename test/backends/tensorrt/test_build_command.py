@@ -13,7 +13,7 @@ import pytest
 
 from resnet_trt_node.backends.tensorrt.builder import BuildSettings
 from resnet_trt_node.cli.main import main
-from resnet_trt_node.node.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters import NodeParameters
 from tiny_model import write_tiny_model
 
 

@@ -1,0 +1,105 @@
+"""How well it goes: from the last period's numbers to OK, WARN or ERROR with the reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Optional
+
+from resnet_trt_node.node.pipeline.counters import CameraCounts
+from resnet_trt_node.node.ros.parameters import NodeParameters
+
+#: Drops that do not tell how well a camera's frames are served: the node itself was stopping.
+_NOT_JUDGED = ('refused',)
+
+
+class Level(IntEnum):
+    """The levels of diagnostic_msgs/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+
+
+@dataclass
+class Health:
+    """The worst level found so far, with all reasons."""
+
+    level: Level = Level.OK
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, level: Level, reason: str) -> None:
+        """Note a finding."""
+        self.level = max(self.level, level)
+        self.reasons.append(reason)
+
+    def message(self, well: str) -> str:
+        """Return the reasons, or what to say without any."""
+        return '; '.join(self.reasons) or well
+
+
+def camera_health(
+        period: CameraCounts, silence: Optional[str], notes: list[str],
+        parameters: NodeParameters) -> Health:
+    """
+    Judge one camera.
+
+    :param period: what was counted in the last period.
+    :param silence: why it counts as silent, None if it does not.
+    :param notes: what is wrong with its topic.
+    :param parameters: the thresholds.
+    """
+    health = Health()
+    if silence is not None:
+        health.add(Level.ERROR, silence)
+    for note in notes:
+        health.add(Level.WARN, note)
+    if period.dropped['malformed']:
+        health.add(Level.WARN, f'{period.dropped["malformed"]} frames could not be decoded')
+    lost = period.events['lost_in_transport']
+    if lost and lost / (lost + period.received) > parameters.warn_drop_ratio:
+        health.add(Level.WARN, f'DDS lost {lost} of {lost + period.received} frames on the way: '
+                               'its shared memory or receive buffers are too small for them')
+    dropped = sum(
+        number for reason, number in period.dropped.items() if reason not in _NOT_JUDGED)
+    ended = period.answered + dropped
+    if ended:
+        ratio = dropped / ended
+        for level, threshold in (
+                (Level.ERROR, parameters.error_drop_ratio),
+                (Level.WARN, parameters.warn_drop_ratio)):
+            if ratio > threshold:
+                health.add(level, f'{dropped} of {ended} frames got no answer, '
+                                  f'{ratio:.0%} is more than {threshold:.0%}')
+                break
+    return health
+
+
+def node_health(
+        failed_frames: int, retried_batches: int, trouble: Optional[str],
+        latency_p99_ms: Optional[float], parameters: NodeParameters) -> Health:
+    """
+    Judge the backend and the way of the frames.
+
+    :param failed_frames: frames that the backend failed on in the last period.
+    :param retried_batches: batches that it was given twice in that time.
+    :param trouble: why the backend is being opened again, None while it works.
+    :param latency_p99_ms: from reception to publication, None without any answer.
+    :param parameters: the thresholds.
+    """
+    health = Health()
+    if trouble is not None:
+        health.add(Level.ERROR, f'opening the backend again: {trouble}')
+    if failed_frames:
+        health.add(Level.ERROR, f'the backend failed on {failed_frames} frames')
+    elif retried_batches:
+        health.add(Level.WARN, f'the backend needed {retried_batches} second attempts')
+    if latency_p99_ms is not None:
+        for level, threshold in (
+                (Level.ERROR, parameters.error_latency_ms),
+                (Level.WARN, parameters.warn_latency_ms)):
+            if threshold and latency_p99_ms > threshold:
+                health.add(level, f'p99 from reception to publication is {latency_p99_ms:.1f} ms, '
+                                  f'more than {threshold:g} ms')
+                break
+    return health

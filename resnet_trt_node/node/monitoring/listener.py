@@ -1,0 +1,148 @@
+"""Listening to the /diagnostics of classifier nodes from outside."""
+
+from __future__ import annotations
+
+from math import isfinite
+import os
+from time import monotonic
+from types import TracebackType
+from typing import Any, Optional
+
+from diagnostic_msgs.msg import DiagnosticArray
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.monitoring.diagnostics import CAMERA_PART, NODE_PART
+from resnet_trt_node.node.monitoring.health import Level
+from resnet_trt_node.node.monitoring.report import Report, Value
+from resnet_trt_node.node.ros.ros_errors import startup_explained
+from resnet_trt_node.printable import LINE_LIMIT, printable
+
+#: Anyone publishes on /diagnostics whatever they like. More nodes than this are not kept, nor more
+#: values of a status, nor numbers of more digits; this package's own are far from all of them.
+_MOST_NODES = 1000
+_MOST_VALUES = 500
+_MOST_DIGITS = 30
+#: How many other nodes are named where the wanted one is not heard.
+_NAMED = 10
+
+
+class DiagnosticsListener:
+    """
+    Keeps what each classifier node told last; a context manager with a ROS context of its own.
+
+    :param node: listen to this one only, such as '/front/classifier'; a name without its
+        namespace is enough. None listens to all.
+    """
+
+    def __init__(self, node: Optional[str] = None) -> None:
+        self._wanted = node
+        self._others: set[str] = set()
+        #: The last report of each node by its full name, and monotonic() when it came.
+        self.heard: dict[str, tuple[Report, float]] = {}
+        self._context = rclpy.Context()
+        with startup_explained():
+            rclpy.init(
+                args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self._node = rclpy.create_node(
+            f'resnet_trt_top_{os.getpid()}', context=self._context, enable_rosout=False,
+            start_parameter_services=False)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._take, 10)
+
+    def spin(self, seconds: float) -> None:
+        """Listen for so long."""
+        end_sec = monotonic() + seconds
+        while (left_sec := end_sec - monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=left_sec)
+
+    def wait(self, timeout_sec: float) -> None:
+        """
+        Listen until a node was heard.
+
+        :raises UsageError: if there is none in that time.
+        """
+        deadline = monotonic() + timeout_sec
+        while not self.heard:
+            left_sec = deadline - monotonic()
+            if left_sec <= 0:
+                raise UsageError(self._nothing(timeout_sec))
+            self._executor.spin_once(timeout_sec=left_sec)
+
+    def _nothing(self, timeout_sec: float) -> str:
+        who = f'node {self._wanted}' if self._wanted else 'a classifier node'
+        text = f'heard nothing of {who} on /diagnostics in {timeout_sec:g} s: '
+        if self._others:
+            names = sorted(self._others)
+            more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
+            return text + f'there are {", ".join(names[:_NAMED])}{more}'
+        domain = os.environ.get('ROS_DOMAIN_ID', '0')
+        return text + (
+            f'check that it runs, and in the same ROS_DOMAIN_ID (here {domain}); '
+            '--wait gives it more time')
+
+    def _take(self, message: Any) -> None:
+        for name, report in reports(message).items():
+            if self._wanted is None or f'/{name}'.endswith(f'/{self._wanted.lstrip("/")}'):
+                # A node that is heard again becomes the youngest.
+                self.heard.pop(name, None)
+                self.heard[name] = report, monotonic()
+                if len(self.heard) > _MOST_NODES:
+                    del self.heard[next(iter(self.heard))]
+            elif len(self._others) < _MOST_NODES:
+                self._others.add(name)
+
+    def __enter__(self) -> DiagnosticsListener:
+        """Return the listener itself."""
+        return self
+
+    def __exit__(
+            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
+            trace: Optional[TracebackType]) -> None:
+        """Leave ROS."""
+        self._executor.shutdown()
+        self._node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+
+def reports(message: Any) -> dict[str, Report]:
+    """
+    Return the reports in a diagnostic_msgs/DiagnosticArray, by the node's full name.
+
+    Statuses of other nodes are left out, and so are cameras without their node's own status,
+    which may be on the way in another message of an aggregator. Names and texts come escaped and
+    cut; nothing else is sure of a status that only looks like one of this package.
+    """
+    found: dict[str, Report] = {}
+    cameras: list[tuple[str, str, Any]] = []
+    for status in message.status:
+        node, separator, part = status.name.partition(': ')
+        if separator and part == NODE_PART:
+            found[printable(node)] = _report(status)
+        elif separator and part.split(' ')[0] == CAMERA_PART:
+            cameras.append((printable(node), printable(part[len(CAMERA_PART):].strip()), status))
+    for node, camera, status in cameras:
+        if node in found:
+            found[node].cameras[camera] = _report(status)
+    return found
+
+
+def _report(status: Any) -> Report:
+    return Report(
+        Level(min(status.level[0], Level.ERROR)), printable(status.message, LINE_LIMIT),
+        {printable(item.key): _parse(item.value) for item in status.values[:_MOST_VALUES]})
+
+
+def _parse(text: str) -> Value:
+    if len(text) <= _MOST_DIGITS:
+        for kind in (int, float):
+            try:
+                value = kind(text)
+            except ValueError:
+                continue
+            # JSON has no other numbers.
+            if isfinite(value):
+                return value
+    return printable(text, LINE_LIMIT)

@@ -1,0 +1,209 @@
+"""
+The node's numbers, collected once for /diagnostics, `~/statistics` and whoever else asks.
+
+Counters are read when asked for; rates and levels are of the last whole period.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Any, Iterable, Mapping, Optional, Union
+
+from resnet_trt_node.backends.base import Backend
+from resnet_trt_node.node.monitoring.health import camera_health, Health, Level, node_health
+from resnet_trt_node.node.pipeline.counters import CameraCounts, sum_counts
+from resnet_trt_node.node.pipeline.pipeline import Pipeline
+from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.printable import printable
+
+#: What of a backend's details is told.
+_BACKEND_DETAILS = ('device_memory_mib', 'engine', 'cuda_graphs')
+#: What stands under a key.
+Value = Union[int, float, str]
+
+
+@dataclass
+class TopicState:
+    """
+    What is known of a camera besides its frames.
+
+    :param image_topic: the full name of what it is heard on.
+    :param publishers: publishers of that topic.
+    :param listeners: subscriptions to its results.
+    :param silence: why it counts as silent, None if it does not.
+    :param notes: what is wrong with the topic.
+    """
+
+    image_topic: str
+    publishers: int
+    listeners: int
+    silence: Optional[str] = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """
+    Levels, messages and numbers.
+
+    :param level: of the node and its backend, without its cameras.
+    :param message: why, in words.
+    :param values: the numbers by name.
+    :param cameras: a report of its own for each camera; those have no cameras.
+    """
+
+    level: Level
+    message: str
+    values: dict[str, Value]
+    cameras: dict[str, Report] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as what json writes."""
+        document: dict[str, Any] = {
+            'level': self.level.name, 'message': self.message, **self.values}
+        if self.cameras:
+            document['cameras'] = {name: one.as_json() for name, one in self.cameras.items()}
+        return document
+
+
+class Statistics:
+    """Reads a pipeline's counters; remembers the last period's for rates and levels."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew, for a pipeline whose counters begin at 0."""
+        self._last_sec = monotonic()
+        self._last: dict[str, CameraCounts] = {}
+        self._last_events: dict[str, int] = {}
+        self._rates_hz: dict[str, tuple[float, float]] = {}
+        self._periods: dict[str, CameraCounts] = {}
+        self._retried = 0
+
+    def tick(self, pipeline: Optional[Pipeline]) -> None:
+        """End a period: rates and levels are of the time since the last call."""
+        now_sec = monotonic()
+        elapsed_sec = max(now_sec - self._last_sec, 1e-9)
+        counts = {} if pipeline is None else pipeline.accounting.counts()
+        events = {} if pipeline is None else pipeline.accounting.events()
+        self._periods = {
+            name: _difference(now, self._last.get(name, CameraCounts()))
+            for name, now in counts.items()}
+        self._rates_hz = {
+            name: (period.received / elapsed_sec, period.answered / elapsed_sec)
+            for name, period in self._periods.items()}
+        self._retried = events.get('retried_batches', 0) - self._last_events.get(
+            'retried_batches', 0)
+        self._last_sec, self._last, self._last_events = now_sec, counts, events
+
+    def report(
+            self, pipeline: Optional[Pipeline], topics: dict[str, TopicState],
+            parameters: NodeParameters, error: Optional[str] = None) -> Report:
+        """
+        Return what there is to say now.
+
+        :param pipeline: the open pipeline, None while the node is unconfigured.
+        :param topics: what else is known of each camera.
+        :param parameters: the thresholds.
+        :param error: why the node is not configured, None if it only was not asked to be.
+        """
+        if pipeline is None:
+            return Report(
+                Level.WARN if error is None else Level.ERROR, error or 'not configured',
+                {'state': 'unconfigured'})
+        counts = pipeline.accounting.counts()
+        percentiles_ms = pipeline.accounting.percentiles_ms()
+        values = {
+            **_identity(pipeline), **self._rates(*self._rates_hz), **_counters(counts.values()),
+            **_batches(pipeline), **{
+                f'{stage}_p{share}_ms': round(value, 3)
+                for stage, three in percentiles_ms.items()
+                for share, value in zip((50, 95, 99), three)}}
+        health = node_health(
+            sum(period.dropped['failed'] for period in self._periods.values()), self._retried,
+            pipeline.trouble, percentiles_ms['total'][2] if 'total' in percentiles_ms else None,
+            parameters)
+        if pipeline.overdue is not None:
+            health.add(Level.WARN, f'the backend: {pipeline.overdue}')
+        mismatch = sum_counts(counts.values()).mismatch
+        if mismatch is not None:
+            health.add(Level.ERROR, mismatch)
+        if pipeline.fault is not None:
+            health.add(Level.ERROR, f'stopped: {printable(repr(pipeline.fault), 500)}')
+        if pipeline.failure is not None:
+            health.add(Level.ERROR, str(pipeline.failure))
+        working = 'classifying' if pipeline.accepting else 'inactive'
+        return Report(health.level, health.message(working), values, {
+            name: self._camera(name, counts[name], topics[name], parameters)
+            for name in counts if name in topics})
+
+    def _camera(
+            self, name: str, counts: CameraCounts, topic: TopicState,
+            parameters: NodeParameters) -> Report:
+        health: Health = camera_health(
+            self._periods.get(name, CameraCounts()), topic.silence, topic.notes, parameters)
+        return Report(health.level, health.message('well'), {
+            'image_topic': topic.image_topic, 'publishers': topic.publishers,
+            'listeners': topic.listeners, **self._rates(name), **_counters([counts]),
+            **counts.events})
+
+    def _rates(self, *cameras: str) -> dict[str, Value]:
+        rates = [self._rates_hz.get(name, (0.0, 0.0)) for name in cameras]
+        return {'received_hz': round(sum(one for one, _ in rates), 1),
+                'answered_hz': round(sum(one for _, one in rates), 1)}
+
+
+def _difference(now: CameraCounts, before: CameraCounts) -> CameraCounts:
+    return replace(
+        now, received=now.received - before.received, answered=now.answered - before.answered,
+        dropped={reason: number - before.dropped[reason]
+                 for reason, number in now.dropped.items()},
+        events={event: number - before.events[event] for event, number in now.events.items()})
+
+
+def _identity(pipeline: Pipeline) -> dict[str, Value]:
+    info, spec = pipeline.backend.info, pipeline.backend.spec
+    return {
+        'state': 'active' if pipeline.accepting else 'inactive',
+        'backend': f'{info.name} {info.version}',
+        'backend_state': 'working' if pipeline.trouble is None else 'opening again',
+        'device': info.device,
+        'model': printable(spec.architecture),
+        'precision': spec.precision,
+        'max_batch_size': pipeline.max_batch_size,
+        **{key: info.details[key] for key in _BACKEND_DETAILS if key in info.details},
+    }
+
+
+def _counters(counts: Iterable[CameraCounts]) -> dict[str, Value]:
+    total = sum_counts(counts)
+    return {
+        'received': total.received, 'answered': total.answered,
+        'in_progress': total.in_progress,
+        **{f'dropped_{reason}': number for reason, number in total.dropped.items()}}
+
+
+def _batches(pipeline: Pipeline) -> dict[str, Value]:
+    accounting = pipeline.accounting
+    return {
+        **accounting.events(),
+        'mean_batch_size': round(accounting.mean_batch_size(), 2),
+        # Size to number, of the last 1000 batches.
+        'batch_sizes': ' '.join(
+            f'{size}:{number}' for size, number in accounting.batch_histogram().items())}
+
+
+def opened_line(backend: Backend, took_ms: Mapping[int, float]) -> str:
+    """
+    Say in a line what was opened.
+
+    :param backend: open and warm.
+    :param took_ms: of its warm-up, by batch size.
+    """
+    spec, info = backend.spec, backend.info
+    warm = ', '.join(f'{size}: {ms:.1f}' for size, ms in took_ms.items())
+    return (f'{printable(spec.architecture) or "model"} ({spec.precision}, {spec.num_classes} '
+            f'classes, {spec.resize.describe()}) on {info.name} {info.version}, {info.device}; '
+            f'warmed up, ms by batch size: {warm}')

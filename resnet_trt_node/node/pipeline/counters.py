@@ -1,0 +1,241 @@
+"""
+Counting frames so that none is lost silently, and timing the stages they pass.
+
+For each camera, at every moment::
+
+    received = answered + the dropped, by reason + in progress
+
+Each of these is counted by itself, so that the sum fails when a frame ends nowhere or twice. In
+progress are the frames that somebody holds and that have not come to their end: they are known one
+by one, and one that is forgotten on its way is in no number but `received`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from time import perf_counter_ns
+from typing import Iterable, Optional
+from weakref import WeakSet
+
+from resnet_trt_node.node.pipeline.frame_queue import Ticket
+from resnet_trt_node.node.pipeline.stage_times import percentiles_ms, StageTimes
+
+#: Why a frame got no answer.
+DROP_REASONS = {
+    'superseded': 'a newer frame of the same camera arrived before this one was taken',
+    'stale': 'its answer would have come later than max_age_ms',
+    'malformed': 'it could not be decoded',
+    'failed': 'the backend failed on its batch, twice, or was given up, or returned no '
+              'probabilities for this frame',
+    'refused': 'it arrived, or was not answered in time, while the node was shutting down or '
+               'deactivating',
+}
+#: What may happen to a camera besides; these are in no sum.
+CAMERA_EVENTS = {
+    'lost_in_transport': 'frames that DDS tells were lost before they reached the node',
+    'skipped_pictures': 'annotated pictures that were not drawn, since a newer one came first',
+    'unusable_stamps': 'answers whose header stamp is 0 or of another time base',
+}
+#: What may happen to batches.
+BATCH_EVENTS = {
+    'batches': 'batches that were inferred',
+    'retried_batches': 'batches that were tried again since the backend failed on them',
+    'failed_batches': 'batches that the backend failed on at the second attempt too',
+    'reopened_backends': 'times that the backend was opened again, since it kept failing',
+}
+#: How many of the last batches' sizes are kept.
+_BATCHES = 1000
+
+
+@dataclass
+class CameraCounts:
+    """
+    What became of one camera's frames since the node was configured.
+
+    :param received: frames that reached the node.
+    :param answered: frames whose result was published.
+    :param dropped: frames by the reason that they got none, see `DROP_REASONS`.
+    :param events: what is in no sum, see `CAMERA_EVENTS`.
+    :param in_progress: frames that are waiting or being worked on.
+    :param ended_twice: ends of frames that had ended before, which only a bug brings about.
+    """
+
+    received: int = 0
+    answered: int = 0
+    dropped: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(DROP_REASONS, 0))
+    events: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(CAMERA_EVENTS, 0))
+    in_progress: int = 0
+    ended_twice: int = 0
+
+    def __str__(self) -> str:
+        """Return the counters in one line, for the log."""
+        dropped = ', '.join(
+            f'{number} {reason}' for reason, number in self.dropped.items() if number) or 'none'
+        lost = self.events['lost_in_transport']
+        return (
+            (f'{lost} frames lost in transport; ' if lost else '')
+            + f'{self.received} frames received, {self.answered} answered, dropped: {dropped}')
+
+    @property
+    def ended_nowhere(self) -> int:
+        """Return the frames that were forgotten on their way, which only a bug brings about."""
+        ended = self.answered + sum(self.dropped.values()) - self.ended_twice
+        return self.received - ended - self.in_progress
+
+    @property
+    def mismatch(self) -> Optional[str]:
+        """Say how the numbers do not add up, None where they do."""
+        found = [f'{number} frames ended {how}' for number, how in (
+            (self.ended_nowhere, 'nowhere'), (self.ended_twice, 'twice')) if number]
+        return f'{", ".join(found)}: this is a bug, please report it' if found else None
+
+
+class Accounting:
+    """
+    The counters and timings of all cameras; every method may be called from any thread.
+
+    :param cameras: the cameras' names.
+    """
+
+    def __init__(self, cameras: Iterable[str]) -> None:
+        self._lock = Lock()
+        self._counts = {camera: CameraCounts() for camera in cameras}
+        # Weak: a frame that a thread forgets leaves its set without having ended.
+        self._in_progress = {camera: WeakSet[Ticket]() for camera in self._counts}
+        self._times = StageTimes()
+        self._batch_sizes = deque[int](maxlen=_BATCHES)
+        self._events = dict.fromkeys(BATCH_EVENTS, 0)
+        self._last_ns: dict[str, int] = {}
+        self._settled = False
+
+    def received(self, ticket: Ticket) -> None:
+        """Count a frame that reached the node."""
+        with self._lock:
+            if not self._settled:
+                self._counts[ticket.camera].received += 1
+                self._in_progress[ticket.camera].add(ticket)
+                self._last_ns[ticket.camera] = perf_counter_ns()
+
+    def dropped(self, ticket: Ticket, reason: str) -> None:
+        """Count a frame that gets no answer, for one of `DROP_REASONS`."""
+        with self._lock:
+            self._drop(ticket, reason)
+
+    def _drop(self, ticket: Ticket, reason: str) -> None:
+        if not self._settled:
+            self._counts[ticket.camera].dropped[reason] += 1
+            self._end(ticket)
+
+    def answered(self, ticket: Ticket, stages_ms: dict[str, float]) -> None:
+        """Count a published result, with the milliseconds of each stage that is known."""
+        with self._lock:
+            if self._settled:
+                return
+            self._counts[ticket.camera].answered += 1
+            self._end(ticket)
+            self._times.add(stages_ms)
+
+    def _end(self, ticket: Ticket) -> None:
+        if ticket in self._in_progress[ticket.camera]:
+            self._in_progress[ticket.camera].remove(ticket)
+        else:
+            self._counts[ticket.camera].ended_twice += 1
+
+    def inferred(self, batch_size: int) -> None:
+        """Note the size of a batch that was inferred."""
+        with self._lock:
+            self._batch_sizes.append(batch_size)
+            self._events['batches'] += 1
+
+    def count(self, event: str) -> None:
+        """Count one of `BATCH_EVENTS`."""
+        with self._lock:
+            self._events[event] += 1
+
+    def count_at(self, camera: str, event: str, number: int = 1) -> None:
+        """Count one of `CAMERA_EVENTS`."""
+        with self._lock:
+            self._counts[camera].events[event] += number
+
+    def settle(self, lost: bool) -> None:
+        """
+        Close the books: nothing counts any more.
+
+        :param lost: whether the frames that are still in progress have failed, each of them, since
+            a backend hangs and nobody will answer them.
+        """
+        with self._lock:
+            if lost:
+                for tickets in self._in_progress.values():
+                    for ticket in list(tickets):
+                        self._drop(ticket, 'failed')
+            self._settled = True
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether the books are closed."""
+        return self._settled
+
+    def counts(self) -> dict[str, CameraCounts]:
+        """Return a copy of the counters, by camera."""
+        with self._lock:
+            return {
+                camera: replace(
+                    counts, dropped=dict(counts.dropped), events=dict(counts.events),
+                    in_progress=len(self._in_progress[camera]))
+                for camera, counts in self._counts.items()}
+
+    def total(self) -> CameraCounts:
+        """Return the counters summed over the cameras."""
+        return sum_counts(self.counts().values())
+
+    @property
+    def in_progress(self) -> int:
+        """Return the frames of all cameras that are waiting or being worked on."""
+        with self._lock:
+            return sum(map(len, self._in_progress.values()))
+
+    def events(self) -> dict[str, int]:
+        """Return how often each of `BATCH_EVENTS` happened."""
+        with self._lock:
+            return dict(self._events)
+
+    def last_received_ns(self) -> dict[str, int]:
+        """Return perf_counter_ns of the last frame of each camera that sent any."""
+        with self._lock:
+            return dict(self._last_ns)
+
+    def percentiles_ms(self) -> dict[str, tuple[float, ...]]:
+        """Return p50, p95 and p99 of each stage over the last 1000 answers; without any, none."""
+        with self._lock:
+            snapshot = self._times.snapshot()
+        return percentiles_ms(snapshot)
+
+    def batch_histogram(self) -> dict[int, int]:
+        """Return how many of the last 1000 batches had each size, by size."""
+        with self._lock:
+            return dict(sorted(Counter(self._batch_sizes).items()))
+
+    def mean_batch_size(self) -> float:
+        """Return the mean size of the last 1000 batches, 0 before the first."""
+        with self._lock:
+            return sum(self._batch_sizes) / len(self._batch_sizes) if self._batch_sizes else 0.0
+
+
+def sum_counts(counts: Iterable[CameraCounts]) -> CameraCounts:
+    """Return the counters of several cameras added up."""
+    total = CameraCounts()
+    for one in counts:
+        total.received += one.received
+        total.answered += one.answered
+        total.in_progress += one.in_progress
+        total.ended_twice += one.ended_twice
+        for reason, number in one.dropped.items():
+            total.dropped[reason] += number
+        for event, number in one.events.items():
+            total.events[event] += number
+    return total

@@ -1,0 +1,60 @@
+"""What a pipeline is told: settings that may change while it runs, and whom it calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+from resnet_trt_node.backends.base import Backend
+from resnet_trt_node.backends.classifier import Prediction
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.node.pipeline.frame_queue import Ticket
+
+#: The longest pause before a failed backend is opened again, in seconds.
+MOST_BACKOFF_SEC = 30.0
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """What may change while frames flow; the meaning is that of the node's parameters."""
+
+    max_wait_ms: float = 0.0
+    max_age_ms: float = 0.0
+    top_k: int = 5
+    score_threshold: float = 0.0
+    reopen_after_failures: int = 3
+    max_reopen_attempts: int = 5
+    reopen_backoff_sec: float = 0.5
+    infer_timeout_ms: float = 5000.0
+
+    def backoff_sec(self, attempt: int) -> float:
+        """
+        Return the pause before an attempt to open a failed backend again.
+
+        :param attempt: 0 for the first; the pause doubles with each, up to `MOST_BACKOFF_SEC`.
+        """
+        # Beyond 2**20 it is MOST_BACKOFF_SEC anyway, and a float would overflow at 2**1024.
+        return min(self.reopen_backoff_sec * 2.0 ** min(attempt, 20), MOST_BACKOFF_SEC)
+
+
+@dataclass(frozen=True)
+class PipelineHooks:
+    """
+    What the pipeline calls; each runs on one of its threads.
+
+    :param open_backend: opens the backend on the inferring thread, which then owns it; called
+        again after the backend kept failing.
+    :param decode: turns a message into a frame, raising FrameError for a bad one; also told how
+        many pixels a side suffice, None for all, see `decode_compressed`.
+    :param deliver: publishes one result; returns the milliseconds from the frame's own time stamp
+        to the publication, None where the stamp does not tell.
+    :param log_bad_frame: told of each frame that could not be decoded, or for which the backend
+        returned no probabilities: camera and reason.
+    :param log_failure: told of each failure of the backend and of what is done about it.
+    """
+
+    open_backend: Callable[[], Backend]
+    decode: Callable[[Any, Optional[int]], Frame]
+    deliver: Callable[[Ticket, list[Prediction]], Optional[float]]
+    log_bad_frame: Callable[[str, str], None]
+    log_failure: Callable[[str], object]

@@ -1,0 +1,211 @@
+"""The topics of one camera: what the node subscribes to and publishes for it."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import (
+    qos_check_compatible,
+    qos_policy_name_from_kind,
+    qos_profile_sensor_data,
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+)
+from resnet_trt_node.backends.classifier import Prediction
+from resnet_trt_node.node.annotator import Annotator
+from resnet_trt_node.node.ros.messages import classification
+from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained, qos_overrides
+from resnet_trt_node.node.ros.reception import with_wait
+from resnet_trt_node.node.ros.ros_errors import refusals_explained
+from resnet_trt_node.node.ros.stamps import stamp_age_ms
+from resnet_trt_node.printable import printable
+from sensor_msgs.msg import CompressedImage, Image
+from vision_msgs.msg import Classification
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+except ImportError:
+    # Its name in ROS 2 Humble.
+    from rclpy.qos_event import (
+        SubscriptionEventCallbacks, UnsupportedEventTypeError)
+
+#: What to do about incompatible QoS; only what a user overrode can be too strict.
+_ADVICE = (
+    'set the parameter image_reliability to best_effort and remove qos_overrides, '
+    'or have the publisher offer more')
+
+#: A picture that is being drawn gets this long before its publisher is destroyed, which it would
+#: then find out.
+_PICTURE_SEC = 0.1
+
+
+class CameraTopics:
+    """
+    One camera's publishers, and its subscription while the node is active.
+
+    Topic names are relative, so that remapping and namespaces work.
+
+    :param node: creates and destroys them.
+    :param name: the camera's name, '' for the only one.
+    :param parameters: transport, reliability and depth of the subscription.
+    :param annotator: draws its pictures; closed before its publishers are destroyed, which is for
+        all cameras.
+    :raises UsageError: for a name, or qos_overrides of a publisher, that cannot be used.
+    """
+
+    def __init__(
+            self, node: Node, name: str, parameters: NodeParameters,
+            annotator: Annotator) -> None:
+        self._node = node
+        self._name = name
+        self._parameters = parameters
+        self._annotator = annotator
+        self._subscription: Optional[Any] = None
+        prefix = f'{name}/' if name else ''
+        self._compressed = parameters.image_transport == 'compressed'
+        self._image_topic = f'{prefix}image/compressed' if self._compressed else f'{prefix}image'
+        with refusals_explained(self._image_topic):
+            node.resolve_topic_name(self._image_topic)
+        self._results = self._create_publisher(Classification, f'{prefix}classification', 10)
+        try:
+            self._annotated = self._create_publisher(Image, f'{prefix}image_annotated', 2)
+        except BaseException:
+            node.destroy_publisher(self._results)
+            raise
+
+    def _create_publisher(self, kind: Any, topic: str, depth: int) -> Any:
+        with refusals_explained(topic), overrides_explained(self._node, topic, 'publisher'):
+            return self._node.create_publisher(
+                kind, topic, depth, qos_overriding_options=OPTIONS)
+
+    @property
+    def image_topic(self) -> str:
+        """Return the full name of the image topic."""
+        return self._node.resolve_topic_name(self._image_topic)
+
+    @property
+    def overridable(self) -> list[tuple[str, str]]:
+        """Return topic and entity of all whose QoS a user can override."""
+        return [
+            (self.image_topic, 'subscription'), (self._results.topic_name, 'publisher'),
+            (self._annotated.topic_name, 'publisher')]
+
+    @property
+    def listeners(self) -> int:
+        """Return how many subscriptions to the results there are."""
+        return int(self._results.get_subscription_count())
+
+    @property
+    def publishers(self) -> int:
+        """Return how many publishers the image topic has, of any type."""
+        return int(self._node.count_publishers(self.image_topic))
+
+    def subscribe(
+            self, callback: Callable[..., None], on_lost: Callable[[int], None]) -> None:
+        """
+        Listen to the camera.
+
+        :param callback: called with each image message, and with `waited_ns`: how long it waited
+            in the middleware.
+        :param on_lost: told how many messages DDS lost, where the middleware can tell.
+        :raises UsageError: for qos_overrides, or a topic of another type, that cannot be used.
+        """
+        parameters = self._parameters
+        qos = QoSProfile(
+            depth=max(qos_profile_sensor_data.depth, parameters.queue_depth),
+            reliability=ReliabilityPolicy.RELIABLE if parameters.image_reliability == 'reliable'
+            else ReliabilityPolicy.BEST_EFFORT)
+        # Declared only where the user overrides it: rclpy would keep the first activation's
+        # values for good, and a later change of image_reliability would do nothing.
+        overridden = bool(qos_overrides(self._node, self._image_topic, 'subscription'))
+
+        def create(message_lost: Optional[Callable[[Any], None]]) -> Any:
+            events = SubscriptionEventCallbacks(
+                message_lost=message_lost, incompatible_qos=self._on_incompatible_qos)
+            # A topic of another type is told by `problems`, in words that say what to do. Set
+            # here, since the constructor of ROS 2 Humble does not know it.
+            events.incompatible_type = lambda event: None
+            return self._node.create_subscription(
+                CompressedImage if self._compressed else Image, self._image_topic,
+                with_wait(callback), qos,
+                event_callbacks=events,
+                qos_overriding_options=OPTIONS if overridden else None)
+
+        with refusals_explained(self._image_topic), \
+                overrides_explained(self._node, self._image_topic, 'subscription'):
+            try:
+                self._subscription = create(lambda event: on_lost(lost_messages(event)))
+            except UnsupportedEventTypeError:
+                self._subscription = create(None)
+
+    def _on_incompatible_qos(self, event: Any) -> None:
+        self._node.get_logger().warning(
+            f'{self.image_topic}: a publisher offers an incompatible '
+            f'{qos_policy_name_from_kind(event.last_policy_kind)} policy, nothing is heard of it: '
+            + _ADVICE)
+
+    def unsubscribe(self) -> None:
+        """Hear no more images."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    def publish(self, message: Any, predictions: list[Prediction]) -> Optional[float]:
+        """
+        Publish a result, and have the picture with it drawn if someone listens.
+
+        :param message: the source message; its header goes onto the result.
+        :param predictions: falling scores.
+        :returns: milliseconds from the header's stamp to the publication, see `stamp_age_ms`.
+        """
+        self._results.publish(classification(
+            message.header, predictions, self._parameters.class_id_format))
+        age_ms = stamp_age_ms(self._node.get_clock().now().nanoseconds, message.header.stamp)
+        if self._annotated.get_subscription_count():
+            self._annotator.offer(self._name, message, predictions, self._annotated.publish)
+        return age_ms
+
+    def flush(self, timeout_sec: float) -> None:
+        """Wait until the listeners have the last results, at most so long; skip pictures."""
+        self._annotator.drain(timeout_sec)
+        # Publishing returns before they do, and destroying a publisher does not wait.
+        self._results.wait_for_all_acked(Duration(nanoseconds=int(timeout_sec * 1e9)))
+
+    def problems(self) -> list[str]:
+        """Say why publishers of the image topic are not heard; DDS keeps it to itself."""
+        kinds = {True: 'sensor_msgs/msg/CompressedImage', False: 'sensor_msgs/msg/Image'}
+        wanted, other_transport = kinds[self._compressed], kinds[not self._compressed]
+        topic = self.image_topic
+        notes = set()
+        for publisher in self._node.get_publishers_info_by_topic(topic):
+            if publisher.topic_type != wanted:
+                carried = printable(publisher.topic_type)
+                note = f'{topic} carries {carried}, this node wants {wanted}'
+                if publisher.topic_type == other_transport:
+                    note += ': set the parameter image_transport to match'
+                notes.add(note)
+            elif self._subscription is not None:
+                fits, reason = qos_check_compatible(
+                    publisher.qos_profile, self._subscription.qos_profile)
+                if fits == QoSCompatibility.ERROR:
+                    notes.add(
+                        f'{topic}: {printable(publisher.node_name)} offers an incompatible QoS ('
+                        f'{reason.removeprefix("ERROR: ").rstrip("; ")}): {_ADVICE}')
+        return sorted(notes)
+
+    def close(self) -> None:
+        """Destroy what there is."""
+        self.unsubscribe()
+        self._annotator.close(_PICTURE_SEC)
+        self._node.destroy_publisher(self._results)
+        self._node.destroy_publisher(self._annotated)
+
+
+def lost_messages(event: Any) -> int:
+    """Return how many more messages were lost than at the event before."""
+    # Fast DDS counts in int32 and at times adds -2^31, which arrives here as 2^64 - 2^31.
+    return int(event.total_count_change) & 0x7fff_ffff

@@ -1,0 +1,111 @@
+"""The topics of the configured node: those of its cameras, and the class names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from time import monotonic
+from typing import Callable, Optional
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from resnet_trt_node.imaging.depth_images import warn_of_depth_topic
+from resnet_trt_node.node.annotator import Annotator
+from resnet_trt_node.node.async_configure import OpeningCancelled
+from resnet_trt_node.node.pipeline.pipeline import Pipeline
+from resnet_trt_node.node.ros.camera_topics import CameraTopics
+from resnet_trt_node.node.ros.messages import label_info
+from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.qos_overrides import warn_of_idle_overrides
+from resnet_trt_node.node.ros.ros_errors import refusals_explained
+from vision_msgs.msg import LabelInfo
+
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class NodeTopics:
+    """
+    Creates, uses and closes the topics.
+
+    :param node: creates publishers and subscriptions, and logs.
+    :param still_wanted: asked before each camera, since hundreds of them take seconds.
+    """
+
+    def __init__(self, node: Node, still_wanted: Callable[[], bool]) -> None:
+        self._node = node
+        self._still_wanted = still_wanted
+        self._labels: Optional[Publisher[LabelInfo]] = None
+        #: The cameras' topics by name, none while the node is unconfigured.
+        self.cameras: dict[str, CameraTopics] = {}
+
+    def create(self, parameters: NodeParameters, annotator: Annotator) -> None:
+        """
+        Create all publishers; `close` what there is, also after an error.
+
+        :param parameters: which cameras, and how.
+        :param annotator: draws the pictures.
+        :raises UsageError: for names and QoS that ROS does not take.
+        :raises OpeningCancelled: if the topics are not wanted any more.
+        """
+        for name in parameters.cameras or ('',):
+            self._check_still_wanted()
+            self.cameras[name] = CameraTopics(self._node, name, parameters, annotator)
+        warn_of_idle_overrides(
+            self._node, [end for camera in self.cameras.values() for end in camera.overridable])
+        with refusals_explained('label_info'):
+            self._labels = self._node.create_publisher(LabelInfo, 'label_info', _LATCHED)
+        for camera in self.cameras.values():
+            warn_of_depth_topic(camera.image_topic, self._node.get_logger().warning)
+
+    def subscribe(self, pipeline: Pipeline, here: bool) -> str:
+        """
+        Subscribe to all cameras.
+
+        :param pipeline: takes the frames.
+        :param here: whether a callback may decode a frame by itself.
+        :returns: the image topics in words.
+        :raises UsageError: for QoS that ROS does not take.
+        :raises OpeningCancelled: if the topics are not wanted any more.
+        """
+        for name, camera in self.cameras.items():
+            self._check_still_wanted()
+            camera.subscribe(
+                partial(pipeline.offer, name, here=here),
+                partial(pipeline.accounting.count_at, name, 'lost_in_transport'))
+        return ', '.join(camera.image_topic for camera in self.cameras.values())
+
+    def unsubscribe(self) -> None:
+        """Hear no camera any more."""
+        for camera in self.cameras.values():
+            camera.unsubscribe()
+
+    def publish_labels(self, labels: Sequence[str], score_threshold: float) -> None:
+        """Publish the class names for all that read them now or later."""
+        assert self._labels is not None
+        message = label_info(
+            self._node.get_clock().now().to_msg(), labels, score_threshold)
+        if message is None:
+            self._node.get_logger().warning(
+                'too many classes for label_info, which counts in uint16')
+        else:
+            self._labels.publish(message)
+
+    def flush(self, timeout_sec: float) -> None:
+        """Wait until listeners have the last results, not longer than that altogether."""
+        end = monotonic() + timeout_sec
+        for camera in self.cameras.values():
+            camera.flush(max(0.0, end - monotonic()))
+
+    def close(self) -> None:
+        """Take all topics back."""
+        for camera in self.cameras.values():
+            camera.close()
+        self.cameras = {}
+        if self._labels is not None:
+            self._node.destroy_publisher(self._labels)
+            self._labels = None
+
+    def _check_still_wanted(self) -> None:
+        if not self._still_wanted():
+            raise OpeningCancelled('the process is to end')

@@ -1,0 +1,176 @@
+"""Declares `NodeParameters` with rclpy, reads it back, and guards changes."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import Field, fields, replace
+import difflib
+from typing import Any, Callable
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.ros.parameters import check_value, NodeParameters, parameter_fields
+from resnet_trt_node.node.ros.qos_overrides import PREFIX
+
+#: Parameters that ROS itself declares or reads in every node.
+_ROS_PARAMETERS = ('use_sim_time', 'start_type_description_service')
+
+
+class NodeOfUnsetOverrides(LifecycleNode):
+    """
+    A lifecycle node whose overrides may have no value.
+
+    That is how rclpy sees an empty YAML list, which it refuses to declare automatically.
+    """
+
+    def declare_parameters(  # type: ignore[override]  # Its types differ between releases.
+            self, namespace: str, parameters: list[tuple[Any, ...]],
+            ignore_override: bool = False) -> list[Parameter[Any]]:
+        """Do what rclpy's method of this name does."""
+        unset = ParameterDescriptor(dynamic_typing=True)
+        return super().declare_parameters(
+            namespace, [(one[0], None, unset) if one[1] is None else one for one in parameters],
+            ignore_override)
+
+
+class ParameterServer:
+    """
+    The node's side of `NodeParameters`.
+
+    :param node: a node created with `automatically_declare_parameters_from_overrides`, which is
+        how rclpy tells of overrides that nobody declares.
+    :param may_reconfigure: tells whether parameters that are not live may change now.
+    :param on_change: called with the new values after a change was accepted.
+    :raises UsageError: for unknown names and unusable values, as the user wrote them.
+    """
+
+    def __init__(
+            self, node: Node, may_reconfigure: Callable[[], bool],
+            on_change: Callable[[NodeParameters], None]) -> None:
+        self._node = node
+        self._may_reconfigure = may_reconfigure
+        self._on_change = on_change
+        known = parameter_fields()
+        self._refuse_unknown(known)
+        for parameter in known.values():
+            self._declare(parameter)
+        self._values = self._read()
+        node.add_on_set_parameters_callback(self._on_set)
+        # Another callback may veto what this one accepts, so that values are taken over only once
+        # ROS has them. ROS 2 Humble tells nobody of that.
+        self._commits_late = hasattr(node, 'add_post_set_parameters_callback')
+        if self._commits_late:
+            node.add_post_set_parameters_callback(self._commit)
+
+    @property
+    def values(self) -> NodeParameters:
+        """Return the current values."""
+        return self._values
+
+    def _refuse_unknown(self, known: dict[str, Field[Any]]) -> None:
+        for name in self._node.get_parameters_by_prefix(''):
+            if name in known or name in _ROS_PARAMETERS or name.startswith(PREFIX):
+                continue
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f'did you mean {close[0]}?' if close else f'there are {", ".join(known)}'
+            raise UsageError(f'unknown parameter {name!r}: {hint}')
+
+    def _declare(self, parameter: Field[Any]) -> None:
+        # Declared from the override already, but without description and range.
+        if self._node.has_parameter(parameter.name):
+            given = self._node.get_parameter(parameter.name).value
+            # An empty YAML list has no type, and rclpy gives None for it.
+            check_value(parameter, _to_field(given, parameter))
+            self._node.undeclare_parameter(parameter.name)
+        try:
+            self._node.declare_parameter(
+                parameter.name, _to_ros(parameter.default), _descriptor(parameter))
+        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+            raise UsageError(f'{parameter.name}: {error}') from error
+
+    def _read(self) -> NodeParameters:
+        return NodeParameters(**{
+            parameter.name: _to_field(
+                self._node.get_parameter(parameter.name).value, parameter)
+            for parameter in fields(NodeParameters)})
+
+    def _on_set(self, changes: list[Parameter[Any]]) -> SetParametersResult:
+        """Refuse what cannot be used; whether it is set is not known here."""
+        known = parameter_fields()
+        for change in changes:
+            if change.name not in known:
+                continue
+            parameter = known[change.name]
+            if change.type_ == Parameter.Type.NOT_SET:
+                # rclpy would undeclare one of dynamic type, and it could not be set any more.
+                return SetParametersResult(successful=False, reason=(
+                    f'{change.name} cannot be deleted: set the value that it shall have'))
+            if parameter.metadata['at_start']:
+                return SetParametersResult(successful=False, reason=(
+                    f'{change.name} is read when the process starts: start it anew with '
+                    f'-p {change.name}:=... or another YAML file'))
+            if not parameter.metadata['live'] and not self._may_reconfigure():
+                return SetParametersResult(successful=False, reason=(
+                    f'{change.name} is read when the node is configured: deactivate and clean up '
+                    'the node, set it, then configure and activate'))
+        try:
+            self._changed(changes)
+        except UsageError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if not self._commits_late:
+            self._commit(changes)
+        return SetParametersResult(successful=True)
+
+    def _commit(self, changes: list[Parameter[Any]]) -> None:
+        """Take over what ROS has set."""
+        if any(change.name in parameter_fields() for change in changes):
+            self._values = self._changed(changes)
+            self._on_change(self._values)
+
+    def _changed(self, changes: list[Parameter[Any]]) -> NodeParameters:
+        known = parameter_fields()
+        return replace(self._values, **{
+            change.name: _to_field(change.value, known[change.name])
+            for change in changes if change.name in known})
+
+
+def _to_ros(value: object) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _to_field(value: object, parameter: Field[Any]) -> Any:
+    if not isinstance(parameter.default, tuple):
+        return value
+    if value is None:
+        return ()
+    # A string is a sequence too, of letters; `check_value` refuses what is no list.
+    items = tuple(value) if isinstance(value, (list, tuple, array)) else value
+    # `cameras: [""]` is how ROS 1 style YAML writes an empty list of strings.
+    return () if items == ('',) else items
+
+
+def _descriptor(parameter: Field[Any]) -> ParameterDescriptor:
+    metadata = parameter.metadata
+    descriptor = ParameterDescriptor(description=metadata['description'])
+    if metadata['choices']:
+        descriptor.additional_constraints = 'One of ' + ', '.join(metadata['choices'])
+    if isinstance(parameter.default, tuple):
+        # An empty default has no element type that rclpy could infer.
+        descriptor.dynamic_typing = True
+    if metadata['low'] is not None:
+        if isinstance(parameter.default, int):
+            descriptor.integer_range = [IntegerRange(
+                from_value=metadata['low'], to_value=metadata['high'], step=0)]
+        else:
+            descriptor.floating_point_range = [FloatingPointRange(
+                from_value=metadata['low'], to_value=metadata['high'], step=0.0)]
+    return descriptor

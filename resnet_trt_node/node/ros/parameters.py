@@ -1,0 +1,251 @@
+"""
+Every parameter of the node, declared once: name, default, description, range, when it may change.
+
+This module knows nothing of ROS; `parameter_server` declares the fields with rclpy. The YAML file
+and the table in the README are checked against it by a test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, Field, field, fields
+from pathlib import Path
+import re
+from typing import Any, Callable, Optional
+
+from resnet_trt_node.backends.base import BackendOptions, TVM_TARGETS
+from resnet_trt_node.backends.factory import BACKEND_CHOICES
+from resnet_trt_node.contract.spec import PRECISIONS
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.imaging.image_encodings import MAX_IMAGE_BYTES
+from resnet_trt_node.node.pipeline.settings import LiveSettings
+
+_NAME_TOKEN = re.compile(r'[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
+
+
+def _parameter(
+        default: Any, description: str, *, low: Optional[float] = None,
+        high: Optional[float] = None, choices: tuple[str, ...] = (), live: bool = False,
+        at_start: bool = False) -> Any:
+    return field(default=default, metadata={
+        'description': description, 'low': low, 'high': high, 'choices': choices, 'live': live,
+        'at_start': at_start})
+
+
+@dataclass(frozen=True)
+class NodeParameters:
+    """
+    The node's parameters; each field's metadata holds what a user is told about it.
+
+    Fields marked live take effect at once, those marked at_start when the process starts; the
+    others while the node is unconfigured.
+    """
+
+    model_path: str = _parameter(
+        '', 'Deployable ONNX model, made by `resnet_trt export` or `resnet_trt prepare`.')
+    backend: str = _parameter(
+        'auto', 'Runtime that infers; auto takes the best one this machine can run.',
+        choices=BACKEND_CHOICES)
+    device_id: int = _parameter(0, 'Index of the GPU.', low=0, high=255)
+    cpu_threads: int = _parameter(
+        0, 'Threads of a backend on the CPU; 0 leaves it to the runtime.', low=0, high=1024)
+    precision: str = _parameter(
+        'any', 'Refuse a model that computes in another precision, which is in its graph.',
+        choices=('any', *PRECISIONS))
+    engine_dir: str = _parameter(
+        '', 'Folder of compiled TensorRT engines; empty is ~/.cache/resnet_trt_node/engines.')
+    build_only: bool = _parameter(
+        False, 'Compile the engine, then end: for images of robots and for CI.', at_start=True)
+    opt_batch_size: int = _parameter(
+        0, 'Batch size that the engine is fastest at; 0 compiles for 1 and for the largest, which '
+        'takes twice as long.', low=0, high=256)
+    optimization_level: int = _parameter(
+        3, 'How long TensorRT searches for the fastest kernels.', low=0, high=5)
+    workspace_mib: int = _parameter(
+        0, 'Device memory that a layer may use while computing, in MiB; 0 leaves it to TensorRT.',
+        low=0, high=1 << 20)
+    tf32: bool = _parameter(
+        False, 'Let fp32 layers multiply in tf32: faster, with 10 bits of mantissa.')
+    sparse_weights: bool = _parameter(
+        False, 'Skip the zeros of a model made by resnet_trt prune, where that is faster.')
+    dla_core: int = _parameter(
+        -1, 'Deep learning accelerator to run on, -1 for the GPU.', low=-1, high=7)
+    cuda_graph_max_batch: int = _parameter(
+        8, 'Batches up to this size run as CUDA graphs, which shortens small ones; 0 for none.',
+        low=0, high=256)
+    blocking_sync: bool = _parameter(
+        False, 'Sleep instead of spin while the GPU computes: less CPU, more latency.')
+    tvm_target: str = _parameter(
+        'auto', 'What TVM compiles for; auto is the GPU where TVM can use one, else the CPU.',
+        choices=TVM_TARGETS)
+    max_batch_size: int = _parameter(
+        8, 'Most frames inferred together. A batch never holds more than cameras x queue_depth.',
+        low=1, high=256)
+    max_wait_ms: float = _parameter(
+        0.0, 'How long the first frame of a batch waits for others while the backend is idle.',
+        low=0.0, high=1000.0, live=True)
+    max_age_ms: float = _parameter(
+        0.0, 'A frame whose answer would come later than this after its arrival is dropped as '
+        'stale before work is spent on it; 0 keeps every frame.',
+        low=0.0, high=60_000.0, live=True)
+    queue_depth: int = _parameter(
+        1, 'Frames kept waiting per camera; when one more arrives the oldest is superseded. '
+        '1 means the newest frame wins.', low=1, high=1000)
+    cameras: tuple[str, ...] = _parameter(
+        (), 'Camera names: [front, left] subscribes to front/image and left/image and answers on '
+        'front/classification and left/classification. Empty means image -> classification.')
+    image_transport: str = _parameter(
+        'raw', 'raw subscribes to image, compressed to image/compressed.',
+        choices=('raw', 'compressed'))
+    max_image_mib: int = _parameter(
+        MAX_IMAGE_BYTES >> 20, 'Memory in MiB that a frame may take, decoding included; one that '
+        'would take more is dropped before, as malformed.', low=1, high=65_536, live=True)
+    image_reliability: str = _parameter(
+        'best_effort', 'Reliability of the image subscriptions; best_effort matches every '
+        'publisher.', choices=('best_effort', 'reliable'))
+    fit: str = _parameter(
+        'fast', 'How frames are resized: exact follows Pillow to the last level, fast reduces '
+        'large frames first.', choices=('fast', 'exact'))
+    top_k: int = _parameter(
+        5, 'Most classes in a result.', low=1, high=65_535, live=True)
+    score_threshold: float = _parameter(
+        0.0, 'Classes with a lower score are left out of a result.', low=0.0, high=1.0, live=True)
+    class_id_format: str = _parameter(
+        'label', 'What class_id holds: the class name or its index.', choices=('label', 'index'))
+    camera_timeout_sec: float = _parameter(
+        2.0, 'A camera that sends nothing for so long is reported as silent; 0 never reports one.',
+        low=0.0, high=3600.0, live=True)
+    warn_drop_ratio: float = _parameter(
+        0.5, 'Diagnostics warn when more than this share of the frames of a period got no answer; '
+        '1 never warns.', low=0.0, high=1.0, live=True)
+    error_drop_ratio: float = _parameter(
+        1.0, 'And show an error when more than this share got none; 1 never does.',
+        low=0.0, high=1.0, live=True)
+    warn_latency_ms: float = _parameter(
+        0.0, 'Diagnostics warn when the 99th percentile from reception to publication is longer; '
+        '0 never warns.', low=0.0, high=60_000.0, live=True)
+    error_latency_ms: float = _parameter(
+        0.0, 'And show an error when it is longer than this; 0 never does.',
+        low=0.0, high=60_000.0, live=True)
+    diagnostics_period_sec: float = _parameter(
+        1.0, 'Time between two messages on /diagnostics.', low=0.1, high=60.0, live=True)
+    reopen_after_failures: int = _parameter(
+        3, 'After so many lost batches in a row the backend is closed and opened again.',
+        low=1, high=1000, live=True)
+    max_reopen_attempts: int = _parameter(
+        5, 'Attempts to open a failing backend again before the node goes to its error state; '
+        '0 never gives up.', low=0, high=1_000_000, live=True)
+    reopen_backoff_sec: float = _parameter(
+        0.5, 'Pause before the first of these attempts; it doubles with each, up to 30 s.',
+        low=0.0, high=30.0, live=True)
+    infer_timeout_ms: float = _parameter(
+        5000.0, 'A backend that does not come back from a batch for so long hangs: the node goes '
+        'to its error state. Never less than ten times the slowest batch of the warm-up; 0 waits '
+        'for ever.', low=0.0, high=3_600_000.0, live=True)
+    simulated_ms: float = _parameter(
+        5.0, 'What the backend `simulated` takes for a batch; for load tests.',
+        low=0.0, high=10_000.0)
+    simulated_fail_every: int = _parameter(
+        0, 'Every n-th batch of the backend `simulated` fails, 0 none; for fault tests.',
+        low=0, high=1_000_000)
+    executor: str = _parameter(
+        'auto', "How the process waits for messages: events is rclpy's EventsExecutor, which "
+        'takes less CPU; auto takes it where rclpy has it.',
+        choices=('auto', 'events', 'single_threaded'), at_start=True)
+    autostart: bool = _parameter(
+        True, 'Configure and activate at start; false leaves that to a lifecycle manager.',
+        at_start=True)
+
+    def __post_init__(self) -> None:
+        """Refuse values out of type, range or choice."""
+        for parameter in fields(self):
+            check_value(parameter, getattr(self, parameter.name))
+        for name in self.cameras:
+            if not _NAME_TOKEN.fullmatch(name):
+                raise UsageError(
+                    f'cameras: {name!r} is no ROS name: use letters, digits and _, parts '
+                    'joined by /')
+        if len(set(self.cameras)) != len(self.cameras):
+            raise UsageError(f'cameras: {", ".join(self.cameras)} names one camera twice')
+
+    @property
+    def batch_limit(self) -> int:
+        """Return the largest batch that can come about: what the backend is opened for."""
+        return min(self.max_batch_size, max(1, len(self.cameras)) * self.queue_depth)
+
+    def live_settings(self) -> LiveSettings:
+        """Return what may change while frames flow."""
+        return LiveSettings(**{
+            setting.name: getattr(self, setting.name) for setting in fields(LiveSettings)})
+
+    @property
+    def implied_options(self) -> tuple[str, ...]:
+        """Return the backend's options that were not asked for but follow from others."""
+        return () if self.opt_batch_size else ('opt_batch_sizes',)
+
+    def backend_options(
+            self, num_buffers: int, log: Optional[Callable[[str], None]] = None) -> BackendOptions:
+        """
+        Return what the backend is opened with.
+
+        :param num_buffers: batch buffers.
+        :param log: takes the backend's lines.
+        """
+        largest = self.batch_limit
+        tuned = {1, largest} if self.opt_batch_size == 0 else {min(self.opt_batch_size, largest)}
+        return BackendOptions(
+            max_batch_size=largest, num_buffers=num_buffers, device_id=self.device_id,
+            cpu_threads=self.cpu_threads,
+            precision=None if self.precision == 'any' else self.precision,
+            engine_dir=full_path('engine_dir', self.engine_dir) if self.engine_dir else None,
+            opt_batch_sizes=tuple(sorted(tuned)), optimization_level=self.optimization_level,
+            workspace_mib=self.workspace_mib, tf32=self.tf32,
+            sparse_weights=self.sparse_weights,
+            dla_core=None if self.dla_core < 0 else self.dla_core,
+            cuda_graph_max_batch=self.cuda_graph_max_batch, blocking_sync=self.blocking_sync,
+            tvm_target=self.tvm_target, simulated_ms=self.simulated_ms,
+            simulated_fail_every=self.simulated_fail_every, log=log)
+
+
+def full_path(name: str, given: str) -> Path:
+    """
+    Return the path that a parameter or argument names, with its ~ expanded.
+
+    :raises UsageError: for the ~ of an unknown user.
+    """
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f'{name}: the home folder in {given!r} is unknown: write the path in full') from error
+
+
+def parameter_fields() -> dict[str, Field[Any]]:
+    """Return the dataclass fields by name; `default` and `metadata` describe each parameter."""
+    return {parameter.name: parameter for parameter in fields(NodeParameters)}
+
+
+def check_value(parameter: Field[Any], value: object) -> None:
+    """
+    Check one value by itself.
+
+    :param parameter: one of `parameter_fields`.
+    :param value: what shall be set; sequences are given as tuples.
+    :raises UsageError: for another type, a number out of range or an unknown choice.
+    """
+    name, kind, metadata = parameter.name, type(parameter.default), parameter.metadata
+    # bool is an int to Python, not to a user.
+    strings = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    if type(value) is not kind or (kind is tuple and not strings):
+        raise UsageError(f'{name}: {value!r} is not {_TYPE_WORDS[kind]}')
+    low, high, choices = metadata['low'], metadata['high'], metadata['choices']
+    # `not (low <= value <= high)` also refuses NaN.
+    if low is not None and not low <= value <= high:
+        raise UsageError(f'{name}: {value} is out of range, choose {low} to {high}')
+    if choices and value not in choices:
+        raise UsageError(f'{name}: {value!r} is unknown, choose one of {", ".join(choices)}')
+
+
+_TYPE_WORDS = {
+    str: 'a string', int: 'an integer', bool: 'true or false',
+    tuple: 'a list of strings (write [front], not front)',
+    float: 'a floating-point number (write 1.0, not 1)'}

@@ -1,0 +1,184 @@
+"""Counting frames: the sums, and the queue that they pass."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+from resnet_trt_node.node.pipeline.counters import Accounting, CameraCounts, DROP_REASONS
+from resnet_trt_node.node.pipeline.frame_queue import FrameQueue, Ticket
+from resnet_trt_node.node.pipeline.stage_times import percentiles_ms, StageTimes
+
+
+def receive(accounting, camera):
+    ticket = Ticket(camera, None, 0)
+    accounting.received(ticket)
+    return ticket
+
+
+def test_sums_over_cameras():
+    accounting = Accounting(['front', 'left'])
+    front = [receive(accounting, 'front') for _ in range(5)]
+    left = [receive(accounting, 'left') for _ in range(3)]
+    accounting.answered(front[0], {'total': 2.0})
+    accounting.dropped(front[1], 'stale')
+    accounting.dropped(left[0], 'malformed')
+    assert accounting.counts()['front'].in_progress == 3
+    assert accounting.counts()['left'].in_progress == 2
+    total = accounting.total()
+    assert (total.received, total.answered, total.in_progress) == (8, 1, 5)
+    assert {name: n for name, n in total.dropped.items() if n} == {'stale': 1, 'malformed': 1}
+    assert total.mismatch is None
+
+
+def test_counts_are_copies():
+    accounting = Accounting(['front'])
+    accounting.counts()['front'].dropped['stale'] = 9
+    assert accounting.counts()['front'] == CameraCounts()
+
+
+def test_an_unknown_reason_is_a_bug_and_says_so():
+    accounting = Accounting(['front'])
+    with pytest.raises(KeyError):
+        accounting.dropped(receive(accounting, 'front'), 'bored')
+
+
+@settings(max_examples=200, derandomize=True)
+@given(st.data())
+def test_the_sum_breaks_by_each_end_that_is_missed_or_counted_twice(data):
+    cameras = ['front', 'left']
+    accounting = Accounting(cameras)
+    held, ended = [], []
+    forgotten, twice = dict.fromkeys(cameras, 0), dict.fromkeys(cameras, 0)
+    end = {
+        'answer': lambda ticket: accounting.answered(ticket, {}),
+        'drop': lambda ticket: accounting.dropped(ticket, 'stale')}
+    for step in data.draw(st.lists(st.sampled_from(
+            ['receive', 'receive', 'answer', 'drop', 'forget', 'twice']), max_size=40)):
+        if step == 'receive':
+            held.append(receive(accounting, data.draw(st.sampled_from(cameras))))
+        elif step == 'twice' and ended:
+            ticket = data.draw(st.sampled_from(ended))
+            end[data.draw(st.sampled_from(sorted(end)))](ticket)
+            twice[ticket.camera] += 1
+        elif step != 'twice' and held:
+            ticket = held.pop(data.draw(st.integers(0, len(held) - 1)))
+            if step == 'forget':
+                forgotten[ticket.camera] += 1
+            else:
+                end[step](ticket)
+                ended.append(ticket)
+        # As a thread does that goes on to another frame.
+        ticket = None
+        for camera, counts in accounting.counts().items():
+            assert counts.in_progress == sum(one.camera == camera for one in held)
+            assert counts.ended_nowhere == forgotten[camera]
+            assert counts.ended_twice == twice[camera]
+            adds_up = counts.received == (
+                counts.answered + sum(counts.dropped.values()) + counts.in_progress)
+            assert adds_up == (forgotten[camera] == twice[camera])
+            # One of each must not pass for none of either.
+            assert (counts.mismatch is None) == (not forgotten[camera] and not twice[camera])
+    total = accounting.total()
+    # Those that a thread still holds have failed at the end; what was forgotten is not hidden.
+    accounting.settle(lost=True)
+    after = accounting.total()
+    assert after.dropped['failed'] == len(held)
+    assert after.in_progress == 0
+    assert (after.ended_nowhere, after.ended_twice) == (total.ended_nowhere, total.ended_twice)
+
+
+def test_a_mismatch_is_put_into_words():
+    accounting = Accounting(['front'])
+    receive(accounting, 'front')
+    assert accounting.total().mismatch == (
+        '1 frames ended nowhere: this is a bug, please report it')
+    ticket = receive(accounting, 'front')
+    accounting.answered(ticket, {})
+    accounting.answered(ticket, {})
+    assert accounting.total().mismatch == (
+        '1 frames ended nowhere, 1 frames ended twice: this is a bug, please report it')
+
+
+def test_nothing_counts_any_more_once_the_pipeline_has_ended():
+    accounting = Accounting(['front'])
+    ticket = receive(accounting, 'front')
+    accounting.settle(lost=False)
+    before = accounting.total()
+    accounting.answered(ticket, {})
+    accounting.dropped(ticket, 'stale')
+    receive(accounting, 'front')
+    assert accounting.total() == before
+    assert (before.received, before.in_progress) == (1, 1)
+
+
+def test_percentiles_of_known_samples():
+    accounting = Accounting(['front'])
+    assert accounting.percentiles_ms() == {}
+    for value in range(101):
+        accounting.answered(receive(accounting, 'front'), {'infer': float(value)})
+    assert accounting.percentiles_ms() == {'infer': (50.0, 95.0, 99.0)}
+
+
+@settings(max_examples=100, derandomize=True)
+@given(st.lists(st.one_of(st.none(), st.floats(0.0, 1e6)), max_size=60), st.integers(0, 1500))
+def test_percentiles_are_numpy_s_of_what_is_known_of_the_last_1000(samples, before):
+    times = StageTimes()
+    for number in range(before):
+        times.add({'total': float(number), 'infer': 1.0})
+    for sample in samples:
+        times.add({'total': 2.0} if sample is None else {'total': 2.0, 'queue': sample})
+    told = percentiles_ms(times.snapshot())
+    totals = [*map(float, range(before)), *[2.0] * len(samples)][-1000:]
+    queued = [sample for sample in samples if sample is not None]
+    for stage, values in (('total', totals), ('queue', queued)):
+        assert (stage in told) == bool(values)
+        if values:
+            assert told[stage] == pytest.approx(np.percentile(values, (50, 95, 99)).tolist())
+    assert 'publish' not in told
+
+
+def test_every_reason_is_explained():
+    assert set(CameraCounts().dropped) == set(DROP_REASONS)
+    assert all(DROP_REASONS.values())
+
+
+@settings(max_examples=200, derandomize=True)
+@given(st.integers(1, 4), st.lists(st.one_of(st.none(), st.integers(0, 2)), max_size=60))
+def test_the_queue_loses_nothing_and_keeps_the_order(depth, steps):
+    """Whatever is put comes out once: taken, superseded, or at the end."""
+    cameras = ['a', 'b', 'c']
+    queue = FrameQueue(cameras, depth)
+    put, out = [], []
+    for number, step in enumerate(steps):
+        ticket = queue.take() if step is None else queue.put(Ticket(cameras[step], number, 0))
+        if step is not None:
+            put.append(number)
+        if ticket is not None:
+            out.append((ticket.camera, ticket.message))
+        assert len(queue) <= depth * len(cameras)
+    out += [(ticket.camera, ticket.message) for ticket in queue.take_all()]
+    assert len(queue) == 0
+    assert sorted(number for _, number in out) == put
+    for camera in cameras:
+        numbers = [number for name, number in out if name == camera]
+        assert numbers == sorted(numbers), 'a camera was answered out of order'
+
+
+def test_cameras_take_turns():
+    queue = FrameQueue(['a', 'b'], 3)
+    for number in range(3):
+        queue.put(Ticket('a', number, 0))
+    queue.put(Ticket('b', 10, 0))
+    assert [queue.take().message for _ in range(4)] == [0, 10, 1, 2]
+    assert queue.take() is None
+
+
+def test_counters_in_one_line():
+    counts = CameraCounts(received=12, answered=9)
+    assert str(counts) == '12 frames received, 9 answered, dropped: none'
+    counts.dropped.update(stale=2, failed=1)
+    counts.events['lost_in_transport'] = 40
+    assert str(counts) == (
+        '40 frames lost in transport; 12 frames received, 9 answered, dropped: 2 stale, 1 failed')

@@ -1,0 +1,119 @@
+"""Whatever happens in whatever order: each frame ends once, and each answer is its own."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, rule, RuleBasedStateMachine
+from pipeline_bench import Bench, raises
+from resnet_trt_node.node.pipeline.settings import LiveSettings
+
+CAMERAS = ('front', 'left', 'rear')
+
+
+class PipelineMachine(RuleBasedStateMachine):
+    """Offers, failures, drains and changes of settings in any order, in step with threads."""
+
+    @initialize(
+        batch=st.integers(1, 4), depth=st.integers(1, 3), asynchronous=st.booleans(),
+        attempts=st.integers(0, 3), late=st.booleans())
+    def begin(self, batch, depth, asynchronous, attempts, late):
+        self.live = LiveSettings(
+            top_k=1, reopen_after_failures=2, max_reopen_attempts=attempts,
+            reopen_backoff_sec=0.0)
+        self.bench = Bench(
+            cameras=CAMERAS, max_batch_size=batch, queue_depth=depth, asynchronous=asynchronous,
+            settings=self.live)
+        self.bench.faults.late = late
+        self.offered = defaultdict(list)
+        self.number = 0
+        # How many answers there were after the last drain, None when resumed.
+        self.drained = None
+
+    @rule(camera=st.sampled_from(CAMERAS), count=st.integers(1, 6), here=st.booleans())
+    def offer(self, camera, count, here):
+        for _ in range(count):
+            self.number = (self.number + 1) % 256
+            self.offered[camera].append(self.number)
+            self.bench.pipeline.offer(camera, self.number, here)
+
+    @rule(
+        camera=st.sampled_from(CAMERAS), message=st.sampled_from(['broken', 'odd']),
+        here=st.booleans())
+    def offer_a_bad_frame(self, camera, message, here):
+        self.offered[camera].append(message)
+        self.bench.pipeline.offer(camera, message, here)
+
+    @rule(failures=st.lists(st.booleans(), min_size=1, max_size=8))
+    def fail_batches(self, failures):
+        self.bench.faults.batches.extend(raises() if failing else None for failing in failures)
+
+    @rule(failures=st.lists(st.booleans(), min_size=1, max_size=3))
+    def fail_openings(self, failures):
+        self.bench.faults.openings.extend(raises() if failing else None for failing in failures)
+
+    @rule()
+    def hold_the_backend(self):
+        self.bench.gate.clear()
+
+    @rule()
+    def release_the_backend(self):
+        self.bench.gate.set()
+
+    @rule(timeout_sec=st.sampled_from([0.0, 0.005]))
+    def drain(self, timeout_sec):
+        self.bench.pipeline.drain(timeout_sec)
+        self.drained = len(self.bench.results)
+
+    @rule()
+    def resume(self):
+        self.drained = None
+        self.bench.pipeline.resume()
+
+    @rule(
+        max_age_ms=st.sampled_from([0.0, 0.05, 1.0, 1000.0]), wait_ms=st.sampled_from([0.0, 1.0]))
+    def change_settings(self, max_age_ms, wait_ms):
+        self.bench.pipeline.settings = LiveSettings(
+            top_k=1, max_age_ms=max_age_ms, max_wait_ms=wait_ms,
+            reopen_after_failures=self.live.reopen_after_failures,
+            max_reopen_attempts=self.live.max_reopen_attempts, reopen_backoff_sec=0.0)
+
+    @rule()
+    def settle(self):
+        self.bench.gate.set()
+        self.bench.settle()
+
+    @invariant()
+    def no_frame_is_forgotten_or_counted_twice(self):
+        if hasattr(self, 'bench'):
+            for counts in self.bench.pipeline.accounting.counts().values():
+                assert counts.mismatch is None
+
+    @invariant()
+    def nothing_is_published_after_a_drain(self):
+        if getattr(self, 'drained', None) is not None:
+            assert len(self.bench.results) == self.drained
+
+    def teardown(self):
+        if not hasattr(self, 'bench'):
+            return
+        self.bench.check_end()
+        assert self.bench.pipeline.fault is None
+        counts = self.bench.pipeline.accounting.counts()
+        for camera in CAMERAS:
+            answers = [(value, guess) for name, value, guess in self.bench.results
+                       if name == camera]
+            assert counts[camera].received == len(self.offered[camera])
+            assert counts[camera].answered == len(answers)
+            assert all(value == guess for value, guess in answers)
+            # In the order in which they came, each at most once.
+            rest = iter(self.offered[camera])
+            assert all(value in rest for value, _ in answers)
+
+
+PipelineMachine.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=25, deadline=None, derandomize=True, database=None,
+    suppress_health_check=list(HealthCheck))
+TestPipeline = PipelineMachine.TestCase

@@ -1,0 +1,216 @@
+"""A backend that fails: tried again, opened again, given up; and no frame is lost on the way."""
+
+from __future__ import annotations
+
+from threading import Event
+from time import monotonic
+
+from pipeline_bench import raises
+import pytest
+from resnet_trt_node.errors import BackendUnavailable
+from resnet_trt_node.node.pipeline.settings import LiveSettings
+
+#: Opens again without a pause worth the name.
+QUICK = LiveSettings(top_k=1, reopen_backoff_sec=0.001)
+
+
+@pytest.mark.parametrize('late', [False, True])
+def test_a_batch_that_fails_once_is_inferred_at_the_second_attempt(make_bench, late):
+    bench = make_bench(settings=QUICK)
+    bench.faults.late = late
+    bench.faults.batches.append(raises())
+    bench.answer(1)
+    bench.answer(2)
+    assert bench.results == [('front', 1, 1), ('front', 2, 2)]
+    assert bench.dropped == {}
+    assert bench.events == {'batches': 2, 'retried_batches': 1}
+    assert bench.failures == ['batch inferred at the second attempt, after: device fell off']
+
+
+@pytest.mark.parametrize('late', [False, True])
+def test_a_batch_that_fails_twice_is_counted_and_the_next_is_answered(make_bench, late):
+    bench = make_bench(settings=QUICK)
+    bench.faults.late = late
+    bench.faults.batches.extend([raises(), raises('and again')])
+    bench.answer(1)
+    bench.answer(2)
+    assert bench.results == [('front', 2, 2)]
+    assert bench.dropped == {'failed': 1}
+    assert bench.events == {'batches': 1, 'retried_batches': 1, 'failed_batches': 1}
+    assert bench.failures == ['batch of 1 lost: and again']
+    assert len(bench.backends) == 1
+
+
+def test_answers_keep_their_order_when_a_batch_is_tried_again(make_bench):
+    bench = make_bench(max_batch_size=1, queue_depth=10)
+    # By frame: how many batches are submitted before one is tried again depends on the threads.
+    bench.faults.frames = {1: raises(), 4: raises()}
+    for value in range(6):
+        bench.pipeline.offer('front', value)
+    bench.settle()
+    assert [value for _, value, _ in bench.results] == list(range(6))
+    assert bench.events['retried_batches'] == 2
+
+
+def test_a_backend_that_keeps_failing_is_opened_again(make_bench):
+    bench = make_bench(settings=QUICK)
+    bench.faults.batches.extend([raises()] * 6)
+    for value in (1, 2, 3):
+        bench.answer(value)
+    bench.wait(lambda: len(bench.backends) == 2 and bench.pipeline.trouble is None)
+    assert bench.backends[0].closed
+    # Warmed up again, at the sizes that stand for all.
+    assert [len(batch) for batch in bench.backend.batches] == [4, 4, 2, 2, 1, 1]
+    bench.answer(4)
+    assert bench.results == [('front', 4, 4)]
+    assert bench.dropped == {'failed': 3}
+    assert bench.events == {
+        'batches': 1, 'retried_batches': 3, 'failed_batches': 3, 'reopened_backends': 1}
+    assert bench.pipeline.failure is None
+
+
+def test_a_success_in_between_starts_the_count_anew(make_bench):
+    bench = make_bench(settings=QUICK)
+    for _ in range(3):
+        bench.faults.batches.extend([raises()] * 4)
+        for value in (1, 2, 3):
+            bench.answer(value)
+    assert len(bench.backends) == 1
+    assert bench.dropped == {'failed': 6}
+
+
+def test_batches_submitted_behind_the_failing_one_are_counted(make_bench):
+    bench = make_bench(max_batch_size=1, queue_depth=10, settings=LiveSettings(
+        top_k=1, reopen_after_failures=1, reopen_backoff_sec=0.001))
+    bench.faults.late = True
+    bench.hold(0)
+    for value in (1, 2, 3):
+        bench.pipeline.offer('front', value)
+    bench.wait(lambda: bench.pipeline.waiting == 1)
+    bench.faults.batches.extend([raises(), raises()])
+    bench.release()
+    bench.settle()
+    bench.answer(4)
+    assert bench.dropped['failed'] >= 1
+    assert bench.pipeline.accounting.total().received == 5
+    assert bench.results[-1] == ('front', 4, 4)
+
+
+def test_opening_that_fails_twice_and_then_works(make_bench):
+    bench = make_bench(settings=QUICK)
+    bench.faults.batches.extend([raises()] * 6)
+    bench.faults.openings.extend([BackendUnavailable('no device'), raises('still none')])
+    for value in (1, 2, 3):
+        bench.answer(value)
+    bench.wait(lambda: len(bench.backends) == 2)
+    bench.answer(4)
+    assert bench.results == [('front', 4, 4)]
+    assert bench.events['reopened_backends'] == 1
+    assert [line for line in bench.failures if 'attempt' in line] == [
+        'attempt 1 to open the backend failed: no device',
+        'attempt 2 to open the backend failed: still none',
+        'the backend is open again, attempt 3']
+
+
+def test_frames_follow_the_rules_while_the_backend_is_opened_again(make_bench):
+    bench = make_bench(settings=LiveSettings(top_k=1, reopen_backoff_sec=0.05))
+    bench.faults.batches.extend([raises()] * 6)
+    for value in (1, 2, 3):
+        bench.answer(value)
+    bench.wait(lambda: bench.pipeline.trouble is not None)
+    for value in (4, 5, 6):
+        bench.pipeline.offer('front', value)
+    assert bench.pipeline.accounting.total().dropped['superseded'] == 2
+    bench.settle()
+    assert bench.results == [('front', 6, 6)]
+    assert bench.dropped == {'failed': 3, 'superseded': 2}
+
+
+def test_a_backend_that_opens_and_fails_for_ever_is_given_up(make_bench):
+    bench = make_bench(settings=LiveSettings(
+        top_k=1, reopen_backoff_sec=0.001, reopen_after_failures=2, max_reopen_attempts=3))
+    bench.faults.always = raises()
+    number = 0
+    deadline = monotonic() + 30
+    while bench.pipeline.failure is None:
+        assert monotonic() < deadline
+        number += 1
+        bench.pipeline.offer('front', number % 256)
+    assert 'given up after 3 attempts' in str(bench.pipeline.failure)
+    assert '2 batches in a row were lost' in str(bench.pipeline.failure)
+    assert len(bench.backends) == 4
+    assert bench.events['failed_batches'] == 8
+    assert not bench.pipeline.accepting
+    before = bench.dropped.get('refused', 0)
+    bench.answer(1)
+    assert bench.dropped['refused'] == before + 1
+    assert bench.pipeline.fault is None
+    assert bench.results == []
+
+
+def test_an_unforeseen_error_while_opening_again_is_a_fault(make_bench):
+    bench = make_bench(settings=QUICK)
+    bench.faults.batches.extend([raises()] * 6)
+    bench.faults.openings.append(ZeroDivisionError('a bug'))
+    for value in (1, 2, 3):
+        bench.answer(value)
+    bench.wait(lambda: bench.pipeline.fault is not None)
+    assert isinstance(bench.pipeline.fault, ZeroDivisionError)
+
+
+def test_no_limit_of_attempts(make_bench):
+    bench = make_bench(settings=LiveSettings(
+        top_k=1, reopen_backoff_sec=0.001, reopen_after_failures=1, max_reopen_attempts=0))
+    bench.faults.batches.extend([raises()] * 2)
+    bench.faults.openings.extend([raises()] * 8)
+    bench.answer(1)
+    bench.wait(lambda: len(bench.backends) == 2)
+    bench.answer(2)
+    assert bench.results == [('front', 2, 2)]
+
+
+def test_closing_does_not_wait_for_the_pause_before_opening(make_bench):
+    bench = make_bench(settings=LiveSettings(top_k=1, reopen_backoff_sec=30.0))
+    bench.faults.batches.extend([raises()] * 6)
+    for value in (1, 2, 3):
+        bench.answer(value)
+    bench.wait(lambda: bench.pipeline.trouble is not None)
+    bench.pipeline.offer('front', 4)
+    start = monotonic()
+    assert bench.pipeline.close(5.0)
+    assert monotonic() - start < 1
+    assert bench.dropped == {'failed': 3, 'refused': 1}
+
+
+def test_buffers_are_not_freed_while_a_frame_is_written_into_one(make_bench):
+    """The fitter is in the middle of a frame when the backend must be opened again."""
+    decoding, go_on = Event(), Event()
+
+    def in_decoding(message):
+        if message == 9:
+            decoding.set()
+            assert go_on.wait(30)
+
+    bench = make_bench(max_batch_size=1, in_decoding=in_decoding, settings=LiveSettings(
+        top_k=1, reopen_backoff_sec=0.001, reopen_after_failures=1))
+    bench.faults.batches.extend([raises()] * 2)
+    bench.hold(1)
+    bench.pipeline.offer('front', 9)
+    assert decoding.wait(30)
+    bench.release()
+    bench.wait(lambda: bench.pipeline.trouble is not None)
+    assert not bench.backends[0].closed
+    go_on.set()
+    bench.wait(lambda: len(bench.backends) == 2)
+    # Its buffer is gone, and with it the frame.
+    bench.settle()
+    assert bench.dropped == {'failed': 2}
+    bench.answer(3)
+    assert bench.results == [('front', 3, 3)]
+
+
+def test_pauses_double_up_to_half_a_minute():
+    settings = LiveSettings()
+    assert [settings.backoff_sec(attempt) for attempt in range(8)] == [
+        0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert settings.backoff_sec(10**6) == 30.0

@@ -1,0 +1,194 @@
+"""Messages to frames: cv_bridge is used where it proves itself, and changes no pixel."""
+
+from __future__ import annotations
+
+from array import array
+from importlib.util import find_spec
+from pathlib import Path
+import re
+import sys
+from types import SimpleNamespace
+from typing import Iterator
+
+import numpy as np
+import pytest
+from repository import HELPERS
+
+from resnet_trt_node.errors import FrameError
+from resnet_trt_node.imaging.decode import decode_image
+from resnet_trt_node.imaging.image_encodings import (
+    DEEP, ENCODINGS, PIXEL_BYTES, PLANAR, ZERO_COPY)
+from resnet_trt_node.node.ros.conversion import check_cv_bridge, Converter
+
+STAND_IN = (HELPERS / 'stand_in_cv_bridge.py').read_text(encoding='utf-8')
+STAND_IN_ENCODINGS = {
+    'mono16', 'bayer_rggb8', 'bayer_bggr8', 'bayer_gbrg8', 'bayer_grbg8', 'yuv422', 'yuv422_yuy2'}
+
+
+def image(encoding: str, padding: int = 0, big_endian: int = 0) -> SimpleNamespace:
+    """Return an Image of random bytes."""
+    height, width = 12, 16
+    if encoding in PLANAR:
+        step, size = width, height * width * PLANAR[encoding] // 2
+    else:
+        step = width * PIXEL_BYTES[encoding] + padding
+        size = height * step
+    data = np.random.default_rng(5).integers(0, 256, size, np.uint8)
+    return SimpleNamespace(
+        height=height, width=width, step=step, encoding=encoding, is_bigendian=big_endian,
+        data=array('B', data.tobytes()))
+
+
+@pytest.fixture
+def cv_bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Install a stand-in for cv_bridge, whose file's path is returned; empty at first."""
+    path = tmp_path / 'cv_bridge.py'
+    path.write_text('')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, 'cv_bridge', raising=False)
+    yield path
+    sys.modules.pop('cv_bridge', None)
+
+
+def assert_equal_to_own(converter: Converter, message: SimpleNamespace) -> None:
+    """Assert that a converter's frame is `decode_image`'s."""
+    frame, own = converter.to_frame(message), decode_image(message)
+    assert frame.order == own.order
+    assert frame.pixels.dtype == np.uint8
+    np.testing.assert_array_equal(frame.pixels, own.pixels)
+
+
+def test_a_working_cv_bridge_converts_what_it_can(cv_bridge: Path) -> None:
+    cv_bridge.write_text(STAND_IN)
+    lines: list[str] = []
+    converter = Converter(lines.append)
+    assert converter.bridged == STAND_IN_ENCODINGS
+    assert lines == [converter.description]
+    assert converter.description.startswith('cv_bridge converts bayer_bggr8, ')
+    asked = cv_bridge.with_name('asked.txt')
+    for encoding in ENCODINGS:
+        asked.write_text('')
+        assert_equal_to_own(converter, image(encoding))
+        expected = [encoding] if encoding in STAND_IN_ENCODINGS else []
+        assert asked.read_text().split() == expected
+    assert len(lines) == 1
+
+
+def test_zero_copy_encodings_stay_views(cv_bridge: Path) -> None:
+    cv_bridge.write_text(STAND_IN)
+    converter = Converter()
+    for encoding in ZERO_COPY:
+        message = image(encoding, padding=4)
+        pixels = converter.to_frame(message).pixels
+        assert np.shares_memory(pixels, np.frombuffer(message.data, np.uint8))
+
+
+def test_what_cv_bridge_gets_wrong_is_kept_from_it(cv_bridge: Path) -> None:
+    cv_bridge.write_text(STAND_IN)
+    converter = Converter()
+    asked = cv_bridge.with_name('asked.txt')
+    asked.write_text('')
+    for message in (
+            image('mono16', padding=3), image('yuv422', padding=1), image('mono16', big_endian=1)):
+        assert_equal_to_own(converter, message)
+    assert asked.read_text() == ''
+
+
+def test_a_message_is_checked_before_cv_bridge_sees_it(cv_bridge: Path) -> None:
+    cv_bridge.write_text(STAND_IN)
+    converter = Converter()
+    message = image('mono16')
+    message.data = message.data[:-1]
+    with pytest.raises(FrameError, match='bytes of data, expected'):
+        converter.to_frame(message)
+
+
+def test_a_cv_bridge_that_fails_later_is_replaced_and_the_frame_kept(cv_bridge: Path) -> None:
+    cv_bridge.write_text(STAND_IN)
+    lines: list[str] = []
+    converter = Converter(lines.append)
+
+    def fail(message: object, encoding: str) -> None:
+        raise TypeError('no such overload')
+
+    sys.modules['cv_bridge'].CvBridge.imgmsg_to_cv2 = staticmethod(fail)
+    for _ in range(3):
+        assert_equal_to_own(converter, image('mono16'))
+    assert lines[1:] == [
+        'OpenCV converts mono16 from now on: cv_bridge failed at it '
+        '(TypeError: no such overload)']
+    assert converter.bridged == STAND_IN_ENCODINGS - {'mono16'}
+
+
+@pytest.mark.parametrize(('source', 'reason'), [
+    ("raise AttributeError('_ARRAY_API not found')",
+     r'does not work \(AttributeError: _ARRAY_API not found\)'),
+    ('raise ImportError("numpy.core.multiarray failed to import")', 'does not work'),
+    ('import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)', 'crashes, by signal 11'),
+    ('class CvBridge:\n'
+     '    def imgmsg_to_cv2(self, *_): import os, signal; os.kill(os.getpid(), signal.SIGABRT)',
+     'crashes, by signal 6'),
+    ('class CvBridge:\n    def imgmsg_to_cv2(self, *_): return None', 'other pixels than OpenCV'),
+    ('class CvBridge:\n    def imgmsg_to_cv2(self, *_): raise RuntimeError("no conversion")',
+     r'does not work \(RuntimeError: no conversion\)'),
+    # Where the C++ half is loaded: not before the first conversion.
+    ('class CvBridge:\n'
+     '    def imgmsg_to_cv2(self, *_): import cv_bridge_boost_of_another_numpy',
+     r"does not work \(ModuleNotFoundError: No module named 'cv_bridge_boost_of_another_numpy'\)"),
+    ('raise ImportError("\\x1b[2J" + 9999 * "x")',
+     r'does not work \(ImportError: \\x1b\[2Jx{183}\.\.\. \(\d+ characters\)\)$'),
+    (STAND_IN + "\nprint('welcome')\n", 'prints where it should only convert'),
+])
+def test_a_broken_cv_bridge_is_left_alone_and_the_reason_told(
+        cv_bridge: Path, source: str, reason: str) -> None:
+    cv_bridge.write_text(source)
+    lines: list[str] = []
+    converter = Converter(lines.append)
+    assert not converter.bridged
+    assert len(lines) == 1
+    assert re.search(reason, lines[0])
+    assert_equal_to_own(converter, image('mono16'))
+
+
+def test_it_is_tried_out_without_the_modules_of_the_current_folder(
+        cv_bridge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cv_bridge.write_text(STAND_IN)
+    current = tmp_path / 'current'
+    current.mkdir()
+    for name in ('numpy', 'cv2', 'array', 'cv_bridge'):
+        (current / f'{name}.py').write_text('raise SystemExit("of the current folder")')
+    monkeypatch.chdir(current)
+    assert Converter().bridged == STAND_IN_ENCODINGS
+
+
+def test_without_cv_bridge_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    if find_spec('cv_bridge') is not None:
+        pytest.skip('cv_bridge is installed here')
+    monkeypatch.setattr(
+        'subprocess.run', lambda *_, **__: pytest.fail('another process was started'))
+    assert Converter().description == (
+        'OpenCV converts all encodings: cv_bridge is not installed')
+
+
+def test_the_real_cv_bridge_gives_equal_pixels() -> None:
+    if find_spec('cv_bridge') is None:
+        pytest.skip('cv_bridge is not installed')
+    equal, reason = check_cv_bridge()
+    if not equal:
+        pytest.skip(f'the installed {reason}')
+    converter = Converter()
+    assert {'bayer_rggb8', 'yuv422', 'mono16'} <= converter.bridged
+    for encoding in ENCODINGS:
+        assert_equal_to_own(converter, image(encoding))
+
+
+def test_real_messages_are_decoded() -> None:
+    messages = pytest.importorskip('sensor_msgs.msg', reason='sensor_msgs')
+    converter = Converter()
+    for encoding in (*ZERO_COPY, *DEEP, 'nv12'):
+        source = image(encoding)
+        message = messages.Image(
+            height=source.height, width=source.width, step=source.step, encoding=encoding,
+            data=source.data)
+        np.testing.assert_array_equal(
+            converter.to_frame(message).pixels, decode_image(source).pixels)

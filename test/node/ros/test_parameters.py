@@ -1,0 +1,76 @@
+"""The parameters: one declaration, and the YAML and the README that repeat it."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+from repository import REPOSITORY
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
+import yaml
+
+YAML_FILE = REPOSITORY / 'config' / 'classify.yaml'
+
+
+def test_yaml_lists_every_parameter_with_its_default():
+    listed = yaml.safe_load(YAML_FILE.read_text())['/**']['ros__parameters']
+    defaults = {
+        name: [''] if parameter.default == () else parameter.default
+        for name, parameter in parameter_fields().items()}
+    assert listed == defaults
+    # 1 and 1.0 are equal to Python and two types to ROS.
+    assert {name: type(value) for name, value in listed.items()} == {
+        name: type(value) for name, value in defaults.items()}
+    assert list(listed) == list(defaults), 'the order differs, a reader looks for it there'
+
+
+def test_yaml_marks_live_parameters():
+    lines = YAML_FILE.read_text().splitlines()
+    for name, parameter in parameter_fields().items():
+        above = lines[:next(i for i, line in enumerate(lines) if line.startswith(f'    {name}:'))]
+        comment = ' '.join(itertools.takewhile(lambda line: line[4:5] == '#', reversed(above)))
+        assert ('(live)' in comment) == parameter.metadata['live'], (name, comment)
+
+
+def test_readme_table_lists_every_parameter_with_its_default():
+    rows = dict(re.findall(
+        r'^\| `(\w+)` \| `([^`]*)` \|', (REPOSITORY / 'README.md').read_text(), re.MULTILINE))
+    shown = {
+        name: '[]' if parameter.default == () else
+        str(parameter.default).lower() if isinstance(parameter.default, bool) else
+        str(parameter.default) or "''"
+        for name, parameter in parameter_fields().items()}
+    assert rows == shown
+
+
+def test_defaults_are_valid_and_every_parameter_is_described():
+    NodeParameters()
+    for name, parameter in parameter_fields().items():
+        assert parameter.metadata['description'].endswith('.'), name
+
+
+@pytest.mark.parametrize(('values', 'told'), [
+    ({'top_k': 0}, 'top_k: 0 is out of range, choose 1 to 65535'),
+    ({'top_k': True}, 'top_k: True is not an integer'),
+    ({'score_threshold': 1}, 'write 1.0, not 1'),
+    ({'score_threshold': float('nan')}, 'out of range'),
+    ({'max_batch_size': 257}, 'out of range'),
+    ({'image_transport': 'theora'}, 'choose one of raw, compressed'),
+    ({'autostart': 'yes'}, 'true or false'),
+    ({'cameras': ('',)}, 'no ROS name'),
+    ({'cameras': ('/front',)}, 'no ROS name'),
+    ({'cameras': ('a', 'b', 'a')}, 'names one camera twice'),
+    ({'cameras': (1,)}, 'a list of strings'),
+])
+def test_unusable_values_are_refused_with_the_reason(values, told):
+    with pytest.raises(UsageError, match=re.escape(told)):
+        NodeParameters(**values)
+
+
+@pytest.mark.parametrize(('cameras', 'depth', 'largest', 'limit'), [
+    ((), 1, 8, 1), (('a', 'b', 'c'), 1, 8, 3), (('a', 'b', 'c'), 4, 8, 8), ((), 16, 8, 8)])
+def test_batch_limit_is_what_can_come_together(cameras, depth, largest, limit):
+    parameters = NodeParameters(cameras=cameras, queue_depth=depth, max_batch_size=largest)
+    assert parameters.batch_limit == limit

@@ -1,0 +1,86 @@
+"""How long a frame waited before the executor came to it counts for its age."""
+
+from __future__ import annotations
+
+from inspect import signature
+
+import pytest
+from resnet_trt_node.node.ros.reception import waited_ns, with_wait
+from simulated_node import check_sums, red, run, told
+
+SEC = 10**9
+NOW_NS = 1_800_000_000 * SEC
+
+#: Has the executor hang for two seconds at the first frame, while others come in.
+BLOCKED = '\n'.join((
+    'from time import sleep',
+    'from resnet_trt_node.node.pipeline.pipeline import Pipeline',
+    'offer, seen = Pipeline.offer, []',
+    'def slow(pipeline, camera, message, *more, **named):',
+    '    seen.append(message)',
+    '    sleep(2.0 if len(seen) == 1 else 0)',
+    '    offer(pipeline, camera, message, *more, **named)',
+    'Pipeline.offer = slow'))
+
+
+@pytest.mark.parametrize(('info', 'expected'), [
+    ({'received_timestamp': NOW_NS - 5}, 5), ({'received_timestamp': NOW_NS - 60 * SEC}, 60 * SEC),
+    ({'received_timestamp': NOW_NS}, 0), ({'received_timestamp': 0}, 0), ({}, 0),
+    ({'received_timestamp': None}, 0), ({'received_timestamp': -1}, 0),
+    # Ahead, of a steady clock, of long ago: other clocks.
+    ({'received_timestamp': NOW_NS + SEC}, 0), ({'received_timestamp': 7 * SEC}, 0),
+    ({'received_timestamp': NOW_NS - 61 * SEC}, 0)])
+def test_what_a_middleware_may_tell(info, expected):
+    assert waited_ns(info, NOW_NS) == expected
+
+
+@pytest.mark.parametrize('as_one', [False, True])
+def test_a_callback_takes_both_as_two_arguments_or_as_one_tuple(as_one):
+    heard = []
+    callback = with_wait(lambda message, waited_ns: heard.append((message, waited_ns)))
+    # By which rclpy tells callbacks apart.
+    with pytest.raises(TypeError):
+        signature(callback).bind('message')
+    signature(callback).bind('message', {})
+    given = ('message', {'received_timestamp': 0})
+    callback(given) if as_one else callback(*given)
+    assert heard == [('message', 0)]
+
+
+@pytest.mark.parametrize('executor', ['auto', 'single_threaded'])
+def test_frames_that_waited_for_the_executor_are_stale(peer, executor):
+    peer.listen_to_results()
+    with run('-p', f'executor:={executor}', '-p', 'max_age_ms:=1500.0', prepare=BLOCKED) as node:
+        told(peer, 'state', 'active')
+        peer.connect('image')
+        for value in range(4):
+            peer.publish('image', red(value))
+        # All but the one that the executor was at.
+        peer.spin_until(lambda: (peer.status() or {}).get('dropped_stale') == '3', 'old frames')
+
+        def heard():
+            return {answer.results[0].class_id for answer in peer.heard['classification']}
+
+        def answered():
+            peer.publish('image', red(9))
+            return 'red_009' in heard()
+        peer.spin_until(answered, 'the answer to a new one')
+        assert heard() == {'red_000', 'red_009'}
+        check_sums(peer.status())
+        assert node.stop()[0] == 0
+
+
+@pytest.mark.parametrize('executor', ['auto', 'single_threaded'])
+def test_the_wait_for_the_executor_is_a_stage_of_its_own(peer, executor):
+    peer.listen_to_results()
+    with run('-p', f'executor:={executor}', prepare=BLOCKED) as node:
+        told(peer, 'state', 'active')
+        peer.connect('image')
+        for value in range(4):
+            peer.publish('image', red(value))
+        peer.spin_until(lambda: len(peer.heard['classification']) == 4, 'all answers')
+        peer.spin_until(lambda: peer.status().get('answered') == '4', 'them to be counted')
+        # Those behind the first one; a fourth of it may have been on its way meanwhile.
+        assert float(peer.status()['receive_p99_ms']) > 1000
+        assert float(peer.status()['receive_p99_ms']) < 60_000
+        assert node.stop()[0] == 0
