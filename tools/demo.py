@@ -26,13 +26,13 @@ from demo_steps.node_process import NodeProcess
 from demo_steps.recording import Camera, CAMERAS, write_recording
 from PIL import Image
 
-from resnet_trt_node.backends.classifier import Prediction
 from resnet_trt_node.bag.messages import BagImage
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.cli.support.annotated import AnnotatedPictures
 from resnet_trt_node.cli.support.console import table_row
 from resnet_trt_node.cli.support.sources import Source
 from resnet_trt_node.contract.model_file import read_model_spec
+from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.imaging.annotate import annotate, contact_sheet
 

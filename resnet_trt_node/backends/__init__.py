@@ -1,0 +1,1 @@
+"""Runtimes that execute a deployable model, one folder or module for each."""

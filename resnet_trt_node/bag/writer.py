@@ -14,10 +14,10 @@ from typing import Any, Literal, Optional, TYPE_CHECKING, Union
 
 import numpy as np
 
-from resnet_trt_node.backends.classifier import Prediction
 from resnet_trt_node.bag.message_types import (
     CLASSIFICATION, COMPRESSED_IMAGE, default_typestore, IMAGE, typestore_for)
 from resnet_trt_node.bag.messages import BagMessage
+from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import BagError, UsageError
 from rosbags.interfaces import (
     Connection, ConnectionExtRosbag2, MessageDefinitionFormat, Qos, QosDurability, QosHistory,

@@ -9,7 +9,7 @@ from time import perf_counter_ns
 from typing import Any, Optional, Sequence
 
 from resnet_trt_node.backends.base import Backend
-from resnet_trt_node.backends.classifier import Classifier, Prediction
+from resnet_trt_node.backends.classifier import Classifier
 from resnet_trt_node.cli.support.annotated import AnnotatedPictures
 from resnet_trt_node.cli.support.classified_bag import ClassifiedBag
 from resnet_trt_node.cli.support.console import count_of, print_json, Progress, table_row, write
@@ -17,6 +17,7 @@ from resnet_trt_node.cli.support.options import (
     add_backend_arguments, add_model_argument, add_output_arguments, add_picture_arguments,
     describe_backend, max_image_bytes, open_model, tell_unread)
 from resnet_trt_node.cli.support.sources import Inputs, Source
+from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 
 #: Broken frames that are listed one by one; the rest is only counted, unless --json lists all.

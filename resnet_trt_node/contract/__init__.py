@@ -1,0 +1,1 @@
+"""The deployable model: what it declares, and reading and writing its file."""

@@ -1,0 +1,1 @@
+"""Pictures in folders and zip files, with or without their classes."""

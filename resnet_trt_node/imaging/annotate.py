@@ -16,7 +16,7 @@ from resnet_trt_node.imaging.text import fitted_mask, text_mask
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from resnet_trt_node.backends.classifier import Prediction
+    from resnet_trt_node.contract.prediction import Prediction
 
 _PANEL = (16, 18, 24)
 _PANEL_ALPHA = 190  # of 255: bright pictures shine through without drowning white letters

@@ -13,7 +13,7 @@ from threading import Condition, current_thread, Thread
 from time import monotonic
 from typing import Any, Callable, Optional, Sequence
 
-from resnet_trt_node.backends.classifier import Prediction
+from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.imaging.annotate import annotate
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.node.ros.messages import rgb_image

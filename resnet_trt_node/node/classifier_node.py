@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional
 
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble has it there
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
-from resnet_trt_node.backends.classifier import Prediction
+from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import ResnetTrtError, UsageError
 from resnet_trt_node.node.annotator import Annotator
 from resnet_trt_node.node.async_configure import NodeOfAsyncConfigure, OpeningCancelled

@@ -1,0 +1,1 @@
+"""Work on ONNX graphs: prepare, simplify, inspect, verify; no PyTorch."""

@@ -1,0 +1,1 @@
+"""What needs PyTorch: export, training and pruning of networks."""

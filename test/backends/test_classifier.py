@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from resnet_trt_node.backends.base import BackendOptions
-from resnet_trt_node.backends.classifier import Classifier, Prediction, top_predictions
+from resnet_trt_node.backends.classifier import Classifier
 from resnet_trt_node.backends.simulated import SimulatedBackend
+from resnet_trt_node.contract.prediction import Prediction, top_predictions
 from resnet_trt_node.errors import AnswerError, FrameError, UsageError
 from resnet_trt_node.imaging.frame import Frame
 

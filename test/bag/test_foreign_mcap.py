@@ -117,7 +117,8 @@ def test_log_times_far_away_and_before_1970_are_read_in_order(tmp_path: Path) ->
 
 
 def test_the_index_is_used_where_there_is_one(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr('resnet_trt_node.bag.storage.mcap_file._scan', lambda file: pytest.fail('read'))
+    monkeypatch.setattr(
+        'resnet_trt_node.bag.storage.mcap_file._scan', lambda file: pytest.fail('read'))
     path = write_mcap(tmp_path / 'a.mcap', images('/image', 1, 2))
     assert [one.msgcount for one in McapFile(path).connections] == [2]
 

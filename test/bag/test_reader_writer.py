@@ -8,11 +8,11 @@ from mcap.reader import make_reader
 import numpy as np
 import pytest
 
-from resnet_trt_node.backends.classifier import Prediction
 from resnet_trt_node.bag.message_types import default_typestore, IMAGE, typestore_for
 from resnet_trt_node.bag.messages import TopicInfo
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.writer import BagWriter, RELIABLE_QOS
+from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import UsageError
 from rosbags.interfaces import (
     Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat, QosDurability,

@@ -15,7 +15,7 @@ from tiny_model import write_endless_model, write_tiny_model
 #: Tells when the command's model is about to run: the first place at which Ctrl-C was lost.
 _COMMAND = (
     'import sys\n'
-    'from resnet_trt_node.inference import onnxruntime_session\n'
+    'from resnet_trt_node.backends import onnxruntime_session\n'
     'true_interruptible = onnxruntime_session.interruptible\n'
     'def interruptible(cancel):\n'
     '    print("computes", flush=True)\n'

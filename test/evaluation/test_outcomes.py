@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from resnet_trt_node.backends.classifier import top_predictions
+from resnet_trt_node.contract.prediction import top_predictions
 from resnet_trt_node.errors import DataError, UsageError
 from resnet_trt_node.evaluation.outcomes import OutcomeCollector, wilson_interval
 

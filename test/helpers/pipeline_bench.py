@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 from resnet_trt_node.backends.base import Backend, BackendInfo
-from resnet_trt_node.backends.classifier import Prediction
+from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import FrameError, InferenceError
 from resnet_trt_node.imaging.frame import Frame

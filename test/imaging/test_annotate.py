@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageFont
 import pytest
 
-from resnet_trt_node.backends.classifier import Prediction
+from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging import text as lettering
 from resnet_trt_node.imaging.annotate import annotate, contact_sheet, rgb_copy

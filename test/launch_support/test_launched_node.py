@@ -1,7 +1,6 @@
 """The launch files with the real node, as users run them; needs the launch packages."""
 
 import os
-from pathlib import Path
 import re
 import signal
 import subprocess
@@ -9,11 +8,10 @@ import sys
 from threading import Timer
 
 import pytest
+from repository import HELPERS, REPOSITORY
 from resnet_trt_node.bag.writer import BagWriter
 from tiny_model import colour_picture, COLOURS, write_tiny_model
 
-HERE = Path(__file__).parent
-REPOSITORY = HERE.parents[1]
 FRAMES = 12
 PERIOD_NS = 50_000_000
 #: A launch takes two seconds; one that hangs is killed after these.
@@ -72,7 +70,7 @@ class Launched:
 
     def __init__(self, environment, file, **given):
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / 'launch_file.py'), str(REPOSITORY / 'launch' / file),
+            [sys.executable, str(HELPERS / 'launch_file.py'), str(REPOSITORY / 'launch' / file),
              *(f'{name}:={value}' for name, value in given.items())],
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, start_new_session=True)

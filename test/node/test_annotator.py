@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
-from resnet_trt_node.backends.classifier import Prediction
+from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.node.annotator import Annotator

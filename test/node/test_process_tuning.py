@@ -46,8 +46,9 @@ def heap_holds_frames(module: str, call: str = '') -> bool:
 
 @needs_glibc
 @pytest.mark.parametrize('module', [
-    'resnet_trt_node', 'resnet_trt_node.node.process_tuning', 'resnet_trt_node.node.classifier_node',
-    'resnet_trt_node.node.main', 'resnet_trt_node.node.entry'])
+    'resnet_trt_node', 'resnet_trt_node.node.process_tuning',
+    'resnet_trt_node.node.classifier_node', 'resnet_trt_node.node.main',
+    'resnet_trt_node.node.entry'])
 def test_an_import_changes_nothing(module):
     assert not heap_holds_frames(module)
 

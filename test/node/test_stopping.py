@@ -80,7 +80,7 @@ def test_a_batch_that_hangs_in_the_backend_does_not_hold_it_up(peer):
 
 def test_a_loop_in_a_model_that_never_ends_does_not_hold_it_up(tmp_path):
     tell = (
-        'from resnet_trt_node.inference import onnxruntime_session\n'
+        'from resnet_trt_node.backends import onnxruntime_session\n'
         'true_interruptible = onnxruntime_session.interruptible\n'
         'def interruptible(cancel):\n'
         '    print("computes", flush=True)\n'

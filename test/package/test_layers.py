@@ -1,9 +1,8 @@
 """
-Who may import whom, downward only.
+Who may import whom, downward only; docs/architecture.md has the picture.
 
-cli -> everything; node, bag, compare, model -> inference -> labels -> regular_file, errors
--> printable. Once by reading the sources, which also sees imports inside functions, and once by
-importing each layer while the libraries that it must do without are out of reach.
+Once by reading the sources, which also sees imports inside functions, and once by importing each
+layer while the libraries that it must do without are out of reach.
 """
 
 from __future__ import annotations
@@ -18,57 +17,80 @@ import sys
 import pytest
 
 NAME = 'resnet_trt_node'
-BASE = {'errors', 'labels', 'printable', 'regular_file'}
+BASE = {'errors', 'interrupt', 'labels', 'label_file', 'printable', 'regular_file', 'atomic_file'}
+GRAPHS = {'contract', 'imaging', 'evaluation', *BASE}
+RUNTIMES = {'backends', 'datasets', *GRAPHS}
 
 #: Layer to the other layers that it may import; modules directly in the package are layers too.
 LAYERS = {
-    'errors': {'printable'},
     'printable': set(),
-    'labels': {'errors', 'printable', 'regular_file'},
+    'errors': {'printable'},
+    'interrupt': set(),
     'regular_file': set(),
-    'inference': BASE,
-    'bag': {'inference', *BASE},
-    'compare': {'inference', *BASE},
-    'model': {'inference', *BASE},
-    'node': {'inference', *BASE},
-    'cli': {'node', 'bag', 'compare', 'model', 'inference', *BASE},
+    'atomic_file': {'errors'},
+    'labels': {'errors', 'printable', 'regular_file'},
+    'label_file': {'errors', 'labels', 'printable', 'regular_file'},
+    'evaluation': BASE,
+    'contract': BASE,
+    'imaging': {'contract', *BASE},
+    'datasets': {'imaging', 'contract', *BASE},
+    'backends': GRAPHS,
+    'onnx_tools': RUNTIMES,
+    'bag': RUNTIMES,
+    'compare': RUNTIMES,
+    'training': {'onnx_tools', *RUNTIMES},
+    'node': RUNTIMES,
+    'launch_support': {'node', *RUNTIMES},
+    'cli': {'node', 'bag', 'compare', 'training', 'onnx_tools', *RUNTIMES},
 }
 
 #: Modules that join two layers side by side: replay plays a bag into ROS.
-JOINTS = {'node.replay': {'bag'}}
+JOINTS = {'bag.replay': {'node'}}
 
 #: Library, as a pattern of its top-level name, to the modules that may import it.
 LIBRARIES = {
-    r'rclpy|rcl_interfaces|\w+_(msgs|srvs)|builtin_interfaces|cv_bridge|launch|launch_ros':
-        r'node\..*',
-    r'torch|torchvision|efficientnet_\w+': r'model\..*',
-    r'pycuda|cuda': r'inference\.(cuda|tensorrt_\w+)',
-    r'tensorrt|tensorrt_rtx': r'inference\.tensorrt_\w+',
-    r'onnxruntime': r'(inference\.onnxruntime_\w+|model\..*|compare\..*)',
+    r'rclpy|rcl_interfaces|\w+_(msgs|srvs)|builtin_interfaces|cv_bridge':
+        r'node\..*|bag\.replay',
+    r'launch|launch_ros': r'launch_support\..*',
+    r'torch|torchvision|efficientnet_\w+': r'training\..*',
+    r'pycuda|cuda': r'backends\.(cuda|tensorrt)\..*',
+    r'tensorrt|tensorrt_rtx': r'backends\.tensorrt\..*',
+    r'onnxruntime': r'(backends\.onnxruntime\w*|onnx_tools\..*|compare\..*)',
     r'polygraphy': r'compare\..*',
-    r'tvm|tvm_ffi': r'inference\.tvm_\w+',
-    r'rosbags|mcap|apsw|zstandard': r'(bag\..*|node\.replay)',
+    r'tvm|tvm_ffi': r'backends\.tvm\..*',
+    r'rosbags|mcap|apsw|zstandard': r'bag\..*',
 }
 
 #: What a layer must be importable without, as patterns of top-level names.
 ROS = r'rclpy|rcl_interfaces|\w+_(msgs|srvs)|builtin_interfaces|cv_bridge|launch|launch_ros'
 DEVICES = r'pycuda|cuda|tensorrt|tensorrt_rtx|polygraphy|tvm|tvm_ffi|openvino'
+SMALL = r'(?!resnet_trt_node|__future__|re|unicodedata).*'
+PLAIN = rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|cv2|PIL|rosbags'
 WITHOUT = {
-    'errors': r'(?!resnet_trt_node|__future__|re|unicodedata).*',
-    'printable': r'(?!resnet_trt_node|__future__|re|unicodedata).*',
-    'labels': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|cv2|PIL|rosbags',
-    'regular_file': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|numpy|cv2|PIL|rosbags',
-    'inference': rf'{ROS}|{DEVICES}|torch|rosbags',
+    'printable': SMALL,
+    'errors': SMALL,
+    'interrupt': PLAIN,
+    'labels': PLAIN,
+    'label_file': PLAIN,
+    'regular_file': rf'{PLAIN}|numpy',
+    'atomic_file': rf'{PLAIN}|numpy',
+    'evaluation': PLAIN,
+    'contract': rf'{ROS}|{DEVICES}|torch|onnxruntime|cv2|PIL|rosbags',
+    'imaging': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|rosbags',
+    'datasets': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|rosbags',
+    'backends': rf'{ROS}|{DEVICES}|torch|rosbags',
+    'onnx_tools': rf'{ROS}|{DEVICES}|torch|rosbags',
     'bag': rf'{ROS}|{DEVICES}|torch',
     'compare': rf'{ROS}|{DEVICES}|torch',
-    'model': rf'{ROS}|{DEVICES}|rosbags',
+    'training': rf'{ROS}|{DEVICES}|rosbags',
     'node': rf'{DEVICES}|torch|cv_bridge',
+    'launch_support': rf'{DEVICES}|torch|cv_bridge|rclpy',
     'cli': rf'{DEVICES}|cv_bridge',
 }
 
 #: Modules whose classes derive from a library's, so that they need it; others import them inside
 #: functions only, or the layer would not be importable without the library either.
-DERIVED = {'compare.runners'}
+DERIVED = {'compare.runners', 'bag.replay'}
 
 #: Imports every module it is told to while names that match a pattern are out of reach.
 BLOCKED_IMPORT = (
@@ -120,7 +142,7 @@ def test_sources_import_downward(repository: Path) -> None:
 
 
 def test_libraries_stay_in_their_layers(repository: Path) -> None:
-    """ROS is for node/, torch for model/, and so on; cli/ goes through these."""
+    """ROS is for node/, torch for training/, and so on; cli/ goes through these."""
     faults = []
     for module, path in _modules(repository):
         for name, line in _imports(path):

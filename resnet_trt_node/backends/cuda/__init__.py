@@ -1,0 +1,1 @@
+"""Device, memory, streams and graphs of CUDA; with `tensorrt` the only user of CUDA."""

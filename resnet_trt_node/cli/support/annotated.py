@@ -9,8 +9,8 @@ from typing import Union
 
 from PIL import Image
 
-from resnet_trt_node.backends.classifier import Prediction
 from resnet_trt_node.cli.support.sources import Source
+from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import DataError
 from resnet_trt_node.imaging.annotate import annotate
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Optional, Union
 
-from resnet_trt_node.backends.classifier import Prediction
 from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli.support.console import count_of, print_warning
 from resnet_trt_node.cli.support.sources import Inputs, Source
+from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import UsageError
 
 

@@ -1,0 +1,1 @@
+"""Statistics, diagnostics and what watches them."""

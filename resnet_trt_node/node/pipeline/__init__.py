@@ -1,0 +1,1 @@
+"""Frames of several cameras through one backend; no ROS."""

@@ -22,8 +22,8 @@ from time import perf_counter_ns
 from typing import Any, Optional, Sequence, TYPE_CHECKING
 
 from resnet_trt_node.backends.base import Backend
-from resnet_trt_node.backends.classifier import top_predictions
 from resnet_trt_node.backends.result_check import bad_rows
+from resnet_trt_node.contract.prediction import top_predictions
 from resnet_trt_node.errors import FrameError, ResnetTrtError
 from resnet_trt_node.imaging.resize import FitMethod, Resizer
 from resnet_trt_node.node.pipeline.counters import Accounting

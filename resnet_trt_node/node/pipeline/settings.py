@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from resnet_trt_node.backends.base import Backend
-from resnet_trt_node.backends.classifier import Prediction
+from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.node.pipeline.frame_queue import Ticket
 

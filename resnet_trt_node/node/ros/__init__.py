@@ -1,0 +1,1 @@
+"""Topics, messages, parameters and QoS."""

@@ -14,7 +14,7 @@ from rclpy.qos import (
     QoSProfile,
     ReliabilityPolicy,
 )
-from resnet_trt_node.backends.classifier import Prediction
+from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.node.annotator import Annotator
 from resnet_trt_node.node.ros.messages import classification
 from resnet_trt_node.node.ros.parameters import NodeParameters

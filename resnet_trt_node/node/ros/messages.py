@@ -6,7 +6,7 @@ from array import array
 from typing import Any, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
-from resnet_trt_node.backends.classifier import Prediction
+from resnet_trt_node.contract.prediction import Prediction
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Classification, LabelInfo, ObjectHypothesis, VisionClass
 

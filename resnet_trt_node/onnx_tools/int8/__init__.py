@@ -1,0 +1,1 @@
+"""Quantisation of ONNX graphs to int8 by Q/DQ nodes."""

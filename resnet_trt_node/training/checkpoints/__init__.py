@@ -1,0 +1,1 @@
+"""Checkpoint files: download, reading, and the weights in them."""

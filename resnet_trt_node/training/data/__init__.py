@@ -1,0 +1,1 @@
+"""The data of a training: pictures on the device, and augmentation."""

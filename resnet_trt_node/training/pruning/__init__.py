@@ -1,0 +1,1 @@
+"""2:4 sparsity: masks, and pruning of a checkpoint."""

@@ -108,7 +108,7 @@ def test_killing_the_command_in_mid_build_leaves_no_engine(rtx, model, tmp_path)
     script = (
         'import os, signal, sys\n'
         f'sys.path[:0] = {sys.path!r}\n'
-        'from resnet_trt_node.inference import build_progress\n'
+        'from resnet_trt_node.backends.tensorrt import progress as build_progress\n'
         'from resnet_trt_node.cli.main import main\n'
         'build_progress.BuildProgress.start = lambda *arguments: os.kill(\n'
         '    os.getpid(), signal.SIGKILL)\n'

@@ -154,7 +154,7 @@ def test_ctrl_c_keeps_what_was_found(tmp_path):
     script = (
         'import os, signal, sys\n'
         'from resnet_trt_node.cli import main\n'
-        'from resnet_trt_node.inference import tvm_tuning\n'
+        'from resnet_trt_node.backends.tvm import tuning as tvm_tuning\n'
         'seconds = tvm_tuning._Meter.seconds\n'
         'done = []\n'
         'def measured(meter, workload, tile):\n'

@@ -1,1 +1,0 @@
-"""Everything between a decoded frame and class probabilities; no ROS, no torch."""

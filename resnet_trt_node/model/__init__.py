@@ -1,1 +1,0 @@
-"""Offline work on models: networks, weights, export, grafting and inspection."""
