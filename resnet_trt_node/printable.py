@@ -31,6 +31,8 @@ def printable(text: object, limit: int = DEFAULT_LIMIT) -> str:
         cut off is told by the length of the whole.
     """
     whole = str(text)
+    if len(whole) <= limit and whole.isprintable():
+        return whole
     shown = ''.join(
         letter if letter.isprintable() or letter in _HARMLESS else _escape(letter)
         for letter in whole[:limit])

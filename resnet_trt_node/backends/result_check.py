@@ -49,6 +49,13 @@ def bad_rows(
     :param sums_to_one: whether each row has to sum to 1, as softmax makes it.
     :returns: why each bad row is one, by its index; mostly empty.
     """
+    # Nearly always all are good, and each call of NumPy costs a thread that has slept some 20 us.
+    # So this comes first: what is nowhere below 0 and sums to 1 is nowhere above 1, NaN is not
+    # above 0, and in float64 no sum overflows.
+    if sums_to_one and probabilities.min() >= 0 and all(
+            abs(total - 1) <= SUM_TOLERANCE
+            for total in probabilities.sum(axis=1, dtype=np.float64).tolist()):
+        return {}
     # Infinities of both signs have no sum, and need none.
     with np.errstate(invalid='ignore', over='ignore'):
         sums = probabilities.sum(axis=1)

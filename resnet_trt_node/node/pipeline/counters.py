@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 from time import perf_counter_ns
 from typing import Iterable, Optional
-from weakref import WeakSet
+from weakref import ref
 
 from resnet_trt_node.node.pipeline.frame_queue import Ticket
 from resnet_trt_node.node.pipeline.stage_times import percentiles_ms, StageTimes
@@ -104,8 +104,9 @@ class Accounting:
     def __init__(self, cameras: Iterable[str]) -> None:
         self._lock = Lock()
         self._counts = {camera: CameraCounts() for camera in cameras}
-        # Weak: a frame that a thread forgets leaves its set without having ended.
-        self._in_progress = {camera: WeakSet[Ticket]() for camera in self._counts}
+        # By id. Weak: a frame that a thread forgets is gone without having ended.
+        self._in_progress: dict[str, dict[int, ref[Ticket]]] = {
+            camera: {} for camera in self._counts}
         self._times = StageTimes()
         self._batch_sizes = deque[int](maxlen=_BATCHES)
         self._events = dict.fromkeys(BATCH_EVENTS, 0)
@@ -117,7 +118,7 @@ class Accounting:
         with self._lock:
             if not self._settled:
                 self._counts[ticket.camera].received += 1
-                self._in_progress[ticket.camera].add(ticket)
+                self._in_progress[ticket.camera][id(ticket)] = ref(ticket)
                 self._last_ns[ticket.camera] = perf_counter_ns()
 
     def dropped(self, ticket: Ticket, reason: str) -> None:
@@ -140,10 +141,16 @@ class Accounting:
             self._times.add(stages_ms)
 
     def _end(self, ticket: Ticket) -> None:
-        if ticket in self._in_progress[ticket.camera]:
-            self._in_progress[ticket.camera].remove(ticket)
-        else:
+        if self._in_progress[ticket.camera].pop(id(ticket), None) is None:
             self._counts[ticket.camera].ended_twice += 1
+
+    def _held(self, camera: str) -> list[Ticket]:
+        """Return the frames in progress, and forget those that everybody else forgot."""
+        references = self._in_progress[camera]
+        held = [ticket for one in references.values() if (ticket := one()) is not None]
+        if len(held) < len(references):
+            self._in_progress[camera] = {id(ticket): ref(ticket) for ticket in held}
+        return held
 
     def inferred(self, batch_size: int) -> None:
         """Note the size of a batch that was inferred."""
@@ -170,8 +177,8 @@ class Accounting:
         """
         with self._lock:
             if lost:
-                for tickets in self._in_progress.values():
-                    for ticket in list(tickets):
+                for camera in self._counts:
+                    for ticket in self._held(camera):
                         self._drop(ticket, 'failed')
             self._settled = True
 
@@ -186,7 +193,7 @@ class Accounting:
             return {
                 camera: replace(
                     counts, dropped=dict(counts.dropped), events=dict(counts.events),
-                    in_progress=len(self._in_progress[camera]))
+                    in_progress=len(self._held(camera)))
                 for camera, counts in self._counts.items()}
 
     def total(self) -> CameraCounts:
@@ -197,7 +204,7 @@ class Accounting:
     def in_progress(self) -> int:
         """Return the frames of all cameras that are waiting or being worked on."""
         with self._lock:
-            return sum(map(len, self._in_progress.values()))
+            return sum(len(self._held(camera)) for camera in self._counts)
 
     def events(self) -> dict[str, int]:
         """Return how often each of `BATCH_EVENTS` happened."""
