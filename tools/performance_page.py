@@ -9,17 +9,16 @@ Usage: python3 -m tools.performance_page gpu.json docs [--notes tools/gpu/notes.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 import json
 from pathlib import Path
 from typing import Optional
 
 from tools.compare_page import write_comparisons
-from tools.gpu.sitting_results import Sitting
+from tools.gpu.sitting_results import MLPERF_IMAGES_S, ratio, Sitting
+from tools.gpu.targets import targets
 from tools.performance_section import write_section
+from tools.performance_summary import write_summary
 
-#: Published: MLPerf Inference 3.1, closed, data centre, H100 SXM, int8, offline, one GPU.
-MLPERF_IMAGES_S = 88_050
 _FP16, _INT8 = ('fp16', 2), ('int8', 1)
 _LATENCY_LEGEND = (
     '`ours` is the backend of the node. `bare` is the same engine with as little around it as '
@@ -35,66 +34,6 @@ _THROUGHPUT_LEGEND = (
     'of the host and back. GPU only: the bare engine without copies, one batch after the other. '
     'Two batches at a time fill the gaps between the kernels of one: so the ratio can be above '
     '1.')
-
-
-@dataclass(frozen=True)
-class Target:
-    """
-    Something to be reached.
-
-    :param what: in words.
-    :param value: what was measured, None if it was not.
-    :param limit: what it must be.
-    :param at_most: whether lower is better.
-    """
-
-    what: str
-    value: Optional[float]
-    limit: float
-    at_most: bool
-
-    @property
-    def verdict(self) -> str:
-        """Return 'reached', 'missed' or 'not measured'."""
-        if self.value is None:
-            return 'not measured'
-        reached = self.value <= self.limit if self.at_most else self.value >= self.limit
-        return 'reached' if reached else 'missed'
-
-
-def _ratio(above: Optional[float], below: Optional[float]) -> Optional[float]:
-    return above / below if above is not None and below else None
-
-
-def targets(sitting: Sitting) -> list[Target]:
-    """Return what was to be reached, with what was measured."""
-    # An engine for batch 1 alone, where there is one: profiles cost each other a little.
-    latency = ('fp16_b1' if sitting.get('fp16_b1', 'latency') else 'fp16', 'latency')
-    p50 = sitting.get(*latency, 'ours', 'p50_ms')
-    ours64 = sitting.get('fp16', 'throughput', 'ours_2_buffers', 'p50_images_s')
-    int8 = sitting.get('int8', 'throughput', 'ours_2_buffers', 'p50_images_s')
-    return [
-        Target('fp16, batch 1: p50 against the bare engine as a CUDA graph',
-               _ratio(p50, sitting.get(*latency, 'bare_graph', 'p50_ms')), 1.03, True),
-        Target('fp16, batch 1: p50 in ms', p50, 0.36, True),
-        Target('fp16, batch 1: p99 against p50',
-               _ratio(sitting.get(*latency, 'ours', 'p99_ms'), p50), 1.2, True),
-        Target('fp16, batch 64: sustained with copies against the bare GPU-only rate',
-               _ratio(ours64, sitting.get(
-                   'fp16', 'throughput', 'bare_gpu_only', 'p50_images_s')), 0.97, False),
-        Target('fp16, batch 64: sustained with copies against torch.compile on the GPU only',
-               _ratio(ours64, sitting.torch_get(
-                   'throughput', 'compile_b64_gpu_only', 'p50_images_s')), 1.3, False),
-        Target('int8 against fp16, batch 64, sustained', _ratio(int8, ours64), 1.4, False),
-        Target('100,000 inferences: growth of host memory in MiB',
-               sitting.get('inferences', 'host_growth_mib'), 1, True),
-        Target('100,000 inferences: growth of device memory in MiB',
-               sitting.get('inferences', 'device_growth_mib'), 0, True),
-        Target('1,000 openings: growth of host memory in MiB',
-               sitting.get('openings', 'host_growth_mib'), 1, True),
-        Target('1,000 openings: growth of device memory in MiB',
-               sitting.get('openings', 'device_growth_mib'), 0, True),
-    ]
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -117,15 +56,10 @@ def page(sitting: Sitting, notes: str) -> str:
         f'{sitting.torch.get("torch", "?")}; all in one sitting, variants in turns. '
         'How to repeat it: [how-to/gpu.md](how-to/gpu.md).', '',
         '### Batch 1: copy in, run, copy out', '',
-        _LATENCY_LEGEND, '', *_latency_rows(sitting), '![images a second](performance.svg)', '',
+        _LATENCY_LEGEND, '', *_latency_rows(sitting),
         '### Full batches, sustained', '', _THROUGHPUT_LEGEND, '', *_throughput_rows(sitting),
         '### Agreement with fp32 on photographs', '', *_accuracy_rows(sitting),
-        '### The roofline', '', *_roofline(sitting),
-        *_leaks(sitting), '### What was to be reached', '',
-        *_table(['target', 'measured', 'limit', ''], [
-            [target.what, _number(target.value, 3),
-             ('at most ' if target.at_most else 'at least ') + f'{target.limit:g}',
-             target.verdict] for target in targets(sitting)])]
+        '### The roofline', '', *_roofline(sitting), *_leaks(sitting)]
     failed = [f'- {name}: {step["error"]}' for name, step in sitting.steps.items()
               if 'error' in step]
     if failed:
@@ -165,7 +99,7 @@ def _throughput_rows(sitting: Sitting) -> list[str]:
         rows.append([
             f'PyTorch fp16 {what}', '64', '-', '-', _number(rates['with_copies'], 0),
             _number(rates['gpu_only'], 0),
-            _number(_ratio(rates['with_copies'], rates['gpu_only']), 3)])
+            _number(ratio(rates['with_copies'], rates['gpu_only']), 3)])
     return _table(['engine', 'batch', 'optimisation level', 'build s',
                    'with copies, images/s', 'GPU only, images/s', 'ratio'], rows)
 
@@ -286,6 +220,7 @@ def main() -> None:
         'tools/performance_page.py from the JSON of a sitting')
     (arguments.folder / 'performance.svg').write_text(plot(sitting), encoding='utf-8')
     write_comparisons(arguments.folder)
+    write_summary(arguments.folder)
     for target in targets(sitting):
         print(f'{target.verdict:12} {_number(target.value, 3):>8}  {target.what}')
 

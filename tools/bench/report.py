@@ -13,6 +13,7 @@ from bench.plot import draw
 from bench.scenarios.cpu_per_frame import RATIO_LIMIT
 from bench.scenarios.soak import SLOPE_FROM_S
 from performance_section import write_section
+from performance_summary import write_summary
 
 PLOT = 'performance_realtime.png'
 #: The benchmark itself and the kernel take less.
@@ -58,13 +59,14 @@ def replaced(results: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
 
 def write_page(results: dict[str, Any], out: Path) -> None:
     """
-    Write the section of real time, and its plot.
+    Write the section of real time, its plot, and what the page says of all sections.
 
     :param results: what was measured, as in the JSON.
     :param out: the folder of performance.md.
     """
     plotted = draw(results, out / PLOT)
     write_section(out / 'performance.md', 'real-time', markdown(results, plotted), '`make bench`')
+    write_summary(out)
 
 
 def markdown(results: dict[str, Any], plotted: bool) -> str:
@@ -80,11 +82,7 @@ def markdown(results: dict[str, Any], plotted: bool) -> str:
     if results['quick']:
         lines += ['**A quick run: shorter than the figures deserve.**', '']
     if plotted:
-        lines += [f'![CPU per frame, latencies, memory]({PLOT})', '']
-    lines += _table(('scenario', 'target', 'limit', 'measured', ''), (
-        (one['name'] if not place else '', check['name'], _limit(check), _value(check),
-         _MET[check['met']])
-        for one in results['scenarios'] for place, check in enumerate(one['checks'])))
+        lines.append(f'![CPU per frame, latencies, memory]({PLOT})')
     for one in results['scenarios']:
         lines += ['', f'### {one["title"][0].upper()}{one["title"][1:]}', '',
                   *_FIGURES.get(one['name'], _latency_figures)(one['figures'])]

@@ -6,6 +6,14 @@ from typing import Any, Optional
 
 from tools.gpu.roofline import floor_ms
 
+#: Published: MLPerf Inference 3.1, closed, data centre, H100 SXM, int8, offline, one GPU.
+MLPERF_IMAGES_S = 88_050
+
+
+def ratio(above: Optional[float], below: Optional[float]) -> Optional[float]:
+    """Return a quotient, None if one of both was not measured."""
+    return above / below if above is not None and below else None
+
 
 class Sitting:
     """The results of one sitting, by name; failed and missing steps are None."""

@@ -1,0 +1,188 @@
+"""
+Write the first and the last section of docs/performance.md, from the JSON of the others.
+
+The first says what is reached, beside what a reader would compare it with; the last what this
+project aimed at and missed. Both follow from docs/performance/*.json, so whoever measures one
+part calls this afterwards, and nothing is typed by hand.
+
+Usage: python3 -m tools.performance_summary docs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import json
+from pathlib import Path
+import sys
+from typing import Any, NamedTuple, Optional
+
+from tools.gpu.sitting_results import MLPERF_IMAGES_S, Sitting
+from tools.gpu.targets import targets
+from tools.performance_section import write_section
+
+#: Published by TIER IV for its traffic-light classifier, see its model page (AWML).
+_AWML = 'TIER IV AWML, MobileNetV2, six crops on an RTX 3090, as published: p99 8.0 ms'
+_COMMAND = 'tools/performance_summary.py from the JSON of the other sections'
+
+
+class Row(NamedTuple):
+    """
+    One line of the table.
+
+    :param what: what was measured, and where.
+    :param ours: this project's figure.
+    :param beside: figures to compare it with, each with its name.
+    """
+
+    what: str
+    ours: str
+    beside: str
+
+
+def summary(realtime: dict[str, Any], sitting: Sitting, tvm: Optional[dict[str, Any]]) -> str:
+    """
+    Return the first section as Markdown.
+
+    :param realtime: as `python -m bench` writes it.
+    :param sitting: what a sitting at a GPU measured.
+    :param tvm: the comparison of TVM with TensorRT, None if there is none.
+    """
+    rows = [*_gpu_rows(sitting), *_tvm_rows(tvm), *_node_rows(realtime)]
+    gpu = sitting.steps.get('machine', {}).get('gpu', 'a GPU')
+    machine = realtime['machine']
+    return '\n'.join([
+        '## What it reaches', '',
+        f'Backend: ResNet-50, 224x224, TensorRT {sitting.get("machine", "tensorrt")} on one '
+        f'{gpu}, all variants in one run. Node: {machine["cores"]} cores of {machine["cpu"]}; '
+        'cameras, node and listener in processes of their own, a backend that takes 5 ms. What '
+        'others published was measured on their machines, with their networks.', '',
+        '| what | this project | beside it |', '| --- | --- | --- |',
+        *(f'| {row.what} | **{row.ours}** | {row.beside} |' for row in rows), '',
+        '![images a second](performance.svg)'])
+
+
+def _gpu_rows(sitting: Sitting) -> Iterator[Row]:
+    def latency(values: Optional[dict[str, Any]]) -> Optional[str]:
+        return values and f'{values["p50_ms"]:.3f} / {values["p99_ms"]:.3f} ms'
+
+    ours = latency(sitting.get('fp16', 'latency', 'ours'))
+    if ours:
+        yield Row('fp16, batch 1, copies included, p50 / p99', ours, _beside({
+            'the same engine with nothing around it': latency(
+                sitting.get('fp16', 'latency', 'bare_graph')),
+            'torch.compile': latency(sitting.torch_get('latency', 'compile_b1')),
+            'PyTorch eager': latency(sitting.torch_get('latency', 'eager_b1'))}))
+
+    def rate(value: Optional[float]) -> Optional[str]:
+        return value and f'{value:,.0f} images/s'
+
+    ours = rate(sitting.get('fp16', 'throughput', 'ours_2_buffers', 'p50_images_s'))
+    if ours:
+        yield Row('fp16, batch 64, copies included, sustained', ours, _beside({
+            'the same engine without copies': rate(
+                sitting.get('fp16', 'throughput', 'bare_gpu_only', 'p50_images_s')),
+            'torch.compile': rate(
+                sitting.torch_get('throughput', 'compile_b64_with_copies', 'p50_images_s'))}))
+    best = sitting.best_int8()
+    if best:
+        name, fastest = best
+        yield Row(f'int8, the fastest engine (`{name}`), sustained', f'{rate(fastest)}', _beside({
+            'MLPerf Inference 3.1, H100 SXM, as published': rate(MLPERF_IMAGES_S)}))
+
+
+def _tvm_rows(tvm: Optional[dict[str, Any]]) -> Iterator[Row]:
+    if tvm is None:
+        return
+    medians = {(row['label'], one['batch_size']): one['p50_ms']
+               for row in tvm['comparison']['rows'] for one in row['latency']}
+    for (label, batch), ours in medians.items():
+        other = medians.get(('fp16 tvm', batch))
+        if label == 'fp16 tensorrt' and other:
+            yield Row(f'fp16, 160x160, batch {batch}, p50, on an H200', f'{ours:.3f} ms',
+                      f'Apache TVM {other:.3f} ms')
+
+
+def _node_rows(realtime: dict[str, Any]) -> Iterator[Row]:
+    figures = {one['name']: one['figures'] for one in realtime['scenarios']}
+    if idle := figures.get('added_latency'):
+        p50, _, p99 = idle['stages_ms']['added']
+        yield Row('one VGA camera at 30 Hz: time in the node but inference, p50 / p99',
+                  f'{p50:.2f} / {p99:.2f} ms', '-')
+    if six := figures.get('six_cameras'):
+        p50, _, p99 = six['stages_ms']['total']
+        yield Row('six VGA cameras at 30 Hz, batched: message in to answer out, p50 / p99',
+                  f'{p50:.1f} / {p99:.1f} ms', _AWML)
+    if cpu := figures.get('cpu_per_frame'):
+        yield Row('CPU time of a 1080p frame', f'{cpu["ours"]["cpu_ms"]:.1f} ms', _beside({
+            'a plain rclpy node': f'{cpu["plain"]["cpu_ms"]:.1f} ms',
+            'a node that only receives': f'{cpu["bare"]["cpu_ms"]:.1f} ms'}))
+    if over := figures.get('overload'):
+        yield Row(
+            'twice the load that the backend bears: answers, oldest answer',
+            f'{100 * over["throughput_hz"] / over["capacity_hz"]:.0f} % of its capacity, '
+            f'{over["source_to_answer_curve_ms"][-1]:.0f} ms', '`max_age_ms` is 200')
+    for name in ('soak_default', 'soak'):
+        if soak := figures.get(name):
+            lost = sum(check['measured'] for one in realtime['scenarios'] if one['name'] == name
+                       for check in one['checks'] if 'cannot account' in check['name'])
+            yield Row(
+                f'{sum(soak["faults"].values())} faults in {soak["seconds"] / 60:.0f} minutes: '
+                'frames without an answer or a counted reason', f'{lost:g}', '-')
+            return
+
+
+def _beside(others: dict[str, Optional[str]]) -> str:
+    return '; '.join(f'{name}: {value}' for name, value in others.items() if value) or '-'
+
+
+class _Goal(NamedTuple):
+    what: str
+    measured: str
+    limit: str
+    met: bool
+
+
+def goals(realtime: dict[str, Any], sitting: Sitting) -> str:
+    """Return the last section as Markdown: what was aimed at and missed, and how much was met."""
+    every = [
+        *(_Goal(f'{one["name"]}: {check["name"]}', _value(check['measured'], check['unit']),
+                ('at least ' if check['at_least'] else 'at most ')
+                + _value(check['limit'], check['unit']), check['met'])
+          for one in realtime['scenarios'] for check in one['checks']),
+        *(_Goal(target.what, _value(target.value, ''),
+                ('at most ' if target.at_most else 'at least ') + f'{target.limit:g}',
+                target.verdict == 'reached')
+          for target in targets(sitting))]
+    missed = [goal for goal in every if not goal.met]
+    return '\n'.join([
+        '## Goals that were missed', '',
+        f'This project set itself {len(every)} limits; `python -m bench` and `tools.gpu` print '
+        f'all of them. {len(every) - len(missed)} are met. The others:', '',
+        '| goal | measured | limit |', '| --- | --- | --- |',
+        *(f'| {goal.what} | {goal.measured} | {goal.limit} |' for goal in missed)])
+
+
+def _value(value: Optional[float], unit: str) -> str:
+    return 'not measured' if value is None else f'{value:.4g} {unit}'.rstrip()
+
+
+def write_summary(docs: Path) -> None:
+    """
+    Write both sections; without the JSON of a benchmark or of a sitting there is none.
+
+    :param docs: the folder of performance.md.
+    """
+    realtime, gpu, tvm = (
+        json.loads(path.read_text(encoding='utf-8')) if path.exists() else None
+        for path in (docs / 'performance' / name
+                     for name in ('realtime.json', 'gpu.json', 'compare/tvm.json')))
+    if realtime is None or gpu is None:
+        return
+    sitting = Sitting(gpu)
+    page = docs / 'performance.md'
+    write_section(page, 'summary', summary(realtime, sitting, tvm), _COMMAND)
+    write_section(page, 'goals', goals(realtime, sitting), _COMMAND)
+
+
+if __name__ == '__main__':
+    write_summary(Path(sys.argv[1]))
