@@ -164,9 +164,8 @@ def _by_faults(ours: dict[str, Any], plain: dict[str, Any]) -> str:
         return ''
     return (
         'Whether glibc gives each frame of the plain node back to the system differs from round '
-        'to round: it does unless something lies above the frames in its heap '
-        f'(`python3 -m tools.heap_trim`). In {len(costly)} of {len(rounds)} rounds it did, and '
-        'the ratio was '
+        'to round: it does unless something lies above the frames in its heap. '
+        f'In {len(costly)} of {len(rounds)} rounds it did, and the ratio was '
         f'{ours["cpu_ms"] / median(costly):.2f}, in the others '
         f'{ours["cpu_ms"] / median(cheap):.2f}. ')
 
