@@ -10,20 +10,15 @@ Usage: python3 -m tools.accuracy_page docs --name NAME --title TITLE --add RESUL
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any, Optional
 
-from tools.performance_section import write_section
+from tools.markdown_page import add_results, read_json, table, write_section
 
+_FOLDER = Path('accuracy')
 _COMMAND = 'tools/accuracy_page.py from docs/accuracy'
 #: Parts of a document that are told; the classes and cells are too many.
 _KEPT = ('top1', 'top5', 'calibration')
-
-
-class ResultsError(Exception):
-    """Results that do not belong together."""
 
 
 def summary(title: str, note: str, documents: list[dict[str, Any]]) -> dict[str, Any]:
@@ -33,12 +28,12 @@ def summary(title: str, note: str, documents: list[dict[str, Any]]) -> dict[str,
     :param title: the section's heading.
     :param note: Markdown below it; may be empty.
     :param documents: of `resnet_trt evaluate --json`, of the same model on the same pictures.
-    :raises ResultsError: if they are not.
+    :raises ValueError: if they are not.
     """
     first = documents[0]
     for key in ('model', 'count', 'top1', 'backend', 'fit'):
         if any(document[key] != first[key] for document in documents):
-            raise ResultsError(
+            raise ValueError(
                 f'the results differ in {key}: evaluate one MODEL on the same pictures, each time '
                 'with another one to --compare')
     models = [_kept(first)]
@@ -74,7 +69,7 @@ def section(results: dict[str, Any]) -> str:
         lines += [results['note'], '']
     bad = f'; {results["failures"]} could not be used' if results['failures'] else ''
     lines += [f'{results["count"]:,} pictures of `{results["images"]}`{bad}.', '']
-    lines += _table(
+    lines += table(
         ['model', 'run by', 'top-1 %', '95 %', 'top-5 %', 'mean confidence %', 'ECE %', 'NLL',
          'Brier'],
         [[model['name'], _backend(model['backend']), _percent(model['top1']['accuracy']),
@@ -82,14 +77,14 @@ def section(results: dict[str, Any]) -> str:
           _percent(model['calibration']['mean_confidence']),
           _percent(model['calibration']['expected_error']),
           f'{model["calibration"]["nll"]:.4f}', f'{model["calibration"]["brier"]:.4f}']
-         for model in models])
+         for model in models]) + ['']
     compared = [model for model in models if 'agreement' in model]
     if compared:
         lines += [f'Against {models[0]["name"]}, picture by picture:', '']
-        lines += _table(
+        lines += table(
             ['model', 'same top-1 %', '95 %', 'points of top-1', '95 %',
              'right only in it / only in the other', 'p', 'largest difference', 'mean KL, nats'],
-            [_agreement(model['name'], model['agreement']) for model in compared])
+            [_agreement(model['name'], model['agreement']) for model in compared]) + ['']
     return '\n'.join(lines)
 
 
@@ -114,42 +109,15 @@ def _range(bounds: list[float]) -> str:
     return f'{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}'
 
 
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
-    return ['| ' + ' | '.join(row) + ' |' for row in (head, ['---'] * len(head), *rows)] + ['']
-
-
 def write_page(docs: Path) -> None:
     """Write every section of docs/accuracy.md from its file."""
-    for file in sorted((docs / 'accuracy').glob('*.json')):
-        results = json.loads(file.read_text(encoding='utf-8'))
-        write_section(docs / 'accuracy.md', file.stem, section(results), _COMMAND)
+    for file in sorted((docs / _FOLDER).glob('*.json')):
+        write_section(docs / 'accuracy.md', file.stem, section(read_json(file)), _COMMAND)
 
 
 def main(words: Optional[list[str]] = None) -> None:
     """Keep new results, if there are any, and write the page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('docs', type=Path, help='folder of accuracy.md')
-    parser.add_argument('--name', help='one word for the data set')
-    parser.add_argument('--title', help="the section's heading")
-    parser.add_argument('--note', default='', help='Markdown below it')
-    parser.add_argument(
-        '--add', type=Path, nargs='+', default=[], metavar='RESULT',
-        help='documents of resnet_trt evaluate --json')
-    arguments = parser.parse_args(words)
-    if arguments.add:
-        if not arguments.name or not arguments.title:
-            parser.error('--add needs --name and --title')
-        documents = [json.loads(path.read_text(encoding='utf-8')) for path in arguments.add]
-        try:
-            kept = summary(arguments.title, arguments.note, documents)
-        except ResultsError as error:
-            parser.error(str(error))
-        path = arguments.docs / 'accuracy' / f'{arguments.name}.json'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            json.dumps(kept, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
-    write_page(arguments.docs)
+    write_page(add_results(__doc__, _FOLDER, summary, words))
 
 
 if __name__ == '__main__':

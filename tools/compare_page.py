@@ -10,8 +10,6 @@ Usage: python3 -m tools.compare_page docs --name NAME --title TITLE --add DIR/co
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 import re
 from typing import Any, Optional
@@ -20,7 +18,7 @@ from resnet_trt_node.compare.plot import draw
 from resnet_trt_node.compare.report import markdown
 from resnet_trt_node.compare.session import FORMAT
 from tools.accuracy_page import short_path
-from tools.performance_section import write_section
+from tools.markdown_page import add_results, read_json, write_section
 
 _FOLDER = Path('performance') / 'compare'
 #: Absolute ones: the pictures', and an interpreter's in BACKEND@PYTHON.
@@ -52,54 +50,31 @@ def plot_of(name: str) -> str:
     return f'performance_compare_{name}.png'
 
 
-def write_comparisons(docs: Path) -> int:
-    """
-    Write sections and plots of all comparisons there are.
-
-    :param docs: the folder of performance.md.
-    :returns: how many there are.
-    """
-    files = sorted((docs / _FOLDER).glob('*.json'))
-    for file in files:
-        kept = json.loads(file.read_text(encoding='utf-8'))
-        text = section(kept, plot_of(file.stem))
+def write_comparisons(docs: Path) -> None:
+    """Write sections and plots of all comparisons into performance.md of a folder."""
+    for file in sorted((docs / _FOLDER).glob('*.json')):
+        kept = read_json(file)
         picture = draw(kept['comparison'])
         if picture is None:
             raise ModuleNotFoundError('the plot needs matplotlib: pip install matplotlib')
         (docs / plot_of(file.stem)).write_bytes(picture)
         write_section(
-            docs / 'performance.md', f'compare-{file.stem}', text,
+            docs / 'performance.md', f'compare-{file.stem}', section(kept, plot_of(file.stem)),
             f'tools/compare_page.py from docs/{_FOLDER}/{file.name}')
-    return len(files)
 
 
-def _portable(document: dict[str, Any]) -> dict[str, Any]:
-    """Shorten the paths of the command, which hold on one machine only."""
+def _kept(title: str, note: str, documents: list[Any]) -> dict[str, Any]:
+    """Return what is kept, with shortened paths in the command: they hold on one machine only."""
+    if len(documents) > 1:
+        raise ValueError('a section holds one comparison: pass one file')
+    document = documents[0]
     command = _PATH.sub(lambda match: short_path(match.group()), document['command'])
-    return {**document, 'command': command}
+    return {'title': title, 'note': note, 'comparison': {**document, 'command': command}}
 
 
 def main(words: Optional[list[str]] = None) -> None:
     """Keep a new comparison, if there is one, and write the page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('docs', type=Path, help='folder of performance.md')
-    parser.add_argument('--name', help='one word for the comparison')
-    parser.add_argument('--title', help="the section's heading")
-    parser.add_argument('--note', default='', help='Markdown below it')
-    parser.add_argument('--add', type=Path, metavar='JSON', help='compare.json of a run')
-    arguments = parser.parse_args(words)
-    if arguments.add is not None:
-        if not arguments.name or not arguments.title:
-            parser.error('--add needs --name and --title')
-        kept = {
-            'title': arguments.title, 'note': arguments.note,
-            'comparison': _portable(json.loads(arguments.add.read_text(encoding='utf-8')))}
-        path = arguments.docs / _FOLDER / f'{arguments.name}.json'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
-    if not write_comparisons(arguments.docs):
-        parser.error(f'there is nothing in {arguments.docs / _FOLDER}: pass --add compare.json')
+    write_comparisons(add_results(__doc__, _FOLDER, _kept, words))
 
 
 if __name__ == '__main__':

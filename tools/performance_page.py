@@ -9,14 +9,13 @@ Usage: python3 -m tools.performance_page gpu.json docs [--notes tools/gpu/notes.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Optional
 
 from tools.compare_page import write_comparisons
 from tools.gpu.sitting_results import MLPERF_IMAGES_S, ratio, Sitting
 from tools.gpu.targets import targets
-from tools.performance_section import write_section
+from tools.markdown_page import read_json, table, write_section
 from tools.performance_summary import write_summary
 
 _FP16, _INT8 = ('fp16', 2), ('int8', 1)
@@ -36,11 +35,6 @@ _THROUGHPUT_LEGEND = (
     '1.')
 
 
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
-    return ['| ' + ' | '.join(row) + ' |'
-            for row in (head, ['---'] * len(head), *rows)] + ['']
-
-
 def _number(value: Optional[float], digits: int) -> str:
     return '-' if value is None else f'{value:,.{digits}f}'
 
@@ -56,10 +50,10 @@ def page(sitting: Sitting, notes: str) -> str:
         f'{sitting.torch.get("torch", "?")}; all in one sitting, variants in turns. '
         'How to repeat it: [how-to/gpu.md](how-to/gpu.md).', '',
         '### Batch 1: copy in, run, copy out', '',
-        _LATENCY_LEGEND, '', *_latency_rows(sitting),
-        '### Full batches, sustained', '', _THROUGHPUT_LEGEND, '', *_throughput_rows(sitting),
-        '### Agreement with fp32 on photographs', '', *_accuracy_rows(sitting),
-        '### The roofline', '', *_roofline(sitting), *_leaks(sitting)]
+        _LATENCY_LEGEND, '', *_latency_rows(sitting), '',
+        '### Full batches, sustained', '', _THROUGHPUT_LEGEND, '', *_throughput_rows(sitting), '',
+        '### Agreement with fp32 on photographs', '', *_accuracy_rows(sitting), '',
+        '### The roofline', '', *_roofline(sitting)]
     failed = [f'- {name}: {step["error"]}' for name, step in sitting.steps.items()
               if 'error' in step]
     if failed:
@@ -79,7 +73,7 @@ def _latency_rows(sitting: Sitting) -> list[str]:
         ['PyTorch fp16', what[:-3], _number(numbers['p50_ms'], 3), _number(numbers['p99_ms'], 3),
          str(numbers['runs'])]
         for what, numbers in sitting.torch.get('latency', {}).items() if what.endswith('_b1')]
-    return _table(['engine', 'how', 'p50 ms', 'p99 ms', 'runs'], rows)
+    return table(['engine', 'how', 'p50 ms', 'p99 ms', 'runs'], rows)
 
 
 def _throughput_rows(sitting: Sitting) -> list[str]:
@@ -100,7 +94,7 @@ def _throughput_rows(sitting: Sitting) -> list[str]:
             f'PyTorch fp16 {what}', '64', '-', '-', _number(rates['with_copies'], 0),
             _number(rates['gpu_only'], 0),
             _number(ratio(rates['with_copies'], rates['gpu_only']), 3)])
-    return _table(['engine', 'batch', 'optimisation level', 'build s',
+    return table(['engine', 'batch', 'optimisation level', 'build s',
                    'with copies, images/s', 'GPU only, images/s', 'ratio'], rows)
 
 
@@ -113,20 +107,8 @@ def _accuracy_rows(sitting: Sitting) -> list[str]:
             rows.append([
                 name, str(found['frames']), right, f'{100 * found["top1_agreement"]:.1f} %',
                 f'{found["largest_difference"]:.5f}', f'{found["mean_difference"]:.7f}'])
-    return _table(['engine', 'photographs', 'top-1 right', 'same top-1 as fp32',
+    return table(['engine', 'photographs', 'top-1 right', 'same top-1 as fp32',
                    'largest difference of a probability', 'mean difference'], rows)
-
-
-def _leaks(sitting: Sitting) -> list[str]:
-    parts = sitting.get('leaks', 'parts')
-    if not parts:
-        return []
-    return ['### What opening and closing keeps', '',
-            'KiB that a cycle of each part by itself keeps, after the caches have filled; the '
-            'first eight use nothing of this package but its CUDA context.', '',
-            *_table(['part', 'host', 'device'], [
-                [name, _number(kept['host_kib'], 1), _number(kept['device_kib'], 1)]
-                for name, kept in parts.items()])]
 
 
 def _roofline(sitting: Sitting) -> list[str]:
@@ -158,7 +140,8 @@ def _roofline(sitting: Sitting) -> list[str]:
         took = 1e3 * batch / step['throughput']['bare_gpu_only']['p50_images_s']
         rows.append([name, str(batch), _number(floor, 3), _number(took, 3),
                      f'{100 * floor / took:.0f} %' if floor else '-'])
-    lines += _table(['engine', 'batch', 'floor ms', 'measured ms (GPU only)', 'fraction'], rows)
+    lines += table(
+        ['engine', 'batch', 'floor ms', 'measured ms (GPU only)', 'fraction'], rows) + ['']
     best = sitting.best_int8()
     if best is not None:
         name = best[0]
@@ -170,9 +153,9 @@ def _roofline(sitting: Sitting) -> list[str]:
         if slowest:
             total = sitting.steps[name]['layers_ms']['sum']
             lines += [f'Where the time of {name} goes, each layer timed alone:', '',
-                      *_table(['layer', 'ms', 'share'], [
+                      *table(['layer', 'ms', 'share'], [
                           [f'`{layer[:90]}`', _number(ms, 4), f'{100 * ms / total:.1f} %']
-                          for layer, ms in slowest[:12]])]
+                          for layer, ms in slowest[:12]]), '']
     return lines
 
 
@@ -213,7 +196,7 @@ def main() -> None:
     parser.add_argument('folder', type=Path, help='where performance.md and .svg go')
     parser.add_argument('--notes', type=Path, help='Markdown that says why targets are missed')
     arguments = parser.parse_args()
-    sitting = Sitting(json.loads(arguments.results.read_text(encoding='utf-8')))
+    sitting = Sitting(read_json(arguments.results))
     notes = arguments.notes.read_text(encoding='utf-8') if arguments.notes else ''
     write_section(
         arguments.folder / 'performance.md', 'gpu', page(sitting, notes),

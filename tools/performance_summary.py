@@ -11,14 +11,13 @@ Usage: python3 -m tools.performance_summary docs
 from __future__ import annotations
 
 from collections.abc import Iterator
-import json
 from pathlib import Path
 import sys
 from typing import Any, NamedTuple, Optional
 
 from tools.gpu.sitting_results import MLPERF_IMAGES_S, Sitting
 from tools.gpu.targets import targets
-from tools.performance_section import write_section
+from tools.markdown_page import read_json, table, write_section
 
 #: Published by TIER IV for its traffic-light classifier, see its model page (AWML).
 _AWML = 'TIER IV AWML, MobileNetV2, six crops on an RTX 3090, as published: p99 8.0 ms'
@@ -56,8 +55,8 @@ def summary(realtime: dict[str, Any], sitting: Sitting, tvm: Optional[dict[str, 
         f'{gpu}, all variants in one run. Node: {machine["cores"]} cores of {machine["cpu"]}; '
         'cameras, node and listener in processes of their own, a backend that takes 5 ms. What '
         'others published was measured on their machines, with their networks.', '',
-        '| what | this project | beside it |', '| --- | --- | --- |',
-        *(f'| {row.what} | **{row.ours}** | {row.beside} |' for row in rows), '',
+        *table(['what', 'this project', 'beside it'], (
+            (row.what, f'**{row.ours}**', row.beside) for row in rows)), '',
         '![images a second](performance.svg)'])
 
 
@@ -158,8 +157,7 @@ def goals(realtime: dict[str, Any], sitting: Sitting) -> str:
         '## Goals that were missed', '',
         f'This project set itself {len(every)} limits; `python -m bench` and `tools.gpu` print '
         f'all of them. {len(every) - len(missed)} are met. The others:', '',
-        '| goal | measured | limit |', '| --- | --- | --- |',
-        *(f'| {goal.what} | {goal.measured} | {goal.limit} |' for goal in missed)])
+        *table(['goal', 'measured', 'limit'], (goal[:3] for goal in missed))])
 
 
 def _value(value: Optional[float], unit: str) -> str:
@@ -173,7 +171,7 @@ def write_summary(docs: Path) -> None:
     :param docs: the folder of performance.md.
     """
     realtime, gpu, tvm = (
-        json.loads(path.read_text(encoding='utf-8')) if path.exists() else None
+        read_json(path) if path.exists() else None
         for path in (docs / 'performance' / name
                      for name in ('realtime.json', 'gpu.json', 'compare/tvm.json')))
     if realtime is None or gpu is None:

@@ -7,7 +7,7 @@ import json
 from bench import BenchError
 from bench.figures import Check, Outcome
 from bench.report import markdown, print_outcome, replaced
-from performance_section import write_section
+from markdown_page import write_section
 import pytest
 from repository import REPOSITORY
 from tools.gpu.sitting_results import Sitting

@@ -34,10 +34,9 @@ def kept(document):
 
 
 def test_nothing_is_written_without_results(tmp_path):
-    assert write_comparisons(tmp_path) == 0
-    assert list(tmp_path.iterdir()) == []
     with pytest.raises(SystemExit):
         main([str(tmp_path)])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_section_is_written_beside_the_others(document, tmp_path):
@@ -55,7 +54,7 @@ def test_the_section_is_written_beside_the_others(document, tmp_path):
         assert (tmp_path / f'performance_compare_{name}.png').stat().st_size > 1000
     assert text.count('### Latency\n') == 2
     assert '| so --backends tvm@python3,onnxruntime --images a.zip/b\n' in text
-    assert write_comparisons(tmp_path) == 2
+    write_comparisons(tmp_path)
     assert (tmp_path / 'performance.md').read_text() == text
 
 

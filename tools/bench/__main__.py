@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from datetime import date
-import json
-import os
 from pathlib import Path
 import signal
 import sys
@@ -23,6 +21,7 @@ from bench.figures import Outcome
 from bench.models import find_models
 from bench.report import print_outcome, replaced, write_page
 from bench.scenarios import cpu_per_frame, latency, overload, soak
+from markdown_page import read_json, write_json
 from resnet_trt_node.errors import ResnetTrtError, UsageError
 
 #: Seconds of each scenario, and of the quick run. 1000 answers fill the node's percentiles: 35 s
@@ -110,7 +109,7 @@ def _measure(arguments: argparse.Namespace) -> int:
 def _read(out: Path) -> dict[str, Any]:
     path = _json_path(out)
     try:
-        results: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+        results: dict[str, Any] = read_json(path)
     except OSError as error:
         raise UsageError(f'cannot read {path} ({error.strerror}): measure first, or name the '
                          'folder that a run wrote to') from error
@@ -119,10 +118,7 @@ def _read(out: Path) -> dict[str, Any]:
 
 def _write(results: dict[str, Any], out: Path) -> Path:
     path = _json_path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix('.new')
-    temporary.write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
-    os.replace(temporary, path)
+    write_json(path, results)
     return path
 
 

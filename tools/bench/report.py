@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,7 +11,7 @@ from bench.figures import Outcome
 from bench.plot import draw
 from bench.scenarios.cpu_per_frame import RATIO_LIMIT
 from bench.scenarios.soak import SLOPE_FROM_S
-from performance_section import write_section
+from markdown_page import table, write_section
 from performance_summary import write_summary
 
 PLOT = 'performance_realtime.png'
@@ -92,15 +91,6 @@ def markdown(results: dict[str, Any], plotted: bool) -> str:
     return '\n'.join(lines)
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> list[str]:
-    head = list(head)
-    return [_row(head), _row(['---'] * len(head)), *(_row(row) for row in rows)]
-
-
-def _row(cells: Iterable[object]) -> str:
-    return f'| {" | ".join("" if cell is None else str(cell) for cell in cells)} |'
-
-
 def _value(check: dict[str, Any]) -> str:
     if check['measured'] is None:
         return 'not measured'
@@ -128,7 +118,7 @@ def _cpu_figures(figures: dict[str, Any]) -> list[str]:
     stages = list(dict.fromkeys(
         stage for node in (plain, ours) for stage in node.get('stages_ms', {})))
     return [
-        *_table(('ms of CPU a frame', 'this node', 'plain node', 'a node that only receives'), [
+        *table(('ms of CPU a frame', 'this node', 'plain node', 'a node that only receives'), [
             ('all', *(node['cpu_ms'] for node in nodes)),
             *((stage, *(node.get('stages_ms', {}).get(stage) for node in nodes))
               for stage in stages),
@@ -181,7 +171,7 @@ def _threads(threads: dict[str, Any]) -> str:
 def _latency_figures(figures: dict[str, Any]) -> list[str]:
     answer = figures['source_to_answer_ms']
     lines = [
-        *_table(('ms', 'p50', 'p95', 'p99'), [
+        *table(('ms', 'p50', 'p95', 'p99'), [
             ('source to answer', answer['p50'], answer['p95'], answer['p99']),
             *((stage, *values) for stage, values in figures['stages_ms'].items())]), '',
         f'{figures["answered"]} of {figures["sent"]} frames answered in {figures["seconds"]:g} s, '
