@@ -26,15 +26,7 @@ CASES = {
     'int8_subtract': (Case('int8_subtract', 64, (64,), level=2), 130),
     'int8_plain': (Case('int8_plain', 64, (64,), level=2), 120),
     'tf32': (Case('fp32', 64, (1, 64), tf32=True, latency=True), 200),
-    'int8_b256': (Case('int8', 256, (256,), level=2), 150),
-    'fp16_subtract': (Case('fp16_subtract', 1, (1,), latency=True), 90),
-    'int8_float_ends': (Case('int8_float_ends', 64, (64,), level=2), 120),
-    'int8_b128': (Case('int8', 128, (128,), level=2), 130),
-    'int8_level3': (Case('int8', 64, (1, 64), level=3, latency=True), 300),
-    'fp16_dense': (Case('fp16_dense', 1, (1,), latency=True), 90),
     'fp16_b1': (Case('fp16', 1, (1,), latency=True), 90),
-    'fp16_level5': (Case('fp16', 1, (1,), level=5, latency=True), 240),
-    'int8_subtract_level3': (Case('int8_subtract', 64, (64,), level=3), 180),
     'int8_subtract_b256': (Case('int8_subtract', 256, (256,), level=2), 150),
     # A trained network, for what precision costs in accuracy; made beforehand by trained_models.
     'lite0_tf32': (Case('lite0_fp32', 8, (8,), level=1, tf32=True, reference='lite0_fp32',
@@ -43,7 +35,6 @@ CASES = {
                         trained=True), 60),
     'lite0_int8': (Case('lite0_int8', 8, (8,), level=1, reference='lite0_fp32',
                         trained=True), 60),
-    'int8_float_pool': (Case('int8_float_pool', 64, (64,), level=2), 120),
 }
 STEPS = {'machine': 15, **{name: seconds for name, (_, seconds) in CASES.items()}, **LAST_STEPS}
 

@@ -16,22 +16,19 @@ from typing import Optional
 
 import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 import onnxruntime
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.onnx_tools.int8.quantize import Placement, quantize_model
 from resnet_trt_node.training.export import export_resnet
-from tools.gpu.fronts import FRONTS
 from tools.gpu.roofline import layers_of
 
-#: Name to (where the Q/DQ pairs stand, front); each answers one question about int8.
+#: Name to (float model, where the Q/DQ pairs stand); each answers one question about int8.
 INT8 = {
-    'int8': (Placement(), 'depthwise'),
-    'int8_subtract': (Placement(), 'subtract'),
-    'int8_plain': (Placement(shortcuts=False, pooled=False), 'depthwise'),
-    'int8_float_ends': (Placement(first=False, last=False), 'depthwise'),
-    'int8_float_pool': (Placement(pooled=False), 'depthwise'),
+    'int8': ('fp32', Placement()),
+    'int8_subtract': ('fp32_subtract', Placement()),
+    'int8_plain': ('fp32', Placement(shortcuts=False, pooled=False)),
 }
-FP16 = {'fp16_subtract': 'subtract', 'fp16_dense': 'dense'}
 _CALIBRATION_FRAMES = 64
 
 
@@ -51,13 +48,15 @@ class Workshop:
         start = time.monotonic()
         if name in ('fp32', 'fp16'):
             export_resnet('resnet50', 'random', path, precision=name)
-        elif name in FP16:
-            self._save(FRONTS[FP16[name]](onnx.load(str(self.make('fp16')))), path)
         elif name == 'fp32_subtract':
-            self._save(FRONTS['subtract'](onnx.load(str(self.make('fp32')))), path)
+            model = onnx.load(str(self.make('fp32')))
+            subtract_mean(model)
+            onnx.checker.check_model(model, full_check=True)
+            with whole_file(path) as temporary:
+                onnx.save(model, str(temporary))
         else:
-            placement, front = INT8[name]
-            source = self.make('fp32' if front == 'depthwise' else f'fp32_{front}')
+            source_name, placement = INT8[name]
+            source = self.make(source_name)
             chosen = self._frames[::max(1, len(self._frames) // _CALIBRATION_FRAMES)]
             quantize_model(source, np.array_split(chosen, 8), path, placement)
         print(f'{path}: {path.stat().st_size / 1e6:.0f} MB, {time.monotonic() - start:.1f} s',
@@ -90,11 +89,30 @@ class Workshop:
             with whole_file(path) as temporary:
                 temporary.write_text(json.dumps(layers, indent=1), encoding='utf-8')
 
-    @staticmethod
-    def _save(model: onnx.ModelProto, path: Path) -> None:
-        onnx.checker.check_model(model, full_check=True)
-        with whole_file(path) as temporary:
-            onnx.save(model, str(temporary))
+
+def subtract_mean(model: onnx.ModelProto) -> None:
+    """
+    Let the graph subtract the mean, and put the rest of the normalisation into the first weights.
+
+    Scaling an input channel commutes with the convolution, and leaves the zeros of its padding
+    zero, so this is exact but for rounding.
+    """
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    node = next(node for node in graph.node if node.name == 'normalise')
+    scale, bias = (numpy_helper.to_array(constants[name]).astype(np.float64).reshape(3)
+                   for name in node.input[1:])
+    first = next(layer for layer in graph.node if node.output[0] in layer.input)
+    weight = constants[first.input[1]]
+    values = numpy_helper.to_array(weight)
+    weight.CopyFrom(numpy_helper.from_array(
+        (values * scale.reshape(1, 3, 1, 1)).astype(values.dtype), weight.name))
+    offset = (bias / scale).reshape(1, 3, 1, 1).astype(values.dtype)
+    graph.initializer.append(numpy_helper.from_array(offset, 'normalise.offset'))
+    for name in node.input[1:]:
+        graph.initializer.remove(constants[name])
+    node.CopyFrom(helper.make_node(
+        'Add', [node.input[0], 'normalise.offset'], list(node.output), name=node.name))
 
 
 def main(arguments: Optional[list[str]] = None) -> None:
@@ -105,7 +123,7 @@ def main(arguments: Optional[list[str]] = None) -> None:
     parser.add_argument('names', nargs='*', help='models to write; not given: all')
     parsed = parser.parse_args(arguments)
     workshop = Workshop(parsed.folder, parsed.frames)
-    for name in parsed.names or ['fp32', 'fp16', *INT8, *FP16]:
+    for name in parsed.names or ['fp32', 'fp16', *INT8]:
         workshop.make(name)
     workshop.reference()
     workshop.roofline()

@@ -16,7 +16,7 @@ from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.tensorrt.backend import TensorRtBackend
 
 #: Steps after the cases, with the seconds they may take.
-LAST_STEPS = {'inferences': 120, 'openings': 150, 'leaks': 90, 'fp16_openings': 60}
+LAST_STEPS = {'inferences': 120, 'openings': 150}
 _ROUNDS = 8
 _RUNS = 100
 _WARM_UP = 20
@@ -257,12 +257,7 @@ def run_endurance(lab: Lab, name: str) -> dict:
     """Infer 100,000 times, or open and close 1,000 times, and watch the memory."""
     if name == 'inferences':
         return endurance_of_inferences(lab, 100_000)
-    if name == 'openings':
-        return endurance_of_openings(lab, tiny_case(lab), 1000)
-    if name == 'leaks':
-        from tools.gpu.leaks import run_leaks
-        return {'parts': run_leaks(lab)}
-    return endurance_of_openings(lab, Case('fp16', 64, (1, 64)), 30)
+    return endurance_of_openings(lab, tiny_case(lab), 1000)
 
 
 def tiny_case(lab: Lab) -> Case:
