@@ -105,7 +105,7 @@ class NodeOfDeferredDestruction(LifecycleNode):
         give_free_memory_back()
 
     def _take_all_events(self) -> None:
-        hidden = [handler for entity in self._hidden for handler in entity.event_handlers]
+        hidden = {handler for entity in self._hidden for handler in entity.event_handlers}
         self._take_events([one for one in super().waitables
                            if isinstance(one, EventHandler) and one not in hidden])
 

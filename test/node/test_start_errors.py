@@ -65,7 +65,7 @@ def test_names_that_cannot_be_used(words, subject, told):
 
 @pytest.mark.parametrize('environment', [
     {}, {'ROS_DOMAIN_ID': ''}, {'ROS_DOMAIN_ID': ' 0 '}, {'ROS_DOMAIN_ID': '232'},
-    {'ROS_DOMAIN_ID': '0x10'}, {'RMW_IMPLEMENTATION': ''}])
+    {'ROS_DOMAIN_ID': '0x10'}, {'ROS_DOMAIN_ID': '07'}, {'RMW_IMPLEMENTATION': ''}])
 def test_an_environment_that_is_well(environment):
     check_ros_environment(environment)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any, Callable, Optional
 
 from rclpy.duration import Duration
@@ -171,9 +172,11 @@ class CameraTopics:
 
     def flush(self, timeout_sec: float) -> None:
         """Wait until the listeners have the last results, at most so long; skip pictures."""
+        end = monotonic() + timeout_sec
         self._annotator.drain(timeout_sec)
         # Publishing returns before they do, and destroying a publisher does not wait.
-        self._results.wait_for_all_acked(Duration(nanoseconds=int(timeout_sec * 1e9)))
+        left_sec = max(0.0, end - monotonic())
+        self._results.wait_for_all_acked(Duration(nanoseconds=int(left_sec * 1e9)))
 
     def problems(self) -> list[str]:
         """Say why publishers of the image topic are not heard; DDS keeps it to itself."""

@@ -42,7 +42,9 @@ def _check_middleware(name: str) -> None:
 
 def _check_domain(domain: str) -> None:
     try:
-        fits = 0 <= int(domain, 0) <= _LAST_DOMAIN
+        # As rcl reads it, in which 07 is octal, as in C.
+        octal = domain.startswith('0') and domain.isdigit()
+        fits = 0 <= int(domain, 8 if octal else 0) <= _LAST_DOMAIN
     except ValueError:
         fits = False
     if not fits:
