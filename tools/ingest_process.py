@@ -23,7 +23,7 @@ import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.imaging.decode import decode_image
+from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.node.process_tuning import settle_allocator
 from sensor_msgs.msg import Image
@@ -95,7 +95,7 @@ class Receiver:
             message = view_cdr(message)
         stamp = message.header.stamp
         self.latencies_ms.append((now_ns - stamp.sec * 10**9 - stamp.nanosec) / 1e6)
-        self._resizer.fit(decode_image(message), self._slot)
+        self._resizer.fit(decode_message(message), self._slot)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         self._used.append((usage.ru_utime + usage.ru_stime, usage.ru_minflt))
 

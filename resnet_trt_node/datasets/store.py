@@ -15,8 +15,7 @@ from resnet_trt_node.datasets.listing import (
 from resnet_trt_node.datasets.pictures import (
     decode_picture, MAX_FILE_IMAGE_BYTES, read_picture)
 from resnet_trt_node.errors import DataError, FrameError
-from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.imaging.image_encodings import too_large
+from resnet_trt_node.imaging.frame import Frame, too_large
 from resnet_trt_node.printable import printable
 from resnet_trt_node.regular_file import read_regular
 

@@ -8,11 +8,16 @@ from typing import Any, Optional, TYPE_CHECKING
 import cv2
 import numpy as np
 
+from resnet_trt_node.errors import FrameError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Channel orders of a frame, with the number of channels; 'gray' has no third axis.
 CHANNELS = {'rgb': 3, 'bgr': 3, 'rgba': 4, 'bgra': 4, 'gray': 1}
+#: Memory that a frame may take, decoding included, unless the user allows more: what decoding 89
+#: million pixels in colour takes, or a raw image of 179 million.
+MAX_IMAGE_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
@@ -50,3 +55,29 @@ def to_8_bit(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """
     scaled: Any = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
     return np.asarray(scaled, np.uint8).reshape(pixels.shape)
+
+
+def too_large(size_bytes: int, max_bytes: int) -> str:
+    """Return how much a frame takes, that it is too much and what to do, for messages."""
+    return (
+        f'{-(-size_bytes // 2**20)} MiB and {max_bytes // 2**20} are allowed: make it '
+        'smaller, or raise max_image_mib (--max-image-mib of the commands)')
+
+
+def view_bytes(data: Any, where: str) -> NDArray[np.uint8]:
+    """
+    Return a message's data as an array.
+
+    :param data: any object with the buffer protocol.
+    :param where: what it is the data of, for the message.
+    :returns: uint8 (bytes,), a read-only view: several readers share it, none may draw into it.
+    :raises FrameError: for any other object, a list of numbers included.
+    """
+    try:
+        view = np.frombuffer(data, np.uint8)
+    except (TypeError, ValueError, BufferError) as error:
+        raise FrameError(
+            f'{where}: data is {type(data).__name__}, which holds no plain bytes ({error}): '
+            "use array.array('B'), bytes or a NumPy array of uint8") from error
+    view.flags.writeable = False
+    return view

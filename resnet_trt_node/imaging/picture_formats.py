@@ -11,8 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from resnet_trt_node.errors import DamagedPictureError, FrameError
-from resnet_trt_node.imaging.frame import Frame, to_8_bit
-from resnet_trt_node.imaging.image_encodings import too_large
+from resnet_trt_node.imaging.frame import Frame, to_8_bit, too_large
 from resnet_trt_node.printable import printable
 
 #: Formats that Pillow opens and that are left alone: EPS starts Ghostscript; of the others it

@@ -71,8 +71,7 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         except UsageError:
             self.destroy_node()
             raise
-        self._converter = Converter(
-            self.get_logger().info, self.get_logger().warning, still_wanted)
+        self._converter = Converter(self.get_logger().info, self.get_logger().warning)
         self._opener = BackendOpener(
             lambda: self.parameters,
             lambda line: self.get_logger().warning(printable(line, LINE_LIMIT)))
@@ -102,6 +101,7 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
     def _begin_opening(self) -> Pipeline:
         parameters = self.parameters
         self._converter.max_bytes = parameters.max_image_mib << 20
+        self._converter.bridge_check.start()
         self._opening = pipeline = Pipeline(
             parameters.cameras or ('',), parameters.queue_depth,
             parameters.fit,  # type: ignore[arg-type]
@@ -195,6 +195,7 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Answer what is on its way and free the model."""
         self.finalized = True
+        self._converter.bridge_check.close()
         end = monotonic() + _STOP_SEC
         self._drain()
         self._release(max(0.1, end - monotonic()))

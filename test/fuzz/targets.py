@@ -25,9 +25,9 @@ from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import (
     BagError, DataError, FrameError, LabelsError, ModelError, ResnetTrtError)
 from resnet_trt_node.imaging.compressed import decode_compressed
-from resnet_trt_node.imaging.decode import decode_image
+from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.frame import CHANNELS, Frame
-from resnet_trt_node.imaging.image_encodings import ENCODINGS, PIXEL_BYTES, PLANAR
+from resnet_trt_node.imaging.encodings import Encoding, ENCODINGS
 from resnet_trt_node.label_file import read_labels
 
 CORPUS = Path(__file__).resolve().parent / 'corpus'
@@ -120,9 +120,9 @@ def _images(draw: st.DrawFn) -> SimpleNamespace:
     """Return a message, mostly with fields that nearly fit together."""
     encoding = draw(st.sampled_from([*ENCODINGS, *ENCODINGS, 'RGB8', 'jpeg', '']))
     height, width = draw(_SIDES), draw(_SIDES)
-    step = width * PIXEL_BYTES.get(encoding, 1) + draw(st.sampled_from([0, 0, 0, 1, 5, -1]))
-    share = PLANAR.get(encoding, 2)
-    size = height * step * share // 2 + draw(st.sampled_from([0, 0, 0, 0, 1, -1, 64]))
+    layout = ENCODINGS.get(encoding, Encoding('gray', 1))
+    step = width * layout.pixel_bytes + draw(st.sampled_from([0, 0, 0, 1, 5, -1]))
+    size = height * step * layout.half_lines // 2 + draw(st.sampled_from([0, 0, 0, 0, 1, -1, 64]))
     if draw(st.integers(0, 15)) == 0:
         step = draw(_SIDES)
     pattern = draw(st.binary(min_size=1, max_size=16))
@@ -135,7 +135,7 @@ def _images(draw: st.DrawFn) -> SimpleNamespace:
 
 def _check_image(message: SimpleNamespace) -> None:
     try:
-        frame = decode_image(message)
+        frame = decode_message(message)
     except FrameError as error:
         _one_line(error)
         return

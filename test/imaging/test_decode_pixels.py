@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from resnet_trt_node.imaging.decode import decode_image
+from resnet_trt_node.imaging.decode import decode_message
 
 RNG = np.random.default_rng(3)
 MOSAICS = {
@@ -42,7 +42,7 @@ def to_8_bit(values: Any) -> Any:
 @pytest.mark.parametrize('pattern', MOSAICS)
 def test_a_mosaic_of_8_bits(pattern: str, padding: int, size: tuple[int, int]) -> None:
     mosaic = RNG.integers(0, 256, size, np.uint8)
-    frame = decode_image(message(f'bayer_{pattern}8', size, mosaic, padding))
+    frame = decode_message(message(f'bayer_{pattern}8', size, mosaic, padding))
     assert frame.order == 'rgb'
     np.testing.assert_array_equal(frame.pixels, cv2.cvtColor(mosaic, MOSAICS[pattern]))
 
@@ -55,7 +55,7 @@ def test_a_mosaic_of_16_bits(
         pattern: str, padding: int, size: tuple[int, int], big_endian: int) -> None:
     mosaic = RNG.integers(0, 65536, size, np.uint16)
     rows = mosaic.astype('>u2' if big_endian else '<u2').view(np.uint8)
-    frame = decode_image(
+    frame = decode_message(
         message(f'bayer_{pattern}16', size, rows, padding, is_bigendian=big_endian))
     assert frame.order == 'rgb'
     np.testing.assert_array_equal(
@@ -67,7 +67,7 @@ def test_a_mosaic_of_16_bits(
 @pytest.mark.parametrize('encoding', PAIRS)
 def test_pairs_of_pixels(encoding: str, padding: int, size: tuple[int, int]) -> None:
     packed = RNG.integers(0, 256, (*size, 2), np.uint8)
-    frame = decode_image(message(encoding, size, packed.reshape(size[0], -1), padding))
+    frame = decode_message(message(encoding, size, packed.reshape(size[0], -1), padding))
     assert frame.order == 'rgb'
     np.testing.assert_array_equal(frame.pixels, cv2.cvtColor(packed, PAIRS[encoding]))
 
@@ -77,7 +77,7 @@ def test_pairs_of_pixels(encoding: str, padding: int, size: tuple[int, int]) -> 
 @pytest.mark.parametrize('encoding', PLANES)
 def test_two_planes(encoding: str, padding: int, size: tuple[int, int]) -> None:
     lines = RNG.integers(0, 256, (size[0] * 3 // 2, size[1]), np.uint8)
-    frame = decode_image(message(encoding, size, lines, padding))
+    frame = decode_message(message(encoding, size, lines, padding))
     luma, chroma = lines[:size[0]], lines[size[0]:].reshape(size[0] // 2, size[1] // 2, 2)
     assert frame.order == 'rgb'
     np.testing.assert_array_equal(
@@ -92,7 +92,7 @@ def test_two_planes_of_equal_size(padding: int, size: tuple[int, int]) -> None:
     data = b''.join(
         np.pad(plane.reshape(size[0], -1), ((0, 0), (0, more)), constant_values=77).tobytes()
         for plane, more in ((luma, padding), (chroma, 2 * padding)))
-    frame = decode_image(message(
+    frame = decode_message(message(
         'nv24', size, np.zeros((1, 0), np.uint8), step=size[1] + padding, data=data))
     y = 1.164 * (luma.astype(float) - 16)
     u, v = np.moveaxis(chroma.astype(float) - 128, 2, 0)
@@ -107,7 +107,7 @@ def test_16_bits_may_begin_at_an_odd_address(encoding: str) -> None:
     rows = RNG.integers(0, 256, (5, 6 * 2 * (3 if encoding == 'rgb16' else 1)), np.uint8)
     image = message(encoding, size, rows)
     odd = message(encoding, size, rows, data=memoryview(b'\0' + rows.tobytes())[1:])
-    np.testing.assert_array_equal(decode_image(odd).pixels, decode_image(image).pixels)
+    np.testing.assert_array_equal(decode_message(odd).pixels, decode_message(image).pixels)
 
 
 @pytest.mark.parametrize('encoding', ['mono16', 'bayer_rggb8', 'uyvy', 'nv12', 'nv24'])
@@ -115,6 +115,6 @@ def test_converted_pixels_are_the_callers(encoding: str) -> None:
     lines = {'nv12': 6, 'nv24': 12}.get(encoding, 4)
     width = 16 if encoding in ('mono16', 'uyvy') else 8
     image = message(encoding, (4, 8), np.zeros((lines, width), np.uint8), step=width)
-    pixels = decode_image(image).pixels
+    pixels = decode_message(image).pixels
     assert pixels.flags.writeable
     assert not np.shares_memory(pixels, np.frombuffer(image.data, np.uint8))

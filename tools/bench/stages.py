@@ -10,7 +10,7 @@ from typing import Callable
 from bench.camera import Camera
 import numpy as np
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.imaging.decode import decode_image
+from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.resize import Resizer
 
 _REPEATS = 30
@@ -24,8 +24,8 @@ def measure_stages(camera: Camera) -> dict[str, float]:
         step=pixels.strides[0], data=array('B', pixels.tobytes()))
     resizer = Resizer(ResizeRule(256, 224, 224), 'fast')
     slot = np.empty((224, 224, 3), np.uint8)
-    frame = decode_image(message)
-    return {'convert': _median_ms(lambda: decode_image(message)),
+    frame = decode_message(message)
+    return {'convert': _median_ms(lambda: decode_message(message)),
             'resize': _median_ms(lambda: resizer.fit(frame, slot))}
 
 

@@ -6,65 +6,44 @@ Pixels that need no conversion never pass through cv_bridge, which would copy th
 
 from __future__ import annotations
 
-import importlib
-from importlib.util import find_spec
-import json
-import os
-from pathlib import Path
-import subprocess
-import sys
-from time import monotonic
 from typing import Any, Callable, Optional
 
-from resnet_trt_node.imaging.decode import convert_image, decode_message
+import numpy as np
+from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.depth_images import DEPTH_ENCODING, looks_like_depth
-from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.imaging.image_encodings import (
-    check_image, DEEP, MAX_IMAGE_BYTES, PIXEL_BYTES, RawImage, ZERO_COPY)
-from resnet_trt_node.node.ros.cv_bridge_check import target_encoding
+from resnet_trt_node.imaging.encodings import check_image, convert_image, RawImage
+from resnet_trt_node.imaging.frame import Frame, MAX_IMAGE_BYTES
+from resnet_trt_node.node.ros.cv_bridge_check import CvBridgeCheck
 from resnet_trt_node.printable import printable
-
-# `python -c` and `-m` look for modules in the current folder first, where anyone may put some.
-_CHECK = (
-    'import sys; sys.path[:] = filter(None, sys.path); '
-    'from resnet_trt_node.node.ros.cv_bridge_check import main; sys.exit(main())')
-#: Importing OpenCV and cv_bridge takes seconds on a small computer with a slow disk.
-_CHECK_TIMEOUT_S = 30.0
-#: How often it is asked meanwhile whether the check is still wanted.
-_CHECK_POLL_S = 0.1
 
 
 class Converter:
     """
     Turns Image and CompressedImage messages into frames, on any thread.
 
-    :param log: takes one line that says what converts and why, and one for every encoding that
-        cv_bridge fails at later; None drops them.
+    OpenCV converts until `bridge_check`, which somebody else starts, has found that cv_bridge
+    works. The first picture of each encoding is then converted by both: cv_bridge goes on with
+    those encodings of which it gives equal pixels.
+
+    :param log: takes a line for every encoding about who converts it; None drops them.
     :param warn: takes one line about the first frame that looks like depth; None drops it.
-    :param still_wanted: asked while cv_bridge is being tried; False ends that.
     """
 
     def __init__(
             self, log: Optional[Callable[[str], object]] = None,
-            warn: Optional[Callable[[str], object]] = None,
-            still_wanted: Callable[[], bool] = lambda: True) -> None:
+            warn: Optional[Callable[[str], object]] = None) -> None:
         self._log: Callable[[str], object] = log if log is not None else lambda line: None
-        self._bridge: Any = None
-        equal, reason = check_cv_bridge(still_wanted)
-        if equal:
-            self._bridge, reason = _open_cv_bridge()
-        #: Encodings that cv_bridge converts; all others are OpenCV's.
-        self.bridged = frozenset(equal if self._bridge is not None else ())
-        if self.bridged:
-            self.description = (
-                f'cv_bridge converts {", ".join(sorted(self.bridged))}; OpenCV the other '
-                'encodings')
-        else:
-            self.description = f'OpenCV converts all encodings: {reason}'
-        self._log(self.description)
+        self._warn = warn
+        self.bridge_check = CvBridgeCheck(self._log)
+        # Whether cv_bridge gives the pixels that OpenCV gives, by encoding; none is untried.
+        self._bridged: dict[str, bool] = {}
         #: Memory that a frame may take, decoding included; may be changed at any time.
         self.max_bytes = MAX_IMAGE_BYTES
-        self._warn = warn
+
+    @property
+    def bridged(self) -> set[str]:
+        """Return the encodings that cv_bridge converts."""
+        return {name for name, equal in self._bridged.items() if equal}
 
     def to_frame(self, message: Any, reduced_to: Optional[int] = None) -> Frame:
         """
@@ -77,7 +56,11 @@ class Converter:
 
         The first frame that looks like depth is warned of.
         """
-        frame = self._to_frame(message, reduced_to)
+        if hasattr(message, 'encoding'):
+            # cv_bridge trusts a message's fields.
+            frame = self._convert(message, check_image(message, self.max_bytes))
+        else:
+            frame = decode_message(message, reduced_to, self.max_bytes)
         warn = self._warn
         if warn is not None and looks_like_depth(message, frame):
             self._warn = None
@@ -87,85 +70,31 @@ class Converter:
                 'publish grey pictures as mono16, white at 65535')
         return frame
 
-    def _to_frame(self, message: Any, reduced_to: Optional[int]) -> Frame:
-        if getattr(message, 'encoding', None) not in self.bridged:
-            return decode_message(message, reduced_to, self.max_bytes)
-        # cv_bridge trusts a message's fields.
-        raw = check_image(message, self.max_bytes)
-        frame = self._by_bridge(message, raw)
-        return convert_image(raw) if frame is None else frame
-
-    def _by_bridge(self, message: Any, raw: RawImage) -> Optional[Frame]:
-        """Return cv_bridge's frame, None where it has none to give."""
-        # It calls what NumPy 2 lacks for the other byte order, and divides the step by the pixel.
-        if raw.big_endian or raw.step % PIXEL_BYTES[raw.encoding]:
-            return None
+    def _convert(self, message: Any, raw: RawImage) -> Frame:
+        encoding, equal = raw.encoding, self._bridged.get(raw.name)
+        # Of the other byte order cv_bridge calls what NumPy 2 lacks, it divides the step by the
+        # pixel, and it knows no encoding of two planes.
+        if (encoding.convert is None or encoding.is_planar or equal is False or raw.big_endian
+                or raw.step % encoding.pixel_bytes):
+            return convert_image(raw)
+        bridge = self.bridge_check.bridge()
+        if bridge is None:
+            return convert_image(raw)
+        target = 'mono8' if encoding.order == 'gray' else f'{encoding.order}8'
         try:
-            pixels = self._bridge.imgmsg_to_cv2(message, target_encoding(raw.encoding))
+            pixels = bridge.imgmsg_to_cv2(message, target)
         except Exception as error:  # noqa: B902  it raises whatever its C++ half throws
-            # The frame is not lost: OpenCV takes over, and says so once.
-            self.bridged -= {raw.encoding}
+            # The frame is not lost.
+            self._bridged[raw.name] = False
             self._log(
-                f'OpenCV converts {raw.encoding} from now on: cv_bridge failed at it '
+                f'OpenCV converts {raw.name} from now on: cv_bridge failed at it '
                 f'({printable(f"{type(error).__name__}: {error}")})')
-            return None
-        return Frame(pixels, DEEP[raw.encoding][0] if raw.encoding in DEEP else 'rgb')
-
-
-def check_cv_bridge(
-        still_wanted: Callable[[], bool] = lambda: True) -> tuple[list[str], str]:
-    """
-    Try cv_bridge in another process, which it may kill.
-
-    :param still_wanted: asked meanwhile; False ends the other process.
-    :returns: the encodings that it converts as OpenCV does, and if there are none, why.
-    """
-    if find_spec('cv_bridge') is None:
-        return [], 'cv_bridge is not installed'
-    paths = [*filter(None, sys.path), str(Path(__file__).resolve().parents[2])]
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(paths)}
-    try:
-        done = _run_check(environment, still_wanted)
-    except subprocess.TimeoutExpired:
-        return [], f'cv_bridge did not answer within {_CHECK_TIMEOUT_S:.0f} s'
-    except OSError as error:
-        return [], f'cv_bridge could not be tried out ({error})'
-    if done.returncode < 0:
-        return [], f'cv_bridge crashes, by signal {-done.returncode}; was it built for NumPy 1?'
-    lines = done.stderr.strip().splitlines() or ['no message']
-    if done.returncode:
-        return [], f'cv_bridge does not work ({printable(lines[-1])})'
-    try:
-        equal = [name for name in json.loads(done.stdout) if name not in ZERO_COPY]
-    except (ValueError, TypeError):
-        return [], 'cv_bridge prints where it should only convert'
-    return equal, '' if equal else 'cv_bridge gives other pixels than OpenCV'
-
-
-def _run_check(
-        environment: dict[str, str],
-        still_wanted: Callable[[], bool]) -> subprocess.CompletedProcess[str]:
-    """Run the check to its end, or for as long as it may take or is wanted."""
-    arguments = [sys.executable, '-c', _CHECK]
-    deadline_s = monotonic() + _CHECK_TIMEOUT_S
-    with subprocess.Popen(
-            arguments, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True) as process:
-        while True:
-            try:
-                out, error = process.communicate(timeout=_CHECK_POLL_S)
-            except subprocess.TimeoutExpired:
-                if monotonic() < deadline_s and still_wanted():
-                    continue
-                process.kill()
-                raise
-            return subprocess.CompletedProcess(arguments, process.returncode, out, error)
-
-
-def _open_cv_bridge() -> tuple[Any, str]:
-    """Return a bridge, or None and the reason."""
-    try:
-        return importlib.import_module('cv_bridge').CvBridge(), ''
-    except Exception as error:  # noqa: B902  a C extension may raise anything while importing
-        # It worked in another process; here another OpenCV or NumPy may be loaded already.
-        return None, f'cv_bridge does not load ({printable(f"{type(error).__name__}: {error}")})'
+            return convert_image(raw)
+        if equal:
+            return Frame(pixels, encoding.order)
+        frame = convert_image(raw)
+        self._bridged[raw.name] = equal = np.array_equal(pixels, frame.pixels)
+        self._log(
+            f'cv_bridge converts {raw.name}' if equal else
+            f'OpenCV converts {raw.name}: cv_bridge gives other pixels')
+        return frame

@@ -1,67 +1,92 @@
 """
-Tell, in a process of its own, which encodings the installed cv_bridge converts as OpenCV does.
+Whether the installed cv_bridge can be imported, found out in a process of its own.
 
-A cv_bridge built for NumPy 1 may kill the process that calls it under NumPy 2. So the node has
-it tried out here, and uses it only for what this program prints: a JSON list of encodings.
+A cv_bridge built for NumPy 1 may kill the process that imports it under NumPy 2.
 """
 
 from __future__ import annotations
 
-from array import array
-import json
+import importlib
+from importlib.util import find_spec
+import subprocess
 import sys
+from threading import Lock
+from typing import Any, Callable, Optional
+
+from resnet_trt_node.printable import printable
+
+#: Importing OpenCV and cv_bridge takes seconds on a small computer with a slow disk.
+_LIMIT_SEC = 20
+#: It ends itself, even if the node was killed. The C++ half is loaded by the first conversion.
+_CHECK = f'''
+import signal, sys
+signal.alarm({_LIMIT_SEC})
+sys.path[:] = sys.argv[1:]
 from types import SimpleNamespace
-from typing import Any, Optional
-
-import numpy as np
-
-from resnet_trt_node.imaging.decode import decode_image
-from resnet_trt_node.imaging.image_encodings import DEEP, PIXEL_BYTES, ZERO_COPY
+from cv_bridge import CvBridge
+CvBridge().imgmsg_to_cv2(SimpleNamespace(
+    height=1, width=1, step=2, encoding='mono16', is_bigendian=0, data=bytearray(2)), 'mono8')
+'''
 
 
-def target_encoding(encoding: str) -> str:
-    """Return the 8-bit encoding that gives the frame that `decode_image` gives."""
-    if encoding not in DEEP:
-        return 'rgb8'
-    order = DEEP[encoding][0]
-    return 'mono8' if order == 'gray' else f'{order}8'
-
-
-def find_equal_encodings(bridge: Any) -> list[str]:
+class CvBridgeCheck:
     """
-    Try every encoding that needs conversion.
+    The check and its result; every method may be called from any thread.
 
-    :param bridge: an object like cv_bridge.CvBridge.
-    :returns: the encodings whose pixels are equal to those of `decode_image`.
-    :raises Exception: the bridge's own first error if it converts nothing at all: its C++ half,
-        which it loads when it first converts, may be missing or built for other libraries.
+    :param log: takes one line that says why cv_bridge is not used.
     """
-    random = np.random.default_rng(0)
-    equal = []
-    converted = 0
-    first_error: Optional[Exception] = None
-    for encoding in sorted(set(PIXEL_BYTES) - set(ZERO_COPY)):
-        # Rows are padded by two pixels, as drivers do it.
-        height, width, step = 12, 16, 18 * PIXEL_BYTES[encoding]
-        data = array('B', random.integers(0, 256, height * step, np.uint8).tobytes())
-        message = SimpleNamespace(
-            height=height, width=width, step=step, encoding=encoding, is_bigendian=0, data=data)
-        try:
-            pixels = bridge.imgmsg_to_cv2(message, target_encoding(encoding))
-        except Exception as error:  # noqa: B902  cv_bridge raises whatever its C++ half throws
-            # Not converted, hence not in the list.
-            first_error = first_error or error
-            continue
-        converted += 1
-        if np.array_equal(pixels, decode_image(message).pixels):
-            equal.append(encoding)
-    if first_error is not None and not converted:
-        raise first_error
-    return equal
 
+    def __init__(self, log: Callable[[str], object]) -> None:
+        self._log = log
+        self._lock = Lock()
+        self._process: Optional[subprocess.Popen[str]] = None
+        self._bridge: Any = None
 
-def main() -> int:
-    """Print the list; cv_bridge's errors are left to end the process with their text."""
-    from cv_bridge import CvBridge
-    json.dump(find_equal_encodings(CvBridge()), sys.stdout)
-    return 0
+    def start(self) -> None:
+        """Start the process, and return at once; called again it does nothing."""
+        with self._lock:
+            if self._process is not None or self._bridge is not None:
+                return
+            if find_spec('cv_bridge') is None:
+                self._log('OpenCV converts all encodings: cv_bridge is not installed')
+                return
+            # Isolated: the current folder, where anyone may put modules, is not searched.
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, '-I', '-c', _CHECK, *filter(None, sys.path)], text=True,
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            except OSError as error:
+                self._log(
+                    f'OpenCV converts all encodings: cv_bridge could not be tried out ({error})')
+
+    def close(self) -> None:
+        """End the process if it still runs."""
+        with self._lock:
+            if self._process is not None and self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
+
+    def bridge(self) -> Any:
+        """Return a CvBridge; None as long as it is not known to work, and where it does not."""
+        with self._lock:
+            if self._process is None or self._process.poll() is None:
+                return self._bridge
+            reason = self._failure(self._process)
+            self._process = None
+            if not reason:
+                try:
+                    self._bridge = importlib.import_module('cv_bridge').CvBridge()
+                except Exception as error:  # noqa: B902  a C extension may raise anything
+                    # Here another OpenCV or NumPy may be loaded already.
+                    reason = f'does not load ({printable(f"{type(error).__name__}: {error}")})'
+            if reason:
+                self._log(f'OpenCV converts all encodings: cv_bridge {reason}')
+            return self._bridge
+
+    @staticmethod
+    def _failure(process: subprocess.Popen[str]) -> str:
+        """Return why cv_bridge cannot be used, '' if it can."""
+        lines = (process.communicate()[1] or '').strip().splitlines() or ['no message']
+        if process.returncode < 0:
+            return f'was ended by signal {-process.returncode}; was it built for NumPy 1?'
+        return f'does not work ({printable(lines[-1])})' if process.returncode else ''

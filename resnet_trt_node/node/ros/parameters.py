@@ -16,7 +16,7 @@ from resnet_trt_node.backends.base import BackendOptions, TVM_TARGETS
 from resnet_trt_node.backends.factory import BACKEND_CHOICES
 from resnet_trt_node.contract.spec import PRECISIONS
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.imaging.image_encodings import MAX_IMAGE_BYTES
+from resnet_trt_node.imaging.frame import MAX_IMAGE_BYTES
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 
 _NAME_TOKEN = re.compile(r'[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
