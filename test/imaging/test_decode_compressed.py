@@ -282,7 +282,7 @@ def test_a_compressed_mosaic_may_be_deep_or_in_colour_already_but_not_tiny() -> 
     frame = decode_message(SimpleNamespace(
         format='bayer_rggb8; png compressed bgr8', data=saved(picture, 'PNG')))
     np.testing.assert_array_equal(frame.pixels[..., ::-1], picture)
-    with pytest.raises(FrameError, match='2x2 bayer_rggb8: a mosaic has at least 3 rows'):
+    with pytest.raises(FrameError, match='a mosaic has at least 3 rows'):
         decode_message(SimpleNamespace(
             format='bayer_rggb8; png compressed ', data=saved(np.zeros((2, 2), np.uint8), 'PNG')))
 
