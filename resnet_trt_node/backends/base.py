@@ -1,7 +1,7 @@
 """
 What a backend is: a runtime that turns batch buffers of frames into class probabilities.
 
-A backend owns a few batch buffers. A caller writes frames into the slots of one buffer, submits
+A backend owns a few batch buffers. A caller writes frames into the rows of one buffer, submits
 it, may fill the next buffer meanwhile, and collects the probabilities of the first. One thread
 opens, submits, collects and closes; the buffers' memory may be written by any thread while the
 buffer is not submitted.
@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter_ns
-from typing import Callable, ClassVar, FrozenSet, Mapping, Optional, Sequence, Tuple, TYPE_CHECKING
+from typing import ClassVar, Mapping, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 
+from resnet_trt_node.backends.options import BackendOptions
 from resnet_trt_node.backends.result_check import check_shape, refuse_bad
-from resnet_trt_node.contract.spec import ModelSpec, PRECISIONS
+from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,93 +28,6 @@ if TYPE_CHECKING:
 
 #: How often `warm_up` infers a batch size.
 WARM_UP_CALLS = 2
-#: What TVM may be told to compile for.
-TVM_TARGETS = ('auto', 'cpu', 'cuda')
-
-
-@dataclass(frozen=True)
-class BackendOptions:
-    """
-    What a caller may choose when a backend is opened; `option_check` tells who uses what.
-
-    :param max_batch_size: the largest batch that will be submitted.
-    :param num_buffers: batch buffers, so that one is filled while another is inferred.
-    :param device_id: index of the accelerator.
-    :param cpu_threads: threads for a backend on the CPU, 0 leaves it to the runtime.
-    :param engine_dir: folder of compiled engines; None is the backend's default.
-    :param opt_batch_sizes: batch sizes that an engine is tuned for, each in an optimisation
-        profile of its own, rising; () tunes for max_batch_size alone.
-    :param precision: refuse a model whose graph does not compute in this, None takes any.
-    :param optimization_level: how long TensorRT searches for kernels, 0 to 5.
-    :param workspace_mib: device memory that one layer may use while computing, in MiB; 0 leaves
-        it to TensorRT.
-    :param tf32: let fp32 layers multiply in tf32, with 10 bits of mantissa.
-    :param sparse_weights: let TensorRT skip the zeros of 2:4 weights, see `inference.sparsity`.
-    :param target_sm: compute capability to compile for, such as '8.9'; None is that of this GPU.
-        Only TensorRT-RTX can compile for another GPU than the one at hand.
-    :param dla_core: deep learning accelerator to run on, None for the GPU.
-    :param cuda_graph_max_batch: batch sizes up to this run as a CUDA graph each; 0 for none.
-    :param zero_copy_max_batch: CUDA graphs of batch sizes up to this read the frames from and
-        write the result to page-locked host memory in place, without copies; 0 for none.
-    :param blocking_sync: sleep instead of spin while the GPU computes: less CPU, more latency.
-    :param tvm_target: what TVM compiles for, one of `TVM_TARGETS`; auto is the GPU where TVM can
-        use one, else the CPU.
-    :param simulated_ms: what the simulated backend takes for a batch, in milliseconds.
-    :param simulated_ms_per_frame: and what it adds for each frame of the batch.
-    :param simulated_fail_every: of the simulated backend's batches after its warm-up every n-th
-        raises InferenceError; 0 none.
-    :param log: takes lines such as 'building ...: 40 %'; None drops them.
-    :raises UsageError: for numbers out of range.
-    """
-
-    max_batch_size: int = 1
-    num_buffers: int = 2
-    device_id: int = 0
-    cpu_threads: int = 0
-    engine_dir: Optional[Path] = None
-    opt_batch_sizes: Tuple[int, ...] = ()
-    precision: Optional[str] = None
-    optimization_level: int = 3
-    workspace_mib: int = 0
-    tf32: bool = False
-    sparse_weights: bool = False
-    target_sm: Optional[str] = None
-    dla_core: Optional[int] = None
-    cuda_graph_max_batch: int = 8
-    zero_copy_max_batch: int = 2
-    blocking_sync: bool = False
-    tvm_target: str = 'auto'
-    simulated_ms: float = 5.0
-    simulated_ms_per_frame: float = 0.0
-    simulated_fail_every: int = 0
-    log: Optional[Callable[[str], None]] = None
-
-    def __post_init__(self) -> None:
-        """Refuse numbers out of range."""
-        for name, low, high in (
-                ('max_batch_size', 1, 1024), ('num_buffers', 1, 16), ('device_id', 0, 255),
-                ('cpu_threads', 0, 1024), ('optimization_level', 0, 5),
-                ('workspace_mib', 0, 1 << 20), ('cuda_graph_max_batch', 0, 1024),
-                ('zero_copy_max_batch', 0, 1024),
-                ('simulated_ms', 0, 10_000), ('simulated_ms_per_frame', 0, 10_000),
-                ('simulated_fail_every', 0, 1_000_000)):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise UsageError(f'{name} is {value}: choose {low} to {high}')
-        sizes = self.opt_batch_sizes
-        if list(sizes) != sorted(set(sizes)) or any(
-                not 1 <= size <= self.max_batch_size for size in sizes):
-            raise UsageError(
-                f'opt_batch_sizes are {list(sizes)}: choose rising sizes from 1 to '
-                f'{self.max_batch_size}')
-        if self.precision is not None and self.precision not in PRECISIONS:
-            raise UsageError(
-                f'unknown precision {self.precision!r}: choose one of {", ".join(PRECISIONS)}')
-        if self.tvm_target not in TVM_TARGETS:
-            raise UsageError(
-                f'unknown tvm_target {self.tvm_target!r}: choose one of {", ".join(TVM_TARGETS)}')
-        if self.dla_core is not None and not 0 <= self.dla_core <= 7:
-            raise UsageError(f'dla_core is {self.dla_core}: choose 0 to 7')
 
 
 @dataclass(frozen=True)
@@ -150,8 +63,8 @@ class Backend(ABC):
     #: Whether `submit` returns while the device computes. If so, a caller that submits the next
     #: buffer before it collects this one keeps the device busy; if not, it only delays answers.
     asynchronous = True
-    #: The fields of `BackendOptions` that it uses besides `option_check.COMMON_OPTIONS`.
-    own_options: ClassVar[FrozenSet[str]] = frozenset()
+    #: Its options: a subclass takes the path of a model and one of these.
+    options_type: ClassVar[type[BackendOptions]] = BackendOptions
 
     def __init__(
             self, spec: ModelSpec, info: BackendInfo,
@@ -182,7 +95,7 @@ class Backend(ABC):
         Return a batch buffer to write frames into.
 
         :param index: 0 to num_buffers - 1.
-        :returns: uint8 (max_batch_size, H, W, 3) RGB, owned by the backend; slot i is row i.
+        :returns: uint8 (max_batch_size, H, W, 3) RGB, owned by the backend; frame i is row i.
         :raises UsageError: for an index out of range or after `close`.
         """
         self._check(index)
@@ -192,7 +105,7 @@ class Backend(ABC):
         """
         Start inferring the first frames of a buffer; it must not be written until collected.
 
-        :param batch_size: frames to infer, 1 to max_batch_size; the other slots are not read.
+        :param batch_size: frames to infer, 1 to max_batch_size; the other rows are not read.
         :param index: which buffer.
         :raises UsageError: for arguments out of range, or if the buffer is already submitted.
         :raises InferenceError: if the runtime fails; the buffer is then free again.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
-from typing import Callable, Collection, FrozenSet, Union
+from typing import Any, Callable, Collection, FrozenSet, Mapping, Union
 
-from resnet_trt_node.backends.base import Backend, BackendOptions
-from resnet_trt_node.backends.option_check import (
-    called, check_options, check_precision, narrowed, unknown_options)
+from resnet_trt_node.backends.base import Backend
+from resnet_trt_node.backends.options import called, check_precision, discard
 from resnet_trt_node.errors import BackendUnavailable, ModelError, UsageError
 
 #: Name to (module, class); a module is imported only when its backend is opened.
@@ -22,67 +22,108 @@ BACKENDS = {
 #: What `auto` tries, best first.
 AUTO_ORDER = ('tensorrt', 'tensorrt_rtx', 'onnxruntime')
 BACKEND_CHOICES = ('auto', *BACKENDS)
-_DEFAULT_OPTIONS = BackendOptions()
 
 
 def options_of(name: str) -> FrozenSet[str]:
     """
-    Return the options that a backend uses besides the common ones, by its class.
+    Return the options that a backend knows: the fields of its dataclass.
 
-    :param name: one of `BACKEND_CHOICES`; 'auto' uses what any backend does that it tries.
+    :param name: one of `BACKEND_CHOICES`; 'auto' knows what any backend does that it tries.
     :raises UsageError: for an unknown name.
     """
     if name == 'auto':
         return frozenset().union(*map(options_of, AUTO_ORDER))
-    return _class_of(name).own_options
+    return frozenset(option.name for option in fields(_class_of(name).options_type))
 
 
 def open_backend(
-        path: Union[str, Path], name: str = 'auto',
-        options: BackendOptions = _DEFAULT_OPTIONS, implied: Collection[str] = ()) -> Backend:
+        path: Union[str, Path], name: str = 'auto', implied: Collection[str] = (),
+        **options: Any) -> Backend:
     """
     Open a deployable model.
 
-    `auto` takes the first of `AUTO_ORDER` that this machine can run and says through
-    `options.log`, in one line, why the better ones cannot and which options are then without
-    effect; a bad model is an error, never a reason to go on.
+    `auto` takes the first of `AUTO_ORDER` that this machine can run and logs, in one line, why
+    the better ones cannot and which options are then without effect; a bad model is an error,
+    never a reason to go on.
 
     :param path: the deployable ONNX file.
-    :param name: one of `BACKEND_CHOICES`.
-    :param options: what to open it with.
+    :param name: one of `BACKEND_CHOICES`; 'simulated:5' has options behind the name.
     :param implied: options that the caller chose by itself, or that are for another backend: one
-        that does not use them may ignore them.
+        that does not know them may ignore them.
+    :param options: fields of the backend's dataclass, see `Backend.options_type`.
     :returns: an open backend; the calling thread owns it and closes it.
     :raises UsageError: for an unknown name, or an option that was set and has no effect.
     :raises BackendUnavailable: if the runtime or its device is missing.
     :raises ModelError: if the model cannot be used.
     """
-    if name not in BACKEND_CHOICES:
+    name, _, text = name.partition(':')
+    if name not in BACKEND_CHOICES or (text and name == 'auto'):
         raise UsageError(f'unknown backend {name!r}: choose one of {", ".join(BACKEND_CHOICES)}')
-    known = {choice: options_of(choice) for choice in ('auto', *BACKENDS)}
-    check_options(name, options, known, implied)
+    if text:
+        options.update(_class_of(name).options_type.from_text(text))
+    check_options(name, options, {choice: options_of(choice) for choice in BACKEND_CHOICES},
+                  implied)
     if name != 'auto':
-        return _open(path, name, narrowed(options, known[name]))
+        return _open(path, name, options)
     refusals = []
     for candidate in AUTO_ORDER:
-        mine = options_of(candidate)
         try:
-            backend = _open(path, candidate, narrowed(options, mine))
+            backend = _open(path, candidate, options)
         except BackendUnavailable as error:
             refusals.append((candidate, error))
             continue
-        told = [f'using {candidate}']
+        lines = [f'using {candidate}']
         if refusals:
-            told.append('since the better ones cannot be: ' + '; '.join(
+            lines.append('since the better ones cannot be: ' + '; '.join(
                 f'{refused}: {_cause(error)}' for refused, error in refusals))
-        idle = unknown_options(options, {*mine, *implied})
-        if idle:
-            told.append('on which these have no effect: ' + ', '.join(map(called, idle)))
-        if len(told) > 1 and options.log is not None:
-            options.log(', '.join(told))
+        unused = unused_options(options, {*options_of(candidate), *implied})
+        if unused:
+            lines.append('on which these have no effect: ' + ', '.join(map(called, unused)))
+        if len(lines) > 1:
+            options.get('log', discard)(', '.join(lines))
         return backend
     raise BackendUnavailable('no backend can run here: ' + '; '.join(
         f'{candidate}: {error}' for candidate, error in refusals))
+
+
+def check_options(
+        name: str, options: Mapping[str, Any], known: Mapping[str, Collection[str]],
+        implied: Collection[str] = ()) -> None:
+    """
+    Refuse options that were set and would have no effect.
+
+    Who sets `precision` or `tf32` would else be answered by something that was not asked for.
+
+    :param name: of the backend that was chosen, one or several words.
+    :param options: what was asked for.
+    :param known: backend to the options it knows; that of `name` counts, the others are advice.
+    :param implied: options that nobody asked this backend for.
+    :raises UsageError: with the backends that know the option.
+    """
+    for option in unused_options(options, {*known[name], *implied}):
+        users = [other for other in known if other != name and option in known[other]]
+        value = options[option]
+        shown = ', '.join(map(str, value)) if isinstance(value, tuple) else value
+        raise UsageError(
+            f'{called(option)} is {shown}, which {name} does not use: '
+            f'leave it out, or choose a backend that does ({", ".join(users)})')
+
+
+def unused_options(options: Mapping[str, Any], known: Collection[str]) -> list[str]:
+    """
+    Return the options that are set away from their defaults and would have no effect.
+
+    :param options: all options.
+    :param known: those that the backend knows.
+    :raises UsageError: for an option that no backend knows.
+    """
+    defaults = {option.name: option.default for name in BACKENDS
+                for option in fields(_class_of(name).options_type)}
+    for option in options:
+        if option not in defaults:
+            raise UsageError(f'unknown option {option!r}: choose among {", ".join(defaults)}')
+    return [option for option, value in options.items()
+            if option not in known and value != defaults[option]]
 
 
 def _cause(error: BackendUnavailable) -> str:
@@ -98,12 +139,15 @@ def _class_of(name: str) -> type[Backend]:
     return found
 
 
-def _open(path: Union[str, Path], name: str, options: BackendOptions) -> Backend:
+def _open(path: Union[str, Path], name: str, options: Mapping[str, Any]) -> Backend:
     # Each class has parameters of its own.
     make: Callable[..., Backend] = _class_of(name)
-    backend = make(path, options)
+    known = options_of(name)
+    chosen = _class_of(name).options_type(
+        **{option: value for option, value in options.items() if option in known})
+    backend = make(path, chosen)
     try:
-        check_precision(backend.spec, options.precision)
+        check_precision(backend.spec, chosen.precision)
     except ModelError as error:
         backend.close()
         # The simulated backend needs no file.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.options import BackendOptions
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import BackendError
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TYPE_CHECKING, Union
 
-from resnet_trt_node.backends.base import Backend, BackendInfo, BackendOptions
+from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.backends.host_buffers import host_buffers
 from resnet_trt_node.backends.onnxruntime_session import InterruptibleSession
+from resnet_trt_node.backends.options import BackendOptions, number
 from resnet_trt_node.contract.model_file import parse_model, read_model, spec_in
 from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.errors import BackendUnavailable, InferenceError, ModelError
@@ -15,6 +17,17 @@ from resnet_trt_node.errors import BackendUnavailable, InferenceError, ModelErro
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class OnnxRuntimeOptions(BackendOptions):
+    """
+    What the ONNX Runtime backend can be told.
+
+    :param cpu_threads: threads that infer, 0 leaves it to the runtime.
+    """
+
+    cpu_threads: int = number(0, 0, 1024)
 
 
 class OnnxRuntimeBackend(Backend):
@@ -25,15 +38,15 @@ class OnnxRuntimeBackend(Backend):
     out what it left.
 
     :param path: the deployable ONNX file.
-    :param options: `max_batch_size`, `num_buffers` and `cpu_threads` are used.
+    :param options: how to open it.
     :raises BackendUnavailable: if ONNX Runtime is not installed.
     :raises ModelError: if the file is not a deployable model that ONNX Runtime can run.
     """
 
     asynchronous = False
-    own_options = frozenset({'cpu_threads'})
+    options_type = OnnxRuntimeOptions
 
-    def __init__(self, path: Union[str, Path], options: BackendOptions) -> None:
+    def __init__(self, path: Union[str, Path], options: OnnxRuntimeOptions) -> None:
         try:
             import onnxruntime
         except ImportError as error:

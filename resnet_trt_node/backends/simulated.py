@@ -8,18 +8,19 @@ GPU it works through what was submitted, one batch after the other, while the ca
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING, Union
+from typing import Any, Dict, TYPE_CHECKING, Union
 
 import numpy as np
 
-from resnet_trt_node.backends.base import (
-    Backend, BackendInfo, BackendOptions, powers_of_two, WARM_UP_CALLS)
+from resnet_trt_node.backends.base import Backend, BackendInfo, powers_of_two, WARM_UP_CALLS
 from resnet_trt_node.backends.host_buffers import host_buffers
+from resnet_trt_node.backends.options import BackendOptions, number
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
-from resnet_trt_node.errors import InferenceError
+from resnet_trt_node.errors import InferenceError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,22 +32,45 @@ SIMULATED_SPEC = ModelSpec(
     source='no network: class i means a mean red value of i')
 
 
+@dataclass(frozen=True)
+class SimulatedOptions(BackendOptions):
+    """
+    What the simulated backend can be told, behind its name: `simulated:MS:FAIL_EVERY`.
+
+    :param simulated_ms: what a batch takes, in milliseconds.
+    :param simulated_fail_every: of the batches after the warm-up every n-th raises
+        InferenceError; 0 none.
+    """
+
+    simulated_ms: float = number(5.0, 0, 10_000)
+    simulated_fail_every: int = number(0, 0, 1_000_000)
+
+    @classmethod
+    def from_text(cls, text: str) -> Dict[str, Any]:
+        """Read '5' or '5:3', milliseconds and which batches fail."""
+        took, _, every = text.partition(':')
+        try:
+            return {'simulated_ms': float(took), 'simulated_fail_every': int(every or 0)}
+        except ValueError as error:
+            raise UsageError(
+                f'simulated:{text}: write simulated:MS or simulated:MS:FAIL_EVERY, such as '
+                'simulated:5') from error
+
+
 class SimulatedBackend(Backend):
     """
     Answers the frame's mean red value as its class, or the last class, after a fixed time.
 
     :param path: a deployable ONNX file whose spec is taken; '' takes `SIMULATED_SPEC`.
-    :param options: `max_batch_size`, `num_buffers` and all that begins with `simulated_` are
-        used. Failures are counted from the end of the warm-up, so that it can be opened.
+    :param options: what a batch takes, and which ones fail.
     """
 
-    own_options = frozenset({'simulated_ms', 'simulated_ms_per_frame', 'simulated_fail_every'})
+    options_type = SimulatedOptions
 
-    def __init__(self, path: Union[str, Path], options: BackendOptions) -> None:
+    def __init__(self, path: Union[str, Path], options: SimulatedOptions) -> None:
         # Path('') is '.', and no folder is a model.
         spec = read_model_spec(path) if str(path) not in ('', '.') else SIMULATED_SPEC
         self._fixed_s = options.simulated_ms / 1e3
-        self._frame_s = options.simulated_ms_per_frame / 1e3
         self._fail_every = options.simulated_fail_every
         # perf_counter when the device will have done each buffer, and all of them.
         self._done_s: dict[int, float] = {}
@@ -62,9 +86,10 @@ class SimulatedBackend(Backend):
         self._batches += 1
         if self._fail_every and self._batches > 0 and self._batches % self._fail_every == 0:
             raise InferenceError(
-                f'batch {self._batches} failed, as simulated_fail_every has it: set it to 0')
+                f'batch {self._batches} failed, as simulated:MS:FAIL_EVERY has it: leave the last '
+                'number out')
         start_s = max(perf_counter(), self._idle_s)
-        self._idle_s = start_s + self._fixed_s + self._frame_s * batch_size
+        self._idle_s = start_s + self._fixed_s
         self._done_s[index] = self._idle_s
 
     def _collect(self, batch_size: int, index: int) -> NDArray[np.float32]:

@@ -8,11 +8,11 @@ from pathlib import Path
 import sys
 from typing import Optional
 
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.engines.cache import CachedEngine, default_engine_dir
 from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.backends.tensorrt.engine import EngineSource
+from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.cli.support.console import print_json, write
 from resnet_trt_node.cli.support.options import (
     add_model_argument, add_opt_batch, add_sparse_weights)
@@ -64,7 +64,7 @@ def run(arguments: Namespace) -> int:
     """Build and report."""
     largest = arguments.max_batch
     usual = tuple(sorted({1, largest})) if arguments.min_batch == 1 < largest else ()
-    options = BackendOptions(
+    options = TensorRtOptions(
         max_batch_size=largest, device_id=arguments.device_id,
         engine_dir=arguments.engine_dir, opt_batch_sizes=arguments.opt_batch or usual,
         precision=arguments.precision, optimization_level=arguments.optimization_level,
@@ -121,7 +121,7 @@ def _how_the_node_finds(source: EngineSource) -> str:
         given['opt_batch_size'] = str(tuned[0])
     for name in ('optimization_level', 'workspace_mib', 'tf32', 'sparse_weights', 'dla_core'):
         value = getattr(source.settings, name)
-        if value != getattr(BackendOptions, name):
+        if value != getattr(TensorRtOptions, name):
             given[name] = str(value).lower()
     return ('the node finds it where the smaller of max_batch_size and cameras x queue_depth is '
             f'{largest}' + ''.join(f', {name} {value}' for name, value in given.items()))

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from resnet_trt_node.atomic_file import check_place, whole_file
-from resnet_trt_node.backends.base import BackendOptions
+from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.cli.support.console import print_json, Progress, table_row, text_width, write
 from resnet_trt_node.cli.support.example_frames import GENERATED, read_frames
 from resnet_trt_node.cli.support.options import (
@@ -102,7 +102,7 @@ def _add_latency_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         '--engine-dir', type=Path, metavar='DIR', help='folder of compiled engines')
     group.add_argument(
-        '--optimization-level', type=int, default=BackendOptions.optimization_level,
+        '--optimization-level', type=int, default=TensorRtOptions.optimization_level,
         metavar='0..5', help='how long TensorRT searches for the fastest kernels')
     add_sparse_weights(group)
 
@@ -138,8 +138,8 @@ def run(arguments: Namespace) -> int:
     return 0 if document['accuracy']['agree'] else DISAGREE
 
 
-def _options(arguments: Namespace) -> BackendOptions:
-    return BackendOptions(
+def _options(arguments: Namespace) -> dict[str, Any]:
+    return dict(  # noqa: C408  as the arguments of a call
         device_id=arguments.device_id, cpu_threads=arguments.threads,
         engine_dir=arguments.engine_dir, optimization_level=arguments.optimization_level,
         sparse_weights=arguments.sparse_weights)

@@ -7,9 +7,8 @@ from pathlib import Path
 import sys
 from typing import Optional
 
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.tvm.compiler import model_workloads
-from resnet_trt_node.backends.tvm.engine import ModuleSource
+from resnet_trt_node.backends.tvm.engine import ModuleSource, TvmOptions
 from resnet_trt_node.backends.tvm.runtime import load_tvm
 from resnet_trt_node.backends.tvm.tuning import tune, TuningProgress
 from resnet_trt_node.cli.support.console import print_json, Progress, write
@@ -45,7 +44,7 @@ def run(arguments: Namespace) -> int:
         raise UsageError('--minutes and --trials must be positive')
     if arguments.batch < 1:
         raise UsageError(f'--batch is {arguments.batch}: choose 1 or more')
-    options = BackendOptions(
+    options = TvmOptions(
         max_batch_size=arguments.max_batch or arguments.batch, cpu_threads=arguments.cpu_threads,
         engine_dir=arguments.engine_dir, tvm_target='cpu')
     tvm = load_tvm()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
-from typing import Optional, Sequence, Union
+from typing import Any, Mapping, Optional, Sequence, Union
 
-from resnet_trt_node.backends.base import BackendOptions
-from resnet_trt_node.backends.factory import BACKENDS, open_backend, options_of
-from resnet_trt_node.backends.option_check import check_options, check_precision, narrowed
+from resnet_trt_node.backends.factory import BACKENDS, check_options, open_backend, options_of
+from resnet_trt_node.backends.options import BackendOptions, check_precision
 from resnet_trt_node.compare.subject import BackendSubject, Subject
 from resnet_trt_node.errors import BackendUnavailable, UsageError
 
@@ -77,7 +76,7 @@ def labels_of(choices: Sequence[Choice]) -> list[str]:
 
 
 def open_choice(
-        choice: Choice, model: Union[str, Path], options: BackendOptions) -> Subject:
+        choice: Choice, model: Union[str, Path], options: Mapping[str, Any]) -> Subject:
     """
     Open a model on a backend.
 
@@ -92,21 +91,22 @@ def open_choice(
     return WorkerSubject(choice.python, choice.name, model, options)
 
 
-def open_here(name: str, model: Union[str, Path], options: BackendOptions) -> Subject:
+def open_here(name: str, model: Union[str, Path], options: Mapping[str, Any]) -> Subject:
     """
     Open a model on a backend in this process; arguments and errors as `open_choice`.
 
     One set of options is for all backends of a comparison: each gets those that it uses.
     """
-    options = narrowed(options, _known(name))
+    known = _known(name)
+    options = {option: value for option, value in options.items() if option in known}
     if name in POLYGRAPHY_NAMES:
         subject: Subject = import_runners().open_polygraphy(name, model, options)
-        check_precision(subject.spec, options.precision)
+        check_precision(subject.spec, options.get('precision'))
         return subject
-    return BackendSubject(open_backend(model, name, options))
+    return BackendSubject(open_backend(model, name, **options))
 
 
-def check_used(choices: Sequence[Choice], options: BackendOptions) -> None:
+def check_used(choices: Sequence[Choice], options: Mapping[str, Any]) -> None:
     """
     Refuse options that were set and that none of the backends uses.
 
@@ -118,7 +118,9 @@ def check_used(choices: Sequence[Choice], options: BackendOptions) -> None:
 
 
 def _known(name: str) -> frozenset[str]:
-    return _POLYGRAPHY_OPTIONS[name] if name in POLYGRAPHY_NAMES else options_of(name)
+    if name not in POLYGRAPHY_NAMES:
+        return options_of(name)
+    return _POLYGRAPHY_OPTIONS[name].union(option.name for option in fields(BackendOptions))
 
 
 def import_runners() -> ModuleType:

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from typing import Any, BinaryIO, Optional, Tuple, TYPE_CHECKING, Union
+from typing import Any, BinaryIO, Callable, Mapping, Optional, Tuple, TYPE_CHECKING, Union
 
 import numpy as np
 
 from resnet_trt_node import errors
-from resnet_trt_node.backends.base import BackendInfo, BackendOptions
+from resnet_trt_node.backends.base import BackendInfo
+from resnet_trt_node.backends.options import discard
 from resnet_trt_node.compare.subject import Answer, Subject
 from resnet_trt_node.compare.wire import (
     options_to_json, PROTOCOL, receive, send, to_array, WireError)
@@ -55,8 +56,8 @@ class WorkerSubject(Subject):
 
     def __init__(
             self, python: str, name: str, model: Union[str, Path],
-            options: BackendOptions) -> None:
-        self._log = options.log
+            options: Mapping[str, Any]) -> None:
+        self._log: Callable[[str], None] = options.get('log', discard)
         self._pipe = _Process(python)
         try:
             self._pipe.greet()

@@ -18,10 +18,12 @@ from polygraphy.backend.base import BaseRunner
 from polygraphy.common import TensorMetadata
 from polygraphy.exception import PolygraphyException
 from polygraphy.logger import G_LOGGER
-from resnet_trt_node.backends.base import BackendInfo, BackendOptions
+from resnet_trt_node.backends.base import BackendInfo
+from resnet_trt_node.backends.onnxruntime import OnnxRuntimeOptions
 from resnet_trt_node.backends.onnxruntime_session import InterruptibleSession
 from resnet_trt_node.backends.result_check import refuse_bad
 from resnet_trt_node.backends.tensorrt import versions
+from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.compare.subject import Answer, Subject
 from resnet_trt_node.contract.model_file import parse_model, read_model, spec_in
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
@@ -148,7 +150,7 @@ class PolygraphySubject(Subject):
 
 
 def open_polygraphy(
-        name: str, path: Union[str, Path], options: BackendOptions) -> PolygraphySubject:
+        name: str, path: Union[str, Path], options: Mapping[str, Any]) -> PolygraphySubject:
     """
     Open a model with one of Polygraphy's own runners.
 
@@ -162,11 +164,12 @@ def open_polygraphy(
     """
     data = read_model(path)
     spec = spec_in(parse_model(data, path), path)
-    make = {'polygraphy:onnxrt': _onnxrt, 'polygraphy:trt': _trt}[name]
     with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
-        runner, version, device = make(data, path, spec, options)
+        runner, version, device = (
+            _onnxrt(data, path, OnnxRuntimeOptions(**options)) if name == 'polygraphy:onnxrt'
+            else _trt(data, spec, TensorRtOptions(**options)))
     return PolygraphySubject(
-        runner, spec, BackendInfo(name, version, device, {}), options.max_batch_size)
+        runner, spec, BackendInfo(name, version, device, {}), options['max_batch_size'])
 
 
 def runner_for(subject: Subject, name: str) -> BaseRunner:
@@ -183,8 +186,8 @@ def runner_for(subject: Subject, name: str) -> BaseRunner:
 
 
 def _onnxrt(
-        data: bytes, path: Union[str, Path], spec: ModelSpec,
-        options: BackendOptions) -> Tuple[BaseRunner, str, str]:
+        data: bytes, path: Union[str, Path],
+        options: OnnxRuntimeOptions) -> Tuple[BaseRunner, str, str]:
     try:
         import onnxruntime
     except ImportError as error:
@@ -205,8 +208,7 @@ def _onnxrt(
 
 
 def _trt(
-        data: bytes, path: Union[str, Path], spec: ModelSpec,
-        options: BackendOptions) -> Tuple[BaseRunner, str, str]:
+        data: bytes, spec: ModelSpec, options: TensorRtOptions) -> Tuple[BaseRunner, str, str]:
     trt = versions.load_module('tensorrt')
     if options.device_id:
         raise BackendUnavailable(
@@ -224,8 +226,7 @@ def _trt(
         fp16=not typed and spec.precision != 'fp32', int8=not typed and spec.precision == 'int8',
         builder_optimization_level=options.optimization_level,
         sparse_weights=options.sparse_weights)
-    if options.log is not None:
-        options.log('polygraphy:trt builds its engine anew each time, which may take minutes')
+    options.log('polygraphy:trt builds its engine anew each time, which may take minutes')
     try:
         engine = EngineFromNetwork(
             NetworkFromOnnxBytes(data, strongly_typed=typed), config=config)()

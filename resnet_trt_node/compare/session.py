@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Callable, Sequence, TYPE_CHECKING
+from typing import Any, Callable, Mapping, Sequence, TYPE_CHECKING
 
 from resnet_trt_node import __version__
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.engines.files import sha256_of
 from resnet_trt_node.compare.accuracy import compare_answers, Tolerance
 from resnet_trt_node.compare.choice import (
@@ -67,7 +66,7 @@ class Session:
 
     models: Sequence[Path]
     choices: Sequence[Choice]
-    options: BackendOptions = field(default_factory=BackendOptions)
+    options: Mapping[str, Any] = field(default_factory=dict)
     plan: Plan = field(default_factory=Plan)
     tolerance: Tolerance = field(default_factory=Tolerance)
     skip_unavailable: bool = False
@@ -120,14 +119,15 @@ class Session:
         check_used(self.choices, self.options)
         import_runners()  # its absence shall be told before minutes of building
         plan, tolerance = self.plan, self.tolerance
-        options = replace(
-            self.options, max_batch_size=plan.batch_sizes[-1], opt_batch_sizes=plan.batch_sizes,
-            num_buffers=1, log=self.log)
+        largest = plan.batch_sizes[-1]
+        options = {
+            **self.options, 'max_batch_size': largest, 'opt_batch_sizes': plan.batch_sizes,
+            'num_buffers': 1, 'log': self.log}
         models = [_describe(model) for model in self.models]
         with ExitStack() as stack:
             subjects, unavailable = self._open(stack, options)
             reference = next(iter(subjects))
-            agreements = compare_answers(subjects, frames, options.max_batch_size, tolerance)
+            agreements = compare_answers(subjects, frames, largest, tolerance)
             timings = measure(subjects, frames, plan, self.step)
             rows = [self._row(row, subjects[row.label]) for row in self.rows
                     if row.label in subjects]
@@ -153,7 +153,7 @@ class Session:
 
     def _open(
             self, stack: ExitStack,
-            options: BackendOptions) -> tuple[dict[str, Subject], dict[str, str]]:
+            options: Mapping[str, Any]) -> tuple[dict[str, Subject], dict[str, str]]:
         """Open all rows; return subjects and reasons by label."""
         subjects: dict[str, Subject] = {}
         unavailable: dict[str, str] = {}

@@ -7,15 +7,13 @@ and raw bytes. No pickle: versions of Python and NumPy differ at the two ends.
 
 from __future__ import annotations
 
-from dataclasses import fields
 import json
 from pathlib import Path
 import struct
-from typing import Any, BinaryIO, Tuple, TYPE_CHECKING
+from typing import Any, BinaryIO, Mapping, Tuple, TYPE_CHECKING
 
 import numpy as np
 
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.errors import BackendError
 
 if TYPE_CHECKING:
@@ -88,16 +86,14 @@ def to_array(
         raise WireError(f'an array came that does not fit its header: {error}') from error
 
 
-def options_to_json(options: BackendOptions) -> dict[str, Any]:
+def options_to_json(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options as what JSON can say; `log` stays behind."""
-    values = {item.name: getattr(options, item.name) for item in fields(options)}
-    del values['log']
     return {
         name: {'path': str(value.absolute())} if isinstance(value, Path) else value
-        for name, value in values.items()}
+        for name, value in options.items() if name != 'log'}
 
 
-def options_from_json(values: dict[str, Any], **others: Any) -> BackendOptions:
+def options_from_json(values: dict[str, Any], **others: Any) -> dict[str, Any]:
     """
     Return the options that `options_to_json` gave.
 
@@ -107,7 +103,7 @@ def options_from_json(values: dict[str, Any], **others: Any) -> BackendOptions:
         name: Path(value['path']) if isinstance(value, dict)
         else tuple(value) if isinstance(value, list) else value
         for name, value in values.items()}
-    return BackendOptions(**{**decoded, **others})
+    return {**decoded, **others}
 
 
 def _exactly(stream: BinaryIO, size: int) -> bytes:

@@ -59,7 +59,7 @@ class BackendOpener:
         :raises ResnetTrtError: why it cannot be opened.
         """
         parameters = self._parameters()
-        if not parameters.model_path and parameters.backend != 'simulated':
+        if not parameters.model_path and not parameters.backend.startswith('simulated'):
             raise UsageError(
                 'no model: set the parameter model_path to a file made by '
                 '`resnet_trt export` or `resnet_trt prepare`')
@@ -72,8 +72,8 @@ class BackendOpener:
             self._left_behind = None
         self._progress = 'opening the model'
         backend = open_backend(
-            parameters.model_path, parameters.backend,
-            parameters.backend_options(NUM_BUFFERS, self._tell), parameters.implied_options)
+            parameters.model_path, parameters.backend, parameters.implied_options,
+            **parameters.backend_options(NUM_BUFFERS, self._tell))
         self._progress = 'warming up'
         return backend
 

@@ -5,9 +5,10 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from resnet_trt_node.backends.base import Backend, BackendInfo, BackendOptions
+from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.backends.host_buffers import host_buffers
-from resnet_trt_node.backends.simulated import SIMULATED_SPEC, SimulatedBackend
+from resnet_trt_node.backends.options import BackendOptions
+from resnet_trt_node.backends.simulated import SIMULATED_SPEC, SimulatedBackend, SimulatedOptions
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import BackendError, InferenceError
 
@@ -101,15 +102,14 @@ def test_too_little_memory_is_an_error_in_words(monkeypatch):
 
 
 def test_the_simulated_backend_takes_its_time():
-    options = BackendOptions(max_batch_size=4, simulated_ms=10, simulated_ms_per_frame=5)
-    with SimulatedBackend('', options) as backend:
+    with SimulatedBackend('', SimulatedOptions(max_batch_size=4, simulated_ms=30)) as backend:
         start = perf_counter()
         backend.infer(4)
         assert perf_counter() - start >= 0.030
 
 
 def test_the_simulated_backend_names_the_mean_red():
-    with SimulatedBackend('', BackendOptions(max_batch_size=3, simulated_ms=0)) as backend:
+    with SimulatedBackend('', SimulatedOptions(max_batch_size=3, simulated_ms=0)) as backend:
         for slot, red in zip(backend.buffer(), (0, 137, 255)):
             slot[:] = (red, 9, 9)
         probabilities = backend.infer(3)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.classifier import Classifier
-from resnet_trt_node.backends.simulated import SimulatedBackend
+from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
 from resnet_trt_node.contract.prediction import Prediction, top_predictions
 from resnet_trt_node.errors import AnswerError, FrameError, UsageError
 from resnet_trt_node.imaging.frame import Frame
@@ -59,7 +58,7 @@ def test_no_classes_at_all_are_refused(top_k):
 @pytest.fixture
 def backend():
     """Return a backend that takes two frames at a time and no time."""
-    with SimulatedBackend('', BackendOptions(max_batch_size=2, simulated_ms=0)) as opened:
+    with SimulatedBackend('', SimulatedOptions(max_batch_size=2, simulated_ms=0)) as opened:
         yield opened
 
 

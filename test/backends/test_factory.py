@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from resnet_trt_node.backends import factory
-from resnet_trt_node.backends.base import BackendOptions
-from resnet_trt_node.backends.option_check import COMMON_OPTIONS
-from resnet_trt_node.backends.simulated import SIMULATED_SPEC, SimulatedBackend
+from resnet_trt_node.backends.onnxruntime import OnnxRuntimeOptions
+from resnet_trt_node.backends.options import BackendOptions, EngineOptions
+from resnet_trt_node.backends.simulated import (
+    SIMULATED_SPEC, SimulatedBackend, SimulatedOptions)
+from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.errors import BackendUnavailable, ModelError, UsageError
 from tiny_model import write_tiny_model
 
@@ -19,7 +21,7 @@ def path(tmp_path):
 
 
 def test_a_backend_is_opened_by_its_name(path):
-    with factory.open_backend(path, 'simulated', BackendOptions(max_batch_size=3)) as backend:
+    with factory.open_backend(path, 'simulated', max_batch_size=3) as backend:
         assert backend.info.name == 'simulated'
         assert backend.max_batch_size == 3
         assert backend.num_buffers == 2
@@ -56,7 +58,7 @@ def let_auto_try(monkeypatch, **outcomes):
             return true_class_of(outcomes[name])
 
         class Failing(SimulatedBackend):
-            own_options = frozenset({'tf32', 'workspace_mib'})
+            options_type = TensorRtOptions
 
             def __init__(self, path, options):
                 raise outcomes[name]
@@ -68,7 +70,7 @@ def let_auto_try(monkeypatch, **outcomes):
 def test_auto_takes_the_best_in_silence(path, monkeypatch):
     let_auto_try(monkeypatch, first='simulated', second=AssertionError('not to be tried'))
     lines = []
-    with factory.open_backend(path, options=BackendOptions(log=lines.append)) as backend:
+    with factory.open_backend(path, log=lines.append) as backend:
         assert backend.info.name == 'simulated'
     assert lines == []
 
@@ -78,7 +80,7 @@ def test_auto_says_why_it_did_not_take_the_best(path, monkeypatch):
         monkeypatch, first=BackendUnavailable('no GPU'), second=BackendUnavailable('too old'),
         third='simulated')
     lines = []
-    with factory.open_backend(path, options=BackendOptions(log=lines.append)) as backend:
+    with factory.open_backend(path, log=lines.append) as backend:
         assert backend.info.name == 'simulated'
     assert lines == [
         'using third, since the better ones cannot be: first: no GPU; second: too old']
@@ -89,22 +91,21 @@ def test_auto_says_in_the_same_line_which_options_have_no_effect(path, monkeypat
         monkeypatch, first=BackendUnavailable('it cannot be imported (no such module): get it'),
         second='simulated')
     lines = []
-    options = BackendOptions(
-        tf32=True, workspace_mib=64, simulated_ms=0, log=lines.append)
-    with factory.open_backend(path, options=options) as backend:
+    options = {'workspace_mib': 64, 'tf32': True, 'simulated_ms': 0, 'log': lines.append}
+    with factory.open_backend(path, **options) as backend:
         assert backend.info.details['simulated_ms'] == '0'
     assert lines == [
         'using second, since the better ones cannot be: first: it cannot be imported (no such '
         'module), on which these have no effect: workspace_mib, tf32']
     lines.clear()
-    with factory.open_backend(path, options=options, implied=('tf32', 'workspace_mib')):
+    with factory.open_backend(path, implied=('tf32', 'workspace_mib'), **options):
         assert lines == ['using second, since the better ones cannot be: first: it cannot be '
                          'imported (no such module)']
 
 
 def test_auto_refuses_what_none_of_its_backends_uses(path, monkeypatch):
     with pytest.raises(UsageError) as refusal:
-        factory.open_backend(path, options=BackendOptions(simulated_ms=1))
+        factory.open_backend(path, simulated_ms=1)
     assert str(refusal.value) == (
         'simulated_ms is 1, which auto does not use: leave it out, or choose a backend that does '
         '(simulated)')
@@ -129,13 +130,33 @@ def test_a_bad_model_is_no_reason_to_try_the_next(path, monkeypatch):
         factory.open_backend(path)
 
 
-@pytest.mark.parametrize(('name', 'value'), [
-    ('max_batch_size', 0), ('max_batch_size', 1025), ('num_buffers', 0), ('num_buffers', 17),
-    ('device_id', -1), ('cpu_threads', -1), ('simulated_ms', -1.0),
-    ('simulated_ms', float('nan')), ('simulated_ms_per_frame', float('inf'))])
-def test_options_out_of_range_are_refused(name, value):
-    with pytest.raises(UsageError, match=f'^{name} is {value}: choose '):
-        BackendOptions(**{name: value})
+@pytest.mark.parametrize(('kind', 'name', 'value'), [
+    (BackendOptions, 'max_batch_size', 0), (BackendOptions, 'max_batch_size', 1025),
+    (BackendOptions, 'num_buffers', 0), (BackendOptions, 'num_buffers', 17),
+    (BackendOptions, 'precision', 'fp8'), (EngineOptions, 'device_id', -1),
+    (OnnxRuntimeOptions, 'cpu_threads', -1), (TensorRtOptions, 'dla_core', 8),
+    (TensorRtOptions, 'opt_batch_sizes', (2,)), (SimulatedOptions, 'simulated_ms', -1.0),
+    (SimulatedOptions, 'simulated_ms', float('nan'))])
+def test_options_out_of_range_are_refused(kind, name, value):
+    with pytest.raises(UsageError, match=f'{name}.*choose '):
+        kind(**{name: value})
+
+
+@pytest.mark.parametrize(('name', 'took', 'every'), [
+    ('simulated', 5.0, 0), ('simulated:0', 0.0, 0), ('simulated:2.5:3', 2.5, 3)])
+def test_options_may_stand_behind_the_name(path, monkeypatch, name, took, every):
+    monkeypatch.setattr(
+        SimulatedBackend, '__init__', lambda self, path, options: setattr(self, 'given', options))
+    monkeypatch.setattr(SimulatedBackend, 'spec', SIMULATED_SPEC, raising=False)
+    given = factory.open_backend(path, name).given
+    assert given == SimulatedOptions(simulated_ms=took, simulated_fail_every=every)
+
+
+@pytest.mark.parametrize('name', [
+    'simulated:fast', 'simulated:1:x', 'simulated:-1', 'auto:5', 'onnxruntime:5'])
+def test_what_means_nothing_behind_the_name_is_refused(path, name):
+    with pytest.raises(UsageError):
+        factory.open_backend(path, name)
 
 
 #: An allowed value of each option that is not its default.
@@ -143,54 +164,57 @@ SET = {
     'device_id': 1, 'cpu_threads': 2, 'engine_dir': Path('engines'), 'opt_batch_sizes': (1,),
     'optimization_level': 1, 'workspace_mib': 1, 'tf32': True, 'sparse_weights': True,
     'target_sm': '8.9', 'dla_core': 0, 'cuda_graph_max_batch': 0, 'zero_copy_max_batch': 0,
-    'blocking_sync': True, 'tvm_target': 'cpu', 'simulated_ms': 0.0,
-    'simulated_ms_per_frame': 1.0, 'simulated_fail_every': 7}
+    'blocking_sync': True, 'tvm_target': 'cpu', 'simulated_ms': 0.0, 'simulated_fail_every': 7}
 
 
 def test_each_option_is_common_or_some_backends_own():
-    names = {option.name for option in fields(BackendOptions)}
+    common = {option.name for option in fields(BackendOptions)}
     own = [factory.options_of(name) for name in factory.BACKENDS]
-    assert frozenset().union(*own) == names - COMMON_OPTIONS == set(SET)
-    assert names >= COMMON_OPTIONS
+    assert frozenset().union(*own) == common | set(SET)
+    assert frozenset.intersection(*own) == common
     assert factory.options_of('auto') == factory.options_of('tensorrt') | {'cpu_threads'}
+
+
+def test_an_option_that_no_backend_knows_is_refused(path):
+    with pytest.raises(UsageError, match='cpu_thread'):
+        factory.open_backend(path, 'onnxruntime', cpu_thread=1)
 
 
 @pytest.mark.parametrize('option', SET)
 @pytest.mark.parametrize('name', factory.BACKENDS)
 def test_an_option_that_a_backend_does_not_use_is_refused(path, monkeypatch, name, option):
-    class Opened(Exception):
-        pass
+    given = []
 
-    def opened(path, name, options):
-        assert getattr(options, option) == SET[option]
-        raise Opened
-    monkeypatch.setattr(factory, '_open', opened)
-    options = BackendOptions(**{option: SET[option]})
+    def remember(self, path, options):
+        given.append(options)
+        self.spec = SIMULATED_SPEC
+    kind = factory._class_of(name)
+    monkeypatch.setattr(kind, '__init__', remember)
+    options = {option: SET[option]}
     if option in factory.options_of(name):
-        with pytest.raises(Opened):
-            factory.open_backend(path, name, options)
+        factory.open_backend(path, name, **options)
+        assert getattr(given[0], option) == SET[option]
         return
     users = [other for other in ('auto', *factory.BACKENDS) if option in factory.options_of(other)]
     with pytest.raises(UsageError) as refusal:
-        factory.open_backend(path, name, options)
+        factory.open_backend(path, name, **options)
     message = str(refusal.value)
     assert message.startswith(option[:12])
-    assert f', which {name} does not use: leave it out, or choose a backend that does ' in message
     assert message.endswith(f'({", ".join(users)})')
-    monkeypatch.setattr(factory, '_open', lambda path, name, given: given)
     # Somebody else's choice is not the user's: the backend gets its default.
-    assert factory.open_backend(path, name, options, implied=[option]) == BackendOptions()
+    factory.open_backend(path, name, implied=[option], **options)
+    assert given == [kind.options_type()]
 
 
 @pytest.mark.parametrize('name', ['auto', 'onnxruntime', 'simulated', 'tvm'])
 def test_another_precision_than_asked_for_is_refused_by_every_backend(path, tmp_path, name):
     given = {'engine_dir': tmp_path} if name == 'tvm' else {}
     try:
-        factory.open_backend(path, name, BackendOptions(precision='fp32', **given)).close()
+        factory.open_backend(path, name, precision='fp32', **given).close()
     except BackendUnavailable as error:
         pytest.skip(str(error))
     with pytest.raises(ModelError) as refusal:
-        factory.open_backend(path, name, BackendOptions(precision='int8', **given))
+        factory.open_backend(path, name, precision='int8', **given)
     assert str(refusal.value).endswith(
         'the model is fp32 and int8 was asked for; the precision is in the graph, make another '
         'model with `resnet_trt quantize MODEL.onnx --calibration DIR`')

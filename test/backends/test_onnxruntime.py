@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resnet_trt_node.backends.base import BackendOptions
-from resnet_trt_node.backends.onnxruntime import OnnxRuntimeBackend
+from resnet_trt_node.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeOptions
 from tiny_model import write_tiny_model
 
 onnxruntime = pytest.importorskip('onnxruntime', reason='ONNX Runtime is not installed')
@@ -21,7 +20,7 @@ def test_threads_sleep_and_int8_does_not_saturate(tmp_path, monkeypatch):
     really = onnxruntime.InferenceSession
     monkeypatch.setattr(onnxruntime, 'InferenceSession', noted)
     model = write_tiny_model(tmp_path / 'tiny.onnx')
-    with OnnxRuntimeBackend(model, BackendOptions(cpu_threads=1)) as backend:
+    with OnnxRuntimeBackend(model, OnnxRuntimeOptions(cpu_threads=1)) as backend:
         assert backend.info.details == {'cpu_threads': '1'}
     options, = made
     assert options.intra_op_num_threads == 1

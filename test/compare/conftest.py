@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fake_subject import OPTIONS, perturb
 import pytest
-from resnet_trt_node.backends.onnxruntime import OnnxRuntimeBackend
+from resnet_trt_node.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeOptions
 from resnet_trt_node.compare.subject import BackendSubject
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 from tiny_model import write_tiny_model
@@ -22,7 +22,7 @@ def perturbed(model):
 
 @pytest.fixture
 def subject(model):
-    with BackendSubject(OnnxRuntimeBackend(model, OPTIONS)) as opened:
+    with BackendSubject(OnnxRuntimeBackend(model, OnnxRuntimeOptions(**OPTIONS))) as opened:
         yield opened
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from fake_subject import OPTIONS
 import numpy as np
 import pytest
-from resnet_trt_node.backends.base import BackendOptions
-from resnet_trt_node.backends.onnxruntime import OnnxRuntimeBackend
-from resnet_trt_node.backends.simulated import SimulatedBackend
+from resnet_trt_node.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeOptions
+from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
 from resnet_trt_node.compare.accuracy import (
     Agreement, compare_answers, same_top_one, Tolerance, TopOneResult)
 from resnet_trt_node.compare.choice import open_here
@@ -58,7 +57,7 @@ class Late(BackendSubject):
 
 
 def test_one_batch_outside_is_enough(model, subject, frames):
-    with Late(OnnxRuntimeBackend(model, OPTIONS)) as late:
+    with Late(OnnxRuntimeBackend(model, OnnxRuntimeOptions(**OPTIONS))) as late:
         found = compare_answers({'a': subject, 'b': late}, frames, 4, Tolerance())['b']
     assert (found.same, found.within) == (10, False)
     assert found.max_difference == pytest.approx(0.5, rel=1e-5)
@@ -92,9 +91,9 @@ def test_senseless_tolerances_are_refused(name, value):
 
 
 def test_a_runtime_that_fails_is_told(model, subject, frames):
-    failing = BackendSubject(SimulatedBackend(model, BackendOptions(
+    failing = BackendSubject(SimulatedBackend(model, SimulatedOptions(
         max_batch_size=4, num_buffers=1, simulated_ms=0, simulated_fail_every=1)))
     for _ in range(4):  # its warm-up does not fail
         failing.infer(frames[:1])
-    with failing, pytest.raises(InferenceError, match='simulated_fail_every'):
+    with failing, pytest.raises(InferenceError, match='FAIL_EVERY'):
         compare_answers({'a': subject, 'b': failing}, frames, 4, Tolerance())

@@ -7,8 +7,7 @@ import math
 from fake_subject import FakeSubject
 import numpy as np
 import pytest
-from resnet_trt_node.backends.base import BackendOptions
-from resnet_trt_node.backends.simulated import SimulatedBackend
+from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
 from resnet_trt_node.compare.figures import figures
 from resnet_trt_node.compare.latency import measure, Plan, Timings
 from resnet_trt_node.compare.subject import BackendSubject
@@ -159,7 +158,7 @@ def test_intervals_hold_95_of_100_medians():
 
 def test_backends_of_known_cost():
     def opened(cost_ms):
-        return BackendSubject(SimulatedBackend('', BackendOptions(
+        return BackendSubject(SimulatedBackend('', SimulatedOptions(
             max_batch_size=2, num_buffers=1, simulated_ms=cost_ms)))
     frames = np.zeros((2, 224, 224, 3), np.uint8)
     with opened(4) as four, opened(12) as twelve:

@@ -11,8 +11,7 @@ from polygraphy.comparator import Comparator
 from polygraphy.exception import PolygraphyException
 from polygraphy.logger import G_LOGGER
 import pytest
-from resnet_trt_node.backends.base import BackendOptions
-from resnet_trt_node.backends.onnxruntime import OnnxRuntimeBackend
+from resnet_trt_node.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeOptions
 from resnet_trt_node.compare.choice import import_runners, open_here
 from resnet_trt_node.compare.runners import PolygraphySubject, runner_for, SubjectRunner
 from resnet_trt_node.compare.subject import BackendSubject
@@ -55,7 +54,7 @@ def test_a_runner_closes_what_it_opened(model, frames):
     opened = []
 
     def open_subject():
-        opened.append(BackendSubject(OnnxRuntimeBackend(model, OPTIONS)))
+        opened.append(BackendSubject(OnnxRuntimeBackend(model, OnnxRuntimeOptions(**OPTIONS))))
         return opened[-1]
     runner = SubjectRunner(open_subject)
     assert runner.name.startswith('resnet-trt-runner-N')
@@ -119,7 +118,7 @@ def test_polygraphys_runner_refuses_what_does_not_fit(model, frames):
 def test_tensorrt_is_said_to_be_missing(model, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tensorrt', None)
     with pytest.raises(BackendUnavailable, match='tensorrt cannot be imported'):
-        open_here('polygraphy:trt', model, BackendOptions())
+        open_here('polygraphy:trt', model, {'max_batch_size': 1})
 
 
 def test_polygraphy_is_said_to_be_missing(monkeypatch):

@@ -13,7 +13,6 @@ from time import perf_counter_ns
 from fake_subject import OPTIONS
 import numpy as np
 import pytest
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.compare.choice import (
     check_used, Choice, labels_of, open_choice, open_here, parse_choices)
 from resnet_trt_node.compare.remote import WorkerSubject
@@ -58,7 +57,7 @@ def test_it_imports_nothing_from_the_current_folder(
 
 
 def test_it_takes_the_times_itself(model, frames):
-    options = BackendOptions(max_batch_size=4, num_buffers=1, simulated_ms=20)
+    options = {'max_batch_size': 4, 'num_buffers': 1, 'simulated_ms': 20}
     with open_choice(Choice('simulated', sys.executable), model, options) as worker:
         start_ns = perf_counter_ns()
         answer = worker.infer(frames[:4])
@@ -210,9 +209,9 @@ def test_what_is_no_message_is_refused(data, error):
 
 
 def test_options_travel():
-    options = BackendOptions(
-        max_batch_size=8, opt_batch_sizes=(1, 8), engine_dir=Path('/some/where'), tf32=True,
-        log=print)
+    options = {
+        'max_batch_size': 8, 'opt_batch_sizes': (1, 8), 'engine_dir': Path('/some/where'),
+        'tf32': True, 'log': print}
     back = options_from_json(options_to_json(options), log=print)
     assert back == options
 
@@ -229,14 +228,15 @@ def test_choices():
 
 def test_options_are_for_the_backends_that_use_them(model):
     choices = parse_choices('onnxruntime,polygraphy:trt,simulated')
-    check_used(choices, BackendOptions(
-        max_batch_size=8, cpu_threads=2, tf32=True, simulated_ms=0, precision='fp16'))
+    check_used(choices, {
+        'max_batch_size': 8, 'cpu_threads': 2, 'tf32': True, 'simulated_ms': 0,
+        'precision': 'fp16'})
     with pytest.raises(UsageError) as refusal:
-        check_used(choices, BackendOptions(dla_core=1))
+        check_used(choices, {'dla_core': 1})
     assert str(refusal.value) == (
         'dla_core is 1, which onnxruntime or polygraphy:trt or simulated does not use: leave it '
         'out, or choose a backend that does (tensorrt, tensorrt_rtx)')
-    with open_here('onnxruntime', model, BackendOptions(cpu_threads=1, tf32=True)) as subject:
+    with open_here('onnxruntime', model, {'cpu_threads': 1, 'tf32': True}) as subject:
         assert subject.info.details['cpu_threads'] == '1'
 
 

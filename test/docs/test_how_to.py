@@ -11,8 +11,7 @@ import sys
 
 import pytest
 from repository import REPOSITORY
-from resnet_trt_node.backends.base import BackendOptions
-from resnet_trt_node.backends.simulated import SimulatedBackend
+from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.node.monitoring.report import Statistics, TopicState
 from resnet_trt_node.node.pipeline.counters import CAMERA_EVENTS, DROP_REASONS
@@ -94,7 +93,7 @@ def make_report():
 
     def make():
         pipeline = Pipeline(('front',), 1, 'fast', LiveSettings(), PipelineHooks(
-            lambda: SimulatedBackend('', BackendOptions(simulated_ms=0.0)),
+            lambda: SimulatedBackend('', SimulatedOptions(simulated_ms=0.0)),
             lambda message: Frame(message, 'rgb'), lambda *_: None, lambda *_: None,
             lambda *_: None))
         pipelines.append(pipeline)

@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from resnet_trt_node.backends.base import BackendInfo, BackendOptions
+from resnet_trt_node.backends.base import BackendInfo
 from resnet_trt_node.backends.simulated import SIMULATED_SPEC
 from resnet_trt_node.compare.subject import Answer, Subject
 
-OPTIONS = BackendOptions(max_batch_size=4, num_buffers=1, cpu_threads=1)
+OPTIONS = {'max_batch_size': 4, 'num_buffers': 1, 'cpu_threads': 1}
 
 
 class FakeSubject(Subject):

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.cli.main import main
 
@@ -27,7 +26,7 @@ def report_of(capsys: pytest.CaptureFixture[str], *words: object) -> Any:
 
 def answers(model: Path, frames: np.ndarray) -> np.ndarray:
     """Return the file's answers, as the node gets them."""
-    options = BackendOptions(max_batch_size=len(frames), num_buffers=1)
-    with open_backend(model, 'onnxruntime', options) as backend:
+    with open_backend(
+            model, 'onnxruntime', max_batch_size=len(frames), num_buffers=1) as backend:
         backend.buffer()[:] = frames
         return backend.infer(len(frames)).copy()

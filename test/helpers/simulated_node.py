@@ -14,7 +14,7 @@ CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE = 1, 2, 3, 4
 #: Arguments of a node with the simulated backend, which answers the mean red value. A busy machine
 #: may take seconds between two images; silence has a test of its own.
 SIMULATED = (
-    '-p', 'camera_timeout_sec:=0.0', '-p', 'backend:=simulated', '-p', 'simulated_ms:=1.0',
+    '-p', 'camera_timeout_sec:=0.0', '-p', 'backend:=simulated:1.0',
     '-p', 'queue_depth:=100', '-p', 'image_reliability:=reliable',
     '-p', 'diagnostics_period_sec:=0.1')
 
@@ -34,6 +34,10 @@ def number(value: float) -> ParameterValue:
     kind = ParameterType.PARAMETER_INTEGER if isinstance(value, int) \
         else ParameterType.PARAMETER_DOUBLE
     return ParameterValue(type=kind, integer_value=int(value), double_value=float(value))
+
+
+def text(value: str) -> ParameterValue:
+    return ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
 
 
 def told(peer: Peer, key: str, value: str) -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from resnet_trt_node.backends.base import BackendOptions
-from resnet_trt_node.backends.simulated import SimulatedBackend
+from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
 from resnet_trt_node.errors import BackendUnavailable
 
 
@@ -57,9 +56,9 @@ def install(folder: str) -> None:
 
     open_at_once = SimulatedBackend.__init__
 
-    def open_slowly(self: SimulatedBackend, path: str, options: BackendOptions) -> None:
+    def open_slowly(self: SimulatedBackend, path: str, options: SimulatedOptions) -> None:
         said = Path(folder) / 'opening'
-        if said.exists() and options.log is not None:
+        if said.exists():
             options.log(said.read_text())
         hang('opening')
         if (Path(folder) / 'broken').exists():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.factory import open_backend
 from standin_cuda import StandInCuda
 from standin_tensorrt import StandInTensorRt
@@ -25,8 +24,8 @@ class World:
         self.engines = folder / 'engines'
 
     def start(self, **options: Any) -> Any:
-        return open_backend(self.model, self.name, BackendOptions(
-            engine_dir=self.engines, log=self.said.append, **options))
+        return open_backend(
+            self.model, self.name, engine_dir=self.engines, log=self.said.append, **options)
 
     def everything_freed(self) -> bool:
         return self.cuda.nothing_held() and self.trt.contexts == 0 and self.trt.engines == 0

@@ -6,7 +6,6 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.backends.tvm import engine as tvm_engine
 from resnet_trt_node.backends.tvm.runtime import host_processor, load_tvm
@@ -71,8 +70,8 @@ def answers(path, frames, backend, engine_dir, **options):
     """Return float32 (N, C) probabilities, in batches of 1, 2, ..., largest, 1, ..."""
     largest = options.setdefault('max_batch_size', BATCH)
     rows, size = [], 1
-    with open_backend(path, backend, BackendOptions(
-            num_buffers=1, cpu_threads=2, engine_dir=engine_dir, **options),
+    with open_backend(path, backend,
+            num_buffers=1, cpu_threads=2, engine_dir=engine_dir, **options,
             implied=('engine_dir', 'tvm_target')) as opened:
         while sum(map(len, rows)) < len(frames):
             batch = frames[sum(map(len, rows)):][:size]
@@ -84,4 +83,4 @@ def answers(path, frames, backend, engine_dir, **options):
 
 def open_database(engines, threads):
     return tvm_engine.open_database(
-        load_tvm(), host_processor(), threads, BackendOptions(engine_dir=engines))
+        load_tvm(), host_processor(), threads, tvm_engine.TvmOptions(engine_dir=engines))

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from resnet_trt_node.backends.base import Backend, BackendOptions
+from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.imaging.compressed import decode_compressed
@@ -37,8 +37,8 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     folder = tmp_path_factory.mktemp('model')
     prepare(
         export_efficientnet_lite0(folder / 'plain.onnx'), folder / 'model.onnx', **PREPARATION)
-    options = BackendOptions(max_batch_size=2 * BATCH, num_buffers=1, cpu_threads=2)
-    with open_backend(folder / 'model.onnx', 'onnxruntime', options) as opened:
+    with open_backend(folder / 'model.onnx', 'onnxruntime', max_batch_size=2 * BATCH,
+                      num_buffers=1, cpu_threads=2) as opened:
         yield opened
 
 

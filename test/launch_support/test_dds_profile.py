@@ -116,7 +116,7 @@ def test_4k_images_arrive_by_best_effort_with_the_profiles(monkeypatch):
         text=True)
     try:
         monkeypatch.setenv(VARIABLE, str(CONFIG / RECEIVER))
-        with NodeProcess('-p', 'backend:=simulated', '-p', 'simulated_ms:=1.0') as node:
+        with NodeProcess('-p', 'backend:=simulated:1.0') as node:
             monkeypatch.delenv(VARIABLE)
             peer = Peer()
             try:

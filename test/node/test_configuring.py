@@ -146,7 +146,7 @@ def test_trigger_configure_blocks_until_all_is_done():
     rclpy.init(context=context)
     try:
         node = ClassifierNode(context=context, parameter_overrides=[
-            Parameter('backend', value='simulated'), Parameter('simulated_ms', value=1.0)])
+            Parameter('backend', value='simulated:1')])
         for transition, result in (
                 (node.trigger_configure, 'SUCCESS'), (node.trigger_activate, 'SUCCESS'),
                 (node.trigger_configure, 'ERROR'), (node.trigger_deactivate, 'SUCCESS'),

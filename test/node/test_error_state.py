@@ -5,12 +5,13 @@ from __future__ import annotations
 from lifecycle_msgs.msg import TransitionEvent
 from node_services import lifecycle, set_parameter, state
 from resnet_trt_node.node.main import EXIT_DISABLED
-from simulated_node import ACTIVATE, CONFIGURE, DEACTIVATE, number, red, run, told, went_through
+from simulated_node import (
+    ACTIVATE, CONFIGURE, DEACTIVATE, red, run, text, told, went_through)
 from tiny_model import write_tiny_model
 
 
 FAILING = (
-    '-p', 'simulated_fail_every:=1', '-p', 'reopen_backoff_sec:=0.01', '-p',
+    '-p', 'backend:=simulated:1:1', '-p', 'reopen_backoff_sec:=0.01', '-p',
     'max_reopen_attempts:=2', '-p', 'reopen_after_failures:=1', '-p', 'cameras:=[front]')
 
 
@@ -56,7 +57,7 @@ def test_a_backend_that_keeps_failing_leads_to_the_error_state_and_back(peer):
         assert '0 answered' in account
         assert 'failed' in account
         # The reason is mended, and a manager starts it again.
-        assert set_parameter(peer, 'simulated_fail_every', number(0)) == (True, '')
+        assert set_parameter(peer, 'backend', text('simulated:1')) == (True, '')
         assert lifecycle(peer, CONFIGURE)
         assert lifecycle(peer, ACTIVATE)
         peer.disconnect('front/image')
@@ -75,7 +76,7 @@ def test_a_backend_given_up_while_inactive_leads_to_the_error_state_too(peer, tm
     peer.listen('/classifier/transition_event', TransitionEvent)
     model = write_tiny_model(tmp_path / 'tiny.onnx')
     with run(
-            '-p', f'model_path:={model}', '-p', 'simulated_fail_every:=1',
+            '-p', f'model_path:={model}', '-p', 'backend:=simulated:1:1',
             '-p', 'reopen_backoff_sec:=0.3', '-p', 'max_reopen_attempts:=2',
             '-p', 'reopen_after_failures:=1', '-p', 'autostart:=false') as node:
         assert lifecycle(peer, CONFIGURE)
@@ -103,7 +104,7 @@ def test_a_backend_given_up_while_inactive_leads_to_the_error_state_too(peer, tm
 def test_batches_that_fail_once_cost_no_frame(peer):
     peer.listen_to_results()
     # Between a failure and its second attempt two other batches may be submitted, not four.
-    with run('-p', 'simulated_fail_every:=5', '-p', 'max_batch_size:=1') as node:
+    with run('-p', 'backend:=simulated:1:5', '-p', 'max_batch_size:=1') as node:
         peer.connect('image')
         for value in range(30):
             peer.publish('image', red(value))

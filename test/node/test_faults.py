@@ -100,7 +100,7 @@ def test_all_faults_together(peer):
     peer.listen_to_results('front/')
     peer.listen('left/classification', Classification)
     with NodeProcess(
-            '-p', 'backend:=simulated', '-p', 'simulated_ms:=2.0', '-p', 'simulated_fail_every:=3',
+            '-p', 'backend:=simulated:2.0:3',
             '-p', 'reopen_after_failures:=1', '-p', 'reopen_backoff_sec:=0.001',
             '-p', 'max_reopen_attempts:=0', '-p', 'cameras:=[front, left]',
             '-p', 'camera_timeout_sec:=0.1', '-p', 'diagnostics_period_sec:=0.1') as node:
@@ -185,7 +185,7 @@ def test_a_publisher_that_dies_in_mid_stream(peer):
 def test_twenty_lifecycle_cycles_leave_nothing_behind(peer):
     peer.listen_to_diagnostics()
     with NodeProcess(
-            '-p', 'backend:=simulated', '-p', 'simulated_ms:=0.0', '-p', 'autostart:=false',
+            '-p', 'backend:=simulated:0.0', '-p', 'autostart:=false',
             '-p', 'cameras:=[a, b, c]') as node:
         for cycle in range(20):
             for transition in (CONFIGURE, ACTIVATE, DEACTIVATE, CLEANUP):

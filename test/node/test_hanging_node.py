@@ -170,7 +170,7 @@ def test_a_backend_that_does_not_end_makes_cleanup_an_error(peer, backend):
 
 def test_a_slow_backend_does_not_hang(peer, backend):
     peer.listen_to_results()
-    with run(backend, 'auto', '-p', 'simulated_ms:=1200.0', '-p', 'infer_timeout_ms:=1.0',
+    with run(backend, 'auto', '-p', 'backend:=simulated:1200.0', '-p', 'infer_timeout_ms:=1.0',
              '-p', 'autostart:=false') as node:
         activate(peer)
         peer.connect('image')

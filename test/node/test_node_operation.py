@@ -85,7 +85,7 @@ def test_a_silent_camera_is_told_and_so_is_its_return(peer):
 def test_a_clock_that_stands_still_keeps_nothing_from_being_told(peer, executor):
     peer.listen_to_results()
     with run('-p', 'use_sim_time:=true', '-p', f'executor:={executor}',
-             '-p', 'camera_timeout_sec:=0.5', '-p', 'simulated_fail_every:=1',
+             '-p', 'camera_timeout_sec:=0.5', '-p', 'backend:=simulated:1:1',
              '-p', 'reopen_backoff_sec:=0.01', '-p', 'max_reopen_attempts:=1',
              '-p', 'reopen_after_failures:=1') as node:
         peer.spin_until(lambda: 'no image for 0.5 s' in node.log, 'the silence')
@@ -160,7 +160,7 @@ def test_publishers_that_come_go_and_change_are_no_event(peer):
 
 def test_an_inactive_node_publishes_nothing(peer):
     peer.listen_to_results()
-    with run('-p', 'simulated_ms:=2000.0', '-p', 'max_batch_size:=1') as node:
+    with run('-p', 'backend:=simulated:2000.0', '-p', 'max_batch_size:=1') as node:
         peer.connect('image')
         peer.publish('image', red(1))
         told(peer, 'in_progress', '1')

@@ -148,7 +148,7 @@ def faults_and_growth() -> tuple[float, int]:
     peer = Peer()
     try:
         with NodeProcess(
-                '-p', 'backend:=simulated', '-p', 'simulated_ms:=1.0', '-p',
+                '-p', 'backend:=simulated:1.0', '-p',
                 'image_reliability:=reliable', '-p', 'diagnostics_period_sec:=0.2') as node:
             peer.listen_to_results()
             peer.connect('image')

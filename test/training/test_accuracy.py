@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.classifier import Classifier
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.cli.main import main
@@ -91,7 +90,7 @@ def _reference_input(data: bytes) -> Any:
 
 def _ours(archive: Path, model: Path, fit: Any) -> Answers:
     with LabelledPictures(archive, None, 1000) as pictures, open_backend(
-            model, 'onnxruntime', BackendOptions(max_batch_size=8, cpu_threads=2)) as backend:
+            model, 'onnxruntime', max_batch_size=8, cpu_threads=2) as backend:
         rows = [
             (item.target, int(row.argmax())) for item, row in Classifier(
                 backend, method=fit).probabilities(pictures.items, pictures.frame)]

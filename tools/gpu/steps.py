@@ -12,8 +12,8 @@ from time import perf_counter_ns
 from typing import Any, Callable
 
 import numpy as np
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.tensorrt.backend import TensorRtBackend
+from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 
 #: Steps after the cases, with the seconds they may take.
 LAST_STEPS = {'inferences': 120, 'openings': 150}
@@ -66,7 +66,7 @@ class Lab:
             'max_batch_size': case.batch, 'opt_batch_sizes': case.tuned,
             'optimization_level': case.level, 'tf32': case.tf32,
             'engine_dir': self.state / 'engines', 'log': lambda line: print(line, flush=True)}
-        return TensorRtBackend(self.model(case.model), BackendOptions(**{**chosen, **options}))
+        return TensorRtBackend(self.model(case.model), TensorRtOptions(**{**chosen, **options}))
 
     def batch(self, count: int) -> np.ndarray:
         """Return as many frames, uint8 (count, 224, 224, 3), repeating them if need be."""

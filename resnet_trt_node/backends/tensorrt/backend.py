@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Optional, Sequence, TYPE_CHECKING, Union
+from typing import Any, Optional, Sequence, TYPE_CHECKING, Union
 
 import numpy as np
 
-from resnet_trt_node.backends.base import Backend, BackendInfo, BackendOptions
+from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.backends.cuda.device import CudaDevice, load_graph_driver
 from resnet_trt_node.backends.engines.cache import CachedEngine
 from resnet_trt_node.backends.tensorrt import versions
@@ -15,6 +15,7 @@ from resnet_trt_node.backends.tensorrt.engine import EngineSource
 from resnet_trt_node.backends.tensorrt.execution import (
     EngineRefused, LoadedEngine, refusal, Slot)
 from resnet_trt_node.backends.tensorrt.log import TensorRtLog
+from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.errors import BackendError, InferenceError
 
@@ -30,7 +31,7 @@ class TensorRtBackend(Backend):
     waits. So with two buffers one batch is copied while the other is computed.
 
     :param path: the deployable ONNX file; its engine is built at the first opening.
-    :param options: all but `cpu_threads` and those of the simulated backend are used.
+    :param options: how to build the engine and run it.
     :raises BackendUnavailable: if TensorRT, pycuda, the driver or the GPU is missing.
     :raises ModelError: if the model is not deployable, of another precision than asked for, or
         refused by TensorRT.
@@ -38,14 +39,11 @@ class TensorRtBackend(Backend):
     """
 
     flavour = 'tensorrt'
-    own_options = frozenset({
-        'device_id', 'engine_dir', 'opt_batch_sizes', 'optimization_level', 'workspace_mib',
-        'tf32', 'sparse_weights', 'target_sm', 'dla_core', 'cuda_graph_max_batch',
-        'zero_copy_max_batch', 'blocking_sync'})
+    options_type = TensorRtOptions
 
-    def __init__(self, path: Union[str, Path], options: BackendOptions) -> None:
+    def __init__(self, path: Union[str, Path], options: TensorRtOptions) -> None:
         self._options = options
-        self._log: Callable[[str], None] = options.log or (lambda line: None)
+        self._log = options.log
         self._slots: list[Slot] = []
         self._said: Optional[TensorRtLog] = None
         self._runtime: Any = None

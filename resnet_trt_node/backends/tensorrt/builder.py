@@ -7,12 +7,12 @@ from math import isqrt
 from pathlib import Path
 from typing import Any, Callable, Optional, Tuple, Union
 
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.engines.cache import BuiltEngine
 from resnet_trt_node.backends.engines.files import sha256_of
-from resnet_trt_node.backends.option_check import check_precision, HOW_TO_MAKE
+from resnet_trt_node.backends.options import check_precision, HOW_TO_MAKE
 from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.backends.tensorrt.log import TensorRtLog
+from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.backends.tensorrt.progress import BuildProgress
 from resnet_trt_node.contract.model_file import parse_model, read_model, spec_of
 from resnet_trt_node.contract.sparsity import SparseBuild, two_four_layers
@@ -50,7 +50,7 @@ class BuildSettings:
     target_sm: Optional[str] = None
 
     @classmethod
-    def of(cls, options: BackendOptions, min_batch_size: int = 1) -> BuildSettings:
+    def of(cls, options: TensorRtOptions, min_batch_size: int = 1) -> BuildSettings:
         """
         Return the settings that backend options ask for.
 

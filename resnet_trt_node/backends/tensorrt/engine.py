@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.engines.cache import BuiltEngine, CachedEngine, EngineCache
 from resnet_trt_node.backends.engines.files import sha256_of
 from resnet_trt_node.backends.engines.key import EngineKey
-from resnet_trt_node.backends.option_check import check_precision
+from resnet_trt_node.backends.options import check_precision
 from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.backends.tensorrt.builder import BuildSettings, EngineBuilder
+from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.contract.model_file import read_model
 from resnet_trt_node.errors import BackendUnavailable, UsageError
 
@@ -37,14 +37,14 @@ class EngineSource:
     trt: Any
     flavour: str
     path: Path
-    options: BackendOptions
+    options: TensorRtOptions
     settings: BuildSettings
     key: EngineKey
     cache: EngineCache
 
     @classmethod
     def of(
-            cls, trt: Any, flavour: str, path: Union[str, Path], options: BackendOptions,
+            cls, trt: Any, flavour: str, path: Union[str, Path], options: TensorRtOptions,
             device: Optional[CudaDevice], log: Log, min_batch_size: int = 1) -> EngineSource:
         """
         Find out what engine is wanted; nothing is built yet.

@@ -7,10 +7,11 @@ from typing import Any, Callable, Optional, Tuple, TYPE_CHECKING
 
 import numpy as np
 
-from resnet_trt_node.backends.base import BackendOptions, powers_of_two
+from resnet_trt_node.backends.base import powers_of_two
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.cuda.stream import CudaGraph
 from resnet_trt_node.backends.tensorrt import versions
+from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 from resnet_trt_node.errors import BackendError, InferenceError
 
@@ -54,7 +55,7 @@ class LoadedEngine:
     engine: Any
     device: CudaDevice
     spec: ModelSpec
-    options: BackendOptions
+    options: TensorRtOptions
     profiles: Tuple[Tuple[int, int, int], ...]
     graph_driver: Any
     explain: Callable[[], str]

@@ -46,11 +46,13 @@ def load_module(flavour: str) -> Any:
     module, advice = FLAVOURS[flavour]
     try:
         trt = import_module(module)
+        # A folder of that name can be imported too, and has nothing in it.
+        context = trt.IExecutionContext
     # Its package also raises OSError and RuntimeError where a library of its own is missing.
-    except (ImportError, OSError, RuntimeError) as error:
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
         raise BackendUnavailable(
             f'{module} cannot be imported ({error}): install {advice}') from error
-    if not hasattr(trt.IExecutionContext, 'execute_async_v3') or not hasattr(
+    if not hasattr(context, 'execute_async_v3') or not hasattr(
             trt.IBuilderConfig, 'builder_optimization_level'):
         raise BackendUnavailable(
             f'{module} {trt.__version__} is too old: 8.6 is the first that can be used')

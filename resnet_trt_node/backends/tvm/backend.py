@@ -7,11 +7,11 @@ from typing import Callable, Optional, TYPE_CHECKING, Union
 
 import numpy as np
 
-from resnet_trt_node.backends.base import Backend, BackendInfo, BackendOptions
+from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.backends.engines.cache import CachedEngine
 from resnet_trt_node.backends.host_buffers import host_buffers
 from resnet_trt_node.backends.tvm.cuda import GpuModule
-from resnet_trt_node.backends.tvm.engine import load_library, ModuleSource
+from resnet_trt_node.backends.tvm.engine import load_library, ModuleSource, TvmOptions
 from resnet_trt_node.backends.tvm.runtime import load_tvm, use_threads
 from resnet_trt_node.errors import InferenceError
 
@@ -30,8 +30,7 @@ class TvmBackend(Backend):
     happens in `submit`.
 
     :param path: the deployable ONNX file; it is compiled at the first opening.
-    :param options: `max_batch_size`, `num_buffers`, `cpu_threads`, `device_id`, `tvm_target`,
-        `engine_dir`, `precision` and `log` are used.
+    :param options: how to open it.
     :raises BackendUnavailable: if TVM is missing, or the GPU that was asked for, or a linker to
         compile with.
     :raises ModelError: if the model is not deployable, of another precision than asked for, or
@@ -40,12 +39,11 @@ class TvmBackend(Backend):
     """
 
     asynchronous = False
-    own_options = frozenset({'cpu_threads', 'device_id', 'engine_dir', 'tvm_target'})
+    options_type = TvmOptions
 
-    def __init__(self, path: Union[str, Path], options: BackendOptions) -> None:
-        log: Callable[[str], None] = options.log or (lambda line: None)
+    def __init__(self, path: Union[str, Path], options: TvmOptions) -> None:
         self._tvm = load_tvm()
-        source = ModuleSource.of(self._tvm, path, options, log)
+        source = ModuleSource.of(self._tvm, path, options, options.log)
         engine = source.get()
         self._results: dict[int, NDArray[np.float32]] = {}
         self._run = self._runner(source, engine, options)
@@ -54,7 +52,7 @@ class TvmBackend(Backend):
 
     def _runner(
             self, source: ModuleSource, engine: CachedEngine,
-            options: BackendOptions) -> Optional[Run]:
+            options: TvmOptions) -> Optional[Run]:
         """Load the module; return what infers frames with it."""
         library = load_library(engine.plan)
         if source.gpu is not None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import tempfile
 from typing import Any, Callable, Union
 
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.engines.cache import (
     BuiltEngine, CachedEngine, default_engine_dir, EngineCache)
 from resnet_trt_node.backends.engines.files import sha256_of
 from resnet_trt_node.backends.engines.key import EngineKey
-from resnet_trt_node.backends.option_check import called, check_precision
+from resnet_trt_node.backends.options import (
+    called, check_precision, choice, EngineOptions, number, TVM_TARGETS)
 from resnet_trt_node.backends.tvm.compiler import compile_for_gpu, compile_model
 from resnet_trt_node.backends.tvm.cuda import (
     architecture_of, choose_compiler, open_gpu, target_of)
@@ -26,6 +26,19 @@ Log = Callable[[str], None]
 
 #: Changes when the generated code does though TVM, model and tiles are the same.
 _CODE = '1'
+
+
+@dataclass(frozen=True)
+class TvmOptions(EngineOptions):
+    """
+    What the TVM backend can be told.
+
+    :param cpu_threads: threads that infer, 0 for every core.
+    :param tvm_target: what to compile for; auto is the GPU where TVM can use one, else the CPU.
+    """
+
+    cpu_threads: int = number(0, 0, 1024)
+    tvm_target: str = choice('auto', TVM_TARGETS)
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,7 @@ class ModuleSource:
 
     tvm: Any
     path: Path
-    options: BackendOptions
+    options: TvmOptions
     processor: Processor
     threads: int
     database: TuningDatabase
@@ -56,7 +69,7 @@ class ModuleSource:
     cache: EngineCache
 
     @classmethod
-    def of(cls, tvm: Any, path: Union[str, Path], options: BackendOptions,
+    def of(cls, tvm: Any, path: Union[str, Path], options: TvmOptions,
            log: Log) -> ModuleSource:
         """
         Find out what module is wanted; nothing is compiled yet.
@@ -105,7 +118,7 @@ class ModuleSource:
         return engine
 
 
-def _gpu(tvm: Any, options: BackendOptions, log: Log) -> Any:
+def _gpu(tvm: Any, options: TvmOptions, log: Log) -> Any:
     """Return the GPU to compile for, None for the CPU."""
     if options.tvm_target == 'cpu':
         return None
@@ -120,14 +133,14 @@ def _gpu(tvm: Any, options: BackendOptions, log: Log) -> Any:
     return gpu
 
 
-def _check_target(options: BackendOptions, gpu: bool, log: Log) -> None:
+def _check_target(options: TvmOptions, gpu: bool, log: Log) -> None:
     """
     Refuse an option that the target does not use, or say so where TVM chose the target.
 
     :raises UsageError: where the target was chosen by the user.
     """
     option = 'cpu_threads' if gpu else 'device_id'
-    if getattr(options, option) == getattr(BackendOptions, option):
+    if getattr(options, option) == getattr(TvmOptions, option):
         return
     told = f'{called(option)} has no effect where TVM computes on the {"GPU" if gpu else "CPU"}'
     if options.tvm_target != 'auto':
@@ -136,7 +149,7 @@ def _check_target(options: BackendOptions, gpu: bool, log: Log) -> None:
 
 
 def open_database(
-        tvm: Any, processor: Processor, threads: int, options: BackendOptions) -> TuningDatabase:
+        tvm: Any, processor: Processor, threads: int, options: TvmOptions) -> TuningDatabase:
     """Open the tiles of a processor and a number of threads, in the folder of engines."""
     machine = (f'TVM {tvm.__version__}, {processor.name}, {threads} threads, '
                f'{" ".join(processor.features)}')

@@ -7,8 +7,9 @@ from pathlib import Path
 import sys
 from typing import Any, Mapping, Optional, Sequence, Tuple
 
-from resnet_trt_node.backends.base import Backend, BackendOptions
+from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.factory import BACKEND_CHOICES, open_backend, options_of
+from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.cli.support.console import write
 from resnet_trt_node.datasets.listing import describe_unread
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
@@ -60,7 +61,7 @@ def add_backend_arguments(parser: ArgumentParser) -> None:
         '--engine-dir', type=Path, metavar='DIR',
         help='folder of compiled engines; not given: the one that the node uses')
     group.add_argument(
-        '--optimization-level', type=int, default=BackendOptions.optimization_level,
+        '--optimization-level', type=int, default=TensorRtOptions.optimization_level,
         metavar='0..5', help='how long TensorRT searches for the fastest kernels')
     group.add_argument(
         '--fit', choices=('fast', 'exact'), default='fast',
@@ -130,13 +131,12 @@ def open_model(arguments: Namespace, others: Sequence[str] = ()) -> Backend:
     :returns: an open backend; the caller closes it.
     :raises ResnetTrtError: for options, models or runtimes that cannot be used.
     """
-    options = BackendOptions(
+    return open_backend(
+        arguments.model, arguments.backend, frozenset().union(*map(options_of, others)),
         max_batch_size=arguments.batch_size, num_buffers=1, device_id=arguments.device_id,
         cpu_threads=arguments.threads, sparse_weights=arguments.sparse_weights,
         opt_batch_sizes=arguments.opt_batch or (),
         engine_dir=arguments.engine_dir, optimization_level=arguments.optimization_level, log=_log)
-    implied = frozenset().union(*map(options_of, others))
-    return open_backend(arguments.model, arguments.backend, options, implied)
 
 
 def describe_backend(backend: Backend) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 import re
 from typing import Any, Callable, Optional
 
-from resnet_trt_node.backends.base import BackendOptions, TVM_TARGETS
 from resnet_trt_node.backends.factory import BACKEND_CHOICES
+from resnet_trt_node.backends.options import discard, TVM_TARGETS
 from resnet_trt_node.contract.spec import PRECISIONS
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging.frame import MAX_IMAGE_BYTES
@@ -141,12 +141,6 @@ class NodeParameters:
         5000.0, 'A backend that does not come back from a batch for so long hangs: the node goes '
         'to its error state. Never less than ten times the slowest batch of the warm-up; 0 waits '
         'for ever.', low=0.0, high=3_600_000.0, live=True)
-    simulated_ms: float = _parameter(
-        5.0, 'What the backend `simulated` takes for a batch; for load tests.',
-        low=0.0, high=10_000.0)
-    simulated_fail_every: int = _parameter(
-        0, 'Every n-th batch of the backend `simulated` fails, 0 none; for fault tests.',
-        low=0, high=1_000_000)
     executor: str = _parameter(
         'auto', "How the process waits for messages: events is rclpy's EventsExecutor, which "
         'takes less CPU; auto takes it where rclpy has it.',
@@ -183,16 +177,16 @@ class NodeParameters:
         return () if self.opt_batch_size else ('opt_batch_sizes',)
 
     def backend_options(
-            self, num_buffers: int, log: Optional[Callable[[str], None]] = None) -> BackendOptions:
+            self, num_buffers: int, log: Callable[[str], None] = discard) -> dict[str, Any]:
         """
-        Return what the backend is opened with.
+        Return what the backend is opened with, for `open_backend`.
 
         :param num_buffers: batch buffers.
         :param log: takes the backend's lines.
         """
         largest = self.batch_limit
         tuned = {1, largest} if self.opt_batch_size == 0 else {min(self.opt_batch_size, largest)}
-        return BackendOptions(
+        return dict(  # noqa: C408  as the arguments of a call
             max_batch_size=largest, num_buffers=num_buffers, device_id=self.device_id,
             cpu_threads=self.cpu_threads,
             precision=None if self.precision == 'any' else self.precision,
@@ -202,8 +196,7 @@ class NodeParameters:
             sparse_weights=self.sparse_weights,
             dla_core=None if self.dla_core < 0 else self.dla_core,
             cuda_graph_max_batch=self.cuda_graph_max_batch, blocking_sync=self.blocking_sync,
-            tvm_target=self.tvm_target, simulated_ms=self.simulated_ms,
-            simulated_fail_every=self.simulated_fail_every, log=log)
+            tvm_target=self.tvm_target, log=log)
 
 
 def full_path(name: str, given: str) -> Path:
@@ -241,7 +234,8 @@ def check_value(parameter: Field[Any], value: object) -> None:
     # `not (low <= value <= high)` also refuses NaN.
     if low is not None and not low <= value <= high:
         raise UsageError(f'{name}: {value} is out of range, choose {low} to {high}')
-    if choices and value not in choices:
+    # What follows the colon of 'simulated:5', for load tests, is the backend's to read.
+    if choices and (str(value).partition(':')[0] if name == 'backend' else value) not in choices:
         raise UsageError(f'{name}: {value!r} is unknown, choose one of {", ".join(choices)}')
 
 

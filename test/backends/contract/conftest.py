@@ -7,7 +7,6 @@ A backend joins by its entry in `inference.factory.BACKENDS`.
 from open_backends import MAX_BATCH, SIDE
 import pytest
 
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.factory import BACKENDS, open_backend, options_of
 from resnet_trt_node.errors import BackendUnavailable
 from tiny_model import write_tiny_model
@@ -39,8 +38,8 @@ def opener(name, model, engine_dir):
         own = {option: value for option, value in (
             ('cpu_threads', 2), ('engine_dir', engine_dir), ('simulated_ms', 0.0))
             if option in options_of(name)}
-        backend = open_backend(path, name, BackendOptions(**{
-            'max_batch_size': MAX_BATCH, 'num_buffers': 2, **own, **options}))
+        backend = open_backend(path, name, **{
+            'max_batch_size': MAX_BATCH, 'num_buffers': 2, **own, **options})
         opened.append(backend)
         return backend
     try:

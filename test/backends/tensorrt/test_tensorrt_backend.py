@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
-from resnet_trt_node.backends.base import BackendOptions, warm_up
+from resnet_trt_node.backends.base import warm_up
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.backends.tensorrt.log import _listeners
 from resnet_trt_node.errors import (
@@ -226,12 +226,12 @@ def test_errors_say_what_is_missing(world: Any, monkeypatch: Any) -> None:
 def test_auto_prefers_tensorrt_and_says_why_it_cannot(
         world: Any, monkeypatch: Any) -> None:
     machine = world()
-    options = BackendOptions(engine_dir=machine.engines, log=machine.said.append)
-    with open_backend(machine.model, 'auto', options) as backend:
+    with open_backend(
+            machine.model, engine_dir=machine.engines, log=machine.said.append) as backend:
         assert backend.info.name == 'tensorrt'
     machine = world(names=())
-    options = BackendOptions(engine_dir=machine.engines, log=machine.said.append)
-    with open_backend(machine.model, 'auto', options) as backend:
+    with open_backend(
+            machine.model, engine_dir=machine.engines, log=machine.said.append) as backend:
         assert backend.info.name == 'onnxruntime'
     assert 'using onnxruntime' in machine.said[-1]
     assert 'tensorrt: the CUDA driver finds no GPU' in machine.said[-1]
@@ -241,7 +241,7 @@ def test_probabilities_are_those_of_the_model(world: Any) -> None:
     machine = world()
     frames = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     with machine.start(max_batch_size=3) as backend, open_backend(
-            machine.model, 'onnxruntime', BackendOptions(max_batch_size=3)) as reference:
+            machine.model, 'onnxruntime', max_batch_size=3) as reference:
         backend.buffer()[:] = frames
         reference.buffer()[:] = frames
         np.testing.assert_allclose(backend.infer(3), reference.infer(3), atol=1e-6)

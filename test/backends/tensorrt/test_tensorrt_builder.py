@@ -10,9 +10,9 @@ import onnx
 from onnx import helper, numpy_helper
 import pytest
 
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.tensorrt.builder import (
     BuildSettings, EngineBuilder, split_profiles)
+from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.backends.tensorrt.progress import BuildProgress
 from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.contract.sparsity import SparseBuild
@@ -52,7 +52,7 @@ def test_tuned_sizes_outside_are_refused():
     with pytest.raises(UsageError, match='batch sizes 4 to 8, tuned for'):
         split_profiles(4, (2,), 8)
     with pytest.raises(UsageError, match='opt_batch_sizes are'):
-        BackendOptions(max_batch_size=4, opt_batch_sizes=(1, 8))
+        TensorRtOptions(max_batch_size=4, opt_batch_sizes=(1, 8))
 
 
 # What each version is told

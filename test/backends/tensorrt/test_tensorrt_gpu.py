@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 from relu6_model import write_relu6_model
-from resnet_trt_node.backends.base import BackendOptions, warm_up
+from resnet_trt_node.backends.base import warm_up
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.contract.model_file import spec_of, write_model_spec
 from resnet_trt_node.errors import BackendUnavailable, ModelError
@@ -33,8 +33,8 @@ def world(tmp_path_factory):
     path = write_tiny_model(folder / 'tiny.onnx', size=SIDE)
 
     def start(**options):
-        return open_backend(path, 'tensorrt', BackendOptions(**{
-            'engine_dir': folder / 'engines', 'optimization_level': 0, **options}))
+        return open_backend(path, 'tensorrt', **{
+            'engine_dir': folder / 'engines', 'optimization_level': 0, **options})
     try:
         start().close()
     except BackendUnavailable as error:
@@ -121,8 +121,8 @@ def test_int8_behind_a_relu6_answers_as_float_does(world, frames, tmp_path):
     onnx.save(model, str(int8))
     found = []
     for path in (fp32, int8):
-        options = BackendOptions(engine_dir=tmp_path / 'engines', optimization_level=0)
-        with open_backend(path, 'tensorrt', options) as backend:
+        with open_backend(path, 'tensorrt', engine_dir=tmp_path / 'engines',
+                          optimization_level=0) as backend:
             found.append(answers(backend, frames))
     assert 0 < np.abs(found[0] - found[1]).max() < 0.05
     # The pictures do not look alike to it, so that it did not answer blindly.
@@ -141,15 +141,14 @@ def test_an_illegal_access_is_an_error_with_its_name_and_closing_works():
         f'sys.path[:0] = {sys.path!r}\n'
         'from pathlib import Path\n'
         'from resnet_trt_node.errors import BackendError, BackendUnavailable, InferenceError\n'
-        'from resnet_trt_node.backends.base import BackendOptions\n'
         'from resnet_trt_node.backends.factory import open_backend\n'
         'from tiny_model import write_tiny_model\n'
         'folder = Path(tempfile.mkdtemp())\n'
         'path = write_tiny_model(folder / "tiny.onnx")\n'
-        'options = BackendOptions(engine_dir=folder / "engines", cuda_graph_max_batch=0,\n'
-        '    optimization_level=0, log=print)\n'
         'try:\n'
-        '    backend = open_backend(path, "tensorrt", options)\n'
+        '    backend = open_backend(\n'
+        '        path, "tensorrt", engine_dir=folder / "engines", cuda_graph_max_batch=0,\n'
+        '        optimization_level=0, log=print)\n'
         'except BackendUnavailable as error:\n'
         '    print("UNAVAILABLE", error)\n'
         '    sys.exit()\n'

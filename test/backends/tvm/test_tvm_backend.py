@@ -10,7 +10,6 @@ import onnx
 from onnx import helper, numpy_helper
 import pytest
 
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.classifier import Classifier
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.backends.tvm import compiler as tvm_compiler
@@ -101,9 +100,9 @@ def test_trained_weights_agree_on_labelled_photographs(
     rows = {}
     for backend in ('tvm', 'onnxruntime'):
         with LabelledPictures(shared_data / 'imagenet-200.zip', None, 1000) as pictures, \
-                open_backend(efficientnet_lite0, backend, BackendOptions(
-                    max_batch_size=8, cpu_threads=2, engine_dir=engine_dir),
-                    implied=['engine_dir']) as opened:
+                open_backend(
+                    efficientnet_lite0, backend, implied=['engine_dir'],
+                    max_batch_size=8, cpu_threads=2, engine_dir=engine_dir) as opened:
             rows[backend] = np.stack([row for _, row in Classifier(opened).probabilities(
                 pictures.items[:60], pictures.frame)])
     np.testing.assert_allclose(rows['tvm'], rows['onnxruntime'], atol=1e-4)
@@ -126,12 +125,11 @@ def test_it_computes_with_as_many_threads_as_asked_and_binds_none(tmp_path, engi
     script = (
         'import os, sys\n'
         'from pathlib import Path\n'
-        'from resnet_trt_node.backends.base import BackendOptions\n'
         'from resnet_trt_node.backends.factory import open_backend\n'
         'before = os.sched_getaffinity(0)\n'
         'for count in (2, 1):\n'
-        '    with open_backend(sys.argv[1], "tvm", BackendOptions(\n'
-        '            cpu_threads=count, engine_dir=Path(sys.argv[2]))) as backend:\n'
+        '    with open_backend(sys.argv[1], "tvm", cpu_threads=count,\n'
+        '                      engine_dir=Path(sys.argv[2])) as backend:\n'
         '        backend.infer(1)\n'
         '        assert backend.info.details["cpu_threads"] == str(count)\n'
         'assert all(os.sched_getaffinity(int(thread)) == before\n'
@@ -145,9 +143,9 @@ def test_a_module_is_found_again_and_a_miss_says_why(tmp_path):
     path, engines, said = write_tiny_model(tmp_path / 'tiny.onnx'), tmp_path / 'engines', []
 
     def reason(**options):
-        with open_backend(path, 'tvm', BackendOptions(
-                engine_dir=engines, log=said.append,
-                **{'cpu_threads': 1, **options})) as backend:
+        with open_backend(
+                path, 'tvm', engine_dir=engines, log=said.append,
+                **{'cpu_threads': 1, **options}) as backend:
             return backend.info.details['engine_built_because']
 
     assert reason() == 'the first engine of this model here'
@@ -166,12 +164,11 @@ def test_a_module_is_found_again_and_a_miss_says_why(tmp_path):
 
 def test_a_module_that_was_altered_is_not_loaded(tmp_path):
     path, engines = write_tiny_model(tmp_path / 'tiny.onnx'), tmp_path / 'engines'
-    options = BackendOptions(engine_dir=engines)
-    open_backend(path, 'tvm', options).close()
+    open_backend(path, 'tvm', engine_dir=engines).close()
     engine, = engines.glob('*.engine')
     content = engine.read_bytes()
     engine.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with open_backend(path, 'tvm', options) as backend:
+    with open_backend(path, 'tvm', engine_dir=engines) as backend:
         assert 'its sha256 is not the recorded one' in \
             backend.info.details['engine_built_because']
 
@@ -179,7 +176,7 @@ def test_a_module_that_was_altered_is_not_loaded(tmp_path):
 def test_the_precision_that_was_asked_for_is_insisted_on(tmp_path, engine_dir):
     path = write_tiny_model(tmp_path / 'tiny.onnx')
     with pytest.raises(ModelError, match='the model is fp32 and fp16 was asked for'):
-        open_backend(path, 'tvm', BackendOptions(engine_dir=engine_dir, precision='fp16'))
+        open_backend(path, 'tvm', engine_dir=engine_dir, precision='fp16')
 
 
 def test_without_tvm_the_command_that_installs_it_is_named(tmp_path, monkeypatch):
@@ -194,7 +191,7 @@ def test_without_a_linker_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(tvm_compiler.shutil, 'which', lambda name: None)
     with pytest.raises(BackendUnavailable, match=r'apt install g\+\+'):
         open_backend(write_tiny_model(tmp_path / 'tiny.onnx'), 'tvm',
-                     BackendOptions(engine_dir=tmp_path / 'engines'))
+                     engine_dir=tmp_path / 'engines')
 
 
 def test_a_scale_for_each_channel_of_an_activation_is_refused(tmp_path):
@@ -211,7 +208,7 @@ def test_a_scale_for_each_channel_of_an_activation_is_refused(tmp_path):
             kind, [names[0], 'scales', 'zeros'], [names[1]], axis=1))
     onnx.save(model, str(path))
     with pytest.raises(ModelError, match='a scale for each channel of an activation'):
-        open_backend(path, 'tvm', BackendOptions(engine_dir=tmp_path / 'engines'))
+        open_backend(path, 'tvm', engine_dir=tmp_path / 'engines')
 
 
 # GPUs
@@ -221,11 +218,10 @@ def test_a_gpu_that_is_not_there_is_told(tmp_path):
         pytest.skip('TVM can use the GPU of this machine')
     path = write_tiny_model(tmp_path / 'tiny.onnx')
     with pytest.raises(BackendUnavailable, match='use tvm_target cpu'):
-        open_backend(path, 'tvm', BackendOptions(
-            tvm_target='cuda', engine_dir=tmp_path / 'engines'))
+        open_backend(path, 'tvm', tvm_target='cuda', engine_dir=tmp_path / 'engines')
     said = []
-    with open_backend(path, 'tvm', BackendOptions(
-            engine_dir=tmp_path / 'engines', log=said.append)) as backend:
+    with open_backend(
+            path, 'tvm', engine_dir=tmp_path / 'engines', log=said.append) as backend:
         assert backend.info.device == 'CPU'
     assert said[0].startswith('TVM compiles for the CPU: ')
 
@@ -282,14 +278,12 @@ def test_kernels_for_a_gpu_are_written(resnet18, precision):
 def test_an_option_of_the_other_target_is_refused_or_told_of(tmp_path, engine_dir):
     path = write_tiny_model(tmp_path / 'tiny.onnx')
     with pytest.raises(UsageError) as refusal:
-        open_backend(path, 'tvm', BackendOptions(
-            engine_dir=engine_dir, tvm_target='cpu', device_id=1))
+        open_backend(path, 'tvm', engine_dir=engine_dir, tvm_target='cpu', device_id=1)
     assert str(refusal.value) == (
         'device_id has no effect where TVM computes on the CPU: leave it out, or set another '
         'tvm_target')
     lines = []
     try:
-        open_backend(path, 'tvm', BackendOptions(
-            engine_dir=engine_dir, device_id=1, log=lines.append)).close()
+        open_backend(path, 'tvm', engine_dir=engine_dir, device_id=1, log=lines.append).close()
     finally:
         assert 'device_id has no effect where TVM computes on the CPU' in lines

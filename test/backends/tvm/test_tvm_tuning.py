@@ -12,7 +12,6 @@ import onnx
 from onnx import helper, numpy_helper
 import pytest
 
-from resnet_trt_node.backends.base import BackendOptions
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.backends.tvm import engine as tvm_engine
 from resnet_trt_node.backends.tvm.database import Record, TuningDatabase
@@ -93,8 +92,8 @@ def test_tuning_keeps_what_it_found_and_the_backend_uses_it(tmp_path, capsys):
     # Four convolutions, one of them depthwise, and the matrix product.
     assert first['records'] == 5
     assert 0 < first['now_ms'] <= first['before_ms']
-    with open_backend(path, 'tvm', BackendOptions(
-            max_batch_size=BATCH, cpu_threads=1, engine_dir=engines)) as backend:
+    with open_backend(path, 'tvm', max_batch_size=BATCH, cpu_threads=1,
+                      engine_dir=engines) as backend:
         assert backend.info.details['engine'] == first['engine']
         assert backend.info.details['engine_built_because'] == 'it was not, it was found'
         assert backend.info.details['tuned'].startswith('5 shapes of layers were measured')

@@ -10,8 +10,7 @@ import numpy as np
 from pipeline_bench import raises
 import psutil
 import pytest
-from resnet_trt_node.backends.base import BackendOptions
-from resnet_trt_node.backends.simulated import SimulatedBackend
+from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
@@ -41,7 +40,7 @@ def drive(
     ages_ms: list[float] = []
 
     def open_backend():
-        return SimulatedBackend('', BackendOptions(
+        return SimulatedBackend('', SimulatedOptions(
             max_batch_size=batch_size, num_buffers=NUM_BUFFERS, simulated_ms=batch_ms))
 
     def deliver(ticket, predictions):

@@ -10,7 +10,7 @@ from vision_msgs.msg import LabelInfo
 
 def test_thresholds_make_levels_and_are_live(peer):
     peer.listen_to_results()
-    with run('-p', 'simulated_ms:=20.0') as node:
+    with run('-p', 'backend:=simulated:20.0') as node:
         peer.connect('image')
 
         def level_with(name, value):
@@ -57,7 +57,7 @@ def test_live_parameters_and_the_way_to_set_the_others(peer):
                 ('reopen_after_failures', 2), ('diagnostics_period_sec', 0.2)):
             assert set_parameter(peer, name, number(value)) == (True, ''), name
         for name, value in (
-                ('max_batch_size', 2), ('queue_depth', 1), ('simulated_ms', 1.0)):
+                ('max_batch_size', 2), ('queue_depth', 1), ('device_id', 1)):
             accepted, reason = set_parameter(peer, name, number(value))
             assert not accepted
             assert 'deactivate and clean up' in reason

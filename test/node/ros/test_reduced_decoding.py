@@ -10,8 +10,7 @@ import cv2
 from node_process import compressed, NodeProcess, Peer
 import numpy as np
 import pytest
-from resnet_trt_node.backends.base import BackendOptions
-from resnet_trt_node.backends.simulated import SimulatedBackend
+from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
@@ -42,7 +41,7 @@ def test_the_pipeline_asks_for_what_its_resizer_needs(method, side):
         return Frame(np.zeros((8, 8, 3), np.uint8), 'rgb')
 
     def open_backend():
-        return SimulatedBackend('', BackendOptions(
+        return SimulatedBackend('', SimulatedOptions(
             max_batch_size=1, num_buffers=2, simulated_ms=0.0))
 
     pipeline = Pipeline(('front',), 1, method, LiveSettings(), PipelineHooks(
@@ -60,7 +59,7 @@ def test_the_annotated_picture_keeps_its_size():
     peer = Peer()
     try:
         with NodeProcess(
-                '-p', 'backend:=simulated', '-p', 'simulated_ms:=1.0', '-p',
+                '-p', 'backend:=simulated:1.0', '-p',
                 'image_reliability:=reliable', '-p', 'image_transport:=compressed', '-p',
                 'diagnostics_period_sec:=0.2'):
             peer.listen_to_results()

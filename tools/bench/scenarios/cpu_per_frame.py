@@ -73,7 +73,7 @@ def _round(
         number: int, seconds: float, rate_hz: float,
         models: Optional[tuple[Path, Path]]) -> dict[str, _Turn]:
     cameras = [Camera('front', receiver, 1920, 1080, rate_hz, red=90) for receiver in _PROCESSES]
-    parameters: dict[str, object] = {'backend': 'simulated', 'simulated_ms': 5.0}
+    parameters: dict[str, object] = {'backend': 'simulated:5'}
     if models is not None:
         parameters = {
             'backend': 'onnxruntime', 'model_path': str(models[0]), 'cpu_threads': 1}
