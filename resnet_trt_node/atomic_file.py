@@ -50,17 +50,30 @@ def _check_kind(path: Path) -> None:
         raise UsageError(f'{path} is no ordinary file: name another')
 
 
-def _open_temporary(path: Path) -> Path:
+@contextmanager
+def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """
-    Make an empty file beside `path` under a name that nobody can foresee, and return its place.
+    Give a temporary file beside `path`; rename it when the block ends, remove it if it fails.
 
-    In a folder that others may write to, a name known beforehand could be a link of theirs to a
-    file of this user's. The mode is what the umask leaves, as of any file that a command writes.
+    Its name cannot be foreseen: in a folder that others may write to, a known one could be a link
+    of theirs to a file of this user's.
+
+    :param mode: of the file, less what the umask takes away.
+    :returns: the empty file to write to.
+    :raises OSError: if that is impossible; nothing is left behind then.
     """
     temporary = path.with_name(f'.{secrets.token_hex(12)}.tmp')
     os.close(os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
-    return temporary
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode))
+    try:
+        yield temporary
+        with open(temporary, 'rb') as file:
+            # A power cut after the rename must not leave an empty file under the final name.
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
 
 
 def _cannot_write(path: Path, error: OSError) -> UsageError:
@@ -71,7 +84,7 @@ def _cannot_write(path: Path, error: OSError) -> UsageError:
 @contextmanager
 def whole_file(path: Union[str, Path]) -> Iterator[Path]:
     """
-    Give a temporary name beside `path`; rename it when the block ends, remove it if it fails.
+    Do what `replacing` does for a file that a user names.
 
     :param path: the file to write; missing folders above it are made, an older file stays until
         the new one is complete.
@@ -82,12 +95,7 @@ def whole_file(path: Union[str, Path]) -> Iterator[Path]:
     _check_kind(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _open_temporary(path)
-        try:
+        with replacing(path) as temporary:
             yield temporary
-            os.replace(temporary, path)
-        finally:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
     except OSError as error:
         raise _cannot_write(path, error) from error

@@ -7,7 +7,6 @@ Usage: python3 examples/tvm/against_onnxruntime.py MODEL.onnx PICTURE... [--thre
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 import json
 from pathlib import Path
 from statistics import median
@@ -15,7 +14,7 @@ import sys
 from time import perf_counter
 
 import numpy as np
-from resnet_trt_node.backends.base import Backend, BackendOptions, warm_up
+from resnet_trt_node.backends.base import Backend, warm_up
 from resnet_trt_node.backends.classifier import Classifier
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.datasets.pictures import read_picture
@@ -33,14 +32,13 @@ def main() -> int:
     parser.add_argument('--rounds', type=int, default=5, help='each gives a ratio')
     parser.add_argument('--json', type=Path, help='write the figures there')
     arguments = parser.parse_args()
-    options = BackendOptions(
-        cpu_threads=arguments.threads, num_buffers=1,
-        log=lambda line: print(line, file=sys.stderr))
-    tvm_options = replace(
-        options, engine_dir=arguments.engine_dir, tvm_target=arguments.target)
+    options = {
+        'cpu_threads': arguments.threads, 'num_buffers': 1,
+        'log': lambda line: print(line, file=sys.stderr)}
     try:
-        with open_backend(arguments.model, 'onnxruntime', options) as reference, \
-                open_backend(arguments.model, 'tvm', tvm_options) as tvm:
+        with open_backend(arguments.model, 'onnxruntime', **options) as reference, \
+                open_backend(arguments.model, 'tvm', engine_dir=arguments.engine_dir,
+                             tvm_target=arguments.target, **options) as tvm:
             difference = classify(reference, tvm, arguments.pictures)
             ratios, latencies = in_turns(reference, tvm, arguments.rounds)
             told = {**tvm.info.details, 'version': tvm.info.version, 'device': tvm.info.device}

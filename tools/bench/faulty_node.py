@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 import sys
 
+from resnet_trt_node.atomic_file import replacing
 from resnet_trt_node.backends import factory
 from resnet_trt_node.backends.simulated import SimulatedBackend
 from resnet_trt_node.errors import InferenceError
@@ -29,9 +30,8 @@ class FaultyBackend(SimulatedBackend):
 
 def order_faults(path: Path, number: int) -> None:
     """Have the next batches fail."""
-    temporary = path.with_suffix('.new')
-    temporary.write_text(str(number))
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(str(number))
 
 
 def take_fault(path: Path) -> int:

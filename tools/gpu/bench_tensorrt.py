@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 import subprocess
 import sys
 import time
 from typing import Optional
 
+from resnet_trt_node.atomic_file import replacing
 from tools.gpu.steps import Case, Lab, LAST_STEPS, run_case, run_endurance, run_machine
 
 #: Name to (case, seconds it is expected to take). Ordered by what matters most.
@@ -124,9 +124,8 @@ def _shared_arguments() -> list[str]:
 
 def write(path: Path, values: dict) -> None:
     """Write JSON whole or not at all."""
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps(values, indent=1), encoding='utf-8')
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1), encoding='utf-8')
 
 
 def results_of(state: Path) -> dict:

@@ -8,10 +8,10 @@ import hashlib
 import os
 from pathlib import Path
 import stat
-import tempfile
 import time
 from typing import Callable, Optional, TYPE_CHECKING
 
+from resnet_trt_node.atomic_file import replacing
 from resnet_trt_node.errors import BackendError
 
 if TYPE_CHECKING:
@@ -101,17 +101,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     :raises OSError: if that is impossible; nothing is left behind then.
     """
-    descriptor, name = tempfile.mkstemp(prefix='.', suffix='.tmp', dir=path.parent)
-    try:
-        with open(descriptor, 'wb') as file:
-            file.write(data)
-            file.flush()
-            # A power cut after the rename must not leave an empty file under the final name.
-            os.fsync(descriptor)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    with replacing(path, 0o600) as temporary:
+        temporary.write_bytes(data)
 
 
 class FolderLock:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-import os
 from pathlib import Path
 from typing import Union
 
 from PIL import Image
 
+from resnet_trt_node.atomic_file import replacing
 from resnet_trt_node.cli.support.sources import Source
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import DataError
@@ -47,12 +47,10 @@ class AnnotatedPictures:
             raise ValueError('the picture was not loaded')
         path = self._free(_stem(source))
         pixels = annotate(source.frame, predictions)
-        temporary = path.with_name(f'.{path.name}.part')
         try:
-            Image.fromarray(pixels).save(temporary, 'JPEG', quality=_JPEG_QUALITY)
-            os.replace(temporary, path)
+            with replacing(path) as temporary:
+                Image.fromarray(pixels).save(temporary, 'JPEG', quality=_JPEG_QUALITY)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise DataError(f'cannot write {path}: {error.strerror or error}') from error
         return path
 
