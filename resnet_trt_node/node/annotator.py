@@ -20,7 +20,7 @@ from resnet_trt_node.node.ros.messages import rgb_image
 from resnet_trt_node.printable import printable
 
 #: Between two pictures the thread rests for this multiple of what the last one took: much of that
-#: time it holds the interpreter's lock, which frames under way need as well.
+#: time it holds the GIL, which frames in flight need as well.
 _REST = 1.0
 
 
@@ -38,7 +38,8 @@ class Annotator:
     The thread begins with the first picture, and ends with `close`.
 
     :param to_frame: decodes a message.
-    :param on_skipped: told the camera of a picture that a newer one replaced before it was drawn.
+    :param on_skipped: called with the camera of a picture that a newer one replaced before it was
+        drawn.
     :param log: takes a line for each picture that could not be drawn or published.
     """
 
