@@ -20,8 +20,8 @@ from rich.text import Text
 _STYLES = {'OK': 'green', 'WARN': 'yellow', 'ERROR': 'bold red'}
 #: Stages in the order in which a frame passes them, with the words of the view.
 _STAGES = {
-    'receive': 'wait for the executor', 'queue': 'wait for the fitter',
-    'fit': 'decode and resize', 'batch': 'wait for the backend',
+    'receive': 'wait for the executor', 'queue': 'wait in the queue',
+    'preprocess': 'decode and resize', 'batch': 'wait for the backend',
     'infer': 'infer', 'publish': 'publish', 'total': 'receive to publish',
     'added': 'the same less infer', 'source_to_publish': 'stamp to publish'}
 _DROPS = ('superseded', 'stale', 'malformed', 'failed', 'refused')

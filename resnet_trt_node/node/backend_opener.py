@@ -1,4 +1,4 @@
-"""Opens the backend that the parameters name, and tells how far that is."""
+"""Opens the backend that the parameters name, and reports the progress of that."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.printable import printable
 
 #: A backend that did not end when it was closed gets so long before another one is refused.
-_LEFT_BEHIND_SEC = 5.0
-#: Of what the backend tells so much is shown.
+_ABANDONED_SEC = 5.0
+#: Of a line of the backend so much is shown.
 _PROGRESS_CHARACTERS = 200
 
 
@@ -34,22 +34,22 @@ class BackendOpener:
         self._began_sec = monotonic()
         self._progress = ''
         # The pipeline whose backend did not end when it was closed, None where all have ended.
-        self._left_behind: Optional[Pipeline] = None
+        self._abandoned: Optional[Pipeline] = None
 
     def begin(self) -> Callable[[], str]:
-        """Return what tells how far the next opening is, which begins now."""
+        """Return a function for the progress of the next opening, which begins now."""
         self._began_sec = monotonic()
         self._progress = ''
-        return self._tell_progress
+        return self._describe_progress
 
-    def _tell_progress(self) -> str:
-        """Return for how long a backend has been opened, and what it told last."""
+    def _describe_progress(self) -> str:
+        """Return for how long a backend has been opened, and its last line."""
         text = f'configuring for {monotonic() - self._began_sec:.0f} s'
         return f'{text}: {self._progress}' if self._progress else text
 
-    def leave_behind(self, pipeline: Pipeline) -> str:
-        """Keep in mind that a pipeline's backend does not end; return that in words."""
-        self._left_behind = pipeline
+    def abandon(self, pipeline: Pipeline) -> str:
+        """Remember that a pipeline's backend does not end; return that in words."""
+        self._abandoned = pipeline
         return 'the backend does not end: it keeps its memory and a thread until it does'
 
     def open_model(self) -> Backend:
@@ -63,20 +63,20 @@ class BackendOpener:
             raise UsageError(
                 'no model: set the parameter model_path to a file made by '
                 '`resnet_trt export` or `resnet_trt prepare`')
-        if self._left_behind is not None:
-            self._progress = 'the backend of before still hangs'
-            if not self._left_behind.join(_LEFT_BEHIND_SEC):
+        if self._abandoned is not None:
+            self._progress = 'the previous backend still hangs'
+            if not self._abandoned.join(_ABANDONED_SEC):
                 raise BackendUnavailable(
-                    'the backend of before still hangs and keeps its memory: end this process and '
+                    'the previous backend still hangs and keeps its memory: end this process and '
                     'start it anew')
-            self._left_behind = None
+            self._abandoned = None
         self._progress = 'opening the model'
         backend = open_backend(
             parameters.model_path, parameters.backend, parameters.implied_options,
-            **parameters.backend_options(NUM_BUFFERS, self._tell))
+            **parameters.backend_options(NUM_BUFFERS, self._report))
         self._progress = 'warming up'
         return backend
 
-    def _tell(self, line: str) -> None:
+    def _report(self, line: str) -> None:
         self._progress = printable(line, _PROGRESS_CHARACTERS)
         self._log(line)

@@ -17,20 +17,20 @@ from resnet_trt_node.node.backend_opener import BackendOpener
 from resnet_trt_node.node.deferred_destruction import NodeOfDeferredDestruction
 from resnet_trt_node.node.monitoring.report import opened_line
 from resnet_trt_node.node.monitoring.reporter import Reporter
-from resnet_trt_node.node.pipeline.frame_queue import Ticket
+from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import PipelineHooks
 from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.node.ros.node_topics import NodeTopics
 from resnet_trt_node.node.ros.parameter_server import NodeOfUnsetOverrides, ParameterServer
 from resnet_trt_node.node.ros.parameters import NodeParameters
-from resnet_trt_node.node.transition_faults import reported
+from resnet_trt_node.node.transition_exceptions import reported
 from resnet_trt_node.printable import LINE_LIMIT, printable
 
 #: A batch in the backend gets this long when the node is deactivated or stopped, and listeners
 #: that take the last results; the backend is to be freed in what stopping may take altogether.
 DRAIN_TIMEOUT_SEC, _FLUSH_SEC, _STOP_SEC = 1.0, 0.2, 1.4
-#: How often it is looked whether the backend hangs or was given up.
+#: How often it is checked whether the backend hangs or was disabled.
 _WATCH_SEC = 0.5
 #: While the node is drained a batch hangs after this, and ten times the slowest of the warm-up.
 _HUNG_IN_DRAIN_MS = 900.0
@@ -58,11 +58,11 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         self._topics = NodeTopics(self, still_wanted)
         self._active = False
         #: Why the last configuration or activation was refused, for the exit code.
-        self.failure: Optional[ResnetTrtError] = None
+        self.refusal: Optional[ResnetTrtError] = None
         #: Why the backend of the last configuration was disabled, None if it was not.
         self.disabled: Optional[str] = None
-        #: An error that nobody foresaw; the process should end with it.
-        self.fault: Optional[BaseException] = None
+        #: Of a transition; the process should end with it.
+        self.unexpected_exception: Optional[BaseException] = None
         #: Whether the lifecycle has ended; no transition is possible any more.
         self.finalized = False
         try:
@@ -106,14 +106,14 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
             parameters.cameras or ('',), parameters.queue_depth,
             parameters.fit,  # type: ignore[arg-type]
             parameters.live_settings(), PipelineHooks(
-                self._opener.open_model, self._converter.to_frame, self._deliver,
+                self._opener.open_model, self._converter.to_frame, self._publish,
                 self._log_bad_frame,
                 lambda line: self.get_logger().error(printable(line, LINE_LIMIT))))
         self._reporter.progress = self._opener.begin()
         return pipeline
 
     def cancel_configuring(self) -> None:
-        """Leave the model that is being opened; nobody can stop a runtime that compiles."""
+        """Cancel the opening of the model; nobody can stop a runtime that compiles."""
         if self._opening is not None:
             self._opening.close(0.0)
             self._opening = self._reporter.progress = None
@@ -138,14 +138,14 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         pipeline.settings = parameters.live_settings()
         annotator = Annotator(
             self._converter.to_frame,
-            partial(pipeline.accounting.count_at, event='skipped_pictures'),
+            partial(pipeline.counters.count_at, event='skipped_pictures'),
             partial(self.get_logger().warning, throttle_duration_sec=1.0))
         try:
             self._topics.create(parameters, annotator)
         except (UsageError, OpeningCancelled) as error:
             self._release()
             return self._refuse_configuration(error)
-        self.failure = self.disabled = None
+        self.refusal = self.disabled = None
         self._publish_labels(pipeline)
         self._reporter.opened(pipeline, self._topics.cameras)
         self.get_logger().info(opened_line(pipeline.backend, took_ms))
@@ -153,22 +153,20 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
 
     @reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Take frames and subscribe."""
+        """Accept frames and subscribe."""
         result = super().on_activate(state)
         if self._pipeline is None or result != TransitionCallbackReturn.SUCCESS:
             return TransitionCallbackReturn.FAILURE
         self._pipeline.resume()
         try:
-            # Decoding a compressed frame takes too long for a callback.
-            topics = self._topics.subscribe(
-                self._pipeline, here=self.parameters.image_transport == 'raw')
+            topics = self._topics.subscribe(self._pipeline)
         except (UsageError, OpeningCancelled) as error:
             self._drain()
             super().on_deactivate(state)
-            self.failure = error if isinstance(error, UsageError) else None
+            self.refusal = error if isinstance(error, UsageError) else None
             self.get_logger().error(f'cannot activate: {error}')
             return TransitionCallbackReturn.FAILURE
-        self.failure = None
+        self.refusal = None
         self._active = True
         self._reporter.listening(True)
         self.get_logger().info(f'active, listening to {topics}')
@@ -176,15 +174,15 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
 
     @reported
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and answer what is on its way; an error if the backend was given up."""
+        """Unsubscribe and answer the frames in flight; an error if the backend was disabled."""
         self._drain()
         result = super().on_deactivate(state)
-        return TransitionCallbackReturn.ERROR if self._broken() else result
+        return TransitionCallbackReturn.ERROR if self._backend_disabled() else result
 
     @reported
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model; an error if the backend was disabled, or does not end."""
-        if self._pipeline is None or self._broken():
+        if self._pipeline is None or self._backend_disabled():
             return TransitionCallbackReturn.ERROR
         self._release(max(DRAIN_TIMEOUT_SEC, self._pipeline.longest_end_sec))
         if self.disabled:
@@ -193,7 +191,7 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
 
     @reported
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Answer what is on its way and free the model."""
+        """Answer the frames in flight and free the model."""
         self.finalized = True
         self._converter.bridge_check.close()
         end = monotonic() + _STOP_SEC
@@ -205,7 +203,7 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free what a failed transition left; the node can be configured again."""
         self.finalized = True
-        self.disabled = self._broken() or self.disabled
+        self.disabled = self._backend_disabled() or self.disabled
         self._drain()
         self._release()
         self._reporter.error = self.disabled
@@ -214,35 +212,36 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         return TransitionCallbackReturn.SUCCESS
 
     def _refuse_configuration(self, error: Exception) -> TransitionCallbackReturn:
-        self.failure = error if isinstance(error, ResnetTrtError) else None
+        self.refusal = error if isinstance(error, ResnetTrtError) else None
         self._reporter.error = f'cannot configure: {error}'
         self.get_logger().error(f'cannot configure: {error}')
         return TransitionCallbackReturn.FAILURE
 
-    def _broken(self) -> Optional[str]:
-        """Return why the backend was given up, None while it was not."""
-        failure = None if self._pipeline is None else self._pipeline.failure
-        return None if failure is None else str(failure)
+    def _backend_disabled(self) -> Optional[str]:
+        """Return why the backend was disabled, None while it was not."""
+        if self._pipeline is None or not self._pipeline.backend_state.disabled:
+            return None
+        return self._pipeline.backend_state.reason
 
     def _watch_backend(self) -> None:
         """Go to the error state and from there to unconfigured if the backend was disabled."""
         if self._pipeline is None:
             return
         self._pipeline.check_backend()
-        broken = self._broken()
-        if broken is None:
+        reason = self._backend_disabled()
+        if reason is None:
             return
-        self.get_logger().error(broken)
+        self.get_logger().error(reason)
         self._reporter.tell_now()
         # Both end with an error, which is how the lifecycle shows one.
         (self.trigger_deactivate if self._active else self.trigger_cleanup)()
 
     # Frames.
 
-    def _deliver(self, ticket: Ticket, predictions: list[Prediction]) -> Optional[float]:
-        age_ms = self._topics.cameras[ticket.camera].publish(ticket.message, predictions)
+    def _publish(self, frame: InFlightFrame, predictions: list[Prediction]) -> Optional[float]:
+        age_ms = self._topics.cameras[frame.camera].publish(frame.message, predictions)
         if age_ms is None and self._pipeline is not None:
-            self._pipeline.accounting.count_at(ticket.camera, 'unusable_stamps')
+            self._pipeline.counters.count_at(frame.camera, 'unusable_stamps')
         return age_ms
 
     def _drain(self) -> None:
@@ -251,12 +250,12 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         self._topics.unsubscribe()
         if self._pipeline is None:
             return
-        given_up = self._pipeline.drain(DRAIN_TIMEOUT_SEC)
-        if given_up and self.parameters.infer_timeout_ms:
+        abandoned = self._pipeline.drain(DRAIN_TIMEOUT_SEC)
+        if abandoned and self.parameters.infer_timeout_ms:
             self._pipeline.check_backend(_HUNG_IN_DRAIN_MS)
-        if given_up and not self._broken():
+        if abandoned and not self._backend_disabled():
             self.get_logger().warning(
-                f'{given_up} frames were still being inferred after {DRAIN_TIMEOUT_SEC} s and '
+                f'{abandoned} frames were still being inferred after {DRAIN_TIMEOUT_SEC} s and '
                 'get no answer')
         self._topics.flush(_FLUSH_SEC)
 
@@ -265,10 +264,10 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
             return
         self._reporter.closed()
         if not self._pipeline.close(timeout_sec):
-            left = self._opener.leave_behind(self._pipeline)
-            self.disabled = self._broken() or left
-            self.get_logger().error(left)
-        total = self._pipeline.accounting.total()
+            reason = self._opener.abandon(self._pipeline)
+            self.disabled = self._backend_disabled() or reason
+            self.get_logger().error(reason)
+        total = self._pipeline.counters.total()
         self.get_logger().info(str(total))
         # All threads have ended, so that a frame that somebody still holds has no end either.
         if total.mismatch or total.in_progress:
@@ -276,7 +275,7 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         self._pipeline = None
         self._topics.close()
 
-    # What the node tells.
+    # What the node publishes and logs besides.
 
     def _apply_live(self, parameters: NodeParameters) -> None:
         self._reporter.apply(parameters)
@@ -286,7 +285,7 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         before = self._pipeline.settings
         self._pipeline.settings = parameters.live_settings()
         if before.score_threshold != parameters.score_threshold:
-            # It tells the threshold to its readers.
+            # The labels carry the threshold.
             self._publish_labels(self._pipeline)
 
     def _publish_labels(self, pipeline: Pipeline) -> None:

@@ -121,9 +121,10 @@ def _spin(node: ClassifierNode, executor: Executor, stop: StopSignal) -> int:
         if code is not None:
             # What a signal broke off has not failed.
             return 0 if stop.received else code
-        fault = node.fault or (node.pipeline.fault if node.pipeline is not None else None)
-        if fault is not None:
-            raise fault
+        unexpected = node.unexpected_exception or (
+            node.pipeline.unexpected_exception if node.pipeline is not None else None)
+        if unexpected is not None:
+            raise unexpected
         if node.disabled is not None and node.parameters.autostart:
             # Nobody else is there who would configure it again, and what hangs can only be got rid
             # of with the process.
@@ -137,9 +138,9 @@ def _go_on(node: ClassifierNode, configured: TransitionCallbackReturn) -> Option
         if node.parameters.build_only:
             return _engine_built(node)
         node.trigger_activate()
-    elif node.failure is None:
+    elif node.refusal is None:
         return 1
-    return None if node.failure is None else node.failure.exit_code
+    return None if node.refusal is None else node.refusal.exit_code
 
 
 def _settle_collector() -> None:

@@ -183,5 +183,5 @@ def test_three_seconds_of_a_scenario(monkeypatch):
     assert 20 <= figures['answered'] <= figures['sent']
     assert figures['source_to_answer_ms']['p50'] >= 5.0
     assert figures['node_cpu_ms_per_answer'] > 0
-    assert {'queue', 'fit', 'infer', 'publish', 'total'} <= figures['stages_ms'].keys()
-    assert 'inferrer' in figures['node_threads_ms_per_answer']
+    assert {'queue', 'preprocess', 'infer', 'publish', 'total'} <= figures['stages_ms'].keys()
+    assert 'inference' in figures['node_threads_ms_per_answer']

@@ -14,7 +14,8 @@ from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import FrameError, InferenceError
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.node.pipeline.frame_queue import Ticket
+from resnet_trt_node.node.pipeline.backend_state import BackendPhase
+from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
@@ -111,7 +112,7 @@ class Bench:
     results: list[tuple[str, int, int]] = field(default_factory=list)
     bad_frames: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-    in_delivery: Callable[[], Any] = lambda: None
+    in_publishing: Callable[[], Any] = lambda: None
     in_decoding: Callable[[Any], Any] = lambda message: None
 
     def __post_init__(self) -> None:
@@ -120,7 +121,7 @@ class Bench:
         self.gate.set()
         self.backends: list[GatedBackend] = []
         hooks = PipelineHooks(
-            self._open, self._decode, self._deliver,
+            self._open, self._decode, self._publish,
             lambda camera, reason: self.bad_frames.append(f'{camera}: {reason}'),
             self.failures.append)
         self.pipeline = Pipeline(
@@ -155,9 +156,9 @@ class Bench:
             raise ZeroDivisionError('nobody foresaw this')
         return Frame(np.full((SIZE, SIZE, 3), message, np.uint8), 'rgb')
 
-    def _deliver(self, ticket: Ticket, predictions: list[Prediction]) -> None:
-        self.in_delivery()
-        self.results.append((ticket.camera, ticket.message, predictions[0].index))
+    def _publish(self, frame: InFlightFrame, predictions: list[Prediction]) -> None:
+        self.in_publishing()
+        self.results.append((frame.camera, frame.message, predictions[0].index))
 
     def hold(self, message: Any = 0, camera: str = 'front') -> None:
         """Have the backend busy with one frame until `release`."""
@@ -172,27 +173,45 @@ class Bench:
     def answer(self, message: Any, camera: str = 'front') -> None:
         """Offer a frame and wait until it has come to its end."""
         self.pipeline.offer(camera, message)
-        self.settle()
+        self.finish()
 
     def wait(self, condition: Callable[[], Any]) -> None:
         deadline = monotonic() + 30
         while not condition():
             assert monotonic() < deadline, (
-                self.results, self.failures, self.pipeline.accounting.total())
+                self.results, self.failures, self.pipeline.counters.total())
             sleep(0.001)
 
-    def settle(self) -> None:
-        self.wait(lambda: self.pipeline.accounting.total().in_progress == 0)
+    def finish(self) -> None:
+        """Wait until every frame has come to its end."""
+        self.wait(lambda: self.pipeline.counters.total().in_progress == 0)
+
+    @property
+    def waiting(self) -> int:
+        """Return how many frames wait in the queue."""
+        return len(self.pipeline._scheduler._waiting)
+
+    @property
+    def reopening(self) -> str:
+        """Return why the backend is being opened again, '' while it is not."""
+        state = self.pipeline.backend_state
+        return state.reason if state.phase is BackendPhase.REOPENING else ''
+
+    @property
+    def disabled(self) -> str:
+        """Return why the backend was disabled, '' while it was not."""
+        state = self.pipeline.backend_state
+        return state.reason if state.disabled else ''
 
     @property
     def dropped(self) -> dict[str, int]:
         return {reason: number for reason, number
-                in self.pipeline.accounting.total().dropped.items() if number}
+                in self.pipeline.counters.total().dropped.items() if number}
 
     @property
     def events(self) -> dict[str, int]:
         return {event: number for event, number
-                in self.pipeline.accounting.events().items() if number}
+                in self.pipeline.counters.events().items() if number}
 
     def check_end(self) -> None:
         """End the pipeline; every frame is accounted for and every backend closed."""
@@ -200,7 +219,7 @@ class Bench:
         # One that hung is not waited for by `close`; it comes back through the open gate.
         assert self.pipeline.close(5.0) or self.pipeline.join(5.0), 'a thread was left behind'
         # Closing counts nothing as failed where all threads ended by themselves.
-        total = self.pipeline.accounting.total()
+        total = self.pipeline.counters.total()
         assert total.received == total.answered + sum(total.dropped.values())
         assert total.mismatch is None
         for backend in self.backends:

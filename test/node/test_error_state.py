@@ -22,14 +22,14 @@ def test_a_backend_that_keeps_failing_ends_a_node_that_started_itself(peer):
     with run(*FAILING) as node:
         peer.connect('front/image', camera='front/')
 
-        def given_up():
+        def disabled():
             peer.publish('front/image', red(1))
             return peer.status()['state'] == 'unconfigured'
-        peer.spin_until(given_up, 'the error state')
+        peer.spin_until(disabled, 'the error state')
         assert node.wait() == EXIT_DISABLED
         went_through(peer, 'deactivating', 'errorprocessing', 'unconfigured')
         assert peer.status()['level'] == '2'
-        assert 'the backend was given up after 2 attempts' in peer.status()['message']
+        assert 'the backend was disabled after 2 attempts' in peer.status()['message']
     assert '0 answered' in node.log
     assert 'Traceback' not in node.log
 
@@ -42,16 +42,16 @@ def test_a_backend_that_keeps_failing_leads_to_the_error_state_and_back(peer):
         assert lifecycle(peer, ACTIVATE)
         peer.connect('front/image', camera='front/')
 
-        def given_up():
+        def disabled():
             peer.publish('front/image', red(1))
             return (peer.status() or {}).get('state') == 'unconfigured'
-        peer.spin_until(given_up, 'the error state')
+        peer.spin_until(disabled, 'the error state')
         assert peer.status()['level'] == '2'
-        assert 'the backend was given up after 2 attempts' in peer.status()['message']
+        assert 'the backend was disabled after 2 attempts' in peer.status()['message']
         assert state(peer) == 'unconfigured'
         went_through(peer, 'deactivating', 'errorprocessing', 'unconfigured')
         # Its lines come through a pipe, later than what it publishes.
-        peer.spin_until(lambda: 'given up after 2 attempts' in node.log, 'the log')
+        peer.spin_until(lambda: 'disabled after 2 attempts' in node.log, 'the log')
         peer.spin_until(lambda: 'frames received' in node.log, 'the account')
         account = node.log[node.log.index('frames received'):]
         assert '0 answered' in account
@@ -71,7 +71,7 @@ def test_a_backend_that_keeps_failing_leads_to_the_error_state_and_back(peer):
     assert 'Traceback' not in node.log
 
 
-def test_a_backend_given_up_while_inactive_leads_to_the_error_state_too(peer, tmp_path):
+def test_a_backend_disabled_while_inactive_leads_to_the_error_state_too(peer, tmp_path):
     peer.listen_to_results()
     peer.listen('/classifier/transition_event', TransitionEvent)
     model = write_tiny_model(tmp_path / 'tiny.onnx')

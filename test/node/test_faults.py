@@ -200,15 +200,16 @@ def test_twenty_lifecycle_cycles_leave_nothing_behind(peer):
     assert 'Traceback' not in node.log
 
 
-@pytest.mark.parametrize('where', ['fitter', 'inferrer', 'deliverer'])
+@pytest.mark.parametrize('where', ['preprocess', 'inference', 'publisher'])
 def test_an_error_that_nobody_foresaw_ends_the_process_with_its_traceback(peer, where):
     owner, name = {
-        'fitter': ('pipeline.Pipeline', '_fit'), 'inferrer': ('inferrer.Inferrer', '_submit'),
-        'deliverer': ('pipeline.Pipeline', '_deliver')}[where]
+        'preprocess': ('pipeline.Pipeline', '_preprocess'),
+        'inference': ('inference_worker.InferenceWorker', '_submit'),
+        'publisher': ('pipeline.Pipeline', '_publish')}[where]
     module, kind = owner.split('.')
     peer.listen_to_results()
     with NodeProcess('-p', 'backend:=simulated', '-p', 'diagnostics_period_sec:=0.1', prepare=(
-            f'from resnet_trt_node.node.{module} import {kind}\n'
+            f'from resnet_trt_node.node.pipeline.{module} import {kind}\n'
             'def broken(*_):\n'
             "    raise ZeroDivisionError('a bug')\n"
             f'{kind}.{name} = broken')) as node:
@@ -225,8 +226,8 @@ def test_counters_that_do_not_add_up_are_told_once_and_at_the_end(peer):
     peer.listen_to_results()
     with NodeProcess(
             '-p', 'backend:=simulated', '-p', 'diagnostics_period_sec:=0.1', prepare=(
-                'from resnet_trt_node.node.pipeline.scheduler import BatchBoard\n'
-                'BatchBoard.drop = lambda *_: None')) as node:
+                'from resnet_trt_node.node.pipeline.scheduler import Scheduler\n'
+                'Scheduler.drop = lambda *_: None')) as node:
         peer.connect('image')
         peer.publish('image', broken_frames()[0])
         peer.spin_until(
@@ -244,7 +245,7 @@ def test_counters_that_do_not_add_up_are_told_once_and_at_the_end(peer):
 
 def run_broken(name: str, more: str = '') -> NodeProcess:
     """Start a node one of whose methods raises what nobody foresaw."""
-    module, kind, method = name.split('.')
+    module, kind, method = name.rsplit('.', 2)
     return NodeProcess('-p', 'backend:=simulated', prepare=(
         f'from resnet_trt_node.node.{module} import {kind}\n'
         'def broken(*_):\n'
@@ -253,8 +254,8 @@ def run_broken(name: str, more: str = '') -> NodeProcess:
 
 
 @pytest.mark.parametrize('name', [
-    'camera_topics.CameraTopics.__init__', 'classifier_node.ClassifierNode._publish_labels',
-    'camera_topics.CameraTopics.subscribe'])
+    'ros.camera_topics.CameraTopics.__init__', 'classifier_node.ClassifierNode._publish_labels',
+    'ros.camera_topics.CameraTopics.subscribe'])
 def test_what_a_failed_transition_has_left_is_freed(name):
     with run_broken(name) as node:
         assert node.wait() == 1
@@ -264,7 +265,7 @@ def test_what_a_failed_transition_has_left_is_freed(name):
 
 
 def test_the_process_ends_with_the_first_error():
-    with run_broken('camera_topics.CameraTopics.subscribe', more=(
+    with run_broken('ros.camera_topics.CameraTopics.subscribe', more=(
             'from resnet_trt_node.node.ros.node_topics import NodeTopics\n'
             'NodeTopics.close = lambda *_: [][0]')) as node:
         assert node.wait() == 1

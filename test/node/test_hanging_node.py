@@ -101,7 +101,7 @@ def test_a_managed_node_stays_and_opens_no_second_backend_beside_one_that_hangs(
         for _ in range(3):
             assert not lifecycle(peer, CONFIGURE)
             peer.spin_until(lambda: peer.status()['message'].startswith(
-                'cannot configure: the backend of before still hangs'), 'the reason')
+                'cannot configure: the previous backend still hangs'), 'the reason')
             assert state(peer) == 'unconfigured'
         assert psutil.Process(node.pid).num_threads() <= threads
         backend.let_go('_collect')

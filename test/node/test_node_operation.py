@@ -96,11 +96,11 @@ def test_a_clock_that_stands_still_keeps_nothing_from_being_told(peer, executor)
         seen = len(peer.heard['/diagnostics'])
         peer.spin_until(lambda: len(peer.heard['/diagnostics']) > seen + 2, 'more diagnostics')
 
-        def given_up():
+        def disabled():
             peer.publish('image', red(1))
             return peer.status()['state'] == 'unconfigured'
-        peer.spin_until(given_up, 'the error state')
-        assert 'the backend was given up' in peer.status()['message']
+        peer.spin_until(disabled, 'the error state')
+        assert 'the backend was disabled' in peer.status()['message']
         assert node.wait() == EXIT_DISABLED
     assert 'Traceback' not in node.log
 

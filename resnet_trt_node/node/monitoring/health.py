@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Optional
 
+from resnet_trt_node.node.pipeline.backend_state import BackendPhase, BackendState
 from resnet_trt_node.node.pipeline.counters import CameraCounts
 from resnet_trt_node.node.ros.parameters import NodeParameters
 
@@ -76,20 +77,22 @@ def camera_health(
 
 
 def node_health(
-        failed_frames: int, retried_batches: int, trouble: Optional[str],
+        failed_frames: int, retried_batches: int, state: BackendState,
         latency_p99_ms: Optional[float], parameters: NodeParameters) -> Health:
     """
-    Judge the backend and the way of the frames.
+    Judge the backend and how frames pass.
 
     :param failed_frames: frames that the backend failed on in the last period.
-    :param retried_batches: batches that it was given twice in that time.
-    :param trouble: why the backend is being opened again, None while it works.
+    :param retried_batches: batches that were submitted twice in that time.
+    :param state: of the backend.
     :param latency_p99_ms: from reception to publication, None without any answer.
     :param parameters: the thresholds.
     """
     health = Health()
-    if trouble is not None:
-        health.add(Level.ERROR, f'opening the backend again: {trouble}')
+    if state.phase is BackendPhase.DISABLED:
+        health.add(Level.ERROR, state.reason)
+    elif state.phase is BackendPhase.REOPENING:
+        health.add(Level.ERROR, f'opening the backend again: {state.reason}')
     if failed_frames:
         health.add(Level.ERROR, f'the backend failed on {failed_frames} frames')
     elif retried_batches:

@@ -86,8 +86,8 @@ class Statistics:
         """End a period: rates and levels are of the time since the last call."""
         now_sec = monotonic()
         elapsed_sec = max(now_sec - self._last_sec, 1e-9)
-        counts = {} if pipeline is None else pipeline.accounting.counts()
-        events = {} if pipeline is None else pipeline.accounting.events()
+        counts = {} if pipeline is None else pipeline.counters.counts()
+        events = {} if pipeline is None else pipeline.counters.events()
         self._periods = {
             name: _difference(now, self._last.get(name, CameraCounts()))
             for name, now in counts.items()}
@@ -113,27 +113,26 @@ class Statistics:
             return Report(
                 Level.WARN if error is None else Level.ERROR, error or 'not configured',
                 {'state': 'unconfigured'})
-        counts = pipeline.accounting.counts()
-        percentiles_ms = pipeline.accounting.percentiles_ms()
+        counts = pipeline.counters.counts()
+        percentiles_ms = pipeline.counters.percentiles_ms()
         values = {
-            **_identity(pipeline), **self._rates(*self._rates_hz), **_counters(counts.values()),
-            **_batches(pipeline), **{
+            **_identity(pipeline, parameters), **self._rates(*self._rates_hz),
+            **_counters(counts.values()), **_batches(pipeline), **{
                 f'{stage}_p{share}_ms': round(value, 3)
                 for stage, three in percentiles_ms.items()
                 for share, value in zip((50, 95, 99), three)}}
         health = node_health(
             sum(period.dropped['failed'] for period in self._periods.values()), self._retried,
-            pipeline.trouble, percentiles_ms['total'][2] if 'total' in percentiles_ms else None,
-            parameters)
+            pipeline.backend_state,
+            percentiles_ms['total'][2] if 'total' in percentiles_ms else None, parameters)
         if pipeline.overdue is not None:
             health.add(Level.WARN, f'the backend: {pipeline.overdue}')
         mismatch = sum_counts(counts.values()).mismatch
         if mismatch is not None:
             health.add(Level.ERROR, mismatch)
-        if pipeline.fault is not None:
-            health.add(Level.ERROR, f'stopped: {printable(repr(pipeline.fault), 500)}')
-        if pipeline.failure is not None:
-            health.add(Level.ERROR, str(pipeline.failure))
+        if pipeline.unexpected_exception is not None:
+            health.add(
+                Level.ERROR, f'stopped: {printable(repr(pipeline.unexpected_exception), 500)}')
         working = 'classifying' if pipeline.accepting else 'inactive'
         return Report(health.level, health.message(working), values, {
             name: self._camera(name, counts[name], topics[name], parameters)
@@ -163,16 +162,16 @@ def _difference(now: CameraCounts, before: CameraCounts) -> CameraCounts:
         events={event: number - before.events[event] for event, number in now.events.items()})
 
 
-def _identity(pipeline: Pipeline) -> dict[str, Value]:
+def _identity(pipeline: Pipeline, parameters: NodeParameters) -> dict[str, Value]:
     info, spec = pipeline.backend.info, pipeline.backend.spec
     return {
         'state': 'active' if pipeline.accepting else 'inactive',
         'backend': f'{info.name} {info.version}',
-        'backend_state': 'working' if pipeline.trouble is None else 'opening again',
+        'backend_state': pipeline.backend_state.phase.value,
         'device': info.device,
         'model': printable(spec.architecture),
         'precision': spec.precision,
-        'max_batch_size': pipeline.max_batch_size,
+        'max_batch_size': parameters.batch_limit,
         **{key: info.details[key] for key in _BACKEND_DETAILS if key in info.details},
     }
 
@@ -186,13 +185,13 @@ def _counters(counts: Iterable[CameraCounts]) -> dict[str, Value]:
 
 
 def _batches(pipeline: Pipeline) -> dict[str, Value]:
-    accounting = pipeline.accounting
+    counters = pipeline.counters
     return {
-        **accounting.events(),
-        'mean_batch_size': round(accounting.mean_batch_size(), 2),
+        **counters.events(),
+        'mean_batch_size': round(counters.mean_batch_size(), 2),
         # Size to number, of the last 1000 batches.
         'batch_sizes': ' '.join(
-            f'{size}:{number}' for size, number in accounting.batch_histogram().items())}
+            f'{size}:{number}' for size, number in counters.batch_histogram().items())}
 
 
 def opened_line(backend: Backend, took_ms: Mapping[int, float]) -> str:

@@ -105,7 +105,7 @@ class Reporter:
     def _tell_in_gap(self) -> None:
         waited_sec = (perf_counter_ns() - self._due_ns) / 1e9
         if (self._pipeline is not None and waited_sec < _LONGEST_WAIT_SEC
-                and self._pipeline.accounting.in_progress):
+                and self._pipeline.counters.in_progress):
             return
         self._gap_timer.cancel()
         self._tell()
@@ -140,7 +140,7 @@ class Reporter:
 
     def _check_sum(self, pipeline: Pipeline) -> None:
         """Log once for each configuration that the counters do not add up."""
-        mismatch = pipeline.accounting.total().mismatch
+        mismatch = pipeline.counters.total().mismatch
         if mismatch is not None and not self._mismatch_told:
             self._mismatch_told = True
             self._node.get_logger().error(f'the counters do not add up: {mismatch}')
@@ -161,7 +161,7 @@ class Reporter:
             return
         changes = self._watch.check(
             perf_counter_ns(), self._active_since_ns,
-            self._pipeline.accounting.last_received_ns(), self._parameters().camera_timeout_sec)
+            self._pipeline.counters.last_received_ns(), self._parameters().camera_timeout_sec)
         for name, seconds in changes:
             camera = self._cameras[name]
             if seconds is not None:

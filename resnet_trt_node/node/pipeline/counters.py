@@ -19,7 +19,7 @@ from time import perf_counter_ns
 from typing import Iterable, Optional
 from weakref import ref
 
-from resnet_trt_node.node.pipeline.frame_queue import Ticket
+from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 from resnet_trt_node.node.pipeline.stage_times import percentiles_ms, StageTimes
 
 #: Why a frame got no answer.
@@ -27,14 +27,14 @@ DROP_REASONS = {
     'superseded': 'a newer frame of the same camera arrived before this one was taken',
     'stale': 'its answer would have come later than max_age_ms',
     'malformed': 'it could not be decoded',
-    'failed': 'the backend failed on its batch, twice, or was given up, or returned no '
+    'failed': 'the backend failed on its batch, twice, or was disabled, or returned no '
               'probabilities for this frame',
     'refused': 'it arrived, or was not answered in time, while the node was shutting down or '
                'deactivating',
 }
 #: What may happen to a camera besides; these are in no sum.
 CAMERA_EVENTS = {
-    'lost_in_transport': 'frames that DDS tells were lost before they reached the node',
+    'lost_in_transport': 'frames that DDS reports as lost before they reached the node',
     'skipped_pictures': 'annotated pictures that were not drawn, since a newer one came first',
     'unusable_stamps': 'answers whose header stamp is 0 or of another time base',
 }
@@ -88,13 +88,13 @@ class CameraCounts:
 
     @property
     def mismatch(self) -> Optional[str]:
-        """Say how the numbers do not add up, None where they do."""
+        """Return how the numbers do not add up, None where they do."""
         found = [f'{number} frames ended {how}' for number, how in (
             (self.ended_nowhere, 'nowhere'), (self.ended_twice, 'twice')) if number]
         return f'{", ".join(found)}: this is a bug, please report it' if found else None
 
 
-class Accounting:
+class Counters:
     """
     The counters and timings of all cameras; every method may be called from any thread.
 
@@ -105,51 +105,51 @@ class Accounting:
         self._lock = Lock()
         self._counts = {camera: CameraCounts() for camera in cameras}
         # By id. Weak: a frame that a thread forgets is gone without having ended.
-        self._in_progress: dict[str, dict[int, ref[Ticket]]] = {
+        self._in_progress: dict[str, dict[int, ref[InFlightFrame]]] = {
             camera: {} for camera in self._counts}
         self._times = StageTimes()
         self._batch_sizes = deque[int](maxlen=_BATCHES)
         self._events = dict.fromkeys(BATCH_EVENTS, 0)
         self._last_ns: dict[str, int] = {}
-        self._settled = False
+        self._finalized = False
 
-    def received(self, ticket: Ticket) -> None:
+    def received(self, frame: InFlightFrame) -> None:
         """Count a frame that reached the node."""
         with self._lock:
-            if not self._settled:
-                self._counts[ticket.camera].received += 1
-                self._in_progress[ticket.camera][id(ticket)] = ref(ticket)
-                self._last_ns[ticket.camera] = perf_counter_ns()
+            if not self._finalized:
+                self._counts[frame.camera].received += 1
+                self._in_progress[frame.camera][id(frame)] = ref(frame)
+                self._last_ns[frame.camera] = perf_counter_ns()
 
-    def dropped(self, ticket: Ticket, reason: str) -> None:
+    def dropped(self, frame: InFlightFrame, reason: str) -> None:
         """Count a frame that gets no answer, for one of `DROP_REASONS`."""
         with self._lock:
-            self._drop(ticket, reason)
+            self._drop(frame, reason)
 
-    def _drop(self, ticket: Ticket, reason: str) -> None:
-        if not self._settled:
-            self._counts[ticket.camera].dropped[reason] += 1
-            self._end(ticket)
+    def _drop(self, frame: InFlightFrame, reason: str) -> None:
+        if not self._finalized:
+            self._counts[frame.camera].dropped[reason] += 1
+            self._end(frame)
 
-    def answered(self, ticket: Ticket, stages_ms: dict[str, float]) -> None:
+    def answered(self, frame: InFlightFrame, stages_ms: dict[str, float]) -> None:
         """Count a published result, with the milliseconds of each stage that is known."""
         with self._lock:
-            if self._settled:
+            if self._finalized:
                 return
-            self._counts[ticket.camera].answered += 1
-            self._end(ticket)
+            self._counts[frame.camera].answered += 1
+            self._end(frame)
             self._times.add(stages_ms)
 
-    def _end(self, ticket: Ticket) -> None:
-        if self._in_progress[ticket.camera].pop(id(ticket), None) is None:
-            self._counts[ticket.camera].ended_twice += 1
+    def _end(self, frame: InFlightFrame) -> None:
+        if self._in_progress[frame.camera].pop(id(frame), None) is None:
+            self._counts[frame.camera].ended_twice += 1
 
-    def _held(self, camera: str) -> list[Ticket]:
+    def _held(self, camera: str) -> list[InFlightFrame]:
         """Return the frames in progress, and forget those that everybody else forgot."""
         references = self._in_progress[camera]
-        held = [ticket for one in references.values() if (ticket := one()) is not None]
+        held = [frame for one in references.values() if (frame := one()) is not None]
         if len(held) < len(references):
-            self._in_progress[camera] = {id(ticket): ref(ticket) for ticket in held}
+            self._in_progress[camera] = {id(frame): ref(frame) for frame in held}
         return held
 
     def inferred(self, batch_size: int) -> None:
@@ -168,9 +168,9 @@ class Accounting:
         with self._lock:
             self._counts[camera].events[event] += number
 
-    def settle(self, lost: bool) -> None:
+    def finalize(self, lost: bool) -> None:
         """
-        Close the books: nothing counts any more.
+        Count nothing any more.
 
         :param lost: whether the frames that are still in progress have failed, each of them, since
             a backend hangs and nobody will answer them.
@@ -178,14 +178,9 @@ class Accounting:
         with self._lock:
             if lost:
                 for camera in self._counts:
-                    for ticket in self._held(camera):
-                        self._drop(ticket, 'failed')
-            self._settled = True
-
-    @property
-    def settled(self) -> bool:
-        """Tell whether the books are closed."""
-        return self._settled
+                    for frame in self._held(camera):
+                        self._drop(frame, 'failed')
+            self._finalized = True
 
     def counts(self) -> dict[str, CameraCounts]:
         """Return a copy of the counters, by camera."""

@@ -1,4 +1,4 @@
-"""Frames on their way, alone and in batches, and where they wait: a short queue per camera."""
+"""Frames in flight, alone and in batches, and where they wait: a short queue per camera."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Optional, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+from resnet_trt_node.errors import InferenceError
+
 
 @dataclass(eq=False)
-class Ticket:
+class InFlightFrame:
     """
-    One frame on its way through the pipeline; equal to itself only.
+    One frame between its reception and its end; equal to itself only.
 
     :param camera: whose frame it is.
     :param message: the source message; its header goes onto the result.
@@ -18,7 +22,8 @@ class Ticket:
         there.
     :param offered_ns: when the executor had handed it to the pipeline; the same where the
         middleware does not tell.
-    :param taken_ns: when decoding began; later fields follow the stages in `accounting`.
+    :param taken_ns: when decoding began.
+    :param preprocessed_ns: when it was in its row of the batch.
     """
 
     camera: str
@@ -26,37 +31,43 @@ class Ticket:
     received_ns: int
     offered_ns: int = 0
     taken_ns: int = 0
-    fitted_ns: int = 0
-    submitted_ns: int = 0
-    inferred_ns: int = 0
-
-    def stages_ms(self, published_ns: int) -> dict[str, float]:
-        """Return the milliseconds of each stage, named as in `accounting`."""
-        waited_ms = (self.offered_ns - self.received_ns) / 1e6
-        return {
-            **({'receive': waited_ms} if waited_ms else {}),
-            'queue': (self.taken_ns - self.offered_ns) / 1e6,
-            'fit': (self.fitted_ns - self.taken_ns) / 1e6,
-            'batch': (self.submitted_ns - self.fitted_ns) / 1e6,
-            'infer': (self.inferred_ns - self.submitted_ns) / 1e6,
-            'publish': (published_ns - self.inferred_ns) / 1e6,
-            'total': (published_ns - self.offered_ns) / 1e6,
-            'added': (self.submitted_ns - self.offered_ns
-                      + published_ns - self.inferred_ns) / 1e6,
-        }
+    preprocessed_ns: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class Batch:
     """
-    A batch buffer with the frames in its slots.
+    A batch buffer with the frames in its rows; equal to itself only.
 
     :param index: which of the backend's buffers.
-    :param tickets: ticket i is slot i's.
+    :param frames: frame i is in row i.
+    :param submitted_ns: perf_counter_ns when the backend had it, and was done with the one ahead.
+    :param inferred_ns: when its probabilities were there.
+    :param error: what submitting or collecting it raised at the first attempt.
+    :param probabilities: float32 (frames, C), its own.
     """
 
     index: int
-    tickets: list[Ticket] = field(default_factory=list)
+    frames: list[InFlightFrame] = field(default_factory=list)
+    submitted_ns: int = 0
+    inferred_ns: int = 0
+    error: Optional[InferenceError] = None
+    probabilities: Optional[NDArray[np.float32]] = None
+
+    def stages_ms(self, frame: InFlightFrame, published_ns: int) -> dict[str, float]:
+        """Return the milliseconds of each stage of a frame, named as in `stage_times.STAGES`."""
+        waited_ms = (frame.offered_ns - frame.received_ns) / 1e6
+        return {
+            **({'receive': waited_ms} if waited_ms else {}),
+            'queue': (frame.taken_ns - frame.offered_ns) / 1e6,
+            'preprocess': (frame.preprocessed_ns - frame.taken_ns) / 1e6,
+            'batch': (self.submitted_ns - frame.preprocessed_ns) / 1e6,
+            'infer': (self.inferred_ns - self.submitted_ns) / 1e6,
+            'publish': (published_ns - self.inferred_ns) / 1e6,
+            'total': (published_ns - frame.offered_ns) / 1e6,
+            'added': (self.submitted_ns - frame.offered_ns
+                      + published_ns - self.inferred_ns) / 1e6,
+        }
 
 
 class FrameQueue:
@@ -68,18 +79,18 @@ class FrameQueue:
     """
 
     def __init__(self, cameras: Sequence[str], depth: int) -> None:
-        self._queues = {camera: deque[Ticket]() for camera in cameras}
+        self._queues = {camera: deque[InFlightFrame]() for camera in cameras}
         self._depth = depth
         # Cameras in the order in which they are served next.
         self._turn = deque(cameras)
 
-    def put(self, ticket: Ticket) -> Optional[Ticket]:
+    def put(self, frame: InFlightFrame) -> Optional[InFlightFrame]:
         """Add a frame; return the one that it supersedes, if any."""
-        queue = self._queues[ticket.camera]
-        queue.append(ticket)
+        queue = self._queues[frame.camera]
+        queue.append(frame)
         return queue.popleft() if len(queue) > self._depth else None
 
-    def take(self) -> Optional[Ticket]:
+    def take(self) -> Optional[InFlightFrame]:
         """
         Remove a frame, None where none waits.
 
@@ -98,12 +109,12 @@ class FrameQueue:
         self._turn.remove(camera)
         self._turn.appendleft(camera)
 
-    def take_all(self) -> list[Ticket]:
+    def take_all(self) -> list[InFlightFrame]:
         """Remove every waiting frame."""
-        tickets = [ticket for queue in self._queues.values() for ticket in queue]
+        frames = [frame for queue in self._queues.values() for frame in queue]
         for queue in self._queues.values():
             queue.clear()
-        return tickets
+        return frames
 
     def __len__(self) -> int:
         """Return how many frames wait."""

@@ -2,7 +2,7 @@
 Notices that a runtime does not come back from a call, and keeps out what it brings back later.
 
 A hung call cannot be ended from outside: its thread stays in the runtime, perhaps for ever. What
-can be done is to stop waiting for it, to say so, and to let nothing of it through.
+can be done is to stop waiting for it, to report it, and to let nothing of it through.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class CallAbandonedError(BaseException):
     """
 
 
-class HangWatch:
+class HangWatchdog:
     """
     Watches the calls of one thread, which enters them one after the other with `call`.
 
@@ -55,7 +55,7 @@ class HangWatch:
         """Return which call was declared hung, in words; None if none was."""
         return self._hung
 
-    def call(self, what: str, extra_ms: float = 0.0) -> HangWatch:
+    def call(self, what: str, extra_ms: float = 0.0) -> HangWatchdog:
         """
         Watch one call of the runtime from now on.
 

@@ -1,4 +1,4 @@
-"""What a pipeline is told: settings that may change while it runs, and whom it calls."""
+"""What a pipeline is given: settings that may change while it runs, and what it calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Callable, Optional
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.node.pipeline.frame_queue import Ticket
+from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 
 #: The longest pause before a failed backend is opened again, in seconds.
 MOST_BACKOFF_SEC = 30.0
@@ -42,19 +42,19 @@ class PipelineHooks:
     """
     What the pipeline calls; each runs on one of its threads.
 
-    :param open_backend: opens the backend on the inferring thread, which then owns it; called
+    :param open_backend: opens the backend on the inference worker, which then owns it; called
         again after the backend kept failing.
-    :param decode: turns a message into a frame, raising FrameError for a bad one; also told how
+    :param decode: turns a message into a frame, raising FrameError for a bad one; also takes how
         many pixels a side suffice, None for all, see `decode_compressed`.
-    :param deliver: publishes one result; returns the milliseconds from the frame's own time stamp
-        to the publication, None where the stamp does not tell.
-    :param log_bad_frame: told of each frame that could not be decoded, or for which the backend
+    :param publish: publishes one result; returns the milliseconds from the frame's own time stamp
+        to the publication, None where the stamp is unusable.
+    :param log_bad_frame: logs a frame that could not be decoded, or for which the backend
         returned no probabilities: camera and reason.
-    :param log_failure: told of each failure of the backend and of what is done about it.
+    :param log_failure: logs a failure of the backend, or what is done about it.
     """
 
     open_backend: Callable[[], Backend]
     decode: Callable[[Any, Optional[int]], Frame]
-    deliver: Callable[[Ticket, list[Prediction]], Optional[float]]
+    publish: Callable[[InFlightFrame, list[Prediction]], Optional[float]]
     log_bad_frame: Callable[[str, str], None]
     log_failure: Callable[[str], object]

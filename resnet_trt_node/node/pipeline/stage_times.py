@@ -1,4 +1,4 @@
-"""How long the last frames took in each stage, kept so that telling percentiles takes no time."""
+"""How long the last frames took in each stage; reporting percentiles takes little time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: The stages of a frame's way, each in milliseconds: waiting in the middleware until the executor
-#: takes it, where the middleware tells; waiting in the node's own queue, decoding and resizing,
-#: waiting for the backend, inferring, publishing; then all of it but the first, and the same
-#: without the inference; last the time from the stamp in the image's header, where that is of
-#: the node's own time base.
+#: The stages of a frame, each in milliseconds: waiting in the middleware until the executor
+#: takes it, where the middleware reports that; waiting in the node's own queue, decoding and
+#: resizing, waiting for the backend, inferring, publishing; then all of it but the first, and the
+#: same without the inference; last the time from the stamp in the image's header, where that is
+#: of the node's own time base.
 STAGES = (
-    'receive', 'queue', 'fit', 'batch', 'infer', 'publish', 'total', 'added', 'source_to_publish')
-#: The percentiles that are told.
+    'receive', 'queue', 'preprocess', 'batch', 'infer', 'publish', 'total', 'added',
+    'source_to_publish')
+#: The percentiles that are reported.
 SHARES = (50, 95, 99)
 #: Of how many answers.
 WINDOW = 1000
@@ -26,9 +27,9 @@ class StageTimes:
     """
     The milliseconds of the last `WINDOW` answers by stage; not thread-safe.
 
-    Percentiles are told while frames are under way, and whatever holds the interpreter's lock
-    then is part of their latency. So all stages lie in one array, which NumPy sorts at once and
-    without the lock; `numpy.percentile` stage by stage takes a millisecond.
+    Percentiles are reported while frames are in flight, and whatever holds the GIL then is part of
+    their latency. So all stages lie in one array, which NumPy sorts at once and without the GIL;
+    `numpy.percentile` stage by stage takes a millisecond.
     """
 
     def __init__(self) -> None:
@@ -56,10 +57,11 @@ def percentiles_ms(snapshot: NDArray[np.float64]) -> dict[str, tuple[float, ...]
     """
     # Sorted, NaN stands last.
     ordered = np.sort(snapshot.T.copy(), axis=1)
-    told = {}
+    percentiles = {}
     for stage, values, known in zip(
             STAGES, ordered, WINDOW - np.count_nonzero(np.isnan(ordered), axis=1)):
         if known:
             places = np.array(SHARES) / 100 * (known - 1)
-            told[stage] = tuple(np.interp(places, np.arange(known), values[:known]).tolist())
-    return told
+            percentiles[stage] = tuple(
+                np.interp(places, np.arange(known), values[:known]).tolist())
+    return percentiles

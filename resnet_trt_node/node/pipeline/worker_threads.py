@@ -1,13 +1,12 @@
-"""The named threads of a pipeline: started, waited for, and their unforeseen errors kept."""
+"""The named threads of a pipeline: started, waited for, and what they raise is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from threading import get_native_id, Thread
 from time import monotonic
-from typing import Callable, Iterable, Optional
+from typing import Callable, Container, Optional
 
 
 class WorkerThreads:
@@ -15,60 +14,52 @@ class WorkerThreads:
     Daemon threads, one for each loop.
 
     :param loops: what each thread runs, by its name.
-    :param on_fault: called after an error that nobody foresaw, on the thread that raised it.
+    :param on_exception: called after an unexpected exception, on the thread that raised it.
     """
 
     def __init__(
-            self, loops: Mapping[str, Callable[[], None]], on_fault: Callable[[], None]) -> None:
-        self._on_fault = on_fault
+            self, loops: Mapping[str, Callable[[], None]],
+            on_exception: Callable[[], None]) -> None:
+        self._on_exception = on_exception
         self._threads = {
-            name: Thread(target=self._guard, args=(name, loop), name=name, daemon=True)
+            name: Thread(target=self._run, args=(name, loop), name=name, daemon=True)
             for name, loop in loops.items()}
+        self._started = False
         # With their tracebacks, which hold the frames that the threads were at: in progress until
         # the pipeline is closed, which counts them as failed.
-        self._faults: list[BaseException] = []
+        self._exceptions: list[BaseException] = []
 
     @property
-    def fault(self) -> Optional[BaseException]:
-        """Return the first unforeseen error that ended a thread, None while all is well."""
-        return self._faults[0] if self._faults else None
+    def unexpected_exception(self) -> Optional[BaseException]:
+        """Return the first exception that ended a thread, None while all is well."""
+        return self._exceptions[0] if self._exceptions else None
 
-    def start(self, names: Iterable[str]) -> None:
-        """Start threads."""
-        for name in names:
-            self._threads[name].start()
-
-    def started(self, name: str) -> bool:
-        """Tell whether a thread was started."""
-        return self._threads[name].ident is not None
+    def start(self) -> None:
+        """Start all of them, once."""
+        if not self._started:
+            self._started = True
+            for thread in self._threads.values():
+                thread.start()
 
     @property
     def running(self) -> bool:
         """Tell whether any of them runs."""
         return any(thread.is_alive() for thread in self._threads.values())
 
-    def join(self, timeout_sec: float, but: Iterable[str] = ()) -> None:
+    def join(self, timeout_sec: float, but: Container[str] = ()) -> None:
         """Wait for the end of all, or of all but some, not longer than that altogether."""
         deadline = monotonic() + timeout_sec
         for name, thread in self._threads.items():
-            if self.started(name) and name not in but:
+            if self._started and name not in but:
                 thread.join(max(0.0, deadline - monotonic()))
 
-    @contextmanager
-    def faults_kept(self) -> Iterator[None]:
-        """Keep an error that nobody foresaw for the node to report, and raise it."""
-        try:
-            yield
-        except BaseException as error:
-            self._faults.append(error)
-            self._on_fault()
-            raise
-
-    def _guard(self, name: str, loop: Callable[[], None]) -> None:
+    def _run(self, name: str, loop: Callable[[], None]) -> None:
         _show_name(name)
-        # It has nobody above to tell.
-        with suppress(BaseException), self.faults_kept():
+        try:
             loop()
+        except BaseException as error:  # noqa: B902  the node reports it and ends
+            self._exceptions.append(error)
+            self._on_exception()
 
 
 def _show_name(name: str) -> None:

@@ -58,12 +58,11 @@ class NodeTopics:
         for camera in self.cameras.values():
             warn_of_depth_topic(camera.image_topic, self._node.get_logger().warning)
 
-    def subscribe(self, pipeline: Pipeline, here: bool) -> str:
+    def subscribe(self, pipeline: Pipeline) -> str:
         """
         Subscribe to all cameras.
 
         :param pipeline: takes the frames.
-        :param here: whether a callback may decode a frame by itself.
         :returns: the image topics in words.
         :raises UsageError: for QoS that ROS does not take.
         :raises OpeningCancelled: if the topics are not wanted any more.
@@ -71,8 +70,8 @@ class NodeTopics:
         for name, camera in self.cameras.items():
             self._check_still_wanted()
             camera.subscribe(
-                partial(pipeline.offer, name, here=here),
-                partial(pipeline.accounting.count_at, name, 'lost_in_transport'))
+                partial(pipeline.offer, name),
+                partial(pipeline.counters.count_at, name, 'lost_in_transport'))
         return ', '.join(camera.image_topic for camera in self.cameras.values())
 
     def unsubscribe(self) -> None:

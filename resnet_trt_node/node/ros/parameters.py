@@ -132,8 +132,8 @@ class NodeParameters:
         3, 'After so many lost batches in a row the backend is closed and opened again.',
         low=1, high=1000, live=True)
     max_reopen_attempts: int = _parameter(
-        5, 'Attempts to open a failing backend again before the node goes to its error state; '
-        '0 never gives up.', low=0, high=1_000_000, live=True)
+        5, 'Attempts to open a failing backend again before it is disabled and the node goes to '
+        'its error state; 0 for no limit.', low=0, high=1_000_000, live=True)
     reopen_backoff_sec: float = _parameter(
         0.5, 'Pause before the first of these attempts; it doubles with each, up to 30 s.',
         low=0.0, high=30.0, live=True)

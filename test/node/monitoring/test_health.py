@@ -9,12 +9,14 @@ import pytest
 from resnet_trt_node.node.monitoring.camera_watchdog import SilenceWatch
 from resnet_trt_node.node.monitoring.health import camera_health, Level, node_health
 from resnet_trt_node.node.monitoring.report import Statistics, TopicState
+from resnet_trt_node.node.pipeline.backend_state import BackendPhase, BackendState
 from resnet_trt_node.node.pipeline.counters import CameraCounts, DROP_REASONS
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.stamps import stamp_age_ms
 
 SEC = 1_000_000_000
+WORKING = BackendPhase.WORKING
 
 
 def counted(answered: int = 0, **dropped: int) -> CameraCounts:
@@ -46,13 +48,18 @@ def test_a_camera_tells_all_that_is_wrong_and_shows_the_worst():
     assert camera_health(counted(1), None, [], NodeParameters()).message('well') == 'well'
 
 
-@pytest.mark.parametrize(('failed', 'retried', 'trouble', 'p99_ms', 'level'), [
-    (0, 0, None, None, Level.OK), (0, 0, None, 10.0, Level.OK), (0, 0, None, 10.1, Level.WARN),
-    (0, 0, None, 20.1, Level.ERROR), (0, 1, None, 1.0, Level.WARN), (1, 1, None, 1.0, Level.ERROR),
-    (0, 0, 'no device', 1.0, Level.ERROR)])
-def test_levels_of_the_node(failed, retried, trouble, p99_ms, level):
+@pytest.mark.parametrize(('failed', 'retried', 'phase', 'p99_ms', 'level'), [
+    (0, 0, WORKING, None, Level.OK), (0, 0, WORKING, 10.0, Level.OK),
+    (0, 0, WORKING, 10.1, Level.WARN), (0, 0, WORKING, 20.1, Level.ERROR),
+    (0, 1, WORKING, 1.0, Level.WARN), (1, 1, WORKING, 1.0, Level.ERROR),
+    (0, 0, BackendPhase.REOPENING, 1.0, Level.ERROR),
+    (0, 0, BackendPhase.DISABLED, 1.0, Level.ERROR)])
+def test_levels_of_the_node(failed, retried, phase, p99_ms, level):
     parameters = NodeParameters(warn_latency_ms=10.0, error_latency_ms=20.0)
-    assert node_health(failed, retried, trouble, p99_ms, parameters).level == level
+    state = BackendState(phase, '' if phase is WORKING else 'no device')
+    health = node_health(failed, retried, state, p99_ms, parameters)
+    assert health.level == level
+    assert ('no device' in health.message('')) == (phase is not WORKING)
 
 
 @pytest.mark.parametrize(('received', 'lost', 'level'), [
@@ -67,7 +74,7 @@ def test_frames_that_dds_loses_are_told(received, lost, level):
 
 
 def test_thresholds_of_zero_and_one_are_off():
-    assert node_health(0, 0, None, 1e6, NodeParameters()).level == Level.OK
+    assert node_health(0, 0, BackendState(), 1e6, NodeParameters()).level == Level.OK
     parameters = NodeParameters(warn_drop_ratio=1.0, error_drop_ratio=1.0)
     assert camera_health(counted(0, stale=9), None, [], parameters).level == Level.OK
 
@@ -156,8 +163,9 @@ def test_the_report_while_the_backend_is_opened_again(make_bench):
         top_k=1, reopen_after_failures=1, reopen_backoff_sec=30.0))
     bench.faults.always = raises()
     bench.answer(1)
-    bench.wait(lambda: bench.pipeline.trouble)
-    report = Statistics().report(bench.pipeline, {}, NodeParameters())
+    bench.wait(lambda: bench.reopening)
+    report = Statistics().report(
+        bench.pipeline, {}, NodeParameters(cameras=('front',), queue_depth=4, max_batch_size=4))
     assert report.level == Level.ERROR
     assert report.message == 'opening the backend again: 1 batches in a row were lost'
     assert report.values['backend_state'] == 'opening again'
@@ -165,17 +173,17 @@ def test_the_report_while_the_backend_is_opened_again(make_bench):
 
 
 def missed(pipeline):
-    pipeline._board.drop = lambda tickets, reason: None
+    pipeline._scheduler.drop = lambda frames, reason: None
 
 
 def twice(pipeline):
-    right = pipeline.accounting.dropped
+    right = pipeline.counters.dropped
 
-    def wrong(ticket, reason):
-        right(ticket, reason)
-        right(ticket, reason)
+    def wrong(frame, reason):
+        right(frame, reason)
+        right(frame, reason)
 
-    pipeline.accounting.dropped = wrong
+    pipeline.counters.dropped = wrong
 
 
 @pytest.mark.parametrize(('bug', 'told'), [
@@ -187,13 +195,13 @@ def test_counters_that_do_not_add_up_are_an_error_until_the_end(bug, told):
     before = Statistics().report(bench.pipeline, {}, NodeParameters())
     assert (before.level, before.message) == (Level.OK, 'classifying')
     bench.pipeline.offer('front', 'broken')
-    bench.wait(lambda: bench.pipeline.accounting.total().mismatch)
+    bench.wait(lambda: bench.pipeline.counters.total().mismatch)
     report = Statistics().report(bench.pipeline, {}, NodeParameters())
     assert report.level == Level.ERROR
     assert report.message == f'{told}: this is a bug, please report it'
     # It is neither made good by the next frame nor by closing.
     bench.answer(2)
     assert bench.pipeline.close(5.0)
-    total = bench.pipeline.accounting.total()
+    total = bench.pipeline.counters.total()
     assert told in total.mismatch
     assert total.received - total.answered - sum(total.dropped.values()) != 0

@@ -79,7 +79,7 @@ def test_a_frame_under_way_comes_first(scene):
     assert scene.told == []
     assert scene.gap.running
     scene.bench.release()
-    scene.bench.settle()
+    scene.bench.finish()
     scene.gap.callback()
     assert in_progress(scene.told) == ['0']
     assert not scene.gap.running

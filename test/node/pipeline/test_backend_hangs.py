@@ -7,7 +7,7 @@ from threading import enumerate as enumerate_threads, Event
 
 from pipeline_bench import raises
 import pytest
-from resnet_trt_node.node.pipeline.pipeline import THREADS
+from resnet_trt_node.node.pipeline.pipeline import INFERENCE, THREADS
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 
 #: Ten times the slowest warm-up of a busy machine is more than this.
@@ -39,9 +39,9 @@ def declare_hung(bench):
     """Check as often as a node's timer would until the backend is disabled."""
     def hung():
         bench.pipeline.check_backend()
-        return bench.pipeline.failure
+        return bench.disabled
     bench.wait(hung)
-    return str(bench.pipeline.failure)
+    return bench.disabled
 
 
 def our_threads():
@@ -67,7 +67,7 @@ def test_a_backend_that_hangs_is_disabled_and_what_it_brings_later_is_dropped(
     assert not bench.pipeline.accepting
     bench.pipeline.offer('left', 5)
     assert not bench.pipeline.close(0.5)
-    assert our_threads() == ['inferrer']
+    assert our_threads() == [INFERENCE]
     assert bench.dropped == {'failed': 3, 'refused': 1}
     hang.go_on.set()
     assert bench.pipeline.join(5)
@@ -75,10 +75,10 @@ def test_a_backend_that_hangs_is_disabled_and_what_it_brings_later_is_dropped(
     # What it brought was for nobody, and it was freed after all.
     assert bench.results == [('front', 1, 1)]
     assert bench.dropped == {'failed': 3, 'refused': 1}
-    assert bench.pipeline.accounting.total().in_progress == 0
-    assert bench.pipeline.accounting.total().mismatch is None
+    assert bench.pipeline.counters.total().in_progress == 0
+    assert bench.pipeline.counters.total().mismatch is None
     assert bench.backend.closed
-    assert bench.pipeline.fault is None
+    assert bench.pipeline.unexpected_exception is None
 
 
 def test_a_backend_that_comes_back_before_the_pipeline_is_closed_ends_by_itself(make_bench):
@@ -92,7 +92,7 @@ def test_a_backend_that_comes_back_before_the_pipeline_is_closed_ends_by_itself(
     assert bench.pipeline.close(5) or bench.pipeline.join(5)
     assert bench.results == []
     assert bench.dropped == {'failed': 1}
-    assert bench.pipeline.accounting.total().mismatch is None
+    assert bench.pipeline.counters.total().mismatch is None
 
 
 def test_closing_the_failed_backend_is_watched_too(make_bench):
@@ -136,9 +136,9 @@ def test_without_a_time_out_it_is_told_but_not_disabled(make_bench):
         return bench.pipeline.overdue
     bench.wait(overdue)
     assert 'submitting a batch of 1 has not returned for' in bench.pipeline.overdue
-    assert bench.pipeline.failure is None
+    assert not bench.disabled
     bench.release()
-    bench.settle()
+    bench.finish()
     assert bench.results == [('front', 1, 1)]
     assert bench.pipeline.overdue is None
 
@@ -148,6 +148,6 @@ def test_a_pipeline_that_works_is_never_disabled(make_bench):
     for value in range(50):
         bench.pipeline.offer('front', value)
         bench.pipeline.check_backend(60_000.0)
-        bench.settle()
-    assert bench.pipeline.failure is None
+        bench.finish()
+    assert not bench.disabled
     assert len(bench.results) == 50

@@ -6,72 +6,72 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
-from resnet_trt_node.node.pipeline.counters import Accounting, CameraCounts, DROP_REASONS
-from resnet_trt_node.node.pipeline.frame_queue import FrameQueue, Ticket
+from resnet_trt_node.node.pipeline.counters import Counters, CameraCounts, DROP_REASONS
+from resnet_trt_node.node.pipeline.frame_queue import FrameQueue, InFlightFrame
 from resnet_trt_node.node.pipeline.stage_times import percentiles_ms, StageTimes
 
 
-def receive(accounting, camera):
-    ticket = Ticket(camera, None, 0)
-    accounting.received(ticket)
-    return ticket
+def receive(counters, camera):
+    frame = InFlightFrame(camera, None, 0)
+    counters.received(frame)
+    return frame
 
 
 def test_sums_over_cameras():
-    accounting = Accounting(['front', 'left'])
-    front = [receive(accounting, 'front') for _ in range(5)]
-    left = [receive(accounting, 'left') for _ in range(3)]
-    accounting.answered(front[0], {'total': 2.0})
-    accounting.dropped(front[1], 'stale')
-    accounting.dropped(left[0], 'malformed')
-    assert accounting.counts()['front'].in_progress == 3
-    assert accounting.counts()['left'].in_progress == 2
-    total = accounting.total()
+    counters = Counters(['front', 'left'])
+    front = [receive(counters, 'front') for _ in range(5)]
+    left = [receive(counters, 'left') for _ in range(3)]
+    counters.answered(front[0], {'total': 2.0})
+    counters.dropped(front[1], 'stale')
+    counters.dropped(left[0], 'malformed')
+    assert counters.counts()['front'].in_progress == 3
+    assert counters.counts()['left'].in_progress == 2
+    total = counters.total()
     assert (total.received, total.answered, total.in_progress) == (8, 1, 5)
     assert {name: n for name, n in total.dropped.items() if n} == {'stale': 1, 'malformed': 1}
     assert total.mismatch is None
 
 
 def test_counts_are_copies():
-    accounting = Accounting(['front'])
-    accounting.counts()['front'].dropped['stale'] = 9
-    assert accounting.counts()['front'] == CameraCounts()
+    counters = Counters(['front'])
+    counters.counts()['front'].dropped['stale'] = 9
+    assert counters.counts()['front'] == CameraCounts()
 
 
 def test_an_unknown_reason_is_a_bug_and_says_so():
-    accounting = Accounting(['front'])
+    counters = Counters(['front'])
     with pytest.raises(KeyError):
-        accounting.dropped(receive(accounting, 'front'), 'bored')
+        counters.dropped(receive(counters, 'front'), 'bored')
 
 
 @settings(max_examples=200, derandomize=True)
 @given(st.data())
 def test_the_sum_breaks_by_each_end_that_is_missed_or_counted_twice(data):
     cameras = ['front', 'left']
-    accounting = Accounting(cameras)
+    counters = Counters(cameras)
     held, ended = [], []
     forgotten, twice = dict.fromkeys(cameras, 0), dict.fromkeys(cameras, 0)
     end = {
-        'answer': lambda ticket: accounting.answered(ticket, {}),
-        'drop': lambda ticket: accounting.dropped(ticket, 'stale')}
+        'answer': lambda frame: counters.answered(frame, {}),
+        'drop': lambda frame: counters.dropped(frame, 'stale')}
     for step in data.draw(st.lists(st.sampled_from(
             ['receive', 'receive', 'answer', 'drop', 'forget', 'twice']), max_size=40)):
         if step == 'receive':
-            held.append(receive(accounting, data.draw(st.sampled_from(cameras))))
+            held.append(receive(counters, data.draw(st.sampled_from(cameras))))
         elif step == 'twice' and ended:
-            ticket = data.draw(st.sampled_from(ended))
-            end[data.draw(st.sampled_from(sorted(end)))](ticket)
-            twice[ticket.camera] += 1
+            frame = data.draw(st.sampled_from(ended))
+            end[data.draw(st.sampled_from(sorted(end)))](frame)
+            twice[frame.camera] += 1
         elif step != 'twice' and held:
-            ticket = held.pop(data.draw(st.integers(0, len(held) - 1)))
+            frame = held.pop(data.draw(st.integers(0, len(held) - 1)))
             if step == 'forget':
-                forgotten[ticket.camera] += 1
+                forgotten[frame.camera] += 1
             else:
-                end[step](ticket)
-                ended.append(ticket)
+                end[step](frame)
+                ended.append(frame)
         # As a thread does that goes on to another frame.
-        ticket = None
-        for camera, counts in accounting.counts().items():
+        frame = None
+        for camera, counts in counters.counts().items():
             assert counts.in_progress == sum(one.camera == camera for one in held)
             assert counts.ended_nowhere == forgotten[camera]
             assert counts.ended_twice == twice[camera]
@@ -80,45 +80,45 @@ def test_the_sum_breaks_by_each_end_that_is_missed_or_counted_twice(data):
             assert adds_up == (forgotten[camera] == twice[camera])
             # One of each must not pass for none of either.
             assert (counts.mismatch is None) == (not forgotten[camera] and not twice[camera])
-    total = accounting.total()
+    total = counters.total()
     # Those that a thread still holds have failed at the end; what was forgotten is not hidden.
-    accounting.settle(lost=True)
-    after = accounting.total()
+    counters.finalize(lost=True)
+    after = counters.total()
     assert after.dropped['failed'] == len(held)
     assert after.in_progress == 0
     assert (after.ended_nowhere, after.ended_twice) == (total.ended_nowhere, total.ended_twice)
 
 
 def test_a_mismatch_is_put_into_words():
-    accounting = Accounting(['front'])
-    receive(accounting, 'front')
-    assert accounting.total().mismatch == (
+    counters = Counters(['front'])
+    receive(counters, 'front')
+    assert counters.total().mismatch == (
         '1 frames ended nowhere: this is a bug, please report it')
-    ticket = receive(accounting, 'front')
-    accounting.answered(ticket, {})
-    accounting.answered(ticket, {})
-    assert accounting.total().mismatch == (
+    frame = receive(counters, 'front')
+    counters.answered(frame, {})
+    counters.answered(frame, {})
+    assert counters.total().mismatch == (
         '1 frames ended nowhere, 1 frames ended twice: this is a bug, please report it')
 
 
 def test_nothing_counts_any_more_once_the_pipeline_has_ended():
-    accounting = Accounting(['front'])
-    ticket = receive(accounting, 'front')
-    accounting.settle(lost=False)
-    before = accounting.total()
-    accounting.answered(ticket, {})
-    accounting.dropped(ticket, 'stale')
-    receive(accounting, 'front')
-    assert accounting.total() == before
+    counters = Counters(['front'])
+    frame = receive(counters, 'front')
+    counters.finalize(lost=False)
+    before = counters.total()
+    counters.answered(frame, {})
+    counters.dropped(frame, 'stale')
+    receive(counters, 'front')
+    assert counters.total() == before
     assert (before.received, before.in_progress) == (1, 1)
 
 
 def test_percentiles_of_known_samples():
-    accounting = Accounting(['front'])
-    assert accounting.percentiles_ms() == {}
+    counters = Counters(['front'])
+    assert counters.percentiles_ms() == {}
     for value in range(101):
-        accounting.answered(receive(accounting, 'front'), {'infer': float(value)})
-    assert accounting.percentiles_ms() == {'infer': (50.0, 95.0, 99.0)}
+        counters.answered(receive(counters, 'front'), {'infer': float(value)})
+    assert counters.percentiles_ms() == {'infer': (50.0, 95.0, 99.0)}
 
 
 @settings(max_examples=100, derandomize=True)
@@ -152,13 +152,14 @@ def test_the_queue_loses_nothing_and_keeps_the_order(depth, steps):
     queue = FrameQueue(cameras, depth)
     put, out = [], []
     for number, step in enumerate(steps):
-        ticket = queue.take() if step is None else queue.put(Ticket(cameras[step], number, 0))
+        frame = queue.take() if step is None else queue.put(
+            InFlightFrame(cameras[step], number, 0))
         if step is not None:
             put.append(number)
-        if ticket is not None:
-            out.append((ticket.camera, ticket.message))
+        if frame is not None:
+            out.append((frame.camera, frame.message))
         assert len(queue) <= depth * len(cameras)
-    out += [(ticket.camera, ticket.message) for ticket in queue.take_all()]
+    out += [(frame.camera, frame.message) for frame in queue.take_all()]
     assert len(queue) == 0
     assert sorted(number for _, number in out) == put
     for camera in cameras:
@@ -169,8 +170,8 @@ def test_the_queue_loses_nothing_and_keeps_the_order(depth, steps):
 def test_cameras_take_turns():
     queue = FrameQueue(['a', 'b'], 3)
     for number in range(3):
-        queue.put(Ticket('a', number, 0))
-    queue.put(Ticket('b', 10, 0))
+        queue.put(InFlightFrame('a', number, 0))
+    queue.put(InFlightFrame('b', 10, 0))
     assert [queue.take().message for _ in range(4)] == [0, 10, 1, 2]
     assert queue.take() is None
 

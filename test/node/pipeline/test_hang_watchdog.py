@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from resnet_trt_node.node.pipeline.hang_watchdog import CallAbandonedError, HangWatch
+from resnet_trt_node.node.pipeline.hang_watchdog import CallAbandonedError, HangWatchdog
 
 
 class Clock:
@@ -32,7 +32,7 @@ def clock():
 
 @pytest.fixture
 def watch(clock):
-    return HangWatch(clock)
+    return HangWatchdog(clock)
 
 
 def abandoned(watch, body, extra_ms=0.0):

@@ -35,7 +35,7 @@ class Load:
 def drive(
         batch_ms: float, batch_size: int, frames_hz: float, seconds: float,
         settings: LiveSettings) -> Load:
-    """Offer frames of all cameras in turn at an even pace to a simulated backend."""
+    """Offer frames of all cameras in turn at an even model to a simulated backend."""
     picture = np.zeros((48, 64, 3), np.uint8)
     ages_ms: list[float] = []
 
@@ -43,8 +43,8 @@ def drive(
         return SimulatedBackend('', SimulatedOptions(
             max_batch_size=batch_size, num_buffers=NUM_BUFFERS, simulated_ms=batch_ms))
 
-    def deliver(ticket, predictions):
-        ages_ms.append((perf_counter() - ticket.message) * 1e3)
+    def deliver(frame, predictions):
+        ages_ms.append((perf_counter() - frame.message) * 1e3)
 
     pipeline = Pipeline(CAMERAS, 1, 'fast', settings, PipelineHooks(
         open_backend, lambda message, side: Frame(picture, 'rgb'), deliver,
@@ -58,15 +58,15 @@ def drive(
         if now > 0.3 and begin is None:
             # The first moments belong to allocations and imports.
             begin, memory = perf_counter(), process.memory_info().rss
-            batches = pipeline.accounting.events()['batches']
-            answers = {name: c.answered for name, c in pipeline.accounting.counts().items()}
+            batches = pipeline.counters.events()['batches']
+            answers = {name: c.answered for name, c in pipeline.counters.counts().items()}
         pipeline.offer(CAMERAS[number % len(CAMERAS)], perf_counter())
-        most_waiting = max(most_waiting, pipeline.waiting)
+        most_waiting = max(most_waiting, len(pipeline._scheduler._waiting))
         number += 1
         pause.wait(max(0.0, start + number / frames_hz - perf_counter()))
     load = Load(
-        pipeline, perf_counter() - begin, pipeline.accounting.events()['batches'] - batches,
-        {name: c.answered - answers[name] for name, c in pipeline.accounting.counts().items()},
+        pipeline, perf_counter() - begin, pipeline.counters.events()['batches'] - batches,
+        {name: c.answered - answers[name] for name, c in pipeline.counters.counts().items()},
         max(ages_ms), most_waiting, (process.memory_info().rss - memory) / 2**20)
     assert pipeline.drain(5.0) == 0
     assert pipeline.close(5.0)
@@ -82,7 +82,7 @@ def test_twice_the_load_that_the_backend_can_bear():
         assert load.oldest_ms <= 62.0
         assert load.most_waiting <= len(CAMERAS)
         assert load.grown_mib < 4
-        total = load.pipeline.accounting.total()
+        total = load.pipeline.counters.total()
         assert total.received == total.answered + sum(total.dropped.values())
         assert {name for name, number in total.dropped.items() if number} <= {
             'superseded', 'stale'}
@@ -102,7 +102,7 @@ def test_little_time_to_answer_costs_neither_throughput_nor_fairness(max_age_ms)
     for _ in range(3):
         load = drive(40.0, 3, 150.0, 2.4, LiveSettings(max_age_ms=max_age_ms))
         assert load.oldest_ms <= max_age_ms + 2.0
-        total = load.pipeline.accounting.total()
+        total = load.pipeline.counters.total()
         assert total.received == total.answered + sum(total.dropped.values())
         answered, capacity = sum(load.answers.values()), 3 * load.seconds / 0.040
         if answered >= 0.95 * capacity:
@@ -122,10 +122,10 @@ def test_cameras_share_an_overloaded_backend_evenly(make_bench, asynchronous):
             bench.pipeline.offer(camera, number % 256)
         bench.release()
         for camera in CAMERAS[1:]:
-            bench.wait(lambda camera=camera: bench.pipeline.accounting.counts()[
+            bench.wait(lambda camera=camera: bench.pipeline.counters.counts()[
                 camera].in_progress == 0)
-        bench.settle()
-    counts = bench.pipeline.accounting.counts()
+        bench.finish()
+    counts = bench.pipeline.counters.counts()
     assert [counts[camera].answered for camera in CAMERAS[1:]] == [200] * 3
 
 
@@ -138,9 +138,9 @@ def test_cameras_of_one_rate_get_equal_shares(make_bench):
             for camera in CAMERAS:
                 bench.pipeline.offer(camera, number % 256)
         bench.gate.set()
-        bench.wait(lambda: bench.pipeline.waiting <= 2)
-    bench.settle()
-    answered = [counts.answered for counts in bench.pipeline.accounting.counts().values()]
+        bench.wait(lambda: bench.waiting <= 2)
+    bench.finish()
+    answered = [counts.answered for counts in bench.pipeline.counters.counts().values()]
     assert bench.dropped['superseded'] > 0
     mean = sum(answered) / len(answered)
     assert all(abs(number - mean) <= 0.05 * mean for number in answered), answered
@@ -155,15 +155,15 @@ def test_offering_from_several_threads_while_the_backend_fails(make_bench):
         for number in range(300):
             bench.pipeline.offer(camera, number % 256)
             if number % 10 == 0:
-                bench.wait(lambda: bench.pipeline.waiting < len(CAMERAS))
+                bench.wait(lambda: bench.waiting < len(CAMERAS))
 
     threads = [Thread(target=offer, args=(camera,)) for camera in CAMERAS]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
-    bench.settle()
-    total = bench.pipeline.accounting.total()
+    bench.finish()
+    total = bench.pipeline.counters.total()
     assert total.received == 1200 == total.answered + sum(total.dropped.values())
     assert total.answered == len(bench.results)
     # Every answer is its own frame's.

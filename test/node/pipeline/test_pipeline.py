@@ -17,7 +17,7 @@ def test_each_frame_gets_its_own_answer(make_bench):
     bench = make_bench(queue_depth=50)
     for value in range(50):
         bench.pipeline.offer('front', value)
-    bench.settle()
+    bench.finish()
     assert bench.results == [('front', value, value) for value in range(50)]
     assert bench.dropped == {}
 
@@ -28,11 +28,11 @@ def test_newest_frame_wins_and_the_rest_are_counted(make_bench):
     # One more is fitted into the second buffer while the backend is busy; wait for that, so that
     # the rest compete for the one place in the queue.
     bench.pipeline.offer('front', 2)
-    bench.wait(lambda: bench.pipeline.waiting == 0)
+    bench.wait(lambda: bench.waiting == 0)
     for value in (3, 4, 5):
         bench.pipeline.offer('front', value)
     bench.release()
-    bench.settle()
+    bench.finish()
     assert [value for _, value, _ in bench.results] == [1, 2, 5]
     assert bench.dropped == {'superseded': 2}
 
@@ -42,13 +42,13 @@ def test_frames_that_wait_are_batched(make_bench):
     bench.hold(1)
     for camera, value in (('left', 2), ('rear', 3), ('front', 4)):
         bench.pipeline.offer(camera, value)
-    bench.wait(lambda: bench.pipeline.waiting == 0)
+    bench.wait(lambda: bench.waiting == 0)
     bench.release()
-    bench.settle()
+    bench.finish()
     assert [len(batch) for batch in bench.backend.batches] == [1, 3]
     assert sorted(bench.results) == [
         ('front', 1, 1), ('front', 4, 4), ('left', 2, 2), ('rear', 3, 3)]
-    assert bench.pipeline.accounting.mean_batch_size() == 2.0
+    assert bench.pipeline.counters.mean_batch_size() == 2.0
 
 
 def test_first_frame_waits_for_others_up_to_max_wait(make_bench):
@@ -56,10 +56,10 @@ def test_first_frame_waits_for_others_up_to_max_wait(make_bench):
         cameras=('front', 'left'), max_batch_size=2,
         settings=LiveSettings(top_k=1, max_wait_ms=2000.0))
     bench.pipeline.offer('front', 1)
-    bench.wait(lambda: bench.pipeline.waiting == 0)
+    bench.wait(lambda: bench.waiting == 0)
     assert bench.results == []
     bench.pipeline.offer('left', 2)
-    bench.settle()
+    bench.finish()
     assert bench.backend.batches == [[1, 2]]
 
 
@@ -67,7 +67,7 @@ def test_a_lonely_frame_goes_when_max_wait_is_over(make_bench):
     bench = make_bench(settings=LiveSettings(top_k=1, max_wait_ms=20.0))
     start = monotonic()
     bench.pipeline.offer('front', 1)
-    bench.settle()
+    bench.finish()
     assert bench.results == [('front', 1, 1)]
     assert 0.02 <= monotonic() - start < 2
 
@@ -88,7 +88,7 @@ def test_a_drain_does_not_wait_for_companions_that_cannot_come(make_bench):
     bench = make_bench(
         cameras=('front', 'left'), settings=LiveSettings(top_k=1, max_wait_ms=1000.0))
     bench.pipeline.offer('front', 1)
-    bench.wait(lambda: bench.pipeline.waiting == 0)
+    bench.wait(lambda: bench.waiting == 0)
     start = monotonic()
     assert bench.pipeline.drain(5.0) == 0
     assert monotonic() - start < 0.5
@@ -96,10 +96,10 @@ def test_a_drain_does_not_wait_for_companions_that_cannot_come(make_bench):
 
 
 def test_answers_are_right_where_the_backend_reuses_its_output(make_bench):
-    bench = make_bench(max_batch_size=1, queue_depth=50, in_delivery=lambda: sleep(0.005))
+    bench = make_bench(max_batch_size=1, queue_depth=50, in_publishing=lambda: sleep(0.005))
     for value in range(20):
         bench.pipeline.offer('front', value)
-    bench.settle()
+    bench.finish()
     assert bench.results == [('front', value, value) for value in range(20)]
 
 
@@ -110,7 +110,7 @@ def test_no_camera_starves_another(make_bench):
         bench.pipeline.offer('fast', value)
     bench.pipeline.offer('slow', 100)
     bench.release()
-    bench.settle()
+    bench.finish()
     # After the two that the buffers held, the slow camera's only frame is next but one at most.
     assert [camera for camera, _, _ in bench.results].index('slow') <= 3
 
@@ -121,9 +121,9 @@ def test_no_camera_starves_another(make_bench):
 def test_a_bad_frame_is_counted_and_the_next_is_answered(make_bench, message, told):
     bench = make_bench()
     bench.pipeline.offer('front', message)
-    bench.settle()
+    bench.finish()
     bench.pipeline.offer('front', 7)
-    bench.settle()
+    bench.finish()
     assert bench.dropped == {'malformed': 1}
     assert bench.bad_frames == [told]
     assert bench.results == [('front', 7, 7)]
@@ -133,8 +133,8 @@ def test_an_unforeseen_error_is_kept_and_nothing_hangs(make_bench):
     bench = make_bench()
     bench.faults.batches.append(ZeroDivisionError('a bug'))
     bench.pipeline.offer('front', 1)
-    bench.wait(lambda: bench.pipeline.fault is not None)
-    assert isinstance(bench.pipeline.fault, ZeroDivisionError)
+    bench.wait(lambda: bench.pipeline.unexpected_exception is not None)
+    assert isinstance(bench.pipeline.unexpected_exception, ZeroDivisionError)
     bench.pipeline.offer('front', 2)
     assert bench.dropped == {'refused': 1}
     assert not bench.pipeline.accepting
@@ -144,11 +144,11 @@ def test_a_frame_too_old_to_be_answered_in_time_is_not_inferred(make_bench):
     bench = make_bench(max_batch_size=1, settings=LiveSettings(top_k=1, max_age_ms=200.0))
     bench.hold(1)
     bench.pipeline.offer('front', 2)
-    bench.wait(lambda: bench.pipeline.waiting == 0)
+    bench.wait(lambda: bench.waiting == 0)
     bench.pipeline.offer('front', 3)
     sleep(0.25)  # the age is what is tested
     bench.release()
-    bench.settle()
+    bench.finish()
     assert bench.results == []
     # 1 was in the backend and came out too late; 2 lay in a filled buffer, 3 in the queue.
     assert bench.dropped == {'stale': 3}
@@ -160,7 +160,7 @@ def test_one_slow_batch_does_not_make_all_later_frames_stale(make_bench):
     bench.hold(1)
     sleep(0.15)  # from now on a batch is taken to last longer than a frame may age
     bench.release()
-    bench.settle()
+    bench.finish()
     assert bench.dropped == {'stale': 1}
     bench.wait(lambda: bench.answer(2) or bench.results)
     assert bench.results == [('front', 2, 2)]
@@ -171,15 +171,15 @@ def test_a_blocking_backend_delivers_before_it_takes_the_next_batch(make_bench):
     bench = make_bench(max_batch_size=1, asynchronous=False)
     bench.hold(1)
     bench.pipeline.offer('front', 2)
-    bench.wait(lambda: bench.pipeline.waiting == 0)
+    bench.wait(lambda: bench.waiting == 0)
     # The second batch does not end before the first one's answer is out.
     delivered = Event()
-    bench.in_delivery = delivered.set
+    bench.in_publishing = delivered.set
     bench.backend.gate = delivered
     bench.release()
-    bench.settle()
+    bench.finish()
     assert [value for _, value, _ in bench.results] == [1, 2]
-    assert bench.pipeline.fault is None
+    assert bench.pipeline.unexpected_exception is None
 
 
 def test_drain_answers_what_was_taken_and_refuses_what_comes_later(make_bench):
@@ -192,16 +192,16 @@ def test_drain_answers_what_was_taken_and_refuses_what_comes_later(make_bench):
     assert bench.dropped == {'refused': 1}
     bench.pipeline.resume()
     bench.pipeline.offer('front', 9)
-    bench.settle()
+    bench.finish()
     assert bench.results[-1] == ('front', 9, 9)
 
 
-def test_drain_gives_up_on_a_backend_that_hangs(make_bench):
+def test_a_drain_abandons_what_a_backend_that_hangs_has(make_bench):
     bench = make_bench(max_batch_size=1, queue_depth=8)
     bench.hold(1)
     for value in (2, 3, 4):
         bench.pipeline.offer('front', value)
-    bench.wait(lambda: bench.pipeline.waiting == 1)
+    bench.wait(lambda: bench.waiting == 1)
     assert bench.pipeline.drain(0.05) == 3
     assert bench.dropped == {'refused': 1}
     assert not bench.pipeline.close(0.05)
@@ -212,17 +212,17 @@ def test_drain_gives_up_on_a_backend_that_hangs(make_bench):
     assert bench.results == []
 
 
-def test_what_a_drain_gave_up_is_never_published(make_bench):
+def test_what_a_drain_abandoned_is_never_published(make_bench):
     bench = make_bench(max_batch_size=1)
     bench.hold(1)
     bench.pipeline.offer('front', 2)
-    bench.wait(lambda: bench.pipeline.waiting == 0)
+    bench.wait(lambda: bench.waiting == 0)
     assert bench.pipeline.drain(0.05) == 2
     # In the backend and in a filled buffer; the next frame is of the next activation.
     bench.pipeline.resume()
     bench.pipeline.offer('front', 3)
     bench.release()
-    bench.settle()
+    bench.finish()
     assert bench.results == [('front', 3, 3)]
     assert bench.dropped == {'refused': 2}
 
@@ -234,33 +234,33 @@ def test_a_drain_that_times_out_waits_for_the_publication_under_way(make_bench):
         begun.set()
         gate.wait(30)
 
-    bench = make_bench(cameras=('front', 'left'), max_batch_size=2, in_delivery=publish)
+    bench = make_bench(cameras=('front', 'left'), max_batch_size=2, in_publishing=publish)
     bench.pipeline.settings = LiveSettings(top_k=1, max_wait_ms=1000.0)
     bench.pipeline.offer('front', 1)
     bench.pipeline.offer('left', 2)
     assert begun.wait(30)
-    given_up = []
-    drain = Thread(target=lambda: given_up.append(bench.pipeline.drain(0.05)))
+    abandoned = []
+    drain = Thread(target=lambda: abandoned.append(bench.pipeline.drain(0.05)))
     drain.start()
     sleep(0.2)  # longer than the time-out
     assert drain.is_alive()
     gate.set()
     drain.join(30)
-    # The second frame of the batch was given up meanwhile.
-    assert given_up == [0]
+    # The second frame of the batch was abandoned meanwhile.
+    assert abandoned == [0]
     assert len(bench.results) == 1
     assert bench.dropped == {'refused': 1}
 
 
 def test_delivery_does_not_hold_up_the_backend(make_bench):
     gate = Event()
-    bench = make_bench(queue_depth=4, max_batch_size=1, in_delivery=lambda: gate.wait(30))
+    bench = make_bench(queue_depth=4, max_batch_size=1, in_publishing=lambda: gate.wait(30))
     for value in (1, 2, 3):
         bench.pipeline.offer('front', value)
     bench.wait(lambda: len(bench.backend.batches) == 3)
     assert bench.results == []
     gate.set()
-    bench.settle()
+    bench.finish()
     assert [value for _, value, _ in bench.results] == [1, 2, 3]
 
 
@@ -268,15 +268,15 @@ def test_settings_change_while_frames_flow(make_bench):
     bench = make_bench(settings=LiveSettings(top_k=1, max_age_ms=0.0))
     bench.pipeline.settings = LiveSettings(top_k=1, max_age_ms=0.001)
     bench.pipeline.offer('front', 1)
-    bench.settle()
+    bench.finish()
     assert bench.dropped == {'stale': 1}
 
 
 def test_stages_are_timed(make_bench):
     bench = make_bench()
     bench.pipeline.offer('front', 1)
-    bench.settle()
-    percentiles = bench.pipeline.accounting.percentiles_ms()
+    bench.finish()
+    percentiles = bench.pipeline.counters.percentiles_ms()
     assert 'receive' not in percentiles, 'nobody told'
     stages = {name: p50 for name, (p50, _, _) in percentiles.items()}
     assert all(value >= 0 for value in stages.values())
@@ -285,7 +285,7 @@ def test_stages_are_timed(make_bench):
     assert stages['added'] == pytest.approx(stages['total'] - stages['infer'], abs=0.01)
 
 
-def test_a_backend_that_cannot_be_opened_is_told_to_the_caller():
+def test_a_backend_that_cannot_be_opened_is_reported_to_the_caller():
     def fail() -> Backend:
         raise BackendUnavailable('no device')
 
@@ -296,7 +296,7 @@ def test_a_backend_that_cannot_be_opened_is_told_to_the_caller():
     assert pipeline.close(5.0)
 
 
-def test_opening_can_be_given_up():
+def test_opening_can_be_cancelled():
     gate, opened = Event(), Event()
     opened.set()
     backend = GatedBackend(1, Faults(), opened)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from threading import Event
+from threading import Event, Thread
 
 import pipeline_bench
 from pipeline_bench import GatedBackend
 import pytest
-from resnet_trt_node.node.pipeline import scheduler as batch_board
-from resnet_trt_node.node.pipeline.counters import Accounting
-from resnet_trt_node.node.pipeline.frame_queue import Ticket
-from resnet_trt_node.node.pipeline.scheduler import BatchBoard
+from resnet_trt_node.node.pipeline import scheduler as scheduler_module
+from resnet_trt_node.node.pipeline.counters import Counters
+from resnet_trt_node.node.pipeline.frame_queue import Batch, InFlightFrame
+from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
+from resnet_trt_node.node.pipeline.scheduler import Scheduler
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 
 MS = 1_000_000
@@ -30,85 +31,84 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(batch_board, 'perf_counter_ns', clock)
+    monkeypatch.setattr(scheduler_module, 'perf_counter_ns', clock)
     return clock
 
 
 def frame(camera, clock):
-    return Ticket(camera, None, clock.now_ns, clock.now_ns)
+    return InFlightFrame(camera, None, clock.now_ns, clock.now_ns)
 
 
-def make_board(infer_ms):
-    """Return a board that takes frames of two cameras, and its accounting."""
-    accounting = Accounting(('front', 'left'))
-    board = BatchBoard(('front', 'left'), 1, accounting, lambda: MAX_AGE_MS)
-    board.add_buffers([0, 1], infer_ms, 1)
-    board.accept()
-    return board, accounting
+def make_scheduler(infer_ms):
+    """Return a scheduler that accepts frames of two cameras, and its counters."""
+    counters = Counters(('front', 'left'))
+    scheduler = Scheduler(
+        ('front', 'left'), 1, counters, lambda: LiveSettings(max_age_ms=MAX_AGE_MS))
+    scheduler.add_buffers([0, 1], infer_ms, 1)
+    scheduler.accept()
+    return scheduler, counters
 
 
 def test_a_camera_whose_frames_always_come_at_a_bad_moment_is_served_in_turn(clock):
     """The one that is not taken has grown too old when the backend is free again."""
-    board, accounting = make_board(10.0)
+    scheduler, counters = make_scheduler(10.0)
     served = []
     for _ in range(6):
-        board.offer(frame('front', clock))
-        board.offer(frame('left', clock))
-        served.append(board.next_ticket(None).camera)
+        scheduler.offer(frame('front', clock))
+        scheduler.offer(frame('left', clock))
+        served.append(scheduler.next_frame(Batch(0)).camera)
         clock.now_ns += 150 * MS
-        assert board.next_ticket(None) is None
+        assert scheduler.next_frame(Batch(0)) is None
     assert served == ['front', 'left'] * 3
-    assert accounting.total().dropped['stale'] == 6
+    assert counters.total().dropped['stale'] == 6
 
 
 @pytest.mark.parametrize(('before_ms', 'after_ms', 'taken'), [
     (10.0, 500.0, [True, False]), (500.0, 10.0, [False, True])])
 def test_a_backend_opened_again_at_another_speed_is_judged_by_its_own_warm_up(
         clock, before_ms, after_ms, taken):
-    board, accounting = make_board(before_ms)
-    board.offer(frame('front', clock))
-    found = [board.next_ticket(None) is not None]
-    board.recall_buffers()
-    board.add_buffers([0, 1], after_ms, 1)
-    board.offer(frame('front', clock))
-    found.append(board.next_ticket(None) is not None)
+    scheduler, counters = make_scheduler(before_ms)
+    scheduler.offer(frame('front', clock))
+    found = [scheduler.next_frame(Batch(0)) is not None]
+    scheduler.recall_buffers()
+    scheduler.add_buffers([0, 1], after_ms, 1)
+    scheduler.offer(frame('front', clock))
+    found.append(scheduler.next_frame(Batch(0)) is not None)
     assert found == taken
-    assert accounting.total().dropped['stale'] == 1
+    assert counters.total().dropped['stale'] == 1
 
 
 def test_a_backend_that_comes_back_after_the_end_publishes_and_counts_nothing(make_bench):
     bench = make_bench(max_batch_size=1)
     bench.hold(1)
     bench.pipeline.offer('front', 2)
-    bench.wait(lambda: bench.pipeline.waiting == 0)
+    bench.wait(lambda: bench.waiting == 0)
     assert not bench.pipeline.close(0.05)
-    before = bench.pipeline.accounting.total()
+    before = bench.pipeline.counters.total()
     assert (before.received, before.dropped['failed']) == (2, 2)
     bench.release()
     assert bench.pipeline.close(5.0)
-    assert bench.pipeline.accounting.total() == before
+    assert bench.pipeline.counters.total() == before
     assert bench.results == []
 
 
-def test_an_error_in_delivery_does_not_leave_the_backend_s_thread_at_a_full_queue(make_bench):
+def test_slow_publishing_holds_up_the_backend_and_an_exception_there_ends_all_threads(make_bench):
     go_on = Event()
 
     def fail():
         assert go_on.wait(30)
         raise ZeroDivisionError('a bug')
 
-    bench = make_bench(max_batch_size=1, queue_depth=20, in_delivery=fail)
-    # Behind another batch, so that answers are the deliverer's.
-    bench.hold(0)
-    for value in range(1, 9):
+    bench = make_bench(max_batch_size=1, queue_depth=20, in_publishing=fail)
+    for value in range(20):
         bench.pipeline.offer('front', value)
-    bench.wait(lambda: bench.pipeline.waiting < 8)
-    bench.release()
-    # One is being delivered, four are in the queue, and there is no place for this one.
-    bench.wait(lambda: bench.events.get('batches') == 6)
+    # One is being published, four wait for that, and no more are begun than had a buffer.
+    bench.wait(lambda: bench.events.get('batches', 0) >= 5)
+    assert bench.events['batches'] <= 5 + NUM_BUFFERS
+    assert bench.waiting >= 20 - (5 + NUM_BUFFERS)
     go_on.set()
-    bench.wait(lambda: bench.pipeline.fault is not None)
-    assert isinstance(bench.pipeline.fault, ZeroDivisionError)
+    bench.wait(lambda: bench.pipeline.unexpected_exception is not None)
+    assert isinstance(bench.pipeline.unexpected_exception, ZeroDivisionError)
     assert bench.pipeline.close(5.0), 'the thread of the backend waits for ever'
     assert bench.backend.closed
 
@@ -138,13 +138,13 @@ def test_a_blocking_backend_gets_no_third_buffer_in_which_frames_would_only_grow
 def test_a_frame_ages_from_its_reception_by_the_middleware(make_bench):
     bench = make_bench(settings=LiveSettings(top_k=1, max_age_ms=10_000.0))
     bench.pipeline.offer('front', 1, waited_ns=11 * 10**9)
-    bench.settle()
+    bench.finish()
     assert (bench.results, bench.dropped) == ([], {'stale': 1})
     assert bench.backend.batches == []
     bench.pipeline.offer('front', 2, waited_ns=10**9)
-    bench.settle()
+    bench.finish()
     assert (bench.results, bench.dropped) == ([('front', 2, 2)], {'stale': 1})
-    stages_ms = bench.pipeline.accounting.percentiles_ms()
+    stages_ms = bench.pipeline.counters.percentiles_ms()
     assert stages_ms['receive'] == pytest.approx((1000.0, 1000.0, 1000.0))
     # It stays what it was: from the callback to the publication.
     assert 0 < stages_ms['total'][0] < 1000
@@ -158,6 +158,23 @@ def test_a_frame_that_waited_over_a_drain_is_of_the_next_activation(make_bench):
     bench.release()
     # The middleware had it before the drain gave up on the other one.
     bench.pipeline.offer('front', 2, waited_ns=60 * 10**9)
-    bench.settle()
+    bench.finish()
     assert bench.results == [('front', 2, 2)]
+    assert bench.dropped == {'refused': 1}
+
+
+def test_closing_answers_what_the_backend_and_the_buffers_hold(make_bench):
+    bench = make_bench(max_batch_size=1)
+    bench.hold(1)
+    bench.pipeline.offer('front', 2)
+    bench.wait(lambda: bench.waiting == 0)
+    bench.pipeline.offer('front', 3)
+    bench.wait(lambda: bench.waiting == 0)
+    bench.pipeline.offer('front', 4)
+    closing = Thread(target=bench.pipeline.close, args=(60.0,))
+    closing.start()
+    bench.wait(lambda: bench.dropped == {'refused': 1})
+    bench.release()
+    closing.join(60)
+    assert [value for _, value, _ in bench.results] == [1, 2, 3]
     assert bench.dropped == {'refused': 1}

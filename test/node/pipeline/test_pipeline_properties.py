@@ -32,19 +32,17 @@ class PipelineMachine(RuleBasedStateMachine):
         # How many answers there were after the last drain, None when resumed.
         self.drained = None
 
-    @rule(camera=st.sampled_from(CAMERAS), count=st.integers(1, 6), here=st.booleans())
-    def offer(self, camera, count, here):
+    @rule(camera=st.sampled_from(CAMERAS), count=st.integers(1, 6))
+    def offer(self, camera, count):
         for _ in range(count):
             self.number = (self.number + 1) % 256
             self.offered[camera].append(self.number)
-            self.bench.pipeline.offer(camera, self.number, here)
+            self.bench.pipeline.offer(camera, self.number)
 
-    @rule(
-        camera=st.sampled_from(CAMERAS), message=st.sampled_from(['broken', 'odd']),
-        here=st.booleans())
-    def offer_a_bad_frame(self, camera, message, here):
+    @rule(camera=st.sampled_from(CAMERAS), message=st.sampled_from(['broken', 'odd']))
+    def offer_a_bad_frame(self, camera, message):
         self.offered[camera].append(message)
-        self.bench.pipeline.offer(camera, message, here)
+        self.bench.pipeline.offer(camera, message)
 
     @rule(failures=st.lists(st.booleans(), min_size=1, max_size=8))
     def fail_batches(self, failures):
@@ -81,14 +79,14 @@ class PipelineMachine(RuleBasedStateMachine):
             max_reopen_attempts=self.live.max_reopen_attempts, reopen_backoff_sec=0.0)
 
     @rule()
-    def settle(self):
+    def finish(self):
         self.bench.gate.set()
-        self.bench.settle()
+        self.bench.finish()
 
     @invariant()
     def no_frame_is_forgotten_or_counted_twice(self):
         if hasattr(self, 'bench'):
-            for counts in self.bench.pipeline.accounting.counts().values():
+            for counts in self.bench.pipeline.counters.counts().values():
                 assert counts.mismatch is None
 
     @invariant()
@@ -100,8 +98,8 @@ class PipelineMachine(RuleBasedStateMachine):
         if not hasattr(self, 'bench'):
             return
         self.bench.check_end()
-        assert self.bench.pipeline.fault is None
-        counts = self.bench.pipeline.accounting.counts()
+        assert self.bench.pipeline.unexpected_exception is None
+        counts = self.bench.pipeline.counters.counts()
         for camera in CAMERAS:
             answers = [(value, guess) for name, value, guess in self.bench.results
                        if name == camera]

@@ -1,11 +1,8 @@
-"""Which thread fits and which one publishes: as few as possible while all is idle."""
+"""Three threads that always do the same work, and callers that do none of it."""
 
 from __future__ import annotations
 
-from pathlib import Path
-import re
-import sys
-from threading import current_thread, enumerate as enumerate_threads, Thread
+from threading import current_thread, Thread
 from time import sleep
 
 import pytest
@@ -14,120 +11,79 @@ from resnet_trt_node.node.pipeline.settings import LiveSettings
 
 @pytest.fixture
 def traced(make_bench):
-    """Give a maker of benches that write down which threads decode and deliver."""
+    """Give a maker of benches that write down which threads decode, infer and publish."""
     def make(**options):
         bench = make_bench(**options)
-        bench.decoders, bench.deliverers = [], []
-        bench.in_decoding = lambda message: bench.decoders.append(current_thread().name)
-        bench.in_delivery = lambda: bench.deliverers.append(current_thread().name)
+        bench.threads = {'decode': set(), 'infer': set(), 'publish': set()}
+
+        def note(work):
+            bench.threads[work].add(current_thread())
+
+        submit = bench.backend._submit
+        bench.backend._submit = lambda *arguments: (note('infer'), submit(*arguments))
+        bench.in_decoding = lambda message: note('decode')
+        bench.in_publishing = lambda: note('publish')
         return bench
     return make
 
 
-def offer(bench, *messages, here=True):
-    for message in messages:
-        bench.pipeline.offer('front', message, here)
-
-
-def test_an_idle_pipeline_wakes_the_backend_s_thread_only(traced):
-    bench = traced()
-    for value in range(5):
-        offer(bench, value)
-        bench.settle()
-    assert bench.decoders == [current_thread().name] * 5
-    assert bench.deliverers == ['inferrer'] * 5
-    assert bench.results == [('front', value, value) for value in range(5)]
-
-
-@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
-def test_the_fitter_sleeps_while_others_do_its_work(traced):
-    bench = traced(max_batch_size=1)
-    fitter, = (thread for thread in enumerate_threads() if thread.name == 'fitter')
-
-    def wakes():
-        status = Path(f'/proc/self/task/{fitter.native_id}/status').read_text()
-        return int(re.search(r'^voluntary_ctxt_switches:\s*(\d+)', status, re.MULTILINE)[1])
-
-    offer(bench, 0)
-    bench.settle()
-    before = wakes()
-    for value in range(5):
-        offer(bench, value)
-        bench.settle()
-    assert wakes() == before
-    offer(bench, 5, here=False)
-    bench.settle()
-    assert wakes() > before
-
-
-def test_a_caller_with_other_things_to_do_is_spared(traced):
-    bench = traced()
-    offer(bench, 1, here=False)
-    bench.settle()
-    assert bench.decoders == ['fitter']
-
-
-def test_frames_behind_a_busy_backend_are_the_fitter_s(traced):
-    bench = traced(max_batch_size=1, queue_depth=9)
-    bench.gate.clear()
-    offer(bench, 1, 2, 3)
-    bench.wait(lambda: len(bench.decoders) == 3)
+@pytest.mark.parametrize('load', ['idle', 'behind others', 'waiting', 'malformed', 'slow'])
+def test_each_thread_does_its_own_work_whatever_the_load(traced, load):
+    bench = traced(max_batch_size=2, queue_depth=9)
+    if load == 'waiting':
+        bench.pipeline.settings = LiveSettings(top_k=1, max_wait_ms=5.0)
+    if load == 'slow':
+        note = bench.in_publishing
+        bench.in_publishing = lambda: (note(), sleep(0.005))
+    if load == 'behind others':
+        bench.gate.clear()
+    for value in range(9):
+        bench.pipeline.offer('front', 'broken' if load == 'malformed' and value % 2 else value)
+        if load in ('idle', 'malformed'):
+            bench.finish()
     bench.release()
-    bench.settle()
-    assert bench.decoders == [current_thread().name, 'fitter', 'fitter']
-    # Two batches were ready behind the first one, none behind the last.
-    assert [value for _, value, _ in bench.results] == [1, 2, 3]
-    assert bench.deliverers[-1] in ('inferrer', 'deliverer')
-    assert bench.deliverers[0] == 'deliverer'
+    bench.finish()
+    workers = [*bench.threads['decode'], *bench.threads['infer'], *bench.threads['publish']]
+    assert len(workers) == len(set(workers)) == 3
+    assert current_thread() not in workers
+    answered = [value for value in range(9) if load != 'malformed' or value % 2 == 0]
+    assert bench.results == [('front', value, value) for value in answered]
 
 
-def test_a_frame_that_waits_for_others_is_the_fitter_s(traced):
-    bench = traced(settings=LiveSettings(top_k=1, max_wait_ms=5.0))
-    offer(bench, 1)
-    bench.settle()
-    assert bench.decoders == ['fitter']
-    bench.pipeline.settings = LiveSettings(top_k=1)
-    offer(bench, 2)
-    bench.settle()
-    assert bench.decoders == ['fitter', current_thread().name]
+def test_a_caller_is_not_held_up_by_decoding(traced):
+    """The executor has other callbacks to call."""
+    bench = traced(queue_depth=3)
+    bench.in_decoding = lambda message: bench.gate.wait(60)
+    bench.gate.clear()
+    for value in range(3):
+        bench.pipeline.offer('front', value)
+    assert bench.results == []
+    bench.release()
+    bench.finish()
+    assert bench.results == [('front', value, value) for value in range(3)]
 
 
-def test_slow_frames_are_left_to_the_fitter_and_slow_answers_to_the_deliverer(traced):
-    bench = traced()
-    names = bench.decoders, bench.deliverers
-    bench.in_decoding = lambda message: (names[0].append(current_thread().name), sleep(0.02))
-    bench.in_delivery = lambda: (names[1].append(current_thread().name), sleep(0.02))
-    for value in range(8):
-        offer(bench, value)
-        bench.settle()
-        bench.wait(lambda value=value: len(names[1]) == value + 1)
-        sleep(0.03)
-    assert (names[0][0], names[0][-1]) == (current_thread().name, 'fitter')
-    assert (names[1][0], names[1][-1]) == ('inferrer', 'deliverer')
-    assert bench.results == [('front', value, value) for value in range(8)]
-
-
-def test_a_bad_frame_here_leaves_the_buffer_for_the_next(traced):
-    bench = traced()
+def test_bad_frames_leave_the_buffer_for_the_next(traced):
+    bench = traced(queue_depth=11)
     for _ in range(5):
-        offer(bench, 'broken', 'odd')
-    offer(bench, 7)
-    bench.settle()
+        bench.pipeline.offer('front', 'broken')
+        bench.pipeline.offer('front', 'odd')
+    bench.pipeline.offer('front', 7)
+    bench.finish()
     assert bench.dropped == {'malformed': 10}
     assert bench.results == [('front', 7, 7)]
-    assert set(bench.decoders) == {current_thread().name}
 
 
 def test_two_callers_at_once_lose_nothing(traced):
     bench = traced(cameras=('front', 'left'), queue_depth=500)
     callers = [Thread(target=lambda camera=camera: [
-        bench.pipeline.offer(camera, value, True) for value in range(200)])
+        bench.pipeline.offer(camera, value) for value in range(200)])
         for camera in ('front', 'left')]
     for caller in callers:
         caller.start()
     for caller in callers:
         caller.join()
-    bench.settle()
+    bench.finish()
     for camera in ('front', 'left'):
         assert [value for name, value, _ in bench.results if name == camera] == list(range(200))
     assert bench.dropped == {}

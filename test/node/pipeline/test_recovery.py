@@ -1,4 +1,4 @@
-"""A backend that fails: tried again, opened again, given up; and no frame is lost on the way."""
+"""A backend that fails: tried again, opened again, disabled; and no frame is lost on the way."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_answers_keep_their_order_when_a_batch_is_tried_again(make_bench):
     bench.faults.frames = {1: raises(), 4: raises()}
     for value in range(6):
         bench.pipeline.offer('front', value)
-    bench.settle()
+    bench.finish()
     assert [value for _, value, _ in bench.results] == list(range(6))
     assert bench.events['retried_batches'] == 2
 
@@ -57,7 +57,7 @@ def test_a_backend_that_keeps_failing_is_opened_again(make_bench):
     bench.faults.batches.extend([raises()] * 6)
     for value in (1, 2, 3):
         bench.answer(value)
-    bench.wait(lambda: len(bench.backends) == 2 and bench.pipeline.trouble is None)
+    bench.wait(lambda: len(bench.backends) == 2 and not bench.reopening)
     assert bench.backends[0].closed
     # Warmed up again, at the sizes that stand for all.
     assert [len(batch) for batch in bench.backend.batches] == [4, 4, 2, 2, 1, 1]
@@ -66,7 +66,7 @@ def test_a_backend_that_keeps_failing_is_opened_again(make_bench):
     assert bench.dropped == {'failed': 3}
     assert bench.events == {
         'batches': 1, 'retried_batches': 3, 'failed_batches': 3, 'reopened_backends': 1}
-    assert bench.pipeline.failure is None
+    assert not bench.disabled
 
 
 def test_a_success_in_between_starts_the_count_anew(make_bench):
@@ -86,13 +86,13 @@ def test_batches_submitted_behind_the_failing_one_are_counted(make_bench):
     bench.hold(0)
     for value in (1, 2, 3):
         bench.pipeline.offer('front', value)
-    bench.wait(lambda: bench.pipeline.waiting == 1)
+    bench.wait(lambda: bench.waiting == 1)
     bench.faults.batches.extend([raises(), raises()])
     bench.release()
-    bench.settle()
+    bench.finish()
     bench.answer(4)
     assert bench.dropped['failed'] >= 1
-    assert bench.pipeline.accounting.total().received == 5
+    assert bench.pipeline.counters.total().received == 5
     assert bench.results[-1] == ('front', 4, 4)
 
 
@@ -107,8 +107,8 @@ def test_opening_that_fails_twice_and_then_works(make_bench):
     assert bench.results == [('front', 4, 4)]
     assert bench.events['reopened_backends'] == 1
     assert [line for line in bench.failures if 'attempt' in line] == [
-        'attempt 1 to open the backend failed: no device',
-        'attempt 2 to open the backend failed: still none',
+        'opening the backend again: attempt 1 failed: no device',
+        'opening the backend again: attempt 2 failed: still none',
         'the backend is open again, attempt 3']
 
 
@@ -117,45 +117,45 @@ def test_frames_follow_the_rules_while_the_backend_is_opened_again(make_bench):
     bench.faults.batches.extend([raises()] * 6)
     for value in (1, 2, 3):
         bench.answer(value)
-    bench.wait(lambda: bench.pipeline.trouble is not None)
+    bench.wait(lambda: bench.reopening)
     for value in (4, 5, 6):
         bench.pipeline.offer('front', value)
-    assert bench.pipeline.accounting.total().dropped['superseded'] == 2
-    bench.settle()
+    assert bench.pipeline.counters.total().dropped['superseded'] == 2
+    bench.finish()
     assert bench.results == [('front', 6, 6)]
     assert bench.dropped == {'failed': 3, 'superseded': 2}
 
 
-def test_a_backend_that_opens_and_fails_for_ever_is_given_up(make_bench):
+def test_a_backend_that_opens_and_fails_for_ever_is_disabled(make_bench):
     bench = make_bench(settings=LiveSettings(
         top_k=1, reopen_backoff_sec=0.001, reopen_after_failures=2, max_reopen_attempts=3))
     bench.faults.always = raises()
     number = 0
     deadline = monotonic() + 30
-    while bench.pipeline.failure is None:
+    while not bench.disabled:
         assert monotonic() < deadline
         number += 1
         bench.pipeline.offer('front', number % 256)
-    assert 'given up after 3 attempts' in str(bench.pipeline.failure)
-    assert '2 batches in a row were lost' in str(bench.pipeline.failure)
+    assert 'disabled after 3 attempts' in bench.disabled
+    assert '2 batches in a row were lost' in bench.disabled
     assert len(bench.backends) == 4
     assert bench.events['failed_batches'] == 8
     assert not bench.pipeline.accepting
     before = bench.dropped.get('refused', 0)
     bench.answer(1)
     assert bench.dropped['refused'] == before + 1
-    assert bench.pipeline.fault is None
+    assert bench.pipeline.unexpected_exception is None
     assert bench.results == []
 
 
-def test_an_unforeseen_error_while_opening_again_is_a_fault(make_bench):
+def test_an_unforeseen_error_while_opening_again_is_kept(make_bench):
     bench = make_bench(settings=QUICK)
     bench.faults.batches.extend([raises()] * 6)
     bench.faults.openings.append(ZeroDivisionError('a bug'))
     for value in (1, 2, 3):
         bench.answer(value)
-    bench.wait(lambda: bench.pipeline.fault is not None)
-    assert isinstance(bench.pipeline.fault, ZeroDivisionError)
+    bench.wait(lambda: bench.pipeline.unexpected_exception is not None)
+    assert isinstance(bench.pipeline.unexpected_exception, ZeroDivisionError)
 
 
 def test_no_limit_of_attempts(make_bench):
@@ -174,7 +174,7 @@ def test_closing_does_not_wait_for_the_pause_before_opening(make_bench):
     bench.faults.batches.extend([raises()] * 6)
     for value in (1, 2, 3):
         bench.answer(value)
-    bench.wait(lambda: bench.pipeline.trouble is not None)
+    bench.wait(lambda: bench.reopening)
     bench.pipeline.offer('front', 4)
     start = monotonic()
     assert bench.pipeline.close(5.0)
@@ -183,7 +183,7 @@ def test_closing_does_not_wait_for_the_pause_before_opening(make_bench):
 
 
 def test_buffers_are_not_freed_while_a_frame_is_written_into_one(make_bench):
-    """The fitter is in the middle of a frame when the backend must be opened again."""
+    """The preprocess worker is in the middle of a frame when the backend must be opened again."""
     decoding, go_on = Event(), Event()
 
     def in_decoding(message):
@@ -198,12 +198,12 @@ def test_buffers_are_not_freed_while_a_frame_is_written_into_one(make_bench):
     bench.pipeline.offer('front', 9)
     assert decoding.wait(30)
     bench.release()
-    bench.wait(lambda: bench.pipeline.trouble is not None)
+    bench.wait(lambda: bench.reopening)
     assert not bench.backends[0].closed
     go_on.set()
     bench.wait(lambda: len(bench.backends) == 2)
     # Its buffer is gone, and with it the frame.
-    bench.settle()
+    bench.finish()
     assert bench.dropped == {'failed': 2}
     bench.answer(3)
     assert bench.results == [('front', 3, 3)]

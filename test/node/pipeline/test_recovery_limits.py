@@ -23,27 +23,27 @@ def lose_a_batch(bench, value=1):
 
 
 def test_each_good_batch_gives_all_attempts_back(make_bench):
-    """A node that runs for months is not given up for failures that are long overcome."""
+    """A node that runs for months is not disabled for failures that are long overcome."""
     bench = make_bench(settings=replace(AT_ONCE, max_reopen_attempts=1))
     for number in range(1, 5):
         lose_a_batch(bench)
         bench.wait(lambda number=number: bench.events.get('reopened_backends') == number
-                   or bench.pipeline.failure)
-        bench.wait(lambda: bench.pipeline.trouble is None or bench.pipeline.failure)
-        assert bench.pipeline.failure is None
+                   or bench.disabled)
+        bench.wait(lambda: not bench.reopening or bench.disabled)
+        assert not bench.disabled
         bench.answer(number)
     assert [value for _, value, _ in bench.results] == [1, 2, 3, 4]
     assert bench.failures.count('the backend is open again, attempt 1') == 4
 
 
-def test_another_model_under_the_same_path_is_refused_and_the_backend_given_up(
+def test_another_model_under_the_same_path_is_refused_and_the_backend_disabled(
         make_bench, monkeypatch):
     bench = make_bench(settings=replace(AT_ONCE, max_reopen_attempts=2))
     monkeypatch.setattr(pipeline_bench, 'SPEC', OTHER_SPEC)
     lose_a_batch(bench)
-    bench.wait(lambda: bench.pipeline.failure is not None or bench.pipeline.trouble is None)
-    why = str(bench.pipeline.failure)
-    assert 'given up after 2 attempts' in why
+    bench.wait(lambda: bench.disabled or not bench.reopening)
+    why = bench.disabled
+    assert 'disabled after 2 attempts' in why
     assert 'the model file changed while the node ran: clean up, configure and activate' in why
     assert bench.pipeline.backend is bench.backends[0]
     # Opened to look at it, and not left behind.
@@ -57,8 +57,8 @@ def test_the_model_is_taken_again_once_it_is_back_under_its_path(make_bench, mon
         patch.setattr(pipeline_bench, 'SPEC', OTHER_SPEC)
         lose_a_batch(bench)
         bench.wait(lambda: len(bench.backends) > 3)
-        assert 'the model file changed' in str(bench.pipeline.trouble)
-    bench.wait(lambda: bench.pipeline.trouble is None)
+        assert 'the model file changed' in bench.reopening
+    bench.wait(lambda: not bench.reopening)
     assert all(backend.closed for backend in bench.backends[:-1])
     bench.answer(5)
     assert bench.results == [('front', 5, 5)]
@@ -71,15 +71,16 @@ def test_a_backend_that_cannot_be_closed_is_told_and_opened_again(make_bench):
     bench = make_bench(settings=AT_ONCE)
     bench.backend._close = gone
     lose_a_batch(bench)
-    bench.wait(lambda: bench.pipeline.fault or bench.events.get('reopened_backends'))
-    assert bench.pipeline.fault is None
+    bench.wait(lambda: bench.pipeline.unexpected_exception
+               or bench.events.get('reopened_backends'))
+    assert bench.pipeline.unexpected_exception is None
     bench.answer(2)
     assert bench.results == [('front', 2, 2)]
     assert ("the failed backend could not be closed: RuntimeError('the device is gone')"
             in bench.failures)
 
 
-def test_frames_that_wait_for_a_backend_that_is_given_up_have_failed(make_bench):
+def test_frames_that_wait_for_a_backend_that_is_disabled_have_failed(make_bench):
     """Refused would say that nobody wanted their answers."""
     closing, go_on = Event(), Event()
 
@@ -95,9 +96,9 @@ def test_frames_that_wait_for_a_backend_that_is_given_up_have_failed(make_bench)
     assert closing.wait(30)
     bench.pipeline.offer('front', 2)
     bench.pipeline.offer('left', 3)
-    assert bench.pipeline.waiting == 2
+    assert bench.waiting == 2
     go_on.set()
-    bench.wait(lambda: bench.pipeline.failure is not None)
+    bench.wait(lambda: bench.disabled)
     assert bench.dropped == {'failed': 3}
     bench.pipeline.offer('front', 4)
     assert bench.dropped == {'failed': 3, 'refused': 1}

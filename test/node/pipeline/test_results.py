@@ -12,7 +12,7 @@ from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
 
 CAMERAS = ('front', 'left', 'rear')
-#: Opens again at once and is given up soon.
+#: Opens again at once and is disabled soon.
 STRICT = LiveSettings(
     top_k=1, reopen_after_failures=1, max_reopen_attempts=2, reopen_backoff_sec=0.001)
 
@@ -22,9 +22,9 @@ def batch_of_three(bench: Bench) -> None:
     bench.hold(0, 'rear')
     for value, camera in enumerate(CAMERAS, 1):
         bench.pipeline.offer(camera, value)
-    bench.wait(lambda: bench.pipeline.waiting == 0)
+    bench.wait(lambda: bench.waiting == 0)
     bench.release()
-    bench.settle()
+    bench.finish()
     assert bench.backend.batches[-1] == [1, 2, 3]
 
 
@@ -47,7 +47,7 @@ def test_a_bad_row_costs_its_own_frame_and_is_no_failure_of_the_device(
     answered = [camera for index, camera in enumerate(CAMERAS) if index != bad]
     assert [(camera, value, guess) for camera, value, guess in bench.results[1:]] == [
         (camera, CAMERAS.index(camera) + 1, CAMERAS.index(camera) + 1) for camera in answered]
-    for camera, counts in bench.pipeline.accounting.counts().items():
+    for camera, counts in bench.pipeline.counters.counts().items():
         assert counts.dropped['failed'] == (camera == CAMERAS[bad])
         assert counts.in_progress == 0
     line, = bench.bad_frames
@@ -64,7 +64,7 @@ def test_a_model_of_nothing_but_bad_rows_keeps_its_backend(make_bench):
     for value in range(10):
         bench.answer(value)
     assert bench.dropped == {'failed': 10}
-    assert (len(bench.backends), bench.pipeline.failure) == (1, None)
+    assert (len(bench.backends), bench.disabled) == (1, '')
     bench.faults.result = lambda answers: answers
     bench.answer(3)
     assert bench.results == [('front', 3, 3)]
@@ -91,7 +91,7 @@ def test_a_result_of_another_shape_fails_its_batch_and_leaves_no_frame_in_progre
     assert bench.results == [('rear', 0, 0), ('front', 9, 9)]
 
 
-def test_a_model_of_one_row_for_any_batch_is_given_up_and_every_frame_has_an_end(make_bench):
+def test_a_model_of_one_row_for_any_batch_is_disabled_and_every_frame_has_an_end(make_bench):
     bench = make_bench(cameras=CAMERAS, queue_depth=80, max_batch_size=4, settings=STRICT)
     bench.faults.result = lambda answers: answers[:1]
     bench.gate.clear()
@@ -99,9 +99,9 @@ def test_a_model_of_one_row_for_any_batch_is_given_up_and_every_frame_has_an_end
         for camera in CAMERAS:
             bench.pipeline.offer(camera, value)
     bench.release()
-    bench.wait(lambda: bench.pipeline.failure or not bench.pipeline.accounting.in_progress)
-    bench.settle()
-    total = bench.pipeline.accounting.total()
+    bench.wait(lambda: bench.disabled or not bench.pipeline.counters.in_progress)
+    bench.finish()
+    total = bench.pipeline.counters.total()
     assert (total.received, total.in_progress) == (240, 0)
     # A frame that was alone in its batch has its row.
     assert total.answered == len(bench.results) <= 3
@@ -116,10 +116,10 @@ def test_a_result_of_more_rows_than_frames_is_never_cut_in_silence(make_bench):
     bench.hold(0, 'rear')
     for value, camera in enumerate(CAMERAS, 1):
         bench.pipeline.offer(camera, value)
-    bench.wait(lambda: bench.pipeline.waiting == 0)
+    bench.wait(lambda: bench.waiting == 0)
     bench.release()
-    bench.wait(lambda: bench.pipeline.fault is not None)
-    assert isinstance(bench.pipeline.fault, ValueError)
+    bench.wait(lambda: bench.pipeline.unexpected_exception is not None)
+    assert isinstance(bench.pipeline.unexpected_exception, ValueError)
 
 
 @pytest.mark.parametrize('error', [

@@ -136,15 +136,14 @@ def _our_stages(ours: dict[str, Any], camera: Camera) -> dict[str, Optional[floa
     """
     Return where our CPU time goes.
 
-    Converting and resizing are measured here, alone, on the same picture: in an idle node the
-    executor's thread does them. The pipeline's threads carry names; the inferrer's time holds
-    what it publishes by itself. The rest, in the executor's thread and the middleware's, is
-    receiving.
+    Converting and resizing are measured here, alone, on the same picture. The pipeline's threads
+    carry names. The rest is receiving, in the executor's thread and the middleware's, and what
+    waking the preprocess worker takes.
     """
     threads = ours['threads_ms']
     return _with_rest(ours['cpu_ms'], {
         **measure_stages(camera),
-        'infer': threads.get('inferrer', 0.0), 'publish': threads.get('deliverer', 0.0)})
+        'infer': threads.get('inference', 0.0), 'publish': threads.get('publisher', 0.0)})
 
 
 def _with_rest(total: float, stages: dict[str, float]) -> dict[str, Optional[float]]:

@@ -50,7 +50,7 @@ class Faults:
         self._kinds = {
             'broken frames': self._broken_frames, 'cameras killed': self._kill_cameras,
             'backend raises once': self._raise_once, 'backend outage': self._outage,
-            'backend given up': self._break_for_good,
+            'backend disabled': self._break_for_good,
             'deactivated': self._deactivate, 'cleaned up': self._clean_up,
             'parameters changed': self._change_parameters}
         self._order: list[str] = []

@@ -1,4 +1,4 @@
-"""Unforeseen errors of lifecycle transitions, which rclpy turns into ERROR without a word."""
+"""Unexpected exceptions of lifecycle transitions, which rclpy turns into ERROR silently."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from resnet_trt_node.printable import printable_lines
 
 
-class _KeepsFault(Protocol):
-    #: An error that nobody foresaw; the process should end with it.
-    fault: Optional[BaseException]
+class _KeepsException(Protocol):
+    #: Of a transition; the process should end with it.
+    unexpected_exception: Optional[BaseException]
 
     def get_logger(self) -> Any: ...
 
 
-_Node = TypeVar('_Node', bound=_KeepsFault)
+_Node = TypeVar('_Node', bound=_KeepsException)
 _Transition = Callable[[_Node, LifecycleState], TransitionCallbackReturn]
 
 
 def reported(transition: _Transition[_Node]) -> _Transition[_Node]:
-    """Log what a transition raises, and keep it as the node's fault."""
+    """Log what a transition raises, and keep it for the node to end with."""
     @wraps(transition)
     def run(node: _Node, state: LifecycleState) -> TransitionCallbackReturn:
         try:
@@ -31,6 +31,6 @@ def reported(transition: _Transition[_Node]) -> _Transition[_Node]:
             trace = printable_lines(traceback.format_exc())
             node.get_logger().fatal(f'{transition.__name__} failed:\n{trace}')
             # on_error may fail too, over what the first error left behind.
-            node.fault = node.fault or error
+            node.unexpected_exception = node.unexpected_exception or error
             return TransitionCallbackReturn.ERROR
     return run
