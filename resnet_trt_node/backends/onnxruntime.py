@@ -10,13 +10,18 @@ from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.backends.host_buffers import host_buffers
 from resnet_trt_node.backends.onnxruntime_session import InterruptibleSession
 from resnet_trt_node.backends.options import BackendOptions, number
-from resnet_trt_node.contract.model_file import parse_model, read_model, spec_in
+from resnet_trt_node.contract.declared import checked_spec, TensorInfo
+from resnet_trt_node.contract.model_file import read_model, refuse_external_data
 from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.errors import BackendUnavailable, InferenceError, ModelError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+#: What ONNX Runtime calls the types of the contract.
+_DTYPES = {'tensor(uint8)': 'uint8', 'tensor(float)': 'float32'}
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class OnnxRuntimeBackend(Backend):
             raise BackendUnavailable(
                 f'ONNX Runtime cannot be imported ({error}): pip install onnxruntime') from error
         data = read_model(path)
-        spec = spec_in(parse_model(data, path), path)
+        refuse_external_data(data, path)
         session_options = onnxruntime.SessionOptions()
         session_options.intra_op_num_threads = options.cpu_threads
         # Spinning threads would take the CPU from the decoding and from every other node.
@@ -68,6 +73,12 @@ class OnnxRuntimeBackend(Backend):
                 data, session_options, providers=['CPUExecutionProvider']))
         except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
             raise ModelError(f'ONNX Runtime cannot load {path}: {error}') from error
+        try:
+            spec = checked_spec(
+                self._session.get_modelmeta().custom_metadata_map,
+                _described(self._session.get_inputs()), _described(self._session.get_outputs()))
+        except ModelError as error:
+            raise type(error)(f'{path}: {error}') from error
         self._results: dict[int, NDArray[np.float32]] = {}
         super().__init__(
             spec,
@@ -90,3 +101,12 @@ class OnnxRuntimeBackend(Backend):
     def _close(self) -> None:
         self._results.clear()
         self._session = None
+
+
+def _described(values: Any) -> list[TensorInfo]:
+    """Return inputs or outputs of a session in the contract's words."""
+    return [
+        TensorInfo(
+            value.name, _DTYPES.get(value.type, value.type),
+            tuple('?' if side is None else side for side in value.shape))
+        for value in values]

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from resnet_trt_node.cli.support.console import print_json, write
-from resnet_trt_node.onnx_tools.inspection import inspect_model, Inspection, TensorInfo
+from resnet_trt_node.contract.declared import TensorInfo
+from resnet_trt_node.onnx_tools.inspection import inspect_model, Inspection
 
 _FIRST_LABELS = 5
 

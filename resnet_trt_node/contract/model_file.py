@@ -6,16 +6,16 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
-from resnet_trt_node.contract.onnx_parts import damaged_constant, names_of, outside_files
-from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
-from resnet_trt_node.errors import BackendUnavailable, LabelsError, ModelError
+from resnet_trt_node.contract.declared import checked_spec, HOW_TO_MAKE_ONE
+from resnet_trt_node.contract.external_data import external_files
+from resnet_trt_node.contract.onnx_parts import damaged_constant, names_of, tensor_info
+from resnet_trt_node.contract.spec import ModelSpec
+from resnet_trt_node.errors import BackendUnavailable, ModelError
 from resnet_trt_node.regular_file import open_regular, read_regular
 
 if TYPE_CHECKING:
     import onnx
 
-_HOW_TO_MAKE_ONE = (
-    'make one with `resnet_trt export`, or with `resnet_trt prepare` from any float classifier')
 #: Protobuf's own limit for a message.
 _MAX_BYTES = (1 << 31) - 1
 
@@ -36,12 +36,12 @@ def read_model(path: Union[str, Path]) -> bytes:
     :raises ModelError: if it is missing, no ordinary file or unreadable.
     """
     if not str(path):
-        raise ModelError(f'no model file is named: {_HOW_TO_MAKE_ONE}')
+        raise ModelError(f'no model file is named: {HOW_TO_MAKE_ONE}')
     path = Path(path)
     try:
         return read_regular(path, _MAX_BYTES)
     except FileNotFoundError as error:
-        raise ModelError(f'no model at {path}: {_HOW_TO_MAKE_ONE}') from error
+        raise ModelError(f'no model at {path}: {HOW_TO_MAKE_ONE}') from error
     except IsADirectoryError as error:
         raise ModelError(f'{path} is a folder: name the .onnx file in it') from error
     except OSError as error:
@@ -58,14 +58,32 @@ def parse_model(data: bytes, path: Union[str, Path]) -> onnx.ModelProto:
     :raises BackendUnavailable: if the package onnx is not installed.
     """
     model = _parse(data, path)
-    files = outside_files(model)
+    refuse_external_data(data, path)
+    _check_constants(model, path)
+    return model
+
+
+def refuse_external_data(data: bytes, path: Union[str, Path]) -> None:
+    """
+    Refuse a model that has tensors in other files; needs no package.
+
+    :param data: the file's content.
+    :param path: where it is from, for messages.
+    :raises ModelError: naming those files, and for what is no ONNX.
+    """
+    files = _external_files(data, path)
     if files:
         # A digest of the file would not be one of its weights.
         raise ModelError(
             f'{path} has tensors outside the file, in {_names(files)}: run `resnet_trt prepare` '
             'on the original model, which writes one file')
-    _check_constants(model, path)
-    return model
+
+
+def _external_files(data: bytes, path: Union[str, Path]) -> list[str]:
+    try:
+        return external_files(data)
+    except ValueError as error:
+        raise ModelError(f'{path} is not an ONNX file ({error}): {HOW_TO_MAKE_ONE}') from error
 
 
 def load_model(path: Union[str, Path]) -> onnx.ModelProto:
@@ -85,9 +103,10 @@ def load_with_outside_tensors(path: Union[str, Path]) -> onnx.ModelProto:
     :raises ModelError: if one of the files is missing or unreadable, or the first is no ONNX.
     :raises BackendUnavailable: if the package onnx is not installed.
     """
-    model = _parse(read_model(path), path)
+    data = read_model(path)
+    model = _parse(data, path)
     folder = Path(path).parent
-    files = outside_files(model)
+    files = _external_files(data, path)
     for name in files:
         # It could be any file of the user's, which would end up in a model to be given away.
         if '\0' in name or Path(name).is_absolute() or '..' in Path(name).parts:
@@ -139,10 +158,10 @@ def _parse(data: bytes, path: Union[str, Path]) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # noqa: B902  protobuf raises types of its own, by version
-        raise ModelError(f'{path} is not an ONNX file ({error}): {_HOW_TO_MAKE_ONE}') from error
+        raise ModelError(f'{path} is not an ONNX file ({error}): {HOW_TO_MAKE_ONE}') from error
     # An empty or random file can parse as a message without a graph.
     if not model.graph.output:
-        raise ModelError(f'{path} is not an ONNX file (it has no graph): {_HOW_TO_MAKE_ONE}')
+        raise ModelError(f'{path} is not an ONNX file (it has no graph): {HOW_TO_MAKE_ONE}')
     for name in names_of(model):
         if not isinstance(name, str):
             raise ModelError(
@@ -176,19 +195,11 @@ def spec_of(model: onnx.ModelProto) -> ModelSpec:
 
     :raises ModelError: if the model is not deployable; the message names what differs.
     """
-    import onnx
-    spec = ModelSpec.from_metadata(_metadata(model))
     weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    _check_tensor(
-        inputs, INPUT_NAME, onnx.TensorProto.UINT8, (None, spec.height, spec.width, 3), 'input')
-    classes = _check_tensor(
-        list(model.graph.output), OUTPUT_NAME, onnx.TensorProto.FLOAT, (None, -1), 'output')[1]
-    if classes != spec.num_classes:
-        raise LabelsError(
-            f'the model has {classes} outputs and {spec.num_classes} class names: '
-            'export it again with --labels FILE of one name a line')
-    return spec
+    return checked_spec(
+        _metadata(model),
+        [tensor_info(value) for value in model.graph.input if value.name not in weights],
+        [tensor_info(value) for value in model.graph.output])
 
 
 def _metadata(model: onnx.ModelProto) -> dict[str, str]:
@@ -198,45 +209,6 @@ def _metadata(model: onnx.ModelProto) -> dict[str, str]:
         if isinstance(prop.key, str) and isinstance(prop.value, str):
             found[prop.key] = prop.value
     return found
-
-
-def _check_tensor(
-        values: list[onnx.ValueInfoProto], name: str, dtype: int,
-        shape: tuple[int | None, ...], what: str) -> list[int]:
-    """Check the only input or output; None is a dynamic side, -1 any; return the sides."""
-    found = ', '.join(value.name for value in values)
-    if len(values) != 1 or values[0].name != name:
-        raise ModelError(
-            f'not a deployable model: its {what} must be {name!r} alone, it has {found}; '
-            + _HOW_TO_MAKE_ONE)
-    tensor = values[0].type.tensor_type
-    if tensor.elem_type != dtype:
-        raise ModelError(
-            f'not a deployable model: {what} {name!r} is '
-            f'{_dtype_name(tensor.elem_type)}, it must be {_dtype_name(dtype)}; '
-            + _HOW_TO_MAKE_ONE)
-    sides = [
-        dim.dim_value if dim.HasField('dim_value') else None for dim in tensor.shape.dim]
-    fits = len(sides) == len(shape) and all(
-        (want is None and side is None) or (want == -1 and side is not None) or want == side
-        for side, want in zip(sides, shape))
-    if not fits:
-        def show(dims: object) -> str:
-            return '(' + ', '.join(
-                'N' if dim is None else 'C' if dim == -1 else str(dim)
-                for dim in dims) + ')'  # type: ignore[attr-defined]
-        raise ModelError(
-            f'not a deployable model: {what} {name!r} has the shape {show(sides)}, it must be '
-            f'{show(shape)} with a dynamic N; {_HOW_TO_MAKE_ONE}')
-    return [side or 0 for side in sides]
-
-
-def _dtype_name(dtype: int) -> str:
-    import onnx
-    try:
-        return str(onnx.TensorProto.DataType.Name(dtype))
-    except ValueError:
-        return f'of the unknown type {dtype}'
 
 
 def write_model_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:

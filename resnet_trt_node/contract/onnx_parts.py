@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Iterable, Iterator, Optional, TYPE_CHECKING, Union
 
+from resnet_trt_node.contract.declared import TensorInfo
+
 if TYPE_CHECKING:
     import onnx
 
@@ -38,15 +40,18 @@ def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             yield from _dense(attribute.sparse_tensors)
 
 
-def outside_files(model: onnx.ModelProto) -> list[str]:
-    """Return the names of the files that hold tensors of a model, as it gives them, each once."""
-    import onnx
-    names: dict[str, None] = {}
-    for tensor in tensors_of(model):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            entries = {entry.key: entry.value for entry in tensor.external_data}
-            names[str(entries.get('location', ''))] = None
-    return list(names)
+def tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
+    """Describe an input or output."""
+    from onnx import helper
+    kind = value.type.tensor_type
+    try:
+        dtype = str(helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    except (KeyError, ValueError, TypeError):
+        # None is declared, or one of a newer ONNX.
+        dtype = '?'
+    return TensorInfo(value.name, dtype, tuple(
+        dim.dim_value if dim.HasField('dim_value') else dim.dim_param or '?'
+        for dim in kind.shape.dim))
 
 
 def damaged_constant(model: onnx.ModelProto) -> Optional[str]:

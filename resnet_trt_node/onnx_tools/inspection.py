@@ -11,8 +11,9 @@ from typing import Any, Optional, Union
 import onnx
 from onnx import shape_inference, TensorProto
 from resnet_trt_node.backends.engines.files import sha256_of
+from resnet_trt_node.contract.declared import TensorInfo
 from resnet_trt_node.contract.model_file import parse_model, read_model, spec_of
-from resnet_trt_node.contract.onnx_parts import parts_of
+from resnet_trt_node.contract.onnx_parts import parts_of, tensor_info
 from resnet_trt_node.contract.sparsity import two_four_layers
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import ModelError, ResnetTrtError
@@ -28,21 +29,6 @@ _WEIGHT_AT = {
 _NUMBERS = (
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
     TensorProto.INT8, TensorProto.UINT8)
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """
-    An input or output.
-
-    :param name: its name.
-    :param dtype: its element type in NumPy's words.
-    :param shape: its sides; dynamic ones are names or '?'.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[Union[int, str], ...]
 
 
 @dataclass(frozen=True)
@@ -117,8 +103,8 @@ def inspect_model(path: Union[str, Path]) -> Inspection:
     return Inspection(
         path=path, size_bytes=len(data), sha256=sha256_of(data), spec=spec,
         not_deployable_because=reason,
-        inputs=tuple(_info(value) for value in graph.input if value.name not in constants),
-        outputs=tuple(_info(value) for value in graph.output),
+        inputs=tuple(tensor_info(value) for value in graph.input if value.name not in constants),
+        outputs=tuple(tensor_info(value) for value in graph.output),
         opset=opset_of(model),
         ir_version=model.ir_version, precision=_precision(model),
         parameters=sum(
@@ -229,19 +215,6 @@ def _precision(model: onnx.ModelProto) -> str:
         TensorProto.FLOAT: 'fp32', TensorProto.FLOAT16: 'fp16', TensorProto.BFLOAT16: 'bf16',
         TensorProto.DOUBLE: 'fp64'}
     return ' and '.join(sorted(names.get(kind, 'other') for kind in used)) or 'unknown'
-
-
-def _info(value: onnx.ValueInfoProto) -> TensorInfo:
-    kind = value.type.tensor_type
-    sides: list[Union[int, str]] = [
-        dim.dim_value if dim.HasField('dim_value') else dim.dim_param or '?'
-        for dim in kind.shape.dim]
-    try:
-        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
-    except (KeyError, ValueError, TypeError):
-        # None is told, or one of a newer ONNX.
-        dtype = '?'
-    return TensorInfo(value.name, dtype, tuple(sides))
 
 
 def _bytes_of(kind: int) -> int:

@@ -142,7 +142,7 @@ def test_a_second_output(model, path):
 
 
 @pytest.mark.parametrize(('dtype', 'words'), [
-    (TensorProto.FLOAT, 'is FLOAT, it must be UINT8'), (999, 'is of the unknown type 999')])
+    (TensorProto.FLOAT, 'is float32'), (999, 'is ?')])
 def test_another_input_type(model, path, dtype, words):
     model.graph.input[0].type.tensor_type.elem_type = dtype
     assert f"input 'images' {words}" in refusal_of_graph(model, path)
@@ -151,7 +151,7 @@ def test_another_input_type(model, path, dtype, words):
 @pytest.mark.parametrize(('shape', 'words'), [
     (['N', 3, 32, 32], '(N, 3, 32, 32)'),
     ([1, 32, 32, 3], '(1, 32, 32, 3)'),
-    (['N', 'H', 'W', 3], '(N, N, N, 3)'),
+    (['N', 'H', 'W', 3], '(N, H, W, 3)'),
     (['N', 32, 32], '(N, 32, 32)'),
 ])
 def test_another_input_shape(model, path, shape, words):
@@ -173,7 +173,7 @@ def test_a_number_of_outputs_that_is_left_open(model, path):
     del model.graph.output[:]
     model.graph.output.append(
         helper.make_tensor_value_info('probabilities', TensorProto.FLOAT, ['N', 'C']))
-    assert "output 'probabilities' has the shape (N, N), it must be (N, C)" in (
+    assert "output 'probabilities' has the shape (N, C)" in (
         refusal_of_graph(model, path))
 
 
