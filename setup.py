@@ -32,5 +32,8 @@ setup(
             f'classifier_node = {package_name}.node.entry:main',
             f'resnet_trt = {package_name}.cli.main:main',
         ],
+        f'{package_name}.backends': [
+            f'tvm = {package_name}.backends.tvm.backend:TvmBackend',
+        ],
     },
 )

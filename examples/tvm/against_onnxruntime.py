@@ -41,7 +41,7 @@ def main() -> int:
                              tvm_target=arguments.target, **options) as tvm:
             difference = classify(reference, tvm, arguments.pictures)
             ratios, latencies = in_turns(reference, tvm, arguments.rounds)
-            told = {**tvm.info.details, 'version': tvm.info.version, 'device': tvm.info.device}
+            info = {**tvm.info.details, 'version': tvm.info.version, 'device': tvm.info.device}
     except ResnetTrtError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -49,7 +49,7 @@ def main() -> int:
           f'{latencies[1]:.1f} ms; TVM takes {min(ratios):.2f} to {max(ratios):.2f} times as long')
     if arguments.json:
         arguments.json.write_text(json.dumps({
-            'model': arguments.model.name, 'threads': arguments.threads, 'tvm': told,
+            'model': arguments.model.name, 'threads': arguments.threads, 'tvm': info,
             'largest_difference': difference, 'onnxruntime_p50_ms': latencies[0],
             'tvm_p50_ms': latencies[1], 'ratios': ratios}, indent=1))
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from importlib import import_module
+from importlib.metadata import distribution, EntryPoint, PackageNotFoundError
 from pathlib import Path
 from typing import Any, Callable, Collection, FrozenSet, Mapping, Union
 
@@ -11,14 +11,18 @@ from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.options import called, check_precision, discard
 from resnet_trt_node.errors import BackendUnavailable, ModelError, UsageError
 
-#: Name to (module, class); a module is imported only when its backend is opened.
+#: Name to 'module:class', which is imported when it is asked for; '' is found by its entry point.
 BACKENDS = {
-    'tensorrt': ('resnet_trt_node.backends.tensorrt.backend', 'TensorRtBackend'),
-    'tensorrt_rtx': ('resnet_trt_node.backends.tensorrt.backend', 'TensorRtRtxBackend'),
-    'onnxruntime': ('resnet_trt_node.backends.onnxruntime', 'OnnxRuntimeBackend'),
-    'tvm': ('resnet_trt_node.backends.tvm.backend', 'TvmBackend'),
-    'simulated': ('resnet_trt_node.backends.simulated', 'SimulatedBackend'),
+    'tensorrt': 'resnet_trt_node.backends.tensorrt.backend:TensorRtBackend',
+    'tensorrt_rtx': 'resnet_trt_node.backends.tensorrt.backend:TensorRtRtxBackend',
+    'onnxruntime': 'resnet_trt_node.backends.onnxruntime:OnnxRuntimeBackend',
+    'tvm': '',
+    'simulated': 'resnet_trt_node.backends.simulated:SimulatedBackend',
 }
+#: Group of the entry points, see setup.py.
+ENTRY_POINTS = 'resnet_trt_node.backends'
+#: The same for a source tree, of which no metadata is installed.
+_SOURCE_TREE = {'tvm': 'resnet_trt_node.backends.tvm.backend:TvmBackend'}
 #: What `auto` tries, best first.
 AUTO_ORDER = ('tensorrt', 'tensorrt_rtx', 'onnxruntime')
 BACKEND_CHOICES = ('auto', *BACKENDS)
@@ -134,9 +138,20 @@ def _cause(error: BackendUnavailable) -> str:
 def _class_of(name: str) -> type[Backend]:
     if name not in BACKENDS:
         raise UsageError(f'unknown backend {name!r}: choose one of {", ".join(BACKEND_CHOICES)}')
-    module, cls = BACKENDS[name]
-    found: type[Backend] = getattr(import_module(module), cls)
+    value = BACKENDS[name] or _entry_point(name)
+    found: type[Backend] = EntryPoint(name, value, ENTRY_POINTS).load()
     return found
+
+
+def _entry_point(name: str) -> str:
+    """Return 'module:class' of a backend that the core does not know."""
+    # Only of this package: to read the metadata of all takes 0.1 s and more, not 1 ms.
+    try:
+        points = list(distribution('resnet_trt_node').entry_points)
+    except PackageNotFoundError:
+        points = []
+    return next((point.value for point in points
+                 if (point.group, point.name) == (ENTRY_POINTS, name)), _SOURCE_TREE[name])
 
 
 def _open(path: Union[str, Path], name: str, options: Mapping[str, Any]) -> Backend:

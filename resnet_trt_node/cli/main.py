@@ -23,7 +23,6 @@ COMMANDS = {
     'quantize': 'make a model int8, calibrated on pictures or a bag',
     'prune': 'make a network 2:4 sparse, which engines run with half of the multiplications',
     'build': 'compile a model for this GPU ahead of time, so that the node starts at once',
-    'tune': 'let TVM measure how a model is fastest on this CPU, and compile it so',
     'inspect': 'show what a model is: shapes, precision, labels, cost',
     'classify': 'name what pictures, folders or bags show',
     'evaluate': 'measure accuracy on labelled pictures, and how far two models agree',

@@ -47,6 +47,26 @@ def test_auto_tries_only_real_backends():
     assert factory.BACKEND_CHOICES[1:] == tuple(factory.BACKENDS)
 
 
+def test_tvm_is_found_by_its_entry_point(repository, tmp_path, monkeypatch):
+    assert factory.BACKENDS['tvm'] == ''
+    value = factory._SOURCE_TREE['tvm'].removeprefix('resnet_trt_node')
+    assert f"'tvm = {{package_name}}{value}'" in (repository / 'setup.py').read_text()
+    assert "f'{package_name}.backends'" in (repository / 'setup.py').read_text()
+    metadata = tmp_path / 'resnet_trt_node-99.dist-info'
+    metadata.mkdir()
+    (metadata / 'METADATA').write_text(
+        'Metadata-Version: 2.1\nName: resnet_trt_node\nVersion: 99\n')
+    (metadata / 'entry_points.txt').write_text(
+        '[resnet_trt_node.backends]\ntvm = other_backend:OtherBackend\n')
+    (tmp_path / 'other_backend.py').write_text(
+        'from resnet_trt_node.backends.simulated import SimulatedBackend\n'
+        'class OtherBackend(SimulatedBackend):\n'
+        '    pass\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    with factory.open_backend('', 'tvm') as backend:
+        assert type(backend).__name__ == 'OtherBackend'
+
+
 def let_auto_try(monkeypatch, **outcomes):
     """Replace `AUTO_ORDER` by names that raise the given error or open the simulated backend."""
     true_class_of = factory._class_of

@@ -153,6 +153,15 @@ def test_libraries_stay_in_their_layers(repository: Path) -> None:
     assert faults == []
 
 
+def test_only_the_entry_point_knows_tvm(repository: Path) -> None:
+    """The sub-package of TVM can go without a change elsewhere."""
+    faults = [
+        f'{module}:{line} imports {name}' for module, path in _modules(repository)
+        if not module.startswith('backends.tvm.')
+        for name, line in _imports(path) if name.startswith(f'{NAME}.backends.tvm')]
+    assert faults == []
+
+
 def _import_without(pattern: str, modules: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, '-c', BLOCKED_IMPORT, pattern, *modules],

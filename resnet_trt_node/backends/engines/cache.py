@@ -192,7 +192,7 @@ class EngineCache:
                 return found
             reason = self._moved_because or self._why_missing(key)
             self._moved_because = ''
-        # Whoever writes an engine holds the lock; a tuning database takes a moment.
+        # Whoever writes here holds the lock.
         for stale in self.folder.glob('.*.tmp'):
             with suppress(FileNotFoundError):
                 if time.time() - stale.stat().st_mtime > _STALE_S:

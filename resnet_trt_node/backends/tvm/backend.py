@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional, TYPE_CHECKING, Union
+import shutil
+from typing import Any, Callable, Iterator, Optional, TYPE_CHECKING, Union
 
 import numpy as np
 
 from resnet_trt_node.backends.base import Backend, BackendInfo
-from resnet_trt_node.backends.engines.cache import CachedEngine
+from resnet_trt_node.backends.engines.cache import BuiltEngine, EngineCache
+from resnet_trt_node.backends.engines.files import sha256_of
+from resnet_trt_node.backends.engines.key import EngineKey
 from resnet_trt_node.backends.host_buffers import host_buffers
-from resnet_trt_node.backends.tvm.cuda import GpuModule
-from resnet_trt_node.backends.tvm.engine import load_library, ModuleSource, TvmOptions
-from resnet_trt_node.backends.tvm.runtime import load_tvm, use_threads
-from resnet_trt_node.errors import InferenceError
+from resnet_trt_node.backends.options import (
+    called, choice, EngineOptions, number, TVM_TARGETS)
+from resnet_trt_node.backends.tvm.cpu import Cpu
+from resnet_trt_node.backends.tvm.cuda import Gpu
+from resnet_trt_node.backends.tvm.runtime import load_tvm
+from resnet_trt_node.contract.model_file import parse_model, read_model, spec_in
+from resnet_trt_node.errors import (
+    BackendError, BackendUnavailable, InferenceError, ModelError, UsageError)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+#: Changes when the generated code does though TVM and model are the same.
+_CODE = '1'
+
+
+@dataclass(frozen=True)
+class TvmOptions(EngineOptions):
+    """
+    What the TVM backend can be told.
+
+    :param cpu_threads: threads that infer, 0 for every core.
+    :param tvm_target: what to compile for; auto is the GPU where TVM can use one, else the CPU.
+    """
+
+    cpu_threads: int = number(0, 0, 1024)
+    tvm_target: str = choice('auto', TVM_TARGETS)
 
 
 class TvmBackend(Backend):
@@ -33,8 +56,7 @@ class TvmBackend(Backend):
     :param options: how to open it.
     :raises BackendUnavailable: if TVM is missing, or the GPU that was asked for, or a linker to
         compile with.
-    :raises ModelError: if the model is not deployable, of another precision than asked for, or
-        has operators that TVM does not know.
+    :raises ModelError: if the model is not deployable or has operators that TVM does not know.
     :raises BackendError: if it cannot be compiled or loaded.
     """
 
@@ -42,50 +64,36 @@ class TvmBackend(Backend):
     options_type = TvmOptions
 
     def __init__(self, path: Union[str, Path], options: TvmOptions) -> None:
-        self._tvm = load_tvm()
-        source = ModuleSource.of(self._tvm, path, options, options.log)
-        engine = source.get()
+        tvm = load_tvm()
+        path = Path(path)
+        # Whether that is all of the model is looked at before an engine is built of it.
+        data = read_model(path)
+        target = _choose_target(tvm, options)
+        largest = options.max_batch_size
+        key = EngineKey(
+            path.stem, sha256_of(data), 'tvm', str(tvm.__version__), target.name,
+            target.architecture, ((1, largest, largest),),
+            tuple(sorted({'code': _CODE, **target.settings}.items())))
+
+        def build(timing_cache: bytes) -> BuiltEngine:
+            model = parse_model(data, path)
+            spec = spec_in(model, path)
+            _check_linker()
+            with _explained(tvm, path):
+                return BuiltEngine(target.compile(model, largest), spec)
+
+        engine = EngineCache(options.engine_dir, options.log).get(key, build)
         self._results: dict[int, NDArray[np.float32]] = {}
-        self._run = self._runner(source, engine, options)
+        self._run: Optional[Callable[[NDArray[np.uint8]], NDArray[np.float32]]] = target.load(
+            engine.plan, engine.spec, largest)
         super().__init__(
-            engine.spec, self._describe(source, engine), host_buffers(engine.spec, options))
-
-    def _runner(
-            self, source: ModuleSource, engine: CachedEngine,
-            options: TvmOptions) -> Optional[Run]:
-        """Load the module; return what infers frames with it."""
-        library = load_library(engine.plan)
-        if source.gpu is not None:
-            return GpuModule(
-                self._tvm, library, source.gpu, engine.spec, options.max_batch_size).run
-        function = self._tvm.relax.VirtualMachine(library, self._tvm.cpu())['main']
-        from_dlpack = self._tvm.runtime.from_dlpack
-
-        def run(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-            use_threads(source.threads)
-            result: NDArray[np.float32] = function(from_dlpack(frames)).numpy()
-            return result
-        return run
-
-    def _describe(self, source: ModuleSource, engine: CachedEngine) -> BackendInfo:
-        details = {
-            'precision': engine.spec.precision,
-            'engine': str(engine.path) if engine.path else 'in memory only',
-            'engine_built_because': engine.reason or 'it was not, it was found',
-            'engine_build_s': f'{engine.build_s:.1f}',
-        }
-        version = str(self._tvm.__version__)
-        if source.gpu is not None:
-            details['target'] = source.key.compute_capability
-            return BackendInfo(
-                'tvm', version, f'{source.key.device} ({source.options.device_id})', details)
-        measured = len(source.database.records)
-        details.update({
-            'target': f'{source.processor.name}, {source.processor.registers.lanes} lanes',
-            'cpu_threads': str(source.threads),
-            'tuned': f'{measured} shapes of layers were measured on this CPU' if measured
-            else 'no, run `resnet_trt tune`'})
-        return BackendInfo('tvm', version, 'CPU', details)
+            engine.spec,
+            BackendInfo('tvm', str(tvm.__version__), target.device, {
+                'precision': engine.spec.precision,
+                'engine': str(engine.path) if engine.path else 'in memory only',
+                'engine_built_because': engine.reason or 'it was not, it was found',
+                'engine_build_s': f'{engine.build_s:.1f}', **target.details}),
+            host_buffers(engine.spec, options))
 
     def _submit(self, batch_size: int, index: int) -> None:
         if self._run is None:
@@ -101,3 +109,48 @@ class TvmBackend(Backend):
     def _close(self) -> None:
         self._results.clear()
         self._run = None
+
+
+def _choose_target(tvm: Any, options: TvmOptions) -> Union[Cpu, Gpu]:
+    """
+    Return the processor that `tvm_target` names; auto takes the CPU where there is no GPU.
+
+    :raises BackendUnavailable: if the GPU was asked for and cannot be used.
+    :raises UsageError: for an option that the processor which was asked for does not use.
+    """
+    target: Union[Cpu, Gpu, None] = None
+    if options.tvm_target != 'cpu':
+        try:
+            target = Gpu(tvm, options.device_id)
+        except BackendUnavailable as error:
+            if options.tvm_target == 'cuda':
+                raise
+            options.log(f'TVM compiles for the CPU: {error}')
+    option, other = ('device_id', 'CPU') if target is None else ('cpu_threads', 'GPU')
+    if getattr(options, option) != getattr(TvmOptions, option):
+        reason = f'{called(option)} has no effect where TVM computes on the {other}'
+        if options.tvm_target != 'auto':
+            raise UsageError(f'{reason}: leave it out, or set another tvm_target')
+        options.log(reason)
+    return target or Cpu(tvm, options.cpu_threads)
+
+
+def _check_linker() -> None:
+    if not any(shutil.which(name) for name in ('g++', 'gcc', 'clang++', 'clang', 'c++', 'cc')):
+        raise BackendUnavailable(
+            'TVM needs a C++ compiler to link what it compiled, and there is none: '
+            'apt install g++, or build the engine on another machine of this kind')
+
+
+@contextmanager
+def _explained(tvm: Any, path: Path) -> Iterator[None]:
+    """Turn what TVM raises into an error that says what to do."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f'{path}: {error}') from error
+    except (RuntimeError, ValueError, TypeError, OSError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise BackendError(
+            f'TVM {tvm.__version__} cannot compile {path} ({(lines or [repr(error)])[-1]}): use '
+            'another backend, such as onnxruntime') from error

@@ -7,24 +7,29 @@ from importlib.util import find_spec
 import os
 from pathlib import Path
 import shutil
-from typing import Any, TYPE_CHECKING
+from typing import Any, Callable, TYPE_CHECKING
 
 import numpy as np
 
-from resnet_trt_node.backends.tvm.gpu import batch_sizes, cuda_target, pieces
+from resnet_trt_node.backends.tvm.gpu_loops import (
+    batch_sizes, build_gpu, cuda_target, gpu_module, pieces, schedule_gpu)
+from resnet_trt_node.backends.tvm.runtime import export_library, load_library
 from resnet_trt_node.errors import BackendUnavailable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    import onnx
 
     from resnet_trt_node.contract.spec import ModelSpec
+
+    Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 _RUNTIME = 'libtvm_runtime_cuda.so'
 #: Reads it when it compiles for CUDA: 'nvcc' or 'nvrtc'.
 _COMPILER = 'TVM_CUDA_COMPILE_MODE'
 
 
-def open_gpu(tvm: Any, device_id: int) -> Any:
+def _open_gpu(tvm: Any, device_id: int) -> Any:
     """
     Return a GPU as TVM's device.
 
@@ -71,7 +76,7 @@ def _load_cudart() -> None:
                 continue
 
 
-def choose_compiler() -> str:
+def _choose_compiler() -> str:
     """
     Say which compiler of CUDA is used, and have TVM use it.
 
@@ -92,45 +97,62 @@ def choose_compiler() -> str:
     return chosen
 
 
-def target_of(tvm: Any, device: Any) -> Any:
-    """Return the target of a GPU."""
-    return cuda_target(tvm, architecture_of(device))
-
-
-def architecture_of(device: Any) -> str:
-    """Return a GPU's architecture, such as 'sm_90'."""
-    return f'sm_{str(device.compute_version).replace(".", "")}'
-
-
-class GpuModule:
+class Gpu:
     """
-    A compiled module on a GPU: copies the frames there, computes, copies the result back.
+    An NVIDIA GPU: what modules are compiled for, and what runs them.
 
     :param tvm: the package.
-    :param module: with the functions of `tvm_gpu.gpu_module` for `tvm_gpu.batch_sizes`.
-    :param device: from `open_gpu`.
-    :param spec: the contract of the model.
-    :param max_batch_size: the largest batch.
+    :param device_id: index of the GPU.
+    :raises BackendUnavailable: if TVM cannot use it; the text says what is missing.
     """
 
-    def __init__(
-            self, tvm: Any, module: Any, device: Any, spec: ModelSpec,
-            max_batch_size: int) -> None:
-        machine = tvm.relax.VirtualMachine(module, device)
-        self._functions = {size: machine[f'batch_{size}'] for size in batch_sizes(max_batch_size)}
-        # A CUDA graph reads its input where it lay when it was captured.
-        self._inputs = {
-            size: tvm.runtime.empty((size, spec.height, spec.width, 3), 'uint8', device)
-            for size in self._functions}
+    def __init__(self, tvm: Any, device_id: int) -> None:
+        self._tvm = tvm
+        self._gpu = _open_gpu(tvm, device_id)
+        #: What an engine's key and the backend's description say.
+        self.settings = {'compiler': _choose_compiler()}
+        self.name = str(self._gpu.device_name)
+        self.architecture = f'sm_{str(self._gpu.compute_version).replace(".", "")}'
+        self.device = f'{self.name} ({device_id})'
+        self.details = {'target': self.architecture}
 
-    def run(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def compile(self, model: onnx.ModelProto, max_batch_size: int) -> bytes:
         """
-        Infer a batch of any size up to the largest.
+        Compile a model for batches of powers of two up to the largest.
 
-        :param frames: uint8 (N, H, W, 3) RGB, contiguous.
-        :returns: float32 (N, C), the caller's own.
+        :param model: a deployable model.
+        :returns: a shared library.
+        :raises ModelError: for an operator that TVM does not know.
         """
+        tvm, target = self._tvm, cuda_target(self._tvm, self.architecture)
+        with target, tvm.transform.PassContext(opt_level=3):
+            module = schedule_gpu(tvm, gpu_module(tvm, model, batch_sizes(max_batch_size)))
+        return export_library(build_gpu(tvm, module, target))
+
+    def load(self, library: bytes, spec: ModelSpec, max_batch_size: int) -> Run:
+        """
+        Load what `compile` returned; see `Cpu.load`.
+
+        :raises BackendError: if it cannot be loaded.
+        """
+        return gpu_runner(self._tvm, load_library(library), self._gpu, spec, max_batch_size)
+
+
+def gpu_runner(tvm: Any, module: Any, device: Any, spec: ModelSpec, max_batch_size: int) -> Run:
+    """
+    Return what copies frames to a device, computes there, and copies the result back.
+
+    :param module: with the functions of `gpu_loops.gpu_module`.
+    :param device: TVM's device.
+    """
+    machine = tvm.relax.VirtualMachine(module, device)
+    functions = {size: machine[f'batch_{size}'] for size in batch_sizes(max_batch_size)}
+    # A CUDA graph reads its input where it lay when it was captured.
+    inputs = {size: tvm.runtime.empty((size, spec.height, spec.width, 3), 'uint8', device)
+              for size in functions}
+
+    def run(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.concatenate([
-            self._functions[size](
-                self._inputs[size].copyfrom(frames[start:start + size])).numpy()
+            functions[size](inputs[size].copyfrom(frames[start:start + size])).numpy()
             for start, size in pieces(len(frames))])
+    return run

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _LEVELS = {'int8': (-128.0, 127.0), 'uint8': (0.0, 255.0)}
 
 
-def import_graph(tvm: Any, model: onnx.ModelProto, half: bool, where: str) -> Any:
+def import_graph(tvm: Any, model: onnx.ModelProto, half: bool) -> Any:
     """
     Return a model as a Relax module in NHWC.
 
@@ -22,7 +22,6 @@ def import_graph(tvm: Any, model: onnx.ModelProto, half: bool, where: str) -> An
     :param model: a deployable model; changed in place.
     :param half: compute fp16 layers in fp16. A CPU without such arithmetic converts each number
         back and forth; without it they compute in fp32, from the weights that fp16 left.
-    :param where: the file's name for messages.
     :raises ModelError: for an operator that TVM does not know.
     """
     from tvm.relax.frontend.onnx import from_onnx
@@ -33,7 +32,7 @@ def import_graph(tvm: Any, model: onnx.ModelProto, half: bool, where: str) -> An
     try:
         module = from_onnx(model)
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f'TVM cannot read {where}: {_first_line(error)}') from error
+        raise ModelError(f'TVM cannot read the model: {_first_line(error)}') from error
     module = tvm.relax.transform.ConvertLayout({'relax.nn.conv2d': ['NHWC', 'OHWI']})(module)
     functions = {}
     for name, function in module.functions.items():
@@ -168,27 +167,23 @@ def replace_pairs(model: onnx.ModelProto) -> None:
                 'which the TVM backend does not compute: quantise with `resnet_trt quantize`, '
                 'or use another backend')
         zero = constants[node.input[2]] if len(node.input) > 2 and node.input[2] else np.uint8(0)
-        base, out, dtype = node.output[0], node.output[0], scale.dtype
+        base, dtype = node.output[0], scale.dtype
         factor = constant(f'{base}.scale', scale.reshape(()), dtype)
         offset = constant(f'{base}.zero', zero.reshape(()).astype(dtype), dtype)
         if node.op_type == 'QuantizeLinear':
             low, high = _LEVELS[str(zero.dtype)]
             steps = [
-                ('Div', [node.input[0], factor]), ('Round', []), ('Add', [offset]),
+                ('Div', [factor]), ('Round', []), ('Add', [offset]),
                 ('Clip', [constant(f'{base}.low', low, dtype),
                           constant(f'{base}.high', high, dtype)])]
         else:
-            steps = [('Sub', [node.input[0], offset]), ('Mul', [factor])]
+            steps = [('Sub', [offset]), ('Mul', [factor])]
         if not zero.any():
             steps = [(kind, inputs) for kind, inputs in steps if kind not in ('Add', 'Sub')]
-            if node.op_type == 'DequantizeLinear':
-                steps = [('Mul', [node.input[0], factor])]
         name = node.input[0]
-        for index, (kind, inputs) in enumerate(steps):
-            result = out if index == len(steps) - 1 else f'{base}.{index}'
-            nodes.append(helper.make_node(
-                kind, inputs if index == 0 else [name, *inputs], [result],
-                f'{base}.{kind.lower()}'))
+        for kind, inputs in steps:
+            result = base if kind == steps[-1][0] else f'{base}.{kind.lower()}'
+            nodes.append(helper.make_node(kind, [name, *inputs], [result]))
             name = result
     del model.graph.node[:]
     model.graph.node.extend(nodes)

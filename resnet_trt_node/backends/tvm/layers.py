@@ -6,15 +6,15 @@ from typing import Any, Callable, Optional, Tuple
 
 import numpy as np
 
-from resnet_trt_node.backends.tvm.schedule import Choose, WORKLOAD
-from resnet_trt_node.backends.tvm.workload import Workload
+from resnet_trt_node.backends.tvm.schedule import TILE, tile_note
+from resnet_trt_node.backends.tvm.tiles import choose_tile, Registers, Workload
 
 
-def layer_rules(tvm: Any, choose: Choose) -> dict[str, Callable[[Any, Any], Any]]:
+def layer_rules(tvm: Any, registers: Registers) -> dict[str, Callable[[Any, Any], Any]]:
     """
     Return what replaces TVM's own rules in LegalizeOps, operator's name to rule.
 
-    :param choose: gives the tile of a workload, which decides how its weights are packed.
+    :param registers: those of the processor, which decide how weights are packed.
     """
     from tvm.relax.transform.legalize_ops import linear_algebra, nn
 
@@ -22,22 +22,31 @@ def layer_rules(tvm: Any, choose: Choose) -> dict[str, Callable[[Any, Any], Any]
         workload = conv_workload(tvm, call)
         if workload is None:
             return nn._nn_conv2d(builder, call)
-        weights = call.args[1].value.numpy()
-        if workload.kind == 'depthwise' and workload.kernel == workload.strides == (1, 1) \
-                and not any(workload.padding):
-            # A factor for each channel, which fuses with its neighbours.
-            factors = tvm.relax.const(weights.reshape(1, 1, 1, -1))
-            return builder.call_te(tvm.topi.multiply, call.args[0], factors)
-        return _emit(tvm, builder, workload, choose, call.args[0], weights)
+        if workload.scales_channels:
+            return scale_channels(tvm, builder, call)
+        return product(builder, call, workload)
 
     def matmul(builder: Any, call: Any) -> Any:
-        workload = dense_workload(tvm, call)
+        workload = _dense_workload(tvm, call)
         if workload is None:
             return linear_algebra._matmul(builder, call)
-        weights = call.args[1].value.numpy()
-        return _emit(tvm, builder, workload, choose, call.args[0], weights)
+        return product(builder, call, workload)
+
+    def product(builder: Any, call: Any, workload: Workload) -> Any:
+        tile = choose_tile(workload, registers)
+        packed = tvm.relax.const(pack(workload, call.args[1].value.numpy(), tile.filters))
+        return builder.call_te(
+            lambda data, weights: _compute(
+                tvm, workload, data, weights, tile.filters, tile_note(workload, tile)),
+            call.args[0], packed, primfunc_name_hint=workload.kind)
 
     return {'relax.nn.conv2d': conv2d, 'relax.matmul': matmul}
+
+
+def scale_channels(tvm: Any, builder: Any, call: Any) -> Any:
+    """Return a convolution that `Workload.scales_channels` as factors, which fuse with more."""
+    factors = tvm.relax.const(call.args[1].value.numpy().reshape(1, 1, 1, -1))
+    return builder.call_te(tvm.topi.multiply, call.args[0], factors)
 
 
 def conv_workload(
@@ -50,11 +59,11 @@ def conv_workload(
             or str(data.ty.dtype) not in dtypes \
             or [int(step) for step in attrs.dilation] != [1, 1]:
         return None
-    filters, rows, columns, depth = weight.value.shape
+    filters, rows, columns, depth = map(int, weight.value.shape)
     shape = data.ty.shape.values
     if not all(isinstance(side, tvm.tirx.IntImm) for side in shape[1:]):
         return None
-    height, width, channels = (int(side) for side in shape[1:])
+    height, width, channels = map(int, shape[1:])
     groups = int(attrs.groups)
     if groups == 1:
         kind = 'conv'
@@ -62,20 +71,20 @@ def conv_workload(
         kind = 'depthwise'
     else:
         return None
-    top, left, bottom, right = (int(side) for side in attrs.padding)
-    strides = tuple(int(step) for step in attrs.strides)
+    down, right = map(int, attrs.strides)
+    top, left, bottom, right_zeros = map(int, attrs.padding)
     return Workload(
-        kind, height, width, channels, int(filters), (int(rows), int(columns)),
-        (strides[0], strides[1]), (top, left, bottom, right))
+        kind, height, width, channels, filters, (rows, columns), (down, right),
+        (top, left, bottom, right_zeros))
 
 
-def dense_workload(tvm: Any, call: Any) -> Optional[Workload]:
+def _dense_workload(tvm: Any, call: Any) -> Optional[Workload]:
     """Return the workload of a relax.matmul with constant weights, None for any other."""
     data, weight = call.args
     if not isinstance(weight, tvm.ir.GenericConst) or str(data.ty.dtype) != 'float32' \
             or len(weight.value.shape) != 2 or len(data.ty.shape.values) != 2:
         return None
-    channels, filters = (int(side) for side in weight.value.shape)
+    channels, filters = map(int, weight.value.shape)
     return Workload('dense', 1, 1, channels, filters)
 
 
@@ -90,26 +99,15 @@ def pack(workload: Workload, weights: np.ndarray, block: int) -> np.ndarray:
         depthwise convolution, and without rows and columns for a matrix product.
     """
     if workload.kind == 'dense':
-        packed = weights.T.reshape(-1, block, workload.channels).transpose(0, 2, 1)
+        weights = weights.T
     elif workload.kind == 'depthwise':
-        packed = weights[..., 0].reshape(-1, block, *workload.kernel).transpose(0, 2, 3, 1)
-    else:
-        packed = weights.reshape(
-            -1, block, *workload.kernel, workload.channels).transpose(0, 2, 3, 4, 1)
-    return np.ascontiguousarray(packed)
+        weights = weights[..., 0]
+    blocks = weights.reshape(-1, block, *weights.shape[1:])
+    return np.ascontiguousarray(np.moveaxis(blocks, 1, -1))
 
 
-def _emit(
-        tvm: Any, builder: Any, workload: Workload, choose: Choose, data: Any,
-        weights: np.ndarray) -> Any:
-    block = choose(workload).filters
-    packed = tvm.relax.const(pack(workload, weights, block))
-    return builder.call_te(
-        lambda x, w: compute(tvm, workload, x, w, block), data, packed,
-        primfunc_name_hint=workload.kind)
-
-
-def compute(tvm: Any, workload: Workload, data: Any, weights: Any, block: int) -> Any:
+def _compute(
+        tvm: Any, workload: Workload, data: Any, weights: Any, block: int, note: str) -> Any:
     """
     Return the tensor expression of a workload.
 
@@ -117,54 +115,50 @@ def compute(tvm: Any, workload: Workload, data: Any, weights: Any, block: int) -
         product.
     :param weights: a te.Tensor in the form that `pack` returns.
     :param block: filters in a block of the weights.
+    :param note: tells the schedule how to cut it.
     """
-    te, integer = tvm.te, _integer(tvm)
-
-    def summed(extent: int, name: str) -> Any:
-        return te.reduce_axis((integer(0), integer(extent)), name)
-
-    attributes = {WORKLOAD: str(workload)}
-    size = integer(block)
-    if workload.kind == 'dense':
-        k = summed(workload.channels, 'k')
-        return te.compute(
-            (data.shape[0], integer(workload.filters)),
-            lambda n, f: te.sum(data[n, k] * weights[f // size, k, f % size], axis=[k]),
-            name='summed', attrs=attributes)
+    te, integer = tvm.te, integers(tvm)
+    depthwise = workload.kind == 'depthwise'
+    kernel = () if workload.kind == 'dense' else workload.kernel
+    summed = [te.reduce_axis((integer(0), integer(extent)), name) for name, extent in zip(
+        'ijk', kernel if depthwise else (*kernel, workload.channels))]
     padded = _padded(tvm, workload, data)
-    down, right = (integer(step) for step in workload.strides)
-    i, j = summed(workload.kernel[0], 'i'), summed(workload.kernel[1], 'j')
-    shape = (data.shape[0], *map(integer, workload.output), integer(workload.filters))
-    if workload.kind == 'depthwise':
-        return te.compute(
-            shape,
-            lambda n, y, x, f: te.sum(
-                padded[n, y * down + i, x * right + j, f]
-                * weights[f // size, i, j, f % size], axis=[i, j]),
-            name='summed', attrs=attributes)
-    k = summed(workload.channels, 'k')
+    size, strides = integer(block), [integer(step) for step in workload.strides]
+
+    def term(batch: Any, *place: Any) -> Any:
+        pixel, output = place[:-1], place[-1]
+        window = [side * step + inside for side, step, inside in zip(pixel, strides, summed)]
+        read = (batch, *window, output if depthwise else summed[-1])
+        weight = (output // size, *summed, output % size)
+        return te.sum(padded[read] * weights[weight], axis=summed)
+
+    sides = () if workload.kind == 'dense' else workload.output
     return te.compute(
-        shape,
-        lambda n, y, x, f: te.sum(
-            padded[n, y * down + i, x * right + j, k]
-            * weights[f // size, i, j, k, f % size], axis=[i, j, k]),
-        name='summed', attrs=attributes)
+        (data.shape[0], *map(integer, (*sides, workload.filters))), term, name='summed',
+        attrs={TILE: note})
 
 
 def _padded(tvm: Any, workload: Workload, data: Any) -> Any:
     if not any(workload.padding):
         return data
-    integer = _integer(tvm)
-    top, left = (integer(side) for side in workload.padding[:2])
-    height, width = integer(workload.height), integer(workload.width)
+    integer = integers(tvm)
+    top, left = map(integer, workload.padding[:2])
     return tvm.te.compute(
-        (data.shape[0], *map(integer, workload.padded), integer(workload.channels)),
-        lambda n, y, x, c: tvm.tirx.if_then_else(
-            tvm.tirx.all(y >= top, y < height + top, x >= left, x < width + left),
-            data[n, y - top, x - left, c], tvm.tirx.const(0.0, 'float32')),
+        (data.shape[0], *map(integer, (*workload.padded, workload.channels))),
+        lambda n, y, x, c: zero_outside(tvm, workload, y, x, data[n, y - top, x - left, c]),
         name='padded')
 
 
-def _integer(tvm: Any) -> Callable[[int], Any]:
+def zero_outside(tvm: Any, workload: Workload, y: Any, x: Any, value: Any) -> Any:
+    """Return a value of the input, or zero where a place of the padded input is outside of it."""
+    integer = integers(tvm)
+    top, left = workload.padding[:2]
+    return tvm.tirx.if_then_else(
+        tvm.tirx.all(y >= integer(top), y < integer(workload.height + top),
+                     x >= integer(left), x < integer(workload.width + left)),
+        value, tvm.tirx.const(0.0, value.dtype))
+
+
+def integers(tvm: Any) -> Callable[[int], Any]:
     """Return what makes 64-bit integers: relax counts in them, and TVM does not mix widths."""
     return lambda value: tvm.tirx.IntImm('int64', value)

@@ -1,15 +1,14 @@
-"""Apache TVM itself: importing it, the processor to compile for, and the threads that compute."""
+"""Apache TVM itself: importing it, the threads that compute, and compiled modules as bytes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import os
 from pathlib import Path
+import tempfile
 import threading
-from typing import Any, Tuple
+from typing import Any
 
-from resnet_trt_node.backends.tvm.workload import Registers
-from resnet_trt_node.errors import BackendUnavailable
+from resnet_trt_node.errors import BackendError, BackendUnavailable
 
 #: TVM reads these when a thread computes for the first time; a user's own values stay.
 _ENVIRONMENT = {
@@ -20,38 +19,6 @@ _ENVIRONMENT = {
     'TVM_THREAD_POOL_SPIN_COUNT': '5000',
 }
 _configured = threading.local()
-
-
-@dataclass(frozen=True)
-class Processor:
-    """
-    The CPU that is compiled for.
-
-    :param name: LLVM's name of it, such as 'znver5'.
-    :param features: LLVM's names of what it can do, '+avx512f' and so on, sorted.
-    :param triple: LLVM's name of the platform.
-    """
-
-    name: str
-    features: Tuple[str, ...]
-    triple: str
-
-    @property
-    def registers(self) -> Registers:
-        """Return the vector registers."""
-        if '+avx512vl' in self.features:
-            return Registers(16, 32)
-        if '+avx2' in self.features:
-            return Registers(8, 16)
-        # NEON; the SSE of an old x86 has 16 of them.
-        return Registers(4, 32 if 'aarch64' in self.triple else 16)
-
-    def target(self, tvm: Any) -> Any:
-        """Return it as a tvm.target.Target."""
-        values: dict[str, Any] = {'kind': 'llvm', 'mtriple': self.triple, 'mcpu': self.name}
-        if self.features:
-            values['mattr'] = list(self.features)
-        return tvm.target.Target(values)
 
 
 def load_tvm() -> Any:
@@ -75,19 +42,6 @@ def load_tvm() -> Any:
     return tvm
 
 
-def host_processor() -> Processor:
-    """Return the CPU of this machine as TVM's LLVM names it."""
-    from tvm_ffi import get_global_func
-    prefix = 'tvm.codegen.llvm.'
-    features = {
-        str(name): bool(has)
-        for name, has in get_global_func(f'{prefix}GetHostCPUFeatures')().items()}
-    return Processor(
-        str(get_global_func(f'{prefix}GetHostCPUName')()),
-        tuple(sorted(f'+{name}' for name, has in features.items() if has)),
-        str(get_global_func(f'{prefix}GetDefaultTargetTriple')()))
-
-
 def physical_cores() -> int:
     """Return the cores that this process may use; two hyper-threads are one."""
     cores = set()
@@ -104,3 +58,39 @@ def use_threads(count: int) -> None:
     from tvm_ffi import get_global_func
     get_global_func('runtime.config_threadpool')(1, count)
     _configured.count = count
+
+
+def export_library(executable: Any) -> bytes:
+    """Link a compiled module as a shared library and return what is in it."""
+    with tempfile.TemporaryDirectory(prefix='resnet-trt-tvm-') as folder:
+        library = Path(folder) / 'model.so'
+        executable.export_library(str(library), workspace_dir=folder)
+        return library.read_bytes()
+
+
+def load_library(library: bytes) -> Any:
+    """
+    Load a compiled module.
+
+    :param library: a shared library, checked.
+    :returns: a tvm_ffi.Module; the library is unloaded with it.
+    :raises BackendError: if it cannot be loaded.
+    """
+    import tvm_ffi
+    # Never from the folder of engines: the bytes were checked, the file may change meanwhile.
+    # Memory that has a name is not under a temporary folder's rule that nothing is executed.
+    descriptor = os.memfd_create('resnet-trt-tvm', os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, 'wb', closefd=False) as file:
+            file.write(library)
+        with tempfile.TemporaryDirectory(prefix='resnet-trt-tvm-') as folder:
+            # TVM looks at the name's ending.
+            link = Path(folder) / 'model.so'
+            link.symlink_to(f'/proc/{os.getpid()}/fd/{descriptor}')
+            return tvm_ffi.load_module(link, keep_module_alive=False)
+    except (OSError, RuntimeError) as error:
+        raise BackendError(
+            f'the compiled module cannot be loaded ({error}): delete its engine, it is built '
+            'again') from error
+    finally:
+        os.close(descriptor)

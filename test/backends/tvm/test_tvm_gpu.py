@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from resnet_trt_node.backends.tvm.gpu import cuda_target, gpu_module, schedule_gpu
+from resnet_trt_node.backends.tvm.gpu_loops import cuda_target, gpu_module, schedule_gpu
 from resnet_trt_node.backends.tvm.runtime import load_tvm
 from resnet_trt_node.cli.main import main
 
@@ -52,7 +52,7 @@ def differences(path, sizes):
     """Return how far each scheduled function is from the unscheduled one, as part of its range."""
     tvm = load_tvm()
     with cuda_target(tvm, 'sm_90'), tvm.transform.PassContext(opt_level=3):
-        module = gpu_module(tvm, lambda: onnx.load(str(path)), sizes, True, str(path))
+        module = gpu_module(tvm, onnx.load(str(path)), sizes)
         scheduled = {name.name_hint: function
                      for name, function in schedule_gpu(tvm, module).functions.items()}
     plain = {name.name_hint: function for name, function in module.functions.items()

@@ -8,14 +8,15 @@ are gathered while they are read and never stored.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Callable, Iterator, Mapping, Sequence, TYPE_CHECKING
+from copy import deepcopy
+from typing import Any, Callable, Iterator, Sequence, TYPE_CHECKING
 
 import numpy as np
 
 from resnet_trt_node.backends.tvm.graph import import_graph
-from resnet_trt_node.backends.tvm.layers import conv_workload
-from resnet_trt_node.backends.tvm.workload import Workload
+from resnet_trt_node.backends.tvm.layers import (
+    conv_workload, integers, scale_channels, zero_outside)
+from resnet_trt_node.backends.tvm.tiles import Workload
 
 if TYPE_CHECKING:
     import onnx
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _FUSABLE = 4
 
 
-def gpu_rules(tvm: Any) -> dict[str, Callable[[Any, Any], Any]]:
+def _gpu_rules(tvm: Any) -> dict[str, Callable[[Any, Any], Any]]:
     """Return what replaces TVM's own rules in LegalizeOps, operator's name to rule."""
     from tvm.relax.transform.legalize_ops import nn
 
@@ -32,15 +33,13 @@ def gpu_rules(tvm: Any) -> dict[str, Callable[[Any, Any], Any]]:
         workload = conv_workload(tvm, call, ('float32', 'float16'))
         if workload is None:
             return nn._nn_conv2d(builder, call)
-        weights = call.args[1].value.numpy()
-        if workload.kind == 'depthwise' and workload.kernel == workload.strides == (1, 1) \
-                and not any(workload.padding):
+        if workload.scales_channels:
             # Not left a sum of one term, into whose start and step dlight moves what follows it:
-            # the bias was added twice (TVM 0.27, Fallback). The factors fuse with it as well.
-            factors = tvm.relax.const(weights.reshape(1, 1, 1, -1))
-            return builder.call_te(tvm.topi.multiply, call.args[0], factors)
+            # the bias was added twice (TVM 0.27, Fallback).
+            return scale_channels(tvm, builder, call)
         if workload.kind != 'conv':
             return nn._nn_conv2d(builder, call)
+        weights = call.args[1].value.numpy()
         matrix = np.ascontiguousarray(weights.reshape(workload.filters, -1).T)
         return builder.call_te(
             lambda data, product: _product(tvm, workload, data, product),
@@ -50,28 +49,25 @@ def gpu_rules(tvm: Any) -> dict[str, Callable[[Any, Any], Any]]:
     return {'relax.nn.conv2d': conv2d}
 
 
-def gpu_module(
-        tvm: Any, load: Callable[[], onnx.ModelProto], sizes: Sequence[int], half: bool,
-        where: str) -> Any:
+def gpu_module(tvm: Any, model: onnx.ModelProto, sizes: Sequence[int]) -> Any:
     """
     Return a model as Relax calls of fused loops, with a function for each batch size.
 
     Constant sizes let the rules for GPUs prove what they need; equal weights are stored once.
 
-    :param load: gives the model anew; it is changed.
+    :param model: a deployable model.
     :param sizes: batch sizes; their functions are called 'batch_1' and so on.
-    :param half: compute fp16 layers in fp16.
-    :param where: the file's name for messages.
+    :raises ModelError: for an operator that TVM does not know.
     """
     transform = tvm.relax.transform
     builder = tvm.relax.BlockBuilder()
     for size in sizes:
-        model = load()
-        for value in (*model.graph.input, *model.graph.output):
+        sized = deepcopy(model)
+        for value in (*sized.graph.input, *sized.graph.output):
             value.type.tensor_type.shape.dim[0].dim_value = size
-        _add(tvm, builder, import_graph(tvm, model, half, where), f'batch_{size}')
+        _add(tvm, builder, import_graph(tvm, sized, half=True), f'batch_{size}')
     return tvm.transform.Sequential([
-        transform.LegalizeOps(gpu_rules(tvm)),
+        transform.LegalizeOps(_gpu_rules(tvm)),
         transform.AnnotateTIROpPattern(),
         transform.FuseOps(),
         transform.FuseTIR(),
@@ -97,31 +93,19 @@ def _add(tvm: Any, builder: Any, module: Any, name: str) -> None:
     builder.add_func(function.with_attr('global_symbol', name), name)
 
 
-def schedule_gpu(
-        tvm: Any, module: Any,
-        choose: Callable[[str], Mapping[str, int]] = lambda name: {}) -> Any:
-    """
-    Return a module whose loops are bound to a GPU's threads.
-
-    :param choose: gives fields of dlight's Matmul.Config that differ from its default, for a
-        function's name.
-    """
+def schedule_gpu(tvm: Any, module: Any) -> Any:
+    """Return a module whose loops are bound to a GPU's threads."""
     from tvm.s_tir import dlight
     rules = dlight.gpu
     # The last one without tensor cores: the rule for these crashes the process in TVM 0.27.
     target = cuda_target(tvm, 'sm_60')
-    functions = {}
-    for name, function in module.functions.items():
-        if isinstance(function, tvm.tirx.PrimFunc):
-            matmul = rules.Matmul()
-            config = replace(matmul.get_configs(target), **choose(name.name_hint))
-            matmul.get_configs = lambda target, config=config: config
-            with target:
-                function = dlight.ApplyDefaultSchedule(
-                    matmul, rules.GEMV(), rules.Reduction(), rules.GeneralReduction(),
-                    rules.Fallback())(tvm.IRModule({name: function}))[name]
-        functions[name] = function
-    return tvm.IRModule(functions, attrs=module.attrs)
+    matmul = rules.Matmul()
+    config = matmul.get_configs(target)
+    matmul.get_configs = lambda target: config
+    with target:
+        return dlight.ApplyDefaultSchedule(
+            matmul, rules.GEMV(), rules.Reduction(), rules.GeneralReduction(),
+            rules.Fallback())(module)
 
 
 def build_gpu(tvm: Any, module: Any, target: Any) -> Any:
@@ -159,43 +143,31 @@ def _product(tvm: Any, workload: Workload, data: Any, weights: Any) -> Any:
     :param data: a te.Tensor (N, height, width, channels).
     :param weights: a te.Tensor (rows * columns * channels, filters).
     """
-    te, tirx = tvm.te, tvm.tirx
-
-    def integer(value: int) -> Any:
-        return tirx.IntImm('int64', value)
-
-    rows, columns = workload.output
-    depth = workload.kernel[0] * workload.kernel[1] * workload.channels
-    top, left = workload.padding[:2]
+    te, integer = tvm.te, integers(tvm)
+    rows, columns = map(integer, workload.output)
+    channels, kernel_columns = integer(workload.channels), integer(workload.kernel[1])
+    down, right = map(integer, workload.strides)
+    top, left = map(integer, workload.padding[:2])
+    depth = integer(workload.kernel[0] * workload.kernel[1] * workload.channels)
 
     def patch(pixel: Any, place: Any) -> Any:
-        inside = pixel % integer(rows * columns)
-        y = (inside // integer(columns)) * integer(workload.strides[0]) \
-            + place // integer(workload.kernel[1] * workload.channels)
-        x = (inside % integer(columns)) * integer(workload.strides[1]) \
-            + place // integer(workload.channels) % integer(workload.kernel[1])
-        value = data[
-            pixel // integer(rows * columns), y - integer(top), x - integer(left),
-            place % integer(workload.channels)]
-        if not any(workload.padding):
-            return value
-        return tirx.if_then_else(
-            tirx.all(y >= integer(top), y < integer(workload.height + top),
-                     x >= integer(left), x < integer(workload.width + left)),
-            value, tirx.const(0.0, data.dtype))
+        within = pixel % (rows * columns)
+        y = within // columns * down + place // (kernel_columns * channels)
+        x = within % columns * right + place // channels % kernel_columns
+        value = data[pixel // (rows * columns), y - top, x - left, place % channels]
+        return zero_outside(tvm, workload, y, x, value) if any(workload.padding) else value
 
-    pixels = data.shape[0] * integer(rows * columns)
-    patches = te.compute((pixels, integer(depth)), patch, name='patches')
-    k = te.reduce_axis((integer(0), integer(depth)), 'k')
+    pixels = data.shape[0] * rows * columns
+    patches = te.compute((pixels, depth), patch, name='patches')
+    k = te.reduce_axis((integer(0), depth), 'k')
     product = te.compute(
         (pixels, integer(workload.filters)),
         lambda pixel, filter_: te.sum(
             patches[pixel, k].astype('float32') * weights[k, filter_].astype('float32'),
             axis=[k]), name='product')
     return te.compute(
-        (data.shape[0], integer(rows), integer(columns), integer(workload.filters)),
-        lambda n, y, x, f: product[
-            (n * integer(rows) + y) * integer(columns) + x, f].astype(data.dtype),
+        (data.shape[0], rows, columns, integer(workload.filters)),
+        lambda n, y, x, f: product[(n * rows + y) * columns + x, f].astype(data.dtype),
         name='unfolded')
 
 
