@@ -1,4 +1,4 @@
-"""Unexpected exceptions of lifecycle transitions, which rclpy turns into ERROR silently."""
+"""Logs unexpected exceptions of lifecycle transitions, which rclpy turns into ERROR unlogged."""
 
 from __future__ import annotations
 
