@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bench.figures import (
-    Account, account, Balance, balance_checks, Check, growth, latencies_ms, least_of_each,
-    percentile, spread, sum_balances, unevenness)
+    Account, account, Balance, balance_checks, Check, growth, latencies_ms, percentile, spread,
+    sum_balances, unevenness)
 from bench.records import HEARD, read, RecordWriter, SENT
 import numpy as np
 import pytest
@@ -101,17 +101,6 @@ def test_growth_may_settle_for_a_fixed_time():
     assert growth(times_s, values, 600.0)[1] == pytest.approx(1.0)
     assert growth(times_s, values)[1] == pytest.approx(1.0)
     assert growth(times_s, values, 60.0)[1] > 3.0
-
-
-def test_the_least_of_each_stretch_is_what_stays():
-    times_s = [float(second) for second in range(0, 3600, 10)]
-    # Sawteeth of 30 MiB on a leak of 6 MiB an hour.
-    values = [second / 600 + second % 70 * 30 / 70 for second in times_s]
-    starts_s, least = least_of_each(120.0, times_s, values)
-    assert starts_s == [120.0 * place for place in range(29)]
-    assert growth(starts_s, least, 600.0)[1] == pytest.approx(6.0, abs=0.5)
-    assert least_of_each(10.0, [0.0, 5.0, 9.0, 12.0, 21.0], [3.0, 1.0, 2.0, 7.0, 0.0]) == (
-        [0.0, 10.0], [1.0, 7.0])
 
 
 def test_growth_of_too_few_samples_is_refused():

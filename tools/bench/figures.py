@@ -197,29 +197,6 @@ def unevenness(numbers: list[int]) -> Optional[float]:
     return 100.0 * (max(numbers) - min(numbers)) / (sum(numbers) / len(numbers))
 
 
-def least_of_each(
-        window_s: float, times_s: list[float],
-        values: list[float]) -> tuple[list[float], list[float]]:
-    """
-    Return the least value of each stretch of time, and when each of these began.
-
-    Queues fill and are emptied again, which hides a leak in noise; the least of each stretch is
-    what stays.
-
-    :param window_s: length of a stretch; one at the end that is not whole is left out.
-    :param times_s: rising.
-    :param values: as many.
-    """
-    least: dict[int, float] = {}
-    for time_s, value in zip(times_s, values):
-        place = int((time_s - times_s[0]) // window_s)
-        least[place] = min(value, least.get(place, value))
-    whole = int((times_s[-1] - times_s[0]) // window_s)
-    places = [place for place in least if place < whole]
-    return [times_s[0] + place * window_s for place in places], [
-        least[place] for place in places]
-
-
 def growth(
         times_s: list[float], values: list[float], settle_s: float = 0.0) -> tuple[float, float]:
     """

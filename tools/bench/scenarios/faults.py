@@ -12,6 +12,7 @@ from bench import BenchError
 from bench.cameras_process import BROKEN
 from bench.children import wait_until
 from bench.faulty_node import order_faults
+from bench.procfs import ProcessSample
 from bench.rig import Rig
 import numpy as np
 
@@ -45,6 +46,8 @@ class Faults:
         self.done: Counter[str] = Counter()
         #: Longest seconds from the end of a fault to an answer to every camera.
         self.recovery_s: dict[str, float] = {}
+        #: The node after each cleanup: what it holds then, it holds for good.
+        self.cleaned_up: list[ProcessSample] = []
         #: What did not go as it must, in words.
         self.complaints: list[str] = []
         self._kinds = {
@@ -127,7 +130,9 @@ class Faults:
         self._transitions('deactivate', 'activate')
 
     def _clean_up(self) -> None:
-        self._transitions('deactivate', 'cleanup', 'configure', 'activate')
+        self._transitions('deactivate', 'cleanup')
+        self.cleaned_up.append(self._rig.children['node'].sample())
+        self._transitions('configure', 'activate')
 
     def _transitions(self, *names: str) -> None:
         for name in names:

@@ -15,7 +15,7 @@ from bench.camera import Camera, several
 from bench.deployment import Deployment, PROFILE
 from bench.faulty_node import VARIABLE
 from bench.figures import (
-    Account, account, Balance, balance_checks, Check, growth, least_of_each, Outcome, rounded)
+    Account, account, Balance, balance_checks, Check, growth, Outcome, rounded)
 from bench.procfs import ProcessSample
 from bench.rig import Rig
 from bench.scenarios.faults import Faults
@@ -25,9 +25,6 @@ import numpy as np
 _GROWTH_MIB, _GROWTH_MIB_PER_HOUR = 8.0, 2.0
 #: Memory is judged by its slope behind these, in runs that are long enough to have one.
 _SETTLE_S, SLOPE_FROM_S = 600.0, 1800.0
-#: Of so much time the least counts: the node gives memory back when it is deactivated or gives a
-#: backend up, which happens several times in it.
-_WINDOW_S = 120.0
 #: Of the sent frames, on the default transport.
 _LEAST_ANSWERED = 0.5
 _SAMPLE_S = 1.0
@@ -144,8 +141,12 @@ def _outcome(
     own_mib = [sample.own_bytes / 2**20 for sample in samples]
     long = took_s >= SLOPE_FROM_S
     gained_mib, slope = growth(times_s, own_mib)
+    resting = [sample.own_bytes / 2**20 for sample in faults.cleaned_up]
     if long:
-        _, slope = growth(*least_of_each(_WINDOW_S, times_s, own_mib), _SETTLE_S)
+        # While it works, what it keeps for the next frames and what its queues hold goes up and
+        # down by 10 MiB. After a cleanup it holds neither: what grows there, it holds for good.
+        _, slope = growth(
+            [sample.time_s for sample in faults.cleaned_up], resting, _SETTLE_S)
     balance = Balance(
         done.sent + done.broken, sum(one.received for one in logged),
         sum(one.lost for one in logged), sum(one.answered for one in logged), heard)
@@ -157,7 +158,7 @@ def _outcome(
         Check('answers that are foreign, repeated or mistaken',
               done.foreign + done.repeated + done.mistaken, 0),
         # A line through a few minutes says nothing of hours, and steps of a long run are no slope.
-        Check('slope of the memory after the first ten minutes', rounded(slope, 2),
+        Check('slope of the memory after cleanups, from minute ten on', rounded(slope, 2),
               _GROWTH_MIB_PER_HOUR, 'MiB/h') if long else
         Check('memory gained', rounded(gained_mib, 2),
               _GROWTH_MIB + _GROWTH_MIB_PER_HOUR * took_s / 3600, 'MiB'),
@@ -172,6 +173,9 @@ def _outcome(
         'faults': dict(faults.done), 'longest_recovery_s': faults.recovery_s,
         'complaints': faults.complaints, 'memory_slope_mib_per_hour': rounded(slope, 1),
         'memory_gained_mib': rounded(gained_mib, 2),
+        'memory_cleaned_up_mib': [rounded(value, 1) for value in resting],
+        'memory_slope_at_work_mib_per_hour': rounded(growth(times_s, own_mib, _SETTLE_S)[1], 1)
+        if long else None,
         'node_cores': rounded(
             (samples[-1].cpu_s - samples[0].cpu_s) / (times_s[-1] - times_s[0])),
         # Seconds, MiB resident, and MiB of that which are the node's own.
