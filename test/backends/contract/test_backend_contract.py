@@ -13,7 +13,7 @@ import pytest
 
 from resnet_trt_node.backends.base import warm_up, WARM_UP_CALLS
 from resnet_trt_node.backends.result_check import bad_rows
-from resnet_trt_node.errors import InferenceError, UsageError
+from resnet_trt_node.errors import InferenceError, ModelError, UsageError
 from tiny_model import COLOURS, write_blind_model
 
 
@@ -177,10 +177,12 @@ def test_one_row_for_any_batch_is_refused(opener, tmp_path, model):
         'ReduceMean', ['each'], ['probabilities'], axes=[0], keepdims=1))
     path = tmp_path / 'single.onnx'
     onnx.save(single, str(path))
-    backend = opener(path)
+    opened = []
     for _ in range(2):
-        with pytest.raises(InferenceError, match=r'\(1, 8\).*instead of.*\(2, 8\)'):
-            backend.infer(2)
+        # Some runtimes know from the graph what comes out, the others once it has come.
+        with pytest.raises((InferenceError, ModelError), match=r'\(1, 8\)'):
+            opened = opened or [opener(path)]
+            opened[0].infer(2)
 
 
 # Two buffers
