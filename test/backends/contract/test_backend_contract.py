@@ -177,18 +177,12 @@ def test_one_row_for_any_batch_is_refused(opener, tmp_path, model):
         'ReduceMean', ['each'], ['probabilities'], axes=[0], keepdims=1))
     path = tmp_path / 'single.onnx'
     onnx.save(single, str(path))
-    refusal = ''
-    try:
-        backend = opener(path)
-    except ModelError as error:
-        refusal = str(error)
-    if refusal:
-        # Some runtimes know from the graph what comes out.
-        assert '(1, 8)' in refusal
-        return
+    opened = []
     for _ in range(2):
-        with pytest.raises(InferenceError, match=r'\(1, 8\).*instead of.*\(2, 8\)'):
-            backend.infer(2)
+        # Some runtimes know from the graph what comes out, the others once it has come.
+        with pytest.raises((InferenceError, ModelError), match=r'\(1, 8\)'):
+            opened = opened or [opener(path)]
+            opened[0].infer(2)
 
 
 # Two buffers
