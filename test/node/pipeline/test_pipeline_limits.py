@@ -85,7 +85,7 @@ def test_a_backend_that_comes_back_after_the_end_publishes_and_counts_nothing(ma
     before = bench.pipeline.accounting.total()
     assert (before.received, before.dropped['failed']) == (2, 2)
     bench.release()
-    assert bench.pipeline.close(5.0)
+    assert bench.pipeline.close(60.0)
     assert bench.pipeline.accounting.total() == before
     assert bench.results == []
 
@@ -109,7 +109,7 @@ def test_an_error_in_delivery_does_not_leave_the_backend_s_thread_at_a_full_queu
     go_on.set()
     bench.wait(lambda: bench.pipeline.fault is not None)
     assert isinstance(bench.pipeline.fault, ZeroDivisionError)
-    assert bench.pipeline.close(5.0), 'the thread of the backend waits for ever'
+    assert bench.pipeline.close(60.0), 'the thread of the backend waits for ever'
     assert bench.backend.closed
 
 
@@ -135,7 +135,7 @@ def test_a_blocking_backend_gets_no_third_buffer_in_which_frames_would_only_grow
     assert indices == used
 
 
-def test_a_frame_ages_from_its_reception_by_the_middleware(make_bench):
+def test_a_frame_ages_from_its_reception_by_the_middleware(simulated_time, make_bench):
     bench = make_bench(settings=LiveSettings(top_k=1, max_age_ms=10_000.0))
     bench.pipeline.offer('front', 1, waited_ns=11 * 10**9)
     bench.settle()
@@ -147,7 +147,7 @@ def test_a_frame_ages_from_its_reception_by_the_middleware(make_bench):
     stages_ms = bench.pipeline.accounting.percentiles_ms()
     assert stages_ms['receive'] == pytest.approx((1000.0, 1000.0, 1000.0))
     # It stays what it was: from the callback to the publication.
-    assert 0 < stages_ms['total'][0] < 1000
+    assert stages_ms['total'] == (0.0, 0.0, 0.0)
 
 
 def test_a_frame_that_waited_over_a_drain_is_of_the_next_activation(make_bench):

@@ -6,14 +6,13 @@ from pathlib import Path
 import re
 import sys
 from threading import current_thread, enumerate as enumerate_threads, Thread
-from time import sleep
 
 import pytest
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 
 
 @pytest.fixture
-def traced(make_bench):
+def traced(simulated_time, make_bench):
     """Give a maker of benches that write down which threads decode and deliver."""
     def make(**options):
         bench = make_bench(**options)
@@ -92,16 +91,19 @@ def test_a_frame_that_waits_for_others_is_the_fitter_s(traced):
     assert bench.decoders == ['fitter', current_thread().name]
 
 
-def test_slow_frames_are_left_to_the_fitter_and_slow_answers_to_the_deliverer(traced):
+def test_slow_frames_are_left_to_the_fitter_and_slow_answers_to_the_deliverer(
+        simulated_time, traced):
     bench = traced()
     names = bench.decoders, bench.deliverers
-    bench.in_decoding = lambda message: (names[0].append(current_thread().name), sleep(0.02))
-    bench.in_delivery = lambda: (names[1].append(current_thread().name), sleep(0.02))
+    bench.in_decoding = lambda message: (
+        names[0].append(current_thread().name), simulated_time.sleep(0.02))
+    bench.in_delivery = lambda: (
+        names[1].append(current_thread().name), simulated_time.sleep(0.02))
     for value in range(8):
         offer(bench, value)
         bench.settle()
         bench.wait(lambda value=value: len(names[1]) == value + 1)
-        sleep(0.03)
+        simulated_time.sleep(0.03)
     assert (names[0][0], names[0][-1]) == (current_thread().name, 'fitter')
     assert (names[1][0], names[1][-1]) == ('inferrer', 'deliverer')
     assert bench.results == [('front', value, value) for value in range(8)]
