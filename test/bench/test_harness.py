@@ -150,7 +150,7 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path):
             return True
         with open(f'/proc/{pid}/stat') as file:
             return file.read().rpartition(')')[2].split()[0] == 'Z'
-    wait_until(gone, 'the child to end', 10.0)
+    wait_until(gone, 'the child to end', 60.0)
 
 
 def test_the_machine_is_described_without_its_name():
