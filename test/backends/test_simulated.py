@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from time import perf_counter
-
 import pytest
+from resnet_trt_node.backends import simulated
 from resnet_trt_node.backends.base import warm_up
 from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
 from resnet_trt_node.errors import InferenceError, UsageError
 
 
-def test_submitting_returns_at_once_and_batches_follow_each_other():
+def test_submitting_returns_at_once_and_batches_follow_each_other(monkeypatch):
+    slept_s = []
+    monkeypatch.setattr(simulated, 'perf_counter', lambda: 100.0 + sum(slept_s))
+    monkeypatch.setattr(simulated, 'sleep', slept_s.append)
     with SimulatedBackend('', SimulatedOptions(num_buffers=2, simulated_ms=30.0)) as backend:
         backend.buffer(0).fill(10)
         backend.buffer(1).fill(20)
-        start = perf_counter()
         backend.submit(1, 0)
         backend.submit(1, 1)
-        assert perf_counter() - start < 0.02
+        assert slept_s == []
         assert backend.collect(0).argmax() == 10
-        assert 0.03 <= perf_counter() - start < 0.06
         assert backend.collect(1).argmax() == 20
-        assert perf_counter() - start >= 0.06
+    assert slept_s == pytest.approx([0.03, 0.03])
 
 
 def test_every_nth_batch_after_the_warm_up_fails():

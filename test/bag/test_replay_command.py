@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from time import monotonic
 
 import pytest
 from sample_bags import write_bag
@@ -48,9 +47,7 @@ def test_an_interrupted_command_ends_cleanly(path, listener, number):
     try:
         listener.wait('/front/image', 2)
         process.send_signal(number)
-        start_s = monotonic()
         output, errors = process.communicate(timeout=120)
-        assert monotonic() - start_s < 5.0  # well under 1 s where no other test runs
     finally:
         process.kill()
         process.wait()

@@ -7,7 +7,9 @@ import math
 from fake_subject import FakeSubject
 import numpy as np
 import pytest
+from resnet_trt_node.backends import simulated
 from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
+from resnet_trt_node.compare import subject
 from resnet_trt_node.compare.figures import figures
 from resnet_trt_node.compare.latency import measure, Plan, Timings
 from resnet_trt_node.compare.subject import BackendSubject
@@ -156,7 +158,16 @@ def test_intervals_hold_95_of_100_medians():
     assert figures(timings, 1)['a']['p50_interval_ms'] == pytest.approx([low, high], abs=0.5)
 
 
-def test_backends_of_known_cost():
+def test_backends_of_known_cost(monkeypatch):
+    now_s = [100.0]
+
+    def sleep(seconds):
+        now_s[0] += seconds
+
+    monkeypatch.setattr(simulated, 'perf_counter', lambda: now_s[0])
+    monkeypatch.setattr(simulated, 'sleep', sleep)
+    monkeypatch.setattr(subject, 'perf_counter_ns', lambda: round(now_s[0] * 1e9))
+
     def opened(cost_ms):
         return BackendSubject(SimulatedBackend('', SimulatedOptions(
             max_batch_size=2, num_buffers=1, simulated_ms=cost_ms)))
@@ -165,10 +176,10 @@ def test_backends_of_known_cost():
         timings = measure({'four': four, 'twelve': twelve}, frames, Plan(
             (2,), rounds=4, seconds=0.2, warm_up=2, settle_ms=4))
     found = figures(timings[2], 2)
-    assert 4 <= found['four']['p50_ms'] < 8
-    assert 12 <= found['twelve']['p50_ms'] < 18
-    assert 2 < found['twelve']['ratio'] < 3.3
-    assert found['twelve']['images_s'] < 2 / 0.012
+    assert found['four']['p50_ms'] == pytest.approx(4)
+    assert found['twelve']['p50_ms'] == pytest.approx(12)
+    assert found['twelve']['ratio'] == pytest.approx(3)
+    assert found['twelve']['images_s'] == pytest.approx(2 / 0.012)
 
 
 @pytest.mark.parametrize(('values', 'words'), [

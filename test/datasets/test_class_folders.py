@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 import os
 from pathlib import Path
 from threading import Event
-from time import sleep
 from typing import Any, List
 from zipfile import ZIP_LZMA, ZipFile
 
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from resnet_trt_node.datasets import class_folders
 from resnet_trt_node.datasets.class_folders import (
     ClassFolders, CorruptPicture, decoded, find_corrupt, find_parts, refuse_corrupt)
 from resnet_trt_node.datasets.labelled import LabelledPicture, LabelledPictures
@@ -170,7 +171,7 @@ def test_decoding_can_be_given_up_midway(make):
         results.close()  # waits for the threads; a leak would hang the test's process
 
 
-def test_few_pictures_are_decoded_ahead_and_none_after_giving_up():
+def test_few_pictures_are_decoded_ahead_and_none_after_giving_up(monkeypatch):
     class Counted(List[LabelledPicture]):
 
         def __getitem__(self, place):
@@ -179,15 +180,21 @@ def test_few_pictures_are_decoded_ahead_and_none_after_giving_up():
 
     taken: list[int] = []
     items = Counted(LabelledPicture(str(number), 0) for number in range(400))
-    decoded_ones, busy = [], Event()
+    decoded_ones, busy, given_up = [], Event(), Event()
+
+    class Pool(ThreadPoolExecutor):
+        def __exit__(self, *error):
+            given_up.set()
+            return super().__exit__(*error)
 
     def slow(item):
         decoded_ones.append(int(item.name))
         if item.name == '8':
             busy.set()
-            sleep(0.5)
+            assert given_up.wait(60)
         return item.name
 
+    monkeypatch.setattr(class_folders, 'ThreadPoolExecutor', Pool)
     results = decoded(items, slow, threads=1)
     assert [next(results)[1] for _ in range(8)] == list('01234567')
     assert busy.wait(30)

@@ -8,36 +8,41 @@ import signal
 import subprocess
 import sys
 from threading import Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Callable, Optional, Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray
 import numpy as np
 import rclpy
+from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from repository import REPOSITORY
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification, LabelInfo
 
+#: What has not happened after so long never will, however busy the machine is.
+_HANGS_SEC = 180.0
 
 
 class NodeProcess:
     """
-    `classifier_node` as a user starts it.
+    `classifier_node`, which may take its time to end on a busy machine.
 
     :param arguments: what follows --ros-args, such as '-p', 'top_k:=3'.
     :param prepare: Python that runs in the process before the node does.
+    :param patient: whether it is ended only a minute after a signal if it does not end by
+        itself, which its log would tell; otherwise as soon as a user's is.
     """
 
-    def __init__(self, *arguments: str, prepare: str = '') -> None:
+    def __init__(self, *arguments: str, prepare: str = '', patient: bool = True) -> None:
         self._lines: list[str] = []
-        program = ['-m', 'resnet_trt_node.node.entry']
-        if prepare:
-            program = ['-c', f'{prepare}\nimport sys\n'
-                             'from resnet_trt_node.node.entry import main\nsys.exit(main())']
+        program = '\n'.join((
+            'import sys', 'from resnet_trt_node.node import stop_signal',
+            'stop_signal._LIMIT_SEC = 60.0' if patient else '', prepare,
+            'from resnet_trt_node.node.entry import main', 'sys.exit(main())'))
         self._process = subprocess.Popen(
-            [sys.executable, *program, '--ros-args', *arguments],
+            [sys.executable, '-c', program, '--ros-args', *arguments],
             cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -57,22 +62,32 @@ class NodeProcess:
         """Return the process id."""
         return self._process.pid
 
-    def wait(self, timeout_sec: float = 60.0) -> int:
+    def wait(self) -> int:
         """Wait for the end; return the exit code."""
-        code = self._process.wait(timeout_sec)
-        self._reader.join(30)
+        code = self._process.wait(_HANGS_SEC)
+        self._reader.join(_HANGS_SEC)
         return code
 
     def send(self, number: int) -> None:
         """Send a signal."""
         self._process.send_signal(number)
 
-    def stop(self, number: int = signal.SIGINT) -> tuple[int, float]:
-        """Send a signal; return the exit code and the seconds until the end."""
-        start = monotonic()
+    def wait_for(self, words: str) -> None:
+        """Wait until it prints something."""
+        deadline = monotonic() + _HANGS_SEC
+        while words not in self.log:
+            assert monotonic() < deadline, self.log
+            sleep(0.02)
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Send a signal; return the exit code."""
         self.send(number)
-        code = self.wait()
-        return code, monotonic() - start
+        return self.wait()
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """Tell whether it was not ended since it took too long."""
+        return 's after the signal, ended' not in self.log
 
     def __enter__(self) -> NodeProcess:
         return self
@@ -113,12 +128,11 @@ class Peer:
         """Keep the diagnostics, for `status`."""
         self.listen('/diagnostics', DiagnosticArray)
 
-    def spin_until(
-            self, condition: Callable[[], Any], what: str, timeout_sec: float = 60.0) -> Any:
-        """Spin until the condition is true and return it; fail after the time-out."""
-        deadline = monotonic() + timeout_sec
+    def spin_until(self, condition: Callable[[], Any], what: str) -> Any:
+        """Spin until the condition is true and return it."""
+        deadline = monotonic() + _HANGS_SEC
         while not (value := condition()):
-            assert monotonic() < deadline, f'waited {timeout_sec} s for {what}'
+            assert monotonic() < deadline, f'waited {_HANGS_SEC} s for {what}'
             self._executor.spin_once(timeout_sec=0.02)
         return value
 
@@ -139,6 +153,10 @@ class Peer:
     def publish(self, topic: str, message: Any) -> None:
         """Publish on a connected topic."""
         self._publishers[topic].publish(message)
+
+    def flush(self, topic: str) -> None:
+        """Wait until a reliable subscription's middleware has all that was published."""
+        assert self._publishers[topic].wait_for_all_acked(Duration(seconds=_HANGS_SEC))
 
     def status(self) -> Optional[dict[str, str]]:
         """

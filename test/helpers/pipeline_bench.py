@@ -65,7 +65,7 @@ class GatedBackend(Backend):
 
     def _submit(self, batch_size: int, index: int) -> None:
         self.entered.set()
-        assert self.gate.wait(60)
+        assert self.gate.wait(120)
         values = self._buffers[index][:batch_size, 0, 0, 0].tolist()
         if not self.faults.late:
             self._fail(values)
@@ -165,7 +165,7 @@ class Bench:
         self.gate.clear()
         self.backend.entered.clear()
         self.pipeline.offer(camera, message)
-        assert self.backend.entered.wait(30)
+        assert self.backend.entered.wait(60)
 
     def release(self) -> None:
         self.gate.set()
@@ -176,7 +176,7 @@ class Bench:
         self.finish()
 
     def wait(self, condition: Callable[[], Any]) -> None:
-        deadline = monotonic() + 30
+        deadline = monotonic() + 60
         while not condition():
             assert monotonic() < deadline, (
                 self.results, self.failures, self.pipeline.counters.total())
@@ -217,7 +217,7 @@ class Bench:
         """End the pipeline; every frame is accounted for and every backend closed."""
         self.gate.set()
         # One that hung is not waited for by `close`; it comes back through the open gate.
-        assert self.pipeline.close(5.0) or self.pipeline.join(5.0), 'a thread was left behind'
+        assert self.pipeline.close(60.0) or self.pipeline.join(60.0), 'a thread was left behind'
         # Closing counts nothing as failed where all threads ended by themselves.
         total = self.pipeline.counters.total()
         assert total.received == total.answered + sum(total.dropped.values())

@@ -15,7 +15,7 @@ from tiny_model import colour_picture, COLOURS, write_tiny_model
 FRAMES = 12
 PERIOD_NS = 50_000_000
 #: A launch takes two seconds; one that hangs is killed after these.
-DEADLINE_S = 60.0
+DEADLINE_S = 300.0
 
 try:
     import launch_ros.actions  # noqa: F401
@@ -36,6 +36,8 @@ def environment(tmp_path):
     for name, module in (('classifier_node', 'node.entry'), ('resnet_trt', 'cli.main')):
         files[root / 'lib/resnet_trt_node' / name] = (
             f'#!{sys.executable}\nimport sys\n'
+            # A busy machine may need more than the node gives itself to end.
+            'from resnet_trt_node.node import stop_signal\nstop_signal._LIMIT_SEC = 60.0\n'
             f'from resnet_trt_node.{module} import main\nsys.exit(main())\n')
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)

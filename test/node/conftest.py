@@ -6,6 +6,7 @@ from typing import Any, Callable, Iterator
 
 from pipeline_bench import Bench
 import pytest
+from simulated_time import SimulatedTime
 
 
 @pytest.fixture
@@ -20,6 +21,14 @@ def make_bench() -> Iterator[Callable[..., Bench]]:
     yield make
     for bench in benches:
         bench.check_end()
+
+
+@pytest.fixture
+def simulated_time(monkeypatch: pytest.MonkeyPatch) -> SimulatedTime:
+    """Return the clock by which the pipelines of the test live."""
+    time = SimulatedTime()
+    time.install(monkeypatch)
+    return time
 
 
 @pytest.fixture

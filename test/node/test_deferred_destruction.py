@@ -46,7 +46,7 @@ def spun(request):
     executor.add_node(node)
 
     def spin_until(condition):
-        deadline = monotonic() + 20
+        deadline = monotonic() + 60
         while not condition():
             assert monotonic() < deadline
             executor.spin_once(timeout_sec=0.02)

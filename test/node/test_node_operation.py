@@ -10,6 +10,7 @@ from node_services import lifecycle, set_parameter
 import pytest
 from resnet_trt_node.node.main import EXIT_DISABLED
 from simulated_node import ACTIVATE, check_sums, DEACTIVATE, number, red, run, told
+from slow_backend import SlowBackend
 from std_srvs.srv import Trigger
 
 
@@ -45,7 +46,7 @@ def test_statistics_and_diagnostics_tell_the_same_numbers(peer):
         assert front['image_topic'] == '/front/image'
         assert (front['publishers'], left['publishers']) == (1, 0)
         # From the one stamp of now; the other stages from both.
-        assert 0 < numbers['source_to_publish_p50_ms'] < 5000
+        assert 0 < numbers['source_to_publish_p50_ms'] < 60_000
         assert numbers['source_to_publish_p50_ms'] == numbers['source_to_publish_p99_ms']
         for stage in ('queue', 'preprocess', 'batch', 'infer', 'publish', 'total'):
             assert 0 <= numbers[f'{stage}_p50_ms'] <= numbers[f'{stage}_p95_ms'] \
@@ -54,7 +55,7 @@ def test_statistics_and_diagnostics_tell_the_same_numbers(peer):
         names = [one.name for one in peer.heard['/diagnostics'][-1].status]
         assert names == [
             '/classifier: classifier', '/classifier: camera front', '/classifier: camera left']
-        assert node.stop()[0] == 0
+        assert node.stop() == 0
 
 
 def test_a_camera_timeout_is_reported_and_so_is_its_end(peer):
@@ -77,7 +78,7 @@ def test_a_camera_timeout_is_reported_and_so_is_its_end(peer):
         assert lifecycle(peer, DEACTIVATE)
         peer.spin_until(lambda: peer.status()['level'] == '0', 'inactive is no fault')
         assert set_parameter(peer, 'camera_timeout_sec', number(0.0)) == (True, '')
-        assert node.stop()[0] == 0
+        assert node.stop() == 0
     assert node.log.count('no image for') == 2
 
 
@@ -135,7 +136,7 @@ def test_bad_frames_are_told_whatever_the_system_clock_does(peer):
             end = monotonic() + 1.5
             peer.spin_until(lambda end=end: monotonic() > end, 'the next second')
         assert node.log.count('frame dropped') == 3
-        assert node.stop()[0] == 0
+        assert node.stop() == 0
 
 
 def test_publishers_that_come_go_and_change_are_no_event(peer):
@@ -152,24 +153,29 @@ def test_publishers_that_come_go_and_change_are_no_event(peer):
         assert [item.results[0].class_id for item in results] == [
             f'red_{40 * value + repeat:03d}' for value in range(4) for repeat in range(3)]
         told(peer, 'answered', '12')
-        assert node.stop()[0] == 0
+        assert node.stop() == 0
     assert '12 frames received, 12 answered, dropped: none' in node.log
     assert '[WARN]' not in node.log
     assert '[ERROR]' not in node.log
 
 
-def test_an_inactive_node_publishes_nothing(peer):
+def test_an_inactive_node_publishes_nothing(peer, tmp_path):
     peer.listen_to_results()
-    with run('-p', 'backend:=simulated:2000.0', '-p', 'max_batch_size:=1') as node:
+    backend = SlowBackend(tmp_path)
+    # Without a time-out, after which it would be disabled.
+    with run('-p', 'infer_timeout_ms:=0.0', '-p', 'max_batch_size:=1',
+             prepare=backend.prepare) as node:
         peer.connect('image')
+        backend.hang_in('_collect')
         peer.publish('image', red(1))
-        told(peer, 'in_progress', '1')
+        peer.spin_until(lambda: backend.hangs_in('_collect'), 'the frame')
         assert lifecycle(peer, DEACTIVATE)
         peer.spin_until(
             lambda: '1 frames were still being inferred after 1.0 s and get no answer' in node.log,
             'the time-out')
+        backend.let_go('_collect')
         told(peer, 'dropped_refused', '1')
-        assert peer.status()['level'] == '0'
+        told(peer, 'level', '0')
         check_sums(peer.status())
         assert lifecycle(peer, ACTIVATE)
         peer.disconnect('image')
@@ -178,5 +184,5 @@ def test_an_inactive_node_publishes_nothing(peer):
         peer.spin_until(lambda: peer.heard['classification'], 'an answer')
         assert [item.results[0].class_id for item in peer.heard['classification']] == ['red_002']
         told(peer, 'answered', '1')
-        assert node.stop()[0] == 0
+        assert node.stop() == 0
     assert '2 frames received, 1 answered, dropped: 1 refused' in node.log

@@ -161,7 +161,7 @@ def faults_and_growth() -> tuple[float, int]:
                 # Large images over Fast DDS's defaults take seconds on a machine that is busy.
                 peer.spin_until(
                     lambda number=number: len(peer.heard['classification']) == number,
-                    f'answer {number}', timeout_sec=60)
+                    f'answer {number}')
                 if number == WARM_UP:
                     faults, resident = minor_faults(node.pid), process.memory_info().rss
             return (

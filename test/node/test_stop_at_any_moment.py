@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from time import monotonic, sleep
 
+from bench.children import wait_until
 from node_process import NodeProcess
 import pytest
 
-#: Longer than a stopped process is waited for.
-_LONG = 60
+#: Longer than the end of a process is waited for.
+_LONG = 3600
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SLOW_IMPORT = '\n'.join((
     'import sys',
@@ -39,18 +39,11 @@ _HANG_AT_THE_END = '\n'.join((
     'ClassifierNode.destroy_node = hang'))
 
 
-def _wait_for(condition, node):
-    deadline = monotonic() + 60
-    while not condition():
-        assert monotonic() < deadline, node.log
-        sleep(0.02)
-
-
 @pytest.mark.parametrize('number', _SIGNALS)
 def test_while_it_is_importing(number):
     with NodeProcess('-p', 'backend:=simulated', prepare=_SLOW_IMPORT) as node:
-        _wait_for(lambda: 'importing' in node.log, node)
-        code, _ = node.stop(number)
+        node.wait_for('importing')
+        code = node.stop(number)
     assert code == 0
     assert node.log == 'importing'
 
@@ -67,8 +60,8 @@ def test_while_cv_bridge_is_tried(tmp_path, monkeypatch, number):
         f'time.sleep({_LONG})\n')
     monkeypatch.setenv('PYTHONPATH', str(tmp_path), prepend=os.pathsep)
     with NodeProcess('-p', 'backend:=simulated') as node:
-        _wait_for(marker.exists, node)
-        code, _ = node.stop(number)
+        wait_until(marker.exists, 'cv_bridge to be tried', 180.0)
+        code = node.stop(number)
     assert code == 0, node.log
     assert 'Traceback' not in node.log
     # The other process has ended too.
@@ -81,17 +74,18 @@ def test_while_the_topics_of_many_cameras_are_created(method):
     cameras = ', '.join(f'camera_{number}' for number in range(300))
     with NodeProcess('-p', 'backend:=simulated', '-p', f'cameras:=[{cameras}]',
                      prepare=_SLOW_TOPICS.format(method=method)) as node:
-        _wait_for(lambda: method in node.log, node)
-        code, _ = node.stop()
+        node.wait_for(method)
+        code = node.stop()
     assert code == 0, node.log
     assert 'Traceback' not in node.log
     assert node.log.count(method) < 300
 
 
 def test_destroying_the_topics_is_not_waited_for():
-    with NodeProcess('-p', 'backend:=simulated', prepare=_HANG_AT_THE_END) as node:
-        _wait_for(lambda: 'active, listening' in node.log, node)
-        code, _ = node.stop()
+    with NodeProcess(
+            '-p', 'backend:=simulated', prepare=_HANG_AT_THE_END, patient=False) as node:
+        node.wait_for('active, listening')
+        code = node.stop()
     assert code == 0, node.log
     assert 'frames received' in node.log
     assert 's after the signal, ended: topics may seem to be there' in node.log

@@ -29,7 +29,7 @@ def held():
     return len(os.listdir('/proc/self/task')), len(os.listdir('/proc/self/fd'))
 
 
-def assert_nothing_more_is_held(before, deadline_s=10.0):
+def assert_nothing_more_is_held(before, deadline_s=60.0):
     """Compare with an earlier `held`; threads that are about to end get the time to."""
     end = time.monotonic() + deadline_s
     while any(now > then for now, then in zip(held(), before)) and time.monotonic() < end:

@@ -24,7 +24,7 @@ WORKER = '\n'.join([
     'def build(timing):',
     "    with open(folder / 'builds', 'a') as file:",
     "        file.write(f'{{os.getpid()}}\\n')",
-    '    deadline = time.monotonic() + 30',
+    '    deadline = time.monotonic() + 300',
     "    while not (folder / 'go').exists() and time.monotonic() < deadline:",
     '        time.sleep(0.01)',
     '    return BuiltEngine(PLAN, SPEC)',
@@ -42,7 +42,7 @@ def start_worker(cache):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def wait_for(condition, deadline_s=30.0):
+def wait_for(condition, deadline_s=60.0):
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, 'it did not happen in time'

@@ -63,7 +63,7 @@ def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read_trusted, pipe, None, 9)
         try:
-            error = reading.exception(timeout=5)
+            error = reading.exception(timeout=60)
         finally:
             os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # frees one that waits
     assert isinstance(error, UntrustedFile)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+import re
 import time
 
 import numpy as np
@@ -247,7 +248,7 @@ def test_progress_without_a_monitor_is_the_clock():
             time.sleep(0.01)
     count = len(said)
     assert count >= 2
-    assert said[0] == 'building m.onnx: at work, 0 s'
+    assert re.fullmatch(r'building m\.onnx: at work, \d+ s', said[0])
 
 
 # The real parser and builder

@@ -8,9 +8,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, RuleBasedStateMachine
 from pipeline_bench import Bench, raises
+import pytest
+from resnet_trt_node.node.pipeline import scheduler
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 
 CAMERAS = ('front', 'left', 'rear')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def patience():
+    """Have drains wait for the publication under way, however busy the machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scheduler, '_PUBLISH_SEC', 60.0)
+        yield
 
 
 class PipelineMachine(RuleBasedStateMachine):

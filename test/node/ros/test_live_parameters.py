@@ -36,7 +36,7 @@ def test_thresholds_make_levels_and_are_live(peer):
         level, message = level_with('error_drop_ratio', 0.25)
         assert level == '2'
         assert 'is more than 25%' in message
-        assert node.stop()[0] == 0
+        assert node.stop() == 0
     assert 'Traceback' not in node.log
 
 
@@ -66,7 +66,7 @@ def test_live_parameters_and_the_way_to_set_the_others(peer):
             type=ParameterType.PARAMETER_BOOL, bool_value=False))
         assert not accepted
         assert 'when the process starts' in reason
-        assert node.stop()[0] == 0
+        assert node.stop() == 0
 
 
 def test_what_is_no_list_and_a_deletion_are_refused(peer):
@@ -89,5 +89,5 @@ def test_what_is_no_list_and_a_deletion_are_refused(peer):
         # What `ros2 param set` makes of [].
         assert set_parameter(peer, 'cameras', ParameterValue(
             type=ParameterType.PARAMETER_BOOL_ARRAY)) == (True, '')
-        assert node.stop()[0] == 0
+        assert node.stop() == 0
     assert 'Traceback' not in node.log

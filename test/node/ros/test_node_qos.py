@@ -24,7 +24,7 @@ def test_a_publisher_of_incompatible_qos_is_told_until_it_is_gone(peer):
         peer.spin_until(lambda: 'incompatible RELIABILITY policy' in node.log, 'a log line')
         peer.node.destroy_publisher(publisher)
         peer.spin_until(lambda: peer.status()['level'] == '0', 'all well again')
-        assert node.stop()[0] == 0
+        assert node.stop() == 0
 
 
 def test_qos_is_overridden_by_the_standard_parameters(peer):
@@ -38,7 +38,7 @@ def test_qos_is_overridden_by_the_standard_parameters(peer):
         publisher, = peer.spin_until(
             lambda: peer.node.get_publishers_info_by_topic('/classification'), 'the publisher')
         assert publisher.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
-        assert node.stop()[0] == 0
+        assert node.stop() == 0
 
 
 def test_unusable_qos_leaves_nothing_behind_and_can_be_corrected(peer):
@@ -65,7 +65,7 @@ def test_unusable_qos_leaves_nothing_behind_and_can_be_corrected(peer):
         peer.connect('left/image', camera='left/')
         peer.publish('left/image', red(7))
         peer.spin_until(lambda: peer.heard['left/classification'], 'an answer')
-        assert node.stop()[0] == 0
+        assert node.stop() == 0
     assert 'Traceback' not in node.log
     assert 'qos_overrides./left/imgae.subscription.depth has no effect' in node.log
     assert '/front/image.subscription, /front/classification.publisher, ' in node.log

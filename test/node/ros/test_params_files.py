@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from time import monotonic, sleep
 
 from node_process import NodeProcess
 import pytest
@@ -65,13 +64,6 @@ def test_files_of_a_command_line():
     assert [str(path) for path in params_files(words)] == ['a', 'b', 'c', '.']
 
 
-def wait_until_active(node):
-    deadline = monotonic() + 60
-    while 'active, listening' not in node.log:
-        assert monotonic() < deadline, node.log
-        sleep(0.05)
-
-
 def test_the_node_names_the_sections_and_itself_once(tmp_path):
     files = {}
     for name, text in {
@@ -86,8 +78,8 @@ def test_the_node_names_the_sections_and_itself_once(tmp_path):
         files[name].write_text(text)
     words = [word for file in files.values() for word in ('--params-file', str(file))]
     with NodeProcess(*words, '-r', '__ns:=/car') as node:
-        wait_until_active(node)
-        assert node.stop()[0] == 0
+        node.wait_for('active, listening')
+        assert node.stop() == 0
     told = {name: [line for line in node.log.split('\n') if str(file) in line]
             for name, file in files.items()}
     assert {name: len(lines) for name, lines in told.items()} == {
@@ -104,7 +96,7 @@ def test_a_file_that_is_a_pipe_is_left_to_rcl(tmp_path):
     os.close(writing)
     path = f'/proc/{os.getpid()}/fd/{reading}'
     with NodeProcess('--params-file', path, '-p', 'backend:=simulated') as node:
-        wait_until_active(node)
-        assert node.stop()[0] == 0
+        node.wait_for('active, listening')
+        assert node.stop() == 0
     os.close(reading)
     assert 'has no effect' not in node.log

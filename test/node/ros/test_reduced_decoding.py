@@ -50,9 +50,9 @@ def test_the_pipeline_asks_for_what_its_resizer_needs(method, side):
         pipeline.start()
         pipeline.resume()
         pipeline.offer('front', None)
-        assert asked.get(timeout=10) == side
+        assert asked.get(timeout=60) == side
     finally:
-        assert pipeline.close(5.0)
+        assert pipeline.close(60.0)
 
 
 def test_the_annotated_picture_keeps_its_size():
