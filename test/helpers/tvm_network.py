@@ -70,9 +70,8 @@ def answers(path, frames, backend, engine_dir, **options):
     """Return float32 (N, C) probabilities, in batches of 1, 2, ..., largest, 1, ..."""
     largest = options.setdefault('max_batch_size', BATCH)
     rows, size = [], 1
-    with open_backend(path, backend,
-            num_buffers=1, cpu_threads=2, engine_dir=engine_dir, **options,
-            implied=('engine_dir', 'tvm_target')) as opened:
+    with open_backend(
+            path, backend, num_buffers=1, cpu_threads=2, engine_dir=engine_dir, **options, implied=('engine_dir', 'tvm_target')) as opened:
         while sum(map(len, rows)) < len(frames):
             batch = frames[sum(map(len, rows)):][:size]
             opened.buffer()[:len(batch)] = batch
