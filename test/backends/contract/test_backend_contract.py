@@ -180,7 +180,7 @@ def test_one_row_for_any_batch_is_refused(opener, tmp_path, model):
     opened = []
 
     def infer():
-        opened.extend([] if opened else [opener(path)])
+        opened.append(opened[0] if opened else opener(path))
         opened[0].infer(2)
     for _ in range(2):
         # Some runtimes know from the graph what comes out, the others once it has come.
