@@ -25,7 +25,7 @@ from rclpy.serialization import serialize_message
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.resize import Resizer
-from resnet_trt_node.node.process_tuning import settle_allocator
+from resnet_trt_node.node.process_tuning import configure_allocator
 from sensor_msgs.msg import Image
 
 #: Without a frame for so long the receiver ends.
@@ -142,7 +142,7 @@ def main() -> int:
     """Run from the command line."""
     options = SimpleNamespace(**json.loads(sys.argv[2]))
     if sys.argv[1] == 'receiver':
-        settle_allocator()
+        configure_allocator()
     rclpy.init()
     try:
         {'camera': publish, 'receiver': receive}[sys.argv[1]](options)

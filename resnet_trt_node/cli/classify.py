@@ -15,7 +15,7 @@ from resnet_trt_node.cli.support.classified_bag import ClassifiedBag
 from resnet_trt_node.cli.support.console import count_of, print_json, Progress, table_row, write
 from resnet_trt_node.cli.support.options import (
     add_backend_arguments, add_model_argument, add_output_arguments, add_picture_arguments,
-    describe_backend, max_image_bytes, open_model, tell_unread)
+    describe_backend, max_image_bytes, open_model, print_unread)
 from resnet_trt_node.cli.support.sources import Inputs, Source
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import DataError, FrameError, UsageError
@@ -59,7 +59,7 @@ def run(arguments: Namespace) -> int:
             Inputs(
                 arguments.inputs, arguments.topic, not arguments.skip_bad,
                 max_image_bytes(arguments)))
-        tell_unread(inputs.unread)
+        print_unread(inputs.unread)
         annotated = None if arguments.annotate is None else AnnotatedPictures(
             arguments.annotate, inputs.pictures)
         bag = None if arguments.output is None else stack.enter_context(

@@ -15,7 +15,7 @@ from resnet_trt_node.cli.support.evaluation_report import Evaluation, print_repo
 from resnet_trt_node.cli.support.measurement import measure
 from resnet_trt_node.cli.support.options import (
     add_backend_arguments, add_model_argument, add_output_arguments, add_picture_arguments,
-    max_image_bytes, open_model, tell_unread)
+    max_image_bytes, open_model, print_unread)
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.class_folders import ClassFolders
@@ -83,7 +83,7 @@ def run(arguments: Namespace) -> int:
     with ExitStack() as stack:
         pictures = _open_pictures(arguments, spec)
         stack.enter_context(pictures)
-        tell_unread(pictures.unread)
+        print_unread(pictures.unread)
         items = pictures.items
         if arguments.limit is not None:
             items = spread(items, arguments.limit)

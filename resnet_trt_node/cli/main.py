@@ -77,7 +77,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             try:
                 module = import_module(f'resnet_trt_node.cli.{name}')
             except ImportError as error:
-                return _tell_import(name, error)
+                return _print_import_error(name, error)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     parsed = parser.parse_args(words)
@@ -85,7 +85,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         with interrupts_reach_runtimes():
             return int(parsed.run(parsed))
     except ImportError as error:
-        return _tell_import(parsed.command, error)
+        return _print_import_error(parsed.command, error)
     except ResnetTrtError as error:
         print(f'resnet_trt {parsed.command}: {error}', file=sys.stderr)
         return error.exit_code
@@ -98,7 +98,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return 130
 
 
-def _tell_import(command: str, error: ImportError) -> int:
+def _print_import_error(command: str, error: ImportError) -> int:
     # Such as OpenCV of the system's, built for NumPy 1, beside NumPy 2.
     print(f'resnet_trt {command}: a package is missing or does not fit the others '
           f'({printable(error)}): '

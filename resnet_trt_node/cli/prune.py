@@ -12,7 +12,7 @@ from typing import Any, Optional
 from resnet_trt_node.atomic_file import check_place
 from resnet_trt_node.cli.support.console import count_of, print_json, Progress, table_row, write
 from resnet_trt_node.cli.support.options import (
-    add_picture_arguments, max_image_bytes, tell_unread)
+    add_picture_arguments, max_image_bytes, print_unread)
 from resnet_trt_node.cli.support.training_options import (
     add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_corrupt,
     tell_teacher)
@@ -233,7 +233,7 @@ def _fine_tune(
                 split, size, resize, device, skip_corrupt=bool(arguments.skip_corrupt),
                 workers=arguments.workers or 0, step=progress.step)
         if team.rank == 0:
-            tell_unread(split.unread)
+            print_unread(split.unread)
             tell_corrupt(data)
         if not quiet:
             tell_teacher(teacher, data, device)

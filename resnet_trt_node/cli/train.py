@@ -10,7 +10,7 @@ from typing import Any, Sequence
 
 from resnet_trt_node.cli.support.console import count_of, print_json, Progress, write
 from resnet_trt_node.cli.support.options import (
-    add_picture_arguments, max_image_bytes, tell_unread)
+    add_picture_arguments, max_image_bytes, print_unread)
 from resnet_trt_node.cli.support.training_options import (
     add_compile, add_teacher, open_teacher, refuse_among_pictures, teacher_settings, tell_corrupt,
     tell_teacher)
@@ -146,7 +146,7 @@ def run(arguments: Namespace) -> int:
     with DataSplit(arguments.data, arguments.validation, arguments.validation_split,
                    settings.seed, max_image_bytes(arguments)) as split:
         if first:
-            tell_unread(split.unread)
+            print_unread(split.unread)
         # Before the pictures are read, which may take minutes: weights that cannot be had.
         network, new_head = _network(arguments, weights, split.train.classes)
         teacher = open_teacher(

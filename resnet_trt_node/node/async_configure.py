@@ -1,4 +1,4 @@
-"""A lifecycle node whose executor goes on while the node is being configured."""
+"""A lifecycle node that is configured without blocking its executor."""
 
 from __future__ import annotations
 
@@ -10,33 +10,32 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.service import Service
 
-#: How often it is looked whether `on_configure` would still have to wait.
+#: Period of the check whether `on_configure` would still have to wait.
 _POLL_SEC = 0.02
-#: Takes the result of a transition.
+#: Called with the result of a transition.
 _Done = Callable[[TransitionCallbackReturn], None]
 
 
 class OpeningCancelled(Exception):
-    """Nobody wants the node to be configured any more."""
+    """The node is shut down while it is being configured."""
 
 
 class NodeOfAsyncConfigure(LifecycleNode):
     """
-    A lifecycle node that answers its services while it is configured, however long that takes.
+    A lifecycle node that answers its services while it is being configured.
 
-    rclpy runs a transition within one callback, during which nothing else is answered. A service
-    callback that is a coroutine does not help: it holds its callback group, and rclpy's executors
-    of wait sets poll it without a pause. So here the transition is begun in one callback and
-    ended in a later one, both on the executor's thread. The reply to `change_state` is sent at its
-    end, with its result. `get_state` tells `configuring` meanwhile, and every other transition is
-    refused.
+    rclpy runs a transition within one callback, which blocks the executor. A coroutine as service
+    callback does not help: it blocks its callback group, and rclpy's wait-set executors poll it
+    without a pause. So this class begins the transition in one callback and ends it in a later
+    one, both on the executor's thread. The reply to `change_state` is sent at the end, with the
+    result. Until then `get_state` returns `configuring` and every other transition is refused.
 
     Subclasses implement `begin_configuring` and `cancel_configuring`, and an `on_configure` that
-    waits for what the first one began. `trigger_configure` is as rclpy has it: it blocks.
+    waits for the work that `begin_configuring` started. `trigger_configure` blocks, as in rclpy.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Told of the end of the transition that is under way, None while none is.
+        # Called at the end of the current transition, None while there is none.
         self._done: Optional[_Done] = None
         self._begun: Future[Any] = Future()
         super().__init__(*args, **kwargs)
@@ -49,24 +48,24 @@ class NodeOfAsyncConfigure(LifecycleNode):
 
     def begin_configuring(self) -> Future[Any]:
         """
-        Begin what takes long, and return at once.
+        Start the work that takes long, and return at once.
 
-        :returns: done, in whatever way, when `on_configure` need not wait any more.
+        :returns: done, with a result or an exception, when `on_configure` will not block.
         """
         raise NotImplementedError
 
     def cancel_configuring(self) -> None:
-        """Leave what `begin_configuring` began, since `on_configure` will not be called."""
+        """Cancel the work that `begin_configuring` started: `on_configure` is not called."""
         raise NotImplementedError
 
     @property
     def configuring(self) -> bool:
-        """Tell whether the node is being configured while the executor goes on."""
+        """Return whether the node is being configured."""
         return self._done is not None
 
     def configure(self, done: _Done) -> None:
         """
-        Begin the transition `configure` and return; an executor must spin the node.
+        Begin the transition `configure`, and return; an executor must spin the node.
 
         :param done: called with the result at the end, on the executor's thread.
         """
@@ -76,7 +75,7 @@ class NodeOfAsyncConfigure(LifecycleNode):
         self._poll_timer.reset()
 
     def trigger_shutdown(self) -> TransitionCallbackReturn:
-        """Shut down at once, also while the node is being configured, which then has failed."""
+        """Shut down at once; configuring that is in progress fails."""
         if self.configuring:
             self.cancel_configuring()
             self._end(TransitionCallbackReturn.FAILURE)
@@ -99,7 +98,7 @@ class NodeOfAsyncConfigure(LifecycleNode):
     def _change_state(self, request: Any, response: Any) -> Any:
         if self.configuring:
             self.get_logger().warning(
-                'change_state refused: the node is being configured, wait for the end of that')
+                'change_state refused: the node is being configured, wait until that ends')
             response.success = False
             return response
         asked = request.transition
@@ -121,10 +120,10 @@ _UNCONFIGURED = LifecycleState(label='unconfigured', state_id=1)
 
 class _DeferredReply:
     """
-    Sends one reply of a service later than its callback returns.
+    Sends one reply of a service after its callback has returned.
 
-    :param service: executors hand what its callback returns to its `send_response`, with what
-        tells whose request it is, which nobody else learns.
+    :param service: its `send_response` is wrapped: executors pass it the callback's response and
+        the request header, which only it gets.
     """
 
     def __init__(self, service: Service[Any, Any]) -> None:
@@ -134,11 +133,11 @@ class _DeferredReply:
         self._header: Optional[Any] = None
 
     def defer(self, response: Any) -> None:
-        """Keep this reply back; the callback returns it in any case."""
+        """Defer this reply; the callback still has to return it."""
         self._response, self._header = response, None
 
     def send(self) -> None:
-        """Send what was kept back, or let it pass when its callback returns."""
+        """Send the deferred reply now, or when its callback returns."""
         response, header = self._response, self._header
         self._response = self._header = None
         if header is not None:

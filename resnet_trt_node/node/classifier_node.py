@@ -209,7 +209,7 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         self._drain()
         self._release()
         self._reporter.error = self.disabled
-        self._reporter.tell_now()
+        self._reporter.publish_now()
         self.finalized = False
         return TransitionCallbackReturn.SUCCESS
 
@@ -233,7 +233,7 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         if broken is None:
             return
         self.get_logger().error(broken)
-        self._reporter.tell_now()
+        self._reporter.publish_now()
         # Both end with an error, which is how the lifecycle shows one.
         (self.trigger_deactivate if self._active else self.trigger_cleanup)()
 

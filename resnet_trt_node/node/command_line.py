@@ -1,4 +1,4 @@
-"""The command line of `classifier_node`: what rclpy takes of it, and what is left over."""
+"""The command line of `classifier_node`: all arguments but --help are those of ROS."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def init_ros(arguments: Optional[Sequence[str]]) -> bool:
     Initialise rclpy with the command line, leaving signals alone.
 
     :param arguments: without the program's name; None for the process's own.
-    :returns: False if help was asked for and printed instead.
-    :raises UsageError: for arguments that are wrong or that nobody takes.
+    :returns: False if the help was printed instead.
+    :raises UsageError: for invalid or unknown arguments.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     with startup_explained(_USAGE):
-        # Our own handlers stay: rclpy's would tear the context down before the last frames are
+        # rclpy's own signal handlers would shut the context down before the last frames are
         # answered.
         rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     left = remove_ros_args(args=given)
@@ -36,16 +36,16 @@ def init_ros(arguments: Optional[Sequence[str]]) -> bool:
         return False
     if left:
         raise UsageError(
-            f'nobody takes the argument {left[0]!r}: parameters come behind --ros-args; '
+            f'unknown argument {left[0]!r}: parameters come after --ros-args; '
             f'usage: {_USAGE}')
     return True
 
 
 def _help() -> str:
     lines = [f'usage: {_USAGE}', '', 'Classifies camera images with TensorRT or ONNX Runtime. '
-             'Parameters, with what they are if not given:', '']
+             'Parameters and their defaults:', '']
     for name, parameter in parameter_fields().items():
-        # The empty list as rclpy takes it everywhere.
+        # The form of an empty list that every rclpy accepts.
         default = '[""]' if parameter.default == () else str(parameter.default) or "''"
         lines += [f'  {name} ({default})', *textwrap.wrap(
             parameter.metadata['description'], 95, initial_indent='      ',

@@ -1,4 +1,4 @@
-"""A node that may destroy publishers and subscriptions while an executor spins it."""
+"""A node that can destroy publishers and subscriptions while an executor spins it."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ except ImportError:
     # Its name in ROS 2 Humble.
     from rclpy.qos_event import QoSEventHandler as EventHandler
 
-#: How often middleware events, such as lost messages, are taken.
+#: Period at which middleware events, such as lost messages, are taken.
 _EVENTS_SEC = 0.5
 _TICK_SEC = 0.02
-#: Ticks until an entity is destroyed. One is enough for the EventsExecutor; the threads of a
-#: MultiThreadedExecutor may hold a callback a little longer.
+#: Ticks until an entity is destroyed. One is enough for the EventsExecutor; a thread of a
+#: MultiThreadedExecutor may still run a callback of it.
 _TICKS = 2
 
 
 class NodeOfDeferredDestruction(LifecycleNode):
     """
-    A lifecycle node that may destroy publishers and subscriptions in a callback.
+    A lifecycle node that can destroy publishers and subscriptions in a callback.
 
-    rclpy's EventsExecutor queues what happens to an entity, and crashes if the entity is gone
-    before its turn comes (https://github.com/ros2/rclpy/issues/1644). Two measures make it safe:
+    rclpy's EventsExecutor queues the events of an entity, and crashes if the entity is destroyed
+    before a queued event is handled (https://github.com/ros2/rclpy/issues/1644). So:
 
-    - An entity is hidden from the executor first, which then registers for nothing of it any
-      more. A timer, whose turn comes after all that was queued before, destroys it. Where nobody
-      spins it lives until the node is destroyed.
-    - Middleware events (lost messages, incompatible QoS) never reach an executor: the
-      EventsExecutor frees one that is queued, and whose entity it was told to forget, without
-      holding the GIL. A timer takes them instead.
+    - An entity is first hidden from the executor, which then drops its callbacks. A timer event,
+      which is queued after all earlier events, destroys it. Without a spinning executor it exists
+      until the node is destroyed.
+    - Middleware events (lost messages, incompatible QoS) are never given to an executor: the
+      EventsExecutor would free a queued event of a removed entity without holding the GIL. A
+      timer takes them instead.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Entity to what destroys it, and the ticks until then.
+        # Entity to its destroy function, and the ticks until it is called.
         self._hidden: dict[Any, tuple[Callable[[Any], bool], int]] = {}
         self._destroy_at_once = False
         super().__init__(*args, **kwargs)
@@ -53,25 +53,25 @@ class NodeOfDeferredDestruction(LifecycleNode):
 
     @property
     def subscriptions(self) -> Iterator[Subscription[Any]]:
-        """Yield the subscriptions that an executor is to serve."""
+        """Yield the subscriptions that are not hidden from executors."""
         return (one for one in super().subscriptions if one not in self._hidden)
 
     @property
     def waitables(self) -> Iterator[Waitable[Any]]:
-        """Yield the waitables that an executor is to serve."""
+        """Yield the waitables but the middleware events, which are hidden from executors."""
         return (one for one in super().waitables if not isinstance(one, EventHandler))
 
     def destroy_subscription(self, subscription: Subscription[Any]) -> bool:
-        """Destroy a subscription, soon if an executor may serve it; it is deaf at once."""
+        """Destroy a subscription, deferred; its callback is not called any more."""
         subscription.callback = _ignore
         return self._hide(subscription, super().destroy_subscription)
 
     def destroy_publisher(self, publisher: Publisher[Any]) -> bool:
-        """Destroy a publisher, soon if an executor may serve it."""
+        """Destroy a publisher, deferred."""
         return self._hide(publisher, super().destroy_publisher)
 
     def destroy_node(self) -> None:
-        """Destroy the node and all that is left of it; no executor may spin it any more."""
+        """Destroy the node and all its entities; no executor may spin it any more."""
         self._destroy_at_once = True
         super().destroy_node()
 
@@ -81,7 +81,7 @@ class NodeOfDeferredDestruction(LifecycleNode):
         self._take_events(entity.event_handlers)
         self._hidden[entity] = destroy, _TICKS
         if self.executor is not None:
-            # Has it look at once for what is gone.
+            # It collects its entities anew at once.
             self.executor.wake()
         self._destruction_timer.reset()
         return True
@@ -98,8 +98,8 @@ class NodeOfDeferredDestruction(LifecycleNode):
             self._forget_destroyed()
 
     def _forget_destroyed(self) -> None:
-        """Give back what rclpy and glibc keep of entities that are gone; no frame is under way."""
-        # rclpy keeps a weak reference to each entity that there ever was.
+        """Free what rclpy and glibc keep of destroyed entities; no frame is in flight."""
+        # rclpy keeps a weak reference to each entity that was ever created.
         known = self.default_callback_group.entities
         known.difference_update([one for one in known if one() is None])
         give_free_memory_back()
@@ -112,7 +112,7 @@ class NodeOfDeferredDestruction(LifecycleNode):
     def _take_events(self, handlers: Sequence[Any]) -> None:
         context = self.context.handle
         if context is None:
-            # ROS was shut down in between.
+            # ROS has been shut down.
             return
         with context:
             wait_set = rclpy_implementation.WaitSet(0, 0, 0, 0, 0, len(handlers), context)

@@ -1,4 +1,4 @@
-"""Entry point of `classifier_node`: it takes signals before the imports, which take seconds."""
+"""Entry point of `classifier_node`: handles signals before the imports, which take seconds."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     Run the node until SIGINT or SIGTERM.
 
     :param arguments: the command line without the program's name, None for the process's own.
-    :returns: what `resnet_trt_node.node.main.main` does; 2 for an environment that ROS cannot
-        start in.
+    :returns: the exit code of `resnet_trt_node.node.main.main`; 2 for an environment in which ROS
+        cannot start.
     """
     stop = StopSignal()
     try:

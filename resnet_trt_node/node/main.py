@@ -1,4 +1,4 @@
-"""Runs the node; `entry` calls this once signals are taken."""
+"""Runs the node; called by `entry` after it has installed the signal handlers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from resnet_trt_node.errors import ResnetTrtError, UsageError
 from resnet_trt_node.node.classifier_node import ClassifierNode
 from resnet_trt_node.node.command_line import init_ros
 from resnet_trt_node.node.pipeline.pipeline import THREADS
-from resnet_trt_node.node.process_tuning import settle_allocator
+from resnet_trt_node.node.process_tuning import configure_allocator
 from resnet_trt_node.node.ros.params_files import warn_of_idle_files
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
 from resnet_trt_node.node.stop_signal import StopSignal
 
-#: Exit code of a node with `autostart` whose backend hangs or could not be opened again: a
-#: supervisor that starts it anew may help.
+#: Exit code of a node with `autostart` whose backend was disabled: it hangs or could not be
+#: reopened. A supervisor should restart the process.
 EXIT_DISABLED = 3
-#: How long a signal may go unnoticed; rclpy's wait does not end with one.
+#: Period of the check for signals, since a signal does not end rclpy's wait.
 _WAKE_SEC = 0.2
 
 
@@ -36,11 +36,10 @@ def main(
     Run the node until SIGINT or SIGTERM.
 
     :param arguments: the command line without the program's name, None for the process's own.
-    :param stop: takes the signals; None for one of its own.
-    :returns: 0 after a signal, 1 after an unforeseen error, 2 for a model, backend, parameter or
-        argument that cannot be used, `EXIT_DISABLED` where a node that started itself had to
-        disable its backend. Where a runtime could not be stopped, such as one that
-        compiles an engine, the process ends here.
+    :param stop: the signal handlers; None installs them here.
+    :returns: 0 after a signal, 1 after an unexpected exception, 2 for a model, backend, parameter
+        or argument that cannot be used, `EXIT_DISABLED` for a disabled backend. If a runtime
+        cannot be stopped, such as one that compiles an engine, the process ends here.
     """
     try:
         code = _main(arguments, StopSignal() if stop is None else stop)
@@ -50,8 +49,8 @@ def main(
         traceback.print_exc()
         code = 1
     if _hangs():
-        # At its end Python stops such a thread as soon as that calls back, such as to log, by
-        # unwinding its stack. Through TensorRT's callbacks, which are noexcept, that aborts.
+        # At interpreter exit Python unwinds the stack of a thread that calls back into it, such
+        # as to log. TensorRT's callbacks are noexcept, so unwinding them would abort.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -59,15 +58,15 @@ def main(
 
 
 def _hangs() -> bool:
-    """Tell whether a pipeline's thread is still in a runtime."""
+    """Return whether a pipeline thread is still running."""
     return any(thread.name in THREADS for thread in threading.enumerate())
 
 
 def _main(arguments: Optional[Sequence[str]], stop: StopSignal) -> int:
     stop.remember()
     try:
-        memory = settle_allocator()
-        _settle_opencv()
+        memory = configure_allocator()
+        _configure_opencv()
         given = sys.argv[1:] if arguments is None else arguments
         return _run(stop, memory, given) if init_ros(given) else 0
     except ResnetTrtError as error:
@@ -77,13 +76,13 @@ def _main(arguments: Optional[Sequence[str]], stop: StopSignal) -> int:
         rclpy.try_shutdown()
 
 
-def _settle_opencv() -> None:
+def _configure_opencv() -> None:
     """
-    Have OpenCV compute on the calling thread alone, unless its environment variable says more.
+    Make OpenCV compute on the calling thread only, unless its environment variable is set.
 
-    Its pool of threads waits for work by spinning in sched_yield: for steps of a millisecond that
-    costs more CPU than it computes, a third of what resizing a 1080p frame does, and takes the
-    cores from the backend. The setting is the process's, so it belongs here and not in the node.
+    OpenCV's thread pool waits for work by spinning in sched_yield. For steps of a millisecond this
+    takes a third more CPU time for a resized 1080p frame, and the cores from the backend. The
+    setting applies to the whole process, so it belongs here and not in the node.
     """
     if 'OPENCV_FOR_THREADS_NUM' not in os.environ:
         cv2.setNumThreads(1)
@@ -91,14 +90,14 @@ def _settle_opencv() -> None:
 
 def _run(stop: StopSignal, memory: str, arguments: Sequence[str]) -> int:
     with refusals_explained('node'), warnings.catch_warnings():
-        # Of what rclpy leaves behind when a name is wrong.
+        # rclpy warns of a half-created node if a name is invalid.
         warnings.simplefilter('ignore', RuntimeWarning)
         node = ClassifierNode(still_wanted=lambda: not stop.received)
     node.get_logger().info(memory)
     warn_of_idle_files(node, arguments)
     executor = _executor(node)
     executor.add_node(node)
-    _settle_collector()
+    _freeze_garbage_collector()
     try:
         return _spin(node, executor, stop)
     finally:
@@ -109,9 +108,9 @@ def _run(stop: StopSignal, memory: str, arguments: Sequence[str]) -> int:
 
 
 def _spin(node: ClassifierNode, executor: Executor, stop: StopSignal) -> int:
-    """Spin the node until it is to end; return the exit code."""
+    """Spin the node until it has to end; return the exit code."""
     configured: list[TransitionCallbackReturn] = []
-    # Building needs nobody's leave: it ends before anything is activated.
+    # build_only does not wait for a lifecycle manager: the process ends before the activation.
     wanted = node.parameters.autostart or node.parameters.build_only
     if wanted and not stop.received:
         node.configure(configured.append)
@@ -119,20 +118,20 @@ def _spin(node: ClassifierNode, executor: Executor, stop: StopSignal) -> int:
         executor.spin_once(timeout_sec=_WAKE_SEC)
         code = _go_on(node, configured.pop()) if configured else None
         if code is not None:
-            # What a signal broke off has not failed.
+            # Configuring that was interrupted by a signal has not failed.
             return 0 if stop.received else code
         fault = node.fault or (node.pipeline.fault if node.pipeline is not None else None)
         if fault is not None:
             raise fault
         if node.disabled is not None and node.parameters.autostart:
-            # Nobody else is there who would configure it again, and what hangs can only be got rid
-            # of with the process.
+            # There is no lifecycle manager to configure it again, and only the end of the process
+            # frees a runtime that hangs.
             return EXIT_DISABLED
     return 0
 
 
 def _go_on(node: ClassifierNode, configured: TransitionCallbackReturn) -> Optional[int]:
-    """Activate the node that was configured; return the exit code if it is to end instead."""
+    """Activate the configured node; return an exit code if the process has to end instead."""
     if configured == TransitionCallbackReturn.SUCCESS:
         if node.parameters.build_only:
             return _engine_built(node)
@@ -142,12 +141,12 @@ def _go_on(node: ClassifierNode, configured: TransitionCallbackReturn) -> Option
     return None if node.failure is None else node.failure.exit_code
 
 
-def _settle_collector() -> None:
+def _freeze_garbage_collector() -> None:
     """
-    Have Python's garbage collector leave alone what imports have made: it stays for good.
+    Exclude the objects that imports have created from garbage collection: they are never freed.
 
-    A full collection goes through all of it and holds frames up for 15 ms meanwhile. Called before
-    the node is configured, so that pipelines are still collected once they are closed.
+    A full collection would visit all of them and delay frames by 15 ms. Called before the node is
+    configured, so that closed pipelines are still collected.
     """
     gc.collect()
     gc.freeze()
@@ -157,14 +156,13 @@ def _executor(node: ClassifierNode) -> Executor:
     """
     Return the executor that the parameter names.
 
-    :raises UsageError: if this rclpy has no EventsExecutor and it was asked for.
+    :raises UsageError: if it is 'events' and this rclpy has no EventsExecutor.
     """
     wanted = node.parameters.executor
     if wanted == 'single_threaded':
         return SingleThreadedExecutor()
     try:
-        # New in ROS 2 Kilted. rclpy's other executors put a wait set together in Python for every
-        # message.
+        # New in ROS 2 Kilted. rclpy's other executors build a wait set in Python for each message.
         from rclpy.experimental.events_executor import EventsExecutor
     except ImportError as error:
         if wanted == 'events':
@@ -176,13 +174,13 @@ def _executor(node: ClassifierNode) -> Executor:
 
 
 def _engine_built(node: ClassifierNode) -> int:
-    """Say what `build_only` has left behind; configuring has built it, or found it."""
+    """Log the engine that configuring has built or found, for `build_only`."""
     assert node.pipeline is not None
     engine = node.pipeline.backend.info.details.get('engine')
     if engine is None:
         raise UsageError(
-            f'build_only: {node.pipeline.backend.info.name} compiles no engine; run it where '
-            'TensorRT and its GPU are, and set backend to tensorrt to be told why it cannot be '
-            'used')
+            f'build_only: {node.pipeline.backend.info.name} compiles no engine; run it on a '
+            'machine with TensorRT and its GPU, and set backend to tensorrt to see why it cannot '
+            'be used')
     node.get_logger().info(f'engine ready: {engine}')
     return 0

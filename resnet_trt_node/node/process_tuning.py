@@ -1,14 +1,14 @@
 """
-How the process keeps memory between frames; without it page faults cost more than the frame does.
+Configures glibc's allocator to reuse the memory of a frame for the next one.
 
-For each large message glibc maps new memory and gives it back with the message, so that the
-kernel clears megabytes of pages, frame after frame. `settle_allocator` has it take such blocks
-from its heap and leave them there for the next frame.
+By default glibc maps new memory for each large message and unmaps it with the message, so that
+the kernel clears megabytes of pages for each frame: the page faults take more CPU time than the
+frame. `configure_allocator` makes glibc allocate such blocks from its heap and keep them there.
 
-The policy holds for a whole process, so only `classifier_node`'s main settles it, never an import
-or the node class: a node in somebody else's process changes nothing there. An environment variable
-chooses it and no ROS parameter, because parameters are known only when the middleware's threads
-already allocate.
+The policy applies to the whole process, so only `classifier_node`'s main sets it, never an import
+or the node class: a node in another process leaves that process unchanged. It is chosen by an
+environment variable instead of a ROS parameter, because parameters are known only after the
+threads of the middleware have started to allocate.
 """
 
 from __future__ import annotations
@@ -20,43 +20,42 @@ from typing import Optional
 
 from resnet_trt_node.errors import UsageError
 
-#: The environment variable that chooses: keep (the default) or system, which changes nothing.
+#: The environment variable with the policy: keep (the default) or system, which changes nothing.
 VARIABLE = 'RESNET_TRT_ALLOCATOR'
 POLICIES = ('keep', 'system')
 
-#: Blocks up to this size come from the heap. It is the most that glibc allows, and enough for a
-#: 4K frame of four bytes a pixel; larger ones are mapped and given back as before.
+#: Blocks up to this size come from the heap: the largest value that glibc allows, enough for a 4K
+#: frame of four bytes a pixel. Larger blocks are still mapped and unmapped.
 HEAP_BLOCK_BYTES = 32 * 2**20
-#: Free memory at the heap's end goes back to the system beyond this. So the process keeps what it
-#: needed at most, or this much more than it needs now, whichever is less; a small block that
-#: lives on above free ones holds them too, as in any heap.
+#: Free memory at the top of the heap beyond this is returned to the system. So the process keeps
+#: at most this much more than it uses, plus what is fragmented below blocks still in use.
 KEPT_BYTES = 128 * 2**20
 
 # Numbers of mallopt, from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _OPTIONS = (
     (_M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES), (_M_TRIM_THRESHOLD, KEPT_BYTES),
-    # One heap for all threads: with one for each, every thread that handles frames would keep its
-    # own megabytes, beside those that the others keep.
+    # One heap for all threads: with one arena each, every thread that handles frames would keep
+    # its own free memory.
     (_M_ARENA_MAX, 1))
-#: With these users settle glibc's policy themselves; theirs stays.
+#: Variables by which a user sets glibc's policy; the user's choice is kept.
 _OF_GLIBC = (
     'MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_', 'MALLOC_TOP_PAD_', 'MALLOC_ARENA_MAX')
 _OTHER_ALLOCATORS = ('jemalloc', 'tcmalloc', 'mimalloc')
 
-#: The C library, where `settle_allocator` has it keep memory.
+#: The C library, if `configure_allocator` has configured it.
 _keeping: Optional[ctypes.CDLL] = None
 
 
-def settle_allocator(environment: Mapping[str, str] = os.environ) -> str:
+def configure_allocator(environment: Mapping[str, str] = os.environ) -> str:
     """
-    Have glibc keep freed memory for the next frames, unless the environment says otherwise.
+    Make glibc keep freed memory for the next frames, unless the environment configures it.
 
     Call it before other threads start. It cannot be undone.
 
     :param environment: the process's environment variables.
-    :returns: what was done and why, in words, for the log.
-    :raises UsageError: if the variable has a value that means nothing.
+    :returns: a log line with the policy and its reason.
+    :raises UsageError: if the variable has an unknown value.
     """
     global _keeping
     policy = environment.get(VARIABLE) or POLICIES[0]
@@ -64,34 +63,34 @@ def settle_allocator(environment: Mapping[str, str] = os.environ) -> str:
         raise UsageError(
             f'{VARIABLE}: {policy!r} is unknown, choose one of {", ".join(POLICIES)}')
     if policy == 'system':
-        return f'memory: as the C library has it, by {VARIABLE}'
+        return f'memory: default of the C library, set by {VARIABLE}'
     own = [name for name in _OF_GLIBC if environment.get(name)]
     if 'glibc.malloc.' in environment.get('GLIBC_TUNABLES', ''):
         own.append('GLIBC_TUNABLES')
     if own:
-        return f'memory: as {", ".join(own)} in the environment has it'
+        return f'memory: as set by {", ".join(own)} in the environment'
     preloaded = environment.get('LD_PRELOAD', '')
     if any(name in preloaded for name in _OTHER_ALLOCATORS):
-        return f'memory: as the preloaded {preloaded} has it'
+        return f'memory: default of the preloaded {preloaded}'
     if not _is_glibc():
-        return 'memory: as the C library has it, which is not glibc'
+        return 'memory: default of the C library, which is not glibc'
     libc = ctypes.CDLL(None)
     refused = [option for option, value in _OPTIONS if not libc.mallopt(option, value)]
     if refused:
-        return f'memory: glibc refuses the mallopt options {refused}; frames cost page faults'
+        return f'memory: glibc refuses the mallopt options {refused}; frames cause page faults'
     _keeping = libc
     return (
-        f'memory: up to {KEPT_BYTES // 2**20} MiB stay with the process for the next frames; '
+        f'memory: the process keeps up to {KEPT_BYTES // 2**20} MiB for the next frames; '
         f'{VARIABLE}=system changes that')
 
 
 def give_free_memory_back() -> None:
     """
-    Give the system what is free in the heap, where `settle_allocator` has glibc keep it.
+    Return the free memory of the heap to the system, if `configure_allocator` made glibc keep it.
 
-    Call it when no frames are under way. Queues of DDS that end and begin lie elsewhere in the
-    heap each time, between what others hold: without this the process comes to keep several times
-    what its queues take. It takes milliseconds.
+    Call it when no frames are in flight: it takes milliseconds. DDS queues are allocated anew at
+    each activation and fragment the heap, so that without this the process would keep several
+    times the memory of its queues.
     """
     if _keeping is not None:
         _keeping.malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Unforeseen errors of lifecycle transitions, which rclpy turns into ERROR without a word."""
+"""Logs unexpected exceptions of lifecycle transitions, which rclpy turns into ERROR unlogged."""
 
 from __future__ import annotations
 

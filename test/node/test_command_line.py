@@ -16,20 +16,20 @@ def start(*words):
         capture_output=True, text=True)
 
 
-@pytest.mark.parametrize(('words', 'told'), [
-    (['--ros-args', '--params-file', 'nowhere.yaml'], "'--params-file nowhere.yaml'. Error: Err"),
-    (['--ros-args', 'model_path:=x'], "these are no ROS arguments: 'model_path:=x'"),
-    (['--ros-args', '-p', 'model_path:='], "parameter override rule: '-p model_path:='"),
+@pytest.mark.parametrize(('words', 'argument'), [
+    (['--ros-args', '--params-file', 'nowhere.yaml'], '--params-file nowhere.yaml'),
+    (['--ros-args', 'model_path:=x'], "'model_path:=x'"),
+    (['--ros-args', '-p', 'model_path:='], "'-p model_path:='"),
     (['--ros-args', '--log-level', 'loud'], "'--log-level loud'"),
-    (['-p', 'top_k:=3'], "nobody takes the argument '-p': parameters come behind --ros-args"),
-    (['--model', 'x'], "nobody takes the argument '--model'"),
+    (['-p', 'top_k:=3'], "'-p'"),
+    (['--model', 'x'], "'--model'"),
 ])
-def test_a_wrong_command_line_ends_with_one_message_and_exit_code_2(words, told):
+def test_a_wrong_command_line_ends_with_one_message_and_exit_code_2(words, argument):
     done = start(*words)
     assert done.returncode == 2
     line, = (line for line in done.stderr.splitlines() if line.startswith('classifier_node: '))
-    assert told in line
-    assert '; usage: classifier_node [--ros-args ' in line
+    assert argument in line
+    assert 'usage: classifier_node' in line
     assert 'Traceback' not in done.stderr
 
 

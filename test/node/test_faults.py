@@ -164,12 +164,12 @@ def test_a_publisher_that_dies_in_mid_stream(peer):
             peer.spin_until(lambda: len(peer.heard['classification']) > 5, 'answers')
         finally:
             camera.kill()
-        peer.spin_until(lambda: 'no image for 0.3 s' in node.log, 'the silence to be told')
+        peer.spin_until(lambda: 'no image for 0.3 s' in node.log, 'the timeout')
         peer.connect('image')
         before = len(peer.heard['classification'])
 
         def told():
-            # Until the watch has looked: it looks twice a second, silence comes after 0.3 s.
+            # Until the watchdog has checked: it does twice a second, the timeout is 0.3 s.
             peer.publish('image', image(np.full((10, 20, 3), 99, np.uint8)))
             return 'images again after' in node.log
         peer.spin_until(told, 'its return to be told')

@@ -57,11 +57,11 @@ def test_statistics_and_diagnostics_tell_the_same_numbers(peer):
         assert node.stop()[0] == 0
 
 
-def test_a_silent_camera_is_told_and_so_is_its_return(peer):
+def test_a_camera_timeout_is_reported_and_so_is_its_end(peer):
     peer.listen_to_results()
     with run('-p', 'camera_timeout_sec:=0.5') as node:
         told(peer, 'state', 'active')
-        peer.spin_until(lambda: 'no image for 0.5 s' in node.log, 'the first silence')
+        peer.spin_until(lambda: 'no image for 0.5 s' in node.log, 'the first timeout')
         assert 'it has no publisher' in node.log
         peer.spin_until(
             lambda: 'no image yet' in peer.status()['message'], 'a diagnostic of it')
@@ -70,8 +70,8 @@ def test_a_silent_camera_is_told_and_so_is_its_return(peer):
         peer.publish('image', red(1))
         peer.spin_until(lambda: 'images again after' in node.log, 'the return')
         peer.spin_until(lambda: peer.status()['level'] == '0', 'all well')
-        peer.spin_until(lambda: node.log.count('no image for') == 2, 'the second silence')
-        peer.spin_until(lambda: 'silent: no image for' in peer.status()['message'], 'it told')
+        peer.spin_until(lambda: node.log.count('no image for') == 2, 'the second timeout')
+        peer.spin_until(lambda: 'camera timeout' in peer.status()['message'], 'the diagnostic')
         assert 'it has 1 publisher' in node.log
         # A node that does not listen misses nothing.
         assert lifecycle(peer, DEACTIVATE)
@@ -88,7 +88,7 @@ def test_a_clock_that_stands_still_keeps_nothing_from_being_told(peer, executor)
              '-p', 'camera_timeout_sec:=0.5', '-p', 'backend:=simulated:1:1',
              '-p', 'reopen_backoff_sec:=0.01', '-p', 'max_reopen_attempts:=1',
              '-p', 'reopen_after_failures:=1') as node:
-        peer.spin_until(lambda: 'no image for 0.5 s' in node.log, 'the silence')
+        peer.spin_until(lambda: 'no image for 0.5 s' in node.log, 'the timeout')
         peer.connect('image')
         stamp = peer.heard['/diagnostics'][-1].header.stamp
         assert (stamp.sec, stamp.nanosec) == (0, 0), 'stamps are of the ROS clock'

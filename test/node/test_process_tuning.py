@@ -1,4 +1,4 @@
-"""The allocator's policy: who settles it, what it saves and what it may keep."""
+"""The allocator's policy: who configures it, what it saves and what it may keep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from repository import REPOSITORY
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.process_tuning import (
-    give_free_memory_back, HEAP_BLOCK_BYTES, KEPT_BYTES, settle_allocator, VARIABLE)
+    configure_allocator, give_free_memory_back, HEAP_BLOCK_BYTES, KEPT_BYTES, VARIABLE)
 
 #: Prints whether a block of 6 MB, a 1080p frame, comes from the heap.
 PROBE = '\n'.join([
@@ -56,20 +56,21 @@ def test_an_import_changes_nothing(module):
 @needs_glibc
 def test_settling_it_does():
     module = 'resnet_trt_node.node.process_tuning'
-    assert heap_holds_frames(module, f'{module}.settle_allocator({{}})')
-    assert not heap_holds_frames(module, f'{module}.settle_allocator({{"{VARIABLE}": "system"}})')
+    assert heap_holds_frames(module, f'{module}.configure_allocator({{}})')
+    system = f'{module}.configure_allocator({{"{VARIABLE}": "system"}})'
+    assert not heap_holds_frames(module, system)
 
 
 @pytest.mark.parametrize(('environment', 'words'), [
-    ({VARIABLE: 'system'}, f'as the C library has it, by {VARIABLE}'),
-    ({'MALLOC_TRIM_THRESHOLD_': '100000'}, 'as MALLOC_TRIM_THRESHOLD_ in the environment has it'),
+    ({VARIABLE: 'system'}, VARIABLE),
+    ({'MALLOC_TRIM_THRESHOLD_': '100000'}, 'MALLOC_TRIM_THRESHOLD_'),
     ({'MALLOC_ARENA_MAX': '2', 'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'},
-     'as MALLOC_ARENA_MAX, GLIBC_TUNABLES in the environment has it'),
-    ({'LD_PRELOAD': '/usr/lib/libjemalloc.so.2'}, 'the preloaded /usr/lib/libjemalloc.so.2'),
+     'MALLOC_ARENA_MAX, GLIBC_TUNABLES'),
+    ({'LD_PRELOAD': '/usr/lib/libjemalloc.so.2'}, '/usr/lib/libjemalloc.so.2'),
 ])
-def test_whoever_settled_it_before_has_the_say(monkeypatch, environment, words):
+def test_a_policy_of_the_user_is_kept(monkeypatch, environment, words):
     monkeypatch.setattr('ctypes.CDLL', None)
-    assert words in settle_allocator(environment)
+    assert words in configure_allocator(environment)
 
 
 @pytest.mark.parametrize('answer', [ValueError('unknown name'), None, 'musl 1.2'])
@@ -80,15 +81,15 @@ def test_other_c_libraries_are_left_alone(monkeypatch, answer):
         return answer
     monkeypatch.setattr('os.confstr', confstr)
     monkeypatch.setattr('ctypes.CDLL', None)
-    assert settle_allocator({}) == 'memory: as the C library has it, which is not glibc'
+    assert 'not glibc' in configure_allocator({})
 
 
 #: Prints how many MiB stay after every second of 64 MiB in blocks was freed, and then given back.
 GIVING_BACK = '\n'.join((
     'import ctypes',
     'import psutil',
-    'from resnet_trt_node.node.process_tuning import give_free_memory_back, settle_allocator',
-    'settle_allocator({environment})',
+    'from resnet_trt_node.node.process_tuning import give_free_memory_back, configure_allocator',
+    'configure_allocator({environment})',
     'libc = ctypes.CDLL(None)',
     'libc.malloc.restype = ctypes.c_void_p',
     'libc.free.argtypes = [ctypes.c_void_p]',
@@ -118,13 +119,13 @@ def test_free_memory_between_what_is_held_is_given_back():
 def test_nothing_is_given_back_where_the_policy_is_not_ours(monkeypatch):
     monkeypatch.setattr('resnet_trt_node.node.process_tuning._keeping', None)
     monkeypatch.setattr('ctypes.CDLL', None)
-    settle_allocator({VARIABLE: 'system'})
+    configure_allocator({VARIABLE: 'system'})
     give_free_memory_back()
 
 
 def test_an_unknown_policy_is_refused():
     with pytest.raises(UsageError, match=f"^{VARIABLE}: 'off' is unknown, choose one of keep, sy"):
-        settle_allocator({VARIABLE: 'off'})
+        configure_allocator({VARIABLE: 'off'})
 
 
 def test_the_node_ends_with_2_for_an_unknown_policy(monkeypatch):

@@ -20,7 +20,7 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
-from resnet_trt_node.node.process_tuning import settle_allocator
+from resnet_trt_node.node.process_tuning import configure_allocator
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Classification
 
@@ -46,7 +46,7 @@ class BareNode(Node):
 def main() -> int:
     """Answer until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settle_allocator()
+    configure_allocator()
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = BareNode(sys.argv[1], sys.argv[2])
     Thread(target=_talk, args=(node,), daemon=True).start()

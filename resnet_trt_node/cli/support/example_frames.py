@@ -9,7 +9,7 @@ from typing import Generator, Optional, Sequence, TYPE_CHECKING
 import numpy as np
 
 from resnet_trt_node.bag.storage.names import is_bag
-from resnet_trt_node.cli.support.options import tell_unread
+from resnet_trt_node.cli.support.options import print_unread
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.listing import count_unread, describe_unread
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
@@ -91,7 +91,7 @@ def _stored(source: str, limit: int, max_bytes: int) -> Pictures:
         if not names:
             raise DataError('; '.join(filter(None, [
                 f'there are no pictures in {source}', describe_unread(unread)])))
-        tell_unread(unread)
+        print_unread(unread)
         for place in _spread(len(names), limit):
             try:
                 yield store.frame(names[place])
@@ -106,7 +106,7 @@ def _recorded(
     # A machine that trains needs no library of bags.
     from resnet_trt_node.cli.support.sources import Inputs
     with Inputs([source], topics, check_pictures=False, max_bytes=max_bytes) as inputs:
-        tell_unread(inputs.unread)
+        print_unread(inputs.unread)
         wanted = set(_spread(inputs.count, limit))
         if not wanted:
             raise DataError(f'there are no pictures in {source}')

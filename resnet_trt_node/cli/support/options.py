@@ -116,7 +116,7 @@ def max_image_bytes(arguments: Namespace) -> int:
     return MAX_FILE_IMAGE_BYTES if mebibytes is None else mebibytes << 20
 
 
-def tell_unread(unread: Mapping[str, int]) -> None:
+def print_unread(unread: Mapping[str, int]) -> None:
     """Print the line that says how many files were not read, if there are any."""
     line = describe_unread(unread)
     if line:

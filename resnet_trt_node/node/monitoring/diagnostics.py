@@ -8,7 +8,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from resnet_trt_node.node.monitoring.report import Report
 from resnet_trt_node.printable import LINE_LIMIT, printable
 
-#: What follows the node's name in the statuses' names; a camera's own name comes behind.
+#: Follow the node's name in the names of the statuses; CAMERA_PART is followed by the camera's.
 NODE_PART = 'classifier'
 CAMERA_PART = 'camera'
 
@@ -18,9 +18,9 @@ def diagnostic_array(stamp: Any, node: str, hardware_id: str, report: Report) ->
     Return a report as a message.
 
     :param stamp: builtin_interfaces/Time of the message.
-    :param node: the node's full name, which begins each status' name.
-    :param hardware_id: what computes, in words.
-    :param report: the node's report with those of its cameras.
+    :param node: the node's full name, the prefix of each status name.
+    :param hardware_id: the backend's device, in words.
+    :param report: the node's report, which holds those of its cameras.
     """
     statuses = [_status(f'{node}: {NODE_PART}', hardware_id, report)]
     statuses += [

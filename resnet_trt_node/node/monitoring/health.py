@@ -1,4 +1,4 @@
-"""How well it goes: from the last period's numbers to OK, WARN or ERROR with the reasons."""
+"""Diagnostics levels: from the counters of the last period to OK, WARN or ERROR with reasons."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Optional
 from resnet_trt_node.node.pipeline.counters import CameraCounts
 from resnet_trt_node.node.ros.parameters import NodeParameters
 
-#: Drops that do not tell how well a camera's frames are served: the node itself was stopping.
-_NOT_JUDGED = ('refused',)
+#: Drop reasons that do not affect a camera's level: the node itself was stopping.
+_IGNORED_DROPS = ('refused',)
 
 
 class Level(IntEnum):
@@ -29,29 +29,29 @@ class Health:
     reasons: list[str] = field(default_factory=list)
 
     def add(self, level: Level, reason: str) -> None:
-        """Note a finding."""
+        """Add a reason, and raise the level to its level."""
         self.level = max(self.level, level)
         self.reasons.append(reason)
 
     def message(self, well: str) -> str:
-        """Return the reasons, or what to say without any."""
+        """Return the reasons, or the given text if there are none."""
         return '; '.join(self.reasons) or well
 
 
 def camera_health(
-        period: CameraCounts, silence: Optional[str], notes: list[str],
+        period: CameraCounts, timeout: Optional[str], notes: list[str],
         parameters: NodeParameters) -> Health:
     """
-    Judge one camera.
+    Return the level of one camera.
 
-    :param period: what was counted in the last period.
-    :param silence: why it counts as silent, None if it does not.
-    :param notes: what is wrong with its topic.
+    :param period: its counters in the last period.
+    :param timeout: its camera timeout in words, None if there is none.
+    :param notes: problems of its image topic, in words.
     :param parameters: the thresholds.
     """
     health = Health()
-    if silence is not None:
-        health.add(Level.ERROR, silence)
+    if timeout is not None:
+        health.add(Level.ERROR, timeout)
     for note in notes:
         health.add(Level.WARN, note)
     if period.dropped['malformed']:
@@ -61,7 +61,7 @@ def camera_health(
         health.add(Level.WARN, f'DDS lost {lost} of {lost + period.received} frames on the way: '
                                'its shared memory or receive buffers are too small for them')
     dropped = sum(
-        number for reason, number in period.dropped.items() if reason not in _NOT_JUDGED)
+        number for reason, number in period.dropped.items() if reason not in _IGNORED_DROPS)
     ended = period.answered + dropped
     if ended:
         ratio = dropped / ended
@@ -79,12 +79,12 @@ def node_health(
         failed_frames: int, retried_batches: int, trouble: Optional[str],
         latency_p99_ms: Optional[float], parameters: NodeParameters) -> Health:
     """
-    Judge the backend and the way of the frames.
+    Return the level of the backend and of the latency.
 
     :param failed_frames: frames that the backend failed on in the last period.
-    :param retried_batches: batches that it was given twice in that time.
+    :param retried_batches: batches that were retried in the last period.
     :param trouble: why the backend is being opened again, None while it works.
-    :param latency_p99_ms: from reception to publication, None without any answer.
+    :param latency_p99_ms: from reception to publication, None before the first answer.
     :param parameters: the thresholds.
     """
     health = Health()

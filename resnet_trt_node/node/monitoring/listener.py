@@ -1,4 +1,4 @@
-"""Listening to the /diagnostics of classifier nodes from outside."""
+"""Subscribes to the /diagnostics of classifier nodes, for `resnet_trt top`."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from resnet_trt_node.node.monitoring.report import Report, Value
 from resnet_trt_node.node.ros.ros_errors import startup_explained
 from resnet_trt_node.printable import LINE_LIMIT, printable
 
-#: Anyone publishes on /diagnostics whatever they like. More nodes than this are not kept, nor more
-#: values of a status, nor numbers of more digits; this package's own are far from all of them.
+#: /diagnostics may carry anything. These limits on nodes, values of a status and digits of a
+#: number bound the memory; this package's own messages stay far below them.
 _MOST_NODES = 1000
 _MOST_VALUES = 500
 _MOST_DIGITS = 30
-#: How many other nodes are named where the wanted one is not heard.
+#: How many other nodes the error names if the wanted one does not publish.
 _NAMED = 10
 
 
 class DiagnosticsListener:
     """
-    Keeps what each classifier node told last; a context manager with a ROS context of its own.
+    Keeps the last report of each classifier node; a context manager with its own ROS context.
 
-    :param node: listen to this one only, such as '/front/classifier'; a name without its
-        namespace is enough. None listens to all.
+    :param node: name of the only node to keep, such as '/front/classifier'; the namespace may be
+        left out. None keeps all.
     """
 
     def __init__(self, node: Optional[str] = None) -> None:
         self._wanted = node
         self._others: set[str] = set()
-        #: The last report of each node by its full name, and monotonic() when it came.
+        #: The last report of each node by its full name, and monotonic() at its arrival.
         self.heard: dict[str, tuple[Report, float]] = {}
         self._context = rclpy.Context()
         with startup_explained():
@@ -53,16 +53,16 @@ class DiagnosticsListener:
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._take, 10)
 
     def spin(self, seconds: float) -> None:
-        """Listen for so long."""
+        """Receive messages for this time."""
         end_sec = monotonic() + seconds
         while (left_sec := end_sec - monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left_sec)
 
     def wait(self, timeout_sec: float) -> None:
         """
-        Listen until a node was heard.
+        Receive messages until there is a report.
 
-        :raises UsageError: if there is none in that time.
+        :raises UsageError: if none arrives in time.
         """
         deadline = monotonic() + timeout_sec
         while not self.heard:
@@ -86,7 +86,7 @@ class DiagnosticsListener:
     def _take(self, message: Any) -> None:
         for name, report in reports(message).items():
             if self._wanted is None or f'/{name}'.endswith(f'/{self._wanted.lstrip("/")}'):
-                # A node that is heard again becomes the youngest.
+                # The dict is ordered by the last report: the oldest one is removed.
                 self.heard.pop(name, None)
                 self.heard[name] = report, monotonic()
                 if len(self.heard) > _MOST_NODES:
@@ -101,7 +101,7 @@ class DiagnosticsListener:
     def __exit__(
             self, kind: Optional[type[BaseException]], error: Optional[BaseException],
             trace: Optional[TracebackType]) -> None:
-        """Leave ROS."""
+        """Shut the ROS context down."""
         self._executor.shutdown()
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)
@@ -111,9 +111,9 @@ def reports(message: Any) -> dict[str, Report]:
     """
     Return the reports in a diagnostic_msgs/DiagnosticArray, by the node's full name.
 
-    Statuses of other nodes are left out, and so are cameras without their node's own status,
-    which may be on the way in another message of an aggregator. Names and texts come escaped and
-    cut; nothing else is sure of a status that only looks like one of this package.
+    Statuses of other nodes are left out, and so are cameras without their node's own status, which
+    an aggregator may send in another message. Names and texts are escaped and truncated; no other
+    assumption holds for a status that only looks like one of this package.
     """
     found: dict[str, Report] = {}
     cameras: list[tuple[str, str, Any]] = []

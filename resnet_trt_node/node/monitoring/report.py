@@ -1,7 +1,7 @@
 """
-The node's numbers, collected once for /diagnostics, `~/statistics` and whoever else asks.
+The node's statistics, collected in one place for /diagnostics and `~/statistics`.
 
-Counters are read when asked for; rates and levels are of the last whole period.
+Counters are current; rates and levels are those of the last full period.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.printable import printable
 
-#: What of a backend's details is told.
+#: Entries of `BackendInfo.details` that are reported.
 _BACKEND_DETAILS = ('device_memory_mib', 'engine', 'cuda_graphs')
-#: What stands under a key.
+#: The value of a key.
 Value = Union[int, float, str]
 
 
 @dataclass
 class TopicState:
     """
-    What is known of a camera besides its frames.
+    The state of a camera's topics.
 
-    :param image_topic: the full name of what it is heard on.
+    :param image_topic: the full name of the topic that is subscribed to.
     :param publishers: publishers of that topic.
     :param listeners: subscriptions to its results.
-    :param silence: why it counts as silent, None if it does not.
-    :param notes: what is wrong with the topic.
+    :param timeout: how long it has sent nothing, if longer than `camera_timeout_sec`.
+    :param notes: problems of the image topic, in words.
     """
 
     image_topic: str
     publishers: int
     listeners: int
-    silence: Optional[str] = None
+    timeout: Optional[str] = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -47,10 +47,10 @@ class Report:
     """
     Levels, messages and numbers.
 
-    :param level: of the node and its backend, without its cameras.
-    :param message: why, in words.
-    :param values: the numbers by name.
-    :param cameras: a report of its own for each camera; those have no cameras.
+    :param level: of the node and its backend; the cameras have their own.
+    :param message: the reasons of the level.
+    :param values: the statistics by key.
+    :param cameras: one report for each camera; these have no `cameras`.
     """
 
     level: Level
@@ -59,7 +59,7 @@ class Report:
     cameras: dict[str, Report] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as what json writes."""
+        """Return the report as a JSON document."""
         document: dict[str, Any] = {
             'level': self.level.name, 'message': self.message, **self.values}
         if self.cameras:
@@ -68,13 +68,13 @@ class Report:
 
 
 class Statistics:
-    """Reads a pipeline's counters; remembers the last period's for rates and levels."""
+    """Reads a pipeline's counters and keeps those of the last period for rates and levels."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Start anew, for a pipeline whose counters begin at 0."""
+        """Reset, for a new pipeline whose counters begin at 0."""
         self._last_sec = monotonic()
         self._last: dict[str, CameraCounts] = {}
         self._last_events: dict[str, int] = {}
@@ -83,7 +83,7 @@ class Statistics:
         self._retried = 0
 
     def tick(self, pipeline: Optional[Pipeline]) -> None:
-        """End a period: rates and levels are of the time since the last call."""
+        """End a period: rates and levels refer to the time since the last call."""
         now_sec = monotonic()
         elapsed_sec = max(now_sec - self._last_sec, 1e-9)
         counts = {} if pipeline is None else pipeline.accounting.counts()
@@ -102,12 +102,12 @@ class Statistics:
             self, pipeline: Optional[Pipeline], topics: dict[str, TopicState],
             parameters: NodeParameters, error: Optional[str] = None) -> Report:
         """
-        Return what there is to say now.
+        Return the current report.
 
         :param pipeline: the open pipeline, None while the node is unconfigured.
-        :param topics: what else is known of each camera.
+        :param topics: the topic state of each camera.
         :param parameters: the thresholds.
-        :param error: why the node is not configured, None if it only was not asked to be.
+        :param error: why configuring failed, None if it did not.
         """
         if pipeline is None:
             return Report(
@@ -143,7 +143,7 @@ class Statistics:
             self, name: str, counts: CameraCounts, topic: TopicState,
             parameters: NodeParameters) -> Report:
         health: Health = camera_health(
-            self._periods.get(name, CameraCounts()), topic.silence, topic.notes, parameters)
+            self._periods.get(name, CameraCounts()), topic.timeout, topic.notes, parameters)
         return Report(health.level, health.message('well'), {
             'image_topic': topic.image_topic, 'publishers': topic.publishers,
             'listeners': topic.listeners, **self._rates(name), **_counters([counts]),
@@ -197,10 +197,10 @@ def _batches(pipeline: Pipeline) -> dict[str, Value]:
 
 def opened_line(backend: Backend, took_ms: Mapping[int, float]) -> str:
     """
-    Say in a line what was opened.
+    Return the log line about an opened backend.
 
-    :param backend: open and warm.
-    :param took_ms: of its warm-up, by batch size.
+    :param backend: open and warmed up.
+    :param took_ms: time of a batch in the warm-up, by batch size.
     """
     spec, info = backend.spec, backend.info
     warm = ', '.join(f'{size}: {ms:.1f}' for size, ms in took_ms.items())

@@ -1,4 +1,4 @@
-"""The node's side that tells: /diagnostics, `~/statistics`, and log lines about the topics."""
+"""Publishes /diagnostics, serves `~/statistics` and logs problems of the image topics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock
 from rclpy.duration import Duration
 from rclpy.node import Node
-from resnet_trt_node.node.monitoring.camera_watchdog import SilenceWatch
+from resnet_trt_node.node.monitoring.camera_watchdog import CameraWatchdog
 from resnet_trt_node.node.monitoring.diagnostics import diagnostic_array
 from resnet_trt_node.node.monitoring.health import Level
 from resnet_trt_node.node.monitoring.report import Report, Statistics, TopicState
@@ -20,26 +20,26 @@ from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.printable import printable_json
 from std_srvs.srv import Trigger
 
-#: How often silent cameras are looked for; also the accuracy of what is told about them.
+#: Period of the check for camera timeouts, and therefore their accuracy.
 _WATCH_SEC = 0.5
-#: A report takes about a millisecond of the interpreter, which frames under way would wait for. It
-#: is put off until there are none, looking so often, but not longer than this: a busy node never
-#: comes to an end with its frames.
+#: A report holds the GIL for about a millisecond, which in-flight frames would wait for. So it is
+#: deferred until none is in flight, polling at this period, but for at most this long: a busy node
+#: always has frames in flight.
 _GAP_SEC = 0.002
-_LONGEST_WAIT_SEC = 0.05
-#: What is told last before the process ends gets so long on its way.
+_MAX_DEFERRAL_SEC = 0.05
+#: How long the last report before the process ends may take to be delivered.
 _URGENT_SEC = 0.2
-#: Notes that were logged and are remembered; they name other nodes, which may come and go.
-_MOST_TOLD = 1000
+#: Logged notes that are remembered; they name other nodes, so their number is unbounded.
+_MOST_LOGGED = 1000
 
 
 class Reporter:
     """
-    Publishes diagnostics and answers the statistics service for as long as the node lives.
+    Publishes diagnostics and serves the statistics for as long as the node exists.
 
     :param node: creates the publisher, the service and the timers, and logs.
-    :param parameters: gives the present parameters.
-    :param clock: what the timers run on; stamps are of the node's clock.
+    :param parameters: returns the current parameters.
+    :param clock: clock of the timers; stamps are taken from the node's clock.
     """
 
     def __init__(
@@ -49,49 +49,49 @@ class Reporter:
         self._statistics = Statistics()
         self._pipeline: Optional[Pipeline] = None
         self._cameras: dict[str, CameraTopics] = {}
-        self._watch = SilenceWatch(())
+        self._watch = CameraWatchdog(())
         self._active_since_ns: Optional[int] = None
-        # When the report became due that is put off, perf_counter_ns.
+        # When the deferred report was due, perf_counter_ns.
         self._due_ns = 0
-        self._told: set[tuple[str, str]] = set()
-        self._mismatch_told = False
-        #: Why the node is not configured, None if it only was not asked to be.
+        self._logged: set[tuple[str, str]] = set()
+        self._mismatch_logged = False
+        #: Why configuring failed, None if it did not.
         self.error: Optional[str] = None
-        #: Tells how far configuring the node is, None while it is not being configured.
+        #: Returns the progress of configuring, None while the node is not being configured.
         self.progress: Optional[Callable[[], str]] = None
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._service = node.create_service(Trigger, '~/statistics', self._answer)
         self._timer = node.create_timer(
             parameters().diagnostics_period_sec, self._tick, clock=clock)
-        self._gap_timer = node.create_timer(_GAP_SEC, self._tell_in_gap, clock=clock)
+        self._gap_timer = node.create_timer(_GAP_SEC, self._publish_in_gap, clock=clock)
         self._gap_timer.cancel()
-        self._watch_timer = node.create_timer(_WATCH_SEC, self._look_for_silence, clock=clock)
+        self._watch_timer = node.create_timer(_WATCH_SEC, self._check_camera_timeouts, clock=clock)
 
     def opened(self, pipeline: Pipeline, cameras: dict[str, CameraTopics]) -> None:
-        """Report on a pipeline and its topics from now on."""
+        """Report on this pipeline and its topics from now on."""
         self._statistics.forget()
         self._pipeline, self._cameras = pipeline, cameras
-        self._watch = SilenceWatch(cameras)
-        self._told.clear()
-        self._mismatch_told = False
+        self._watch = CameraWatchdog(cameras)
+        self._logged.clear()
+        self._mismatch_logged = False
         self.error = None
 
     def closed(self) -> None:
-        """Report no pipeline any more."""
+        """Stop reporting on the pipeline."""
         self._pipeline, self._cameras = None, {}
         self._active_since_ns = None
 
     def listening(self, active: bool) -> None:
-        """Be told that the node begins or ends to listen to its cameras."""
+        """Start or stop the camera timeouts, when the node is activated or deactivated."""
         self._active_since_ns = perf_counter_ns() if active else None
 
-    def tell_now(self) -> None:
-        """Publish diagnostics at once, and wait a moment for those who hear them: it is urgent."""
-        self._tell()
+    def publish_now(self) -> None:
+        """Publish diagnostics without deferring them, and wait for delivery."""
+        self._publish()
         self._publisher.wait_for_all_acked(Duration(seconds=_URGENT_SEC))
 
     def apply(self, parameters: NodeParameters) -> None:
-        """Follow a change of parameters."""
+        """Apply changed parameters."""
         period_ns = int(parameters.diagnostics_period_sec * 1e9)
         if self._timer.timer_period_ns != period_ns:
             self._timer.timer_period_ns = period_ns
@@ -100,17 +100,17 @@ class Reporter:
     def _tick(self) -> None:
         self._due_ns = perf_counter_ns()
         self._gap_timer.reset()
-        self._tell_in_gap()
+        self._publish_in_gap()
 
-    def _tell_in_gap(self) -> None:
+    def _publish_in_gap(self) -> None:
         waited_sec = (perf_counter_ns() - self._due_ns) / 1e9
-        if (self._pipeline is not None and waited_sec < _LONGEST_WAIT_SEC
+        if (self._pipeline is not None and waited_sec < _MAX_DEFERRAL_SEC
                 and self._pipeline.accounting.in_progress):
             return
         self._gap_timer.cancel()
-        self._tell()
+        self._publish()
 
-    def _tell(self) -> None:
+    def _publish(self) -> None:
         self._statistics.tick(self._pipeline)
         hardware = '' if self._pipeline is None else self._pipeline.backend.info.device
         self._publisher.publish(diagnostic_array(
@@ -126,7 +126,7 @@ class Reporter:
 
     def _report(self) -> Report:
         if self.progress is not None:
-            # Not OK: images are not answered meanwhile. No error: this is how it begins.
+            # Not OK, since images get no answer; no ERROR, since every start passes through it.
             return Report(Level.WARN, self.progress(), {'state': 'configuring'})
         now_ns = perf_counter_ns()
         topics = {
@@ -139,24 +139,24 @@ class Reporter:
         return self._statistics.report(self._pipeline, topics, self._parameters(), self.error)
 
     def _check_sum(self, pipeline: Pipeline) -> None:
-        """Log once for each configuration that the counters do not add up."""
+        """Log a mismatch of the counters, once for each configuration."""
         mismatch = pipeline.accounting.total().mismatch
-        if mismatch is not None and not self._mismatch_told:
-            self._mismatch_told = True
+        if mismatch is not None and not self._mismatch_logged:
+            self._mismatch_logged = True
             self._node.get_logger().error(f'the counters do not add up: {mismatch}')
 
     def _notes(self, name: str, camera: CameraTopics) -> list[str]:
-        """Return what is wrong with an image topic, and log it once for each configuration."""
+        """Return the problems of an image topic, and log each once for each configuration."""
         notes = camera.problems()
         for note in notes:
-            if (name, note) not in self._told:
-                if len(self._told) >= _MOST_TOLD:
-                    self._told.clear()
-                self._told.add((name, note))
+            if (name, note) not in self._logged:
+                if len(self._logged) >= _MOST_LOGGED:
+                    self._logged.clear()
+                self._logged.add((name, note))
                 self._node.get_logger().warning(note)
         return notes
 
-    def _look_for_silence(self) -> None:
+    def _check_camera_timeouts(self) -> None:
         if self._pipeline is None:
             return
         changes = self._watch.check(

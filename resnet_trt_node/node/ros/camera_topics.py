@@ -34,13 +34,12 @@ except ImportError:
     from rclpy.qos_event import (
         SubscriptionEventCallbacks, UnsupportedEventTypeError)
 
-#: What to do about incompatible QoS; only what a user overrode can be too strict.
-_ADVICE = (
+#: The remedy for incompatible QoS: only overrides of the user can request too much.
+_QOS_REMEDY = (
     'set the parameter image_reliability to best_effort and remove qos_overrides, '
     'or have the publisher offer more')
 
-#: A picture that is being drawn gets this long before its publisher is destroyed, which it would
-#: then find out.
+#: How long destroying the publishers waits for the annotated picture that is being drawn.
 _PICTURE_SEC = 0.1
 
 
@@ -51,11 +50,11 @@ class CameraTopics:
     Topic names are relative, so that remapping and namespaces work.
 
     :param node: creates and destroys them.
-    :param name: the camera's name, '' for the only one.
+    :param name: the camera's name, '' if `cameras` is empty.
     :param parameters: transport, reliability and depth of the subscription.
-    :param annotator: draws its pictures; closed before its publishers are destroyed, which is for
-        all cameras.
-    :raises UsageError: for a name, or qos_overrides of a publisher, that cannot be used.
+    :param annotator: draws the annotated pictures of all cameras; `close` closes it before it
+        destroys the publishers.
+    :raises UsageError: for an invalid name or invalid qos_overrides of a publisher.
     """
 
     def __init__(
@@ -90,45 +89,46 @@ class CameraTopics:
 
     @property
     def overridable(self) -> list[tuple[str, str]]:
-        """Return topic and entity of all whose QoS a user can override."""
+        """Return topic and entity of all publishers and subscriptions that take qos_overrides."""
         return [
             (self.image_topic, 'subscription'), (self._results.topic_name, 'publisher'),
             (self._annotated.topic_name, 'publisher')]
 
     @property
     def listeners(self) -> int:
-        """Return how many subscriptions to the results there are."""
+        """Return the number of subscriptions to the results."""
         return int(self._results.get_subscription_count())
 
     @property
     def publishers(self) -> int:
-        """Return how many publishers the image topic has, of any type."""
+        """Return the number of publishers of the image topic, of any type."""
         return int(self._node.count_publishers(self.image_topic))
 
     def subscribe(
             self, callback: Callable[..., None], on_lost: Callable[[int], None]) -> None:
         """
-        Listen to the camera.
+        Subscribe to the image topic.
 
-        :param callback: called with each image message, and with `waited_ns`: how long it waited
+        :param callback: called with each image message and `waited_ns`, the time that it waited
             in the middleware.
-        :param on_lost: told how many messages DDS lost, where the middleware can tell.
-        :raises UsageError: for qos_overrides, or a topic of another type, that cannot be used.
+        :param on_lost: called with the number of messages that DDS lost, if the middleware
+            reports it.
+        :raises UsageError: for invalid qos_overrides, or a topic of another type.
         """
         parameters = self._parameters
         qos = QoSProfile(
             depth=max(qos_profile_sensor_data.depth, parameters.queue_depth),
             reliability=ReliabilityPolicy.RELIABLE if parameters.image_reliability == 'reliable'
             else ReliabilityPolicy.BEST_EFFORT)
-        # Declared only where the user overrides it: rclpy would keep the first activation's
-        # values for good, and a later change of image_reliability would do nothing.
+        # Declared only if the user overrides it: rclpy would keep the values of the first
+        # activation, and a later change of image_reliability would have no effect.
         overridden = bool(qos_overrides(self._node, self._image_topic, 'subscription'))
 
         def create(message_lost: Optional[Callable[[Any], None]]) -> Any:
             events = SubscriptionEventCallbacks(
                 message_lost=message_lost, incompatible_qos=self._on_incompatible_qos)
-            # A topic of another type is told by `problems`, in words that say what to do. Set
-            # here, since the constructor of ROS 2 Humble does not know it.
+            # `problems` reports a topic of another type, with a remedy. Assigned here because the
+            # constructor of ROS 2 Humble lacks the argument.
             events.incompatible_type = lambda event: None
             return self._node.create_subscription(
                 CompressedImage if self._compressed else Image, self._image_topic,
@@ -146,21 +146,21 @@ class CameraTopics:
     def _on_incompatible_qos(self, event: Any) -> None:
         self._node.get_logger().warning(
             f'{self.image_topic}: a publisher offers an incompatible '
-            f'{qos_policy_name_from_kind(event.last_policy_kind)} policy, nothing is heard of it: '
-            + _ADVICE)
+            f'{qos_policy_name_from_kind(event.last_policy_kind)} policy, its messages are not '
+            f'received: {_QOS_REMEDY}')
 
     def unsubscribe(self) -> None:
-        """Hear no more images."""
+        """Destroy the subscription."""
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
 
     def publish(self, message: Any, predictions: list[Prediction]) -> Optional[float]:
         """
-        Publish a result, and have the picture with it drawn if someone listens.
+        Publish a result; if image_annotated has a subscription, have the picture drawn.
 
-        :param message: the source message; its header goes onto the result.
-        :param predictions: falling scores.
+        :param message: the source message; the result gets its header.
+        :param predictions: by descending score.
         :returns: milliseconds from the header's stamp to the publication, see `stamp_age_ms`.
         """
         self._results.publish(classification(
@@ -171,15 +171,15 @@ class CameraTopics:
         return age_ms
 
     def flush(self, timeout_sec: float) -> None:
-        """Wait until the listeners have the last results, at most so long; skip pictures."""
+        """Wait until all subscriptions have the last results; skip pictures not yet drawn."""
         end = monotonic() + timeout_sec
         self._annotator.drain(timeout_sec)
-        # Publishing returns before they do, and destroying a publisher does not wait.
+        # Publishing is asynchronous, and destroying a publisher drops what is not yet delivered.
         left_sec = max(0.0, end - monotonic())
         self._results.wait_for_all_acked(Duration(nanoseconds=int(left_sec * 1e9)))
 
     def problems(self) -> list[str]:
-        """Say why publishers of the image topic are not heard; DDS keeps it to itself."""
+        """Return why messages of publishers of the image topic do not arrive, in words."""
         kinds = {True: 'sensor_msgs/msg/CompressedImage', False: 'sensor_msgs/msg/Image'}
         wanted, other_transport = kinds[self._compressed], kinds[not self._compressed]
         topic = self.image_topic
@@ -197,11 +197,11 @@ class CameraTopics:
                 if fits == QoSCompatibility.ERROR:
                     notes.add(
                         f'{topic}: {printable(publisher.node_name)} offers an incompatible QoS ('
-                        f'{reason.removeprefix("ERROR: ").rstrip("; ")}): {_ADVICE}')
+                        f'{reason.removeprefix("ERROR: ").rstrip("; ")}): {_QOS_REMEDY}')
         return sorted(notes)
 
     def close(self) -> None:
-        """Destroy what there is."""
+        """Destroy the subscription and the publishers."""
         self.unsubscribe()
         self._annotator.close(_PICTURE_SEC)
         self._node.destroy_publisher(self._results)
@@ -209,6 +209,6 @@ class CameraTopics:
 
 
 def lost_messages(event: Any) -> int:
-    """Return how many more messages were lost than at the event before."""
+    """Return the number of messages lost since the previous event."""
     # Fast DDS counts in int32 and at times adds -2^31, which arrives here as 2^64 - 2^31.
     return int(event.total_count_change) & 0x7fff_ffff

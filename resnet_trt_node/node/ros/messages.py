@@ -1,4 +1,4 @@
-"""Building the messages that the node publishes."""
+"""Builds the messages that the node publishes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from vision_msgs.msg import Classification, LabelInfo, ObjectHypothesis, VisionC
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: LabelInfo counts classes in uint16, and keeps the largest for 'unlabelled'.
+#: LabelInfo has uint16 class ids and reserves the largest for 'unlabelled'.
 MOST_LABELS = 65_535
 
 
 def classification(
         header: Any, predictions: Sequence[Prediction], class_id_format: str) -> Classification:
     """
-    Return a result.
+    Return the result message of an image.
 
-    :param header: the source image's header, used as it is.
-    :param predictions: falling scores in [0, 1].
-    :param class_id_format: 'label' puts class names into `class_id`, 'index' the numbers.
+    :param header: the source image's header; not copied.
+    :param predictions: by descending score, scores in [0, 1].
+    :param class_id_format: content of `class_id`: 'label' for the class name, 'index' for its
+        index.
     """
     return Classification(header=header, results=[
         ObjectHypothesis(
@@ -35,7 +36,7 @@ def classification(
 
 def label_info(stamp: Any, labels: Sequence[str], threshold: float) -> Optional[LabelInfo]:
     """
-    Return the class names by index, None where they are too many for the message.
+    Return the class names by index, None if they are too many for the message.
 
     :param stamp: builtin_interfaces/Time.
     :param labels: class names in the order of the model's output.
@@ -51,15 +52,15 @@ def label_info(stamp: Any, labels: Sequence[str], threshold: float) -> Optional[
 
 def rgb_image(header: Any, pixels: NDArray[np.uint8]) -> Image:
     """
-    Return a picture as a message.
+    Return an rgb8 image message.
 
-    :param header: used as it is.
+    :param header: not copied.
     :param pixels: uint8 (H, W, 3) RGB; copied.
     """
     height, width, channels = pixels.shape
     message = Image(header=header, height=height, width=width, encoding='rgb8',
                     step=width * channels)
-    # rclpy checks each element of anything but an array of the very type.
+    # rclpy checks every element, unless it gets an array.array of the same type.
     data = array('B')
     data.frombytes(np.ascontiguousarray(pixels).data.cast('B'))
     message.data = data

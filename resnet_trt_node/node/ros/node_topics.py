@@ -1,4 +1,4 @@
-"""The topics of the configured node: those of its cameras, and the class names."""
+"""The topics of the configured node: those of its cameras, and label_info."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 class NodeTopics:
     """
-    Creates, uses and closes the topics.
+    Creates and destroys the topics, and publishes label_info.
 
     :param node: creates publishers and subscriptions, and logs.
     :param still_wanted: asked before each camera, since hundreds of them take seconds.
@@ -41,12 +41,12 @@ class NodeTopics:
 
     def create(self, parameters: NodeParameters, annotator: Annotator) -> None:
         """
-        Create all publishers; `close` what there is, also after an error.
+        Create all publishers; call `close` after an error too.
 
-        :param parameters: which cameras, and how.
-        :param annotator: draws the pictures.
-        :raises UsageError: for names and QoS that ROS does not take.
-        :raises OpeningCancelled: if the topics are not wanted any more.
+        :param parameters: camera names and topic settings.
+        :param annotator: draws the annotated pictures.
+        :raises UsageError: for names and QoS that ROS does not accept.
+        :raises OpeningCancelled: if the process is about to end.
         """
         for name in parameters.cameras or ('',):
             self._check_still_wanted()
@@ -62,11 +62,11 @@ class NodeTopics:
         """
         Subscribe to all cameras.
 
-        :param pipeline: takes the frames.
+        :param pipeline: receives the frames.
         :param here: whether a callback may decode a frame by itself.
-        :returns: the image topics in words.
-        :raises UsageError: for QoS that ROS does not take.
-        :raises OpeningCancelled: if the topics are not wanted any more.
+        :returns: the image topics, separated by commas.
+        :raises UsageError: for QoS that ROS does not accept.
+        :raises OpeningCancelled: if the process is about to end.
         """
         for name, camera in self.cameras.items():
             self._check_still_wanted()
@@ -76,12 +76,12 @@ class NodeTopics:
         return ', '.join(camera.image_topic for camera in self.cameras.values())
 
     def unsubscribe(self) -> None:
-        """Hear no camera any more."""
+        """Destroy the subscriptions to all cameras."""
         for camera in self.cameras.values():
             camera.unsubscribe()
 
     def publish_labels(self, labels: Sequence[str], score_threshold: float) -> None:
-        """Publish the class names for all that read them now or later."""
+        """Publish label_info, latched."""
         assert self._labels is not None
         message = label_info(
             self._node.get_clock().now().to_msg(), labels, score_threshold)
@@ -92,13 +92,13 @@ class NodeTopics:
             self._labels.publish(message)
 
     def flush(self, timeout_sec: float) -> None:
-        """Wait until listeners have the last results, not longer than that altogether."""
+        """Wait until all subscriptions have the last results, with one timeout for all."""
         end = monotonic() + timeout_sec
         for camera in self.cameras.values():
             camera.flush(max(0.0, end - monotonic()))
 
     def close(self) -> None:
-        """Take all topics back."""
+        """Destroy all publishers and subscriptions."""
         for camera in self.cameras.values():
             camera.close()
         self.cameras = {}

@@ -1,4 +1,4 @@
-"""Declares `NodeParameters` with rclpy, reads it back, and guards changes."""
+"""Declares `NodeParameters` with rclpy, reads the values and checks changes."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _ROS_PARAMETERS = ('use_sim_time', 'start_type_description_service')
 
 class NodeOfUnsetOverrides(LifecycleNode):
     """
-    A lifecycle node whose overrides may have no value.
+    A lifecycle node whose parameter overrides may have no value.
 
-    That is how rclpy sees an empty YAML list, which it refuses to declare automatically.
+    rclpy reads an empty YAML list so, and refuses to declare it automatically.
     """
 
     def declare_parameters(  # type: ignore[override]  # Its types differ between releases.
             self, namespace: str, parameters: list[tuple[Any, ...]],
             ignore_override: bool = False) -> list[Parameter[Any]]:
-        """Do what rclpy's method of this name does."""
+        """Override rclpy's method: declare parameters without a value dynamically typed."""
         unset = ParameterDescriptor(dynamic_typing=True)
         return super().declare_parameters(
             namespace, [(one[0], None, unset) if one[1] is None else one for one in parameters],
@@ -44,13 +44,13 @@ class NodeOfUnsetOverrides(LifecycleNode):
 
 class ParameterServer:
     """
-    The node's side of `NodeParameters`.
+    Holds the current `NodeParameters` of a node.
 
-    :param node: a node created with `automatically_declare_parameters_from_overrides`, which is
-        how rclpy tells of overrides that nobody declares.
-    :param may_reconfigure: tells whether parameters that are not live may change now.
-    :param on_change: called with the new values after a change was accepted.
-    :raises UsageError: for unknown names and unusable values, as the user wrote them.
+    :param node: a node created with `automatically_declare_parameters_from_overrides`, so that
+        overrides of unknown parameters are visible.
+    :param may_reconfigure: returns whether parameters that are not live may change now.
+    :param on_change: called with the new values after a change.
+    :raises UsageError: for unknown names and invalid values.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class ParameterServer:
             self._declare(parameter)
         self._values = self._read()
         node.add_on_set_parameters_callback(self._on_set)
-        # Another callback may veto what this one accepts, so that values are taken over only once
-        # ROS has them. ROS 2 Humble tells nobody of that.
+        # Another callback may reject what this one accepts, so values are applied only after ROS
+        # has set them. ROS 2 Humble has no callback for that.
         self._commits_late = hasattr(node, 'add_post_set_parameters_callback')
         if self._commits_late:
             node.add_post_set_parameters_callback(self._commit)
@@ -85,7 +85,7 @@ class ParameterServer:
             raise UsageError(f'unknown parameter {name!r}: {hint}')
 
     def _declare(self, parameter: Field[Any]) -> None:
-        # Declared from the override already, but without description and range.
+        # rclpy has declared it from the override, without description and range.
         if self._node.has_parameter(parameter.name):
             given = self._node.get_parameter(parameter.name).value
             # An empty YAML list has no type, and rclpy gives None for it.
@@ -104,19 +104,19 @@ class ParameterServer:
             for parameter in fields(NodeParameters)})
 
     def _on_set(self, changes: list[Parameter[Any]]) -> SetParametersResult:
-        """Refuse what cannot be used; whether it is set is not known here."""
+        """Reject invalid values; another callback may still reject valid ones."""
         known = parameter_fields()
         for change in changes:
             if change.name not in known:
                 continue
             parameter = known[change.name]
             if change.type_ == Parameter.Type.NOT_SET:
-                # rclpy would undeclare one of dynamic type, and it could not be set any more.
+                # rclpy would undeclare a dynamically typed parameter, which ends all changes.
                 return SetParametersResult(successful=False, reason=(
-                    f'{change.name} cannot be deleted: set the value that it shall have'))
+                    f'{change.name} cannot be deleted: set a value'))
             if parameter.metadata['at_start']:
                 return SetParametersResult(successful=False, reason=(
-                    f'{change.name} is read when the process starts: start it anew with '
+                    f'{change.name} is read when the process starts: restart it with '
                     f'-p {change.name}:=... or another YAML file'))
             if not parameter.metadata['live'] and not self._may_reconfigure():
                 return SetParametersResult(successful=False, reason=(
@@ -131,7 +131,7 @@ class ParameterServer:
         return SetParametersResult(successful=True)
 
     def _commit(self, changes: list[Parameter[Any]]) -> None:
-        """Take over what ROS has set."""
+        """Apply the values that ROS has set."""
         if any(change.name in parameter_fields() for change in changes):
             self._values = self._changed(changes)
             self._on_change(self._values)
@@ -152,7 +152,7 @@ def _to_field(value: object, parameter: Field[Any]) -> Any:
         return value
     if value is None:
         return ()
-    # A string is a sequence too, of letters; `check_value` refuses what is no list.
+    # A string is a sequence of letters too; `check_value` rejects anything but a list.
     items = tuple(value) if isinstance(value, (list, tuple, array)) else value
     # `cameras: [""]` is how ROS 1 style YAML writes an empty list of strings.
     return () if items == ('',) else items

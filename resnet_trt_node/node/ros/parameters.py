@@ -1,8 +1,8 @@
 """
 Every parameter of the node, declared once: name, default, description, range, when it may change.
 
-This module knows nothing of ROS; `parameter_server` declares the fields with rclpy. The YAML file
-and the table in the README are checked against it by a test.
+This module does not import ROS; `parameter_server` declares the fields with rclpy. A test checks
+the YAML file and the table in the README against it.
 """
 
 from __future__ import annotations
@@ -34,43 +34,44 @@ def _parameter(
 @dataclass(frozen=True)
 class NodeParameters:
     """
-    The node's parameters; each field's metadata holds what a user is told about it.
+    The node's parameters; the metadata of a field holds its description and range.
 
-    Fields marked live take effect at once, those marked at_start when the process starts; the
-    others while the node is unconfigured.
+    Fields marked live take effect at once and those marked at_start when the process starts. The
+    others can be set only while the node is unconfigured.
     """
 
     model_path: str = _parameter(
         '', 'Deployable ONNX model, made by `resnet_trt export` or `resnet_trt prepare`.')
     backend: str = _parameter(
-        'auto', 'Runtime that infers; auto takes the best one this machine can run.',
+        'auto', 'Runtime that infers; auto chooses the best one that this machine can run.',
         choices=BACKEND_CHOICES)
     device_id: int = _parameter(0, 'Index of the GPU.', low=0, high=255)
     cpu_threads: int = _parameter(
-        0, 'Threads of a backend on the CPU; 0 leaves it to the runtime.', low=0, high=1024)
+        0, 'Threads of a backend on the CPU; 0 for the default of the runtime.', low=0, high=1024)
     precision: str = _parameter(
-        'any', 'Refuse a model that computes in another precision, which is in its graph.',
+        'any', 'Refuse a model of another precision; a model states its precision in its graph.',
         choices=('any', *PRECISIONS))
     engine_dir: str = _parameter(
         '', 'Folder of compiled TensorRT engines; empty is ~/.cache/resnet_trt_node/engines.')
     build_only: bool = _parameter(
-        False, 'Compile the engine, then end: for images of robots and for CI.', at_start=True)
+        False, 'Compile the engine, then end: for CI and for building container or disk images.',
+        at_start=True)
     opt_batch_size: int = _parameter(
-        0, 'Batch size that the engine is fastest at; 0 compiles for 1 and for the largest, which '
-        'takes twice as long.', low=0, high=256)
+        0, 'Batch size that the engine is optimised for; 0 optimises for 1 and for the largest, '
+        'which takes twice as long to build.', low=0, high=256)
     optimization_level: int = _parameter(
         3, 'How long TensorRT searches for the fastest kernels.', low=0, high=5)
     workspace_mib: int = _parameter(
-        0, 'Device memory that a layer may use while computing, in MiB; 0 leaves it to TensorRT.',
+        0, 'Workspace memory of a layer on the device, in MiB; 0 for the default of TensorRT.',
         low=0, high=1 << 20)
     tf32: bool = _parameter(
-        False, 'Let fp32 layers multiply in tf32: faster, with 10 bits of mantissa.')
+        False, 'Allow TF32 in fp32 layers: faster, with 10 bits of mantissa.')
     sparse_weights: bool = _parameter(
-        False, 'Skip the zeros of a model made by resnet_trt prune, where that is faster.')
+        False, 'Allow sparse kernels for a model made by resnet_trt prune, where they are faster.')
     dla_core: int = _parameter(
-        -1, 'Deep learning accelerator to run on, -1 for the GPU.', low=-1, high=7)
+        -1, 'Deep learning accelerator (DLA) to run on, -1 for the GPU.', low=-1, high=7)
     cuda_graph_max_batch: int = _parameter(
-        8, 'Batches up to this size run as CUDA graphs, which shortens small ones; 0 for none.',
+        8, 'Batches up to this size run as CUDA graphs, which speeds up small ones; 0 for none.',
         low=0, high=256)
     blocking_sync: bool = _parameter(
         False, 'Sleep instead of spin while the GPU computes: less CPU, more latency.')
@@ -98,13 +99,13 @@ class NodeParameters:
         choices=('raw', 'compressed'))
     max_image_mib: int = _parameter(
         MAX_IMAGE_BYTES >> 20, 'Memory in MiB that a frame may take, decoding included; one that '
-        'would take more is dropped before, as malformed.', low=1, high=65_536, live=True)
+        'would take more is dropped as malformed.', low=1, high=65_536, live=True)
     image_reliability: str = _parameter(
-        'best_effort', 'Reliability of the image subscriptions; best_effort matches every '
-        'publisher.', choices=('best_effort', 'reliable'))
+        'best_effort', 'Reliability of the image subscriptions; best_effort is compatible with '
+        'every publisher.', choices=('best_effort', 'reliable'))
     fit: str = _parameter(
-        'fast', 'How frames are resized: exact follows Pillow to the last level, fast reduces '
-        'large frames first.', choices=('fast', 'exact'))
+        'fast', 'How frames are resized: exact gives the values of Pillow, fast approximates them '
+        'with OpenCV.', choices=('fast', 'exact'))
     top_k: int = _parameter(
         5, 'Most classes in a result.', low=1, high=65_535, live=True)
     score_threshold: float = _parameter(
@@ -112,41 +113,41 @@ class NodeParameters:
     class_id_format: str = _parameter(
         'label', 'What class_id holds: the class name or its index.', choices=('label', 'index'))
     camera_timeout_sec: float = _parameter(
-        2.0, 'A camera that sends nothing for so long is reported as silent; 0 never reports one.',
+        2.0, 'A camera that sends no image for this long has timed out, an ERROR; 0 never.',
         low=0.0, high=3600.0, live=True)
     warn_drop_ratio: float = _parameter(
-        0.5, 'Diagnostics warn when more than this share of the frames of a period got no answer; '
-        '1 never warns.', low=0.0, high=1.0, live=True)
+        0.5, 'Diagnostics show WARN if more than this share of the frames of a period got no '
+        'answer; 1 never.', low=0.0, high=1.0, live=True)
     error_drop_ratio: float = _parameter(
-        1.0, 'And show an error when more than this share got none; 1 never does.',
+        1.0, 'Diagnostics show ERROR if more than this share got no answer; 1 never.',
         low=0.0, high=1.0, live=True)
     warn_latency_ms: float = _parameter(
-        0.0, 'Diagnostics warn when the 99th percentile from reception to publication is longer; '
-        '0 never warns.', low=0.0, high=60_000.0, live=True)
+        0.0, 'Diagnostics show WARN if the p99 latency from reception to publication is above '
+        'this; 0 never.', low=0.0, high=60_000.0, live=True)
     error_latency_ms: float = _parameter(
-        0.0, 'And show an error when it is longer than this; 0 never does.',
+        0.0, 'Diagnostics show ERROR if the p99 latency is above this; 0 never.',
         low=0.0, high=60_000.0, live=True)
     diagnostics_period_sec: float = _parameter(
         1.0, 'Time between two messages on /diagnostics.', low=0.1, high=60.0, live=True)
     reopen_after_failures: int = _parameter(
-        3, 'After so many lost batches in a row the backend is closed and opened again.',
+        3, 'After this many failed batches in a row the backend is closed and opened again.',
         low=1, high=1000, live=True)
     max_reopen_attempts: int = _parameter(
         5, 'Attempts to open a failing backend again before the node goes to its error state; '
-        '0 never gives up.', low=0, high=1_000_000, live=True)
+        '0 for no limit.', low=0, high=1_000_000, live=True)
     reopen_backoff_sec: float = _parameter(
-        0.5, 'Pause before the first of these attempts; it doubles with each, up to 30 s.',
+        0.5, 'Pause before the first attempt; it doubles with each, up to 30 s.',
         low=0.0, high=30.0, live=True)
     infer_timeout_ms: float = _parameter(
-        5000.0, 'A backend that does not come back from a batch for so long hangs: the node goes '
-        'to its error state. Never less than ten times the slowest batch of the warm-up; 0 waits '
-        'for ever.', low=0.0, high=3_600_000.0, live=True)
+        5000.0, 'A backend call that takes longer than this hangs: the node goes to its error '
+        'state. Never less than ten times the slowest batch of the warm-up; 0 waits for ever.',
+        low=0.0, high=3_600_000.0, live=True)
     executor: str = _parameter(
-        'auto', "How the process waits for messages: events is rclpy's EventsExecutor, which "
-        'takes less CPU; auto takes it where rclpy has it.',
+        'auto', 'The rclpy executor: events is the EventsExecutor, which takes less CPU; auto '
+        'chooses it if rclpy has it.',
         choices=('auto', 'events', 'single_threaded'), at_start=True)
     autostart: bool = _parameter(
-        True, 'Configure and activate at start; false leaves that to a lifecycle manager.',
+        True, 'Configure and activate at start; set false if a lifecycle manager does it.',
         at_start=True)
 
     def __post_init__(self) -> None:
@@ -163,26 +164,26 @@ class NodeParameters:
 
     @property
     def batch_limit(self) -> int:
-        """Return the largest batch that can come about: what the backend is opened for."""
+        """Return the largest possible batch, for which the backend is opened."""
         return min(self.max_batch_size, max(1, len(self.cameras)) * self.queue_depth)
 
     def live_settings(self) -> LiveSettings:
-        """Return what may change while frames flow."""
+        """Return the values that may change while the node is active."""
         return LiveSettings(**{
             setting.name: getattr(self, setting.name) for setting in fields(LiveSettings)})
 
     @property
     def implied_options(self) -> tuple[str, ...]:
-        """Return the backend's options that were not asked for but follow from others."""
+        """Return the backend options that the user did not set but others imply."""
         return () if self.opt_batch_size else ('opt_batch_sizes',)
 
     def backend_options(
             self, num_buffers: int, log: Callable[[str], None] = discard) -> dict[str, Any]:
         """
-        Return what the backend is opened with, for `open_backend`.
+        Return the backend's options, for `open_backend`.
 
-        :param num_buffers: batch buffers.
-        :param log: takes the backend's lines.
+        :param num_buffers: number of batch buffers.
+        :param log: called with each log line of the backend.
         """
         largest = self.batch_limit
         tuned = {1, largest} if self.opt_batch_size == 0 else {min(self.opt_batch_size, largest)}
@@ -219,14 +220,14 @@ def parameter_fields() -> dict[str, Field[Any]]:
 
 def check_value(parameter: Field[Any], value: object) -> None:
     """
-    Check one value by itself.
+    Check type, range and choice of one value.
 
     :param parameter: one of `parameter_fields`.
-    :param value: what shall be set; sequences are given as tuples.
+    :param value: the new value; sequences are given as tuples.
     :raises UsageError: for another type, a number out of range or an unknown choice.
     """
     name, kind, metadata = parameter.name, type(parameter.default), parameter.metadata
-    # bool is an int to Python, not to a user.
+    # `type` rather than isinstance: in Python a bool is an int.
     strings = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
     if type(value) is not kind or (kind is tuple and not strings):
         raise UsageError(f'{name}: {value!r} is not {_TYPE_WORDS[kind]}')

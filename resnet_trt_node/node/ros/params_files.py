@@ -1,4 +1,4 @@
-"""What parameter files hold for a node: rcl passes sections for others over without a word."""
+"""Reads parameter files: rcl ignores sections for other nodes without a warning."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def warn_of_idle_files(node: Node, arguments: Sequence[str]) -> None:
     """
     Warn of each parameter file that has sections, but none for this node.
 
-    :param node: by its full name, after remapping.
+    :param node: the node; its full name after remapping counts.
     :param arguments: the command line that rclpy was initialised with.
     """
     name = node.get_fully_qualified_name()
@@ -33,14 +33,14 @@ def warn_of_idle_files(node: Node, arguments: Sequence[str]) -> None:
         try:
             names = section_names(read_regular(path, _MOST_BYTES))
         except (OSError, yaml.YAMLError):
-            # rcl has read it: it may be a pipe, which is empty now, or be gone.
+            # rcl has read it before: a pipe is empty by now, and a file may be removed.
             continue
         if not names or any(is_for(section, name) for section in names):
             continue
         shown = ', '.join(printable(section) for section in names[:_NAMED])
         more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
         node.get_logger().warning(
-            f'{printable(path)} changes nothing: its parameters are for {shown}{more}, and this '
+            f'{printable(path)} has no effect: its parameters are for {shown}{more}, and this '
             f'node is {name}; name a section so, or /** for any node')
 
 
@@ -48,7 +48,7 @@ def params_files(arguments: Sequence[str]) -> list[Path]:
     """
     Return the files that a command line names with --params-file.
 
-    :param arguments: the whole command line; rcl reads what stands between --ros-args and --.
+    :param arguments: the whole command line; rcl reads the part between --ros-args and --.
     """
     paths = []
     of_ros = False
@@ -62,36 +62,37 @@ def params_files(arguments: Sequence[str]) -> list[Path]:
 
 def section_names(text: bytes) -> list[str]:
     """
-    Return the names of the nodes that a YAML file has parameters for, as they stand there.
+    Return the node names of the sections of a parameter file, as they are written.
 
-    :param text: the file.
-    :raises yaml.YAMLError: if it is no YAML.
+    :param text: content of the file.
+    :raises yaml.YAMLError: if it is not YAML.
     """
     return [name for name, _ in _sections_of(text)]
 
 
 def value_for(path: Path, node: str, parameter: str) -> Optional[str]:
     """
-    Return what a parameter file has for a node, as it is written there, None for nothing.
+    Return a parameter's value for a node, as it is written in a parameter file.
 
-    :param path: the file; None is returned for one that cannot be read as well.
+    :param path: the file.
     :param node: the node's full name.
-    :param parameter: its name.
+    :param parameter: the parameter's name.
+    :returns: None if the file has no value for it, or cannot be read.
     """
     try:
         sections = _sections_of(read_regular(path, _MOST_BYTES))
     except (OSError, yaml.YAMLError):
-        # The node refuses it, with the reason.
+        # The node reports the error.
         return None
     values = [
         parameters[parameter] for section, parameters in sections
         if is_for(section, node) and isinstance(parameters, dict) and parameter in parameters]
-    # rcl takes the last one, however general its section is.
+    # rcl uses the last one, even if an earlier section is more specific.
     return str(values[-1]) if values else None
 
 
 def _sections_of(text: bytes) -> list[tuple[str, Any]]:
-    # The base loader gives texts alone: rcl has its own view of what is a number or a date.
+    # The base loader returns strings only: rcl has its own rules for numbers and dates.
     documents = yaml.load_all(text, yaml.BaseLoader)
     return [section for document in documents for section in _sections(document, '')]
 
@@ -108,10 +109,10 @@ def _sections(value: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 def is_for(section: str, node: str) -> bool:
     """
-    Tell whether rcl gives the parameters of a section to a node.
+    Return whether the parameters of a section apply to a node.
 
-    :param section: a section's name; a slash in front may be left out, * is one part of a name,
-        ** any number of them.
+    :param section: a section's name; the leading slash may be left out, * matches one part of a
+        name and ** any number of them.
     :param node: the node's full name.
     """
     pattern = re.escape('/' + section.removeprefix('/')).replace(r'\*', '*')

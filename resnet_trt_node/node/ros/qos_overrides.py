@@ -1,4 +1,4 @@
-"""The standard qos_overrides parameters: which there are, and what is wrong with them."""
+"""The standard qos_overrides parameters, and the errors in them."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.printable import LINE_LIMIT, printable
 
-#: How the names of these parameters begin.
+#: Prefix of the names of these parameters.
 PREFIX = 'qos_overrides.'
-#: What is given to rclpy for each publisher and subscription that may be overridden.
+#: The rclpy argument of each publisher and subscription whose QoS can be overridden.
 OPTIONS = QoSOverridingOptions.with_default_policies()
 _POLICIES = tuple(kind.name.lower() for kind in OPTIONS.policy_kinds)
-#: What to do about values that rclpy refuses, which it does in words of its own.
-_VALUES = (
+#: The remedy for values that rclpy rejects.
+_VALUES_REMEDY = (
     'set reliability to reliable or best_effort, history to keep_last or keep_all, depth to a '
     'whole number from 1')
-#: Topics that rclpy itself has in every node.
+#: Topics that rclpy creates in every node.
 _OF_RCLPY = ('/clock', '/parameter_events', '/rosout')
 
 
 def qos_overrides(node: Node, topic: str, entity: str) -> dict[str, Any]:
     """
-    Return what the user has set, by parameter name.
+    Return the overrides of a topic, by parameter name.
 
-    :param node: which may have the parameters.
-    :param topic: its name, resolved or not.
+    :param node: the node with the parameters.
+    :param topic: the topic's name, resolved or not.
     :param entity: 'publisher' or 'subscription'.
     """
     prefix = f'{PREFIX}{node.resolve_topic_name(topic)}.{entity}'
@@ -40,15 +40,17 @@ def qos_overrides(node: Node, topic: str, entity: str) -> dict[str, Any]:
 @contextmanager
 def overrides_explained(node: Node, topic: str, entity: str) -> Iterator[None]:
     """
-    Create a publisher or subscription in this block; the arguments are those of `qos_overrides`.
+    Explain errors of creating a publisher or subscription in this block.
 
-    :raises UsageError: naming the overrides, for policies that cannot be overridden, which rclpy
-        passes over, and instead of whatever rclpy raises where there are some.
+    The arguments are those of `qos_overrides`.
+
+    :raises UsageError: for a policy that cannot be overridden, which rclpy ignores, and for any
+        error of rclpy if there are overrides; it names them.
     """
     overrides = qos_overrides(node, topic, entity)
     for name in overrides:
         if name.rpartition('.')[2] not in _POLICIES:
-            raise UsageError(f'{name}: what can be overridden is {", ".join(_POLICIES)}')
+            raise UsageError(f'{name}: only {", ".join(_POLICIES)} can be overridden')
     try:
         yield
     except Exception as error:
@@ -58,14 +60,14 @@ def overrides_explained(node: Node, topic: str, entity: str) -> Iterator[None]:
         cause = (str(error) or type(error).__name__).splitlines()[0]
         raise UsageError(
             f'{node.resolve_topic_name(topic)}: rclpy creates no {entity} with {given}: '
-            f'{cause}; {_VALUES}') from error
+            f'{cause}; {_VALUES_REMEDY}') from error
 
 
 def warn_of_idle_overrides(node: Node, used: Sequence[tuple[str, str]]) -> None:
     """
-    Warn of overrides that change nothing in this node, such as those of misspelt topics.
+    Warn of overrides that have no effect in this node, such as those of misspelt topics.
 
-    :param node: which may have the parameters.
+    :param node: the node with the parameters.
     :param used: full topic name and entity of all that can be overridden.
     """
     known = tuple(
@@ -74,6 +76,6 @@ def warn_of_idle_overrides(node: Node, used: Sequence[tuple[str, str]]) -> None:
             if not name.startswith(known)]
     if idle:
         node.get_logger().warning(
-            f'{printable(", ".join(idle), LINE_LIMIT)} changes nothing in this node; what can be '
-            'overridden is '
+            f'{printable(", ".join(idle), LINE_LIMIT)} has no effect in this node; the QoS that '
+            'can be overridden is that of '
             + ', '.join('.'.join(end) for end in used))

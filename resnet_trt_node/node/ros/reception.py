@@ -1,4 +1,4 @@
-"""How long a message waited in the middleware before the executor had time for it."""
+"""How long a message waited between its reception by the middleware and its callback."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from inspect import signature
 from time import time_ns
 from typing import Any, Callable, Mapping
 
-#: What seems to have waited longer has a time stamp of another clock.
+#: A longer wait means that the time stamp is of another clock.
 _LONGEST_WAIT_NS = 60 * 10**9
 
 
@@ -15,8 +15,8 @@ def waited_ns(info: Mapping[str, Any], now_ns: int) -> int:
     Return how long ago the middleware received a message.
 
     :param info: rclpy's MessageInfo of the message.
-    :param now_ns: nanoseconds of the system's clock, which middlewares take their stamps from.
-    :returns: nanoseconds; 0 where the middleware does not tell, or tells by another clock.
+    :param now_ns: nanoseconds of the system clock, which middlewares use for their time stamps.
+    :returns: nanoseconds; 0 if the middleware gives no time stamp, or one of another clock.
     """
     stamp_ns = info.get('received_timestamp') or 0
     ago_ns: int = now_ns - stamp_ns
@@ -25,19 +25,19 @@ def waited_ns(info: Mapping[str, Any], now_ns: int) -> int:
 
 def with_wait(callback: Callable[..., None]) -> Callable[..., None]:
     """
-    Return a subscription's callback that tells how long each message waited.
+    Return a subscription callback that measures how long each message waited.
 
-    :param callback: takes the message, and as `waited_ns` what the function of this name returns.
+    :param callback: called with the message and `waited_ns`, the result of that function.
     """
     def on_message(*arguments: Any) -> None:
         # The EventsExecutor of rclpy 7 and 9 gives both as one tuple.
         message, info = arguments if len(arguments) == 2 else arguments[0]
         callback(message, waited_ns=waited_ns(info, time_ns()))
 
-    # By this rclpy decides what to give.
+    # rclpy decides by the signature whether to pass the MessageInfo.
     on_message.__signature__ = signature(_with_info)  # type: ignore[attr-defined]
     return on_message
 
 
 def _with_info(message: Any, info: Mapping[str, Any]) -> None:
-    """Show rclpy that a callback takes a message and what is known of it."""
+    """Have the signature of a callback that takes a message and its MessageInfo."""

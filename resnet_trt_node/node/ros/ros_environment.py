@@ -1,4 +1,4 @@
-"""The environment variables of ROS that would end the process, checked before ROS is imported."""
+"""Checks environment variables of ROS that would end the process, before ROS is imported."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import os
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.printable import printable
 
-#: Above it DDS finds no ports.
+#: The highest domain for which DDS has port numbers.
 _LAST_DOMAIN = 232
 
 
 def check_ros_environment(environment: Mapping[str, str] = os.environ) -> None:
     """
-    Check what rcl and the middleware answer by ending the process.
+    Refuse values for which rcl or the middleware would end the process.
 
-    :raises UsageError: naming the variable and what to set it to.
+    :raises UsageError: with the variable and possible values.
     """
     _check_middleware(environment.get('RMW_IMPLEMENTATION', ''))
     domain = environment.get('ROS_DOMAIN_ID', '').strip()
-    # Zenoh, which has no domains, takes any number.
+    # Zenoh has no domains and accepts any number.
     if domain and 'zenoh' not in environment.get('RMW_IMPLEMENTATION', ''):
         _check_domain(domain)
 
@@ -30,7 +30,7 @@ def _check_middleware(name: str) -> None:
     if not name:
         return
     try:
-        # As rmw_implementation looks for it.
+        # The name that rmw_implementation loads.
         ctypes.CDLL(f'lib{name}.so')
     except OSError as error:
         package = printable(name.replace('_', '-'), 60)

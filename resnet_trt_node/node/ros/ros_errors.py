@@ -1,4 +1,4 @@
-"""What rclpy raises for names, types and settings, as one line that says what to do."""
+"""Turns rclpy's errors about names, types and settings into one line with a remedy."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ _UNSUPPORTED = rclpy_implementation.UnsupportedEventTypeError
 @contextmanager
 def refusals_explained(name: str) -> Iterator[None]:
     """
-    Create something in this block that has a name: a node, a publisher, a subscription.
+    Explain errors of creating a node, publisher or subscription in this block.
 
-    :param name: of what is created, as far as it is known.
-    :raises UsageError: instead of what rclpy raises for the name, or for the type of a topic.
+    :param name: name of the entity that is created.
+    :raises UsageError: instead of rclpy's error about the name, or about the type of a topic.
     """
     try:
         yield
     except _UNSUPPORTED:
-        # Nobody's fault; who asks for such events does without.
+        # No error of the user: the caller goes on without these events.
         raise
     except (NameValidationException, rclpy_implementation.RCLError) as error:
         cause = short_cause(error)
         if 'exceed' in cause:
-            way = 'shorten the names of cameras, node (__node), namespace (__ns) or remapped topic'
+            remedy = (
+                'shorten the names of cameras, node (__node), namespace (__ns) or remapped topic')
         elif isinstance(error, NameValidationException):
-            way = 'use letters, digits, _ and /'
+            remedy = 'use letters, digits, _ and /'
         else:
-            way = 'check the remappings (-r), __node and __ns; a topic has one type only'
-        raise UsageError(f'{printable(name, 100)}: {cause}; {way}') from error
+            remedy = 'check the remappings (-r), __node and __ns; a topic has one type only'
+        raise UsageError(f'{printable(name, 100)}: {cause}; {remedy}') from error
 
 
 @contextmanager
 def startup_explained(usage: str = '') -> Iterator[None]:
     """
-    Call rclpy.init in this block.
+    Explain errors of rclpy.init, called in this block.
 
-    :param usage: told with what may be wrong about the command line.
-    :raises UsageError: instead of what rclpy raises.
+    :param usage: usage line, appended to errors of the command line.
+    :raises UsageError: instead of rclpy's error.
     """
     try:
         yield
@@ -59,10 +60,10 @@ def startup_explained(usage: str = '') -> Iterator[None]:
 
 
 def short_cause(error: Exception) -> str:
-    """Return the first line of rcl's message, without where in its sources it arose."""
+    """Return the first line of rcl's message, without its source location."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     if text.startswith('['):
-        return printable(f'these are no ROS arguments: {text.strip("[]")}')
+        return printable(f'unknown ROS arguments: {text.strip("[]")}')
     text = re.sub(r', at \S+:\d+', '', text).replace('failed to initialize rcl: ', '').replace(
         ' Error: error not set', '')
     return printable(text.rstrip(':'))

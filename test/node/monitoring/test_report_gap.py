@@ -1,4 +1,4 @@
-"""A report is put off while frames are under way, but told in the end."""
+"""A report is deferred while frames are in flight, but not for ever."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Node:
     """What a reporter needs of a node, without ROS."""
 
     def __init__(self):
-        self.timers, self.told = [], []
+        self.timers, self.published = [], []
 
     def create_timer(self, period_sec, callback, clock):
         self.timers.append(Timer(period_sec, callback))
         return self.timers[-1]
 
     def create_publisher(self, *_):
-        return SimpleNamespace(publish=self.told.append)
+        return SimpleNamespace(publish=self.published.append)
 
     def create_service(self, *_):
         return None
@@ -50,7 +50,7 @@ class Node:
 def scene(make_bench, monkeypatch):
     """Give a reporter on a pipeline, its two timers and a clock that is set by hand."""
     bench, node = make_bench(), Node()
-    scene = SimpleNamespace(bench=bench, told=node.told, now_ns=0)
+    scene = SimpleNamespace(bench=bench, published=node.published, now_ns=0)
     monkeypatch.setattr(module, 'perf_counter_ns', lambda: scene.now_ns)
     parameters = NodeParameters(diagnostics_period_sec=1.0)
     module.Reporter(node, lambda: parameters, None).opened(bench.pipeline, {})
@@ -59,41 +59,41 @@ def scene(make_bench, monkeypatch):
     return scene
 
 
-def in_progress(told):
+def in_progress(published):
     return [next(item.value for item in array.status[0].values if item.key == 'in_progress')
-            for array in told]
+            for array in published]
 
 
-def test_an_idle_node_tells_at_once(scene):
+def test_an_idle_node_reports_at_once(scene):
     assert not scene.gap.running
     scene.period.callback()
-    assert in_progress(scene.told) == ['0']
+    assert in_progress(scene.published) == ['0']
     assert not scene.gap.running
 
 
-def test_a_frame_under_way_comes_first(scene):
+def test_an_in_flight_frame_comes_first(scene):
     scene.bench.gate.clear()
     scene.bench.pipeline.offer('front', 1)
     scene.period.callback()
     scene.gap.callback()
-    assert scene.told == []
+    assert scene.published == []
     assert scene.gap.running
     scene.bench.release()
     scene.bench.settle()
     scene.gap.callback()
-    assert in_progress(scene.told) == ['0']
+    assert in_progress(scene.published) == ['0']
     assert not scene.gap.running
 
 
-def test_a_node_that_is_always_busy_tells_nevertheless(scene):
+def test_a_node_that_is_always_busy_reports_nevertheless(scene):
     scene.bench.gate.clear()
     scene.bench.pipeline.offer('front', 1)
     scene.period.callback()
     scene.now_ns = 40_000_000
     scene.gap.callback()
-    assert scene.told == []
+    assert scene.published == []
     scene.now_ns = 60_000_000
     scene.gap.callback()
-    assert in_progress(scene.told) == ['1']
+    assert in_progress(scene.published) == ['1']
     assert not scene.gap.running
     scene.bench.release()

@@ -145,10 +145,10 @@ def test_the_worst_of_node_and_cameras_stands_first():
             'retried_batches': 0, 'failed_batches': 0, 'reopened_backends': 0}
     console = Console(file=io.StringIO(), width=80)
     console.print(view({'/classifier': (Report(Level.OK, 'classifying', node, {
-        'front': Report(Level.ERROR, 'silent', camera)}), monotonic())}))
+        'front': Report(Level.ERROR, 'timeout', camera)}), monotonic())}))
     out = console.file.getvalue()
     assert 'ERROR  classifying, but a camera is not' in out
-    assert 'ERROR  /front/image: silent' in out
+    assert 'ERROR  /front/image: timeout' in out
 
 
 def test_a_node_that_is_unconfigured_or_gone():

@@ -67,13 +67,13 @@ def test_unusable_qos_leaves_nothing_behind_and_can_be_corrected(peer):
         peer.spin_until(lambda: peer.heard['left/classification'], 'an answer')
         assert node.stop()[0] == 0
     assert 'Traceback' not in node.log
-    assert (
-        'qos_overrides./left/imgae.subscription.depth changes nothing in this node; what can be '
-        'overridden is /front/image.subscription, /front/classification.publisher, ') in node.log
+    assert 'qos_overrides./left/imgae.subscription.depth has no effect' in node.log
+    assert '/front/image.subscription, /front/classification.publisher, ' in node.log
 
 
 def test_a_policy_that_cannot_be_overridden_is_refused(peer):
     name = 'qos_overrides./classification.publisher.relaibility'
     with run('-p', f'{name}:=reliable') as node:
         assert node.wait() == 2
-    assert f'{name}: what can be overridden is history, depth, reliability' in node.log
+    assert f'{name}: ' in node.log
+    assert 'history, depth, reliability' in node.log

@@ -92,9 +92,9 @@ def test_the_node_names_the_sections_and_itself_once(tmp_path):
             for name, file in files.items()}
     assert {name: len(lines) for name, lines in told.items()} == {
         'other': 1, 'namespace': 1, 'many': 1, 'mine': 0, 'any': 0, 'empty': 0}
-    assert (f'{files["other"]} changes nothing: its parameters are for clasifier, and this node '
-            'is /car/classifier; name a section so, or /** for any node') in told['other'][0]
-    assert 'are for n0, n1, n2, n3, n4 and 3 more, and' in told['many'][0]
+    assert 'clasifier' in told['other'][0]
+    assert '/car/classifier' in told['other'][0]
+    assert 'n0, n1, n2, n3, n4 and 3 more' in told['many'][0]
 
 
 def test_a_file_that_is_a_pipe_is_left_to_rcl(tmp_path):
@@ -107,4 +107,4 @@ def test_a_file_that_is_a_pipe_is_left_to_rcl(tmp_path):
         wait_until_active(node)
         assert node.stop()[0] == 0
     os.close(reading)
-    assert 'changes nothing' not in node.log
+    assert 'has no effect' not in node.log
