@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 import os
 from pathlib import Path
 import shutil
@@ -35,6 +36,7 @@ from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.imaging.annotate import annotate, contact_sheet
+from resnet_trt_node.imaging.decode import decode_message
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60.0
@@ -209,7 +211,8 @@ def draw(
     tiles, captions = [], []
     for frame in sorted(predictions):
         camera, stamp_ns = frame
-        source = Source(Path(shown[frame]), images[frame])
+        image = images[frame]
+        source = Source(Path(shown[frame]), partial(decode_message, image.message), image)
         pixels = source.load()
         folder.write(source, predictions[frame])
         tiles.append(annotate(pixels, predictions[frame][:3]))

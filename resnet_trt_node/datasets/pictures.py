@@ -1,15 +1,13 @@
-"""Picture files: finding them in a folder and reading one."""
+"""Reading and decoding a picture file."""
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Optional, Union
 
 import numpy as np
 
-from resnet_trt_node.datasets.listing import count_unread, describe_unread, list_folder
-from resnet_trt_node.errors import DamagedPictureError, DataError, FrameError
+from resnet_trt_node.errors import DamagedPictureError, FrameError
 from resnet_trt_node.imaging.compressed import decode_known
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.picture_formats import decode_by_pillow
@@ -70,27 +68,3 @@ def decode_picture(
         raise FrameError(f'{name}: {error}: copy the file again or remove it') from error
     except FrameError as error:
         raise FrameError(f'{name}: {error}') from error
-
-
-def find_pictures(path: Union[str, Path], unread: Optional[Counter[str]] = None) -> list[Path]:
-    """
-    Find picture files in a folder and all folders in it; hidden ones are left out.
-
-    :param path: a folder, or one file, which is returned whatever it is.
-    :param unread: gains how many files of each kind are not read, see `describe_unread`.
-    :returns: sorted by the names of folders and files.
-    :raises DataError: if there is no such file or folder, or no picture in it.
-    """
-    root = Path(path)
-    if not root.exists():
-        raise DataError(f'no such file or folder: {path}')
-    if not root.is_dir():
-        return [root]
-    listing = list_folder(root)
-    counts = count_unread(listing)
-    if not listing.pictures:
-        raise DataError('; '.join(filter(None, [
-            f'there are no pictures in {path}', describe_unread(counts)])))
-    if unread is not None:
-        unread += counts
-    return [root / name for name in listing.pictures]

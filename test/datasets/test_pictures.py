@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from resnet_trt_node.datasets.pictures import find_pictures, read_picture
-from resnet_trt_node.errors import DataError, FrameError
+from resnet_trt_node.datasets.listing import list_folder
+from resnet_trt_node.datasets.pictures import read_picture
+from resnet_trt_node.errors import FrameError
 
 PICTURE = np.dstack([
     np.full((20, 30), 200, np.uint8), np.tile(np.arange(30, dtype=np.uint8), (20, 1)),
@@ -50,13 +51,6 @@ def test_folders_are_searched_in_order(tmp_path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.touch()
     (tmp_path / 'folder.png').mkdir()
-    assert find_pictures(tmp_path) == [
-        tmp_path / 'a.JPEG', tmp_path / 'aa.png', tmp_path / 'b.png',
-        tmp_path / 'inner' / 'c.webp']
+    assert list_folder(tmp_path).pictures == ['a.JPEG', 'aa.png', 'b.png', 'inner/c.webp']
     # What is hidden within the folder is left out, not what lies in a hidden one.
-    assert find_pictures(tmp_path / '.hidden') == [tmp_path / '.hidden' / 'd.png']
-    assert find_pictures(tmp_path / 'labels.tsv') == [tmp_path / 'labels.tsv']
-    with pytest.raises(DataError, match='no such file or folder'):
-        find_pictures(tmp_path / 'none')
-    with pytest.raises(DataError, match='no pictures in'):
-        find_pictures(tmp_path / 'folder.png')
+    assert list_folder(tmp_path / '.hidden').pictures == ['d.png']

@@ -1,56 +1,61 @@
-"""What `resnet_trt classify` is given: pictures, folders and bags, as one stream of frames."""
+"""The inputs of a command, as one stream of frames: pictures, folders, zip files and bags."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional, TYPE_CHECKING, Union
 
-from resnet_trt_node.bag.messages import BagImage
-from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.storage.names import is_bag
 from resnet_trt_node.cli.support.console import print_warning, text_width
-from resnet_trt_node.datasets.pictures import (
-    find_pictures, MAX_FILE_IMAGE_BYTES, read_picture)
+from resnet_trt_node.datasets.listing import count_unread, describe_unread
+from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES, read_picture
+from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.picture_formats import is_picture, START_BYTES
 from resnet_trt_node.regular_file import open_regular
 
+if TYPE_CHECKING:
+    # A machine that quantises pictures needs no bag library.
+    from resnet_trt_node.bag.messages import BagImage
+    from resnet_trt_node.bag.reader import BagReader
+
+_Part = Union[Path, PictureStore, 'BagReader']
+
 
 @dataclass(eq=False)
 class Source:
     """
-    One picture on its way through the model.
+    One input picture.
 
-    :param path: the picture, or the bag that it is from.
-    :param image: the recorded image if it is from a bag.
-    :param max_bytes: memory that the picture may take, decoding included.
-    :param frame: the decoded picture once `load` was called.
+    :param path: path of the picture, or of its bag.
+    :param decode: decodes it.
+    :param image: the recorded image, None for a picture file.
+    :param frame: the decoded picture, None until `load` was called.
     """
 
     path: Path
+    decode: Callable[[], Frame] = field(repr=False)
     image: Optional[BagImage] = None
-    max_bytes: int = MAX_FILE_IMAGE_BYTES
     frame: Optional[Frame] = field(default=None, repr=False)
 
     def load(self) -> Frame:
         """
-        Decode the picture, and keep it for drawing.
+        Decode the picture, and keep the frame for `AnnotatedPictures`.
 
-        :raises FrameError: if it cannot be used.
+        :raises FrameError: if it cannot be decoded.
         """
-        self.frame = (
-            read_picture(self.path, max_bytes=self.max_bytes) if self.image is None
-            else decode_message(self.image.message, max_bytes=self.max_bytes))
+        self.frame = self.decode()
         return self.frame
 
     def describe(self) -> str:
-        """Return what tells it from the others: path, or topic and stamp in seconds."""
+        """Return the path of a picture file, topic and stamp of a recorded image."""
         if self.image is None:
             return str(self.path)
         return f'{self.image.topic} {stamp_text(self.image.stamp_ns)}'
@@ -58,16 +63,16 @@ class Source:
 
 class Inputs:
     """
-    Everything that was named on the command line, checked; a context manager.
+    All inputs of the command line, checked; a context manager.
 
-    :param words: pictures, folders of pictures, and bags.
+    :param words: pictures, folders or zip files of pictures, and bags.
     :param topics: image topics of the bags, None for all of them.
+    :param check_pictures: check the first bytes of all picture files before any work.
     :param max_bytes: memory that a picture may take, decoding included.
-    :param check_pictures: refuse files that do not start like a picture, before any work.
-    :raises DataError: if something is missing, or a folder has no pictures.
+    :raises DataError: if an input does not exist, or a folder has no pictures.
     :raises FrameError: if a file is not a picture.
     :raises BagError: if a bag cannot be read or lacks a topic.
-    :raises UsageError: if topics are named and there is no bag.
+    :raises UsageError: if topics are given without a bag.
     """
 
     def __init__(
@@ -76,7 +81,11 @@ class Inputs:
         self._topics = topics
         self._max_bytes = max_bytes
         self._stack = ExitStack()
-        self._parts: list[Union[Path, BagReader]] = []
+        self._parts: list[_Part] = []
+        #: The bags, open until `close`.
+        self.bags: list[BagReader] = []
+        #: The picture files.
+        self.pictures: list[Path] = []
         self.count = 0
         #: How many files of each kind in the folders are not read, see `describe_unread`.
         self.unread: Counter[str] = Counter()
@@ -90,25 +99,15 @@ class Inputs:
             if check_pictures:
                 for path in self.pictures:
                     _check_picture(path)
-            self._stack = self._stack.pop_all()  # all is well: the bags stay open
-
-    @property
-    def bags(self) -> list[BagReader]:
-        """Return the bags, open until `close`."""
-        return [part for part in self._parts if isinstance(part, BagReader)]
-
-    @property
-    def pictures(self) -> list[Path]:
-        """Return the picture files."""
-        return [part for part in self._parts if isinstance(part, Path)]
+            self._stack = self._stack.pop_all()  # without an error the inputs stay open
 
     @property
     def warnings(self) -> list[str]:
-        """Return what is missing of the bags, as far as they were read."""
+        """Return what is missing in the bags, as far as they have been read."""
         return [line for bag in self.bags for line in bag.warnings]
 
     def image_topics(self, bag: BagReader) -> list[str]:
-        """Return the topics of a bag that are classified."""
+        """Return the selected image topics of a bag."""
         return bag.image_topics() if self._topics is None else [
             name for name in bag.image_topics()
             if name in self._topics or name.lstrip('/') in self._topics]
@@ -117,10 +116,14 @@ class Inputs:
         """Yield every picture in the order of the command line; those of bags by log time."""
         for part in self._parts:
             if isinstance(part, Path):
-                yield Source(part, None, self._max_bytes)
+                yield Source(part, partial(read_picture, part, max_bytes=self._max_bytes))
+            elif isinstance(part, PictureStore):
+                for name in part.listing.pictures:
+                    yield Source(part.root / name, partial(part.frame, name))
             else:
                 for image in part.images(self._topics):
-                    yield Source(part.path, image, self._max_bytes)
+                    yield Source(part.path, partial(
+                        decode_message, image.message, max_bytes=self._max_bytes), image)
 
     def name_width(self) -> int:
         """Return the width of the longest `Source.describe`."""
@@ -131,7 +134,7 @@ class Inputs:
         return max(widths, default=0)
 
     def close(self) -> None:
-        """Close the bags."""
+        """Close bags and zip files."""
         self._stack.close()
 
     def __enter__(self) -> Inputs:
@@ -139,20 +142,35 @@ class Inputs:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the bags."""
+        """Close bags and zip files."""
         self.close()
 
     def _add(self, path: Path) -> None:
-        if not path.exists():
+        zipped = any(place.is_file() and place.suffix.lower() == '.zip'
+                     for place in (path, *path.parents))
+        if not path.exists() and not zipped:
             raise DataError(f'there is no {path}: name a picture, a folder or a bag')
         if is_bag(path):
+            from resnet_trt_node.bag.reader import BagReader
             bag = self._stack.enter_context(BagReader(path, print_warning))
+            self.bags.append(bag)
             self._parts.append(bag)
             self.count += bag.image_count(self._topics)
-            return
-        found = find_pictures(path, self.unread)
-        self._parts.extend(found)
-        self.count += len(found)
+        elif path.is_dir() or zipped:
+            store = self._stack.enter_context(PictureStore(path, self._max_bytes))
+            unread = count_unread(store.listing)
+            if not store.listing.pictures:
+                raise DataError('; '.join(filter(None, [
+                    f'there are no pictures in {path}', describe_unread(unread)])))
+            self.unread += unread
+            self._parts.append(store)
+            self.count += len(store.listing.pictures)
+            if not store.is_zip:
+                self.pictures += [path / name for name in store.listing.pictures]
+        else:
+            self._parts.append(path)
+            self.pictures.append(path)
+            self.count += 1
 
 
 def stamp_text(stamp_ns: int) -> str:
@@ -161,7 +179,7 @@ def stamp_text(stamp_ns: int) -> str:
 
 
 def _check_picture(path: Path) -> None:
-    """Read the first bytes only, so that a wrong file among thousands is found at once."""
+    """Check the first bytes, so that a wrong file among thousands is found at once."""
     try:
         with open_regular(path) as file:
             if is_picture(file.read(START_BYTES), path.suffix):
