@@ -1,1 +1,1 @@
-"""The command line `resnet_trt`: one thin module per command."""
+"""The command line `resnet_trt`: one module for each command."""

@@ -1,4 +1,4 @@
-"""`resnet_trt build`: compile a model into an engine ahead of time."""
+"""`resnet_trt build`: builds the engine of a model ahead of time."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--min-batch', type=int, default=1, metavar='N',
         help='smallest batch; the node needs engines from 1 on')
-    add_opt_batch(parser, '1 and the largest, as the node has it')
+    add_opt_batch(parser, '1 and the largest, as in the node')
     parser.add_argument(
         '--max-batch', type=int, default=1, metavar='N',
         help='largest batch: for the node the smaller of its max_batch_size and cameras x '
         'queue_depth, which is 1 for one camera')
     parser.add_argument(
         '--precision', choices=PRECISIONS,
-        help='refuse a model of another precision; not given: any, the precision is in the graph')
+        help='refuse a model of another precision, which its graph states; not given: any')
     parser.add_argument(
         '--engine-dir', type=Path, metavar='DIR',
         help='folder of engines; not given: ~/.cache/resnet_trt_node/engines, by the XDG rules')
@@ -52,16 +52,17 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='how long to search for the fastest kernels')
     parser.add_argument(
         '--workspace-mib', type=int, default=0, metavar='MIB',
-        help='device memory a layer may use, 0 leaves it to TensorRT')
+        help='workspace memory of a layer on the device, 0 for the default of TensorRT')
     parser.add_argument(
-        '--tf32', action='store_true', help='let fp32 layers multiply with 10 bits of mantissa')
+        '--tf32', action='store_true',
+        help='allow TF32 in fp32 layers: faster, with 10 bits of mantissa')
     add_sparse_weights(parser)
-    parser.add_argument('--force', action='store_true', help='build even if there is an engine')
+    parser.add_argument('--force', action='store_true', help='build even if an engine exists')
     parser.add_argument('--json', action='store_true', help='print the result as JSON')
 
 
 def run(arguments: Namespace) -> int:
-    """Build and report."""
+    """Build the engine and print its properties."""
     largest = arguments.max_batch
     usual = tuple(sorted({1, largest})) if arguments.min_batch == 1 < largest else ()
     options = TensorRtOptions(
@@ -106,7 +107,7 @@ def _report(source: EngineSource, engine: CachedEngine, as_json: bool) -> None:
 
 
 def _how_the_node_finds(source: EngineSource) -> str:
-    """Say with which parameters the node looks for this very engine."""
+    """Return with which parameters the node finds this engine."""
     profiles = source.settings.profiles
     if profiles[0][0] > 1:
         return 'the node does not find this engine: it needs batch sizes from 1 on'
@@ -128,7 +129,7 @@ def _how_the_node_finds(source: EngineSource) -> str:
 
 
 def _capability(text: str) -> str:
-    """Take '8.9' or '89'."""
+    """Parse '8.9' or '89', for the parser of an option."""
     digits = text.replace('.', '')
     if not digits.isdigit() or len(digits) < 2:
         raise ArgumentTypeError(f'{text!r}: write a compute capability, such as 8.9')

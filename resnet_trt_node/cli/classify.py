@@ -1,4 +1,4 @@
-"""`resnet_trt classify`: names what pictures, folders and bags show."""
+"""`resnet_trt classify`: classifies pictures, folders, zip files and bags."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from resnet_trt_node.cli.support.classified_bag import ClassifiedBag
 from resnet_trt_node.cli.support.console import count_of, print_json, Progress, table_row, write
 from resnet_trt_node.cli.support.options import (
     add_backend_arguments, add_model_argument, add_output_arguments, add_picture_arguments,
-    describe_backend, max_image_bytes, open_model, print_unread)
+    backend_document, describe_backend, max_image_bytes, open_model, print_unread)
 from resnet_trt_node.cli.support.sources import Inputs, Source
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 
-#: Broken frames that are listed one by one; the rest is only counted, unless --json lists all.
-_LISTED_FAILURES = 10
+#: Largest number of failures that are printed; the others are counted, and --json has all.
+_MAX_PRINTED_FAILURES = 10
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -29,15 +29,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument(
         'inputs', metavar='INPUT', nargs='+',
-        help='picture, folder of pictures, or bag; any number, mixed')
+        help='picture, folder or zip file of pictures, or bag; any number of each')
     parser.add_argument(
-        '--top-k', type=int, default=5, metavar='K', help='most classes for each picture')
+        '--top-k', type=int, default=5, metavar='K',
+        help='largest number of classes for each picture')
     parser.add_argument(
         '--score-threshold', type=float, default=0.0, metavar='SCORE',
         help='leave out classes with a lower score, 0 to 1')
     parser.add_argument(
         '--topic', action='append', metavar='TOPIC',
-        help='image topic of the bags; can be given again; all of them without it')
+        help='image topic of the bags; may be given several times; not given: all of them')
     parser.add_argument(
         '--annotate', metavar='DIR', help='write each picture with its classes drawn on it')
     parser.add_argument(
@@ -52,7 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Classify everything and tell it."""
+    """Classify all inputs and print the results."""
     _check(arguments)
     with ExitStack() as stack:
         inputs = stack.enter_context(
@@ -76,7 +77,7 @@ def _check(arguments: Namespace) -> None:
 
 
 class _Run:
-    """One run of the command: every input ends in `_results` or in `_failures`."""
+    """One run of the command: every input is either classified or in `_failures`."""
 
     def __init__(
             self, arguments: Namespace, inputs: Inputs, backend: Backend,
@@ -99,7 +100,7 @@ class _Run:
         with Progress(self._inputs.count, 'picture', quiet=self._arguments.json) as progress:
             self._progress = progress
             if not self._arguments.json:
-                progress.say(table_row(('SOURCE', 'RANK', 'SCORE', 'CLASS'), self._widths))
+                progress.print_line(table_row(('SOURCE', 'RANK', 'SCORE', 'CLASS'), self._widths))
             for source, predictions in classifier.classify(
                     self._inputs, Source.load, self._fail, _file_name):
                 self._take(source, predictions)
@@ -127,7 +128,7 @@ class _Run:
             self._bag.write(source, predictions)
         if not self._arguments.json:
             for line in self._lines(source, predictions):
-                self._progress.say(line)
+                self._progress.print_line(line)
             return
         result = _identity(source)
         if written is not None:
@@ -137,7 +138,7 @@ class _Run:
         self._results.append(result)
 
     def _fail(self, source: Source, error: FrameError) -> None:
-        # One broken frame says nothing about its recording; a file was named on purpose.
+        # A bag with a broken frame is still usable, but a picture file was named on purpose.
         if source.image is None and not self._arguments.skip_bad:
             raise type(error)(
                 f'{error}; leave it out, or skip such files with --skip-bad') from error
@@ -145,7 +146,7 @@ class _Run:
             self._bag.copy(source)
         self._failures.append({**_identity(source), 'error': str(error)})
         self._progress.step()
-        if not self._arguments.json and len(self._failures) <= _LISTED_FAILURES:
+        if not self._arguments.json and len(self._failures) <= _MAX_PRINTED_FAILURES:
             name = '' if source.image is None else f'{source.describe()}: '
             self._progress.warn(f'skipped: {name}{error}')
 
@@ -160,22 +161,16 @@ class _Run:
             for rank, one in enumerate(predictions, start=1)]
 
     def _document(self) -> dict[str, Any]:
-        info = self._backend.info
-        document: dict[str, Any] = {
-            'model': self._arguments.model,
-            'backend': {'name': info.name, 'version': info.version, 'device': info.device},
-            'results': self._results,
-            'failures': self._failures,
+        return {
+            'model': self._arguments.model, 'backend': backend_document(self._backend.info),
+            'results': self._results, 'failures': self._failures,
             'warnings': self._inputs.warnings,
-        }
-        if self._bag is not None:
-            document['output'] = self._arguments.output
-        return document
+            **({} if self._bag is None else {'output': self._arguments.output})}
 
     def _summarise(self, took_s: float) -> None:
         write(
             f'{count_of(self._classified, "picture")} classified by '
-            f'{describe_backend(self._backend)} in {took_s:.1f} s', sys.stderr)
+            f'{describe_backend(self._backend.info)} in {took_s:.1f} s', sys.stderr)
         if self._failures:
             write(
                 f'{count_of(len(self._failures), "picture")} could not be used and '
@@ -187,7 +182,7 @@ class _Run:
 
 
 def _file_name(source: Source) -> str:
-    """Return a file's path; images of bags are named where they are told of."""
+    """Return a file's path for error messages; recorded images are described by the caller."""
     return str(source.path) if source.image is None else ''
 
 

@@ -1,4 +1,4 @@
-"""`resnet_trt evaluate`: accuracy on labelled pictures, and how far two models agree."""
+"""`resnet_trt evaluate`: measures accuracy on labelled pictures, and agreement of two models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, ModelError, UsageError
 from resnet_trt_node.evaluation.reliability import BINS
 
-#: More would hold no picture, and take more memory than there is.
+#: Bounds the memory; more bins would be empty.
 _MAX_BINS = 100_000
 
 
@@ -43,7 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--limit', type=int, metavar='N', help='only N pictures, evenly spread over the table')
     add_output_arguments(parser)
     add_picture_arguments(parser)
-    group = parser.add_argument_group('what is told')
+    group = parser.add_argument_group('output')
     group.add_argument(
         '--worst', type=int, default=10, metavar='N',
         help='show the N classes of the lowest F1; the JSON document has all')
@@ -60,7 +60,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('comparison with another model')
     group.add_argument(
         '--compare', metavar='MODEL',
-        help='let another model of the same classes answer too, such as an int8 one')
+        help='another model of the same classes to compare with, such as its int8 form')
     group.add_argument(
         '--compare-backend', choices=BACKEND_CHOICES, metavar='NAME',
         help='runtime of the other model, --backend if not given; without --compare the same '
@@ -69,14 +69,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Measure and tell."""
+    """Evaluate and print the results."""
     for option in ('limit', 'bins', 'worst'):
         value, least = getattr(arguments, option), 0 if option == 'worst' else 1
         if value is not None and value < least:
             raise UsageError(f'--{option} {value}: choose at least {least}')
     if arguments.bins > _MAX_BINS:
         raise UsageError(f'--bins {arguments.bins}: choose at most {_MAX_BINS}')
-    # Opening a backend may take minutes: what cannot work shall be told before.
+    # Opening a backend may take minutes, so wrong options are refused before.
     check_outputs(arguments)
     spec = read_model_spec(arguments.model)
     others = _others(arguments, spec)
@@ -102,7 +102,7 @@ def run(arguments: Namespace) -> int:
         print_json(report_document(evaluation, arguments))
     else:
         print_report(evaluation, arguments.worst)
-    # After the results, which took long: a disk that is full shall not lose them.
+    # After the results are printed, so that a full disk does not lose them.
     write_outputs(evaluation, arguments)
     return 0
 
@@ -129,7 +129,7 @@ def _others(arguments: Namespace, spec: ModelSpec) -> list[Namespace]:
 
 def _open_pictures(
         arguments: Namespace, spec: ModelSpec) -> Union[LabelledPictures, ClassFolders]:
-    """Open a table if there is one, else class folders."""
+    """Open the pictures by their table if there is one, else as class folders."""
     path = Path(arguments.images)
     if is_bag(path) and not (path.is_dir() and (arguments.labels is not None or any(
             file.name == TABLE_NAME or file.is_dir() for file in path.iterdir()))):

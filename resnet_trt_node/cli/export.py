@@ -1,4 +1,4 @@
-"""`resnet_trt export`: write a ResNet as a deployable ONNX model."""
+"""`resnet_trt export`: writes a ResNet as a deployable ONNX model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'ones, v2, for resnet18, resnet34 and resnet152 v1')
     parser.add_argument(
         '--num-classes', type=int, metavar='C',
-        help='number of classes; not given: what the labels or the weights have')
+        help='number of classes; not given: that of the labels or the weights')
     parser.add_argument(
         '--labels', type=Path, metavar='FILE',
         help='class names, one a line in the order of the output, or numbered from 0 in a text, '
@@ -37,8 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--precision', default='fp32', choices=('fp32', 'fp16'), help='what the graph computes in')
     parser.add_argument(
         '--image-size', type=int, metavar='PIXELS',
-        help="sides of the model's input; not given: what the checkpoint was trained with, else "
-        '224')
+        help="sides of the model's input; not given: those of the checkpoint's training, else 224")
     parser.add_argument(
         '--resize', type=int, metavar='PIXELS',
         help="short side before the centre crop; not given: the weights' own rule (256, for "
@@ -46,15 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=0, help='seed of random weights')
     parser.add_argument(
         '--cache', type=Path, metavar='DIR',
-        help='where downloads are kept; not given: $RESNET_TRT_CACHE, or the XDG cache')
+        help='folder of downloads; not given: $RESNET_TRT_CACHE, or the XDG cache')
     parser.add_argument(
         '-o', '--output', type=Path, metavar='OUT.onnx',
-        help='file to write; not given: ARCH_PRECISION.onnx here')
+        help='file to write; not given: ARCH_PRECISION.onnx in the current folder')
     parser.add_argument('--json', action='store_true', help='print the report as JSON')
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export and report."""
+    """Export the model and print the report."""
     weights = arguments.weights or best_recipe(arguments.arch or DEFAULT_ARCHITECTURE)
     arch = pick_architecture(arguments.arch, describe_weights(weights), weights)
     out = arguments.output or Path(f'{arch}_{arguments.precision}.onnx')

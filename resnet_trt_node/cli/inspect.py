@@ -1,4 +1,4 @@
-"""`resnet_trt inspect`: show what a model is."""  # noqa: A005  the command is called so
+"""`resnet_trt inspect`: shows what a model is."""  # noqa: A005  the command is called so
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Inspect and print; a model that is not deployable is shown all the same."""
+    """Inspect and print; a model that is not deployable is shown too."""
     found = inspect_model(arguments.model)
     if arguments.json:
         print_json(found.to_dict())
@@ -36,9 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _lines(found: Inspection) -> list[tuple[str, str]]:
     lines = [('file', f'{found.path}, {found.size_bytes / 1e6:.1f} MB'),
              ('sha256', found.sha256),
-             ('deployable', found.not_deployable_because or 'yes')]
-    if found.not_deployable_because:
-        lines[-1] = ('deployable', f'no: {found.not_deployable_because}')
+             ('deployable', f'no: {found.not_deployable_because}'
+              if found.not_deployable_because else 'yes')]
     lines += [('input', _tensor(value)) for value in found.inputs]
     lines += [('output', _tensor(value)) for value in found.outputs]
     spec = found.spec

@@ -1,4 +1,4 @@
-"""Entry point of `resnet_trt`: finds the command, turns errors into one line and an exit code."""
+"""Entry point of `resnet_trt`: runs a command, turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.interrupt import interrupts_reach_runtimes
 from resnet_trt_node.printable import printable, printable_lines
 
-#: Command to its one-line help. A command's module is `resnet_trt_node.cli.<command>`, imported
-#: only when it is called, so that one command's dependencies do not burden the others. It has
-#: `add_arguments(parser)` and `run(arguments) -> exit code`.
+#: Command to its one-line help. The module of a command is `resnet_trt_node.cli.<command>` with
+#: `add_arguments(parser)` and `run(arguments) -> exit code`. It is imported only if it is called,
+#: so that a command needs only its own dependencies.
 COMMANDS = {
     'train': 'train or fine-tune a ResNet on your own classes',
     'export': 'write a ResNet as a deployable ONNX model',
@@ -25,7 +25,7 @@ COMMANDS = {
     'build': 'compile a model for this GPU ahead of time, so that the node starts at once',
     'tune': 'let TVM measure how a model is fastest on this CPU, and compile it so',
     'inspect': 'show what a model is: shapes, precision, labels, cost',
-    'classify': 'name what pictures, folders or bags show',
+    'classify': 'classify pictures, folders, zip files or bags',
     'evaluate': 'measure accuracy on labelled pictures, and how far two models agree',
     'compare': 'compare accuracy and latency of backends and models',
     'replay': 'publish the images of a bag through ROS',
@@ -34,21 +34,21 @@ COMMANDS = {
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Adds defaults to the help, but not those that only say that an option was not given."""
+    """Adds defaults to the help, other than those that mean that an option was not given."""
 
     def _get_help_string(self, action: argparse.Action) -> Optional[str]:
-        # True is what an option is that was not switched off, such as train's --no-flip. A number
-        # is told: 0 and 1 equal False and True.
+        # A switch such as train's --no-flip has the default True. The type is checked, since the
+        # numbers 0 and 1 equal False and True.
         if action.default is None or isinstance(action.default, (bool, list, tuple)):
             return action.help
         return super()._get_help_string(action)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Quotes arguments as they can be shown: a shell's * puts any file's name among them."""
+    """Escapes control characters in errors: a shell's * expands to names of any files."""
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and end with 2."""
+        """Print the error and exit with 2."""
         super().error(printable_lines(message))
 
 
@@ -57,10 +57,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     Run one command.
 
     :param arguments: the command line without the program's name, None for the process's own.
-    :returns: 0 if it did its job, 2 for anything a user can mend, 130 after Ctrl-C.
+    :returns: 0 after success, 2 for an error that the user can correct, 130 after Ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):
-        # File names may be no Unicode, and streams ASCII.
+        # File names need not be valid Unicode, and the streams may be ASCII.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -90,7 +90,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         print(f'resnet_trt {parsed.command}: {error}', file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        # The reader, say `head`, has seen enough.
+        # The reader, such as `head`, has ended.
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:
@@ -99,10 +99,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _print_import_error(command: str, error: ImportError) -> int:
-    # Such as OpenCV of the system's, built for NumPy 1, beside NumPy 2.
-    print(f'resnet_trt {command}: a package is missing or does not fit the others '
-          f'({printable(error)}): '
-          'install what README.md names', file=sys.stderr)
+    # Such as the system's OpenCV, built for NumPy 1, beside NumPy 2.
+    print(f'resnet_trt {command}: a package is missing or incompatible ({printable(error)}): '
+          'install what README.md lists', file=sys.stderr)
     return 2
 
 

@@ -1,4 +1,4 @@
-"""`resnet_trt prepare`: make any float image classifier in ONNX deployable."""
+"""`resnet_trt prepare`: makes any float image classifier in ONNX deployable."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--std', type=float, nargs='+', required=True, metavar='S', help='likewise')
     parser.add_argument(
         '--scale', type=float, choices=(255.0, 1.0),
-        help='what pixels of 0..255 are divided by first; not given: 1 if any mean or std is '
-        'above 1, which can only be meant for pixels of 0..255, otherwise 255')
+        help='divisor of the pixels 0..255; not given: 1 if any mean or std is above 1, which is '
+        'possible only for pixels 0..255, otherwise 255')
     parser.add_argument(
         '--resize', type=_resize, metavar='PIXELS',
         help=f'short side before the centre crop, or {STRETCH} to stretch pictures to the crop; '
         'not given: 256/224 of the crop')
     parser.add_argument(
         '--crop', type=int, metavar='PIXELS',
-        help="sides of the crop; not given: the model's own, 224 where it leaves them open")
+        help="sides of the crop; not given: those of the model's input, 224 if they are dynamic")
     parser.add_argument(
         '--interpolation', default='bilinear', choices=INTERPOLATIONS, help='of the resize')
     parser.add_argument(
         '--labels', type=Path, metavar='FILE',
         help='class names, one a line in the order of the output, or numbered from 0 in a text, '
-        'CSV, JSON or YAML file; names that stand there twice get their number; not given: the '
+        'CSV, JSON or YAML file; their index is added to duplicate names; not given: the '
         'ImageNet names for 1000 classes, class_0, class_1, ... for any other number')
     parser.add_argument(
         '--layout', default='auto', choices=LAYOUTS,
-        help="of the model's input; auto looks for the side of 3")
+        help="of the model's input; auto finds the dimension of 3")
     parser.add_argument(
         '--channel-order', default='rgb', choices=CHANNEL_ORDERS, help="of the model's input")
     parser.add_argument(
         '--activation', default='auto', choices=ACTIVATIONS,
         help='softmax: the output is logits; none: it is probabilities; auto: runs the model and '
-        'looks whether its rows sum to 1')
+        'checks whether its rows sum to 1')
     parser.add_argument(
-        '--output', metavar='NAME', help='which output to take, where there are several')
+        '--output', metavar='NAME', help='which output to use, if there are several')
     parser.add_argument('--json', action='store_true', help='print the report as JSON')
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prepare and report what was understood."""
+    """Prepare the model and print how it was interpreted."""
     check_place(arguments.output_file, arguments.model)
     report = prepare(
         arguments.model, arguments.output_file, mean=arguments.mean, std=arguments.std,
@@ -73,10 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
     batch = f'fixed at {report.fixed_batch}, made dynamic' if report.fixed_batch else 'dynamic'
     write(f'{report.path}: {spec.precision}, {report.size_bytes / 1e6:.1f} MB, '
           f'{report.seconds:.1f} s')
-    write('understood the original as')
+    write('interpreted the original as')
     write(f'  input    {report.layout.upper()}, {report.normalisation}, batch {batch}')
     if report.unused_inputs:
-        write(f'  left out {", ".join(report.unused_inputs)}, which nothing reads')
+        write(f'  removed  {", ".join(report.unused_inputs)}, which no node reads')
     write(f'  output   {softmax}, {spec.num_classes} classes, {spec.labels[0]} to '
           f'{spec.labels[-1]}')
     write(f'  resize   {spec.resize.describe()}')

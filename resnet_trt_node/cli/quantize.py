@@ -1,4 +1,4 @@
-"""`resnet_trt quantize`: make a deployable fp32 model int8, calibrated on pictures or a bag."""
+"""`resnet_trt quantize`: makes a deployable fp32 model int8, calibrated on pictures or a bag."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BATCH = 16
-#: One frame in so many is held out to compare the two models on.
+#: One frame in this many is held out to compare the two models on.
 _HELD_OUT = 5
-#: Frames that sensitivity is measured on at most: each layer is tried on all of them.
+#: Largest number of frames for the sensitivity, for which each layer is run on all of them.
 _SENSITIVITY_FRAMES = 64
-#: Agreement; if it is lower for sure, the result is told with a warning.
+#: If the agreement is significantly lower, a warning is printed.
 _LOW_AGREEMENT = 0.95
 _SHOWN_LAYERS = 10
 _PERCENTILE = 99.99
@@ -47,38 +47,39 @@ def add_arguments(parser: ArgumentParser) -> None:
         '-o', '--output', type=Path, required=True, metavar='OUT.onnx', help='file to write')
     parser.add_argument(
         '--calibration', required=True, metavar='DIR|ZIP|BAG',
-        help='pictures that the model is for: a folder, a zip file, a folder within one '
+        help='pictures like those of the application: a folder, a zip file, a folder within one '
         '(pictures.zip/train), or a bag')
     parser.add_argument(
-        '--topic', action='append', metavar='NAME', help='image topic of the bag, again for more')
+        '--topic', action='append', metavar='NAME',
+        help='image topic of the bag; may be given several times')
     parser.add_argument(
         '--limit', type=int, default=512, metavar='N',
-        help='pictures to use at most, evenly spread; a fifth of them is held out to compare')
+        help='largest number of pictures, evenly spread; a fifth is held out for the comparison')
     parser.add_argument(
         '--min-pictures', type=int, default=MIN_FRAMES, metavar='N',
-        help='fewer are refused')
+        help='smallest number of pictures')
     parser.add_argument(
         '--method', choices=METHODS, default='percentile',
         help='how the range of an activation is chosen')
     parser.add_argument(
         '--percentile', type=float, metavar='P',
-        help='share of the values, in per cent, that --method percentile covers; not given: '
+        help='per cent of the values that --method percentile covers; not given: '
         f'{_PERCENTILE}')
     parser.add_argument(
         '--keep-float', action='append', default=[], metavar='LAYER',
-        help='leave this layer in float; again for more')
+        help='keep this layer in float; may be given several times')
     parser.add_argument(
         '--keep-worst', type=int, default=0, metavar='N',
-        help='leave the N layers in float that hurt most')
+        help='keep the N most sensitive layers in float')
     parser.add_argument(
         '--sensitivity', type=Path, metavar='OUT.json',
-        help='measure what each layer alone in int8 changes, and write all of them there')
+        help='measure the effect of each layer alone in int8, and write it to this file')
     add_picture_arguments(parser)
     parser.add_argument('--json', action='store_true', help='print the report as JSON')
 
 
 def run(arguments: Namespace) -> int:
-    """Quantise and tell."""
+    """Quantise the model and print the report."""
     _check(arguments)
     model, spec = load_fp32(arguments.model)
     layers = quantizable_layers(model)
@@ -113,16 +114,16 @@ def run(arguments: Namespace) -> int:
     else:
         _print(arguments, report, ranking)
     if compared['same_top1_95'][1] < _LOW_AGREEMENT:
-        write(f'only {100 * compared["same_top1"]:.1f} % of the answers stay: find the layers '
-              'that hurt with --sensitivity OUT.json, keep them in float with --keep-worst N, or '
-              'try another --method', sys.stderr)
+        write(f'only {100 * compared["same_top1"]:.1f} % of the answers stay the same: find the '
+              'sensitive layers with --sensitivity OUT.json, keep them in float with '
+              '--keep-worst N, or try another --method', sys.stderr)
     return 0
 
 
 def _check(arguments: Namespace) -> None:
-    """Refuse what cannot work before minutes are spent."""
+    """Refuse wrong options before the calibration, which takes minutes."""
     if arguments.calibration == GENERATED:
-        raise DataError('generated pictures are not what the model is for: give real ones')
+        raise DataError('generated pictures give wrong ranges: calibrate on real ones')
     if arguments.min_pictures < 2:
         raise UsageError(
             f'--min-pictures {arguments.min_pictures}: choose at least 2, one to calibrate on and '
@@ -152,7 +153,7 @@ def _check(arguments: Namespace) -> None:
 
 
 def _kept(arguments: Namespace, layers: list[str]) -> set[str]:
-    """Return the layers that are named to stay in float."""
+    """Return the layers that the user keeps in float."""
     for name in arguments.keep_float:
         if name not in layers:
             near = get_close_matches(name, layers, 3) or layers[:3]
@@ -172,7 +173,7 @@ def _percentile(arguments: Namespace) -> float:
 
 
 def _held_out(count: int) -> NDArray[np.bool_]:
-    """Choose frames to compare on, at random: every fifth of five cameras would be one camera."""
+    """Choose the held-out frames at random: every fifth of five cameras would be one camera."""
     held_out = np.zeros(count, bool)
     chosen = np.random.default_rng(0).permutation(count)[:max(1, count // _HELD_OUT)]
     held_out[chosen] = True
@@ -205,7 +206,7 @@ def _batches(frames: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 def _compare(
         fp32: onnx.ModelProto, int8: onnx.ModelProto,
         frames: NDArray[np.uint8]) -> dict[str, Any]:
-    """Return how far the answers of two models are apart, by the report's names."""
+    """Return how far the answers of two models differ, by the keys of the report."""
     first, second = (answers_of(model, _batches(frames)) for model in (fp32, int8))
     same = int((first.argmax(1) == second.argmax(1)).sum())
     return {'same_top1': same / len(frames),
@@ -234,7 +235,7 @@ def _print(
           f'{count_of(report["int8_layers"], "layer")}'
           + (f', in float {", ".join(kept)}' if kept else ''))
     if report['always_float']:
-        write('  in float as ever: ' + ', '.join(
+        write('  always in float: ' + ', '.join(
             count_of(number, kind) for kind, number in report['always_float'].items()))
     write(f'  calibrated on {count_of(report["calibrated_on"], "picture")}: {report["pictures"]}')
     low, high = report['same_top1_95']
@@ -249,4 +250,4 @@ def _print(
             write('  ' + table_row(
                 [one.layer, f'{one.divergence:.2e}', f'{100 * one.agreement:.1f} %'], widths))
         if len(ranking) > _SHOWN_LAYERS:
-            write(f'  and {count_of(len(ranking) - _SHOWN_LAYERS, "layer")} that hurt less')
+            write(f'  and {count_of(len(ranking) - _SHOWN_LAYERS, "layer")} less sensitive')

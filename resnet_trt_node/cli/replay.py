@@ -1,24 +1,20 @@
-"""The command `resnet_trt replay`: publish the images of a bag through ROS."""
+"""`resnet_trt replay`: publishes the images of a bag through ROS."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-import signal
-from typing import Any
 
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, RELIABILITIES
 from resnet_trt_node.cli.support.console import (
     count_of, print_json, print_warning, Progress, write)
+from resnet_trt_node.cli.support.ros_command import import_ros, sigterm_interrupts
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros.ros_environment import check_ros_environment
-
-_ARROW = ':='
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
+    """Add the command's arguments."""
     parser.add_argument(
         'bag', help='a rosbag2 folder, a bare .mcap or .db3 file, or a ROS 1 .bag file')
     parser.add_argument('--rate', type=float, default=1.0, help='2 plays twice as fast')
@@ -28,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='publish only recorded topic A, under the name B; may be given several times')
     parser.add_argument(
         '--wait', type=float, default=5.0, metavar='SECONDS',
-        help='wait so long for a subscription on each topic, 0 starts at once')
+        help='how long to wait for a subscription on each topic, 0 starts at once')
     parser.add_argument(
         '--clock', action='store_true',
         help="publish the bag's time on /clock, for nodes with use_sim_time")
@@ -36,33 +32,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--restamp', action='store_true', help='replace header stamps with the present time')
     parser.add_argument(
         '--reliability', choices=RELIABILITIES, default=RELIABILITIES[0],
-        help='what the publishers offer; recorded takes it from the bag')
+        help='reliability of the publishers; recorded takes it from the bag')
     parser.add_argument(
-        '--depth', type=int, default=DEFAULT_DEPTH,
-        help='images that a publisher keeps for readers that are behind')
+        '--depth', type=int, default=DEFAULT_DEPTH, help='history depth of the publishers')
     parser.add_argument(
         '--json', action='store_true', help='no progress bar; print a report as JSON at the end')
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns 0, also when Ctrl-C ended it."""
-    replay = _import_replay()
+    replay = import_ros('replay', 'bag.replay').replay
     topics, remap = parse_topics(arguments.topic)
     if not 0 <= arguments.wait < float('inf'):
         raise UsageError(f'--wait is {arguments.wait}: give seconds, 0 or more')
-    # A supervisor's SIGTERM ends it as cleanly as Ctrl-C.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with BagReader(arguments.bag, print_warning) as bag, Progress(
-                None if arguments.loop else bag.image_count(topics), 'image',
-                quiet=arguments.json) as progress:
-            report = replay(
-                bag, rate=arguments.rate, loop=arguments.loop, remap=remap, topics=topics,
-                wait_for_subscribers=arguments.wait or None, restamp=arguments.restamp,
-                clock=arguments.clock, reliability=arguments.reliability,
-                depth=arguments.depth, on_progress=lambda image: progress.step())
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with sigterm_interrupts(), BagReader(arguments.bag, print_warning) as bag, Progress(
+            None if arguments.loop else bag.image_count(topics), 'image',
+            quiet=arguments.json) as progress:
+        report = replay(
+            bag, rate=arguments.rate, loop=arguments.loop, remap=remap, topics=topics,
+            wait_for_subscribers=arguments.wait or None, restamp=arguments.restamp,
+            clock=arguments.clock, reliability=arguments.reliability,
+            depth=arguments.depth, on_progress=lambda image: progress.step())
     if arguments.json:
         print_json({
             'bag': str(arguments.bag), **asdict(report), 'warnings': bag.warnings})
@@ -76,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def parse_topics(words: list[str]) -> tuple[list[str] | None, dict[str, str]]:
     """
-    Read the values of --topic.
+    Parse the values of --topic.
 
     :param words: each A or A:=B.
     :returns: the recorded topics to publish, None for all, and recorded topic to new name.
@@ -85,25 +75,11 @@ def parse_topics(words: list[str]) -> tuple[list[str] | None, dict[str, str]]:
     remap: dict[str, str] = {}
     topics = []
     for word in words:
-        source, arrow, target = word.partition(_ARROW)
+        source, arrow, target = word.partition(':=')
         if not source or (arrow and not target):
             raise UsageError(
-                f'--topic {word}: write A, or A{_ARROW}B to publish A under the name B')
+                f'--topic {word}: write A, or A:=B to publish A under the name B')
         topics.append(source)
         if arrow:
             remap[source] = target
     return topics or None, remap
-
-
-def _import_replay() -> Any:
-    check_ros_environment()
-    try:
-        from resnet_trt_node.bag.replay import replay
-    except ImportError as error:
-        # An error of this package's own is a bug and keeps its traceback.
-        if (error.name or '').startswith('resnet_trt_node'):
-            raise
-        raise UsageError(
-            f'replay needs ROS 2, and it cannot be imported ({error}): source '
-            '/opt/ros/<distro>/setup.bash, or run `make venv` and use its environment') from error
-    return replay

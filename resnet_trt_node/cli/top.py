@@ -1,15 +1,15 @@
-"""The command `resnet_trt top`: watch running classifier nodes."""
+"""`resnet_trt top`: shows the statistics of running classifier nodes."""
 
 from __future__ import annotations
 
 import argparse
-import signal
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 from resnet_trt_node.cli.support.console import print_json
+from resnet_trt_node.cli.support.ros_command import import_ros, sigterm_interrupts
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros.ros_environment import check_ros_environment
 from resnet_trt_node.printable import printable
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,27 +18,27 @@ from rich.table import Table
 from rich.text import Text
 
 _STYLES = {'OK': 'green', 'WARN': 'yellow', 'ERROR': 'bold red'}
-#: Stages in the order in which a frame passes them, with the words of the view.
+#: Stages in the order in which a frame passes them, and their names in the view.
 _STAGES = {
-    'receive': 'wait for the executor', 'queue': 'wait for the fitter',
+    'receive': 'wait for the executor', 'queue': 'wait for preprocessing',
     'fit': 'decode and resize', 'batch': 'wait for the backend',
     'infer': 'infer', 'publish': 'publish', 'total': 'receive to publish',
     'added': 'the same less infer', 'source_to_publish': 'stamp to publish'}
 _DROPS = ('superseded', 'stale', 'malformed', 'failed', 'refused')
-#: What a terminal has room for; --json tells all.
+#: Limits of the view; --json has everything.
 _MOST_NODES, _MOST_CAMERAS, _MOST_FAULTS = 20, 100, 20
 _WORD, _SENTENCE = 200, 500
-#: A node that is not heard for so long is shown as gone.
+#: A node that sends no diagnostics for this long is shown as gone.
 _GONE_SEC = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
+    """Add the command's arguments."""
     parser.add_argument(
-        '--node', metavar='NAME', help='watch this node only, such as /front/classifier')
-    parser.add_argument('--once', action='store_true', help='show what is told next and end')
+        '--node', metavar='NAME', help='show this node only, such as /front/classifier')
+    parser.add_argument('--once', action='store_true', help='show the next report and end')
     parser.add_argument(
-        '--json', action='store_true', help='print what is told next as JSON and end')
+        '--json', action='store_true', help='print the next report as JSON and end')
     parser.add_argument(
         '--wait', type=float, default=5.0, metavar='SECONDS',
         help='how long to wait for the first diagnostics')
@@ -48,24 +48,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns 0, also when Ctrl-C ended it."""
     if not 0 < arguments.wait < float('inf'):
         raise UsageError(f'--wait is {arguments.wait}: give seconds, more than 0')
-    listener_class = _import_listener()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    listening = import_ros('top', 'node.monitoring.listener')
     console = Console()
-    try:
-        with listener_class(arguments.node) as listener:
-            listener.wait(arguments.wait)
-            if arguments.json:
-                print_json({name: report.as_json()
-                            for name, (report, _) in listener.heard.items()})
-            elif arguments.once or not console.is_terminal:
-                console.print(view(listener.heard))
-            else:
-                _watch(listener, console)
-    except KeyboardInterrupt:
-        # How one leaves it.
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    # Ctrl-C is the way to end the live view.
+    with suppress(KeyboardInterrupt), sigterm_interrupts(), \
+            listening.DiagnosticsListener(arguments.node) as listener:
+        listener.wait(arguments.wait)
+        if arguments.json:
+            print_json({name: report.as_json() for name, (report, _) in listener.heard.items()})
+        elif arguments.once or not console.is_terminal:
+            console.print(view(listener.heard))
+        else:
+            _watch(listener, console)
     return 0
 
 
@@ -78,14 +72,14 @@ def _watch(listener: Any, console: Console) -> None:
 
 def view(heard: dict[str, tuple[Any, float]]) -> Group:
     """
-    Return the reports as something that rich shows.
+    Return the view of the reports.
 
-    :param heard: node to its last `Report` and monotonic() when it came.
+    :param heard: node to its last `Report` and monotonic() at its arrival.
     """
     parts: list[Any] = []
     for name, (report, at_sec) in sorted(heard.items())[:_MOST_NODES]:
         quiet_sec = monotonic() - at_sec
-        gone = f'  not heard for {quiet_sec:.0f} s' if quiet_sec > _GONE_SEC else ''
+        gone = f'  no diagnostics for {quiet_sec:.0f} s' if quiet_sec > _GONE_SEC else ''
         title = Text(f'{printable(name)}{gone}', style='red' if gone else '')
         parts.append(Panel(_node(report), title=title, title_align='left'))
     parts += _left_out(len(heard) - _MOST_NODES, 'nodes')
@@ -95,7 +89,7 @@ def view(heard: dict[str, tuple[Any, float]]) -> Group:
 def _node(report: Any) -> Group:
     values = _Values(report.values)
     worst = max([report.level, *(camera.level for camera in report.cameras.values())])
-    # The node may be well while a camera is not.
+    # The node itself may be OK while a camera is not.
     message = report.message if report.level == worst else f'{report.message}, but a camera is not'
     head = Text(f'{worst.name}  {printable(message, _SENTENCE)}', style=_STYLES[worst.name])
     if 'backend' not in report.values:
@@ -106,7 +100,7 @@ def _node(report: Any) -> Group:
     batches = Text(
         f'batches of {values["mean_batch_size"]} frames (size:number '
         f'{values["batch_sizes"] or "-"}), {values["retried_batches"]} retried, '
-        f'{values["failed_batches"]} lost, backend reopened {values["reopened_backends"]} times')
+        f'{values["failed_batches"]} failed, backend reopened {values["reopened_backends"]} times')
     parts: list[Any] = [head, what, batches, _cameras(report)]
     faulty = [camera for camera in report.cameras.values() if camera.level.name != 'OK']
     parts += [
@@ -132,16 +126,16 @@ def _cameras(report: Any) -> Group:
             camera.values.get('lost_in_transport'))
         cells = [printable(name, _WORD) or values['image_topic'], *(values[key] for key in (
             'received_hz', 'answered_hz', 'received', 'answered')), ', '.join(drops)]
-        # A string rich would search for markup, which names of others may look like.
+        # rich would interpret markup in a string; names may look like markup.
         table.add_row(*map(Text, cells))
     return Group(table, *_left_out(len(report.cameras) - _MOST_CAMERAS, 'cameras'))
 
 
 class _Values:
     """
-    Values as they are shown, whatever is in them, and '?' for those that are missing.
+    The printable values of a report, and '?' for those that are missing.
 
-    :param values: of a report, which may be another program's.
+    :param values: may come from another program, so they may be of any type.
     """
 
     def __init__(self, values: dict[str, Any]) -> None:
@@ -154,7 +148,7 @@ class _Values:
         return printable(self._values.get(key, '?'), _WORD)
 
     def milliseconds(self, key: str) -> str:
-        """Return a number with two digits, anything else as it is."""
+        """Return a number with two decimals, anything else unchanged."""
         try:
             return f'{float(self._values[key]):.2f}'
         except (KeyError, TypeError, ValueError, OverflowError):
@@ -162,7 +156,7 @@ class _Values:
 
 
 def _left_out(number: int, what: str) -> list[Text]:
-    return [Text(f'and {number} more {what}, which --json tells')] if number > 0 else []
+    return [Text(f'and {number} more {what}, see --json')] if number > 0 else []
 
 
 def _latencies(values: _Values) -> Table:
@@ -175,17 +169,3 @@ def _latencies(values: _Values) -> Table:
             table.add_row(words, *(
                 Text(values.milliseconds(f'{stage}_p{share}_ms')) for share in (50, 95, 99)))
     return table
-
-
-def _import_listener() -> Any:
-    check_ros_environment()
-    try:
-        from resnet_trt_node.node.monitoring.listener import DiagnosticsListener
-    except ImportError as error:
-        # An error of this package's own is a bug and keeps its traceback.
-        if (error.name or '').startswith('resnet_trt_node'):
-            raise
-        raise UsageError(
-            f'top needs ROS 2, and it cannot be imported ({error}): source '
-            '/opt/ros/<distro>/setup.bash, or run `make venv` and use its environment') from error
-    return DiagnosticsListener

@@ -267,7 +267,7 @@ def test_nothing_usable_is_an_error_even_when_skipping(resnet_trt, colour_model,
     (['PICTURE', '--threads', '-1'], 'cpu_threads is -1'),
     (['PICTURE', '--topic', '/image'], 'no bag is given'),
     (['PICTURE', '--output', 'out'], 'give one bag as the only INPUT'),
-    (['PICTURE', '--annotate', 'PICTURE'], 'cannot make the folder'),
+    (['PICTURE', '--annotate', 'PICTURE'], 'cannot create the folder'),
 ])
 def test_bad_input_is_refused_in_one_line(
         resnet_trt, colour_model, pictures, tmp_path, words, cause):

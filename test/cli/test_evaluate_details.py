@@ -201,9 +201,9 @@ def test_pictures_are_drawn(resnet_trt, colour_model, blind_model, folders, tmp_
 
 
 @pytest.mark.parametrize(('words', 'cause'), [
-    (['--confusion', 'matrix.txt'], 'the ending says what to write, one of .png'),
-    (['--confusion', 'matrix'], 'the ending says what to write'),
-    (['--reliability', 'diagram.csv'], 'the ending says what to write, one of .png'),
+    (['--confusion', 'matrix.txt'], 'one of .png'),
+    (['--confusion', 'matrix'], 'one of .png'),
+    (['--reliability', 'diagram.csv'], 'one of .png'),
     (['--confusion', 'FOLDER.csv'], 'is a folder'),
     (['--bins', '0'], '--bins 0: choose at least 1'),
     (['--bins', '1000000000'], '--bins 1000000000: choose at most 100000'),

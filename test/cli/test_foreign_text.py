@@ -105,7 +105,7 @@ def test_a_bar_shows_notes_and_lines_escaped(capsys, monkeypatch):
     with Progress(2, 'step') as progress:
         progress.step('layer \x1b[2J')
         progress.warn('two\nlines \x1b[2J')
-        progress.say('\x9b2J')
+        progress.print_line('\x9b2J')
     assert capsys.readouterr().out == '\\x9b2J\n'
     assert r'layer \x1b[2J' in error.getvalue()
     assert 'two\nlines \\x1b[2J' in error.getvalue()

@@ -127,7 +127,7 @@ def test_a_bag_that_yields_nothing_of_what_it_counts(
     assert outcome.code == 2
     assert outcome.err.splitlines()[-1] == (
         f'resnet_trt classify: no picture was read; {path}: {line}')
-    with pytest.raises(DataError, match=r'no picture was read from .*0 images read'):
+    with pytest.raises(DataError, match='no picture'):
         read_frames(str(path), None, read_model_spec(colour_model), 2, 0)
 
 

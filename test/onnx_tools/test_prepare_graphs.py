@@ -238,7 +238,7 @@ def test_inputs_that_nothing_reads_are_left_out_and_told(
     source = _edited(tmp_path / 'in.onnx', edit)
     assert main(['prepare', str(source), '-o', str(tmp_path / 'out.onnx'), '--mean', '100', '110',
                  '120', '--std', '50', '55', '60']) == 0
-    assert 'left out mask, which nothing reads' in capsys.readouterr().out
+    assert 'removed  mask' in capsys.readouterr().out
     _check_numbers(write_classifier(tmp_path / 'plain.onnx'), tmp_path / 'out.onnx')
 
 

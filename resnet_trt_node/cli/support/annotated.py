@@ -1,4 +1,4 @@
-"""Writing pictures with their classes drawn on them, under names that never collide."""
+"""Writes annotated pictures: with their classes drawn on them, under unique names."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _JPEG_QUALITY = 92
 
 class AnnotatedPictures:
     """
-    A folder that takes annotated pictures.
+    A folder of annotated pictures.
 
-    :param folder: made if it is not there.
-    :param keep: files that must not be overwritten: the input.
-    :raises DataError: if the folder cannot be made.
+    :param folder: created if it does not exist.
+    :param keep: files that must not be overwritten, such as the inputs.
+    :raises DataError: if the folder cannot be created.
     """
 
     def __init__(self, folder: Union[str, Path], keep: Iterable[Path]) -> None:
@@ -32,15 +32,15 @@ class AnnotatedPictures:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(
-                f'cannot make the folder {folder} ({error.strerror}): choose another') from error
-        # Lower case, since some file systems do not tell A.jpg from a.jpg.
+                f'cannot create the folder {folder} ({error.strerror}): choose another') from error
+        # Lower case, since on some file systems A.jpg and a.jpg are the same file.
         self._taken = {str(path.resolve()).lower() for path in keep}
 
     def write(self, source: Source, predictions: Sequence[Prediction]) -> Path:
         """
-        Draw the predictions on a loaded picture and write it as a jpeg.
+        Draw the predictions on a loaded picture and write it as a JPEG file.
 
-        :returns: where it was written.
+        :returns: the path of the file.
         :raises DataError: if it cannot be written.
         """
         if source.frame is None:

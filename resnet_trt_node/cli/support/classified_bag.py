@@ -1,11 +1,10 @@
-"""Writing the bag of `resnet_trt classify --output`: images with their classes beside them."""
+"""Writes the bag of `resnet_trt classify --output`: the images and their classifications."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Optional, Union
+from typing import Union
 
 from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli.support.console import count_of, print_warning
@@ -16,12 +15,12 @@ from resnet_trt_node.errors import UsageError
 
 class ClassifiedBag:
     """
-    A bag being written; a context manager that leaves nothing behind after an error.
+    A bag being written; a context manager that removes it after an error.
 
     :param path: the new bag, which must not exist.
-    :param inputs: one bag and nothing else.
+    :param inputs: exactly one bag.
     :param class_id_format: 'label' or 'index'.
-    :raises UsageError: if there are other inputs, or a topic would have two types or cameras.
+    :raises UsageError: for other inputs, or if an output topic would have two types or cameras.
     :raises BagError: if the bag cannot be written.
     """
 
@@ -52,18 +51,16 @@ class ClassifiedBag:
         self._writer = BagWriter(path)
 
     def write(self, source: Source, predictions: Sequence[Prediction]) -> None:
-        """Write a recorded image and its classes, both logged at the same time."""
-        if source.image is None:
-            raise ValueError('a picture of no bag')
-        self._writer.copy(source.image)
+        """Write a recorded image and its classification, both with the image's log time."""
+        self.copy(source)
+        assert source.image is not None
         self._writer.write_classification(
             self._topics[source.image.topic], source.image.stamp_ns, source.image.frame_id,
             predictions, self._class_id_format, log_time_ns=source.image.log_time_ns)
 
     def copy(self, source: Source) -> None:
-        """Write a recorded image that has no classes."""
-        if source.image is None:
-            raise ValueError('a picture of no bag')
+        """Write a recorded image only."""
+        assert source.image is not None
         self._writer.copy(source.image)
 
     def finish(self) -> None:
@@ -82,16 +79,14 @@ class ClassifiedBag:
         """Return the bag itself."""
         return self
 
-    def __exit__(
-            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
-            trace: Optional[TracebackType]) -> None:
-        """Drop the bag if it was not finished."""
+    def __exit__(self, *_: object) -> None:
+        """Remove the bag if it was not finished."""
         self._writer.discard()
 
 
 def classification_topic(image_topic: str) -> str:
     """
-    Return the topic that the node would answer on beside an image topic.
+    Return the topic on which the node would publish the results of an image topic.
 
     :param image_topic: such as '/front/image' or '/front/image/compressed'.
     :returns: such as '/front/classification'.

@@ -1,28 +1,27 @@
-"""What commands print: progress bars, tables, JSON."""
+"""Console output of the commands: progress bars, tables, JSON."""
 
 from __future__ import annotations
 
 import codecs
 import json
 import sys
-from types import TracebackType
 from typing import Any, Optional, Sequence, TextIO
 import unicodedata
 
 from resnet_trt_node.printable import printable, printable_json, printable_lines
 from tqdm import tqdm
 
-#: How much of a cell of a table is shown; paths are long and tell most at their end.
+#: Largest number of characters of a table cell.
 CELL_LIMIT = 1000
 
 
 class Progress:
     """
-    A progress bar on the error stream, and lines on the output that do not tear it.
+    A progress bar on stderr, and output lines that do not break it.
 
-    :param total: steps to come, None where nobody knows.
-    :param unit: what a step is, such as 'picture'.
-    :param quiet: no bar; there is none either where the error stream is not a terminal.
+    :param total: number of steps, None if unknown.
+    :param unit: name of a step, such as 'picture'.
+    :param quiet: no bar; there is none either if stderr is not a terminal.
     """
 
     def __init__(self, total: Optional[int], unit: str, quiet: bool = False) -> None:
@@ -34,49 +33,47 @@ class Progress:
         """
         Advance by one.
 
-        :param note: shown behind the bar.
+        :param note: shown after the bar.
         """
         if note:
             self._bar.set_postfix_str(printable(note), refresh=False)
         self._bar.update()
 
-    def say(self, line: str) -> None:
-        """Print a line of the result on the output."""
+    def print_line(self, line: str) -> None:
+        """Print a line on stdout."""
         tqdm.write(printable_lines(line), file=sys.stdout)
 
     def warn(self, line: str) -> None:
-        """Print a line on the error stream."""
+        """Print a line on stderr."""
         tqdm.write(printable_lines(line), file=sys.stderr)
 
     def __enter__(self) -> Progress:
         """Return the bar itself."""
         return self
 
-    def __exit__(
-            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
-            trace: Optional[TracebackType]) -> None:
-        """Take the bar away."""
+    def __exit__(self, *_: object) -> None:
+        """Remove the bar."""
         self._bar.close()
 
 
 def write(line: str = '', file: Optional[TextIO] = None) -> None:
     """
-    Print what is no JSON, which may quote files, models and messages; its line breaks stay.
+    Print text with control characters escaped, other than line breaks.
 
-    :param line: one line or several.
-    :param file: None for the output.
+    :param line: one line or several, which may quote files, models and messages.
+    :param file: None for stdout.
     """
     print(printable_lines(line), file=file)
 
 
 def print_warning(line: str) -> None:
-    """Print a line on the error stream, without tearing a progress bar."""
+    """Print a warning on stderr, without breaking a progress bar."""
     tqdm.write(f'warning: {printable(line, CELL_LIMIT)}', file=sys.stderr)
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Print one JSON document, with any Unicode as it is where the output is UTF-8."""
-    # Of what another encoding lacks, the stream's own escapes would be no JSON.
+    """Print one JSON document; non-ASCII characters are escaped unless stdout is UTF-8."""
+    # The escapes that the stream itself writes for other encodings are not valid JSON.
     unicode = codecs.lookup(sys.stdout.encoding or 'utf-8').name == 'utf-8'
     print(printable_json(json.dumps(document, indent=2, ensure_ascii=not unicode)))
 
@@ -85,8 +82,8 @@ def table_row(cells: Sequence[str], widths: Sequence[int]) -> str:
     """
     Return cells as one line in columns.
 
-    :param cells: texts; the last one may be of any width.
-    :param widths: columns' widths as `text_width` counts, negative to align to the right.
+    :param cells: texts; those after the last width may be of any width.
+    :param widths: widths of the columns in terminal cells, negative to align to the right.
     """
     padded = []
     shown = [printable(cell, CELL_LIMIT) for cell in cells]
@@ -97,7 +94,7 @@ def table_row(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def text_width(text: str) -> int:
-    """Return how many terminal cells a text takes as `table_row` shows it."""
+    """Return the width of a text in terminal cells, as `table_row` prints it."""
     return sum(
         0 if unicodedata.combining(letter)
         else 2 if unicodedata.east_asian_width(letter) in 'WF' else 1

@@ -1,4 +1,4 @@
-"""The files of `resnet_trt evaluate`: the confusion matrix and the reliability diagram."""
+"""Files written by `resnet_trt evaluate`: the confusion matrix and the reliability diagram."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _TABLES = ('.csv', '.json')
 
 def check_outputs(arguments: Namespace) -> None:
     """
-    Refuse files that cannot be written, before anything is measured.
+    Refuse files that cannot be written, before the evaluation.
 
-    :raises UsageError: for an unknown ending, a folder, or a picture without matplotlib.
+    :raises UsageError: for an unknown suffix, a folder, or a picture without matplotlib.
     """
     wanted: list[tuple[str, str, tuple[str, ...]]] = [
         ('--confusion', name, _PICTURES + _TABLES) for name in arguments.confusion]
@@ -31,7 +31,7 @@ def check_outputs(arguments: Namespace) -> None:
         path = Path(name)
         if path.suffix.lower() not in endings:
             raise UsageError(
-                f'{option} {name}: the ending says what to write, one of {", ".join(endings)}')
+                f'{option} {name}: choose the format by the suffix, one of {", ".join(endings)}')
         if path.is_dir():
             raise UsageError(f'{option} {name} is a folder: name a file in it')
         if path.suffix.lower() in _PICTURES:
@@ -40,9 +40,9 @@ def check_outputs(arguments: Namespace) -> None:
 
 def write_outputs(evaluation: Evaluation, arguments: Namespace) -> None:
     """
-    Write the files that were asked for, each whole or not at all.
+    Write the requested files, each atomically.
 
-    :raises UsageError: if a place cannot be written to.
+    :raises UsageError: if a file cannot be written.
     """
     for name in arguments.confusion:
         ending = Path(name).suffix.lower()
@@ -60,7 +60,7 @@ def write_outputs(evaluation: Evaluation, arguments: Namespace) -> None:
 
 
 def _write_csv(evaluation: Evaluation, path: Path) -> None:
-    """Write one row for each right class, one column for each answer."""
+    """Write one row for each true class, one column for each prediction."""
     with path.open('w', encoding='utf-8', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(['right class', *evaluation.labels])
@@ -69,7 +69,7 @@ def _write_csv(evaluation: Evaluation, path: Path) -> None:
 
 
 def _write_json(evaluation: Evaluation, path: Path) -> None:
-    """Write class names and counts, a row for each right class."""
+    """Write class names and counts, one row for each true class."""
     rows = ',\n  '.join(json.dumps(row) for row in evaluation.matrix.tolist())
     labels = json.dumps(list(evaluation.labels), ensure_ascii=False)
     path.write_text(

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation; matplotlib is needed only where one is asked for."""
+"""Plots of an evaluation; matplotlib is needed only if one is requested."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from resnet_trt_node.printable import printable
 _MOST_CLASSES = 25
 _LONGEST_LABEL = 26
 _INCH_A_CELL = 0.42
-#: From here on a cell is dark and its number white.
+#: Cells with a larger share are dark, so their number is white.
 _DARK = 0.3
 
 
 def check_plotting() -> None:
     """
-    Refuse to draw without matplotlib.
+    Check for matplotlib.
 
     :raises UsageError: if it is not installed.
     """
@@ -35,9 +35,9 @@ def check_plotting() -> None:
 
 def draw_confusion(evaluation: Evaluation, path: Path, form: str) -> None:
     """
-    Draw the confusion matrix, of many classes the most confused ones.
+    Plot the confusion matrix; of more than 25 classes the most confused ones.
 
-    :param evaluation: what was measured.
+    :param evaluation: the results.
     :param path: the file to write.
     :param form: 'png', 'svg' or 'pdf'.
     """
@@ -55,7 +55,7 @@ def draw_confusion(evaluation: Evaluation, path: Path, form: str) -> None:
     side = max(3.0, _INCH_A_CELL * len(chosen))
     figure = Figure(figsize=(side + 3.4, side + 2.6), layout='constrained')
     axis = figure.add_subplot()
-    # The root spreads the few per cent that confusions are over half of the colours.
+    # The square root maps the few per cent of typical confusions to half of the colour range.
     image = axis.imshow(shares, cmap='Blues', norm=PowerNorm(0.5, 0, 1), aspect='equal')
     axis.set_xticks(range(len(columns)), columns, rotation=90, parse_math=False)
     axis.set_yticks(
@@ -70,24 +70,24 @@ def draw_confusion(evaluation: Evaluation, path: Path, form: str) -> None:
         image, ax=axis, fraction=0.04, pad=0.02, ticks=[0, 0.01, 0.05, 0.1, 0.2, 0.5, 1],
         format=lambda share, _: f'{share:.0%}')
     bar.set_label("share of the right class's pictures")
-    # Tight: with cells that must be square the layout may leave a label outside.
+    # Tight: with square cells the constrained layout may cut a label off.
     figure.savefig(path, format=form, dpi=120, bbox_inches='tight')
 
 
 def _chosen_classes(evaluation: Evaluation) -> tuple[list[int], str]:
-    """Return the classes to show, and what to say about them."""
+    """Return the plotted classes and the title."""
     matrix, labels = evaluation.matrix, evaluation.labels
     total, wrong = int(matrix.sum()), int(matrix.sum() - np.trace(matrix))
-    told = f'top-1 {1 - wrong / total:.1%} of {total} pictures'
+    title = f'top-1 {1 - wrong / total:.1%} of {total} pictures'
     if len(labels) <= _MOST_CLASSES:
-        return list(range(len(labels))), told
+        return list(range(len(labels))), title
     chosen = list(most_confused(matrix, _MOST_CLASSES))
     if not chosen:
         chosen = np.flatnonzero(matrix.sum(axis=1))[:_MOST_CLASSES].tolist()
-        return chosen, f'{told}; the first {len(chosen)} of {len(labels)} classes'
+        return chosen, f'{title}; the first {len(chosen)} of {len(labels)} classes'
     part = matrix[np.ix_(chosen, chosen)]
     return chosen, (
-        f'{told}; the {len(chosen)} most confused of {len(labels)} classes,\nwhose confusions '
+        f'{title}; the {len(chosen)} most confused of {len(labels)} classes,\nwhose confusions '
         f'with each other are {int(part.sum() - np.trace(part))} of {wrong} wrong answers')
 
 
@@ -101,9 +101,9 @@ def _write_numbers(axis: Any, counts: Any, shares: Any) -> None:
 
 def draw_reliability(evaluation: Evaluation, path: Path, form: str) -> None:
     """
-    Draw accuracy over confidence, and how many pictures each bin has, of each model.
+    Plot accuracy over confidence, and the number of pictures in each bin, for each model.
 
-    :param evaluation: what was measured.
+    :param evaluation: the results.
     :param path: the file to write.
     :param form: 'png', 'svg' or 'pdf'.
     """
@@ -138,7 +138,7 @@ def draw_reliability(evaluation: Evaluation, path: Path, form: str) -> None:
             axis.spines[['top', 'right']].set_visible(False)
             if not place:
                 axis.set_ylabel(label)
-    # Outside: bars may stand anywhere inside.
+    # Below the axes, since bars may cover any place within them.
     figure.legend(
         *axes[0][0].get_legend_handles_labels(), loc='outside lower center', ncols=3,
         fontsize=8, frameon=False)

@@ -1,4 +1,4 @@
-"""What `resnet_trt evaluate` tells: tables for people, one JSON document for machines."""
+"""The results of `resnet_trt evaluate`: tables for people, one JSON document for machines."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any, Optional, TYPE_CHECKING
 from resnet_trt_node.backends.base import BackendInfo
 from resnet_trt_node.cli.support.console import count_of, table_row, text_width, write
 from resnet_trt_node.cli.support.measurement import Measured
+from resnet_trt_node.cli.support.options import backend_document, describe_backend
 from resnet_trt_node.evaluation.agreement import Agreement
 from resnet_trt_node.evaluation.confusion import (
     class_figures, ClassFigures, confusion_matrix, filled_cells, macro_figures)
-from resnet_trt_node.evaluation.outcomes import Outcomes, wilson_interval
+from resnet_trt_node.evaluation.outcomes import wilson_interval
 from resnet_trt_node.evaluation.reliability import Calibration, measure_calibration
 
 if TYPE_CHECKING:
@@ -23,21 +24,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TOP_K = (1, 5)
-_WIDTHS = (8, -7)
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """
-    Everything that is told.
+    All results of one run.
 
     :param models: the files: the model, and the one it is compared with.
-    :param infos: who ran each of them.
+    :param infos: the backend of each model.
     :param labels: C class names.
-    :param measured: what they answered.
-    :param unlabelled: pictures left out since the table does not name them.
+    :param measured: the outcomes.
+    :param unlabelled: number of pictures left out because the table does not name them.
     :param absent: classes without a folder.
-    :param bins: of the calibration error.
+    :param bins: number of bins of the calibration error.
     """
 
     models: Sequence[str]
@@ -69,17 +69,18 @@ def print_report(evaluation: Evaluation, worst: int) -> None:
     """
     Print the tables.
 
-    :param evaluation: what to tell.
-    :param worst: how many classes at most.
+    :param evaluation: the results.
+    :param worst: largest number of classes in the table of the weakest ones.
     """
     measured = evaluation.measured
-    write(table_row(('pictures', str(len(measured.outcomes[0]))), _WIDTHS))
+    _print_row('pictures', str(len(measured.outcomes[0])))
     _print_model(evaluation, 0)
     macro = macro_figures(evaluation.classes)
     shown = sum(figure.count > 0 for figure in evaluation.classes)
-    write(table_row(('F1', f'{macro.f1 * 100:.2f}', (
+    _print_row(
+        'F1', f'{macro.f1 * 100:.2f}',
         f'%  mean over {shown} of {count_of(len(evaluation.labels), "class")} with '
-        f'pictures; precision {macro.precision:.1%}, recall {macro.recall:.1%}')), _WIDTHS))
+        f'pictures; precision {macro.precision:.1%}, recall {macro.recall:.1%}')
     _print_worst(evaluation, worst)
     if measured.agreement is not None:
         write(f'\nCompared with {evaluation.models[1]} on {evaluation.infos[1].name}')
@@ -88,18 +89,21 @@ def print_report(evaluation: Evaluation, worst: int) -> None:
     _print_notes(evaluation)
 
 
+def _print_row(*cells: str) -> None:
+    write(table_row(cells, (8, -7)))
+
+
 def _print_model(evaluation: Evaluation, place: int) -> None:
     outcomes = evaluation.measured.outcomes[place]
     for k in _TOP_K:
         low, high = wilson_interval(outcomes.hits(k), len(outcomes))
-        write(table_row((
-            f'top-{k}', f'{outcomes.accuracy(k) * 100:.2f}',
-            f'%  (95 % confidence: {low * 100:.1f} to {high * 100:.1f} %)'), _WIDTHS))
+        _print_row(f'top-{k}', f'{outcomes.accuracy(k) * 100:.2f}',
+                   f'%  (95 % confidence: {low * 100:.1f} to {high * 100:.1f} %)')
     found = evaluation.calibrations[place]
-    write(table_row((
+    _print_row(
         'sure', f'{found.mean_confidence * 100:.2f}',
         f'%  in the mean; expected calibration error {found.expected_error * 100:.2f} points, '
-        f'maximum {found.maximum_error * 100:.1f}'), _WIDTHS))
+        f'maximum {found.maximum_error * 100:.1f}')
 
 
 def _print_worst(evaluation: Evaluation, worst: int) -> None:
@@ -124,13 +128,11 @@ def _print_worst(evaluation: Evaluation, worst: int) -> None:
 
 def _print_agreement(found: Agreement) -> None:
     low, high = wilson_interval(found.same, found.count)
-    write(table_row((
-        'same', f'{found.same / found.count * 100:.2f}',
-        f'%  of the answers (95 % confidence: {low * 100:.1f} to {high * 100:.1f} %)'), _WIDTHS))
+    _print_row('same', f'{found.same / found.count * 100:.2f}',
+               f'%  of the answers (95 % confidence: {low * 100:.1f} to {high * 100:.1f} %)')
     low, high = found.difference_interval()
-    write(table_row((
-        'gained', f'{found.accuracy_difference * 100:+.2f}',
-        f'points of top-1 (95 % confidence: {low * 100:+.2f} to {high * 100:+.2f})'), _WIDTHS))
+    _print_row('gained', f'{found.accuracy_difference * 100:+.2f}',
+               f'points of top-1 (95 % confidence: {low * 100:+.2f} to {high * 100:+.2f})')
     write(
         f'right only without it {found.only_first} x, only with it {found.only_second} x: '
         f"McNemar's exact p = {found.mcnemar():.3g}")
@@ -143,25 +145,19 @@ def _print_agreement(found: Agreement) -> None:
 def _print_notes(evaluation: Evaluation) -> None:
     measured = evaluation.measured
     rate = len(measured.outcomes[0]) / (measured.wall_ns / 1e9)
-    who = ' and '.join(
-        f'{info.name} {info.version} on {info.device}' for info in evaluation.infos)
+    who = ' and '.join(map(describe_backend, evaluation.infos))
     write(
         f'{who}: {rate:.1f} pictures a second here, '
         f'{measured.decode_ns / measured.wall_ns:.0%} of the time spent on decoding',
         sys.stderr)
-    if measured.failures:
-        write(
-            f'{count_of(len(measured.failures), "picture")} could not be used and count neither '
-            'way', sys.stderr)
-    if evaluation.unlabelled:
-        write(
-            f'{count_of(evaluation.unlabelled, "picture")} without a class left out',
-            sys.stderr)
-    if evaluation.absent:
-        names = ', '.join(evaluation.absent[:5]) + (', ...' if len(evaluation.absent) > 5 else '')
-        write(
-            f"{count_of(len(evaluation.absent), 'class')} of the model without a "
-            f'folder: {names}', sys.stderr)
+    notes = [
+        (len(measured.failures), 'picture', 'could not be used and count neither way'),
+        (evaluation.unlabelled, 'picture', 'without a class left out'),
+        (len(evaluation.absent), 'class', 'of the model without a folder: '
+         + ', '.join(evaluation.absent[:5]) + ', ...' * (len(evaluation.absent) > 5))]
+    for number, what, note in notes:
+        if number:
+            write(f'{count_of(number, what)} {note}', sys.stderr)
 
 
 def _percent(share: Optional[float]) -> str:
@@ -172,13 +168,13 @@ def report_document(evaluation: Evaluation, arguments: Namespace) -> dict[str, A
     """
     Return everything as one JSON document.
 
-    :param evaluation: what to tell.
+    :param evaluation: the results.
     :param arguments: the command's options.
     """
     measured = evaluation.measured
     document: dict[str, Any] = {
         'model': evaluation.models[0], 'images': arguments.images,
-        'backend': _backend_document(evaluation.infos[0]), 'fit': arguments.fit,
+        'backend': backend_document(evaluation.infos[0]), 'fit': arguments.fit,
         'count': len(measured.outcomes[0]), **_model_document(evaluation, 0),
         'macro': asdict(macro_figures(evaluation.classes)),
         'classes': [
@@ -192,35 +188,29 @@ def report_document(evaluation: Evaluation, arguments: Namespace) -> dict[str, A
         'failures': measured.failures}
     if measured.agreement is not None:
         document['comparison'] = {
-            'model': evaluation.models[1], 'backend': _backend_document(evaluation.infos[1]),
+            'model': evaluation.models[1], 'backend': backend_document(evaluation.infos[1]),
             **_model_document(evaluation, 1),
             'agreement': _agreement_document(measured.agreement)}
     return document
 
 
-def _backend_document(info: BackendInfo) -> dict[str, str]:
-    return {'name': info.name, 'version': info.version, 'device': info.device}
-
-
 def _model_document(evaluation: Evaluation, place: int) -> dict[str, Any]:
-    outcomes: Outcomes = evaluation.measured.outcomes[place]
-    document: dict[str, Any] = {}
-    for k in _TOP_K:
-        document[f'top{k}'] = {
-            'hits': outcomes.hits(k), 'accuracy': outcomes.accuracy(k),
-            'confidence_95': wilson_interval(outcomes.hits(k), len(outcomes))}
+    outcomes = evaluation.measured.outcomes[place]
     found = evaluation.calibrations[place]
     count = len(found.counts)
-    document['calibration'] = {
-        'expected_error': found.expected_error, 'maximum_error': found.maximum_error,
-        'mean_confidence': found.mean_confidence, 'nll': found.nll, 'brier': found.brier,
-        'bins': [{
-            'above': place / count, 'to': (place + 1) / count, 'count': int(number),
-            # NaN is no JSON.
-            'confidence': float(found.confidences[place]) if number else None,
-            'accuracy': float(found.accuracies[place]) if number else None}
-            for place, number in enumerate(found.counts)]}
-    return document
+    return {
+        **{f'top{k}': {
+            'hits': outcomes.hits(k), 'accuracy': outcomes.accuracy(k),
+            'confidence_95': wilson_interval(outcomes.hits(k), len(outcomes))} for k in _TOP_K},
+        'calibration': {
+            'expected_error': found.expected_error, 'maximum_error': found.maximum_error,
+            'mean_confidence': found.mean_confidence, 'nll': found.nll, 'brier': found.brier,
+            'bins': [{
+                'above': place / count, 'to': (place + 1) / count, 'count': int(number),
+                # NaN is not valid JSON.
+                'confidence': float(found.confidences[place]) if number else None,
+                'accuracy': float(found.accuracies[place]) if number else None}
+                for place, number in enumerate(found.counts)]}}
 
 
 def _agreement_document(found: Agreement) -> dict[str, Any]:

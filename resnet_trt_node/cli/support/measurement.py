@@ -1,10 +1,11 @@
-"""Running one or two models over labelled pictures and keeping what they answered."""
+"""Runs one or two models on labelled pictures and collects their outcomes."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from time import perf_counter_ns
 from typing import Any, Optional
 
@@ -24,13 +25,13 @@ _Decode = Callable[[LabelledPicture], Frame]
 @dataclass
 class Measured:
     """
-    What one evaluation gave.
+    The result of one evaluation.
 
-    :param outcomes: of each model on the pictures that all could use.
-    :param agreement: of two models; None for one.
+    :param outcomes: one for each model, on the pictures that no model failed on.
+    :param agreement: agreement of two models; None for one.
     :param failures: name and error of the other pictures.
     :param wall_ns: time from the first picture to the last answer.
-    :param decode_ns: how much of it went into reading and decoding.
+    :param decode_ns: the part of it spent on reading and decoding.
     """
 
     outcomes: list[Outcomes]
@@ -44,26 +45,35 @@ def measure(
         backends: Sequence[Backend], items: Sequence[LabelledPicture], decode: _Decode,
         arguments: Namespace) -> Measured:
     """
-    Let one or two models answer.
+    Run one or two models on labelled pictures.
 
-    :param backends: open ones, of the same classes.
+    :param backends: open backends, whose models have the same classes.
     :param items: the pictures.
-    :param decode: reads one.
+    :param decode: reads and decodes one.
     :param arguments: the options of `add_output_arguments` and `add_backend_arguments`.
-    :raises FrameError: for the first picture that cannot be used, unless such are skipped.
-    :raises DataError: if none can be used.
+    :raises FrameError: for the first picture that cannot be used, unless --skip-bad is given.
+    :raises DataError: if no picture can be used.
     """
     num_classes = backends[0].spec.num_classes
     collectors = [OutcomeCollector(num_classes) for _ in backends]
     pair = AgreementCollector(num_classes) if len(backends) == 2 else None
-    timed = _Timed(decode)
     failures: list[dict[str, str]] = []
+    decode_ns = 0
+
+    def timed(item: LabelledPicture) -> Frame:
+        nonlocal decode_ns
+        start_ns = perf_counter_ns()
+        try:
+            return decode(item)
+        finally:
+            decode_ns += perf_counter_ns() - start_ns
+
     with Progress(len(items), 'picture', quiet=arguments.json) as progress:
         def fail(item: LabelledPicture, error: FrameError) -> None:
             if not arguments.skip_bad:
-                advice = '' if isinstance(error, AnswerError) else 'mend the data, or '
+                remedy = '' if isinstance(error, AnswerError) else 'mend the data, or '
                 raise type(error)(
-                    f'{error}; {advice}skip such files with --skip-bad') from error
+                    f'{error}; {remedy}skip such files with --skip-bad') from error
             failures.append({'file': item.name, 'error': str(error)})
             progress.step()
             if not arguments.json:
@@ -85,35 +95,20 @@ def measure(
             f'{failures[0]["error"]}')
     return Measured(
         [collector.outcomes() for collector in collectors],
-        pair.agreement() if pair is not None else None, failures, wall_ns, timed.spent_ns)
-
-
-@dataclass
-class _Timed:
-    """Decodes pictures and adds up the time it takes."""
-
-    decode: _Decode
-    spent_ns: int = field(default=0)
-
-    def __call__(self, item: LabelledPicture) -> Frame:
-        start_ns = perf_counter_ns()
-        try:
-            return self.decode(item)
-        finally:
-            self.spent_ns += perf_counter_ns() - start_ns
+        pair.agreement() if pair is not None else None, failures, wall_ns, decode_ns)
 
 
 def _answers(
         backends: Sequence[Backend], items: Sequence[LabelledPicture], decode: _Decode,
         fail: Callable[[LabelledPicture, FrameError], None],
         fit: FitMethod) -> Iterator[tuple[LabelledPicture, list[Any]]]:
-    """Yield each picture with a row of each model; what one of them cannot use counts for none."""
+    """Yield each picture with one row for each model; a failure in one model skips it for all."""
     classifiers = [Classifier(backend, method=fit) for backend in backends]
     size = max(backend.max_batch_size for backend in backends)
     for start in range(0, len(items), size):
         usable = items[start:start + size]
-        # Each picture is decoded once for all models, and one batch of them held at a time.
-        frames = _Kept(decode)
+        # Each picture is decoded once for all models; the cache holds one batch.
+        frames = lru_cache(maxsize=None)(decode)
         answers: list[dict[str, Any]] = []
         for classifier in classifiers:
             answers.append({
@@ -123,16 +118,3 @@ def _answers(
             usable = [item for item in usable if item.name in answers[-1]]
         for item in usable:
             yield item, [rows[item.name] for rows in answers]
-
-
-class _Kept:
-    """Decodes pictures and keeps the frames."""
-
-    def __init__(self, decode: _Decode) -> None:
-        self._decode = decode
-        self._frames: dict[str, Frame] = {}
-
-    def __call__(self, item: LabelledPicture) -> Frame:
-        if item.name not in self._frames:
-            self._frames[item.name] = self._decode(item)
-        return self._frames[item.name]

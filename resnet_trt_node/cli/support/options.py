@@ -1,4 +1,4 @@
-"""Options that several commands share, and opening a model as they say."""
+"""Options that several commands share, and opening a model with them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import sys
 from typing import Any, Mapping, Optional, Sequence, Tuple
 
-from resnet_trt_node.backends.base import Backend
+from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.backends.factory import BACKEND_CHOICES, open_backend, options_of
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.cli.support.console import write
@@ -15,7 +15,7 @@ from resnet_trt_node.datasets.listing import describe_unread
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.printable import printable
 
-#: No machine has more to decode a picture with.
+#: Upper bound of --max-image-mib: 1 TiB.
 _MAX_MEBIBYTES = 1 << 20
 
 
@@ -27,7 +27,7 @@ def add_model_argument(parser: ArgumentParser) -> None:
 
 
 def batch_sizes(text: str) -> Tuple[int, ...]:
-    """Read batch sizes such as '1,64', for the parser of an option."""
+    """Parse batch sizes such as '1,64', for the parser of an option."""
     try:
         return tuple(int(part) for part in text.split(','))
     except ValueError as error:
@@ -38,23 +38,24 @@ def add_opt_batch(parser: Any, usual: str = 'the largest') -> None:
     """Add --opt-batch to a parser or a group of its arguments; `usual` is the help's default."""
     parser.add_argument(
         '--opt-batch', type=batch_sizes, metavar='N[,N...]',
-        help='batch sizes that an engine is to be fastest at, such as 1,64, each at the cost of '
-        f'one more build; not given: {usual}')
+        help='batch sizes that the engine is optimised for, such as 1,64; each takes one more '
+        f'build; not given: {usual}')
 
 
 def add_backend_arguments(parser: ArgumentParser) -> None:
-    """Add what decides how a model is run."""
+    """Add the options of the backend and of resizing."""
     group = parser.add_argument_group('how the model is run')
     group.add_argument(
         '--backend', choices=BACKEND_CHOICES, default='auto',
-        help='runtime that infers; auto takes the best one this machine can run')
+        help='runtime that infers; auto chooses the best one that this machine can run')
     group.add_argument(
-        '--batch-size', type=int, default=8, metavar='N', help='most pictures inferred together')
+        '--batch-size', type=int, default=8, metavar='N',
+        help='largest number of pictures inferred together')
     group.add_argument(
         '--device-id', type=int, default=0, metavar='N', help='index of the GPU')
     group.add_argument(
         '--threads', type=int, default=0, metavar='N',
-        help='threads of a backend on the CPU, 0 leaves it to the runtime')
+        help='threads of a backend on the CPU, 0 for the default of the runtime')
     add_opt_batch(group)
     add_sparse_weights(group)
     group.add_argument(
@@ -65,35 +66,34 @@ def add_backend_arguments(parser: ArgumentParser) -> None:
         metavar='0..5', help='how long TensorRT searches for the fastest kernels')
     group.add_argument(
         '--fit', choices=('fast', 'exact'), default='fast',
-        help='how pictures are resized: exact follows Pillow to the last level, fast may reduce '
-        'large ones first')
+        help='how pictures are resized: exact gives the values of Pillow, fast approximates them '
+        'with OpenCV')
 
 
 def add_sparse_weights(parser: Any) -> None:
     """Add --sparse-weights to a parser or a group of its arguments."""
     parser.add_argument(
         '--sparse-weights', action='store_true',
-        help='let TensorRT skip the zeros of a model made by `resnet_trt prune`, where that is '
-        'faster')
+        help='allow sparse kernels for a model made by `resnet_trt prune`, where they are faster')
 
 
 def add_output_arguments(parser: ArgumentParser) -> None:
-    """Add what decides how results are told."""
+    """Add --skip-bad and --json."""
     parser.add_argument(
         '--skip-bad', action='store_true',
-        help='list pictures that cannot be read and go on; without it the first one is an error')
+        help='list pictures that cannot be read and continue; not given: the first one is an '
+        'error')
     parser.add_argument(
-        '--json', action='store_true',
-        help='print one JSON document for machines instead of a table')
+        '--json', action='store_true', help='print one JSON document instead of a table')
 
 
 def add_picture_arguments(
         parser: Any, default: Optional[int] = MAX_FILE_IMAGE_BYTES >> 20) -> None:
     """
-    Add what decides which pictures are read.
+    Add --max-image-mib.
 
-    :param parser: or a group of its arguments.
-    :param default: None where what was not given must be told from the usual.
+    :param parser: a parser or a group of its arguments.
+    :param default: None if the command has to know whether the option was given.
     """
     parser.add_argument(
         '--max-image-mib', type=_mebibytes, metavar='MIB',
@@ -103,7 +103,7 @@ def add_picture_arguments(
 
 
 def _mebibytes(text: str) -> int:
-    """Read a number of MiB, for the parser of an option."""
+    """Parse a number of MiB, for the parser of an option."""
     if not (text.isascii() and text.isdigit()) or not 0 < int(text[:12]) <= _MAX_MEBIBYTES:
         raise ArgumentTypeError(
             f'{printable(repr(text), 40)}: write a number of MiB, 1 to {_MAX_MEBIBYTES}')
@@ -111,13 +111,13 @@ def _mebibytes(text: str) -> int:
 
 
 def max_image_bytes(arguments: Namespace) -> int:
-    """Return how much memory a picture may take, as `add_picture_arguments` had it given."""
+    """Return the value of --max-image-mib in bytes."""
     mebibytes: Optional[int] = arguments.max_image_mib
     return MAX_FILE_IMAGE_BYTES if mebibytes is None else mebibytes << 20
 
 
 def print_unread(unread: Mapping[str, int]) -> None:
-    """Print the line that says how many files were not read, if there are any."""
+    """Print how many files were not read, if there are any."""
     line = describe_unread(unread)
     if line:
         write(line, file=sys.stderr)
@@ -125,11 +125,11 @@ def print_unread(unread: Mapping[str, int]) -> None:
 
 def open_model(arguments: Namespace, others: Sequence[str] = ()) -> Backend:
     """
-    Open MODEL as the options say.
+    Open MODEL with the options.
 
-    :param others: backends that the same options are for.
-    :returns: an open backend; the caller closes it.
-    :raises ResnetTrtError: for options, models or runtimes that cannot be used.
+    :param others: backends of other models that the same options are for.
+    :returns: an open backend, which the caller closes.
+    :raises ResnetTrtError: for an invalid option, model or runtime.
     """
     return open_backend(
         arguments.model, arguments.backend, frozenset().union(*map(options_of, others)),
@@ -139,10 +139,14 @@ def open_model(arguments: Namespace, others: Sequence[str] = ()) -> Backend:
         engine_dir=arguments.engine_dir, optimization_level=arguments.optimization_level, log=_log)
 
 
-def describe_backend(backend: Backend) -> str:
-    """Return who computes, in words."""
-    info = backend.info
+def describe_backend(info: BackendInfo) -> str:
+    """Return runtime, version and device in words."""
     return f'{info.name} {info.version} on {info.device}'
+
+
+def backend_document(info: BackendInfo) -> dict[str, str]:
+    """Return runtime, version and device for JSON."""
+    return {'name': info.name, 'version': info.version, 'device': info.device}
 
 
 def _log(line: str) -> None:

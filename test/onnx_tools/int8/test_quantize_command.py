@@ -247,7 +247,7 @@ def test_the_layer_that_hurts_is_found_and_kept(
         r'to \S+ %\), divergence \S+e-\d+, probabilities within 0\.\d{3}', lines[2])
     assert lines[3].split() == ['layer', 'divergence', 'same', 'top-1']
     assert [line.split()[0] for line in lines[4:14]] == [one['layer'] for one in ranking[:10]]
-    assert lines[14:] == ['  and 11 layers that hurt less']
+    assert lines[14:] == ['  and 11 layers less sensitive']
 
 
 def test_models_are_compared_on_frames_that_ranges_are_not_from(
