@@ -1,1 +1,1 @@
-"""Reading and writing rosbag2 bags without ROS, and replaying them at their own pace."""
+"""Reads and writes rosbag2 bags without ROS, and replays them at their recorded rate."""

@@ -1,4 +1,4 @@
-"""Comparing the images that were read with those that a bag counts."""
+"""Compares the number of images that were read with the counts of the bag."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from resnet_trt_node.errors import BagError
 
 class UnreadableMessage(BagError):
     """
-    One message that does not follow its definition; the next one may.
+    A message that does not follow its definition; other messages are still readable.
 
     :param path: the bag, or a file of it.
     :param topic: the message's topic.
-    :param reason: what is wrong with which message, in words.
+    :param reason: which message, and what is wrong with it.
     """
 
     def __init__(self, path: object, topic: str, reason: str) -> None:
@@ -27,16 +27,16 @@ class UnreadableMessage(BagError):
 @dataclass
 class ImageCount:
     """
-    What a bag says of an image topic, and what was read.
+    The counts of an image topic by metadata.yaml and by the files, and what was read.
 
     :param has_list: whether metadata.yaml lists any topic.
     :param is_listed: whether it lists this one.
-    :param listed: the messages that it counts, None if it counts none.
-    :param stored: the messages that the files count.
-    :param images: those of them that are images: a topic may have other types as well.
-    :param read: images that were read.
-    :param unreadable: images that could not be read.
-    :param error: what was wrong with the first of these.
+    :param listed: number of messages by metadata.yaml, None without a count.
+    :param stored: number of messages by the files.
+    :param images: how many of them are images: a topic may have other types as well.
+    :param read: number of images that were read.
+    :param unreadable: number of images that could not be read.
+    :param error: the error of the first of these.
     """
 
     has_list: bool
@@ -49,7 +49,7 @@ class ImageCount:
     error: Optional[UnreadableMessage] = None
 
     def difference(self) -> str:
-        """Return in words what differs, empty if nothing does."""
+        """Return the difference in words, '' if there is none."""
         if self.error is not None:
             return (f'{self.unreadable} of {self.images} images are not readable, the first '
                     f'because {self.error.reason}')

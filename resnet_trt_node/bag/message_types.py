@@ -1,4 +1,4 @@
-"""Message definitions: those that ship with rosbags, vision_msgs, and a bag's own."""
+"""Message definitions: those of rosbags, of vision_msgs, and those stored in a bag."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from rosbags.typesys.store import Typestore
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 CLASSIFICATION = 'vision_msgs/msg/Classification'
-#: What counts as an image topic.
+#: The types of image topics.
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 
-# Field for field vision_msgs 4; names, types and order are what the type hash is made of.
+# The definitions of vision_msgs 4; the type hash depends on names, types and order of the fields.
 _VISION_MSGS = {
     'vision_msgs/msg/ObjectHypothesis': 'string class_id\nfloat64 score\n',
     CLASSIFICATION: (
         'std_msgs/Header header\nvision_msgs/ObjectHypothesis[] results\n'),
 }
-# Several IDL files in one text are parted like this, each with a line that names it.
+# Separates several IDL files in one text, each of which starts with a line with its name.
 _IDL_SEPARATOR = '=' * 80 + '\n'
 
 
 @lru_cache(maxsize=1)
 def default_typestore() -> Typestore:
     """
-    Return the message types of ROS 2 with vision_msgs; shared, not to be changed.
+    Return the message types of ROS 2 and vision_msgs; shared, so do not change it.
 
-    The image types are the same in every distribution from Humble on, so one store serves all.
+    The image types are the same in all distributions from Humble on.
     """
     store = get_typestore(Stores.LATEST)
     for name, definition in _VISION_MSGS.items():
@@ -41,17 +41,16 @@ def default_typestore() -> Typestore:
 
 def typestore_for(connection: Connection) -> Typestore:
     """
-    Return a store that knows a recorded topic's type, by the bag's own definition if it has one.
+    Return a store with the type of a recorded topic, by the definition in the bag if it has one.
 
-    :param connection: the topic as rosbags describes it, of a ROS 2 bag.
-    :raises rosbags.typesys.TypesysError: if the bag's definition cannot be parsed, or if nobody
-        defines the type.
+    :param connection: rosbags' description of the topic, of a ROS 2 bag.
+    :raises rosbags.typesys.TypesysError: if the definition cannot be parsed, or there is none.
     """
     ours = default_typestore()
     name, definition = connection.msgtype, connection.msgdef
     known = name in ours.fielddefs
     if known and connection.digest == ours.hash_rihs01(name):
-        return ours  # spares parsing what would give the same
+        return ours  # parsing the definition would give the same
     if definition.format == MessageDefinitionFormat.NONE:
         if not known:
             raise TypesysError(f'no definition of {name}, neither in the bag nor here')

@@ -1,4 +1,4 @@
-"""What a bag has: topics, messages, images."""
+"""Topics, messages and images of a bag."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class TopicInfo:
     A topic of a bag.
 
     :param msgtype: such as 'sensor_msgs/msg/Image'.
-    :param count: messages on it.
+    :param count: number of its messages.
     """
 
     msgtype: str
@@ -24,13 +24,13 @@ class TopicInfo:
 @dataclass(frozen=True)
 class BagMessage:
     """
-    A message as it was recorded.
+    A recorded message.
 
     :param topic: the topic's recorded name.
     :param msgtype: such as 'sensor_msgs/msg/Image'.
     :param log_time_ns: when the recorder received it, in nanoseconds since the epoch.
-    :param raw: its CDR serialisation with the 4 bytes of encapsulation, as DDS sends it; a
-        message of a ROS 1 bag is converted.
+    :param raw: its CDR serialisation with the 4 bytes of encapsulation; a message of a ROS 1 bag
+        is converted.
     :param connection: the topic's definition and QoS, for copying it into another bag.
     """
 
@@ -46,11 +46,11 @@ class BagImage(BagMessage):
     """
     A recorded image.
 
-    :param stamp_ns: the header's stamp, when the picture was taken, in nanoseconds.
+    :param stamp_ns: the header's stamp, in nanoseconds.
     :param frame_id: the header's frame.
-    :param compressed: whether it is a CompressedImage, an Image if not.
+    :param compressed: True for a CompressedImage, False for an Image.
     :param message: the deserialised message, with the fields of the ROS message of its type;
-        `message.data` is a uint8 (n,) array that may be a read-only view of `raw`.
+        `message.data` is a uint8 (n,) array, which may be a read-only view of `raw`.
     """
 
     stamp_ns: int

@@ -1,4 +1,4 @@
-"""Yielding recorded things at their recorded spacing."""
+"""Yields recorded items at their recorded spacing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from resnet_trt_node.errors import UsageError
 
 T = TypeVar('T')
 
-#: What lies between two rounds where the recording itself has no spacing, in nanoseconds.
+#: The gap between two rounds if the recording has no spacing, in nanoseconds.
 SINGLE_ITEM_PERIOD_NS = 10**9
 
 
@@ -25,19 +25,19 @@ def paced(
     """
     Yield items at their recorded spacing, divided by `rate`.
 
-    Each item has a deadline counted from the first one, so that neither the time that the caller
-    takes nor a late wake-up adds up. A caller that falls behind gets the late items at once. An
-    item is read before its deadline is waited for.
+    The time of each item counts from the first one, so delays of the caller or late wake-ups do
+    not accumulate. A caller that falls behind gets the late items at once. An item is read before
+    the wait for its time.
 
     :param open_items: called for every round, returns the items in the order of their times.
     :param time_ns: returns an item's recorded time in nanoseconds.
     :param rate: 2 is twice as fast as recorded.
     :param loop: start again after the last item, until `stop`.
-    :param stop: ends the iteration early, also out of a wait.
-    :param gap_ns: called after a round, returns the recorded time from its last item to the
-        first of the next; None leaves the mean spacing of the items there.
+    :param stop: ends the iteration early, including a wait.
+    :param gap_ns: called after a round, returns the time from its last item to the first of the
+        next; None for the mean spacing of the items.
     :param now_ns: a monotonic clock in nanoseconds, replaced in tests.
-    :param wait: waits for so many seconds and tells whether to stop, replaced in tests.
+    :param wait: waits for a number of seconds and returns whether to stop, replaced in tests.
     :raises UsageError: at once if the rate is not a positive number.
     """
     if not (math.isfinite(rate) and rate > 0):
@@ -77,10 +77,10 @@ def _rounds(
 
 def mean_spacing_ns(span_ns: int, count: int) -> int:
     """
-    Return what lies between two items on average, in nanoseconds, always above 0.
+    Return the mean spacing of items in nanoseconds, always above 0.
 
     :param span_ns: from the first item to the last.
-    :param count: how many items there are; one alone is taken for one a second, and so are
-        several at the same time.
+    :param count: number of items; for a single one, and for several of the same time, the spacing
+        is one second.
     """
     return SINGLE_ITEM_PERIOD_NS if span_ns <= 0 or count < 2 else max(1, span_ns // (count - 1))

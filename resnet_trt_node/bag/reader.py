@@ -1,4 +1,4 @@
-"""Reading the images of a bag: rosbag2 in mcap or sqlite3, or ROS 1; no ROS needed."""
+"""Reads the images of a bag: rosbag2 in mcap or sqlite3, or ROS 1; does not need ROS."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 import logging
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Optional, Union
 
 from resnet_trt_node.bag.counting import ImageCount, UnreadableMessage
@@ -29,23 +28,22 @@ class BagReader:
     """
     An open bag; a context manager.
 
-    Neither what is recorded beside the images nor what metadata.yaml says of types and QoS keeps
-    an image from being read.
+    Images are read whatever the other topics hold, and even if metadata.yaml has wrong types or
+    QoS.
 
     :param path: a rosbag2 folder, a bare .mcap or .db3 file, or a ROS 1 .bag file.
-    :param warn: called with each line about something that is missing; logs it if not given.
-        `warnings` has them all.
+    :param warn: called with each warning about missing data; logs it by default.
     :raises BagError: if there is no bag, or it is unindexed, cut off, damaged or empty.
     """
 
     def __init__(
             self, path: Union[str, Path],
             warn: Callable[[str], None] = _LOG.warning) -> None:
-        #: What is missing, one line for each reason; reading adds to it.
+        #: Warnings about missing data; reading adds to them.
         self.warnings: list[str] = []
         self._warn = warn
         self._stores: dict[object, Typestore] = {}
-        #: The definitions of images that are as in ROS 2.
+        #: The image definitions in the bag that equal those of ROS 2.
         self._standard: set[object] = set()
         with ExitStack() as stack:
             self._recording = Recording(Path(path), stack)
@@ -53,7 +51,7 @@ class BagReader:
         #: The bag's folder or file.
         self.path = self._recording.path
         for note in self._recording.notes:
-            self._tell(note)
+            self._warn_once(note)
 
     @property
     def topics(self) -> dict[str, TopicInfo]:
@@ -68,7 +66,7 @@ class BagReader:
 
     @property
     def start_ns(self) -> int:
-        """Return when the first message of any topic was logged, in nanoseconds."""
+        """Return the log time of the first message of any topic, in nanoseconds."""
         return self._recording.start_ns
 
     @property
@@ -81,7 +79,7 @@ class BagReader:
         return sorted({one.topic for one in self._recording.connections if is_image(one)})
 
     def image_types(self, topic: str) -> list[str]:
-        """Return the message types of a topic's images, sorted: more than one is rare."""
+        """Return the message types of a topic's images, sorted; more than one is rare."""
         return sorted({one.msgtype for one in self.connections(topic) if is_image(one)})
 
     def choose_images(self, topics: Optional[Sequence[str]]) -> list[str]:
@@ -107,10 +105,10 @@ class BagReader:
         return list(dict.fromkeys(names))
 
     def connections(self, topic: str) -> list[Connection]:
-        """Return how a topic was recorded: its definition and the QoS that was offered."""
+        """Return the distinct connections of a topic: its definitions and offered QoS."""
         found: list[Connection] = []
         for connection in self._recording.connections:
-            # The files of a split recording repeat them.
+            # Each file of a split recording has its own, which differ by id and count.
             if connection.topic == topic and connection not in [
                     one._replace(id=connection.id, msgcount=connection.msgcount)
                     for one in found]:
@@ -119,7 +117,7 @@ class BagReader:
 
     def image_count(self, topics: Optional[Sequence[str]] = None) -> int:
         """
-        Return how many images `images` will yield.
+        Return the number of images that `images` yields.
 
         :param topics: image topics, None for all of them.
         :raises BagError: as `images`.
@@ -130,8 +128,8 @@ class BagReader:
         """
         Yield images in the order of their log times, topics interleaved.
 
-        At the end what was read is compared with what the bag counts; a difference, such as an
-        image that is not readable, is told and noted in `warnings`.
+        At the end the number of images is compared with the counts of the bag. A difference, such
+        as an image that is not readable, is a warning.
 
         :param topics: image topics, None for all of them; the leading slash may be left out.
         :raises BagError: at once if a topic is not there or is not of images, or if the bag has
@@ -143,7 +141,7 @@ class BagReader:
 
     def raw_messages(self, topics: Optional[Sequence[str]] = None) -> Iterator[BagMessage]:
         """
-        Yield messages of any type as they were recorded, in the order of their log times.
+        Yield messages of any type, in the order of their log times.
 
         :param topics: topics, None for all of them; the leading slash may be left out.
         :raises BagError: at once if a topic is not there; while iterating if the bag is damaged.
@@ -155,24 +153,23 @@ class BagReader:
         """
         Return a message as an object with the fields of its ROS message.
 
-        :param message: one of this bag; types are taken from the bag's own definitions.
+        :param message: a message of this bag; the bag's own type definitions are used.
         :raises BagError: if it does not follow its definition, or there is none.
         """
         try:
-            # A view, since rosbags cuts the encapsulation off, which would copy bytes.
+            # A view, since rosbags slices the encapsulation off, which would copy bytes.
             return self._store(message).deserialize_cdr(
                 memoryview(message.raw), message.msgtype)
-        except Exception as error:  # rosbags lets its parsers' errors through
+        except Exception as error:  # rosbags does not wrap the errors of its parsers
             raise self._unreadable(
                 message.topic, message.msgtype, message.log_time_ns, error) from error
 
     def wire_bytes(self, image: BagImage) -> bytes:
         """
-        Return an image as bytes that any ROS 2 of today can publish.
+        Return an image as little-endian CDR with its encapsulation.
 
-        :param image: one of this bag.
-        :returns: little-endian CDR with its encapsulation; `image.raw` itself unless it was
-            recorded on a big-endian machine.
+        :param image: an image of this bag.
+        :returns: `image.raw` itself unless it was recorded on a big-endian machine.
         """
         if image.raw[1] == _LITTLE_ENDIAN:
             return image.raw
@@ -180,16 +177,14 @@ class BagReader:
             image.message, image.msgtype, little_endian=True))
 
     def close(self) -> None:
-        """Remove what was unpacked; calling it again does nothing."""
+        """Remove decompressed files; calling it again does nothing."""
         self._stack.close()
 
     def __enter__(self) -> BagReader:
         """Return the reader itself."""
         return self
 
-    def __exit__(
-            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
-            trace: Optional[TracebackType]) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the bag."""
         self.close()
 
@@ -212,7 +207,7 @@ class BagReader:
             raw = unpacked(data) if encoding_of(connection) == CDR else data
             if encoding_of(connection) == ROS1:
                 raw = bytes(default_typestore().ros1_to_cdr(data, connection.msgtype))
-        except Exception as error:  # the libraries let their parsers' errors through
+        except Exception as error:  # the libraries do not wrap the errors of their parsers
             raise self._unreadable(
                 connection.topic, connection.msgtype, stored.time_ns, error) from error
         return BagMessage(connection.topic, connection.msgtype, stored.time_ns, raw, connection)
@@ -235,12 +230,12 @@ class BagReader:
             f'{name}: {count.difference()}' for name, count in counts.items()
             if count.difference()]
         if differences:
-            self._tell(
+            self._warn_once(
                 f'{self.path}: {"; ".join(differences)}: check that the bag was recorded and '
                 'copied whole')
 
-    def _tell(self, line: str) -> None:
-        if line not in self.warnings:  # a replay may read it again and again
+    def _warn_once(self, line: str) -> None:
+        if line not in self.warnings:  # a looping replay reads the bag repeatedly
             self.warnings.append(line)
             self._warn(line)
 
@@ -252,7 +247,7 @@ class BagReader:
             f'({reason})')
 
     def _check_definition(self, message: BagMessage) -> None:
-        """Refuse a type that the bag defines otherwise than ROS 2 does."""
+        """Refuse a type whose definition in the bag differs from that of ROS 2."""
         key, name = _definition(message.connection), message.msgtype
         store, standard = self._store(message), default_typestore()
         if store is not standard and key not in self._standard:
@@ -263,7 +258,7 @@ class BagReader:
 
     def _to_image(self, message: BagMessage) -> BagImage:
         image = self.deserialize(message)
-        # After the message was read: by then its definition is known to be one.
+        # After deserialising, which fails for an invalid definition.
         self._check_definition(message)
         stamp = image.header.stamp
         return BagImage(
@@ -283,5 +278,5 @@ class BagReader:
 
 
 def _definition(connection: Connection) -> object:
-    """Return what tells how a topic's messages are laid out."""
+    """Return a key for the layout of a topic's messages."""
     return connection.msgtype, connection.msgdef, connection.digest

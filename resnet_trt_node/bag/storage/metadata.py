@@ -1,4 +1,4 @@
-"""What a bag's metadata.yaml says: which files, and what to expect in them."""
+"""Reads a bag's metadata.yaml: its files and topics."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import yaml
 
 T = TypeVar('T')
 
-# One of a bag in ten thousand files is as large; a larger one is something else.
+# The size for a bag of ten thousand files; a larger file is not a metadata.yaml.
 _MAX_BYTES = 16 * 2**20
 # rosbag2's is 6 deep.
 _MAX_DEPTH = 32
-# Parsed by C, which is as fast as a bag of many files needs.
+# The C parser, which is fast enough for a bag of many files.
 _LOADER: Any = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 
 
@@ -30,8 +30,8 @@ class ListedTopic:
     A topic as metadata.yaml lists it.
 
     :param msgtype: such as 'sensor_msgs/msg/Image'.
-    :param count: messages on it, None if that is not said.
-    :param qos: what its publishers offered.
+    :param count: number of its messages, None if it is missing.
+    :param qos: the offered QoS of its publishers.
     """
 
     msgtype: str
@@ -42,7 +42,7 @@ class ListedTopic:
 @dataclass(frozen=True)
 class Metadata:
     """
-    What metadata.yaml says. What it leaves out is empty here: the files know it as well.
+    The content of metadata.yaml. Missing entries are empty: the files have them too.
 
     :param files: the paths of the files, in the order of the list.
     :param topics: name to topic.
@@ -86,8 +86,8 @@ def read_qos(profiles: object) -> list[Qos]:
     """
     Return the QoS of a topic's publishers.
 
-    :param profiles: a list or its YAML, as the versions of rosbag2 write it.
-    :returns: an empty list if it cannot be understood: a bag is readable without.
+    :param profiles: a list or its YAML, depending on the version of rosbag2.
+    :returns: an empty list if it cannot be parsed: a bag is readable without it.
     """
     try:
         items = _load(profiles.encode()) if isinstance(profiles, str) else profiles
@@ -97,16 +97,16 @@ def read_qos(profiles: object) -> list[Qos]:
 
 
 def _load(text: bytes) -> Any:
-    """Return a document without running into what a hostile one does to a parser."""
+    """Parse a document; one that would overflow stack or memory is refused."""
     depth = 0
     try:
-        # The parser of events has no stack of its own, building the document has: C's overflows.
+        # Parsing events does not recurse, but building the document does, in C without a limit.
         for event in yaml.parse(text, Loader=_LOADER):
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if depth > _MAX_DEPTH:
                 raise BagError(f'it is nested deeper than {_MAX_DEPTH}')
-            # Aliases refer, merging copies: a few lines of it can fill the memory.
+            # An alias is a reference, but a merge copies: a few lines can fill the memory.
             if isinstance(event, yaml.ScalarEvent) and event.value == '<<':
                 raise BagError('it merges mappings with <<')
         return yaml.load(text, Loader=_LOADER)
@@ -117,6 +117,6 @@ def _load(text: bytes) -> Any:
 
 
 def _get(mapping: object, key: str, kind: type[T]) -> Union[T, None]:
-    """Return an entry of a mapping if both are what they should be."""
+    """Return an entry of a mapping, None if either has another type."""
     value = mapping.get(key) if isinstance(mapping, dict) else None
     return value if isinstance(value, kind) and not isinstance(value, bool) else None

@@ -11,7 +11,7 @@ from rosbags.rosbag1 import Reader
 
 class Ros1File:
     """
-    A bag of ROS 1; it is open only while it is read.
+    A bag of ROS 1; the file is open only while it is read.
 
     :param path: the .bag file.
     """
@@ -19,19 +19,19 @@ class Ros1File:
     def __init__(self, path: Path) -> None:
         self.path = path
         with Reader(path) as reader:
-            #: The topics, with the number of their messages as the bag counts it.
+            #: The topics, with the number of their messages by the bag's index.
             self.connections = [
                 one._replace(msgcount=sum(
                     chunk.connection_counts.get(one.id, 0) for chunk in reader.chunk_infos))
                 for one in reader.connections]
             self.start_ns = min((chunk.start_time for chunk in reader.chunk_infos), default=0)
-            # rosbags counts to just after the last one.
+            # rosbags returns 1 ns after the last message.
             self.end_ns = max((chunk.end_time - 1 for chunk in reader.chunk_infos), default=0)
 
     def messages(self, ids: Collection[int]) -> Iterator[Stored]:
         """Yield the messages of connections in the order of their log times."""
         with Reader(self.path) as reader:
             wanted = [one for one in reader.connections if one.id in ids]
-            # rosbags would take none for all of them.
+            # rosbags interprets an empty list as all connections.
             for connection, time_ns, data in reader.messages(wanted) if wanted else ():
                 yield Stored(time_ns, connection, bytes(data))

@@ -1,4 +1,4 @@
-"""One database of rosbag2, with what a killed recorder left in its write-ahead log."""
+"""One database of rosbag2, including the write-ahead log of a killed recorder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rosbags.interfaces import (
     Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat)
 
 _DEFINITIONS = {'ros2msg': MessageDefinitionFormat.MSG, 'ros2idl': MessageDefinitionFormat.IDL}
-# A journal that starts so holds what an unfinished transaction has overwritten.
+# A journal with this magic number holds the pages that an unfinished transaction has overwritten.
 _JOURNAL_MAGIC = bytes.fromhex('d9d505f920a163d7')
 
 
@@ -28,7 +28,7 @@ class SqliteFile:
     A database of rosbag2; it is open only while it is read, and never written.
 
     :param path: the .db3 file.
-    :raises BagError: if it is not one of rosbag2, or in the middle of a change.
+    :raises BagError: if it is not one of rosbag2, or has an unfinished transaction.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,8 +58,8 @@ class SqliteFile:
         wanted = {one.id: one for one in self.connections if one.id in ids}
         marks = ','.join('?' * len(wanted))
         with closing(_open(self.path)) as database:
-            # What is large comes by itself: where there is no index of the times, all that this
-            # finds is sorted in memory.
+            # The data is queried separately: without an index on the times SQLite sorts all rows
+            # of this query in memory.
             for row, topic, time_ns in database.execute(
                     'SELECT rowid, topic_id, timestamp FROM messages '
                     f'WHERE topic_id IN ({marks}) ORDER BY timestamp, rowid', tuple(wanted)):
@@ -71,15 +71,15 @@ def _open(path: Path) -> apsw.Connection:
     journal, log = (path.with_name(path.name + ending) for ending in ('-journal', '-wal'))
     if journal.is_file() and _starts_with(journal, _JOURNAL_MAGIC):
         raise BagError(
-            f'cannot read the bag {path}: {journal.name} beside it holds a change that was broken '
-            'off. Copy both files to a folder that can be written, run '
+            f'cannot read the bag {path}: {journal.name} beside it holds an unfinished '
+            'transaction. Copy both files to a writable folder, run '
             f"`sqlite3 {shlex.quote(path.name)} 'SELECT count(*) FROM messages'` there, which "
-            'takes it back, and name the copy')
+            'rolls it back, and name the copy')
     if not (log.is_file() and log.stat().st_size):
-        # Not even a lock is taken.
+        # Immutable: without locks.
         return _connect(path, 'immutable=1', 'unix')
-    # The log is read into memory and what SQLite would keep beside it too: in exclusive mode there
-    # is no -shm file, without locks the file need not be writable, and nothing is tidied up.
+    # The index of the log is kept in memory: exclusive mode needs no -shm file, unix-none needs no
+    # locks and so no write permission, and there is no checkpoint at the end.
     database = _connect(path, 'mode=ro', 'unix-none')
     database.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     database.execute('PRAGMA locking_mode=EXCLUSIVE').fetchall()
@@ -98,7 +98,7 @@ def _connect(path: Path, options: str, vfs: str) -> apsw.Connection:
 
 
 def _rows(database: apsw.Connection, table: str) -> list[dict[str, Any]]:
-    """Return all of a table, of whichever version: later ones have more columns."""
+    """Return all rows of a table as mappings: later versions have more columns."""
     columns = [row[1] for row in database.execute(f'PRAGMA table_info({table})')]
     return [dict(zip(columns, row)) for row in database.execute(f'SELECT * FROM {table}')]
 
