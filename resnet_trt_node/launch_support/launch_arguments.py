@@ -199,7 +199,8 @@ def _remappings(image_topic: str, cameras: str) -> list[tuple[str, str]]:
     pairs = []
     for name, topic in zip(names or [''], topics):
         if not _TOPIC.fullmatch(topic):
-            raise UsageError(f'image_topic: {topic!r} is no topic name, such as /camera/image_raw')
+            raise UsageError(
+                f'image_topic: {topic!r} is not a topic name, such as /camera/image_raw')
         relative = f'{name}/image' if name else 'image'
         base = topic.removesuffix('/compressed')
         pairs += [(relative, base), (f'{relative}/compressed', f'{base}/compressed')]

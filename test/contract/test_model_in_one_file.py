@@ -96,7 +96,7 @@ def test_prepare_takes_tensors_outside_in(model, path):
         load_with_outside_tensors(path)
     assert str(refusal.value) == f'{path}: its weights are in weights.data: copy it beside'
     os.mkfifo(path.parent / 'weights.data')
-    with pytest.raises(ModelError, match='which cannot be read: it is a named pipe'):
+    with pytest.raises(ModelError, match='named pipe'):
         load_with_outside_tensors(path)
     (path.parent / 'weights.data').unlink()
     (path.parent / 'weights.data').write_bytes(data)

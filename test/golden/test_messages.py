@@ -1,0 +1,142 @@
+"""
+The exact wording of one-line errors, in one file: `messages.txt`.
+
+Other tests assert the error class and a keyword. After a change of wording run
+`GOLDEN=write python -m pytest test/golden` and read the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+import pytest
+from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.bag.writer import BagWriter
+from resnet_trt_node.cli.main import main
+from resnet_trt_node.errors import ResnetTrtError
+from resnet_trt_node.launch_support.launch_arguments import classify_arguments, node_settings
+from resnet_trt_node.node.process_tuning import configure_allocator
+from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.ros_environment import check_ros_environment
+from sample_bags import pixels_of, write_bag
+from tiny_model import write_tiny_model
+
+MESSAGES = Path(__file__).with_name('messages.txt')
+
+COMMANDS = [
+    'classify model.onnx missing.png',
+    'classify model.onnx empty',
+    'classify model.onnx text.png',
+    'classify model.onnx picture.png --topic /image',
+    'classify model.onnx picture.png --top-k 0',
+    'classify model.onnx picture.png --output out',
+    'classify model.onnx bag --topic /rear',
+    'classify missing.onnx picture.png',
+    'evaluate model.onnx --images picture.png',
+    'evaluate model.onnx --images empty',
+    'evaluate model.onnx --images empty --bins 0',
+    'evaluate model.onnx --images empty --confusion matrix.txt',
+    'quantize model.onnx -o int8.onnx --calibration generated',
+    'quantize model.onnx -o model.onnx --calibration empty',
+    'quantize model.onnx -o int8.onnx --calibration empty --min-pictures 1',
+    'replay bag --topic /image:=',
+    'replay bag --rate 0',
+    'replay bag --restamp --clock',
+    'replay bag --depth 0',
+    'top --wait 0',
+]
+
+PARAMETERS = [
+    {'top_k': 0}, {'top_k': True}, {'score_threshold': 1}, {'image_transport': 'theora'},
+    {'autostart': 'yes'}, {'cameras': ('/front',)}, {'cameras': ('a', 'a')}, {'cameras': (1,)}]
+
+LAUNCH_ARGUMENTS = [
+    {'max_batch_size': 'many'}, {'use_sim_time': 'yes'}, {'log_level': 'loud'},
+    {'cameras': 'front,,left'}, {'image_topic': '/a b'}, {'image_topic': '/a,/b'},
+    {'build_only': 'true', 'respawn': 'true'}, {'engine_dir': '~no_such_user/engines'}]
+
+ENVIRONMENTS = [{'ROS_DOMAIN_ID': '300'}, {'RMW_IMPLEMENTATION': 'rmw_none_cpp'}]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Change into a folder with the files that the commands name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'text.png').write_text('not a picture')
+    (tmp_path / 'classify.yaml').write_text('')
+    Image.new('RGB', (8, 8)).save(tmp_path / 'picture.png')
+    write_tiny_model(tmp_path / 'model.onnx')
+    write_bag(tmp_path / 'bag')
+    return tmp_path
+
+
+def error_of(call: Callable[[], object]) -> str:
+    """Return class and message of the error that a call raises."""
+    with pytest.raises(ResnetTrtError) as caught:
+        call()
+    return f'{type(caught.value).__name__}: {caught.value}'
+
+
+def broken_bags(folder: Path) -> dict[str, Path]:
+    """Write bags that cannot be read, by what is wrong with them."""
+    bags = {name: write_bag(folder / name, storage='sqlite3' if name.endswith('db3') else 'mcap')
+            for name in ('no_metadata', 'no_metadata_db3', 'no_file', 'bad_metadata', 'cut_off')}
+    (bags['no_metadata'] / 'metadata.yaml').unlink()
+    (bags['no_metadata_db3'] / 'metadata.yaml').unlink()
+    (bags['no_file'] / 'no_file.mcap').unlink()
+    (bags['bad_metadata'] / 'metadata.yaml').write_text('[')
+    os.truncate(bags['cut_off'] / 'cut_off.mcap', 500)
+    for name in ('text.mcap', 'text.db3', 'text.bag', 'text.mp4', 'text.mcap.zstd'):
+        bags[name] = folder / name
+        bags[name].write_text('not a bag')
+    return {**bags, 'missing': folder / 'missing', 'empty': folder / 'empty'}
+
+
+def refused_writes(folder: Path) -> dict[str, Callable[[], object]]:
+    """Return calls of a bag writer that are refused."""
+    writer = BagWriter(folder / 'new')
+    writer.write_image('/image', pixels_of(0), 1, '')
+    return {
+        'storage': lambda: BagWriter(folder / 'other', 'hdf5'),
+        'exists': lambda: BagWriter(folder / 'bag'),
+        'encoding': lambda: writer.write_image('/image', pixels_of(0), 1, '', encoding='rgb9'),
+        'pixels': lambda: writer.write_image('/image', np.zeros((4, 6), np.uint8), 1, ''),
+        'compression': lambda: writer.write_compressed('/c', b'', 'webp', 1, ''),
+        'class_id_format': lambda: writer.write_classification('/l', 1, '', [], 'name'),
+        'two types': lambda: writer.write_compressed('/image', b'', 'png', 1, ''),
+        'stamp': lambda: writer.write_image('/image', pixels_of(0), 2**63, '')}
+
+
+def test_messages(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = {}
+    for line in COMMANDS:
+        assert main(line.split()) == 2
+        output = capsys.readouterr()
+        assert output.out == ''
+        found[f'resnet_trt {line}'] = output.err.rstrip('\n')
+    for values in PARAMETERS:
+        found[f'parameters {values}'] = error_of(partial(NodeParameters, **values))
+    usual = {argument.name: '' for argument in classify_arguments()}
+    for given in LAUNCH_ARGUMENTS:
+        found[f'launch {given}'] = error_of(
+            partial(node_settings, {**usual, 'params_file': 'classify.yaml', **given}))
+    for environment in ENVIRONMENTS:
+        found[f'environment {environment}'] = error_of(
+            partial(check_ros_environment, environment))
+    found['allocator'] = error_of(
+        partial(configure_allocator, {'RESNET_TRT_ALLOCATOR': 'off'}))
+    for name, path in broken_bags(folder).items():
+        found[f'bag {name}'] = error_of(partial(BagReader, path))
+    for name, call in refused_writes(folder).items():
+        found[f'write {name}'] = error_of(call)
+    text = ''.join(f'{name}\n    {message}\n' for name, message in found.items()).replace(
+        str(folder), 'FOLDER')
+    if os.environ.get('GOLDEN') == 'write':
+        MESSAGES.write_text(text)
+    assert MESSAGES.read_text() == text
