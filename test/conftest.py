@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 import signal
-from typing import Iterator
+from typing import Any, Iterator
 
 from bench.isolation import isolate_ros
 from bench.procfs import remove_orphans
@@ -83,3 +83,12 @@ def shared_data() -> Path:
     if not (folder / 'imagenet-200.zip').is_file():
         pytest.skip(f'no imagenet-200.zip in {folder}: set RESNET_TRT_TEST_DATA to its folder')
     return folder
+
+
+@pytest.fixture
+def listener() -> Iterator[Any]:
+    """Give a `Listener` to topics, which leaves the graph at the end."""
+    from topic_listener import Listener
+    listener = Listener()
+    yield listener
+    listener.close()

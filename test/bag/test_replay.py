@@ -145,8 +145,7 @@ def test_a_subscription_of_another_qos_is_told_apart(path, listener, capfd):
         Image, '/front/image', durability=DurabilityPolicy.TRANSIENT_LOCAL)
     with BagReader(path) as bag:
         replay(bag, rate=10.0, topics=['/front/image'], wait_for_subscribers=1.0)
-    assert 'on /front/image after 1 s, a subscription there asks for another QoS' in (
-        capfd.readouterr().err)
+    assert 'requests another QoS' in capfd.readouterr().err
 
 
 def test_latched_and_big_endian_images_reach_a_latecomer(tmp_path, listener):

@@ -159,8 +159,8 @@ def test_engines_may_be_tuned_for_the_sizes_that_compare_tunes_for(
         resnet_trt, monkeypatch, colour_model, pictures, table):
     seen = []
 
-    def open_backend(path, name, options, implied):
-        seen.append((options.max_batch_size, options.opt_batch_sizes))
+    def open_backend(path, name, implied, *, max_batch_size, opt_batch_sizes, **others):
+        seen.append((max_batch_size, opt_batch_sizes))
         raise UsageError('enough is known')
     monkeypatch.setattr('resnet_trt_node.cli.support.options.open_backend', open_backend)
     for words in ((), ('--opt-batch', '1,64')):

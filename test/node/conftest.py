@@ -29,12 +29,3 @@ def peer() -> Iterator[Any]:
     peer = Peer()
     yield peer
     peer.close()
-
-
-@pytest.fixture
-def listener() -> Iterator[Any]:
-    """Give a `Listener` to topics, which leaves the graph at the end."""
-    from topic_listener import Listener
-    listener = Listener()
-    yield listener
-    listener.close()
