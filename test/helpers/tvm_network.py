@@ -1,4 +1,4 @@
-"""A network with every kind of layer, and what backends and the database of tiles say of it."""
+"""A network with every kind of layer, and the answers of backends."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ import onnx
 from onnx import helper, numpy_helper, TensorProto
 
 from resnet_trt_node.backends.factory import open_backend
-from resnet_trt_node.backends.tvm import engine as tvm_engine
-from resnet_trt_node.backends.tvm.runtime import host_processor, load_tvm
-from resnet_trt_node.backends.tvm.workload import Workload
 from resnet_trt_node.contract.model_file import write_model_spec
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
 
 SIDE = 33
 BATCH = 3
-BOTTLENECK = Workload('conv', 56, 56, 64, 64, (3, 3), (1, 1), (1, 1, 1, 1))
 
 
 def write_network(path, groups=8, dilation=1, operator='Relu', padding=1):
@@ -71,7 +67,7 @@ def answers(path, frames, backend, engine_dir, **options):
     largest = options.setdefault('max_batch_size', BATCH)
     rows, size = [], 1
     with open_backend(
-            path, backend, ('engine_dir', 'tvm_target'), num_buffers=1, cpu_threads=2,
+            path, backend, implied=('engine_dir', 'tvm_target'), num_buffers=1, cpu_threads=2,
             engine_dir=engine_dir, **options) as opened:
         while sum(map(len, rows)) < len(frames):
             batch = frames[sum(map(len, rows)):][:size]
@@ -79,8 +75,3 @@ def answers(path, frames, backend, engine_dir, **options):
             rows.append(opened.infer(len(batch)).copy())
             size = size % largest + 1
     return np.concatenate(rows)
-
-
-def open_database(engines, threads):
-    return tvm_engine.open_database(
-        load_tvm(), host_processor(), threads, tvm_engine.TvmOptions(engine_dir=engines))
