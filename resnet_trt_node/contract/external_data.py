@@ -44,6 +44,8 @@ def external_files(data: bytes) -> List[str]:
                        if number == _ENTRIES and isinstance(value, memoryview)]
             found = {_text(entry.get(1)): _text(entry.get(2)) for entry in entries}
             names[found.get('location', '')] = None
+    if all(kind != 'graph' for kind, _ in messages):
+        raise ValueError('it has no graph')
     return list(names)
 
 
