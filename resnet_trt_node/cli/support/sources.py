@@ -22,7 +22,6 @@ from resnet_trt_node.imaging.picture_formats import is_picture, START_BYTES
 from resnet_trt_node.regular_file import open_regular
 
 if TYPE_CHECKING:
-    # A machine that quantises pictures needs no bag library.
     from resnet_trt_node.bag.messages import BagImage
     from resnet_trt_node.bag.reader import BagReader
 
@@ -151,6 +150,7 @@ class Inputs:
         if not path.exists() and not zipped:
             raise DataError(f'there is no {path}: name a picture, a folder or a bag')
         if is_bag(path):
+            # Imported here, since a machine that quantises pictures needs no bag library.
             from resnet_trt_node.bag.reader import BagReader
             bag = self._stack.enter_context(BagReader(path, print_warning))
             self.bags.append(bag)
