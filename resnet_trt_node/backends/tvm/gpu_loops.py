@@ -103,9 +103,10 @@ def schedule_gpu(tvm: Any, module: Any) -> Any:
     config = matmul.get_configs(target)
     matmul.get_configs = lambda target: config
     with target:
+        # It changes the module that it is given.
         return dlight.ApplyDefaultSchedule(
             matmul, rules.GEMV(), rules.Reduction(), rules.GeneralReduction(),
-            rules.Fallback())(module)
+            rules.Fallback())(module.clone())
 
 
 def build_gpu(tvm: Any, module: Any, target: Any) -> Any:
