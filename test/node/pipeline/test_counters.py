@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
-from resnet_trt_node.node.pipeline.counters import Counters, CameraCounts, DROP_REASONS
+from resnet_trt_node.node.pipeline.counters import CameraCounts, Counters, DROP_REASONS
 from resnet_trt_node.node.pipeline.frame_queue import FrameQueue, InFlightFrame
 from resnet_trt_node.node.pipeline.stage_times import percentiles_ms, StageTimes
 
