@@ -94,8 +94,8 @@ def _throughput_rows(sitting: Sitting) -> list[str]:
             f'PyTorch fp16 {what}', '64', '-', '-', _number(rates['with_copies'], 0),
             _number(rates['gpu_only'], 0),
             _number(ratio(rates['with_copies'], rates['gpu_only']), 3)])
-    return table(['engine', 'batch', 'optimisation level', 'build s',
-                   'with copies, images/s', 'GPU only, images/s', 'ratio'], rows)
+    return table(['engine', 'batch', 'optimisation level', 'build s', 'with copies, images/s',
+                  'GPU only, images/s', 'ratio'], rows)
 
 
 def _accuracy_rows(sitting: Sitting) -> list[str]:
@@ -108,7 +108,7 @@ def _accuracy_rows(sitting: Sitting) -> list[str]:
                 name, str(found['frames']), right, f'{100 * found["top1_agreement"]:.1f} %',
                 f'{found["largest_difference"]:.5f}', f'{found["mean_difference"]:.7f}'])
     return table(['engine', 'photographs', 'top-1 right', 'same top-1 as fp32',
-                   'largest difference of a probability', 'mean difference'], rows)
+                  'largest difference of a probability', 'mean difference'], rows)
 
 
 def _roofline(sitting: Sitting) -> list[str]:

@@ -5,7 +5,7 @@ Names and layouts are those of sensor_msgs/image_encodings.hpp. 'nv12' is not am
 drivers send it. Conversions are those of OpenCV with the codes that cv_bridge uses, so that both
 give equal pixels. (`rosbags.image` was looked at and left: it ignores `step`, reads nv12 as nv21
 and has no nv24.)
-"""
+"""  # noqa: A005  imports here are absolute
 
 from __future__ import annotations
 

@@ -92,8 +92,8 @@ def test_reasons_of_many_lines_stay_in_their_line(document):
 
 
 def test_details_tell_no_folders(model, frames, monkeypatch):
-    def opened(path, name, options):
-        backend = open_backend(path, name, options)
+    def opened(path, name, *implied, **options):
+        backend = open_backend(path, name, *implied, **options)
         backend.info = replace(backend.info, details={'engine': '/home/me/x.engine', 'n': '1/2'})
         return backend
     monkeypatch.setattr('resnet_trt_node.compare.choice.open_backend', opened)

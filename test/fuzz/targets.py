@@ -26,8 +26,8 @@ from resnet_trt_node.errors import (
     BagError, DataError, FrameError, LabelsError, ModelError, ResnetTrtError)
 from resnet_trt_node.imaging.compressed import decode_compressed
 from resnet_trt_node.imaging.decode import decode_message
-from resnet_trt_node.imaging.frame import CHANNELS, Frame
 from resnet_trt_node.imaging.encodings import Encoding, ENCODINGS
+from resnet_trt_node.imaging.frame import CHANNELS, Frame
 from resnet_trt_node.label_file import read_labels
 
 CORPUS = Path(__file__).resolve().parent / 'corpus'

@@ -87,7 +87,7 @@ class NodeProcess:
     @property
     def ended_by_itself(self) -> bool:
         """Tell whether it was not ended since it took too long."""
-        return 's after the signal, ended' not in self.log
+        return 'forced to end' not in self.log
 
     def __enter__(self) -> NodeProcess:
         return self

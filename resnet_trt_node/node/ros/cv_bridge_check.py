@@ -18,15 +18,14 @@ from resnet_trt_node.printable import printable
 #: Importing OpenCV and cv_bridge takes seconds on a small computer with a slow disk.
 _LIMIT_SEC = 20
 #: It ends itself, even if the node was killed. The C++ half is loaded by the first conversion.
-_CHECK = f'''
-import signal, sys
-signal.alarm({_LIMIT_SEC})
-sys.path[:] = sys.argv[1:]
-from types import SimpleNamespace
-from cv_bridge import CvBridge
-CvBridge().imgmsg_to_cv2(SimpleNamespace(
-    height=1, width=1, step=2, encoding='mono16', is_bigendian=0, data=bytearray(2)), 'mono8')
-'''
+_CHECK = (
+    'import signal, sys\n'
+    f'signal.alarm({_LIMIT_SEC})\n'
+    'sys.path[:] = sys.argv[1:]\n'
+    'from types import SimpleNamespace\n'
+    'from cv_bridge import CvBridge\n'
+    'CvBridge().imgmsg_to_cv2(SimpleNamespace(height=1, width=1, step=2, encoding="mono16", '
+    'is_bigendian=0, data=bytearray(2)), "mono8")\n')
 
 
 class CvBridgeCheck:
