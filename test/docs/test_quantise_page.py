@@ -91,8 +91,8 @@ def test_options_methods_and_numbers_are_those_of_the_command():
     assert own - set(re.findall(r'--[a-z-]+', TEXT)) == {'--help', '--output'}
     assert set(re.findall(r'^\| `(\w+)`', TEXT, re.MULTILINE)) == set(METHODS)
     parsed = parser_of('quantize').parse_args(['m', '-o', 'o', '--calibration', 'c'])
-    assert f'`--limit`, {parsed.limit} if not given' in TEXT
-    assert f'fewer than {MIN_FRAMES} pictures' in TEXT
+    assert f'`--limit`, {parsed.limit} by default' in TEXT
+    assert f'fewer than {MIN_FRAMES} different pictures' in TEXT
     assert parsed.min_pictures == MIN_FRAMES
     default, = re.findall(r'^\| `(\w+)` .*the default', TEXT, re.MULTILINE)
     assert parsed.method == default
