@@ -183,6 +183,7 @@ def test_few_pictures_are_decoded_ahead_and_none_after_giving_up(monkeypatch):
     decoded_ones, busy, given_up = [], Event(), Event()
 
     class Pool(ThreadPoolExecutor):
+
         def __exit__(self, *error):
             given_up.set()
             return super().__exit__(*error)

@@ -80,7 +80,7 @@ class TvmBackend(Backend):
             spec = spec_in(model, path)
             _check_linker()
             with _explained(tvm, path):
-                return BuiltEngine(target.compile(model, largest), spec)
+                return BuiltEngine(target.compile_library(model, largest), spec)
 
         engine = EngineCache(options.engine_dir, options.log).get(key, build)
         self._results: dict[int, NDArray[np.float32]] = {}

@@ -68,7 +68,7 @@ class Cpu:
             values['mattr'] = self._features
         return self._tvm.target.Target(values)
 
-    def compile(self, model: onnx.ModelProto, max_batch_size: int) -> bytes:
+    def compile_library(self, model: onnx.ModelProto, max_batch_size: int) -> bytes:
         """
         Compile a model.
 

@@ -116,7 +116,7 @@ class Gpu:
         self.device = f'{self.name} ({device_id})'
         self.details = {'target': self.architecture}
 
-    def compile(self, model: onnx.ModelProto, max_batch_size: int) -> bytes:
+    def compile_library(self, model: onnx.ModelProto, max_batch_size: int) -> bytes:
         """
         Compile a model for batches of powers of two up to the largest.
 

@@ -141,7 +141,8 @@ def test_a_module_is_found_again_and_a_miss_says_why(tmp_path):
     path, engines, log = write_tiny_model(tmp_path / 'tiny.onnx'), tmp_path / 'engines', []
 
     def reason(**options):
-        with open_backend(path, 'tvm', engine_dir=engines, log=log.append,
+        with open_backend(
+                path, 'tvm', engine_dir=engines, log=log.append,
                 **{'cpu_threads': 1, **options}) as backend:
             return backend.info.details['engine_built_because']
 
