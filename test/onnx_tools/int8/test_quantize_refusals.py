@@ -24,7 +24,7 @@ def test_pictures_that_ranges_must_not_come_from_are_refused(
     assert 'no pictures in' in refused(fp32, tmp_path / 'empty')
     assert 'there is no ' in refused(fp32, tmp_path / 'nowhere')
     assert 'is empty' in refused(fp32, '')
-    assert 'give real ones' in refused(fp32, 'generated')
+    assert 'calibrate on real ones' in refused(fp32, 'generated')
     few = write_pictures(tmp_path / 'few', clouds()[:31])
     assert '31 different pictures to calibrate with, 32 are needed' in refused(fp32, few)
     # Smaller than the model's input: enlarging makes neighbouring pixels alike.
