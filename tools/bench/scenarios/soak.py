@@ -28,8 +28,8 @@ _SETTLE_S, SLOPE_FROM_S = 600.0, 1800.0
 #: Of the sent frames, on the default transport.
 _LEAST_ANSWERED = 0.5
 _SAMPLE_S = 1.0
-#: See `_fill_queues`.
-_STALLS, _STALL_S = 3, 2.0
+#: See `_fill_queues`: how often, how long, and what the node gets to catch up.
+_STALLS, _STALL_S, _CATCH_UP_S = 3, 0.5, 2.0
 #: Recovery with short pauses, so that many faults fit into a short run.
 _RECOVERY = {'reopen_backoff_sec': 0.1, 'max_reopen_attempts': 3}
 _LAST_ACCOUNT = re.compile(
@@ -126,11 +126,14 @@ def _fill_queues(rig: Rig) -> None:
 
     DDS keeps the memory of its longest queue for good: 5 images a camera, 27 MiB here. In the
     middle of a run a machine that is busy with other things fills it too, which is no leak.
+
+    Not for seconds: the node at times hears nothing more after a stop of two. Fast DDS probably
+    takes a reader of its shared memory for dead that does not stir between two of its checks.
     """
     for _ in range(_STALLS):
         rig.children['node'].pause(_STALL_S)
         rig.children['node'].check()
-        time.sleep(_STALL_S)
+        time.sleep(_CATCH_UP_S)
 
 
 def _outcome(
