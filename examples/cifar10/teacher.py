@@ -32,7 +32,7 @@ def arguments() -> Namespace:
     parser.add_argument('data', type=Path, help='class folders, as for `resnet_trt train`')
     parser.add_argument('out', type=Path, help='the checkpoint to write')
     parser.add_argument('--arch', default='efficientnet-lite2', choices=tuple(EFFICIENTNETS))
-    parser.add_argument('--image-size', type=int, default=160, help="the pupil's input")
+    parser.add_argument('--image-size', type=int, default=160, help="the student's input")
     parser.add_argument('--side', type=int, default=192, help='pixels that the teacher looks at')
     parser.add_argument('--epochs', type=int, default=40)
     parser.add_argument('--batch-size', type=int, default=256)

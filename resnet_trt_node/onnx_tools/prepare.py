@@ -1,4 +1,4 @@
-"""Making a float classifier from elsewhere deployable: both ends of the contract grafted on."""
+"""Makes a float classifier from elsewhere deployable by pre- and postprocessing nodes."""
 
 from __future__ import annotations
 
@@ -137,8 +137,8 @@ def prepare(
         precision=original.precision, architecture=source.stem, source=source.name,
         source_sha256=file_sha256(source), tool_version=__version__)
     reference.softmax = softmax
-    grafted = _grafted(original, spec, normalisation, softmax, reference.output_rank == 2)
-    difference = _write(grafted, spec, original, reference, out)
+    prepared = _with_io_nodes(original, spec, normalisation, softmax, reference.output_rank == 2)
+    difference = _write(prepared, spec, original, reference, out)
     return PrepareReport(
         out, spec, original.layout, normalisation.describe(), 'softmax' if softmax else 'none',
         original.batch, original.unused_inputs, difference, BOUNDS[spec.precision],
@@ -170,7 +170,7 @@ def _resize_rule(
     return ResizeRule(int(resize), height, width, interpolation)
 
 
-def _grafted(
+def _with_io_nodes(
         source: SourceModel, spec: ModelSpec, normalisation: Normalisation,
         softmax: bool, flat: bool) -> onnx.ModelProto:
     """Return the deployable model, without metadata; `flat` if the output has two sides."""

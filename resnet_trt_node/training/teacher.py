@@ -2,7 +2,7 @@
 Teachers: networks whose answers another network learns beside the pictures' classes.
 
 Knowledge distillation, Hinton, Vinyals and Dean, https://arxiv.org/abs/1503.02531. The teacher
-sees each picture as the pupil does, cropped, altered and mixed, as in Beyer et al.,
+sees each picture as the student does, cropped, altered and mixed, as in Beyer et al.,
 https://arxiv.org/abs/2106.05237.
 """
 
@@ -89,7 +89,7 @@ def distillation_loss(
     """
     Return how far answers are from the teacher's: KL divergence of softened probabilities.
 
-    :param logits: float (B, C), the pupil's.
+    :param logits: float (B, C), the student's.
     :param targets: float (B, C), the teacher's logits.
     :param temperature: divides both; the result is multiplied by its square, so that gradients
         keep their size.

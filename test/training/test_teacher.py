@@ -28,7 +28,7 @@ SIDE = 32
 
 
 class Brightness(nn.Module):
-    """Logits that a pupil can learn and no class explains: bright pictures are of class 0."""
+    """Logits that a student can learn and no class explains: bright pictures are of class 0."""
 
     def __init__(self, classes: int = 3) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='module')
 def efficient() -> EfficientNetTeacher:
-    """Return an EfficientNet-Lite that looks at more pixels than its pupil has."""
+    """Return an EfficientNet-Lite that looks at more pixels than its student has."""
     torch.manual_seed(3)
     return EfficientNetTeacher('efficientnet-lite0', 3, 48, pretrained=False).eval()
 
@@ -106,21 +106,21 @@ def test_a_checkpoint_answers_in_evaluation_mode(checkpoint: Path):
 
 
 def test_what_is_learnt_is_the_teachers_answer(pictures: Path):
-    """The teacher contradicts the classes; the pupil ends nearer to it the larger its share."""
+    """The teacher contradicts the classes; the student ends nearer to it the larger its share."""
     with DataSplit(pictures) as split:
         data = load_data(split, SIDE, SIDE, CPU)
     teacher = Brightness()
     distances = []
     for share in (0.01, 1.0):
-        pupil = Training(network(), data, TrainingSettings(
+        student = Training(network(), data, TrainingSettings(
             epochs=12, batch_size=16, lr=0.02, min_scale=1.0, teacher='x', teacher_share=share),
             device=CPU, teacher=teacher)
-        losses = [metrics.train_loss for metrics in pupil.epochs()]
+        losses = [metrics.train_loss for metrics in student.epochs()]
         assert losses[-1] < 0.5 * losses[0]
         batch = next(data.train.batches(torch.arange(32), 32)).pictures
         inputs = normalise(batch.permute(0, 3, 1, 2).float())
         with torch.no_grad():
-            answer = pupil.network.eval()(inputs)
+            answer = student.network.eval()(inputs)
         distances.append(float(distillation_loss(answer, teacher(inputs), 1.0)))
     assert distances[1] < 0.3 * distances[0]
 

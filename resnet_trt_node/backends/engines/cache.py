@@ -100,8 +100,8 @@ class EngineCache:
         self.folder = default_engine_dir() if folder is None else Path(folder)
         self._log = log
         self._lock_timeout_s = lock_timeout_s
-        self._moved_because = ''
-        #: sha256 of engines that were refused and could not be moved aside.
+        self._quarantined_because = ''
+        #: sha256 of engines that were refused and could not be quarantined.
         self._refused: set[str] = set()
 
     def path_of(self, key: EngineKey) -> Path:
@@ -167,7 +167,7 @@ class EngineCache:
                 _move_to_bad(self._timing_path(key))
         except OSError as error:
             self._refused.add(sha256_of(engine.plan))
-            self._log(f'{engine.path} cannot be used, nor moved aside '
+            self._log(f'{engine.path} cannot be used, nor quarantined '
                       f'({error.strerror or error}): have it deleted, or choose another folder')
 
     def _unstored(
@@ -190,8 +190,8 @@ class EngineCache:
             found = self._find(key, move_aside=True)
             if found is not None:
                 return found
-            reason = self._moved_because or self._why_missing(key)
-            self._moved_because = ''
+            reason = self._quarantined_because or self._why_missing(key)
+            self._quarantined_because = ''
         # Whoever writes here holds the lock.
         for stale in self.folder.glob('.*.tmp'):
             with suppress(FileNotFoundError):
@@ -215,7 +215,7 @@ class EngineCache:
         return CachedEngine(built.plan, built.spec, path, reason, took_s, built.sparsity)
 
     def _find(self, key: EngineKey, move_aside: bool = False) -> Optional[CachedEngine]:
-        """Return the stored engine if it is there and unchanged; a bad one may be moved aside."""
+        """Return the stored engine if it is there and unchanged; a bad one may be quarantined."""
         path = self.path_of(key)
         try:
             if not path.with_suffix('.json').exists() or not path.exists():
@@ -233,10 +233,10 @@ class EngineCache:
             return None
 
     def _move_aside(self, path: Path, why: str) -> None:
-        self._log(f'{path} cannot be used and is moved aside as {path.name}.bad: {why}')
+        self._log(f'{path} cannot be used and is quarantined as {path.name}.bad: {why}')
         for file in (path, path.with_suffix('.json')):
             _move_to_bad(file)
-        self._moved_because = f'the stored engine was moved aside: {why}'
+        self._quarantined_because = f'the stored engine was quarantined: {why}'
 
     def _store(self, key: EngineKey, built: BuiltEngine, took_s: float) -> None:
         path = self.path_of(key)
@@ -274,7 +274,7 @@ class EngineCache:
         if not others:
             return 'the first engine of this model here'
         differences = min((key.differences(other) for other in others), key=len)
-        return '; '.join(differences) or 'its engine is missing or was moved aside'
+        return '; '.join(differences) or 'its engine is missing or was quarantined'
 
 
 def _move_to_bad(path: Path) -> None:

@@ -98,7 +98,7 @@ def open_teacher(
 
     :param arguments: with `add_teacher`'s.
     :param labels: see `load_teacher`, as are the next two and the errors.
-    :param image_size: of the pupil.
+    :param image_size: of the student.
     :param device: PyTorch's, where it is used.
     """
     if arguments.teacher is None:

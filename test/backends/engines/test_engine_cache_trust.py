@@ -1,4 +1,4 @@
-"""The cache of engines: what is damaged or refused by the runtime is moved aside."""
+"""The cache of engines: what is damaged or refused by the runtime is quarantined."""
 
 from __future__ import annotations
 
@@ -117,9 +117,9 @@ def test_an_engine_that_is_not_as_stored_is_moved_aside_and_rebuilt(cache, said,
     damage(path)
     engine = cache.get(KEY, Builder(b'second'))
     assert engine.plan == b'second'
-    assert engine.reason.startswith('the stored engine was moved aside: ')
+    assert engine.reason.startswith('the stored engine was quarantined: ')
     assert words in engine.reason
-    assert any(words in line and 'moved aside' in line for line in said), said
+    assert any(words in line and 'quarantined' in line for line in said), said
     assert path.with_name(path.name + '.bad').exists()
     assert cache.get(KEY, Builder(b'third')).plan == b'second'
 
@@ -131,7 +131,7 @@ def test_an_engine_that_the_runtime_refuses_is_moved_aside(cache, said):
     assert 'magic tag does not match' in said[-1]
     build = Builder()
     assert cache.get(KEY, build).reason == (
-        'the stored engine was moved aside: magic tag does not match')
+        'the stored engine was quarantined: magic tag does not match')
     # Its timings would have led to it again.
     assert build.timings == [b'']
 
@@ -169,7 +169,7 @@ def test_an_engine_that_cannot_be_moved_aside_is_passed_over(cache, said, monkey
         raise PermissionError(13, 'Permission denied')
     monkeypatch.setattr(os, 'replace', refuse)
     cache.reject(KEY, engine, 'magic tag does not match')
-    assert 'cannot be used, nor moved aside (Permission denied): have it deleted' in said[-1]
+    assert 'cannot be used, nor quarantined (Permission denied): have it deleted' in said[-1]
     another = cache.get(KEY, Builder(b'better'))
     assert (another.plan, another.path) == (b'better', None)
     assert engine.path.read_bytes() == b'refused'
@@ -207,7 +207,7 @@ def test_a_damaged_engine_is_moved_by_none_but_the_holder_of_the_lock(cache, sai
 
 def test_a_move_explains_the_next_build_alone(cache):
     damage_cut(cache.get(KEY, Builder()).path)
-    assert 'moved aside' in cache.get(KEY, Builder()).reason
+    assert 'quarantined' in cache.get(KEY, Builder()).reason
     other = replace(KEY, version='10.3.0')
     assert cache.get(other, Builder()).reason == 'TensorRT 8.6.0 -> 10.3.0'
 
