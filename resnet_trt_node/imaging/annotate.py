@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional, Sequence, TYPE_CHECKING
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.frame import Frame, to_rgb
 from resnet_trt_node.imaging.text import fitted_mask, text_mask
 
 if TYPE_CHECKING:
@@ -28,10 +27,6 @@ _SHEET = (24, 26, 32)
 # Pillow before 9.1 has the filters in the module itself.
 _FILTERS: Any = getattr(Image, 'Resampling', Image)
 _NOTHING = 'no class above the threshold'
-#: A frame's order to OpenCV's conversion.
-_TO_RGB = {
-    'bgr': cv2.COLOR_BGR2RGB, 'bgra': cv2.COLOR_BGRA2RGB, 'rgba': cv2.COLOR_RGBA2RGB,
-    'gray': cv2.COLOR_GRAY2RGB}
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ def annotate(frame: Frame, predictions: Sequence[Prediction]) -> NDArray[np.uint
     :param predictions: falling scores; none draws a line that says so.
     :returns: uint8 (H, W, 3) RGB, owned by the caller.
     """
-    picture = rgb_copy(frame)
+    picture = to_rgb(frame.pixels, frame.order)
     layout = _layout(picture.shape[0], picture.shape[1], max(1, len(predictions)))
     if layout is None:
         return picture
@@ -123,15 +118,6 @@ def contact_sheet(
             text = fitted_mask(captions[index], font, tile_width)
             sheet.paste(_FAINT_TEXT, (left, top + tile_height + gap // 2), text)
     return np.array(sheet)
-
-
-def rgb_copy(frame: Frame) -> NDArray[np.uint8]:
-    """Return the frame as uint8 (H, W, 3) RGB that the caller owns; alpha is left out."""
-    if frame.order == 'rgb':
-        return np.array(frame.pixels, order='C')
-    # By NumPy, with its strides of -1 or 4, it takes 20 times as long.
-    pixels: Any = cv2.cvtColor(frame.pixels, _TO_RGB[frame.order])
-    return np.asarray(pixels, np.uint8)
 
 
 def _layout(height: int, width: int, rows: int) -> Optional[_Layout]:

@@ -14,7 +14,7 @@ from PIL import Image
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import FrameError, UsageError
 from resnet_trt_node.imaging.fast_resize import Blur, count_halvings, fit_blur, SUPPORT
-from resnet_trt_node.imaging.frame import CHANNELS, Frame
+from resnet_trt_node.imaging.frame import CHANNELS, Frame, to_rgb
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,9 +44,6 @@ _MAX_REMAP_SIDE = 32_766
 # Pillow before 9.1, which Ubuntu 22.04 has, knows the filters by their plain names only.
 _RESAMPLING: Any = getattr(Image, 'Resampling', Image)
 _FILTERS = {'bilinear': _RESAMPLING.BILINEAR, 'bicubic': _RESAMPLING.BICUBIC}
-_TO_RGB = {
-    'bgr': cv2.COLOR_BGR2RGB, 'rgba': cv2.COLOR_RGBA2RGB, 'bgra': cv2.COLOR_BGRA2RGB,
-    'gray': cv2.COLOR_GRAY2RGB}
 
 
 class Resizer:
@@ -109,7 +106,7 @@ class Resizer:
                 f'({rule.crop_height}, {rule.crop_width}, 3), such as a row of a batch buffer')
         if rule.interpolation == 'nearest':
             rows, columns = _nearest_pixels(rule, *frame.size, frame.reduction)
-            _write_rgb(frame.pixels[rows[:, None], columns], frame.order, out)
+            to_rgb(frame.pixels[rows[:, None], columns], frame.order, out)
             return
         chain = None
         if self.method == 'fast':
@@ -213,7 +210,7 @@ class _Chain:
         pixels = cv2.remap(
             pixels, *self.maps, cv2.INTER_LINEAR, dst=target, borderMode=cv2.BORDER_REPLICATE)
         if target is None:
-            _write_rgb(pixels, frame.order, out)
+            to_rgb(pixels, frame.order, out)
 
 
 # A robot has a few cameras, each of one size; the maps take 300 KB a size.
@@ -264,7 +261,7 @@ def _fit_exact(frame: Frame, rule: ResizeRule, out: NDArray[np.uint8]) -> None:
         (rule.crop_width, image.height), kind, (left, 0.0, right, float(image.height)))
     image = image.resize(
         (rule.crop_width, rule.crop_height), kind, (0.0, top, float(rule.crop_width), bottom))
-    _write_rgb(np.asarray(image), frame.order, out)
+    to_rgb(np.asarray(image), frame.order, out)
 
 
 def _to_image(pixels: NDArray[np.uint8]) -> Image.Image:
@@ -290,14 +287,6 @@ def _nearest_pixels(
         centres = np.cumsum(steps)[first:]
         numbers.append(np.minimum(centres.astype(np.intp), axis.length - 1))
     return numbers[0], numbers[1]
-
-
-def _write_rgb(pixels: NDArray[np.uint8], order: str, out: NDArray[np.uint8]) -> None:
-    """Copy fitted pixels into the slot, as RGB."""
-    if order == 'rgb':
-        np.copyto(out, pixels)
-    else:
-        cv2.cvtColor(pixels, _TO_RGB[order], dst=out)
 
 
 def _check_frame(frame: Frame) -> None:

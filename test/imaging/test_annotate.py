@@ -9,8 +9,8 @@ import pytest
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging import text as lettering
-from resnet_trt_node.imaging.annotate import annotate, contact_sheet, rgb_copy
-from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.annotate import annotate, contact_sheet
+from resnet_trt_node.imaging.frame import Frame, to_rgb
 
 GREEN_BAR = (64, 196, 132)
 CAT = [Prediction(3, 'Egyptian cat', 0.8), Prediction(1, 'tabby', 0.15)]
@@ -106,14 +106,14 @@ def test_a_long_name_ends_in_dots_within_its_room():
     ('bgra', (30, 20, 10, 99))])
 def test_colours_keep_their_order(order, pixel):
     pixels = np.full((4, 6, len(pixel)), pixel, np.uint8)
-    copy = rgb_copy(Frame(pixels, order))
+    copy = to_rgb(pixels, order)
     assert copy.shape == (4, 6, 3)
     assert not np.shares_memory(copy, pixels)
     np.testing.assert_array_equal(copy[0, 0], (10, 20, 30))
 
 
 def test_gray_becomes_three_equal_channels():
-    copy = rgb_copy(Frame(np.arange(6, dtype=np.uint8).reshape(2, 3), 'gray'))
+    copy = to_rgb(np.arange(6, dtype=np.uint8).reshape(2, 3), 'gray')
     np.testing.assert_array_equal(copy[1, 2], (5, 5, 5))
 
 
