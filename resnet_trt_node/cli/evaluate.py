@@ -139,7 +139,7 @@ def _open_pictures(
             '`resnet_trt compare --images`')
     if arguments.labels is None:
         with PictureStore(arguments.images) as store:
-            folders = TABLE_NAME not in store.file_names() and bool(store.folder_names())
+            folders = TABLE_NAME not in store.file_names() and bool(store.listing.folders)
         if folders:
             try:
                 return ClassFolders(

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-import itertools
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Callable, Iterable, Iterator, Optional, Sequence, TypeVar, Union
 
-from resnet_trt_node.datasets.labelled import LabelledPicture
+from resnet_trt_node.datasets.labelled import LabelledPicture, PictureSet
 from resnet_trt_node.datasets.listing import count_unread, describe_unread
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, FrameError, UsageError
-from resnet_trt_node.imaging.frame import Frame
 
 _FORM = 'lay pictures out as CLASS/picture.jpg, one folder for each class'
 #: Names of a data set's parts, which are no classes.
@@ -40,9 +38,9 @@ class CorruptPicture:
     reason: str
 
 
-class ClassFolders:
+class ClassFolders(PictureSet):
     """
-    A data set of CLASS/picture.jpg; a context manager, and to be used like `LabelledPictures`.
+    A data set of CLASS/picture.jpg.
 
     Pictures may lie deeper within a class's folder; hidden files and those that are
     no pictures are left out and counted.
@@ -58,12 +56,12 @@ class ClassFolders:
     def __init__(
             self, root: Union[str, Path], classes: Optional[Sequence[str]] = None,
             max_bytes: int = MAX_FILE_IMAGE_BYTES) -> None:
-        self.store = PictureStore(root, max_bytes)
+        super().__init__(root, max_bytes)
         try:
             found = self._pictures_by_class()
             _check_names(found, self.store.root)
-            unread = describe_unread(count_unread(self.store.listing))
-            _check_count(found, self.store.root, classes, unread)
+            self.unread = count_unread(self.store.listing)
+            _check_count(found, self.store.root, classes, describe_unread(self.unread))
             #: Class names in the order of the indices.
             self.classes: tuple[str, ...] = tuple(sorted(found) if classes is None else classes)
             index = {name: number for number, name in enumerate(self.classes)}
@@ -74,8 +72,8 @@ class ClassFolders:
                     f'{self.store.root} has folders of unknown classes: {_some(unknown)}; classes '
                     f'without a folder: {_some(lacking) or "none"}'
                     + _wrapping_hint(found, self.store.root, '; '))
-            #: The pictures, class by class.
-            self.items: tuple[LabelledPicture, ...] = tuple(
+            # Class by class.
+            self.items = tuple(
                 LabelledPicture(name, index[folder])
                 for folder in sorted(found) for name in found[folder])
         except BaseException:
@@ -84,18 +82,6 @@ class ClassFolders:
         #: Classes that have no folder here, where the classes were given.
         self.absent: tuple[str, ...] = tuple(
             name for name in self.classes if name not in found)
-        #: How many files of each kind were not read, see `describe_unread`.
-        self.unread = count_unread(self.store.listing)
-        #: Every picture has a class; `LabelledPictures` counts those without.
-        self.unlabelled = 0
-
-    def frame(self, item: LabelledPicture) -> Frame:
-        """
-        Decode one picture.
-
-        :raises FrameError: if it cannot be read or is not a picture.
-        """
-        return self.store.frame(item.name)
 
     def counts(self) -> dict[str, int]:
         """Return how many pictures each class has, 0 for absent ones."""
@@ -104,23 +90,9 @@ class ClassFolders:
             numbers[item.target] += 1
         return dict(zip(self.classes, numbers))
 
-    def close(self) -> None:
-        """Close the zip file; calling it again does nothing."""
-        self.store.close()
-
-    def __enter__(self) -> ClassFolders:
-        """Return the data set itself."""
-        return self
-
-    def __exit__(
-            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
-            trace: Optional[TracebackType]) -> None:
-        """Close the zip file."""
-        self.close()
-
     def _pictures_by_class(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {
-            name: [] for name in self.store.folder_names() if '/' not in name}
+            name: [] for name in self.store.listing.folders if '/' not in name}
         strays = []
         for name in self.store.listing.pictures:
             folder, slash, _ = name.partition('/')
@@ -146,7 +118,7 @@ def find_parts(root: Union[str, Path]) -> dict[str, str]:
     """
     parts: dict[str, str] = {}
     with PictureStore(root) as store:
-        folders = store.folder_names()
+        folders = store.listing.folders
         for part, names in (('train', TRAIN_NAMES), ('validation', VALIDATION_NAMES)):
             # A class may be called 'train': a part holds folders.
             for name in names:
@@ -178,22 +150,22 @@ def decoded(
 
     # Chunks, since handing over one small picture takes as long as decoding it; few at a time,
     # since photographs are large.
-    chunks: Iterator[Sequence[LabelledPicture]] = (
-        items[start:start + _CHUNK] for start in range(0, len(items), _CHUNK))
-    waiting: list[tuple[
-        Sequence[LabelledPicture], Future[list[Union[_Result, CorruptPicture]]]]] = []
+    waiting: deque[tuple[
+        Sequence[LabelledPicture], Future[list[Union[_Result, CorruptPicture]]]]] = deque()
     with ThreadPoolExecutor(count) as pool:
         try:
-            for chunk in itertools.chain(chunks, [()]):
-                if chunk:
-                    waiting.append((chunk, pool.submit(
-                        lambda part: [attempt(item) for item in part], chunk)))
-                while waiting and (not chunk or len(waiting) > 2 * count):
-                    done, future = waiting.pop(0)
+            for start in range(0, len(items), _CHUNK):
+                chunk = items[start:start + _CHUNK]
+                waiting.append((chunk, pool.submit(
+                    lambda part: [attempt(item) for item in part], chunk)))
+                if len(waiting) > 2 * count:
+                    done, future = waiting.popleft()
                     yield from zip(done, future.result())
+            while waiting:
+                done, future = waiting.popleft()
+                yield from zip(done, future.result())
         finally:
-            for _, future in waiting:
-                future.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def refuse_corrupt(*parts: tuple[Sequence[CorruptPicture], int, Union[str, Path]]) -> None:

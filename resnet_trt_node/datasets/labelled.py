@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Optional, Sequence, Union
+from typing import Optional, Sequence, TypeVar, Union
 
 from resnet_trt_node.datasets.listing import count_unread
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
@@ -19,6 +19,7 @@ TABLE_NAME = 'labels.tsv'
 #: A table of millions of pictures has less.
 _MAX_TABLE_BYTES = 2**30
 _FORM = 'write file<TAB>class index'
+_Set = TypeVar('_Set', bound='PictureSet')
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,49 @@ class LabelledPicture:
     target: int
 
 
-class LabelledPictures:
+class PictureSet:
     """
-    A data set; a context manager.
+    Pictures of known classes in a folder or zip file; a context manager.
+
+    :param root: see `PictureStore`.
+    :param max_bytes: see there.
+    :raises DataError: if it cannot be read.
+    """
+
+    #: The pictures.
+    items: tuple[LabelledPicture, ...]
+    #: How many files of each kind were not read, see `describe_unread`.
+    unread: Counter[str]
+    #: Pictures whose class is not known.
+    unlabelled = 0
+
+    def __init__(self, root: Union[str, Path], max_bytes: int) -> None:
+        self.store = PictureStore(root, max_bytes)
+
+    def frame(self, item: LabelledPicture) -> Frame:
+        """
+        Decode one picture.
+
+        :raises FrameError: if it cannot be read or is not a picture.
+        """
+        return self.store.frame(item.name)
+
+    def close(self) -> None:
+        """Close the zip file; calling it again does nothing."""
+        self.store.close()
+
+    def __enter__(self: _Set) -> _Set:
+        """Return the data set itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the zip file."""
+        self.close()
+
+
+class LabelledPictures(PictureSet):
+    """
+    Pictures in a folder or zip file, and a table of their classes.
 
     The table has one line for each picture, file<TAB>class index; a first line that starts with
     the word 'file' is its header, blank lines and a byte-order mark are ignored.
@@ -52,44 +93,20 @@ class LabelledPictures:
     def __init__(
             self, images: Union[str, Path], labels: Optional[Union[str, Path]],
             num_classes: int, max_bytes: int = MAX_FILE_IMAGE_BYTES) -> None:
-        self._store = PictureStore(images, max_bytes)
-        self._root = self._store.root
+        super().__init__(images, max_bytes)
+        self._root = self.store.root
         try:
             where, text = self._read_table(labels)
-            #: The table's lines in their order.
+            # In the table's order.
             self.items = parse_table(text, num_classes, where)
-            listing = self._store.listing
+            listing = self.store.listing
             self._check_missing({*listing.pictures, *listing.unread}, where)
         except BaseException:
             self.close()
             raise
         named = {plain_name(item.name) for item in self.items}
-        #: Pictures that the table does not name.
         self.unlabelled = sum(name not in named for name in listing.pictures)
-        #: How many files of each kind were not read, see `describe_unread`.
         self.unread = count_unread(listing, *named, self._table_name(labels))
-
-    def frame(self, item: LabelledPicture) -> Frame:
-        """
-        Decode one picture.
-
-        :raises FrameError: if it cannot be read or is not a picture.
-        """
-        return self._store.frame(item.name)
-
-    def close(self) -> None:
-        """Close the zip file; calling it again does nothing."""
-        self._store.close()
-
-    def __enter__(self) -> LabelledPictures:
-        """Return the data set itself."""
-        return self
-
-    def __exit__(
-            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
-            trace: Optional[TracebackType]) -> None:
-        """Close the zip file."""
-        self.close()
 
     def _read_table(self, labels: Optional[Union[str, Path]]) -> tuple[str, str]:
         """Return where the table is, for messages, and its text."""
@@ -97,10 +114,10 @@ class LabelledPictures:
         try:
             if labels is not None:
                 return str(labels), read_regular(labels, _MAX_TABLE_BYTES).decode('utf-8-sig')
-            if TABLE_NAME not in self._store.file_names():
+            if TABLE_NAME not in self.store.file_names():
                 raise FileNotFoundError
-            where = lacking if self._store.is_zip else str(self._root / TABLE_NAME)
-            return where, self._store.read(TABLE_NAME).decode('utf-8-sig')
+            where = lacking if self.store.is_zip else str(self._root / TABLE_NAME)
+            return where, self.store.read(TABLE_NAME).decode('utf-8-sig')
         except FileNotFoundError as error:
             raise DataError(f'there is no {lacking}: give --labels a table, {_FORM}') from error
         except OSError as error:
@@ -122,7 +139,7 @@ class LabelledPictures:
     def _check_missing(self, present: set[str], where: str) -> None:
         missing = [
             item.name for item in self.items
-            if (plain_name(item.name) not in present if self._store.is_zip
+            if (plain_name(item.name) not in present if self.store.is_zip
                 else item.name not in present and not (self._root / item.name).is_file())]
         if missing:
             shown = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')

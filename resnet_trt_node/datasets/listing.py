@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 import os
 from pathlib import Path, PurePosixPath
 import re
@@ -16,7 +17,7 @@ import stat
 from typing import Callable, Iterable, Iterator, Mapping, Union
 
 from resnet_trt_node.errors import DataError
-from resnet_trt_node.imaging.picture_formats import is_readable, must_be_looked_at
+from resnet_trt_node.imaging.picture_formats import is_readable
 from resnet_trt_node.regular_file import open_regular
 
 #: Why something is left out, beside the endings.
@@ -70,8 +71,7 @@ def list_names(
             if str(part) != '.')
         if name.endswith('/'):
             continue
-        start = read_start(name, _START_BYTES) if must_be_looked_at(path.suffix) else b''
-        if is_readable(path.suffix, start):
+        if is_readable(path.suffix, partial(read_start, name, _START_BYTES)):
             listing.pictures.append(name)
         else:
             listing.unread[name] = ending_of(name)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from lzma import LZMAError
 from pathlib import Path
 import stat
-from types import TracebackType
 from typing import Iterator, Optional, Union
 from zipfile import BadZipFile, ZipFile, ZipInfo
 import zlib
 
 from resnet_trt_node.datasets.listing import (
     is_hidden, list_folder, list_names, Listing, NO_FILES, SHADOWED, ZIPPED_LINK)
-from resnet_trt_node.datasets.pictures import (
-    decode_picture, MAX_FILE_IMAGE_BYTES, read_picture)
+from resnet_trt_node.datasets.pictures import decode_picture, MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame, too_large
 from resnet_trt_node.printable import printable
@@ -46,26 +44,21 @@ class PictureStore:
         self.root = Path(root)
         self._max_bytes = max_bytes
         self._prefix = ''
-        self._zip: Optional[ZipFile] = None
-        #: Plain names to the members of the zip file.
-        self._members: dict[str, ZipInfo] = {}
-        #: How many of these came twice.
-        self._shadowed = 0
         self._listing: Optional[Listing] = None
-        self._file = self._find_zip()
-        if self._file is not None:
-            members = self._open_zip().infolist()
-            self._members = {plain_name(member.filename): member for member in members}
-            self._shadowed = len(members) - len(self._members)
-            if self._prefix and not any(
-                    name.startswith(self._prefix) for name in self._members):
-                self.close()
-                raise DataError(f'there is no folder {self._prefix[:-1]} in {self._file}')
+        self._zip = self._open_zip()
+        members = self._zip.infolist() if self._zip is not None else []
+        #: Plain names to the members of the zip file.
+        self._members = {plain_name(member.filename): member for member in members}
+        #: How many of these came twice.
+        self._shadowed = len(members) - len(self._members)
+        if self._prefix and not any(name.startswith(self._prefix) for name in self._members):
+            self.close()
+            raise DataError(f'there is no folder {self._prefix[:-1]} in the zip file of {root}')
 
     @property
     def is_zip(self) -> bool:
         """Return whether the files lie in a zip file."""
-        return self._file is not None
+        return self._zip is not None
 
     @property
     def listing(self) -> Listing:
@@ -75,7 +68,7 @@ class PictureStore:
         :raises DataError: if a folder cannot be read.
         """
         if self._listing is None:
-            if self._file is None:
+            if self._zip is None:
                 self._listing = list_folder(self.root)
             else:
                 self._listing = list_names(self._walk_zip(), self._read_start)
@@ -92,10 +85,6 @@ class PictureStore:
             *(name for name, kind in listing.unread.items()
               if kind not in NO_FILES and not name.endswith('/'))])
 
-    def folder_names(self) -> list[str]:
-        """Return the names of all folders at any depth, empty ones too, sorted."""
-        return self.listing.folders
-
     def read(self, name: str) -> bytes:
         """
         Return a file's bytes.
@@ -103,7 +92,7 @@ class PictureStore:
         :raises FrameError: if it cannot be read, or is larger than a picture may be.
         """
         try:
-            if self._file is None:
+            if self._zip is None:
                 return read_regular(self.root / name, self._max_bytes)
             member = self._member(name)
             if member.file_size > self._max_bytes:
@@ -111,7 +100,7 @@ class PictureStore:
                     f'{printable(name)} in {self.root}: it has '
                     f'{too_large(member.file_size, self._max_bytes)}')
             # No more than the size that was looked at is inflated.
-            return self._open_zip().read(member)
+            return self._zip.read(member)
         except (KeyError, *ZIP_ERRORS) as error:
             reason = getattr(error, 'strerror', None) or error
             raise FrameError(f'cannot read {printable(name)} in {self.root}: {reason}') from error
@@ -123,7 +112,7 @@ class PictureStore:
         :raises FrameError: if there is no such file.
         """
         try:
-            if self._file is None:
+            if self._zip is None:
                 return (self.root / name).stat().st_size
             return self._member(name).file_size
         except (KeyError, OSError) as error:
@@ -137,51 +126,39 @@ class PictureStore:
         :param reduced_to: see `decode_compressed`.
         :raises FrameError: if it cannot be read or is not a picture.
         """
-        if self._file is None:
-            return read_picture(self.root / name, reduced_to, self._max_bytes)
-        data = self.read(name)
-        return decode_picture(
-            data, printable(self.root / name, _SHOWN_NAME), reduced_to, self._max_bytes)
+        where = printable(self.root / name, _SHOWN_NAME)
+        return decode_picture(self.read(name), where, reduced_to, self._max_bytes)
 
     def close(self) -> None:
         """Close the zip file; calling it again does nothing."""
         if self._zip is not None:
             self._zip.close()
-            self._zip = None
 
     def __enter__(self) -> PictureStore:
         """Return the store itself."""
         return self
 
-    def __exit__(
-            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
-            trace: Optional[TracebackType]) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the zip file."""
         self.close()
 
-    def _find_zip(self) -> Optional[Path]:
-        """Return the zip file that the root is or lies in, None for a folder."""
+    def _open_zip(self) -> Optional[ZipFile]:
+        """Open the zip file that the root is or lies in; None for a folder."""
         if self.root.is_dir():
             return None
         for file in (self.root, *self.root.parents):
-            if file.is_file():
-                inner = self.root.relative_to(file).as_posix()
-                self._prefix = '' if inner == '.' else f'{inner}/'
-                return file
-        raise DataError(f'there is no folder or zip file {self.root}')
-
-    def _open_zip(self) -> ZipFile:
-        if self._file is None:
-            raise DataError(f'{self.root} is a folder, no zip file')
-        if self._zip is None:
+            if not file.is_file():
+                continue
+            if file != self.root:
+                self._prefix = f'{self.root.relative_to(file).as_posix()}/'
             try:
-                self._zip = ZipFile(self._file)
+                return ZipFile(file)
             # ValueError: a name that is not in the encoding it claims, or an absurd offset.
             except (ValueError, *ZIP_ERRORS) as error:
                 raise DataError(
-                    f'{self._file} is not a zip file ({error}): name a folder or a zip file of '
+                    f'{file} is not a zip file ({error}): name a folder or a zip file of '
                     'pictures') from error
-        return self._zip
+        raise DataError(f'there is no folder or zip file {self.root}')
 
     def _member(self, name: str) -> ZipInfo:
         """Return a member of the zip file; raises KeyError."""
@@ -191,8 +168,9 @@ class PictureStore:
         return self._members[plain]
 
     def _read_start(self, name: str, count: int) -> bytes:
+        assert self._zip is not None
         try:
-            with self._open_zip().open(self._member(name)) as file:
+            with self._zip.open(self._member(name)) as file:
                 return file.read(count)
         except ZIP_ERRORS:
             # Then it is counted among those that were not read.

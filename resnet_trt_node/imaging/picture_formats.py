@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from io import BytesIO
 import struct
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -47,16 +47,16 @@ def picture_suffixes() -> frozenset[str]:
         suffix for suffix, name in Image.registered_extensions().items() if name in formats)
 
 
-def is_readable(suffix: str, start: bytes) -> bool:
+def is_readable(suffix: str, read_start: Callable[[], bytes]) -> bool:
     """
     Tell whether a file is to be taken for a picture.
 
     :param suffix: its ending.
-    :param start: its first bytes; looked at only where the ending does not decide.
+    :param read_start: returns its first bytes; called only where the ending does not decide.
     """
     suffix = suffix.lower()
     return suffix in picture_suffixes() and (
-        suffix not in _TRIED or is_picture(start, ''))
+        suffix not in _TRIED or is_picture(read_start(), ''))
 
 
 def is_picture(start: bytes, suffix: str) -> bool:
@@ -68,11 +68,6 @@ def is_picture(start: bytes, suffix: str) -> bool:
     """
     suffix = suffix.lower()
     return any(_may_be(name, start, suffix) for name in readable_formats())
-
-
-def must_be_looked_at(suffix: str) -> bool:
-    """Tell whether a file's ending leaves open whether it is a picture that can be read."""
-    return suffix.lower() in _TRIED
 
 
 def decode_by_pillow(data: bytes, suffix: str, max_bytes: int) -> Frame:

@@ -35,7 +35,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_files_and_folders_are_listed_below_the_root_alone(root):
     with PictureStore(root) as store:
         assert store.file_names() == ['cat/a.txt']
-        assert store.folder_names() == ['cat', 'empty']
+        assert store.listing.folders == ['cat', 'empty']
         assert (store.read('cat/a.txt'), store.size_bytes('cat/a.txt')) == (b'meow', 4)
 
 
@@ -69,7 +69,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     (tmp_path / 'far' / 'again').symlink_to(tmp_path / 'data')
     store = PictureStore(tmp_path / 'data')
     assert store.file_names() == ['linked/cat/a.txt']
-    assert store.folder_names() == ['linked', 'linked/cat']
+    assert store.listing.folders == ['linked', 'linked/cat']
     assert store.listing.unread == {
         'linked/cat/a.txt': '.txt', 'linked/again': 'link in a circle',
         'linked/cat/round': 'link in a circle'}
