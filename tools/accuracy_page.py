@@ -31,7 +31,7 @@ def summary(title: str, note: str, documents: list[dict[str, Any]]) -> dict[str,
     :raises ValueError: if they are not.
     """
     first = documents[0]
-    for key in ('model', 'count', 'top1', 'backend', 'fit'):
+    for key in ('model', 'count', 'top1', 'backend', 'resize_method'):
         if any(document[key] != first[key] for document in documents):
             raise ValueError(
                 f'the results differ in {key}: evaluate one MODEL on the same pictures, each time '
@@ -43,7 +43,8 @@ def summary(title: str, note: str, documents: list[dict[str, Any]]) -> dict[str,
             models.append({**_kept(other), 'agreement': other['agreement']})
     return {
         'title': title, 'note': note, 'images': short_path(first['images']),
-        'count': first['count'], 'failures': len(first['failures']), 'fit': first['fit'],
+        'count': first['count'], 'failures': len(first['failures']),
+        'resize_method': first['resize_method'],
         'models': models}
 
 

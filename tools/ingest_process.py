@@ -95,7 +95,7 @@ class Receiver:
             message = view_cdr(message)
         stamp = message.header.stamp
         self.latencies_ms.append((now_ns - stamp.sec * 10**9 - stamp.nanosec) / 1e6)
-        self._resizer.fit(decode_message(message), self._slot)
+        self._resizer.resize(decode_message(message), self._slot)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         self._used.append((usage.ru_utime + usage.ru_stime, usage.ru_minflt))
 

@@ -75,14 +75,14 @@ def measure(name: str, rule: ResizeRule, rounds: int) -> None:
     frame = Frame(np.ascontiguousarray(pictures[0][..., ::-1]), 'bgr')
     resizers = {'fast': Resizer(rule, 'fast'), 'exact': Resizer(rule, 'exact')}
     jobs: dict[str, Callable[[], object]] = {
-        method: lambda resizer=resizer: resizer.fit(frame, out)
+        method: lambda resizer=resizer: resizer.resize(frame, out)
         for method, resizer in resizers.items()}
     jobs['pillow'] = lambda: pillow(pictures[0], rule)
     took_ms = interleaved_ms(jobs, rounds)
     for method, resizer in resizers.items():
         differences = []
         for picture in pictures:
-            resizer.fit(Frame(picture, 'rgb'), out)
+            resizer.resize(Frame(picture, 'rgb'), out)
             differences.append(np.abs(out.astype(int) - pillow(picture, rule)))
         error = np.stack(differences)
         print(f'{name:>8} {method:>6} {took_ms[method]:8.2f} '
@@ -97,12 +97,12 @@ def measure_jpeg(name: str, rule: ResizeRule, rounds: int) -> None:
     out, whole = (np.empty((rule.crop_height, rule.crop_width, 3), np.uint8) for _ in range(2))
     files = [cv2.imencode('.jpg', picture[..., ::-1])[1] for picture in pictures]
     took_ms = interleaved_ms({
-        'reduced': lambda: resizer.fit(decode_compressed(files[0], resizer.decode_side), out),
-        'whole': lambda: resizer.fit(decode_compressed(files[0]), out)}, rounds)
+        'reduced': lambda: resizer.resize(decode_compressed(files[0], resizer.decode_side), out),
+        'whole': lambda: resizer.resize(decode_compressed(files[0]), out)}, rounds)
     differences = []
     for file in files:
-        resizer.fit(decode_compressed(file, resizer.decode_side), out)
-        resizer.fit(decode_compressed(file), whole)
+        resizer.resize(decode_compressed(file, resizer.decode_side), out)
+        resizer.resize(decode_compressed(file), whole)
         differences.append(np.abs(out.astype(int) - whole))
     error = np.stack(differences)
     print(f'{name:>8} {took_ms["reduced"]:8.2f} {took_ms["reduced"] / took_ms["whole"]:8.3f} '

@@ -9,7 +9,7 @@ from resnet_trt_node.backends.result_check import bad_rows
 from resnet_trt_node.contract.prediction import Prediction, top_predictions
 from resnet_trt_node.errors import AnswerError, FrameError
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.imaging.resize import FitMethod, Resizer
+from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,12 +25,12 @@ class Classifier:
     :param backend: an open backend; stays the caller's.
     :param top_k: classes a picture.
     :param score_threshold: classes below it are left out.
-    :param method: how pictures are fitted, see `preprocess`.
+    :param method: how pictures are resized, see `preprocess`.
     """
 
     def __init__(
             self, backend: Backend, top_k: int = 5, score_threshold: float = 0.0,
-            method: FitMethod = 'fast') -> None:
+            method: ResizeMethod = 'fast') -> None:
         self._backend = backend
         self._top_k = top_k
         self._threshold = score_threshold
@@ -55,7 +55,7 @@ class Classifier:
         buffer = self._backend.buffer()
         for item in items:
             try:
-                self._resizer.fit(frame_of(item), buffer[len(waiting)])
+                self._resizer.resize(frame_of(item), buffer[len(waiting)])
             except FrameError as error:
                 if on_bad is None:
                     raise

@@ -95,7 +95,7 @@ class _Run:
     def go(self) -> int:
         classifier = Classifier(
             self._backend, self._arguments.top_k, self._arguments.score_threshold,
-            self._arguments.fit)
+            self._arguments.resize_method)
         start_ns = perf_counter_ns()
         with Progress(self._inputs.count, 'picture', quiet=self._arguments.json) as progress:
             self._progress = progress

@@ -19,8 +19,8 @@ from resnet_trt_node.imaging.frame import CHANNELS, Frame, to_rgb
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: How frames are fitted, see `Resizer`.
-FitMethod = Literal['fast', 'exact']
+#: How frames are resized, see `Resizer`.
+ResizeMethod = Literal['fast', 'exact']
 
 #: 'exact' differs from Pillow's resize and crop by at most this, in levels of 0 to 255.
 EXACT_MAX_ERROR = 1
@@ -48,7 +48,7 @@ _FILTERS = {'bilinear': _RESAMPLING.BILINEAR, 'bicubic': _RESAMPLING.BICUBIC}
 
 class Resizer:
     """
-    Fits frames to a model's input by its resize rule.
+    Resizes and crops frames to a model's input by its resize rule.
 
     Two methods, both of which touch only what the crop needs and swap colours last:
 
@@ -61,19 +61,20 @@ class Resizer:
       beforehand, it is the exact method: for enlarging, and at some ratios slightly above 1.
 
     Evaluate a model with 'exact' to compare with published numbers; run a camera with 'fast'.
-    Any number of threads may use one object; OpenCV and Pillow release the interpreter's lock.
+    Any number of threads may use one object; OpenCV and Pillow release the GIL.
 
     :param rule: how a picture becomes the model's input.
     :param method: 'fast' or 'exact'.
     :raises UsageError: for another method.
     """
 
-    def __init__(self, rule: ResizeRule, method: FitMethod = 'fast') -> None:
-        if method not in get_args(FitMethod):
+    def __init__(self, rule: ResizeRule, method: ResizeMethod = 'fast') -> None:
+        if method not in get_args(ResizeMethod):
             raise UsageError(
-                f'unknown fit method {method!r}: choose one of {", ".join(get_args(FitMethod))}')
+                f'unknown resize method {method!r}: choose one of '
+                f'{", ".join(get_args(ResizeMethod))}')
         self.rule = rule
-        self.method: FitMethod = method
+        self.method: ResizeMethod = method
 
     @property
     def decode_side(self) -> Optional[int]:
@@ -87,9 +88,9 @@ class Resizer:
         # Twice what is needed: the decoder's own filter is a crude one.
         return 2 * (self.rule.short_side or max(self.rule.crop_height, self.rule.crop_width))
 
-    def fit(self, frame: Frame, out: NDArray[np.uint8]) -> None:
+    def resize(self, frame: Frame, out: NDArray[np.uint8]) -> None:
         """
-        Write the fitted frame.
+        Write the resized and cropped frame.
 
         :param frame: any decoded frame; not changed.
         :param out: uint8 (crop_height, crop_width, 3), RGB, C-contiguous, the caller's; wholly
@@ -102,7 +103,7 @@ class Resizer:
         if (out.shape != (rule.crop_height, rule.crop_width, 3) or out.dtype != np.uint8
                 or not out.flags.c_contiguous or not out.flags.writeable):
             raise UsageError(
-                f'cannot fit into {out.dtype} {out.shape}: give a writable C-contiguous uint8 '
+                f'cannot resize into {out.dtype} {out.shape}: give a writable C-contiguous uint8 '
                 f'({rule.crop_height}, {rule.crop_width}, 3), such as a row of a batch buffer')
         if rule.interpolation == 'nearest':
             rows, columns = _nearest_pixels(rule, *frame.size, frame.reduction)
@@ -112,7 +113,7 @@ class Resizer:
         if self.method == 'fast':
             chain = _plan_chain(rule, *frame.size, frame.reduction)
         if chain is None:
-            _fit_exact(frame, rule, out)
+            _resize_exact(frame, rule, out)
         else:
             chain.run(frame, out)
 
@@ -245,7 +246,7 @@ def _plan_chain(
     return _Chain((windows[0], windows[1]), halvings, blurs[0], blurs[1], maps)
 
 
-def _fit_exact(frame: Frame, rule: ResizeRule, out: NDArray[np.uint8]) -> None:
+def _resize_exact(frame: Frame, rule: ResizeRule, out: NDArray[np.uint8]) -> None:
     """Resample by Pillow, first along the rows, then along the columns."""
     vertical, horizontal = plan_crop(rule, *frame.size, frame.reduction)
     windows = [

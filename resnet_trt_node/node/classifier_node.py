@@ -104,7 +104,7 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         self._converter.bridge_check.start()
         self._opening = pipeline = Pipeline(
             parameters.cameras or ('',), parameters.queue_depth,
-            parameters.fit,  # type: ignore[arg-type]
+            parameters.resize_method,  # type: ignore[arg-type]
             parameters.live_settings(), PipelineHooks(
                 self._opener.open_model, self._converter.to_frame, self._publish,
                 self._log_bad_frame,

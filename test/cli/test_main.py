@@ -61,7 +61,7 @@ def test_the_version_is_told(resnet_trt):
     ['bake'], ['classify'], ['classify', 'model.onnx'], ['evaluate', 'model.onnx'],
     ['classify', 'model.onnx', 'a.png', '--backend', 'abacus'],
     ['classify', 'model.onnx', 'a.png', '--batch-size', 'many'],
-    ['classify', 'model.onnx', 'a.png', '--fit', 'loose']])
+    ['classify', 'model.onnx', 'a.png', '--resize-method', 'loose']])
 def test_words_that_make_no_command_are_refused(resnet_trt, words):
     outcome = resnet_trt(*words)
     assert (outcome.code, outcome.out) == (2, '')

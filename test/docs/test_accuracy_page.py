@@ -23,8 +23,8 @@ def document(**changes):
     backend = {'name': 'onnxruntime', 'version': '1.2', 'device': 'CPU'}
     return {
         'model': 'models/fp32.onnx', 'images': 'photos.zip/test', 'backend': backend,
-        'fit': 'fast', 'count': 200, 'failures': [{'file': 'a', 'error': 'b'}], 'classes': [{}],
-        **answers(180), 'comparison': {
+        'resize_method': 'fast', 'count': 200, 'failures': [{'file': 'a', 'error': 'b'}],
+        'classes': [{}], **answers(180), 'comparison': {
             'model': 'models/int8.onnx', 'backend': backend, **answers(178), 'agreement': {
                 'rate': 0.985, 'confidence_95': [0.957, 0.995], 'accuracy_difference': -0.01,
                 'accuracy_difference_95': [-0.03, 0.0101], 'only_other_right': 1,
@@ -45,7 +45,8 @@ def test_tables_hold_the_figures():
             '0.0041 |') in text
 
 
-@pytest.mark.parametrize('changes', [{'model': 'other.onnx'}, {'count': 199}, {'fit': 'exact'}])
+@pytest.mark.parametrize(
+    'changes', [{'model': 'other.onnx'}, {'count': 199}, {'resize_method': 'exact'}])
 def test_results_that_do_not_belong_together_are_refused(changes):
     with pytest.raises(match=f'differ in {next(iter(changes))}'):
         summary('Mine', '', [document(), document(**changes)])

@@ -48,7 +48,7 @@ def reference(pixels: np.ndarray, rule: ResizeRule) -> np.ndarray:
 def fit(frame: Frame, rule: ResizeRule, method: Any) -> np.ndarray:
     """Return the fitted frame, from a slot whose old content would show."""
     out = np.full((3, rule.crop_height, rule.crop_width, 3), 255, np.uint8)
-    Resizer(rule, method).fit(frame, out[1])
+    Resizer(rule, method).resize(frame, out[1])
     assert (out[::2] == 255).all()
     return out[1]
 
@@ -190,7 +190,7 @@ def test_threads_share_a_resizer() -> None:
         out = np.empty((224, 224, 3), np.uint8)
         same = True
         for _ in range(20):
-            resizer.fit(Frame(pictures[index], 'rgb'), out)
+            resizer.resize(Frame(pictures[index], 'rgb'), out)
             same = same and np.array_equal(out, expected[index])
         return same
 
@@ -207,7 +207,7 @@ def test_threads_share_a_resizer() -> None:
 ])
 def test_a_frame_that_contradicts_itself_is_refused(frame: Frame, words: str) -> None:
     with pytest.raises(FrameError, match=words):
-        Resizer(RULES['bilinear']).fit(frame, np.empty((224, 224, 3), np.uint8))
+        Resizer(RULES['bilinear']).resize(frame, np.empty((224, 224, 3), np.uint8))
 
 
 @pytest.mark.parametrize('out', [
@@ -215,12 +215,12 @@ def test_a_frame_that_contradicts_itself_is_refused(frame: Frame, words: str) ->
     np.empty((224, 224, 3), np.float32), np.empty((224, 448, 3), np.uint8)[:, ::2],
     np.broadcast_to(np.uint8(0), (224, 224, 3))])
 def test_a_slot_that_cannot_take_the_result_is_refused(out: Any) -> None:
-    with pytest.raises(UsageError, match='cannot fit into'):
-        Resizer(RULES['bilinear']).fit(Frame(made_picture(300, 300), 'rgb'), out)
+    with pytest.raises(UsageError, match='cannot resize into'):
+        Resizer(RULES['bilinear']).resize(Frame(made_picture(300, 300), 'rgb'), out)
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(UsageError, match="unknown fit method 'quick': choose one of fast, exact"):
+    with pytest.raises(UsageError, match="unknown resize method 'quick'"):
         Resizer(RULES['bilinear'], 'quick')  # type: ignore[arg-type]
 
 
@@ -243,8 +243,8 @@ def test_a_reduced_frame_is_fitted_on_the_grid_of_the_whole_one(rule, size, redu
         np.rint(means).astype(np.uint8), 'rgb', reduction=reduction, full_size=(height, width))
     for method in ('fast', 'exact'):
         out, whole = (np.empty((224, 224, 3), np.uint8) for _ in range(2))
-        Resizer(rule, method).fit(frame, out)
-        Resizer(rule, method).fit(Frame(np.rint(smooth).astype(np.uint8), 'rgb'), whole)
+        Resizer(rule, method).resize(frame, out)
+        Resizer(rule, method).resize(Frame(np.rint(smooth).astype(np.uint8), 'rgb'), whole)
         # The last pixels of a stretch stand for fewer, which shows within the filter's reach.
         assert np.abs(out.astype(int) - whole)[2:-2, 2:-2].max() <= 3
         assert np.abs(out.astype(int) - whole).mean() < 0.5
@@ -253,4 +253,4 @@ def test_a_reduced_frame_is_fitted_on_the_grid_of_the_whole_one(rule, size, redu
 def test_a_reduction_that_the_pixels_contradict_is_refused():
     frame = Frame(np.zeros((540, 960, 3), np.uint8), 'rgb', reduction=2, full_size=(1082, 1920))
     with pytest.raises(FrameError, match='1920x1082 pixels reduced 2 times have another size'):
-        Resizer(ResizeRule(256, 224, 224)).fit(frame, np.empty((224, 224, 3), np.uint8))
+        Resizer(ResizeRule(256, 224, 224)).resize(frame, np.empty((224, 224, 3), np.uint8))

@@ -84,7 +84,7 @@ def test_fast_stays_within_its_bounds(
             file = BytesIO()
             picture.save(file, 'JPEG', quality=90)
             picture, frame = Image.open(file), decode_compressed(file.getvalue(), fast.decode_side)
-        fast.fit(frame, out)
+        fast.resize(frame, out)
         difference = np.abs(out.astype(int) - reference(picture))
         means.append(difference.mean())
         tails.append(np.percentile(difference, 99.9))
@@ -105,7 +105,7 @@ def test_fast_and_reference_name_the_same_classes(
                 with_short_side(photograph, side)
                 for photograph in photographs[first:first + BATCH]]
             for slot, picture in enumerate(pictures):
-                fast.fit(Frame(np.asarray(picture), 'rgb'), slots[slot])
+                fast.resize(Frame(np.asarray(picture), 'rgb'), slots[slot])
                 slots[len(pictures) + slot] = reference(picture)
             classes = backend.infer(2 * len(pictures)).argmax(axis=1)
             equal += int((classes[:len(pictures)] == classes[len(pictures):]).sum())
@@ -130,8 +130,8 @@ def test_jpegs_decoded_at_reduced_size_name_the_same_classes(
             with_short_side(photograph, 1080).save(file, 'JPEG', quality=90)
             reduced = decode_compressed(file.getvalue(), fast.decode_side)
             assert min(reduced.pixels.shape[:2]) == 540
-            fast.fit(reduced, slots[slot])
-            fast.fit(decode_compressed(file.getvalue()), slots[count + slot])
+            fast.resize(reduced, slots[slot])
+            fast.resize(decode_compressed(file.getvalue()), slots[count + slot])
             with Image.open(file) as whole:
                 slots[2 * count + slot] = reference(whole)
         classes = backend.infer(3 * count).argmax(axis=1).reshape(3, count)

@@ -76,7 +76,7 @@ def test_the_split_is_stratified_seeded_and_disjoint(shapes: Path, split: DataSp
 def test_validation_pictures_are_what_the_deployed_model_is_given(split, data):
     item = split.validation_items[4]
     out = np.empty((SIDE, SIDE, 3), np.uint8)
-    Resizer(data.rule).fit(split.validation.frame(item), out)
+    Resizer(data.rule).resize(split.validation.frame(item), out)
     np.testing.assert_array_equal(data.validation.pictures[4].numpy(), out)
     assert int(data.validation.targets[4]) == item.target
 

@@ -70,7 +70,7 @@ def test_a_crop_shows_its_box():
 def test_enlarging_is_what_the_deployed_model_is_given():
     pictures = noise(side=16)
     out = np.empty((48, 48, 3), np.uint8)
-    Resizer(ResizeRule(48, 48, 48)).fit(Frame(pictures[0].numpy(), 'rgb'), out)
+    Resizer(ResizeRule(48, 48, 48)).resize(Frame(pictures[0].numpy(), 'rgb'), out)
     result = crop_and_resize(pictures, WHOLE, KEPT, 48)[0].permute(1, 2, 0).numpy()
     assert np.abs(result - out).max() <= 1.0  # Pillow rounds twice
 

@@ -26,7 +26,7 @@ def measure_stages(camera: Camera) -> dict[str, float]:
     slot = np.empty((224, 224, 3), np.uint8)
     frame = decode_message(message)
     return {'convert': _median_ms(lambda: decode_message(message)),
-            'resize': _median_ms(lambda: resizer.fit(frame, slot))}
+            'resize': _median_ms(lambda: resizer.resize(frame, slot))}
 
 
 def _median_ms(work: Callable[[], object]) -> float:

@@ -53,7 +53,7 @@ def main() -> None:
     resizer = Resizer(rule, 'exact')
     for frame, name in zip(frames, names):
         picture = np.asarray(Image.open(BytesIO(files[name])).convert('RGB'))
-        resizer.fit(Frame(picture, 'rgb'), frame)
+        resizer.resize(Frame(picture, 'rgb'), frame)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     np.save(arguments.output, frames)
     if classes:

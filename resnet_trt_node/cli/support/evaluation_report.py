@@ -174,7 +174,7 @@ def report_document(evaluation: Evaluation, arguments: Namespace) -> dict[str, A
     measured = evaluation.measured
     document: dict[str, Any] = {
         'model': evaluation.models[0], 'images': arguments.images,
-        'backend': backend_document(evaluation.infos[0]), 'fit': arguments.fit,
+        'backend': backend_document(evaluation.infos[0]), 'resize_method': arguments.resize_method,
         'count': len(measured.outcomes[0]), **_model_document(evaluation, 0),
         'macro': asdict(macro_figures(evaluation.classes)),
         'classes': [

@@ -12,7 +12,7 @@ from resnet_trt_node.cli.support.sources import Inputs
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.errors import DataError, FrameError, UsageError
-from resnet_trt_node.imaging.resize import FitMethod, Resizer
+from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _STEP = 2 ** 0.5
 
 def read_frames(
         source: str, topics: Optional[Sequence[str]], spec: ModelSpec, limit: int, seed: int,
-        method: FitMethod = 'fast',
+        method: ResizeMethod = 'fast',
         max_bytes: int = MAX_FILE_IMAGE_BYTES) -> tuple[NDArray[np.uint8], str]:
     """
     Read frames, resized to a model's input.
@@ -62,7 +62,7 @@ def read_frames(
                 continue
             row = np.empty((spec.height, spec.width, 3), np.uint8)
             try:
-                resizer.fit(item.decode(), row)
+                resizer.resize(item.decode(), row)
             except FrameError as error:
                 if item.image is None:
                     raise FrameError(f'{error}; leave it out') from error

@@ -17,7 +17,7 @@ from resnet_trt_node.errors import AnswerError, DataError, FrameError
 from resnet_trt_node.evaluation.agreement import Agreement, AgreementCollector
 from resnet_trt_node.evaluation.outcomes import OutcomeCollector, Outcomes
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.imaging.resize import FitMethod
+from resnet_trt_node.imaging.resize import ResizeMethod
 
 _Decode = Callable[[LabelledPicture], Frame]
 
@@ -81,7 +81,7 @@ def measure(
 
         hits = done = 0
         start_ns = perf_counter_ns()
-        for item, rows in _answers(backends, items, timed, fail, arguments.fit):
+        for item, rows in _answers(backends, items, timed, fail, arguments.resize_method):
             for place, (collector, row) in enumerate(zip(collectors, rows)):
                 hits += collector.add(row, item.target) and place == 0
             if pair is not None:
@@ -101,9 +101,9 @@ def measure(
 def _answers(
         backends: Sequence[Backend], items: Sequence[LabelledPicture], decode: _Decode,
         fail: Callable[[LabelledPicture, FrameError], None],
-        fit: FitMethod) -> Iterator[tuple[LabelledPicture, list[Any]]]:
+        method: ResizeMethod) -> Iterator[tuple[LabelledPicture, list[Any]]]:
     """Yield each picture with one row for each model; a failure in one model skips it for all."""
-    classifiers = [Classifier(backend, method=fit) for backend in backends]
+    classifiers = [Classifier(backend, method=method) for backend in backends]
     size = max(backend.max_batch_size for backend in backends)
     for start in range(0, len(items), size):
         usable = items[start:start + size]

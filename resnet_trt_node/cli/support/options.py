@@ -65,7 +65,7 @@ def add_backend_arguments(parser: ArgumentParser) -> None:
         '--optimization-level', type=int, default=TensorRtOptions.optimization_level,
         metavar='0..5', help='how long TensorRT searches for the fastest kernels')
     group.add_argument(
-        '--fit', choices=('fast', 'exact'), default='fast',
+        '--resize-method', choices=('fast', 'exact'), default='fast',
         help='how pictures are resized: exact gives the values of Pillow, fast approximates them '
         'with OpenCV')
 

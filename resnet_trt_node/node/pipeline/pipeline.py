@@ -24,7 +24,7 @@ from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.result_check import bad_rows
 from resnet_trt_node.contract.prediction import top_predictions
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.imaging.resize import FitMethod, Resizer
+from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
 from resnet_trt_node.node.pipeline.backend_state import BackendState
 from resnet_trt_node.node.pipeline.counters import Counters
 from resnet_trt_node.node.pipeline.frame_queue import Batch, InFlightFrame
@@ -49,7 +49,7 @@ class Pipeline:
     """
 
     def __init__(
-            self, cameras: Sequence[str], queue_depth: int, resize_method: FitMethod,
+            self, cameras: Sequence[str], queue_depth: int, resize_method: ResizeMethod,
             settings: LiveSettings, hooks: PipelineHooks) -> None:
         self.settings = settings
         self.counters = Counters(cameras)
@@ -198,7 +198,7 @@ class Pipeline:
     def _preprocess(self, frame: InFlightFrame, row: NDArray[np.uint8]) -> bool:
         resizer = self._resizer
         try:
-            resizer.fit(self._hooks.decode(frame.message, resizer.decode_side), row)
+            resizer.resize(self._hooks.decode(frame.message, resizer.decode_side), row)
         except Exception as error:  # noqa: B902
             # Bad frames end in FrameError; should OpenCV or Pillow raise something of their own
             # for bytes that nobody foresaw, it is still one bad frame and not the node's end.

@@ -103,7 +103,7 @@ class NodeParameters:
     image_reliability: str = _parameter(
         'best_effort', 'Reliability of the image subscriptions; best_effort is compatible with '
         'every publisher.', choices=('best_effort', 'reliable'))
-    fit: str = _parameter(
+    resize_method: str = _parameter(
         'fast', 'How frames are resized: exact gives the values of Pillow, fast approximates them '
         'with OpenCV.', choices=('fast', 'exact'))
     top_k: int = _parameter(

@@ -31,7 +31,7 @@ class ValidationPictures:
     """
     Pictures that accuracy is measured on, as the deployed model will be given them.
 
-    :param pictures: uint8 (V, T, T, 3), RGB, fitted by the model's resize rule.
+    :param pictures: uint8 (V, T, T, 3), RGB, resized by the model's rule.
     :param targets: int64 (V,), on the same device.
     """
 
@@ -47,7 +47,7 @@ class TrainingData:
     :param train: N pictures to learn from.
     :param validation: pictures to measure with.
     :param labels: class names, C of them.
-    :param rule: how the deployed model fits pictures.
+    :param rule: how the deployed model resizes pictures.
     :param fingerprint: hex digest over names, sizes and classes of all pictures.
     :param corrupt: pictures that were left out.
     """
@@ -176,7 +176,7 @@ def load_data(
             split.train, split.train_items, square(side), 'exact', step, workers)
     else:
         corrupt = find_corrupt(split.train, split.train_items, step, workers)
-    # 'fast' is how `resnet_trt evaluate` and the node fit pictures unless told otherwise.
+    # 'fast' is how `resnet_trt evaluate` and the node resize pictures unless told otherwise.
     shown, shown_targets, shown_corrupt = (
         lambda found: (found[0], found[2], found[3]))(store(
             split.validation, split.validation_items, rule, 'fast', step, workers))

@@ -13,7 +13,7 @@ from resnet_trt_node.datasets.class_folders import ClassFolders, CorruptPicture,
 from resnet_trt_node.datasets.labelled import LabelledPicture, spread
 from resnet_trt_node.errors import DataError
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.imaging.resize import FitMethod, Resizer
+from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
 import torch
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class StreamedPictures:
     def _shrunk(self, item: LabelledPicture) -> _Shrunk:
         frame = self._data.store.frame(item.name, reduced_to=self._side)
         out = np.empty((self._side, self._side, 3), np.uint8)
-        self._resizer.fit(frame, out)
+        self._resizer.resize(frame, out)
         return out, _aspect(frame)
 
     def _batch(
@@ -177,15 +177,15 @@ def kept_side(data: ClassFolders, image_size: int) -> int:
 
 
 def store(
-        data: ClassFolders, items: Sequence[LabelledPicture], rule: ResizeRule, method: FitMethod,
-        step: Callable[[], None],
+        data: ClassFolders, items: Sequence[LabelledPicture], rule: ResizeRule,
+        method: ResizeMethod, step: Callable[[], None],
         threads: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[CorruptPicture]]:
     """
-    Decode and fit pictures once.
+    Decode and resize pictures once.
 
     :param data: the data set.
     :param items: which of its pictures.
-    :param rule: how they are fitted.
+    :param rule: how they are resized.
     :param method: 'fast' or 'exact', see `Resizer`.
     :param step: called after each picture.
     :param threads: see `decoded`.
@@ -199,13 +199,13 @@ def store(
     targets: list[int] = []
     corrupt: list[CorruptPicture] = []
 
-    def fitted(item: LabelledPicture) -> tuple[NDArray[np.uint8], float]:
+    def resized(item: LabelledPicture) -> tuple[NDArray[np.uint8], float]:
         frame = data.frame(item)
         out = np.empty(shape, np.uint8)
-        resizer.fit(frame, out)
+        resizer.resize(frame, out)
         return out, _aspect(frame)
 
-    for item, result in decoded(items, fitted, threads):
+    for item, result in decoded(items, resized, threads):
         if isinstance(result, CorruptPicture):
             corrupt.append(result)
         else:
