@@ -13,17 +13,18 @@ from collections.abc import Sequence
 from functools import partial
 import os
 from pathlib import Path
+import shlex
 import shutil
 import sys
 import time
 from typing import IO
 
+from bench.children import Child, wait_until
 from bench.environment import profile
 from bench.isolation import isolate_ros
 from demo_steps import DemoError
 from demo_steps.listener import Listener, Result
 from demo_steps.model import get_model
-from demo_steps.node_process import NodeProcess
 from demo_steps.recording import Camera, CAMERAS, write_recording
 from PIL import Image
 
@@ -147,18 +148,35 @@ def run_node(
         'queue_depth': '10',
         'image_reliability': 'reliable',
     }
-    with NodeProcess(Path('config/classify.yaml'), parameters, out / f'node_{transport}.log') \
-            as node, Listener([camera.name for camera in cameras]) as listener:
-        listener.wait_until_ready(START_TIMEOUT_S, node.check)
+    with start_node(f'node_{transport}', parameters, out) as node, \
+            Listener([camera.name for camera in cameras]) as listener:
+        wait_until(lambda: listener.ready, 'the node to be ready', START_TIMEOUT_S, [node])
         published_ns = replay_bag(bag, cameras)
-        listener.wait_for(set(published_ns), RESULT_TIMEOUT_S, node.check)
-        stopped_s = node.stop()
+        end_s = time.monotonic() + RESULT_TIMEOUT_S
+        # What is missing then is told with the other results.
+        wait_until(lambda: published_ns.keys() <= listener.results.keys()
+                   or time.monotonic() > end_s, 'the results', 2 * RESULT_TIMEOUT_S, [node])
+        stop_s = time.perf_counter()
+        code = node.stop()
+        stopped_s = time.perf_counter() - stop_s
+        if code != 0:
+            raise DemoError(f'classifier_node ended with exit code {code}\n{node.tail()}')
         results.update(listener.results)
     for frame, start_ns in published_ns.items():
         if frame in results:
             latencies_ms[frame] = (results[frame][0].received_ns - start_ns) / 1e6
     print(f'      {len(published_ns)} {transport} images published; the node ended '
           f'{stopped_s:.1f} s after Ctrl-C')
+
+
+def start_node(name: str, parameters: dict[str, str], out: Path) -> Child:
+    """Start the node as a robot would; a context manager that ends it."""
+    arguments = ['--ros-args', '--params-file', 'config/classify.yaml']
+    for parameter, value in parameters.items():
+        arguments += ['-p', f'{parameter}:={value}']
+    print('      $ classifier_node ' + shlex.join(arguments), flush=True)
+    (out / f'{name}.log').unlink(missing_ok=True)
+    return Child(name, 'resnet_trt_node.node.entry', arguments, out, talks=False)
 
 
 def replay_bag(bag: Path, cameras: list[Camera]) -> dict[Frame, int]:

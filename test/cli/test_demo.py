@@ -74,16 +74,13 @@ def test_ctrl_c_ends_the_demo_and_its_node(tools, colour_model, tmp_path):
     assert err.splitlines()[-1] == 'demo: stopped'
 
 
-def test_a_node_that_ends_by_itself_is_told_with_its_log(tools, repository, tmp_path):
-    from demo_steps import DemoError
-    from demo_steps.listener import Listener
-    from demo_steps.node_process import NodeProcess
-    parameters = {'model_path': 'missing.onnx'}
-    with NodeProcess(
-            repository / 'config' / 'classify.yaml', parameters, tmp_path / 'node.log') as node, \
-            Listener(['front']) as listener, \
-            pytest.raises(DemoError, match='exit code 2'):
-        listener.wait_until_ready(60, node.check)
+def test_a_node_that_ends_by_itself_is_told_with_its_log(tools, tmp_path):
+    from bench import BenchError
+    from bench.children import wait_until
+    import demo
+    with demo.start_node('node', {'model_path': 'missing.onnx'}, tmp_path) as node, \
+            pytest.raises(BenchError, match='exit code 2'):
+        wait_until(lambda: False, 'the node to be ready', 60, [node])
 
 
 def test_each_way_to_miss_a_frame_is_named(tools):
