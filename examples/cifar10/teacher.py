@@ -18,7 +18,7 @@ from resnet_trt_node.cli.support.console import Progress
 from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.training.data.dataset import DataSplit, load_data
 from resnet_trt_node.training.devices import pick_device
-from resnet_trt_node.training.distributed import Team
+from resnet_trt_node.training.distributed import ProcessGroup
 from resnet_trt_node.training.efficientnet_teacher import EfficientNetTeacher, save_teacher
 from resnet_trt_node.training.loop import COMPILED, Training
 from resnet_trt_node.training.networks.efficientnet import EFFICIENTNETS
@@ -45,9 +45,9 @@ def main() -> int:
     """Fine-tune, measure, write."""
     options = arguments()
     check_place(options.out)
-    team, name = Team.join('auto')
+    group, name = ProcessGroup.join('auto')
     device = pick_device(name)
-    quiet = team.rank > 0
+    quiet = not group.first
     # Its answers must say how sure it is, so its own labels are not smoothed. It will be asked
     # about mixed pictures, so it learns from such.
     settings = TrainingSettings(
@@ -61,7 +61,7 @@ def main() -> int:
         with Progress(split.count, 'picture', quiet) as progress:
             data = load_data(split, options.image_size, None, device, step=progress.step)
     training = Training(
-        network, data, settings, device=device, compiled=options.compile, team=team)
+        network, data, settings, device=device, compiled=options.compile, group=group)
     with Progress(settings.epochs * training.steps, 'step', quiet) as progress:
         for metrics in training.epochs(progress.step):
             if not quiet:
@@ -69,7 +69,7 @@ def main() -> int:
                     f'teacher, epoch {metrics.epoch}: loss {metrics.train_loss:.4f}, validation '
                     f'top-1 {100 * metrics.validation_top1:.2f} %, '
                     f'{metrics.pictures_per_s:.0f} pictures/s')
-    team.leave()
+    group.leave()
     if not quiet:
         save_teacher(training.result, labels, options.out)
     return 0

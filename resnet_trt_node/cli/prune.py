@@ -21,7 +21,7 @@ from resnet_trt_node.errors import UsageError
 from resnet_trt_node.training.checkpoints.files import TrainedModel
 from resnet_trt_node.training.data.dataset import DataSplit, load_data
 from resnet_trt_node.training.devices import pick_device
-from resnet_trt_node.training.distributed import Team
+from resnet_trt_node.training.distributed import ProcessGroup
 from resnet_trt_node.training.folder import TrainingFolder
 from resnet_trt_node.training.metrics import EpochMetrics
 from resnet_trt_node.training.networks.resnet import ResNet
@@ -179,10 +179,10 @@ def _prune_checkpoint(
             arguments.output, checkpoint.network, masks, checkpoint, checkpoint.trained)
         return masks.reports, None
     settings = tuning_settings(checkpoint, _given(arguments))
-    team, name = Team.join(arguments.device or 'auto')
-    network, trained, tuning = _fine_tune(arguments, checkpoint, masks, settings, team, name)
-    team.leave()
-    if team.rank > 0:
+    group, name = ProcessGroup.join(arguments.device or 'auto')
+    network, trained, tuning = _fine_tune(arguments, checkpoint, masks, settings, group, name)
+    group.leave()
+    if group.rank > 0:
         return None
     save_pruned(arguments.output, network, masks, checkpoint, trained, settings)
     return masks.reports, tuning
@@ -206,7 +206,7 @@ def _given(arguments: Namespace) -> dict[str, Any]:
 
 def _fine_tune(
         arguments: Namespace, checkpoint: PrunableCheckpoint, masks: TwoFourMasks,
-        settings: TrainingSettings, team: Team,
+        settings: TrainingSettings, group: ProcessGroup,
         device_name: str) -> tuple[ResNet, TrainedModel, FineTuning]:
     trained = checkpoint.trained
     size, resize = (arguments.image_size or _IMAGE_SIZE, None) if trained is None else (
@@ -217,7 +217,7 @@ def _fine_tune(
             'leave it out')
     check_image_size(size, resize)
     device = pick_device(device_name)
-    quiet = arguments.json or team.rank > 0
+    quiet = arguments.json or group.rank > 0
     folder = None if arguments.run_dir is None else TrainingFolder(
         arguments.run_dir, _origin(arguments), resume=bool(arguments.resume))
     share = 0.1 if arguments.validation_split is None else arguments.validation_split
@@ -232,7 +232,7 @@ def _fine_tune(
             data = load_data(
                 split, size, resize, device, skip_corrupt=bool(arguments.skip_corrupt),
                 workers=arguments.workers or 0, step=progress.step)
-        if team.rank == 0:
+        if group.rank == 0:
             print_unread(split.unread)
             tell_corrupt(data)
         if not quiet:
@@ -242,7 +242,7 @@ def _fine_tune(
             network, tuning = fine_tune(
                 checkpoint, masks, data, settings, device=device,
                 amp=arguments.amp is None, compiled=arguments.compile or 'no', folder=folder,
-                resume=bool(arguments.resume), teacher=teacher, team=team,
+                resume=bool(arguments.resume), teacher=teacher, group=group,
                 on_step=progress.step, on_epoch=lambda one: progress.warn(_line(one)))
     rule = data.rule
     return network, TrainedModel(

@@ -19,7 +19,7 @@ from resnet_trt_node.training.checkpoints.initial_network import initial_network
 from resnet_trt_node.training.checkpoints.weights import best_recipe, RECIPES
 from resnet_trt_node.training.data.dataset import DataSplit, load_data
 from resnet_trt_node.training.devices import memory_errors, pick_device
-from resnet_trt_node.training.distributed import Team
+from resnet_trt_node.training.distributed import ProcessGroup
 from resnet_trt_node.training.export import DEFAULT_ARCHITECTURE, pick_architecture
 from resnet_trt_node.training.folder import BEST, LAST, Summary, TrainingFolder
 from resnet_trt_node.training.loop import Training
@@ -138,9 +138,9 @@ def run(arguments: Namespace) -> int:
     arguments.arch = pick_architecture(arguments.arch, describe_weights(weights), weights)
     settings = _settings(arguments, weights)
     check_image_size(arguments.image_size, arguments.resize)
-    team, name = Team.join(arguments.device)
+    group, name = ProcessGroup.join(arguments.device)
     device = pick_device(name)
-    first = team.rank == 0
+    first = group.rank == 0
     quiet = arguments.json or not first
     folder = TrainingFolder(arguments.out, weights, arguments.save_every, arguments.resume)
     with DataSplit(arguments.data, arguments.validation, arguments.validation_split,
@@ -162,7 +162,7 @@ def run(arguments: Namespace) -> int:
         with memory_errors(settings.batch_size):
             training = Training(
                 network, data, settings, device=device, amp=arguments.amp,
-                compiled=arguments.compile, teacher=teacher, team=team)
+                compiled=arguments.compile, teacher=teacher, group=group)
         if arguments.resume:
             folder.restore(training)
         if not quiet:
@@ -180,7 +180,7 @@ def run(arguments: Namespace) -> int:
                     progress.warn(f'stopped; {arguments.out} has what was done up to the last '
                                   'checkpoint: go on with the same command and --resume')
                 raise
-        team.leave()
+        group.leave()
         if not first:
             return 0
         with memory_errors(training.batch_size):

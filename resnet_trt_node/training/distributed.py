@@ -1,23 +1,25 @@
 """
 Processes that train one network together, one a GPU, as `torchrun` starts them.
 
-Each sees its part of every batch; gradients and the batch norms' statistics are averaged, so that
-all of them hold the same network after every step.
+Each sees its shard of every batch; PyTorch's DistributedDataParallel averages the gradients while
+they are computed, so that all hold the same weights after every step.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
-from typing import Optional
+from typing import Any, Iterable
 
 from resnet_trt_node.errors import UsageError
 import torch
 from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 
-class Team:
+class ProcessGroup:
     """
-    The processes of a training: this one alone, unless `Team.join` found others.
+    The processes of a training: this one alone, unless `ProcessGroup.join` found others.
 
     :param rank: which of them this is, from 0; the first one writes and prints.
     :param size: how many there are.
@@ -26,16 +28,14 @@ class Team:
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank = rank
         self.size = size
-        self._flat: Optional[torch.Tensor] = None
-        self._parts: list[torch.Tensor] = []
 
     @classmethod
-    def join(cls, device: str) -> tuple[Team, str]:
+    def join(cls, device: str) -> tuple[ProcessGroup, str]:
         """
         Join the processes that torchrun started with this one.
 
         :param device: --device; each process takes a GPU of its own where it is 'auto' or 'cuda'.
-        :returns: the team, and the device of this process.
+        :returns: the group, and the device of this process.
         :raises UsageError: if it names one device for several processes.
         """
         size = int(os.environ.get('WORLD_SIZE', '1'))
@@ -52,14 +52,19 @@ class Team:
         distributed.init_process_group('gloo' if device == 'cpu' else 'nccl')
         return cls(distributed.get_rank(), size), device
 
+    @property
+    def first(self) -> bool:
+        """Return whether this process writes and prints."""
+        return self.rank == 0
+
     def leave(self) -> None:
         """Part from the others, at the end."""
         if self.size > 1:
             distributed.destroy_process_group()
 
-    def part(self, count: int) -> slice:
+    def shard(self, count: int) -> slice:
         """
-        Return this process's part of a batch.
+        Return this process's shard of a batch.
 
         :param count: pictures of the batch, see `check_batch`.
         """
@@ -68,7 +73,7 @@ class Team:
 
     def check_batch(self, count: int) -> None:
         """
-        Refuse a batch that does not fall into equal parts of at least two pictures.
+        Refuse a batch that does not fall into equal shards of at least two pictures.
 
         :raises UsageError: suggesting one that does.
         """
@@ -77,6 +82,17 @@ class Team:
             raise UsageError(
                 f'{count} pictures a step do not divide among {self.size} processes: try '
                 f'--batch-size {fitting}')
+
+    def parallel(self, network: nn.Module) -> nn.Module:
+        """Return the network with its gradients averaged over all processes."""
+        if self.size == 1:
+            return network
+        # The statistics of batch norms are averaged once an epoch, see `average_buffers`.
+        sync = 'forward_sync_buffers'
+        if sync not in inspect.signature(DistributedDataParallel).parameters:
+            sync = 'broadcast_buffers'  # before PyTorch 2.13
+        options: dict[str, Any] = {sync: False}
+        return DistributedDataParallel(network, gradient_as_bucket_view=True, **options)
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
         """Return the sum over all processes."""
@@ -89,22 +105,18 @@ class Team:
         """Return the mean over all processes."""
         return self.total(values) / self.size if self.size > 1 else values
 
-    def agree(self, network: nn.Module) -> None:
-        """Average gradients and the batch norms' statistics, after each backward pass."""
-        if self.size == 1:
-            return
-        tensors = [one.grad for one in network.parameters() if one.grad is not None]
-        tensors += [one for one in network.buffers() if one.is_floating_point()]
-        if self._flat is None:
+    @torch.no_grad()
+    def average_buffers(self, networks: Iterable[nn.Module]) -> None:
+        """
+        Average the statistics of batch norms over all processes.
+
+        They are linear in those of the batches: this gives what averaging in every step would.
+        """
+        buffers = [
+            one for network in networks for one in network.buffers() if one.is_floating_point()]
+        if self.size > 1 and buffers:
             # One message: a hundred small ones would each wait for the others.
-            self._flat = tensors[0].new_empty(sum(one.numel() for one in tensors))
-            start = 0
-            for one in tensors:
-                self._parts.append(self._flat[start:start + one.numel()].view(one.shape))
-                start += one.numel()
-        torch._foreach_copy_(  # type: ignore[attr-defined,unused-ignore]
-            self._parts, tensors)
-        distributed.all_reduce(self._flat)
-        self._flat /= self.size
-        torch._foreach_copy_(  # type: ignore[attr-defined,unused-ignore]
-            tensors, self._parts)
+            means = self.mean(torch.cat([one.flatten() for one in buffers]))
+            sizes = [one.numel() for one in buffers]
+            for one, mean in zip(buffers, means.split_with_sizes(sizes)):
+                one.copy_(mean.view_as(one))

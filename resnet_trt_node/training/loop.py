@@ -20,7 +20,7 @@ from resnet_trt_node.training.data.pictures import Batch
 from resnet_trt_node.training.data.trivial_augment import alter_tones
 from resnet_trt_node.training.devices import (
     amp_dtype, autocast, fast_convolutions, memory_errors, pick_device)
-from resnet_trt_node.training.distributed import Team
+from resnet_trt_node.training.distributed import ProcessGroup
 from resnet_trt_node.training.ema import WeightAverage
 from resnet_trt_node.training.metrics import EpochMetrics, measure, Score
 from resnet_trt_node.training.schedule import learning_rate
@@ -53,7 +53,7 @@ class Training:
         average after that was updated; such as to put a mask on weights again.
     :param teacher: whose answers are learnt too, see `load_teacher`, on that device; the settings
         have its digest and share.
-    :param team: processes that train together, each with the same data and first weights; None
+    :param group: processes that train together, each with the same data and first weights; None
         for this one alone.
     :raises UsageError: if there are fewer pictures than two.
     """
@@ -62,7 +62,7 @@ class Training:
             self, network: nn.Module, data: TrainingData, settings: TrainingSettings, *,
             device: Optional[torch.device] = None, amp: bool = True, compiled: str = 'no',
             after_step: Optional[Callable[[nn.Module], None]] = None,
-            teacher: Optional[nn.Module] = None, team: Optional[Team] = None) -> None:
+            teacher: Optional[nn.Module] = None, group: Optional[ProcessGroup] = None) -> None:
         if len(data.train) < 2:
             raise UsageError('one picture to train with: batch norm needs several')
         self.device = device or pick_device('auto')
@@ -75,8 +75,14 @@ class Training:
         self.epoch = 0
         self.history: list[EpochMetrics] = []
         self._after_step = after_step
-        self._forward: Any = self.network if compiled == 'no' else torch.compile(
+        #: Pictures a step: fewer than asked for where there are not so many.
+        self.batch_size = min(settings.batch_size, len(data.train))
+        self.steps = len(data.train) // self.batch_size
+        self._group = group or ProcessGroup()
+        self._group.check_batch(self.batch_size)
+        forward: Any = self.network if compiled == 'no' else torch.compile(
             self.network, mode=COMPILED[compiled])
+        self._forward = self._group.parallel(forward)
         # Not from graphs: their outputs do not outlive the next graph that is replayed.
         self._teacher: Any = teacher if teacher is None or compiled == 'no' else torch.compile(
             teacher)
@@ -84,11 +90,6 @@ class Training:
         self._amp_dtype = amp_dtype(self.device) if amp else None
         self._scaler = torch.amp.GradScaler(
             self.device.type, enabled=self._amp_dtype == torch.float16)
-        #: Pictures a step: fewer than asked for where there are not so many.
-        self.batch_size = min(settings.batch_size, len(data.train))
-        self.steps = len(data.train) // self.batch_size
-        self._team = team or Team()
-        self._team.check_batch(self.batch_size)
 
     @property
     def result(self) -> nn.Module:
@@ -115,7 +116,7 @@ class Training:
                 start = perf_counter()
                 loss, top1 = self._train_epoch(on_step)
                 trained = perf_counter()
-                score = self._measure(self._team)
+                score = self._measure(self._group)
                 if not math.isfinite(score.loss):
                     # The last step's damage, which no loss of a step shows.
                     raise self._diverged('validation loss', score.loss, self.steps)
@@ -134,7 +135,7 @@ class Training:
 
         :param full_precision: in float32, as a deployed fp32 model computes.
         """
-        return self._measure(Team(), full_precision)
+        return self._measure(ProcessGroup(), full_precision)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that continues the training exactly, in plain types."""
@@ -163,11 +164,11 @@ class Training:
         self.epoch = state['epoch']
         self.history = [EpochMetrics(**one) for one in state['history']]
 
-    def _measure(self, team: Team, full_precision: bool = False) -> Score:
+    def _measure(self, group: ProcessGroup, full_precision: bool = False) -> Score:
         self.result.eval()
         return measure(
             self.result, self.data.validation, self.device,
-            None if full_precision else self._amp_dtype, team)
+            None if full_precision else self._amp_dtype, group)
 
     def _lr(self, step: int) -> float:
         settings = self.settings
@@ -184,9 +185,9 @@ class Training:
         losses = torch.zeros(self.steps, device=self.device)
         hits = torch.zeros((), device=self.device, dtype=torch.int64)
         note, looked = '', perf_counter()
-        # Of each batch this process's part.
+        # Of each batch this process's shard.
         mine = torch.arange(self.steps * self.batch_size).reshape(
-            self.steps, self.batch_size)[:, self._team.part(self.batch_size)]
+            self.steps, self.batch_size)[:, self._group.shard(self.batch_size)]
         for number, batch in enumerate(
                 self.data.train.batches(plan.order[mine.flatten()], mine.shape[1])):
             loss, logits = self._step(plan, number, batch)
@@ -197,16 +198,18 @@ class Training:
                     f'loss {self._look(losses[:number + 1]):.3f}'
                 looked = perf_counter()
             on_step(note)
-        mean = self._look(self._team.mean(losses))
-        share = self._team.mean(hits.double() / mine.numel())
+        self._group.average_buffers(
+            [self.network] if self.average is None else [self.network, self.average.network])
+        mean = self._look(self._group.mean(losses))
+        share = self._group.mean(hits.double() / mine.numel())
         return mean, None if self.settings.mix != 'none' else float(share)
 
     def _step(
             self, plan: EpochPlan, number: int,
             batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        part = self._team.part(self.batch_size)
+        shard = self._group.shard(self.batch_size)
         first = number * self.batch_size
-        rows = slice(first + part.start, first + part.stop)
+        rows = slice(first + shard.start, first + shard.stop)
         settings = self.settings
         boxes = crop_boxes(plan.crops[rows], batch.aspects, settings.min_scale)
         pictures = crop_and_resize(
@@ -217,7 +220,7 @@ class Training:
             pictures = alter_tones(pictures, plan.tones[rows])
         pictures, share = mix_batch(
             normalise(pictures), settings.mix, plan.shares[number], plan.places[number])
-        advice = self._advice(pictures)
+        teacher_logits = self._teacher_logits(pictures)
         with autocast(self.device, self._amp_dtype):
             logits = self._forward(pictures)
         logits = logits.float()
@@ -226,16 +229,15 @@ class Training:
         if share < 1:
             loss = share * loss + (1 - share) * functional.cross_entropy(
                 logits, torch.roll(batch.targets, -1), label_smoothing=smoothing)
-        if advice is not None:
+        if teacher_logits is not None:
             loss = torch.lerp(
-                loss, distillation_loss(logits, advice, settings.temperature),
+                loss, distillation_loss(logits, teacher_logits, settings.temperature),
                 settings.teacher_share)
         for group in self._optimizer.param_groups:
             group['lr'] = self._lr(self.epoch * self.steps + number)
         self._optimizer.zero_grad(set_to_none=True)
         scaled: Any = self._scaler.scale(loss)
         scaled.backward()
-        self._team.agree(self.network)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._after_step is not None:
@@ -246,7 +248,7 @@ class Training:
                 self._after_step(self.average.network)
         return loss.detach(), logits.detach()
 
-    def _advice(self, pictures: torch.Tensor) -> Optional[torch.Tensor]:
+    def _teacher_logits(self, pictures: torch.Tensor) -> Optional[torch.Tensor]:
         """Return the teacher's logits, None without one."""
         if self._teacher is None:
             return None

@@ -8,7 +8,7 @@ from typing import Any, Optional
 from resnet_trt_node.training.data.augment import normalise
 from resnet_trt_node.training.data.dataset import ValidationPictures
 from resnet_trt_node.training.devices import autocast, exact_convolutions
-from resnet_trt_node.training.distributed import Team
+from resnet_trt_node.training.distributed import ProcessGroup
 import torch
 from torch import nn
 from torch.nn import functional
@@ -67,7 +67,8 @@ class EpochMetrics:
 @torch.no_grad()
 def measure(
         network: nn.Module, pictures: ValidationPictures, device: torch.device,
-        amp_dtype: Optional[torch.dtype] = None, team: Optional[Team] = None) -> Score:
+        amp_dtype: Optional[torch.dtype] = None,
+        group: Optional[ProcessGroup] = None) -> Score:
     """
     Measure a network in evaluation mode.
 
@@ -75,21 +76,21 @@ def measure(
     :param pictures: what it is measured with.
     :param device: where it computes.
     :param amp_dtype: of mixed precision, None for float32.
-    :param team: processes that call this together with the same network and share the work; None
+    :param group: processes that call this together with the same network and share the work; None
         for this one alone.
     """
-    team = team or Team()
+    group = group or ProcessGroup()
     # Losses, right answers, and classes among the five most probable.
     sums = torch.zeros(3, device=device, dtype=torch.float64)
-    for start in range(team.rank * _BATCH, len(pictures.targets), team.size * _BATCH):
-        part = pictures.pictures[start:start + _BATCH].to(device)
+    for start in range(group.rank * _BATCH, len(pictures.targets), group.size * _BATCH):
+        batch = pictures.pictures[start:start + _BATCH].to(device)
         targets = pictures.targets[start:start + _BATCH].to(device)
         with autocast(device, amp_dtype) if amp_dtype else exact_convolutions(device):
-            logits = network(normalise(part.permute(0, 3, 1, 2).float())).float()
+            logits = network(normalise(batch.permute(0, 3, 1, 2).float())).float()
         best = logits.topk(min(5, logits.shape[1]), dim=1).indices == targets[:, None]
         sums += torch.stack([
             functional.cross_entropy(logits, targets, reduction='sum'),
             best[:, 0].sum(), best.any(1).sum()])
     count = len(pictures.targets)
-    loss, top1, top5 = team.total(sums).tolist()
+    loss, top1, top5 = group.total(sums).tolist()
     return Score(loss / count, top1 / count, top5 / count)

@@ -13,7 +13,7 @@ import pytest
 from repository import HELPERS, REPOSITORY
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.training.checkpoints.files import load_file
-from resnet_trt_node.training.distributed import Team
+from resnet_trt_node.training.distributed import ProcessGroup
 from resnet_trt_node.training.pruning.checkpoint import open_checkpoint
 from resnet_trt_node.training.pruning.masks import check_sparse_checkpoint
 from shapes import write_shapes
@@ -40,9 +40,9 @@ def test_all_hold_the_same_network_after_every_step(pictures: Path, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     first, second = ((tmp_path / str(rank)).read_text() for rank in range(2))
     assert first == second
-    _, losses, mean, agreed, shared, alone = ast.literal_eval(first)
+    _, losses, mean, averaged, shared, alone = ast.literal_eval(first)
     assert mean == 0.5
-    assert agreed  # gradients and statistics are the means of all processes' own
+    assert averaged  # gradients and statistics are the means of all processes' own
     assert losses[-1] < losses[0]
     assert shared == pytest.approx(alone, rel=1e-5)
 
@@ -67,24 +67,24 @@ def test_the_commands_write_and_print_once(pictures: Path, tmp_path: Path):
 
 
 def test_a_batch_that_does_not_divide_is_refused():
-    team = Team(1, 4)
-    team.check_batch(64)
-    assert team.part(64) == slice(16, 32)
+    group = ProcessGroup(1, 4)
+    group.check_batch(64)
+    assert group.shard(64) == slice(16, 32)
     with pytest.raises(UsageError, match=r'30 pictures a step do not divide among 4 .* 32'):
-        team.check_batch(30)
+        group.check_batch(30)
     with pytest.raises(UsageError, match='try --batch-size 8'):
-        team.check_batch(4)
+        group.check_batch(4)
 
 
 def test_one_device_for_several_processes_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv('WORLD_SIZE', '2')
     with pytest.raises(UsageError, match='--device cuda:1 for 2 processes'):
-        Team.join('cuda:1')
+        ProcessGroup.join('cuda:1')
 
 
 def test_alone_nothing_is_exchanged():
-    team, device = Team.join('cpu')
-    assert (team.rank, team.size, device) == (0, 1, 'cpu')
+    group, device = ProcessGroup.join('cpu')
+    assert (group.rank, group.size, device) == (0, 1, 'cpu')
     values = torch.arange(3.0)
-    assert team.mean(values) is values
-    team.leave()
+    assert group.mean(values) is values
+    group.leave()

@@ -13,7 +13,7 @@ from resnet_trt_node.training.checkpoints.state_dict import check_names, find_we
 from resnet_trt_node.training.checkpoints.weights import load_network
 from resnet_trt_node.training.data.dataset import TrainingData
 from resnet_trt_node.training.devices import memory_errors
-from resnet_trt_node.training.distributed import Team
+from resnet_trt_node.training.distributed import ProcessGroup
 from resnet_trt_node.training.folder import TrainingFolder
 from resnet_trt_node.training.loop import Training
 from resnet_trt_node.training.metrics import EpochMetrics, measure, Score
@@ -138,7 +138,7 @@ def fine_tune(
         checkpoint: PrunableCheckpoint, masks: TwoFourMasks, data: TrainingData,
         settings: TrainingSettings, *, device: torch.device, amp: bool = True,
         compiled: str = 'no', folder: Optional[TrainingFolder] = None, resume: bool = False,
-        teacher: Optional[nn.Module] = None, team: Optional[Team] = None,
+        teacher: Optional[nn.Module] = None, group: Optional[ProcessGroup] = None,
         on_step: Callable[[str], None] = lambda note: None,
         on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
         ) -> tuple[ResNet, FineTuning]:
@@ -155,7 +155,7 @@ def fine_tune(
     :param folder: keeps checkpoints, metrics and the learning curve; None for nowhere.
     :param resume: continue what the folder has.
     :param teacher: see `Training`.
-    :param team: see `Training`; only its first process keeps and tells.
+    :param group: see `Training`; only its first process keeps and tells.
     :param on_step: called after each step with a note, for a progress bar.
     :param on_epoch: called after each epoch.
     :returns: the last epoch's network, exactly 2:4, in evaluation mode, on the CPU; and what came
@@ -172,8 +172,8 @@ def fine_tune(
     # After pruning: an average of weights starts as a copy of the network.
     training = Training(
         network, data, settings, device=device, amp=amp, compiled=compiled, after_step=masks,
-        teacher=teacher, team=team)
-    first = team is None or team.rank == 0
+        teacher=teacher, group=group)
+    first = group is None or group.rank == 0
     if folder is not None and resume:
         folder.restore(training)
     for metrics in training.epochs(on_step):
