@@ -1,55 +1,139 @@
-"""Options that training and fine-tuning share."""
+"""What `train` and `prune` share: the options of a training, its pictures and its epochs."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import fields
 import os
 from pathlib import Path
 import sys
 from typing import Any, Mapping, Optional
 
-from resnet_trt_node.cli.support.console import write
+from resnet_trt_node.cli.support.console import Progress, write
+from resnet_trt_node.cli.support.options import (
+    add_picture_arguments, max_image_bytes, print_unread)
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.training.data.dataset import TrainingData
-from resnet_trt_node.training.loop import COMPILED
+from resnet_trt_node.training.data.dataset import DataSplit, load_data, TrainingData
+from resnet_trt_node.training.devices import memory_errors
+from resnet_trt_node.training.distributed import ProcessGroup
+from resnet_trt_node.training.folder import LAST, TrainingFolder
+from resnet_trt_node.training.loop import COMPILED, Training
 from resnet_trt_node.training.metrics import measure
-from resnet_trt_node.training.settings import TrainingSettings
+from resnet_trt_node.training.settings import (
+    AUTO_AUGMENTS, default_lr, MIXES, TrainingSettings)
 from resnet_trt_node.training.teacher import digest_of, load_teacher
 
-_TEACHING = ('teacher_share', 'temperature')
+IMAGE_SIZE = 224
+_VALIDATION_SHARE = 0.1
+#: Setting to its type, its word in the help, and its meaning.
+_RECIPE: dict[str, tuple[type, str, str]] = {
+    'epochs': (int, 'N', 'passes over the pictures'),
+    'batch_size': (int, 'N', 'pictures a step'),
+    'weight_decay': (float, 'X', 'pull of weights to zero, not of norms and biases'),
+    'label_smoothing': (float, 'SHARE', 'share of a target that is spread over all classes'),
+    'min_scale': (
+        float, 'SHARE', "smallest share of a picture's area that a random crop shows"),
+    'colour': (float, 'SHARE', 'by how much brightness, contrast and saturation vary'),
+    'ema': (
+        float, 'DECAY',
+        "decay of the weights' moving average, which then is the result; 0 for none"),
+    'seed': (int, 'N', 'of first weights, order and augmentation'),
+    'teacher_share': (float, 'SHARE', "share of the loss that follows the teacher's answers"),
+    'temperature': (float, 'T', 'softens these answers'),
+}
 
 
-def add_compile(group: Any, default: Optional[str]) -> None:
+def add_data_options(group: Any) -> None:
+    """Add the options of pictures; like all of these, None where they are not given."""
+    group.add_argument(
+        '--validation', type=Path, metavar='DIR|ZIP',
+        help='pictures to measure with, in class folders')
+    group.add_argument(
+        '--validation-split', type=float, metavar='SHARE',
+        help='share of each class to measure with where there are no such pictures; not given: '
+        f'{_VALIDATION_SHARE}')
+    group.add_argument(
+        '--skip-corrupt', action='store_const', const=True,
+        help='leave corrupt pictures out; without it they are listed, and an error')
+    add_picture_arguments(group, None)
+
+
+def add_recipe_options(group: Any, usual: Mapping[str, Any], longest_warmup: float) -> None:
     """
-    Add --compile.
+    Add the options of how a network is trained.
 
-    :param group: of a parser.
-    :param default: one of `COMPILED`, or None where what was not given must be told from 'no'.
+    :param usual: settings by name that are taken where they are not given.
+    :param longest_warmup: epochs.
     """
     group.add_argument(
-        '--compile', nargs='?', default=default, const='kernels', choices=tuple(COMPILED),
-        help='compile the network first: a minute, then faster on a GPU; graphs replays the '
-        'kernels from CUDA graphs, which helps where the processor is slower than the GPU')
-
-
-def add_teacher(group: Any) -> None:
-    """
-    Add --teacher and what belongs to it; None where they are not given.
-
-    :param group: of a parser.
-    """
-    usual = TrainingSettings()
+        '--image-size', type=int, metavar='PIXELS',
+        help=f"sides of the network's input; not given: {IMAGE_SIZE}")
+    group.add_argument(
+        '--lr', type=float, metavar='RATE',
+        help='highest learning rate; not given: for 256 pictures a step 0.1 from random weights '
+        'and 0.01 from others, in proportion')
+    group.add_argument(
+        '--warmup-epochs', type=float, metavar='N',
+        help='epochs until the highest learning rate; not given: a tenth, at most '
+        f'{longest_warmup:g}')
+    for name, (kind, word, meaning) in _RECIPE.items():
+        taken = f'; not given: {usual[name]}' if name in usual else ''
+        group.add_argument(
+            f'--{name.replace("_", "-")}', type=kind, metavar=word, help=meaning + taken)
+    group.add_argument(
+        '--no-flip', dest='flip', action='store_const', const=False,
+        help='never mirror, such as for traffic signs')
+    group.add_argument(
+        '--auto-augment', choices=AUTO_AUGMENTS,
+        help='trivial: TrivialAugment, which turns, shears, moves or recolours each picture by a '
+        'random amount; helps where there are few')
+    group.add_argument(
+        '--mix', choices=tuple(MIXES),
+        help='how pictures are mixed with each other; helps where there are few')
     group.add_argument(
         '--teacher', type=Path, metavar='FILE',
         help='learn the answers of another network too: a checkpoint of `resnet_trt train`, or '
         'what examples/cifar10/teacher.py writes')
+
+
+def add_machine_options(group: Any) -> None:
+    """Add the options of where a network is trained."""
+    group.add_argument('--device', metavar='NAME', help='auto, cuda, cuda:1 or cpu')
     group.add_argument(
-        '--teacher-share', type=float, metavar='SHARE',
-        help="share of the loss that follows the teacher's answers; not given: "
-        f'{usual.teacher_share}')
+        '--no-amp', dest='amp', action='store_const', const=False,
+        help='full instead of mixed precision on a GPU')
     group.add_argument(
-        '--temperature', type=float, metavar='T',
-        help=f'softens these answers; not given: {usual.temperature}')
+        '--compile', nargs='?', const='kernels', choices=tuple(COMPILED),
+        help='compile the network first: a minute, then faster on a GPU; graphs replays the '
+        'kernels from CUDA graphs, which helps where the processor is slower than the GPU')
+    group.add_argument(
+        '--workers', type=int, metavar='N', help='threads that decode pictures, 0 for one a core')
+
+
+def given_settings(
+        arguments: Namespace, usual: Mapping[str, Any], longest_warmup: float,
+        from_random: bool = False) -> dict[str, Any]:
+    """
+    Return the settings that are given, and `usual` ones in their places, by name.
+
+    :param from_random: whether the first weights are random, which decides the learning rate.
+    :raises UsageError: for options of a teacher without one.
+    :raises ModelError: if the teacher's file cannot be read.
+    """
+    given = {one.name: value for one in fields(TrainingSettings)
+             if (value := getattr(arguments, one.name, None)) is not None}
+    if arguments.teacher is None:
+        for name in ('teacher_share', 'temperature'):
+            if name in given:
+                raise UsageError(
+                    f'--{name.replace("_", "-")} is for learning from a teacher: pass --teacher '
+                    'FILE, or leave it out')
+    else:
+        given['teacher'] = digest_of(arguments.teacher)
+    given = {**usual, **given}
+    given.setdefault('lr', default_lr(given['batch_size'], from_random))
+    given.setdefault('warmup_epochs', min(longest_warmup, given['epochs'] / 10))
+    return given
 
 
 def refuse_among_pictures(
@@ -73,48 +157,66 @@ def refuse_among_pictures(
                 f'name a folder elsewhere with {option}')
 
 
-def teacher_settings(arguments: Namespace) -> dict[str, Any]:
+def open_split(arguments: Namespace, root: Path, seed: int) -> DataSplit:
+    """Return the pictures of a folder or zip file, divided; a context manager."""
+    share = arguments.validation_split
+    return DataSplit(
+        root, arguments.validation, _VALIDATION_SHARE if share is None else share, seed,
+        max_image_bytes(arguments))
+
+
+def read_pictures(
+        arguments: Namespace, split: DataSplit, image_size: int, resize: Optional[int],
+        settings: TrainingSettings, device: Any, group: ProcessGroup) -> tuple[TrainingData, Any]:
     """
-    Return the settings that `add_teacher` decides and that are given, by name.
+    Decode the pictures, and tell on stderr what was left out and how good the teacher is.
 
-    :raises UsageError: if there is no teacher to which they belong.
-    :raises ModelError: if its file cannot be read.
+    :param device: PyTorch's.
+    :returns: the pictures, and the teacher, None without one; see `load_data`, `load_teacher`.
     """
-    given = {name: getattr(arguments, name) for name in _TEACHING
-             if getattr(arguments, name) is not None}
-    if arguments.teacher is None:
-        if given:
-            raise UsageError(
-                f'--{next(iter(given)).replace("_", "-")} is for learning from a teacher: pass '
-                '--teacher FILE, or leave it out')
-        return {}
-    return {'teacher': digest_of(arguments.teacher), **given}
-
-
-def open_teacher(
-        arguments: Namespace, labels: tuple[str, ...], image_size: int, device: Any) -> Any:
-    """
-    Return the teacher, as PyTorch's module; None where there is none.
-
-    :param arguments: with `add_teacher`'s.
-    :param labels: see `load_teacher`, as are the next two and the errors.
-    :param image_size: of the student.
-    :param device: PyTorch's, where it is used.
-    """
-    if arguments.teacher is None:
-        return None
-    return load_teacher(arguments.teacher, labels, image_size, device)
-
-
-def tell_corrupt(data: TrainingData) -> None:
-    """Say on stderr which pictures were left out."""
-    for one in data.corrupt:
-        write(f'left out {one.name}: {one.reason}', sys.stderr)
-
-
-def tell_teacher(teacher: Any, data: TrainingData, device: Any) -> None:
-    """Tell how accurate the teacher is, if there is one: a wrong one shows here."""
-    if teacher is not None:
+    quiet = arguments.json or not group.first
+    # Before the pictures are read, which may take minutes.
+    teacher = None if arguments.teacher is None else load_teacher(
+        arguments.teacher, tuple(split.train.classes), image_size, device)
+    if group.first:
+        print_unread(split.unread)
+    with Progress(split.count, 'picture', quiet) as progress, memory_errors(settings.batch_size):
+        data = load_data(
+            split, image_size, resize, device, skip_corrupt=bool(arguments.skip_corrupt),
+            workers=arguments.workers or 0, step=progress.step)
+    if group.first:
+        for one in data.corrupt:
+            write(f'left out {one.name}: {one.reason}', sys.stderr)
+    if teacher is not None and not quiet:
+        # A wrong one shows here.
         top1 = measure(teacher, data.validation, device).top1
-        write(f'teacher: top-1 {100 * top1:.2f} % of the pictures to measure with',
-              sys.stderr)
+        write(f'teacher: top-1 {100 * top1:.2f} % of the pictures to measure with', sys.stderr)
+    return data, teacher
+
+
+def run_epochs(
+        training: Training, folder: Optional[TrainingFolder], arguments: Namespace,
+        group: ProcessGroup) -> None:
+    """
+    Train to the last epoch; the first process tells each and keeps it in the folder.
+
+    :param folder: None for nowhere.
+    """
+    epochs = training.settings.epochs
+    left = (epochs - training.epoch) * training.steps
+    with Progress(left, 'step', arguments.json or not group.first) as progress:
+        try:
+            for one in training.epochs(progress.step):
+                if not group.first:
+                    continue
+                progress.warn(
+                    f'epoch {one.epoch}/{epochs}: loss {one.train_loss:.4f}, validation loss '
+                    f'{one.validation_loss:.4f}, top-1 {100 * one.validation_top1:.2f} %, '
+                    f'{one.pictures_per_s:.0f} pictures/s')
+                if folder is not None:
+                    folder.keep(training)
+        except KeyboardInterrupt:
+            if group.first and folder is not None and (folder.folder / LAST).exists():
+                progress.warn(f'stopped; {folder.folder} has what was done up to the last '
+                              'checkpoint: go on with the same command and --resume')
+            raise

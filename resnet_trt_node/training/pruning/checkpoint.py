@@ -14,9 +14,8 @@ from resnet_trt_node.training.checkpoints.weights import load_network
 from resnet_trt_node.training.data.dataset import TrainingData
 from resnet_trt_node.training.devices import memory_errors
 from resnet_trt_node.training.distributed import ProcessGroup
-from resnet_trt_node.training.folder import TrainingFolder
 from resnet_trt_node.training.loop import Training
-from resnet_trt_node.training.metrics import EpochMetrics, measure, Score
+from resnet_trt_node.training.metrics import measure, Score
 from resnet_trt_node.training.networks.resnet import architecture_of, ResNet
 from resnet_trt_node.training.pruning.masks import (
     check_sparse_checkpoint, check_two_four, checkpoint_entries, pruned_source, TwoFourMasks)
@@ -136,12 +135,9 @@ def check_classes(checkpoint: PrunableCheckpoint, labels: tuple[str, ...]) -> No
 
 def fine_tune(
         checkpoint: PrunableCheckpoint, masks: TwoFourMasks, data: TrainingData,
-        settings: TrainingSettings, *, device: torch.device, amp: bool = True,
-        compiled: str = 'no', folder: Optional[TrainingFolder] = None, resume: bool = False,
-        teacher: Optional[nn.Module] = None, group: Optional[ProcessGroup] = None,
-        on_step: Callable[[str], None] = lambda note: None,
-        on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
-        ) -> tuple[ResNet, FineTuning]:
+        settings: TrainingSettings, tune: Callable[[Training], Score], *, device: torch.device,
+        amp: bool = True, compiled: str = 'no', teacher: Optional[nn.Module] = None,
+        group: Optional[ProcessGroup] = None) -> tuple[ResNet, FineTuning]:
     """
     Prune a network and train it on, its masks put on again after every step.
 
@@ -149,15 +145,8 @@ def fine_tune(
     :param masks: of that network.
     :param data: pictures of the network's classes.
     :param settings: how.
-    :param device: where.
-    :param amp: mixed precision.
-    :param compiled: see `Training`.
-    :param folder: keeps checkpoints, metrics and the learning curve; None for nowhere.
-    :param resume: continue what the folder has.
-    :param teacher: see `Training`.
-    :param group: see `Training`; only its first process keeps and tells.
-    :param on_step: called after each step with a note, for a progress bar.
-    :param on_epoch: called after each epoch.
+    :param tune: runs the training to its last epoch and measures it in float32.
+    :param device: where, see `Training`, as are the others.
     :returns: the last epoch's network, exactly 2:4, in evaluation mode, on the CPU; and what came
         of it.
     :raises BackendError: if memory runs out, or the loss is not finite any more.
@@ -173,16 +162,7 @@ def fine_tune(
     training = Training(
         network, data, settings, device=device, amp=amp, compiled=compiled, after_step=masks,
         teacher=teacher, group=group)
-    first = group is None or group.rank == 0
-    if folder is not None and resume:
-        folder.restore(training)
-    for metrics in training.epochs(on_step):
-        if first:
-            on_epoch(metrics)
-            if folder is not None:
-                folder.keep(training)
-    tuned = training.validate(full_precision=True) if folder is None or not first else (
-        folder.finish(training).last)
+    tuned = tune(training)
     result = ResNet(network.arch, network.fc.out_features)
     result.load_state_dict(training.result_state())
     return result.eval(), FineTuning(dense, pruned, tuned)

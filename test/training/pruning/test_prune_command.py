@@ -59,6 +59,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def tuned(training: Training) -> Score:
+    for _ in training.epochs():
+        pass
+    return training.validate(full_precision=True)
+
+
 def prune(*words: object) -> int:
     return main(['prune', *map(str, words)])
 
@@ -171,7 +177,7 @@ def test_a_pruned_network_can_be_tuned_further(
     with DataSplit(pictures) as split:
         data = load_data(split, SIDE, SIDE, torch.device('cpu'))
         network, tuning = fine_tune(
-            source, masks, data, TrainingSettings(epochs=1, batch_size=9, lr=0.01),
+            source, masks, data, TrainingSettings(epochs=1, batch_size=9, lr=0.01), tuned,
             device=torch.device('cpu'))
     assert tuning.dense == tuning.pruned
     before = load_file(tmp_path / 'one.pth')['state_dict']
