@@ -144,18 +144,12 @@ def run_case(lab: Lab, case: Case) -> dict:
                     'ours_enqueue': lambda: plain.infer(1), 'bare_enqueue': bare.enqueue,
                     'ours_asleep': lambda: asleep.infer(1),
                     'ours_copying': lambda: copying.infer(1)})
-                result['device_b1_ms'] = bare.device_ms(300, graph=True)
                 del bare
         if case.batch > 1:
             bare = BareEngine(plan, case.batch, len(case.tuned) - 1, frames)
-            with lab.start(case, num_buffers=3) as three, lab.start(
-                    case, cuda_graph_max_batch=case.batch) as graphed:
-                result['throughput'] = throughput(case.batch, {
-                    'ours_2_buffers': lambda: sustained(backend, case.batch),
-                    'bare_gpu_only': lambda: bare.device_ms(100, graph=False) * 1e6,
-                    'bare_gpu_only_graph': lambda: bare.device_ms(100, graph=True) * 1e6,
-                    'ours_3_buffers': lambda: sustained(three, case.batch),
-                    'ours_2_buffers_graph': lambda: sustained(graphed, case.batch)})
+            result['throughput'] = throughput(case.batch, {
+                'ours_2_buffers': lambda: sustained(backend, case.batch),
+                'bare_gpu_only': lambda: bare.device_ms(100) * 1e6})
             layers = bare.layers()
             result['layers_ms'] = {
                 'sum': sum(ms for _, ms in layers), 'count': len(layers), 'slowest': layers[:30]}
@@ -181,14 +175,6 @@ def accuracy(lab: Lab, case: Case, backend: Any) -> dict:
     if case.trained and labels.exists():
         classes = np.load(labels)
         found['top1'] = float((answers.argmax(1) == classes).mean())
-        found['top1_onnxruntime_fp32'] = float((reference.argmax(1) == classes).mean())
-    own = lab.models / f'{case.model}.npy'
-    if own.exists():
-        same = np.load(own)
-        found['top1_as_onnxruntime_same_model'] = float(
-            (answers.argmax(1) == same.argmax(1)).mean())
-        found['largest_difference_to_onnxruntime_same_model'] = float(
-            np.abs(answers - same).max())
     return found
 
 
@@ -247,10 +233,8 @@ def throughput(batch: int, runs: dict[str, Callable[[], float]]) -> dict:
     for _ in range(5):
         for name, run in runs.items():
             rates[name].append(batch * 1e9 / run())
-    return {
-        name: {'rounds': len(values), 'p50_images_s': float(np.median(values)),
-               'min_images_s': min(values), 'max_images_s': max(values)}
-        for name, values in rates.items()}
+    return {name: {'rounds': len(values), 'p50_images_s': float(np.median(values))}
+            for name, values in rates.items()}
 
 
 def run_endurance(lab: Lab, name: str) -> dict:
