@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 import shlex
 import sys
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from resnet_trt_node.atomic_file import check_place, whole_file
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
@@ -18,12 +18,19 @@ from resnet_trt_node.cli.support.example_frames import GENERATED, read_frames
 from resnet_trt_node.cli.support.options import (
     add_picture_arguments, add_sparse_weights, batch_sizes, max_image_bytes)
 from resnet_trt_node.compare.accuracy import Tolerance
-from resnet_trt_node.compare.choice import NAMES, parse_choices
+from resnet_trt_node.compare.choice import NAMES, parse_names
 from resnet_trt_node.compare.latency import Plan
 from resnet_trt_node.compare.plot import draw
 from resnet_trt_node.compare.report import (
     ACCURACY_HEAD, accuracy_rows, LATENCY_HEAD, latency_rows, markdown, verdict)
+from resnet_trt_node.compare.saved import read_saved_frames
 from resnet_trt_node.compare.session import Session
+from resnet_trt_node.contract.spec import ModelSpec
+from resnet_trt_node.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Exit code where everything ran and the answers differ.
 DISAGREE = 1
@@ -40,9 +47,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         'models', metavar='MODEL', nargs='+', type=Path,
         help='deployable ONNX models of one network, such as its fp32 and int8')
     parser.add_argument(
-        '--backends', required=True, metavar='NAME[@PYTHON][,...]',
-        help=f'among {", ".join(NAMES)}; the first is what the others are compared with, and '
-        'NAME@PYTHON runs one in another Python')
+        '--backends', required=True, metavar='NAME[,...]',
+        help=f'among {", ".join(NAMES)}; the first is what the others are compared with')
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument(
+        '--save', type=Path, metavar='FILE.npz',
+        help='compare nothing, but write frames, answers and times there for --saved in another '
+        'Python')
+    kept.add_argument(
+        '--saved', type=Path, action='append', default=[], metavar='FILE.npz',
+        help='take what --save wrote beside the backends, again for more')
     parser.add_argument(
         '--skip-unavailable', action='store_true',
         help='go on without backends that cannot be opened; the report names them')
@@ -66,8 +80,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def _add_frame_arguments(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('what they are asked')
     group.add_argument(
-        '--images', default=GENERATED, metavar='DIR|ZIP|BAG',
-        help='pictures or a bag; generated makes some up')
+        '--images', default=GENERATED, metavar='DIR|ZIP|BAG|NPZ',
+        help='pictures, a bag, or the frames of a file that --save wrote; generated makes some up')
     group.add_argument(
         '--topic', action='append', metavar='NAME', help='image topic of the bag, again for more')
     group.add_argument(
@@ -113,22 +127,29 @@ def run(arguments: Namespace) -> int:
     plan = Plan(
         arguments.batch_sizes, arguments.rounds, arguments.seconds, arguments.iterations,
         arguments.warm_up, seed=arguments.seed)
-    choices = parse_choices(arguments.backends)
+    names = parse_names(arguments.backends)
+    # Before minutes are spent on measuring.
     if arguments.out is not None:
-        # Before minutes are spent on measuring.
         check_place(arguments.out / REPORT)
-    total = plan.rounds * len(plan.batch_sizes) * len(choices) * len(arguments.models)
+    if arguments.save is not None:
+        if arguments.out is not None or quiet:
+            raise UsageError('--save compares nothing: leave out --out and --json')
+        check_place(arguments.save)
+    total = plan.rounds * len(plan.batch_sizes) * len(names) * len(arguments.models)
     with Progress(total, 'turn', quiet=quiet) as progress:
         session = Session(
-            arguments.models, choices, _options(arguments), plan,
+            arguments.models, names, _options(arguments), plan,
             Tolerance(arguments.atol, arguments.rtol, arguments.min_agreement),
-            arguments.skip_unavailable, progress.warn, progress.step)
-        spec = session.read_spec()
-        frames, source = read_frames(
-            arguments.images, arguments.topic, spec, arguments.limit, arguments.seed,
-            max_bytes=max_image_bytes(arguments))
-        document = {
-            **session.run(frames), 'source': source, 'command': _command(arguments)}
+            arguments.skip_unavailable, arguments.saved, progress.warn, progress.step)
+        frames, source = _read_frames(arguments, session.read_spec())
+        if arguments.save is not None:
+            session.save(frames, arguments.save)
+        else:
+            document = {
+                **session.run(frames), 'source': source, 'command': _command(arguments)}
+    if arguments.save is not None:
+        write(f'{arguments.save}: answers and times of {arguments.backends}, {source}')
+        return 0
     if arguments.out is not None:
         _write(document, arguments.out)
     if arguments.json:
@@ -136,6 +157,16 @@ def run(arguments: Namespace) -> int:
     else:
         _print(document)
     return 0 if document['accuracy']['agree'] else DISAGREE
+
+
+def _read_frames(
+        arguments: Namespace, spec: ModelSpec) -> tuple[NDArray[np.uint8], str]:
+    if arguments.images.endswith('.npz'):
+        frames = read_saved_frames(Path(arguments.images), spec)
+        return frames, f'{len(frames)} of {Path(arguments.images).name}'
+    return read_frames(
+        arguments.images, arguments.topic, spec, arguments.limit, arguments.seed,
+        max_bytes=max_image_bytes(arguments))
 
 
 def _options(arguments: Namespace) -> dict[str, Any]:
@@ -184,7 +215,8 @@ def _command(arguments: Namespace) -> str:
     words = ['resnet_trt', 'compare', *map(str, arguments.models)]
     for name, value in sorted(vars(arguments).items()):
         option = '--' + name.replace('_', '-')
-        if name in ('models', 'command', 'run', 'out', 'json') or value is None or value is False:
+        if name in ('models', 'command', 'run', 'out', 'json') or (
+                value is None or value is False or value == []):
             continue
         if name == 'seconds' and arguments.iterations is not None:
             continue  # the two exclude each other

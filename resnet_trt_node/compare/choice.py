@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Mapping, Sequence, Union
 
 from resnet_trt_node.backends.factory import BACKENDS, check_options, open_backend, options_of
 from resnet_trt_node.backends.options import BackendOptions, check_precision
@@ -21,81 +21,33 @@ POLYGRAPHY_NAMES = tuple(_POLYGRAPHY_OPTIONS)
 NAMES = (*BACKENDS, *POLYGRAPHY_NAMES)
 
 
-@dataclass(frozen=True)
-class Choice:
+def parse_names(text: str) -> tuple[str, ...]:
     """
-    A backend, and the Python that runs it.
-
-    :param name: one of `NAMES`.
-    :param python: another Python's path or command; None is this one.
-    """
-
-    name: str
-    python: Optional[str] = None
-
-    def __str__(self) -> str:
-        """Return it as the command line has it."""
-        return self.name if self.python is None else f'{self.name}@{self.python}'
-
-
-def parse_choices(text: str) -> tuple[Choice, ...]:
-    """
-    Read 'onnxruntime,tensorrt@/opt/py39/bin/python'.
+    Read 'onnxruntime,tensorrt'.
 
     :raises UsageError: for unknown backends, none, or one named twice.
     """
-    choices = []
-    for part in text.split(','):
-        name, at, python = part.strip().partition('@')
+    names = [part.strip() for part in text.split(',')]
+    for name in names:
         if name not in NAMES:
             raise UsageError(
                 f'unknown backend {name!r}: choose among {", ".join(NAMES)}, with commas between '
-                'them; NAME@PYTHON runs one in another Python')
-        if at and not python:
-            raise UsageError(f'{part!r} names no Python: write NAME@PYTHON, or NAME alone')
-        choices.append(Choice(name, python or None))
-    for choice in choices:
-        if choices.count(choice) > 1:
-            raise UsageError(f'backend {choice} is named twice: name each once')
-    return tuple(choices)
+                'them')
+        if names.count(name) > 1:
+            raise UsageError(f'backend {name} is named twice: name each once')
+    return tuple(names)
 
 
-def labels_of(choices: Sequence[Choice]) -> list[str]:
-    """
-    Return the shortest names that tell choices apart.
-
-    :param choices: no two equal.
-    """
-    names = [choice.name for choice in choices]
-    short = [
-        choice.name if names.count(choice.name) == 1 or choice.python is None
-        else f'{choice.name}@{Path(choice.python).name}' for choice in choices]
-    return [
-        label if short.count(label) == 1 else str(choice)
-        for label, choice in zip(short, choices)]
-
-
-def open_choice(
-        choice: Choice, model: Union[str, Path], options: Mapping[str, Any]) -> Subject:
+def open_subject(name: str, model: Union[str, Path], options: Mapping[str, Any]) -> Subject:
     """
     Open a model on a backend.
 
+    One set of options is for all backends of a comparison: each gets those that it uses.
+
+    :param name: one of `NAMES`.
     :returns: an open subject; the caller closes it.
-    :raises UsageError: if the other Python cannot be found.
     :raises BackendError: if the backend cannot be opened; `BackendUnavailable` if it is missing.
     :raises ModelError: if it cannot use the model.
-    """
-    if choice.python is None:
-        return open_here(choice.name, model, options)
-    from resnet_trt_node.compare.remote import WorkerSubject
-    return WorkerSubject(choice.python, choice.name, model, options)
-
-
-def open_here(name: str, model: Union[str, Path], options: Mapping[str, Any]) -> Subject:
-    """
-    Open a model on a backend in this process; arguments and errors as `open_choice`.
-
-    One set of options is for all backends of a comparison: each gets those that it uses.
     """
     known = _known(name)
     options = {option: value for option, value in options.items() if option in known}
@@ -106,14 +58,14 @@ def open_here(name: str, model: Union[str, Path], options: Mapping[str, Any]) ->
     return BackendSubject(open_backend(model, name, **options))
 
 
-def check_used(choices: Sequence[Choice], options: Mapping[str, Any]) -> None:
+def check_used(names: Sequence[str], options: Mapping[str, Any]) -> None:
     """
     Refuse options that were set and that none of the backends uses.
 
     :raises UsageError: with the backends that would.
     """
-    together = ' or '.join(dict.fromkeys(choice.name for choice in choices))
-    union = frozenset().union(*(_known(choice.name) for choice in choices))
+    together = ' or '.join(names)
+    union = frozenset().union(*map(_known, names))
     check_options(together, options, {together: union, **{name: _known(name) for name in NAMES}})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, TYPE_CHECKING
+from typing import Any, Mapping, Optional, TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +15,9 @@ PERCENTILES = (50, 90, 99)
 _RESAMPLES = 2000
 
 
-def figures(timings: Mapping[str, Timings], batch_size: int, seed: int = 0) -> dict[str, Any]:
+def figures(
+        timings: Mapping[str, Timings], batch_size: int, seed: int = 0,
+        saved: Optional[Mapping[str, Timings]] = None) -> dict[str, Any]:
     """
     Return the figures of one batch size.
 
@@ -27,12 +29,19 @@ def figures(timings: Mapping[str, Timings], batch_size: int, seed: int = 0) -> d
         others are compared with.
     :param batch_size: frames of each inference.
     :param seed: of the resampling.
+    :param saved: label to timings of another run. Its rounds were not in turns with these: the
+        ratio is that of the medians, and has no interval.
     :returns: label to figures; `_ms` in milliseconds.
     """
     reference = next(iter(timings.values()))
-    return {
+    found = {
         label: _figures(one, reference, batch_size, np.random.default_rng(seed))
         for label, one in timings.items()}
+    first = next(iter(found.values()))
+    for label, one in (saved or {}).items():
+        found[label] = _figures(one, one, batch_size, np.random.default_rng(seed))
+        found[label].update(ratio=found[label]['p50_ms'] / first['p50_ms'], ratio_interval=None)
+    return found
 
 
 def _figures(

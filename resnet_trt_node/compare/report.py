@@ -15,13 +15,18 @@ def latency_rows(document: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     for place, _ in enumerate(document['plan']['batch_sizes']):
         for row in document['rows']:
             found = row['latency'][place]
-            low, high = found['ratio_interval']
-            first = row['label'] == document['reference']
+            ratio = f'{found["ratio"]:.3g}'
+            if row['label'] == document['reference']:
+                ratio = '1'
+            elif found['ratio_interval'] is None:
+                ratio += ' (another run)'
+            else:
+                ratio += ' ({:.3g} to {:.3g})'.format(*found['ratio_interval'])
             yield (
                 str(found['batch_size']), row['label'], milliseconds(found['p50_ms']),
                 milliseconds(found['p90_ms']), milliseconds(found['p99_ms']),
                 f'{found["round_spread"]:.1%}', f'{found["images_s"]:,.1f}',
-                '1' if first else f'{found["ratio"]:.3g} ({low:.3g} to {high:.3g})')
+                ratio)
 
 
 def accuracy_rows(document: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -67,7 +72,7 @@ def markdown(
     deeper = '#' * (level + 1)
     parts = [
         f'{"#" * level} {title}', _what(document), f'{deeper} Latency',
-        _table(LATENCY_HEAD, latency_rows(document)), _how(document)]
+        _table(LATENCY_HEAD, latency_rows(document)), _how(document), *_other_runs(document)]
     if plot is not None:
         parts.append(f'![latencies]({plot})')
     parts += [f'{deeper} Accuracy', verdict(document)]
@@ -104,6 +109,17 @@ def _how(document: dict[str, Any]) -> str:
         'so that a drift of the machine falls on all alike. Between rounds: largest less '
         'smallest median of a round, by their median. Times the first: median of the ratios '
         f'to {document["reference"]} in the same round, with its 95 % bootstrap interval.')
+
+
+def _other_runs(document: dict[str, Any]) -> Iterator[str]:
+    """Give a sentence for each file, whose rows were not measured in turns with the others."""
+    origins = {row['saved']['file']: row['saved'] for row in document['rows'] if row.get('saved')}
+    for name, origin in origins.items():
+        machine = origin['machine']
+        yield (
+            f'Rows of {_flat(name)} are from another run, on {_flat(origin["date"])[:10]} with '
+            f'{_flat(machine["cores"])} cores of {_flat(machine["cpu"])}: they were not measured '
+            'in turns with the others, so that what the machine did meanwhile counts.')
 
 
 def _runtimes(document: dict[str, Any]) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import contextmanager, ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence, TYPE_CHECKING
+from typing import Any, Callable, Iterator, Mapping, Sequence, TYPE_CHECKING
+
+import numpy as np
 
 from resnet_trt_node import __version__
 from resnet_trt_node.backends.engines.files import sha256_of
 from resnet_trt_node.compare.accuracy import compare_answers, Tolerance
-from resnet_trt_node.compare.choice import (
-    check_used, Choice, import_runners, labels_of, open_choice)
+from resnet_trt_node.compare.choice import check_used, import_runners, open_subject
 from resnet_trt_node.compare.figures import figures
 from resnet_trt_node.compare.latency import measure, Plan
 from resnet_trt_node.compare.machine import describe_machine, package_versions
+from resnet_trt_node.compare.saved import (
+    check_size, read_saved, SavedSubject, write_saved)
 from resnet_trt_node.compare.subject import Subject
 from resnet_trt_node.contract.model_file import (
     parse_model, read_model, read_model_spec, spec_in)
@@ -23,7 +26,6 @@ from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError, UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 #: Raised with every change that a reader of the JSON must know.
@@ -41,12 +43,12 @@ class Row:
 
     :param label: what it is called in every table.
     :param model: the deployable ONNX file.
-    :param choice: the backend.
+    :param backend: the backend's name.
     """
 
     label: str
     model: Path
-    choice: Choice
+    backend: str
 
 
 @dataclass(frozen=True)
@@ -55,37 +57,40 @@ class Session:
     What is compared, and how.
 
     :param models: deployable ONNX files of one network, at least one.
-    :param choices: backends, at least one; each model runs on each.
+    :param names: backends, at least one; each model runs on each.
     :param options: what backends are opened with; batch sizes and buffers are set to the plan's.
     :param plan: what is timed.
     :param tolerance: how far answers may differ.
     :param skip_unavailable: go on without what cannot be opened, which the document names.
+    :param saved: files that `save` wrote in other runs, which are compared with the backends.
     :param log: takes lines for the user.
     :param step: called after each turn of a subject, with its label.
     """
 
     models: Sequence[Path]
-    choices: Sequence[Choice]
+    names: Sequence[str]
     options: Mapping[str, Any] = field(default_factory=dict)
     plan: Plan = field(default_factory=Plan)
     tolerance: Tolerance = field(default_factory=Tolerance)
     skip_unavailable: bool = False
+    saved: Sequence[Path] = ()
     log: Callable[[str], None] = _silent
     step: Callable[[str], None] = _silent
 
     @property
     def rows(self) -> list[Row]:
         """Return what is compared; the first is the reference."""
-        names = [model.stem for model in self.models]
-        models = [
-            name if names.count(name) == 1 else str(model)
-            for name, model in zip(names, self.models)]
-        labels = labels_of(self.choices)
         return [
-            Row(label if len(self.models) == 1
-                else name if len(self.choices) == 1 else f'{name} {label}', model, choice)
-            for name, model in zip(models, self.models)
-            for label, choice in zip(labels, self.choices)]
+            Row(self._label(model, name), model, name)
+            for model in self.models for name in self.names]
+
+    def _label(self, model: Path, backend: str) -> str:
+        """Return the shortest name that tells a model on a backend from the others."""
+        stems = [other.stem for other in self.models]
+        name = model.stem if stems.count(model.stem) == 1 else str(model)
+        if len(self.models) == 1:
+            return backend
+        return name if len(self.names) == 1 and not self.saved else f'{name} {backend}'
 
     def read_spec(self) -> ModelSpec:
         """
@@ -116,40 +121,99 @@ class Session:
             missing, or if none can be opened.
         :raises ResnetTrtError: if models, options or runtimes cannot be used.
         """
-        check_used(self.choices, self.options)
-        import_runners()  # its absence shall be told before minutes of building
-        plan, tolerance = self.plan, self.tolerance
-        largest = plan.batch_sizes[-1]
-        options = {
-            **self.options, 'max_batch_size': largest, 'opt_batch_sizes': plan.batch_sizes,
-            'num_buffers': 1, 'log': self.log}
+        import_runners()  # its absence is to be reported before minutes of building
         models = [_describe(model) for model in self.models]
-        with ExitStack() as stack:
-            subjects, unavailable = self._open(stack, options)
-            reference = next(iter(subjects))
-            agreements = compare_answers(subjects, frames, largest, tolerance)
-            timings = measure(subjects, frames, plan, self.step)
-            rows = [self._row(row, subjects[row.label]) for row in self.rows
-                    if row.label in subjects]
-        # Each backend reads its model for itself, some in another process.
-        for model, described in zip(self.models, models):
-            if _describe(model) != described:
-                raise ModelError(f'{model} was changed while it was compared: try again')
+        saved = self._read_saved(models, frames)
+        with self._opened() as (subjects, unavailable):
+            agreements = compare_answers(
+                {**subjects, **saved}, frames, self.plan.batch_sizes[-1], self.tolerance)
+            timings = measure(subjects, frames, self.plan, self.step)
+            rows = [
+                _row(row.label, row.model.name, row.backend, subjects[row.label])
+                for row in self.rows if row.label in subjects]
+        self._check_unchanged(models)
+        for label, subject in saved.items():
+            model = next(one for one in models if one['sha256'] == subject.model_sha256)
+            rows.append({**_row(label, model['name'], subject.backend, subject),
+                         'saved': dict(subject.origin)})
         for size, found in timings.items():
-            for label, values in figures(found, size, plan.seed).items():
-                next(row for row in rows if row['label'] == label)['latency'].append(values)
+            values = figures(found, size, self.plan.seed, {
+                label: subject.timings[size] for label, subject in saved.items()})
+            for row in rows:
+                row['latency'].append(values[row['label']])
+        tolerance = self.tolerance
         return {
-            'format': FORMAT, 'tool_version': __version__,
-            'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-            'machine': describe_machine(), 'packages': package_versions(),
-            'models': models,
-            'plan': asdict(plan), 'rows': rows, 'reference': reference,
+            'format': FORMAT, 'tool_version': __version__, **_origin(),
+            'packages': package_versions(), 'models': models,
+            'plan': asdict(self.plan), 'rows': rows, 'reference': next(iter(subjects)),
             'unavailable': [
                 {'label': label, 'reason': reason} for label, reason in unavailable.items()],
             'accuracy': {
                 **asdict(tolerance), 'frames': len(frames),
                 'agree': all(one.agrees(tolerance) for one in agreements.values()),
                 'pairs': {label: one.to_json(tolerance) for label, one in agreements.items()}}}
+
+    def save(self, frames: NDArray[np.uint8], path: Path) -> None:
+        """
+        Answer and measure, and keep that in a file; nothing is compared, without Polygraphy.
+
+        :param frames: uint8 (N, H, W, 3) RGB, at least one.
+        :param path: the file to write.
+        :raises ResnetTrtError: if models, options, runtimes or the place cannot be used.
+        """
+        check_size(frames)
+        models = [_describe(model) for model in self.models]
+        largest = self.plan.batch_sizes[-1]
+        with self._opened() as (subjects, _):
+            answers = {
+                label: np.concatenate([
+                    subject.infer(frames[start:start + largest]).probabilities
+                    for start in range(0, len(frames), largest)])
+                for label, subject in subjects.items()}
+            timings = measure(subjects, frames, self.plan, self.step)
+        self._check_unchanged(models)
+        sha256 = {model: described['sha256'] for model, described in zip(self.models, models)}
+        rows = [
+            {**_row(row.label, row.model.name, row.backend, subjects[row.label]),
+             'model_sha256': sha256[row.model]}
+            for row in self.rows if row.label in subjects]
+        write_saved(
+            path, {**_origin(), 'rows': rows}, frames, list(answers.values()),
+            [{size: found[label] for size, found in timings.items()} for label in subjects])
+
+    def _read_saved(
+            self, models: Sequence[dict[str, Any]],
+            frames: NDArray[np.uint8]) -> dict[str, SavedSubject]:
+        """Return what the files say, by label."""
+        specs = {described['sha256']: read_model_spec(model)
+                 for model, described in zip(self.models, models)}
+        paths = {described['sha256']: model for model, described in zip(self.models, models)}
+        found: dict[str, SavedSubject] = {}
+        for path in self.saved:
+            for subject in read_saved(path, specs, frames, self.plan.batch_sizes):
+                label = self._label(
+                    paths[subject.model_sha256], f'{subject.backend} ({path.name})')
+                if label in found:
+                    raise UsageError(f'{label} is named twice: rename a file')
+                found[label] = subject
+        return found
+
+    def _check_unchanged(self, models: Sequence[dict[str, Any]]) -> None:
+        # Each backend reads its model for itself.
+        for model, described in zip(self.models, models):
+            if _describe(model) != described:
+                raise ModelError(f'{model} was changed while it was compared: try again')
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[dict[str, Subject], dict[str, str]]]:
+        """Open all rows; give subjects and reasons by label, and close the subjects."""
+        check_used(self.names, self.options)
+        sizes = self.plan.batch_sizes
+        options = {
+            **self.options, 'max_batch_size': sizes[-1], 'opt_batch_sizes': sizes,
+            'num_buffers': 1, 'log': self.log}
+        with ExitStack() as stack:
+            yield self._open(stack, options)
 
     def _open(
             self, stack: ExitStack,
@@ -159,7 +223,7 @@ class Session:
         unavailable: dict[str, str] = {}
         for row in self.rows:
             try:
-                subject = open_choice(row.choice, row.model, options)
+                subject = open_subject(row.backend, row.model, options)
             except (BackendError, ModelError) as error:
                 unavailable[row.label] = str(error)
                 continue
@@ -175,17 +239,23 @@ class Session:
             self.log(f'without {label}: {reason}')
         return subjects, unavailable
 
-    def _row(self, row: Row, subject: Subject) -> dict[str, Any]:
-        info = subject.info
-        return {
-            'label': row.label, 'model': row.model.name, 'precision': subject.spec.precision,
-            'backend': row.choice.name, 'interpreter': row.choice.python,
-            'python': subject.python, 'runtime': info.name, 'version': info.version,
-            'device': info.device, 'latency': [],
-            # Reports are published, and where a machine keeps its files is nobody's business.
-            'details': {
-                name: Path(value).name if Path(value).is_absolute() else value
-                for name, value in info.details.items()}}
+
+def _row(label: str, model: str, backend: str, subject: Subject) -> dict[str, Any]:
+    info = subject.info
+    return {
+        'label': label, 'model': model, 'precision': subject.spec.precision, 'backend': backend,
+        'python': subject.python, 'runtime': info.name, 'version': info.version,
+        'device': info.device, 'latency': [],
+        # Reports are published, and where a machine keeps its files is nobody's business.
+        'details': {
+            name: Path(value).name if Path(value).is_absolute() else value
+            for name, value in info.details.items()}}
+
+
+def _origin() -> dict[str, Any]:
+    """Return when and on what machine a run measured."""
+    return {'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+            'machine': describe_machine()}
 
 
 def _describe(model: Path) -> dict[str, Any]:

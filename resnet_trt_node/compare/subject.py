@@ -1,10 +1,10 @@
 """
 What is compared: one model opened on one backend, wherever that backend runs.
 
-The backend may live in this process, in another Python's (`remote`), or inside one of
-Polygraphy's own runners (`runners`). Whoever measures asks all of them the same four things:
-take a batch, answer it, time it, close. Times are taken next to the backend's own calls, so that
-neither pipes nor Polygraphy's bookkeeping count as a backend's work.
+The backend may live in this process, inside one of Polygraphy's own runners (`runners`), or have
+answered in another run whose results are in a file (`saved`). Whoever measures asks the first two
+the same four things: take a batch, answer it, time it, close. Times are taken next to the
+backend's own calls, so that Polygraphy's bookkeeping does not count as a backend's work.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def test_the_report_holds_the_figures(resnet_trt, colour_model, tmp_path):
         found, = row['latency']
         assert cells[:2] == ['1', row['label']]
         for cell, name in zip(cells[2:5], ('p50_ms', 'p90_ms', 'p99_ms')):
-            assert float(cell.replace(',', '')) == pytest.approx(found[name], abs=0.0006)
+            assert float(cell.replace(',', '')) == pytest.approx(found[name], rel=0.001, abs=0.0006)
         assert float(cells[6].replace(',', '')) == pytest.approx(found['images_s'], abs=0.06)
         assert (found['count'], found['rounds']) == (9, 3)
     ratio = document['rows'][1]['latency'][0]['ratio']
@@ -117,15 +117,21 @@ def test_models_and_backends_make_a_row_each(resnet_trt, colour_model, perturbed
         True, False, False]
 
 
-def test_another_python_takes_part(resnet_trt, colour_model):
-    python = sys.executable
-    document = resnet_trt(
-        'compare', colour_model, '--backends', f'onnxruntime@{python},onnxruntime', *QUICK,
-        '--json').document
-    remote, here = document['rows']
-    assert (remote['interpreter'], here['interpreter']) == (python, None)
-    assert document['reference'] == remote['label'] == f'onnxruntime@{os.path.basename(python)}'
-    assert document['accuracy']['pairs']['onnxruntime']['max_difference'] == 0
+def test_what_another_run_saved_takes_part(resnet_trt, colour_model, pictures, tmp_path):
+    path = tmp_path / 'other.npz'
+    words = ('compare', colour_model, '--backends', 'onnxruntime', *QUICK)
+    outcome = resnet_trt(*words, '--images', pictures, '--save', path)
+    assert outcome.code == 0, outcome
+    assert str(path) in outcome.out
+    document = resnet_trt(*words, '--images', path, '--saved', path, '--json').document
+    here, there = document['rows']
+    assert (here.get('saved'), there['saved']['file']) == (None, 'other.npz')
+    assert there['latency'][0]['ratio_interval'] is None
+    assert document['accuracy']['pairs'][there['label']]['max_difference'] == 0
+    assert document['accuracy']['frames'] == 3
+    assert '--saved' in document['command']
+    assert 'other frames' in resnet_trt.refused(*words, '--saved', path)
+    assert '--save' in resnet_trt.refused(*words, '--save', path, '--json')
 
 
 def test_what_cannot_be_opened_is_an_error(resnet_trt, colour_model, tmp_path, monkeypatch):
@@ -180,7 +186,8 @@ def test_without_matplotlib_there_is_no_picture(
 @pytest.mark.parametrize(('words', 'reason'), [
     (('--backends', 'nothing'), "unknown backend 'nothing'"),
     (('--backends', 'onnxruntime,onnxruntime'), 'named twice'),
-    (('--backends', 'onnxruntime@/no/such/python'), 'no program /no/such/python'),
+    (('--backends', 'onnxruntime@python3'), 'unknown backend'),
+    (('--backends', 'onnxruntime', '--saved', '/no/such/file'), '/no/such/file'),
     ((*BACKENDS, '--batch-sizes', '4,1'), 'rising'),
     ((*BACKENDS, '--rounds', 1), 'rounds is 1'),
     ((*BACKENDS, '--atol', -1), 'atol is -1'),

@@ -9,7 +9,7 @@ from resnet_trt_node.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntime
 from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
 from resnet_trt_node.compare.accuracy import (
     Agreement, compare_answers, same_top_one, Tolerance, TopOneResult)
-from resnet_trt_node.compare.choice import open_here
+from resnet_trt_node.compare.choice import open_subject
 from resnet_trt_node.compare.subject import Answer, BackendSubject
 from resnet_trt_node.errors import InferenceError, UsageError
 
@@ -17,8 +17,8 @@ from resnet_trt_node.errors import InferenceError, UsageError
 @pytest.fixture
 def three(model, perturbed, subject):
     """Return the reference, the same in Polygraphy's own runner, and one with other weights."""
-    with open_here('polygraphy:onnxrt', model, OPTIONS) as same, \
-            open_here('onnxruntime', perturbed, OPTIONS) as other:
+    with open_subject('polygraphy:onnxrt', model, OPTIONS) as same, \
+            open_subject('onnxruntime', perturbed, OPTIONS) as other:
         yield {'reference': subject, 'same': same, 'other': other}
 
 

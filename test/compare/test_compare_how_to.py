@@ -10,7 +10,7 @@ import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli import compare
 from resnet_trt_node.cli.main import main
-from resnet_trt_node.compare.choice import NAMES, parse_choices
+from resnet_trt_node.compare.choice import NAMES, parse_names
 from tiny_model import colour_picture, write_tiny_model
 
 PAGE = REPOSITORY / 'docs' / 'how-to' / 'compare-backends.md'
@@ -19,7 +19,7 @@ COMMANDS = [
     line for block in re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)
     for line in block.strip().splitlines()]
 #: Not run here: they need another Python or a tool's arguments.
-SHOWN = [line.strip() for line in re.findall(r'^    (resnet_trt .*)$', TEXT, re.MULTILINE)]
+SHOWN = re.findall(r'^    (\S.* compare .*)$', TEXT, re.MULTILINE)
 
 
 @pytest.fixture(scope='module')
@@ -41,17 +41,19 @@ def test_a_command_runs(command, workplace, monkeypatch, capsys):
     assert words[:2] == ['resnet_trt', 'compare']
     # As it stands, only shorter.
     assert main([*words[1:], '--seconds', '0.05']) == 0
-    assert re.search('^(All agree|onnxruntime is alone)', capsys.readouterr().out, re.MULTILINE)
+    assert re.search(
+        '^(All agree|onnxruntime is alone|here.npz)', capsys.readouterr().out, re.MULTILINE)
 
 
 def test_the_others_are_understood():
-    assert len(COMMANDS) == 3
-    assert len(SHOWN) == 1
+    assert len(COMMANDS) == 4
+    assert len(SHOWN) == 2
     parser = ArgumentParser()
     compare.add_arguments(parser)
     for command in SHOWN:
-        parsed = parser.parse_args(command.split()[2:])
-        assert any(choice.python for choice in parse_choices(parsed.backends))
+        parsed = parser.parse_args(command.partition(' compare ')[2].split())
+        assert parse_names(parsed.backends)
+        assert parsed.save or parsed.saved
 
 
 def test_backends_and_options_that_are_named_exist():

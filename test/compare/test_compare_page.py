@@ -9,7 +9,7 @@ from fake_subject import OPTIONS
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.backends.factory import open_backend
-from resnet_trt_node.compare.choice import parse_choices
+from resnet_trt_node.compare.choice import parse_names
 from resnet_trt_node.compare.latency import Plan
 from resnet_trt_node.compare.machine import cpu_model
 from resnet_trt_node.compare.report import milliseconds, verdict
@@ -23,10 +23,10 @@ RESULTS = sorted((DOCS / 'performance' / 'compare').glob('*.json'))
 @pytest.fixture(scope='module')
 def document(model, frames):
     session = Session(
-        [model], parse_choices('onnxruntime,polygraphy:onnxrt'), OPTIONS,
+        [model], parse_names('onnxruntime,polygraphy:onnxrt'), OPTIONS,
         Plan((1, 2), rounds=3, iterations=6, warm_up=1, settle_ms=0))
     return {**session.run(frames), 'source': 'generated', 'command': (
-        'resnet_trt compare | so --backends tvm@/opt/x/python3,onnxruntime --images /d/a.zip/b')}
+        'resnet_trt compare | so --backends tvm,onnxruntime --images /d/a.zip/b')}
 
 
 def kept(document):
@@ -53,7 +53,7 @@ def test_the_section_is_written_beside_the_others(document, tmp_path):
         assert f'![latencies](performance_compare_{name}.png)' in text
         assert (tmp_path / f'performance_compare_{name}.png').stat().st_size > 1000
     assert text.count('### Latency\n') == 2
-    assert '| so --backends tvm@python3,onnxruntime --images a.zip/b\n' in text
+    assert '| so --backends tvm,onnxruntime --images a.zip/b\n' in text
     write_comparisons(tmp_path)
     assert (tmp_path / 'performance.md').read_text() == text
 
@@ -97,7 +97,7 @@ def test_details_tell_no_folders(model, frames, monkeypatch):
         backend.info = replace(backend.info, details={'engine': '/home/me/x.engine', 'n': '1/2'})
         return backend
     monkeypatch.setattr('resnet_trt_node.compare.choice.open_backend', opened)
-    session = Session([model], parse_choices('onnxruntime'), plan=Plan(
+    session = Session([model], parse_names('onnxruntime'), plan=Plan(
         rounds=3, iterations=3, warm_up=1, settle_ms=0))
     assert session.run(frames)['rows'][0]['details'] == {'engine': 'x.engine', 'n': '1/2'}
 

@@ -12,7 +12,7 @@ from polygraphy.exception import PolygraphyException
 from polygraphy.logger import G_LOGGER
 import pytest
 from resnet_trt_node.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeOptions
-from resnet_trt_node.compare.choice import import_runners, open_here
+from resnet_trt_node.compare.choice import import_runners, open_subject
 from resnet_trt_node.compare.runners import PolygraphySubject, runner_for, SubjectRunner
 from resnet_trt_node.compare.subject import BackendSubject
 from resnet_trt_node.errors import BackendUnavailable, InferenceError, UsageError
@@ -78,7 +78,7 @@ def test_outputs_of_two_inferences_do_not_share_memory(subject, frames):
 @pytest.mark.parametrize('name', ['onnxruntime', 'polygraphy:onnxrt'])
 def test_a_frame_without_an_answer_is_named(tmp_path, frames, name):
     blind = write_blind_model(tmp_path / 'blind.onnx')
-    with open_here(name, blind, OPTIONS) as subject:
+    with open_subject(name, blind, OPTIONS) as subject:
         bad = np.full_like(frames[:2], 255)
         bad[0] = 0
         with pytest.raises(
@@ -88,7 +88,7 @@ def test_a_frame_without_an_answer_is_named(tmp_path, frames, name):
 
 
 def test_polygraphys_own_runner_gives_the_same(model, subject, frames):
-    with open_here('polygraphy:onnxrt', model, OPTIONS) as theirs:
+    with open_subject('polygraphy:onnxrt', model, OPTIONS) as theirs:
         assert isinstance(theirs, PolygraphySubject)
         assert (theirs.info.name, theirs.info.device) == ('polygraphy:onnxrt', 'CPU')
         results = Comparator.run(
@@ -106,7 +106,7 @@ def test_polygraphys_own_runner_gives_the_same(model, subject, frames):
 
 
 def test_polygraphys_runner_refuses_what_does_not_fit(model, frames):
-    with open_here('polygraphy:onnxrt', model, OPTIONS) as theirs:
+    with open_subject('polygraphy:onnxrt', model, OPTIONS) as theirs:
         with pytest.raises(UsageError, match='load first'):
             theirs.time(0, 1)
         with pytest.raises(UsageError, match='up to'):
@@ -118,7 +118,7 @@ def test_polygraphys_runner_refuses_what_does_not_fit(model, frames):
 def test_tensorrt_is_said_to_be_missing(model, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tensorrt', None)
     with pytest.raises(BackendUnavailable, match='tensorrt cannot be imported'):
-        open_here('polygraphy:trt', model, {'max_batch_size': 1})
+        open_subject('polygraphy:trt', model, {'max_batch_size': 1})
 
 
 def test_polygraphy_is_said_to_be_missing(monkeypatch):

@@ -1,0 +1,244 @@
+"""
+Answers and times of backends in a file, for a comparison in another Python.
+
+The file is an npz of plain arrays without pickled objects, whose array `document` is JSON. It
+comes from another machine or Python, so that it is taken for what anybody may have written: its
+size is limited, and whatever is wrong with it is one error of one line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from io import BytesIO
+import json
+from pathlib import Path
+from typing import Any, Callable, Mapping, Sequence, Tuple, TYPE_CHECKING, TypeVar
+from zipfile import ZipFile
+
+import numpy as np
+
+from resnet_trt_node.atomic_file import whole_file
+from resnet_trt_node.backends.base import BackendInfo
+from resnet_trt_node.backends.engines.side_file import parse_json
+from resnet_trt_node.backends.result_check import refuse_bad
+from resnet_trt_node.compare.latency import MIN_ROUNDS, Timings
+from resnet_trt_node.compare.subject import Answer, Subject
+from resnet_trt_node.contract.spec import ModelSpec
+from resnet_trt_node.errors import DataError, ResnetTrtError, UsageError
+from resnet_trt_node.regular_file import read_regular
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_Found = TypeVar('_Found')
+
+_FORMAT = 1
+MAX_BYTES = 1 << 30
+#: Of the JSON; a row is less than a KB.
+_MAX_DOCUMENT_BYTES = 1 << 20
+
+
+class SavedSubject(Subject):
+    """
+    What a file says of one model on one backend: it answers the frames that it was saved with.
+
+    :param spec: the contract of the model.
+    :param info: who computed.
+    :param python: version of the Python that ran the backend.
+    :param rows: a frame's bytes to its answer.
+    :param timings: batch size to timings.
+    :param backend: the backend's name.
+    :param model_sha256: of the model file.
+    :param origin: what a report says of the other run: `file`, `date` and `machine`.
+    """
+
+    def __init__(
+            self, spec: ModelSpec, info: BackendInfo, python: str,
+            rows: Mapping[bytes, NDArray[np.float32]], timings: Mapping[int, Timings],
+            backend: str, model_sha256: str, origin: Mapping[str, Any]) -> None:
+        super().__init__(spec, info, python)
+        self.timings, self.backend, self.model_sha256 = timings, backend, model_sha256
+        self.origin = origin
+        self._rows = rows
+        self._batch: list[NDArray[np.float32]] = []
+
+    def load(self, frames: NDArray[np.uint8]) -> None:
+        """
+        Find the answers of the frames.
+
+        :raises UsageError: if one was not among those that the file was saved with.
+        """
+        try:
+            self._batch = [self._rows[frame.tobytes()] for frame in frames]
+        except KeyError as error:
+            raise UsageError(f'{self.origin["file"]} has no answer for a frame') from error
+
+    def answer(self) -> Answer:
+        """Return the saved answers of the loaded batch; nothing is computed."""
+        probabilities = np.array(self._batch)
+        refuse_bad(probabilities, len(self._batch), self.spec.num_classes)
+        return Answer(probabilities, 0)
+
+    def time(self, settle: int, count: int) -> list[int]:
+        """Refuse: its times are `timings`."""
+        raise UsageError('the times of a file cannot be measured again')
+
+    def close(self) -> None:
+        """Have nothing to free."""
+
+
+def check_size(frames: NDArray[np.uint8]) -> None:
+    """
+    Refuse more frames than a file may hold.
+
+    :raises UsageError: before minutes are spent on answering them.
+    """
+    if frames.nbytes > MAX_BYTES // 2:
+        raise UsageError(
+            f'{len(frames)} frames are more than {MAX_BYTES >> 21} MiB, which a file of answers '
+            'cannot hold: choose a smaller --limit')
+
+
+def write_saved(
+        path: Path, document: Mapping[str, Any], frames: NDArray[np.uint8],
+        answers: Sequence[NDArray[np.float32]],
+        timings: Sequence[Mapping[int, Timings]]) -> None:
+    """
+    Write a file, whole or not at all.
+
+    :param document: `date`, `machine`, and `rows` as `Session.run` has them, each with its
+        `model_sha256`.
+    :param frames: uint8 (N, H, W, 3) RGB, which were answered.
+    :param answers: float32 (N, C) of each row.
+    :param timings: batch size to timings of each row.
+    :raises UsageError: if the place cannot be written to.
+    """
+    arrays: dict[str, Any] = {'frames': frames}
+    batches: list[dict[str, list[int]]] = []
+    for place, (probabilities, sizes) in enumerate(zip(answers, timings)):
+        arrays[f'answers_{place}'] = probabilities
+        batches.append({})
+        for size, measured in sizes.items():
+            batches[-1][str(size)] = [measured.warm_up, measured.settle]
+            arrays[f'times_{place}_{size}'] = np.array([
+                (number, took_ns) for number, block in measured.rounds.items()
+                for took_ns in block], np.int64)
+    text = json.dumps({
+        **document, 'format': _FORMAT, 'batches': batches,
+        'frames': {'shape': frames.shape, 'sha256': _digest(frames)}})
+    arrays['document'] = np.frombuffer(text.encode(), np.uint8)
+    with whole_file(path) as temporary, temporary.open('wb') as file:
+        np.savez(file, **arrays)
+
+
+def read_saved(
+        path: Path, models: Mapping[str, ModelSpec], frames: NDArray[np.uint8],
+        batch_sizes: Sequence[int]) -> list[SavedSubject]:
+    """
+    Read what was saved of the same models and frames.
+
+    :param models: sha256 of each model of the comparison to its contract.
+    :param frames: uint8 (N, H, W, 3) RGB of the comparison.
+    :param batch_sizes: those of the comparison.
+    :raises UsageError: if it is of another model, other frames or other batch sizes.
+    :raises DataError: if it cannot be read, or is no such file.
+    """
+    def read(file: Any, document: Any) -> list[SavedSubject]:
+        there = document['frames']
+        if there['sha256'] != _digest(frames):
+            raise UsageError(
+                f'{path} was saved with other frames ({there["shape"]!s:.40} there, '
+                f'{list(frames.shape)} here): compare with --images {path}, or save it again')
+        origin = {'file': path.name, 'date': str(document['date']), 'machine': {
+            name: str(document['machine'][name]) for name in ('cores', 'cpu')}}
+        keys = [frame.tobytes() for frame in frames]
+        subjects = []
+        for place, (row, batches) in enumerate(zip(document['rows'], document['batches'])):
+            sha256 = row['model_sha256']
+            if sha256 not in models:
+                raise UsageError(
+                    f'{path} has answers of another model (sha256 {sha256!s:.12}...): name that '
+                    'one, or save it again')
+            if any(str(size) not in batches for size in batch_sizes):
+                raise UsageError(
+                    f'{path} was measured at batch sizes {", ".join(batches)!s:.60}: choose '
+                    '--batch-sizes among them, or save it again')
+            answers = file[f'answers_{place}']
+            _check(answers, np.float32, (len(keys), models[sha256].num_classes))
+            timings = {
+                size: _timings(file[f'times_{place}_{size}'], *batches[str(size)])
+                for size in batch_sizes}
+            subjects.append(SavedSubject(
+                models[sha256], _info(row), str(row['python']), dict(zip(keys, answers)), timings,
+                str(row['backend']), sha256, origin))
+        return subjects
+    return _open(path, read)
+
+
+def read_saved_frames(path: Path, spec: ModelSpec) -> NDArray[np.uint8]:
+    """
+    Read the frames that a file was saved with.
+
+    :returns: uint8 (N, H, W, 3) RGB, at least one.
+    :raises DataError: if it cannot be read, is no such file, or is for a model of another size.
+    """
+    def read(file: Any, document: Any) -> NDArray[np.uint8]:
+        frames: NDArray[np.uint8] = file['frames']
+        _check(frames, np.uint8, (max(1, len(frames)), spec.height, spec.width, 3))
+        return frames
+    return _open(path, read)
+
+
+def _info(row: Any) -> BackendInfo:
+    return BackendInfo(
+        str(row['runtime']), str(row['version']), str(row['device']),
+        {str(name): str(value) for name, value in row['details'].items()})
+
+
+def _timings(times: Any, warm_up: Any, settle: Any) -> Timings:
+    """Return timings from pairs of a round's number and nanoseconds."""
+    _check(times, np.int64, (len(times), 2))
+    timings = Timings(int(warm_up), int(settle))
+    for number, took_ns in times.tolist():
+        timings.rounds.setdefault(number, []).append(took_ns)
+    if len(timings.rounds) < MIN_ROUNDS or times[:, 1].min() < 1:
+        raise ValueError('its times are of fewer rounds than are measured, or not positive')
+    return timings
+
+
+def _open(path: Path, read: Callable[[Any, Any], _Found]) -> _Found:
+    """Return what a function makes of a file's arrays and its document."""
+    try:
+        data = read_regular(path, MAX_BYTES)
+    except OSError as error:
+        raise DataError(f'cannot read {path}: {error.strerror or error}') from error
+    try:
+        with ZipFile(BytesIO(data)) as archive:
+            # A few compressed bytes may stand for any number of them.
+            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
+                raise ValueError(f'its arrays have more than {MAX_BYTES} bytes')
+        with np.load(BytesIO(data), allow_pickle=False) as file:
+            text = file['document'].tobytes()
+            if len(text) > _MAX_DOCUMENT_BYTES:
+                raise ValueError(f'its document has {len(text)} bytes')
+            document = parse_json(text)
+            if document['format'] != _FORMAT:
+                raise ValueError(f'it has format {document["format"]!s:.20}, not {_FORMAT}')
+            return read(file, document)
+    except ResnetTrtError:
+        raise
+    except Exception as error:  # noqa: B902  zip, NumPy and JSON raise many kinds
+        reason = ' '.join(f'{type(error).__name__}: {error}'.split())
+        raise DataError(
+            f'{path} is not written by `resnet_trt compare --save`, or damaged '
+            f'({reason:.200})') from error
+
+
+def _check(array: Any, dtype: Any, shape: Tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise ValueError(
+            f'an array of {array.dtype} {array.shape} is not {np.dtype(dtype)} {shape}')
+
+
+def _digest(frames: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(frames.tobytes()).hexdigest()
