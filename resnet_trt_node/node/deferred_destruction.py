@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any, Callable, Iterator, Sequence
 
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble has it there
@@ -102,6 +103,8 @@ class NodeOfDeferredDestruction(LifecycleNode):
         # rclpy keeps a weak reference to each entity that was ever created.
         known = self.default_callback_group.entities
         known.difference_update([one for one in known if one() is None])
+        # A closed pipeline refers to itself; its buffers would wait for the next full collection.
+        gc.collect()
         give_free_memory_back()
 
     def _take_all_events(self) -> None:

@@ -87,8 +87,12 @@ class GatedBackend(Backend):
             if value in self.faults.frames:
                 raise self.faults.frames.pop(value)
         failure = self.faults.batches.popleft() if self.faults.batches else self.faults.always
-        if failure is not None:
-            raise failure
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            # Or its traceback, this frame and the failure hold each other, and the batch too.
+            del failure
 
     def _close(self) -> None:
         self.freed = [(buffer, buffer.copy()) for buffer in self._owned]

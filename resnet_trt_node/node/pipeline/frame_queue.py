@@ -8,7 +8,6 @@ from typing import Any, Optional, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from resnet_trt_node.errors import InferenceError
 
 
 @dataclass(eq=False)
@@ -43,7 +42,8 @@ class Batch:
     :param frames: frame i is in row i.
     :param submitted_ns: perf_counter_ns when the backend had it, and was done with the one ahead.
     :param inferred_ns: when its probabilities were there.
-    :param error: what submitting or collecting it raised at the first attempt.
+    :param error: why the first attempt failed. In words: an exception refers to the frames by its
+        traceback, and such a cycle keeps their images until a garbage collection, minutes later.
     :param probabilities: float32 (frames, C), its own.
     """
 
@@ -51,7 +51,7 @@ class Batch:
     frames: list[InFlightFrame] = field(default_factory=list)
     submitted_ns: int = 0
     inferred_ns: int = 0
-    error: Optional[InferenceError] = None
+    error: Optional[str] = None
     probabilities: Optional[NDArray[np.float32]] = None
 
     def stages_ms(self, frame: InFlightFrame, published_ns: int) -> dict[str, float]:

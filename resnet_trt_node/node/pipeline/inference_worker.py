@@ -153,7 +153,7 @@ class InferenceWorker:
             with self.watchdog.call(f'submitting a batch of {len(batch.frames)}'):
                 backend.submit(len(batch.frames), batch.index)
         except InferenceError as error:
-            batch.error = error
+            batch.error = str(error)
 
     def _finish(self, backend: Backend, batch: Batch) -> None:
         probabilities = self._collect(backend, batch)
@@ -170,13 +170,12 @@ class InferenceWorker:
     def _collect(self, backend: Backend, batch: Batch) -> Optional[NDArray[np.float32]]:
         """Return the probabilities of a submitted batch, of a second attempt if need be."""
         size = len(batch.frames)
-        try:
-            if batch.error is not None:
-                raise batch.error
-            with self.watchdog.call(f'collecting a batch of {size}'):
-                return backend.collect(batch.index)
-        except InferenceError as error:
-            batch.error = error
+        if batch.error is None:
+            try:
+                with self.watchdog.call(f'collecting a batch of {size}'):
+                    return backend.collect(batch.index)
+            except InferenceError as error:
+                batch.error = str(error)
         self._counters.count('retried_batches')
         try:
             with self.watchdog.call(f'a second attempt at a batch of {size}'):

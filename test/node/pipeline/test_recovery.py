@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from threading import Event
+import weakref
 
 from pipeline_bench import raises
 import pytest
@@ -38,6 +40,35 @@ def test_a_batch_that_fails_twice_is_counted_and_the_next_is_answered(make_bench
     assert bench.events == {'batches': 1, 'retried_batches': 1, 'failed_batches': 1}
     assert bench.failures == ['batch of 1 lost: and again']
     assert len(bench.backends) == 1
+
+
+class Message:
+    """A message that can be watched; its picture has the value 7."""
+
+    def __int__(self) -> int:
+        """Return the value."""
+        return 7
+
+
+@pytest.mark.parametrize('late', [False, True])
+def test_the_frames_of_a_lost_batch_are_freed_without_the_garbage_collector(make_bench, late):
+    # It runs minutes later, and each frame in a cycle with an exception holds megabytes till then.
+    bench = make_bench(settings=QUICK)
+    bench.faults.late = late
+    bench.faults.batches.extend([raises(), raises()])
+    message = Message()
+    watched = weakref.ref(message)
+    gc.disable()
+    try:
+        bench.pipeline.offer('front', message)
+        del message
+        bench.finish()
+        # Each thread lets go of a frame when it takes the next.
+        bench.answer(1)
+        bench.wait(lambda: watched() is None)
+    finally:
+        gc.enable()
+    assert bench.dropped == {'failed': 1}
 
 
 def test_answers_keep_their_order_when_a_batch_is_tried_again(make_bench):
