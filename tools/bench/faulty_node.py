@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 import sys
+from typing import Any
 
 from resnet_trt_node.atomic_file import replacing
 from resnet_trt_node.backends import factory
@@ -21,8 +22,13 @@ VARIABLE = 'BENCH_FAULTS'
 class FaultyBackend(SimulatedBackend):
     """The simulated backend, failing while the file says so."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Open it; see `SimulatedBackend`."""
+        super().__init__(*arguments, **options)
+        self._faults_file = Path(os.environ[VARIABLE])
+
     def _submit(self, batch_size: int, index: int) -> None:
-        remaining = take_fault(Path(os.environ[VARIABLE]))
+        remaining = take_fault(self._faults_file)
         if remaining:
             raise InferenceError(f'a fault of the soak test, {remaining - 1} more to come')
         super()._submit(batch_size, index)
