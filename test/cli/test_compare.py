@@ -70,7 +70,8 @@ def test_the_report_holds_the_figures(resnet_trt, colour_model, tmp_path):
         found, = row['latency']
         assert cells[:2] == ['1', row['label']]
         for cell, name in zip(cells[2:5], ('p50_ms', 'p90_ms', 'p99_ms')):
-            assert float(cell.replace(',', '')) == pytest.approx(found[name], rel=0.001, abs=0.0006)
+            assert float(cell.replace(',', '')) == pytest.approx(
+                found[name], rel=0.001, abs=0.0006)
         assert float(cells[6].replace(',', '')) == pytest.approx(found['images_s'], abs=0.06)
         assert (found['count'], found['rounds']) == (9, 3)
     ratio = document['rows'][1]['latency'][0]['ratio']
