@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from typing import Any, Callable, Optional, Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState
 import numpy as np
 import rclpy
 from rclpy.duration import Duration
@@ -23,6 +24,8 @@ from vision_msgs.msg import Classification, LabelInfo
 
 #: What has not happened after so long never will, however busy the machine is.
 _HANGS_SEC = 180.0
+#: See `Peer.call`.
+_ASK_AGAIN_SEC = 20.0
 
 
 class NodeProcess:
@@ -178,11 +181,24 @@ class Peer:
                 'message': '; '.join(faults) or statuses[0].message}
 
     def call(self, kind: Any, service: str, request: Any) -> Any:
-        """Call a service and return its answer."""
+        """
+        Call a service and return its answer.
+
+        A client is ready before the server has discovered it, and Fast DDS gives an answer to
+        an unknown client up after 100 ms. So what may be asked twice is asked again.
+        """
         client = self.node.create_client(kind, service)
         self.spin_until(client.service_is_ready, f'the service {service}')
-        future = client.call_async(request)
-        self.spin_until(future.done, f'an answer of {service}')
+        futures = [client.call_async(request)]
+        deadline = monotonic() + _ASK_AGAIN_SEC
+
+        def answered() -> list[Any]:
+            nonlocal deadline
+            if kind is not ChangeState and monotonic() > deadline:
+                futures.append(client.call_async(request))
+                deadline = monotonic() + _ASK_AGAIN_SEC
+            return [future for future in futures if future.done()]
+        future = self.spin_until(answered, f'an answer of {service}')[0]
         self.node.destroy_client(client)
         return future.result()
 
