@@ -145,10 +145,12 @@ def test_an_illegal_access_is_an_error_with_its_name_and_closing_works():
         'from tiny_model import write_tiny_model\n'
         'folder = Path(tempfile.mkdtemp())\n'
         'path = write_tiny_model(folder / "tiny.onnx")\n'
-        'try:\n'
-        '    backend = open_backend(\n'
+        'def opened():\n'
+        '    return open_backend(\n'
         '        path, "tensorrt", engine_dir=folder / "engines", cuda_graph_max_batch=0,\n'
         '        optimization_level=0, log=print)\n'
+        'try:\n'
+        '    backend = opened()\n'
         'except BackendUnavailable as error:\n'
         '    print("UNAVAILABLE", error)\n'
         '    sys.exit()\n'
@@ -162,7 +164,7 @@ def test_an_illegal_access_is_an_error_with_its_name_and_closing_works():
         'backend.close()\n'
         'print("CLOSED")\n'
         'try:\n'
-        '    open_backend(path, "tensorrt", options)\n'
+        '    opened()\n'
         'except BackendError as error:\n'
         '    print("AGAIN", error)\n')
     done = subprocess.run(
