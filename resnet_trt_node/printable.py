@@ -39,6 +39,11 @@ def printable(text: object, limit: int = DEFAULT_LIMIT) -> str:
     return shown if len(whole) <= limit else f'{shown}... ({len(whole)} characters)'
 
 
+def one_line(text: object) -> str:
+    """Return a text with its line breaks and indentation as single spaces."""
+    return ' '.join(str(text).split())
+
+
 def printable_lines(text: object) -> str:
     """
     Return a text whose line breaks are meant, such as a table or a traceback.

@@ -20,7 +20,7 @@ from polygraphy.exception import PolygraphyException
 from polygraphy.logger import G_LOGGER
 from resnet_trt_node.backends.base import BackendInfo
 from resnet_trt_node.backends.onnxruntime import OnnxRuntimeOptions
-from resnet_trt_node.backends.onnxruntime_session import InterruptibleSession
+from resnet_trt_node.backends.onnxruntime_session import CpuSession
 from resnet_trt_node.backends.result_check import refuse_bad
 from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
@@ -28,7 +28,7 @@ from resnet_trt_node.compare.subject import Answer, Subject
 from resnet_trt_node.contract.model_file import parse_model, read_model, spec_in
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 from resnet_trt_node.errors import (
-    BackendError, BackendUnavailable, InferenceError, ModelError, UsageError)
+    BackendError, BackendUnavailable, InferenceError, UsageError)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -188,23 +188,10 @@ def runner_for(subject: Subject, name: str) -> BaseRunner:
 def _onnxrt(
         data: bytes, path: Union[str, Path],
         options: OnnxRuntimeOptions) -> Tuple[BaseRunner, str, str]:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise BackendUnavailable(
-            f'ONNX Runtime cannot be imported ({error}): pip install onnxruntime') from error
-    from polygraphy.backend.onnxrt import OnnxrtRunner
-
     # Polygraphy's loader has no way to set the threads; all else is as it would have it.
-    session_options = onnxruntime.SessionOptions()
-    session_options.intra_op_num_threads = options.cpu_threads
-    session_options.log_severity_level = 3
-    try:
-        session = InterruptibleSession(onnxruntime.InferenceSession(
-            data, session_options, providers=['CPUExecutionProvider']))
-    except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
-        raise ModelError(f'ONNX Runtime cannot load {path}: {error}') from error
-    return OnnxrtRunner(session), onnxruntime.__version__, 'CPU'
+    session = CpuSession(data, path, options.cpu_threads, defaults=True)
+    from polygraphy.backend.onnxrt import OnnxrtRunner
+    return OnnxrtRunner(session), session.version, 'CPU'
 
 
 def _trt(

@@ -6,10 +6,10 @@ from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
+from resnet_trt_node.backends.onnxruntime_session import CpuSession
 from resnet_trt_node.errors import ModelError, UsageError
 from resnet_trt_node.onnx_tools.normalisation import Normalisation
 from resnet_trt_node.onnx_tools.source_model import SourceModel
-from resnet_trt_node.onnx_tools.verify import OnnxRunner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +26,7 @@ class Reference:
     """
 
     def __init__(self, source: SourceModel, what: str, normalisation: Normalisation) -> None:
-        self._runner = OnnxRunner(source.model.SerializeToString(), what)
+        self._session = CpuSession(source.model.SerializeToString(), what)
         self._source = source
         self._normalisation = normalisation
         self.softmax = False
@@ -55,8 +55,8 @@ class Reference:
         # A model of a fixed batch gets its fill; the rows of the filling are dropped.
         full = np.concatenate([x, np.repeat(x[-1:], step - len(x), axis=0)])
         dtype = np.float16 if self._source.input_precision == 'fp16' else np.float32
-        result, = self._runner.run(
-            {self._source.input_name: full.astype(dtype)}, [self._source.output_name])
+        result, = self._session.run(
+            [self._source.output_name], {self._source.input_name: full.astype(dtype)})
         shape = tuple(getattr(result, 'shape', ()))
         classes = prod(shape[1:])
         # Of all sides behind the batch one counts the classes; the others are 1, as (N, C, 1, 1).
@@ -66,7 +66,7 @@ class Reference:
                 f"{step}, which is no classifier's: one row of at least two classes for each "
                 'picture, (N, C) or (N, C, 1, 1); maps, boxes and points cannot be prepared')
         self.output_rank = result.ndim
-        return result.reshape(step, -1)[:len(x)].astype(np.float32)
+        return np.asarray(result.reshape(step, -1)[:len(x)], np.float32)
 
 
 def softmax_is_missing(rows: NDArray[np.float32], last_op: str, activation: str) -> bool:

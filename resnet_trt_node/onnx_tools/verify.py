@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional, Sequence, TYPE_CHECKING, Union
+from typing import Callable, TYPE_CHECKING, Union
 
 import numpy as np
 import onnx
-from resnet_trt_node.backends.onnxruntime_session import InterruptibleSession
+from resnet_trt_node.backends.onnxruntime_session import CpuSession
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
-from resnet_trt_node.errors import BackendUnavailable, ModelError
+from resnet_trt_node.errors import ModelError
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
 if TYPE_CHECKING:
@@ -19,57 +19,6 @@ if TYPE_CHECKING:
 CHECKED_BATCHES = (1, 3)
 #: Protobuf's limit for a message, and so for a model in one file.
 _MAX_BYTES = (1 << 31) - 1
-
-
-class OnnxRunner:
-    """
-    A model on ONNX Runtime's CPU provider.
-
-    :param model: a file, or a serialised model.
-    :param what: its name in messages.
-    :raises BackendUnavailable: if ONNX Runtime is not installed.
-    :raises ModelError: if it cannot load the model.
-    """
-
-    def __init__(self, model: Union[Path, bytes], what: str) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise BackendUnavailable(
-                f'checking a model needs ONNX Runtime ({error}): pip install onnxruntime') \
-                from error
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        self._what = what
-        try:
-            self._session: Any = InterruptibleSession(onnxruntime.InferenceSession(
-                model if isinstance(model, bytes) else str(model), options,
-                providers=['CPUExecutionProvider']))
-        except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
-            raise ModelError(f'ONNX Runtime cannot load {what}: {_line(error)}') from error
-
-    def run(
-            self, feeds: Mapping[str, NDArray[Any]],
-            outputs: Optional[Sequence[str]] = None) -> list[NDArray[Any]]:
-        """
-        Infer once.
-
-        :param feeds: input name to array.
-        :param outputs: names, None for all.
-        :returns: the outputs, owned by the caller.
-        :raises ModelError: if the model cannot run on these.
-        """
-        try:
-            results: list[NDArray[Any]] = self._session.run(outputs, dict(feeds))
-        except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
-            raise ModelError(
-                f'ONNX Runtime cannot run {self._what}: {_line(error)}') from error
-        return results
-
-
-def _line(error: Exception) -> str:
-    """Return what ONNX Runtime says in one line."""
-    return ' '.join(str(error).split())
 
 
 def refuse_large(model: onnx.ModelProto, what: str) -> None:
@@ -111,10 +60,10 @@ def check_answers(path: Path, what: str, spec: ModelSpec) -> None:
     :raises ModelError: with the reason.
     """
     check_valid(path, what)
-    runner = OnnxRunner(path, what)
+    session = CpuSession(path, what)
     for batch in CHECKED_BATCHES:
-        rows, = runner.run(
-            {INPUT_NAME: sample_frames(batch, spec.height, spec.width)}, [OUTPUT_NAME])
+        rows, = session.run(
+            [OUTPUT_NAME], {INPUT_NAME: sample_frames(batch, spec.height, spec.width)})
         if rows.shape != (batch, spec.num_classes) or not np.isfinite(rows).all():
             raise ModelError(
                 f'{what} answers a batch of {batch} with {rows.shape}, NaN or infinity where '
@@ -138,7 +87,7 @@ def largest_difference(
     :returns: the largest absolute difference of any probability.
     :raises ModelError: if it is above the bound, or numbers are not finite.
     """
-    runner = OnnxRunner(path, what)
+    session = CpuSession(path, what)
     worst = 0.0
     for batch in CHECKED_BATCHES:
         frames = sample_frames(batch, height, width, seed)
@@ -146,7 +95,7 @@ def largest_difference(
         if not np.isfinite(expected).all():
             raise ModelError(
                 f'{what}: the reference itself returns NaN or infinity; check the weights')
-        found, = runner.run({INPUT_NAME: frames}, [OUTPUT_NAME])
+        found, = session.run([OUTPUT_NAME], {INPUT_NAME: frames})
         if found.shape != expected.shape:
             raise ModelError(
                 f'{what}: the output of a batch of {batch} has the shape {found.shape}, the '

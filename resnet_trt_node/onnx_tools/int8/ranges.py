@@ -9,13 +9,14 @@ distributed, by Kullback-Leibler divergence: S. Migacz, "8-bit Inference with Te
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 import os
-from typing import Any, Callable, Dict, Sequence, TYPE_CHECKING
+from typing import Callable, Dict, Sequence, TYPE_CHECKING
 
 import numpy as np
 import onnx
 from onnx import helper
-from resnet_trt_node.backends.onnxruntime_session import InterruptibleSession
+from resnet_trt_node.backends.onnxruntime_session import CpuSession
 from resnet_trt_node.contract.spec import INPUT_NAME
 from resnet_trt_node.errors import DataError, ModelError, UsageError
 
@@ -126,8 +127,7 @@ def _divergence(reference: NDArray[np.float64], coarse: NDArray[np.float64]) -> 
 def _largest(
         model: onnx.ModelProto, tensors: Sequence[str], frames: Sequence[NDArray[np.uint8]],
         step: Callable[[], None]) -> Ranges:
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
+    watched = deepcopy(model)
     for name in tensors:
         # The maximum is taken inside, so that megabytes of activations never come out.
         watched.graph.node.append(helper.make_node('Abs', [name], [f'{name}:abs']))
@@ -139,7 +139,7 @@ def _largest(
     wanted = [f'{name}:{kind}' for kind in ('max', 'sum') for name in tensors]
     watched.graph.output.extend(
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, []) for name in wanted)
-    session = open_session(watched)
+    session = CpuSession(watched.SerializeToString(), 'the model')
     largest = np.zeros(len(tensors))
     for batch in frames:
         maxima, sums = np.array(session.run(wanted, {INPUT_NAME: batch})).reshape(2, -1)
@@ -152,14 +152,13 @@ def _histograms(
         model: onnx.ModelProto, largest: Ranges, frames: Sequence[NDArray[np.uint8]],
         step: Callable[[], None]) -> dict[str, NDArray[np.int64]]:
     """Count magnitudes in `BINS` equal bins up to the largest, for each tensor."""
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
+    watched = deepcopy(model)
     there = {output.name for output in watched.graph.output}
     for name in largest:
         if name not in there:
             watched.graph.output.append(
                 helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    session = open_session(watched)
+    session = CpuSession(watched.SerializeToString(), 'the model')
     counts = {name: np.zeros(BINS, np.int64) for name in largest}
 
     def add(name: str, values: NDArray[np.float32]) -> None:
@@ -176,26 +175,3 @@ def _histograms(
             list(pool.map(add, largest, values))
             step()
     return counts
-
-
-def open_session(model: onnx.ModelProto) -> Any:
-    """
-    Open a model in memory with ONNX Runtime.
-
-    :param model: is serialised; at most 2 GB.
-    :raises ModelError: if it cannot be loaded.
-    """
-    import onnxruntime
-    options = onnxruntime.SessionOptions()
-    # See the backend: int8 saturates on x86 CPUs without VNNI otherwise.
-    options.add_session_config_entry('session.x64quantprecision', '1')
-    # Spinning threads would take the CPU from those that count.
-    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-    options.log_severity_level = 3
-    try:
-        return InterruptibleSession(onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=['CPUExecutionProvider']))
-    except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
-        raise ModelError(
-            f'ONNX Runtime cannot load the model ({" ".join(str(error).split())}): export it '
-            'again') from error

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Sequence, TYPE_CHECKING, Union
 
 import numpy as np
-import onnx
+from resnet_trt_node.backends.onnxruntime_session import CpuSession
 from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.onnx_tools.int8.quantize import (
     insert_pairs, load_fp32, Placement, quantizable_layers, quantized_tensors)
-from resnet_trt_node.onnx_tools.int8.ranges import activation_ranges, open_session
+from resnet_trt_node.onnx_tools.int8.ranges import activation_ranges
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    import onnx
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,7 @@ def measure_sensitivity(
     reference = answers_of(model, batches)
     found = []
     for layer in layers:
-        alone = onnx.ModelProto()
-        alone.CopyFrom(model)
+        alone = deepcopy(model)
         insert_pairs(alone, ranges, Placement(
             shortcuts=False, pooled=False, keep=frozenset(layers) - {layer}))
         answers = answers_of(alone, batches)
@@ -89,6 +90,6 @@ def answers_of(
     :param model: a deployable model.
     :param batches: uint8 (N, H, W, 3) RGB each.
     """
-    session = open_session(model)
+    session = CpuSession(model.SerializeToString(), 'the model')
     return np.concatenate(
         [session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0] for batch in batches])

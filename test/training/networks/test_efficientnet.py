@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 import pytest
+from resnet_trt_node.backends.onnxruntime_session import CpuSession
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.onnx_tools.prepare import prepare
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
-from resnet_trt_node.onnx_tools.verify import OnnxRunner
 from resnet_trt_node.training.networks.efficientnet import (
     export_efficientnet_lite0, load_efficientnet_lite, PREPARATION)
 import torch
@@ -29,12 +29,12 @@ def test_the_graph_computes_what_pytorch_does_before_and_after_preparing(tmp_pat
     x = ((frames.astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2).copy()
     with torch.no_grad():
         expected = load_efficientnet_lite()(torch.from_numpy(x))
-    found, = OnnxRunner(plain, 'lite0').run({'input': x})
+    found, = CpuSession(plain, 'lite0').run(None, {'input': x})
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
     report = prepare(plain, tmp_path / 'deployable.onnx', **PREPARATION)
     assert report.spec.resize == ResizeRule(256, 224, 224, 'bicubic')
     assert report.spec.labels[207] == 'golden retriever'
-    found, = OnnxRunner(report.path, 'lite0').run({'images': frames})
+    found, = CpuSession(report.path, 'lite0').run(None, {'images': frames})
     np.testing.assert_allclose(found, expected.softmax(1).numpy(), atol=1e-5)
 
 
