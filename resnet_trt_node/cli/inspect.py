@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from resnet_trt_node.cli.support.console import print_json, write
-from resnet_trt_node.contract.declared import TensorInfo
 from resnet_trt_node.onnx_tools.inspection import inspect_model, Inspection
 
 _FIRST_LABELS = 5
@@ -38,8 +37,9 @@ def _lines(found: Inspection) -> list[tuple[str, str]]:
              ('sha256', found.sha256),
              ('deployable', f'no: {found.not_deployable_because}'
               if found.not_deployable_because else 'yes')]
-    lines += [('input', _tensor(value)) for value in found.inputs]
-    lines += [('output', _tensor(value)) for value in found.outputs]
+    lines += [(side, f'{value.name} {value.dtype} {value.shown_shape}')
+              for side, values in (('input', found.inputs), ('output', found.outputs))
+              for value in values]
     spec = found.spec
     if spec is not None:
         names = ', '.join(spec.labels[:_FIRST_LABELS])
@@ -61,7 +61,3 @@ def _lines(found: Inspection) -> list[tuple[str, str]]:
         ('parameters', f'{found.parameters:,}, {found.weight_bytes / 1e6:.1f} MB of constants'),
         ('cost', macs), ('nodes', f'{sum(found.operators.values())}: {operators}'),
         ('format', f'ONNX opset {found.opset}, IR {found.ir_version}')]
-
-
-def _tensor(value: TensorInfo) -> str:
-    return f'{value.name} {value.dtype} ({", ".join(str(side) for side in value.shape)})'

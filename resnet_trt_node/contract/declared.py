@@ -27,6 +27,11 @@ class TensorInfo:
     dtype: str
     shape: Tuple[Side, ...]
 
+    @property
+    def shown_shape(self) -> str:
+        """Return the shape for a message."""
+        return f'({", ".join(map(str, self.shape))})'
+
 
 def checked_spec(
         metadata: Mapping[str, str], inputs: Sequence[TensorInfo],
@@ -60,13 +65,9 @@ def _check(found: Sequence[TensorInfo], wanted: TensorInfo, what: str) -> None:
     if dynamic != [isinstance(side, str) for side in wanted.shape] or (
             what == 'input' and one.shape[1:] != wanted.shape[1:]):
         raise ModelError(
-            f'not a deployable model: {what} {one.name!r} has the shape {_show(one.shape)}, it '
-            f'must be {_show(wanted.shape)} with a dynamic N; {HOW_TO_MAKE_ONE}')
+            f'not a deployable model: {what} {one.name!r} has the shape {one.shown_shape}, it '
+            f'must be {wanted.shown_shape} with a dynamic N; {HOW_TO_MAKE_ONE}')
     if one.shape[1:] != wanted.shape[1:]:
         raise LabelsError(
             f'the model has {one.shape[1]} outputs and {wanted.shape[1]} class names: '
             'export it again with --labels FILE of one name a line')
-
-
-def _show(shape: Tuple[Side, ...]) -> str:
-    return '(' + ', '.join(str(side) for side in shape) + ')'

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Union
 
 from resnet_trt_node.contract.declared import checked_spec, HOW_TO_MAKE_ONE
 from resnet_trt_node.contract.external_data import external_files
-from resnet_trt_node.contract.onnx_parts import damaged_constant, names_of, tensor_info
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import BackendUnavailable, ModelError
+from resnet_trt_node.printable import one_line
 from resnet_trt_node.regular_file import open_regular, read_regular
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ def load_with_outside_tensors(path: Union[str, Path]) -> onnx.ModelProto:
     """
     Load an ONNX file and the files beside it that hold its weights, for `resnet_trt prepare`.
 
-    :raises ModelError: if one of the files is missing or unreadable, or the first is no ONNX.
+    :raises ModelError: if one of the files is missing or unreadable, the first is no ONNX, or all
+        do not go into one file.
     :raises BackendUnavailable: if the package onnx is not installed.
     """
     data = read_model(path)
@@ -128,13 +129,18 @@ def load_with_outside_tensors(path: Union[str, Path]) -> onnx.ModelProto:
             load_external_data_for_model(model, str(folder))
         except Exception as error:  # noqa: B902  onnx raises types of several modules, by version
             raise ModelError(
-                f'{path}: its weights in {_names(files)} cannot be read: '
-                f'{" ".join(str(error).split())}') from error
+                f'{path}: its weights in {_names(files)} cannot be read: {one_line(error)}') \
+                from error
+        if model.ByteSize() > _MAX_BYTES:
+            raise ModelError(
+                f'{path} has more than 2 GiB of weights, which do not go into one ONNX file: use '
+                'a smaller network, or export it in fp16')
     _check_constants(model, path)
     return model
 
 
 def _check_constants(model: onnx.ModelProto, path: Union[str, Path]) -> None:
+    from resnet_trt_node.contract.onnx_check import damaged_constant
     name = damaged_constant(model)
     if name is not None:
         raise ModelError(
@@ -152,6 +158,7 @@ def _names(files: list[str]) -> str:
 def _parse(data: bytes, path: Union[str, Path]) -> onnx.ModelProto:
     try:
         import onnx
+        from resnet_trt_node.contract.onnx_graph import names_of
     except ImportError as error:
         raise BackendUnavailable(
             f'model files cannot be read without onnx ({error}): pip install onnx') from error
@@ -195,20 +202,13 @@ def spec_of(model: onnx.ModelProto) -> ModelSpec:
 
     :raises ModelError: if the model is not deployable; the message names what differs.
     """
-    weights = {tensor.name for tensor in model.graph.initializer}
+    from resnet_trt_node.contract.onnx_graph import inputs_of, tensor_info
+    # Properties of other tools need not be text.
+    metadata = {one.key: one.value for one in model.metadata_props
+                if isinstance(one.key, str) and isinstance(one.value, str)}
     return checked_spec(
-        _metadata(model),
-        [tensor_info(value) for value in model.graph.input if value.name not in weights],
+        metadata, [tensor_info(value) for value in inputs_of(model.graph)],
         [tensor_info(value) for value in model.graph.output])
-
-
-def _metadata(model: onnx.ModelProto) -> dict[str, str]:
-    """Return the properties that are text; of those of other tools no more is known."""
-    found: dict[str, str] = {}
-    for prop in model.metadata_props:
-        if isinstance(prop.key, str) and isinstance(prop.value, str):
-            found[prop.key] = prop.value
-    return found
 
 
 def write_model_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:

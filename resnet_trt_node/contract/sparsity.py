@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 PATTERN, GROUP, KEPT = '2:4', 4, 2
 #: Nodes between a weight and its layer that keep zeros where they are.
 _PASSING = ('QuantizeLinear', 'DequantizeLinear', 'Identity', 'Cast')
-#: How many of them may follow each other; a malformed graph may go round in circles.
-_LONGEST_WAY = 8
 
 
 @dataclass(frozen=True)
@@ -135,32 +133,23 @@ def layer_weights(model: onnx.ModelProto) -> list[LayerWeight]:
     :param model: a loaded model.
     """
     from onnx import numpy_helper
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == 'Constant':
-            constants.update(
-                (name, one.t) for name in node.output[:1] for one in node.attribute
-                if one.name == 'value')
-    makers = {output: node for node in model.graph.node for output in node.output}
+    from resnet_trt_node.contract.onnx_graph import (
+        constants_in, integer, name_of, output_axis, producers_of, trace_back)
+    constants, producers = constants_in(model.graph), producers_of(model.graph)
     found = []
     for node in model.graph.node:
         if node.op_type not in ('Conv', 'Gemm', 'MatMul') or len(node.input) < 2 or (
                 not node.output):
             continue
-        name = node.input[1]
-        for _ in range(_LONGEST_WAY):
-            if name in constants or name not in makers or not makers[name].input or (
-                    makers[name].op_type not in _PASSING):
-                break
-            name = makers[name].input[0]
+        name = trace_back(node.input[1], producers, _PASSING)
         if name not in constants:
             continue
         values = numpy_helper.to_array(constants[name])
-        axis, groups = _summed_side(node)
+        axis = 1 - output_axis(node)
         if values.ndim > axis:
             found.append(LayerWeight(
-                node.name or node.output[0], constants[name], values, axis,
-                why_dense(values.shape[axis], groups)))
+                name_of(node), constants[name], values, axis,
+                why_dense(values.shape[axis], integer(node, 'group', 1))))
     return found
 
 
@@ -172,14 +161,6 @@ def two_four_layers(model: onnx.ModelProto) -> list[str]:
     """
     return [weight.layer for weight in layer_weights(model)
             if not weight.why_dense and is_two_four(weight.values, weight.axis)]
-
-
-def _summed_side(node: onnx.NodeProto) -> tuple[int, int]:
-    """Return the axis of a node's weight that is summed over, and the number of groups."""
-    numbers = {one.name: one.i for one in node.attribute}
-    if node.op_type == 'Conv':
-        return 1, numbers.get('group', 1)
-    return (1 if node.op_type == 'Gemm' and numbers.get('transB', 0) else 0), 1
 
 
 def _count(text: str, number: str, names: str) -> Optional[int]:

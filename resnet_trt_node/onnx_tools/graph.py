@@ -112,12 +112,6 @@ class GraphBuilder:
         return model
 
 
-def opset_of(model: onnx.ModelProto) -> int:
-    """Return the version of ONNX's own operators, 0 if the model names none."""
-    return max((item.version for item in model.opset_import
-                if item.domain in ('', 'ai.onnx')), default=0)
-
-
 def tensor(
         name: str, kind: int, shape: Sequence[Optional[Union[int, str]]]) -> onnx.ValueInfoProto:
     """Describe an input or output; names in its shape are dynamic sides."""

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, Optional, Union
 
 import onnx
-from onnx import shape_inference, TensorProto
+from onnx import helper, TensorProto
 from resnet_trt_node.backends.engines.files import sha256_of
 from resnet_trt_node.contract.declared import TensorInfo
 from resnet_trt_node.contract.model_file import parse_model, read_model, spec_of
-from resnet_trt_node.contract.onnx_parts import parts_of, tensor_info
+from resnet_trt_node.contract.onnx_graph import (
+    constants_in, graphs_of, inputs_of, integer, is_int8, nodes_of, opset_of, shapes_of,
+    tensor_info, WEIGHT_PLACES, weight_types)
 from resnet_trt_node.contract.sparsity import two_four_layers
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import ModelError, ResnetTrtError
-from resnet_trt_node.onnx_tools.graph import opset_of
 from resnet_trt_node.onnx_tools.simplify import simplify
-from resnet_trt_node.onnx_tools.subgraphs import nodes_of
 
-_QUANTISED = ('QuantizeLinear', 'QLinearConv', 'QLinearMatMul', 'ConvInteger', 'MatMulInteger')
-#: Where the weight stands among the inputs of the operators that multiply and accumulate.
-_WEIGHT_AT = {
-    'Conv': 1, 'ConvTranspose': 1, 'Gemm': 1, 'MatMul': 1, 'ConvInteger': 1, 'MatMulInteger': 1,
-    'QLinearConv': 3, 'QLinearMatMul': 3}
+_PRECISIONS: dict[int, str] = {
+    TensorProto.FLOAT: 'fp32', TensorProto.FLOAT16: 'fp16', TensorProto.BFLOAT16: 'bf16',
+    TensorProto.DOUBLE: 'fp64'}
 _NUMBERS = (
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
     TensorProto.INT8, TensorProto.UINT8)
@@ -98,20 +97,19 @@ def inspect_model(path: Union[str, Path]) -> Inspection:
     except ModelError as error:
         reason = str(error)
     graph = model.graph
-    constants = {tensor.name for tensor in graph.initializer}
-    tensors = [tensor for part in parts_of(model) for tensor in _constant_tensors(part).values()]
+    tensors = [one for part in graphs_of(model) for one in constants_in(part).values()]
     return Inspection(
         path=path, size_bytes=len(data), sha256=sha256_of(data), spec=spec,
         not_deployable_because=reason,
-        inputs=tuple(tensor_info(value) for value in graph.input if value.name not in constants),
-        outputs=tuple(tensor_info(value) for value in graph.output),
-        opset=opset_of(model),
-        ir_version=model.ir_version, precision=_precision(model),
+        inputs=tuple(map(tensor_info, inputs_of(graph))),
+        outputs=tuple(map(tensor_info, graph.output)),
+        opset=opset_of(model), ir_version=model.ir_version, precision=_precision(model),
         parameters=sum(
             prod(tensor.dims) for tensor in tensors
             if tensor.data_type in _NUMBERS and prod(tensor.dims) > 1),
         weight_bytes=sum(
-            prod(tensor.dims) * _bytes_of(tensor.data_type) for tensor in tensors),
+            prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+            for tensor in tensors),
         macs=_macs_of(model),
         operators=dict(Counter(node.op_type for node in nodes_of(model)).most_common()),
         sparse_layers=len(two_four_layers(model)))
@@ -141,39 +139,33 @@ def count_macs(model: onnx.ModelProto) -> Optional[int]:
     :returns: the count, None where a shape that it needs is unknown, or layers stand in branches
         or loops, which may be taken or not.
     """
-    if sum(node.op_type in _WEIGHT_AT for node in nodes_of(model)) != sum(
-            node.op_type in _WEIGHT_AT for node in model.graph.node):
+    layers = [node for node in model.graph.node if node.op_type in WEIGHT_PLACES]
+    if sum(node.op_type in WEIGHT_PLACES for node in nodes_of(model)) != len(layers):
         return None
-    single = onnx.ModelProto()
-    single.CopyFrom(model)
-    constants = {tensor.name for tensor in model.graph.initializer}
-    for value in single.graph.input:
+    single = deepcopy(model)
+    for value in inputs_of(single.graph):
         dims = value.type.tensor_type.shape.dim
-        if value.name not in constants and dims and not dims[0].dim_value > 0:
+        if dims and not dims[0].dim_value > 0:
             dims[0].dim_value = 1
     del single.graph.value_info[:]
     for value in single.graph.output:
         value.type.tensor_type.ClearField('shape')
     try:
-        inferred = shape_inference.infer_shapes(single, data_prop=True).graph
-    # Sides beyond all bounds are none of its own errors.
-    except (shape_inference.InferenceError, RuntimeError, ValueError):
+        inferred = shapes_of(single)
+    except ModelError:
         return None
-    shapes = {
-        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in (*inferred.input, *inferred.value_info, *inferred.output)}
-    shapes.update({name: list(item.dims) for name, item in _constant_tensors(inferred).items()})
+    shapes = {name: [side for side in shape if isinstance(side, int) and side]
+              for name, shape in inferred.items()}
     total = 0
-    for node in inferred.node:
-        if node.op_type not in _WEIGHT_AT:
-            continue
-        if len(node.input) <= _WEIGHT_AT[node.op_type] or not node.output:
+    for node in layers:
+        place = WEIGHT_PLACES[node.op_type]
+        if len(node.input) <= place or not node.output:
             return None
-        weight = shapes.get(node.input[_WEIGHT_AT[node.op_type]], [])
-        result, first = shapes.get(node.output[0], []), shapes.get(node.input[0], [])
-        if not all((weight, result, first)) or 0 in (*weight, *result, *first):
+        names = (node.input[0], node.input[place], node.output[0])
+        if not all(shapes.get(name) and len(shapes[name]) == len(inferred[name])
+                   for name in names):
             return None
-        total += _macs(node, first, weight, result)
+        total += _macs(node, *(shapes[name] for name in names))
     return total
 
 
@@ -185,37 +177,12 @@ def _macs(
     if 'Conv' in node.op_type:
         return prod(result) * prod(weight[1:])
     if node.op_type == 'Gemm':
-        turned = any(item.name == 'transA' and item.i for item in node.attribute)
-        return prod(result) * first[0 if turned else 1]
+        return prod(result) * first[0 if integer(node, 'transA') else 1]
     return prod(result) * first[-1]
 
 
-def _constant_tensors(
-        graph: Union[onnx.GraphProto, onnx.FunctionProto]) -> dict[str, onnx.TensorProto]:
-    """Return initialisers and the values of Constant nodes, by name."""
-    tensors = {tensor.name: tensor for tensor in getattr(graph, 'initializer', ())}
-    for node in graph.node:
-        for item in node.attribute:
-            if node.op_type == 'Constant' and item.name == 'value' and node.output:
-                tensors[node.output[0]] = item.t
-    return tensors
-
-
 def _precision(model: onnx.ModelProto) -> str:
-    if any(node.op_type in _QUANTISED for node in nodes_of(model)):
+    if is_int8(model):
         return 'int8'
-    tensors = {name: tensor for part in parts_of(model)
-               for name, tensor in _constant_tensors(part).items()}
-    used = {
-        tensors[node.input[place]].data_type for node in nodes_of(model)
-        for place in [_WEIGHT_AT.get(node.op_type, 0)]
-        if node.op_type in _WEIGHT_AT and len(node.input) > place
-        and node.input[place] in tensors}
-    names: dict[int, str] = {
-        TensorProto.FLOAT: 'fp32', TensorProto.FLOAT16: 'fp16', TensorProto.BFLOAT16: 'bf16',
-        TensorProto.DOUBLE: 'fp64'}
-    return ' and '.join(sorted(names.get(kind, 'other') for kind in used)) or 'unknown'
-
-
-def _bytes_of(kind: int) -> int:
-    return int(onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize)
+    names = {_PRECISIONS.get(kind, 'other') for kind in weight_types(model)}
+    return ' and '.join(sorted(names)) or 'unknown'

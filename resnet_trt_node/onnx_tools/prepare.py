@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, Optional, Sequence, Tuple, Union
+from typing import Optional, Sequence, Tuple, Union
 
 import onnx
 from onnx import TensorProto
 from resnet_trt_node import __version__
-from resnet_trt_node.atomic_file import whole_file
-from resnet_trt_node.contract.model_file import (
-    file_sha256, load_with_outside_tensors, spec_of, write_model_spec)
-from resnet_trt_node.contract.onnx_parts import names_of
+from resnet_trt_node.contract.model_file import file_sha256, load_with_outside_tensors, spec_of
+from resnet_trt_node.contract.onnx_graph import (
+    names_of, names_read, opset_of, rename_readers, replace_all, subgraphs_of)
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.onnx_tools.class_names import default_labels, given_labels
-from resnet_trt_node.onnx_tools.graph import (
-    BATCH, GraphBuilder, IR_VERSION, OPSET, opset_of, tensor)
+from resnet_trt_node.onnx_tools.deployable import write_model, WrittenModel
+from resnet_trt_node.onnx_tools.graph import BATCH, GraphBuilder, IR_VERSION, OPSET, tensor
 from resnet_trt_node.onnx_tools.int8.qdq_clip import move_pairs_off_clips
 from resnet_trt_node.onnx_tools.io_nodes import add_input_end, add_output_end
 from resnet_trt_node.onnx_tools.normalisation import Normalisation, pick_normalisation
 from resnet_trt_node.onnx_tools.reference import Reference, softmax_is_missing
 from resnet_trt_node.onnx_tools.simplify import free_batch, set_input_shape, simplify
 from resnet_trt_node.onnx_tools.source_model import read_source, SourceModel
-from resnet_trt_node.onnx_tools.subgraphs import names_read, rename_readers, subgraphs_of
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
-from resnet_trt_node.onnx_tools.verify import check_valid, largest_difference, refuse_large
 
 ACTIVATIONS = ('auto', 'softmax', 'none')
 CHANNEL_ORDERS = ('rgb', 'bgr')
@@ -42,43 +39,22 @@ _RESIZE_TO_CROP = 256 / 224
 
 
 @dataclass(frozen=True)
-class PrepareReport:
+class PreparedModel(WrittenModel):
     """
-    What was prepared.
+    What was prepared, beside the file.
 
-    :param path: the file.
-    :param spec: its contract.
     :param layout: of the original input, 'nchw' or 'nhwc'.
     :param normalisation: the formula in words.
     :param activation: 'softmax' if one was added, 'none' if the output was probabilities.
     :param fixed_batch: the batch size that the original was bound to, None if it was dynamic.
     :param unused_inputs: inputs of the original that nothing reads; they were left out.
-    :param max_abs_difference: of any probability from the original model.
-    :param bound: what that had to stay below.
-    :param sha256: hex digest of the file.
-    :param size_bytes: of the file.
-    :param seconds: what it took.
     """
 
-    path: Path
-    spec: ModelSpec
     layout: str
     normalisation: str
     activation: str
     fixed_batch: Optional[int]
     unused_inputs: Tuple[str, ...]
-    max_abs_difference: float
-    bound: float
-    sha256: str
-    size_bytes: int
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON; of the class names only their count."""
-        values = asdict(self)
-        spec = values.pop('spec')
-        spec['num_classes'] = len(spec.pop('labels'))
-        return {**values, 'path': str(self.path), **spec}
 
 
 def prepare(
@@ -88,7 +64,7 @@ def prepare(
         interpolation: str = 'bilinear',
         labels: Optional[Union[str, Path, Sequence[str]]] = None, layout: str = 'auto',
         channel_order: str = 'rgb', activation: str = 'auto',
-        output: Optional[str] = None) -> PrepareReport:
+        output: Optional[str] = None) -> PreparedModel:
     """
     Make a float classifier deployable.
 
@@ -119,7 +95,6 @@ def prepare(
             f'unknown activation {activation!r}: choose one of {", ".join(ACTIVATIONS)}')
     model = load_with_outside_tensors(source)
     _refuse_deployable(model, source)
-    refuse_large(model, str(source))
     normalisation = pick_normalisation(mean, std, scale, channel_order == 'bgr')
     names = given_labels(labels)
     original = read_source(model, layout, output)
@@ -139,10 +114,10 @@ def prepare(
     reference.softmax = softmax
     prepared = _with_io_nodes(original, spec, normalisation, softmax, reference.output_rank == 2)
     difference = _write(prepared, spec, original, reference, out)
-    return PrepareReport(
-        out, spec, original.layout, normalisation.describe(), 'softmax' if softmax else 'none',
-        original.batch, original.unused_inputs, difference, BOUNDS[spec.precision],
-        file_sha256(out), out.stat().st_size, (perf_counter_ns() - start_ns) / 1e9)
+    return PreparedModel(
+        out, spec, difference, BOUNDS[spec.precision], file_sha256(out), out.stat().st_size,
+        (perf_counter_ns() - start_ns) / 1e9, original.layout, normalisation.describe(),
+        'softmax' if softmax else 'none', original.batch, original.unused_inputs)
 
 
 def _refuse_deployable(model: onnx.ModelProto, path: Path) -> None:
@@ -192,13 +167,13 @@ def _with_io_nodes(
     if not flat:
         result = tail.node('Flatten', 'logits_2d', result, axis=1)
     add_output_end(tail, result, source.output_type, softmax)
-    nodes = [*head.nodes, *graph.node, *tail.nodes]
-    del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:]
-    graph.node.extend(nodes)
+    replace_all(graph.node, [*head.nodes, *graph.node, *tail.nodes])
     graph.initializer.extend(head.constants)
-    graph.input.append(
-        tensor(INPUT_NAME, TensorProto.UINT8, (BATCH, spec.height, spec.width, 3)))
-    graph.output.append(tensor(OUTPUT_NAME, TensorProto.FLOAT, (BATCH, spec.num_classes)))
+    replace_all(graph.input, [
+        tensor(INPUT_NAME, TensorProto.UINT8, (BATCH, spec.height, spec.width, 3))])
+    replace_all(graph.output, [
+        tensor(OUTPUT_NAME, TensorProto.FLOAT, (BATCH, spec.num_classes))])
+    del graph.value_info[:]
     return model
 
 
@@ -225,17 +200,12 @@ def _write(
     if opset_of(model) <= OPSET:
         # So that older runtimes read it; exporters write their newest.
         model.ir_version = IR_VERSION
-    write_model_spec(model, spec)
-    with whole_file(out) as temporary:
-        onnx.save(model, str(temporary))
-        check_valid(temporary, f'what was made of {spec.source}')
-        try:
-            return largest_difference(
-                temporary, spec.architecture, spec.height, spec.width, reference,
-                BOUNDS[spec.precision])
-        except ModelError as error:
-            if source.batch is None:
-                raise
-            raise ModelError(
-                f'the model is bound to a batch of {source.batch} and could not be freed from '
-                f'it ({error}): export it again with a dynamic batch') from error
+    try:
+        return write_model(
+            model, spec, out, f'what was made of {spec.source}', reference, BOUNDS[spec.precision])
+    except ModelError as error:
+        if source.batch is None:
+            raise
+        raise ModelError(
+            f'the model is bound to a batch of {source.batch} and could not be freed from '
+            f'it ({error}): export it again with a dynamic batch') from error

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 import logging
 from math import prod
-from typing import Optional
+from typing import Mapping, Optional, Sequence
 
 import numpy as np
 import onnx
-from onnx import numpy_helper, shape_inference
-from resnet_trt_node.contract.onnx_parts import parts_of
+from onnx import helper, numpy_helper
+from resnet_trt_node.contract.declared import Side
+from resnet_trt_node.contract.onnx_graph import Constants, graphs_of, nodes_of, shapes_of
 from resnet_trt_node.errors import BackendUnavailable, ModelError
 from resnet_trt_node.onnx_tools.graph import BATCH
-from resnet_trt_node.onnx_tools.subgraphs import nodes_of
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -33,10 +34,8 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
         raise BackendUnavailable(
             f'preparing a model needs onnxslim ({error}): pip install onnxslim') from error
     root_level = logging.getLogger().level
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
     try:
-        result = onnxslim.slim(copy)
+        result = onnxslim.slim(deepcopy(model))
     except Exception as error:  # noqa: B902  it has no error type of its own
         raise ModelError(
             f'the graph cannot be simplified ({error}): check it with onnx.checker, or export '
@@ -62,10 +61,10 @@ def set_input_shape(model: onnx.ModelProto, shape: tuple[int, int, int]) -> None
             dim.dim_param = side
         else:
             dim.dim_value = side
-    for part in parts_of(model):
-        del part.value_info[:]
-        if isinstance(part, onnx.GraphProto):
-            for value in part.output:
+    for graph in graphs_of(model):
+        del graph.value_info[:]
+        if isinstance(graph, onnx.GraphProto):
+            for value in graph.output:
                 if value.type.HasField('tensor_type'):
                     value.type.tensor_type.ClearField('shape')
 
@@ -82,7 +81,7 @@ def free_batch(model: onnx.ModelProto, fixed: Optional[int]) -> None:
     :param fixed: the batch size that it was exported with, None if it was dynamic.
     """
     while True:
-        shapes = _inferred_shapes(model)
+        shapes = shapes_of(model)
         constants = {tensor.name: tensor for tensor in model.graph.initializer}
         rewritten = [
             _free_reshape(model, node, shapes, constants, fixed)
@@ -92,10 +91,10 @@ def free_batch(model: onnx.ModelProto, fixed: Optional[int]) -> None:
 
 
 def _free_reshape(
-        model: onnx.ModelProto, node: onnx.NodeProto, shapes: dict[str, list[object]],
-        constants: dict[str, onnx.TensorProto], fixed: Optional[int]) -> bool:
+        model: onnx.ModelProto, node: onnx.NodeProto, shapes: Mapping[str, Sequence[Side]],
+        constants: Constants, fixed: Optional[int]) -> bool:
     """Rewrite one reshape if it must and can be; tell whether it was."""
-    source = shapes.get(node.input[0], [])
+    source = shapes.get(node.input[0], ())
     if not source or source[0] != BATCH or node.input[1] not in constants:
         return False
     target = numpy_helper.to_array(constants[node.input[1]]).tolist()
@@ -110,7 +109,7 @@ def _free_reshape(
         node.op_type = 'Flatten'
         del node.input[1:]
         del node.attribute[:]
-        node.attribute.append(onnx.helper.make_attribute('axis', 1))
+        node.attribute.append(helper.make_attribute('axis', 1))
         return True
     if target[0] == 0:
         return False
@@ -120,19 +119,3 @@ def _free_reshape(
         numpy_helper.from_array(np.array([0, *target[1:]], np.int64), name))
     node.input[1] = name
     return True
-
-
-def _inferred_shapes(model: onnx.ModelProto) -> dict[str, list[object]]:
-    """Return tensor name to sides: a number, the name of a dynamic side, or None."""
-    try:
-        graph = shape_inference.infer_shapes(model, data_prop=True).graph
-    # Sides beyond all bounds are none of its own errors.
-    except (shape_inference.InferenceError, RuntimeError, ValueError) as error:
-        raise ModelError(
-            f'the shapes of the graph contradict each other ({" ".join(str(error).split())}): '
-            'export it again') from error
-    return {
-        value.name: [
-            dim.dim_value if dim.HasField('dim_value') else dim.dim_param or None
-            for dim in value.type.tensor_type.shape.dim]
-        for value in (*graph.input, *graph.value_info, *graph.output)}

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Tuple, Union
+from typing import Iterable, Optional, Tuple
 
 import onnx
 from onnx import TensorProto
-from resnet_trt_node.contract.onnx_parts import parts_of
+from resnet_trt_node.contract.declared import TensorInfo
+from resnet_trt_node.contract.onnx_graph import (
+    inputs_of, is_int8, names_read, producers_of, replace_all, tensor_info, trace_back,
+    weight_types)
 from resnet_trt_node.errors import ModelError, UsageError
-from resnet_trt_node.onnx_tools.subgraphs import names_read, nodes_of
 from resnet_trt_node.onnx_tools.training_mode import refuse_training_mode
 
 LAYOUTS = ('auto', 'nchw', 'nhwc')
 #: Nodes that move numbers without changing them; the activation is sought before them.
 _TRANSPARENT = ('Identity', 'Cast', 'Flatten', 'Reshape', 'Squeeze', 'Dropout')
-_FLOATS = {TensorProto.FLOAT: 'fp32', TensorProto.FLOAT16: 'fp16'}
-Side = Union[int, str, None]
+_FLOATS = {'float32': 'fp32', 'float16': 'fp16'}
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,10 @@ class SourceModel:
     @property
     def precision(self) -> str:
         """Return what the graph computes in, by the constants of its large layers."""
-        if any(node.op_type in ('QuantizeLinear', 'QLinearConv', 'ConvInteger')
-               for node in nodes_of(self.model)):
+        if is_int8(self.model):
             return 'int8'
-        kinds = {tensor.name: tensor.data_type for part in parts_of(self.model)
-                 for tensor in getattr(part, 'initializer', ())}
-        used = {
-            kinds[name] for node in nodes_of(self.model)
-            if node.op_type in ('Conv', 'Gemm', 'MatMul') for name in node.input[1:2]
-            if name in kinds}
         # A mixed graph counts as the narrower: its accuracy is that of its roughest part.
-        return 'fp16' if TensorProto.FLOAT16 in used else 'fp32'
+        return 'fp16' if TensorProto.FLOAT16 in weight_types(self.model) else 'fp32'
 
 
 def read_source(
@@ -77,82 +71,68 @@ def read_source(
     :raises ModelError: if it is not a classifier of three-channel pictures.
     :raises UsageError: if the graph leaves a choice, or does not have what was chosen.
     """
-    _constants_to_initialisers(model)
+    replace_all(model.graph.input, inputs_of(model.graph))
     refuse_training_mode(model)
     chosen = _output(model, output)
-    unused = _take_out_unused_inputs(model)
+    unused = _remove_unused_inputs(model)
     if len(model.graph.input) != 1:
         raise ModelError(
             f'the model has {len(model.graph.input)} inputs ({_list(model.graph.input)}): only '
             'classifiers of one picture can be prepared')
-    value = model.graph.input[0]
-    kind = value.type.tensor_type.elem_type
-    if kind == TensorProto.DOUBLE:
+    value = tensor_info(model.graph.input[0])
+    if value.dtype == 'float64':
         raise ModelError(
             f'input {value.name!r} is float64, which TensorRT and GPUs are not made for: make the '
             'network float32 (in PyTorch model.float()) and export it again')
-    if kind not in _FLOATS:
+    if value.dtype not in _FLOATS:
         raise ModelError(
-            f'input {value.name!r} is {_dtype_name(kind)}: only float classifiers '
+            f'input {value.name!r} has the type {value.dtype}: only float classifiers '
             'can be prepared; export the model without its own preprocessing')
-    sides = _sides(value)
-    found = _layout(value.name, sides, layout)
-    height, width = (sides[2], sides[3]) if found == 'nchw' else (sides[1], sides[2])
+    found = _layout(value, layout)
+    batch, *rest = (side if isinstance(side, int) and side > 0 else None for side in value.shape)
+    height, width = rest[1:] if found == 'nchw' else rest[:2]
     return SourceModel(
-        model=model, input_name=value.name, input_precision=_FLOATS[kind], layout=found,
-        batch=_fixed(sides[0]), height=_fixed(height), width=_fixed(width),
+        model=model, input_name=value.name, input_precision=_FLOATS[value.dtype], layout=found,
+        batch=batch, height=height, width=width,
         output_name=chosen.name, output_type=chosen.type.tensor_type.elem_type,
-        last_op=_last_op(model.graph, chosen.name),
-        unused_inputs=unused)
+        last_op=_last_op(model.graph, chosen.name), unused_inputs=unused)
 
 
-def _constants_to_initialisers(model: onnx.ModelProto) -> None:
-    """Take initialisers out of the inputs, where ONNX before IR 4 had to list them."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    kept = [value for value in model.graph.input if value.name not in constants]
-    del model.graph.input[:]
-    model.graph.input.extend(kept)
-
-
-def _take_out_unused_inputs(model: onnx.ModelProto) -> Tuple[str, ...]:
-    """Take out inputs that nothing reads, such as a mask that the exporter left; name them."""
+def _remove_unused_inputs(model: onnx.ModelProto) -> Tuple[str, ...]:
+    """Remove inputs that nothing reads, such as a mask that the exporter left; name them."""
     read = names_read(model.graph.node) | {value.name for value in model.graph.output}
     kept = [value for value in model.graph.input if value.name in read]
-    unused = tuple(value.name for value in model.graph.input if value.name not in read)
-    if not kept or not unused:
+    if not kept:
         return ()
-    del model.graph.input[:]
-    model.graph.input.extend(kept)
+    unused = tuple(value.name for value in model.graph.input if value.name not in read)
+    replace_all(model.graph.input, kept)
     return unused
 
 
-def _layout(name: str, sides: list[Side], layout: str) -> str:
+def _layout(value: TensorInfo, layout: str) -> str:
     if layout not in LAYOUTS:
         raise UsageError(f'unknown layout {layout!r}: choose one of {", ".join(LAYOUTS)}')
-    shown = '(' + ', '.join(str(side or '?') for side in sides) + ')'
-    if len(sides) != 4:
-        raise ModelError(
-            f'input {name!r} has the shape {shown}: only (N, 3, H, W) or (N, H, W, 3) can be '
-            'prepared')
+    shown = f'input {value.name!r} has the shape {value.shown_shape}'
+    if len(value.shape) != 4:
+        raise ModelError(f'{shown}: only (N, 3, H, W) or (N, H, W, 3) can be prepared')
+    # Some exporters write -1 or 0 for a dynamic side.
     fits = {
-        found for found, place in (('nchw', 1), ('nhwc', 3))
-        if sides[place] == 3 or (layout == found and _fixed(sides[place]) is None)}
+        found for found, side in (('nchw', value.shape[1]), ('nhwc', value.shape[3]))
+        if side == 3 or (layout == found and (isinstance(side, str) or side <= 0))}
     if layout != 'auto':
         fits &= {layout}
     if len(fits) == 1:
         return fits.pop()
     if fits:
-        raise UsageError(
-            f'input {name!r} has the shape {shown}, which may be either: pass --layout nchw or '
-            '--layout nhwc')
+        raise UsageError(f'{shown}, which may be either: pass --layout nchw or --layout nhwc')
     raise ModelError(
-        f'input {name!r} has the shape {shown}: no {"side" if layout == "auto" else layout} of '
+        f'{shown}: no {"side" if layout == "auto" else layout} of '
         'three channels; only RGB or BGR classifiers can be prepared'
         + ('; pass --layout if its channels are a dynamic side' if layout == 'auto' else ''))
 
 
 def _output(model: onnx.ModelProto, name: Optional[str]) -> onnx.ValueInfoProto:
-    outputs = list(model.graph.output)
+    outputs = model.graph.output
     chosen: list[onnx.ValueInfoProto] = [
         value for value in outputs if name is None or value.name == name]
     if not chosen:
@@ -163,46 +143,23 @@ def _output(model: onnx.ModelProto, name: Optional[str]) -> onnx.ValueInfoProto:
             f'the model has {len(outputs)} outputs: choose one with --output from '
             f'{_list(outputs)}')
     result = chosen[0]
-    kind = result.type.tensor_type.elem_type
-    if not result.type.HasField('tensor_type') or kind not in (
-            TensorProto.UNDEFINED, TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16,
-            TensorProto.DOUBLE):
-        made = _dtype_name(kind) if result.type.HasField('tensor_type') else 'a list or map'
+    dtype = tensor_info(result).dtype
+    if not result.type.HasField('tensor_type'):
+        dtype = 'list or map'
+    # Its type may be left open.
+    if dtype not in ('?', 'float32', 'float16', 'bfloat16', 'float64'):
         raise ModelError(
-            f'output {result.name!r} is {made}: a classifier gives a float for each class; '
-            'export the model without what comes behind that')
-    del model.graph.output[:]
-    model.graph.output.extend(chosen)
-    return chosen[0]
+            f'output {result.name!r} has the type {dtype}: a classifier gives a float for each '
+            'class; export the model without what comes behind that')
+    replace_all(outputs, chosen)
+    return result
 
 
 def _last_op(graph: onnx.GraphProto, name: str) -> str:
-    makers = {output: node for node in graph.node for output in node.output}
-    # Taken out, since a malformed graph may go round in circles.
-    while name in makers and makers[name].op_type in _TRANSPARENT and makers[name].input:
-        name = makers.pop(name).input[0]
-    return str(makers[name].op_type) if name in makers else ''
+    producers = producers_of(graph)
+    last = producers.get(trace_back(name, producers, _TRANSPARENT))
+    return '' if last is None else str(last.op_type)
 
 
-def _dtype_name(kind: int) -> str:
-    try:
-        return str(TensorProto.DataType.Name(kind))
-    except ValueError:
-        return f'of the unknown type {kind}'
-
-
-def _sides(value: onnx.ValueInfoProto) -> list[Side]:
-    return [
-        dim.dim_value if dim.HasField('dim_value') else dim.dim_param or None
-        for dim in value.type.tensor_type.shape.dim]
-
-
-def _fixed(side: Side) -> Optional[int]:
-    # Some exporters write -1 or 0 for a dynamic side.
-    return side if isinstance(side, int) and side > 0 else None
-
-
-def _list(values: object) -> str:
-    return ', '.join(
-        f'{value.name} ({", ".join(str(side or "?") for side in _sides(value))})'
-        for value in values)  # type: ignore[attr-defined]
+def _list(values: Iterable[onnx.ValueInfoProto]) -> str:
+    return ', '.join(f'{value.name} {value.shown_shape}' for value in map(tensor_info, values))

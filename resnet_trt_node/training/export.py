@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, Iterator, Optional, Sequence, TYPE_CHECKING, Union
 
 import numpy as np
-import onnx
 from resnet_trt_node import __version__
-from resnet_trt_node.atomic_file import whole_file
-from resnet_trt_node.contract.model_file import file_sha256, write_model_spec
+from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.onnx_tools.class_names import default_labels, given_labels
+from resnet_trt_node.onnx_tools.deployable import CHECKED_BATCHES, write_model, WrittenModel
 from resnet_trt_node.onnx_tools.graph import FLOAT_TYPES
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
-from resnet_trt_node.onnx_tools.verify import CHECKED_BATCHES, largest_difference
 from resnet_trt_node.training.checkpoints.files import describe_weights, TrainedModel
 from resnet_trt_node.training.checkpoints.weights import load_network, WeightsInfo
 from resnet_trt_node.training.networks.resnet import MIN_IMAGE_SIZE, ResNet
@@ -42,42 +39,12 @@ _MAX_IMAGE_SIZE = 4096
 DEFAULT_ARCHITECTURE = 'resnet50'
 
 
-@dataclass(frozen=True)
-class ExportReport:
-    """
-    What was exported.
-
-    :param path: the file.
-    :param spec: its contract.
-    :param max_abs_difference: of any probability from PyTorch in float32.
-    :param bound: what that had to stay below.
-    :param sha256: hex digest of the file.
-    :param size_bytes: of the file.
-    :param seconds: what it took.
-    """
-
-    path: Path
-    spec: ModelSpec
-    max_abs_difference: float
-    bound: float
-    sha256: str
-    size_bytes: int
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON; of the class names only their count."""
-        values = asdict(self)
-        spec = values.pop('spec')
-        spec['num_classes'] = len(spec.pop('labels'))
-        return {**values, 'path': str(self.path), **spec}
-
-
 def export_resnet(
         arch: Optional[str], weights: Union[str, Path], out: Union[str, Path], *,
         num_classes: Optional[int] = None,
         labels: Optional[Union[str, Path, Sequence[str]]] = None, precision: str = 'fp32',
         seed: int = 0, image_size: Optional[int] = None, resize: Optional[int] = None,
-        cache: Optional[Path] = None) -> ExportReport:
+        cache: Optional[Path] = None) -> WrittenModel:
     """
     Write a ResNet as a deployable model.
 
@@ -125,7 +92,7 @@ def export_resnet(
         resize=_resize_rule(info, trained, image_size, resize), precision=precision,
         architecture=arch, source=info.source, source_sha256=info.sha256, tool_version=__version__)
     difference = write_checked(network, spec, Path(out))
-    return ExportReport(
+    return WrittenModel(
         Path(out), spec, difference, BOUNDS[precision], file_sha256(out),
         Path(out).stat().st_size, (perf_counter_ns() - start_ns) / 1e9)
 
@@ -160,14 +127,11 @@ def write_checked(network: ResNet, spec: ModelSpec, out: Path) -> float:
     :raises ModelError: if the file does not compute what PyTorch does.
     """
     model = resnet_graph(network, spec.precision, spec.height)
-    write_model_spec(model, spec)
     if spec.precision == 'fp16':
         _check_fp16_range(network, spec.height, spec.width)
-    with whole_file(out) as temporary:
-        onnx.save(model, str(temporary))
-        return largest_difference(
-            temporary, spec.architecture, spec.height, spec.width,
-            lambda frames: torch_probabilities(network, frames), BOUNDS[spec.precision])
+    return write_model(
+        model, spec, out, spec.architecture,
+        lambda frames: torch_probabilities(network, frames), BOUNDS[spec.precision])
 
 
 @torch.no_grad()

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from resnet_trt_node.training.export import export_resnet, ExportReport
+from resnet_trt_node.onnx_tools.deployable import WrittenModel
+from resnet_trt_node.training.export import export_resnet
 from shapes import write_shapes
 import torch
 
@@ -30,7 +31,7 @@ def divided_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope='session')
-def resnet18(tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
+def resnet18(tmp_path_factory: pytest.TempPathFactory) -> WrittenModel:
     """Return a random ResNet-18 of 64x64 input and 5 classes, in fp32."""
     path = tmp_path_factory.mktemp('models') / 'resnet18.onnx'
     return export_resnet('resnet18', 'random', path, num_classes=5, seed=3, image_size=64)

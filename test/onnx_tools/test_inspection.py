@@ -9,8 +9,8 @@ import onnx
 from onnx import helper, TensorProto
 import pytest
 from resnet_trt_node.errors import ModelError
+from resnet_trt_node.onnx_tools.deployable import WrittenModel
 from resnet_trt_node.onnx_tools.inspection import count_macs, inspect_model, TensorInfo
-from resnet_trt_node.training.export import ExportReport
 from resnet_trt_node.training.networks.resnet import ResNet
 from resnet_trt_node.training.networks.resnet_graph import resnet_graph
 
@@ -26,7 +26,7 @@ def test_costs_are_the_published_ones(arch: str) -> None:
     assert macs / 1e9 == pytest.approx(GMACS[arch], abs=1e-3)
 
 
-def test_a_deployable_model_is_described(resnet18: ExportReport) -> None:
+def test_a_deployable_model_is_described(resnet18: WrittenModel) -> None:
     found = inspect_model(resnet18.path)
     assert found.spec == resnet18.spec
     assert found.not_deployable_because == ''

@@ -12,8 +12,8 @@ from classifiers import write_classifier
 import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.contract.model_file import read_model_spec
+from resnet_trt_node.onnx_tools.deployable import WrittenModel
 from resnet_trt_node.training.checkpoints import download
-from resnet_trt_node.training.export import ExportReport
 
 
 def test_export_reports_what_it_wrote(
@@ -51,7 +51,7 @@ def test_prepare_says_what_it_understood(
 
 
 def test_inspect_shows_a_model(
-        resnet18: ExportReport, capsys: pytest.CaptureFixture[str]) -> None:
+        resnet18: WrittenModel, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['inspect', str(resnet18.path), '--labels']) == 0
     lines = capsys.readouterr().out.splitlines()
     assert 'deployable  yes' in lines

@@ -15,8 +15,8 @@ import pytest
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import LabelsError, ModelError, ResnetTrtError, UsageError
+from resnet_trt_node.onnx_tools.deployable import WrittenModel
 from resnet_trt_node.onnx_tools.prepare import prepare
-from resnet_trt_node.training.export import ExportReport
 import torch
 
 FRAMES = np.random.default_rng(5).integers(0, 256, (5, SIDE, SIDE, 3), np.uint8)
@@ -234,7 +234,7 @@ def test_constants_among_the_inputs_are_no_inputs(tmp_path: Path) -> None:
     assert [value.name for value in onnx.load(str(report.path)).graph.input] == ['images']
 
 
-def test_a_deployable_model_is_left_alone(tmp_path: Path, resnet18: ExportReport) -> None:
+def test_a_deployable_model_is_left_alone(tmp_path: Path, resnet18: WrittenModel) -> None:
     with pytest.raises(UsageError, match='is deployable already: use it as it is'):
         prepare(resnet18.path, tmp_path / 'out.onnx', mean=MEAN, std=STD)
 

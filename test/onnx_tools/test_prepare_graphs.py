@@ -266,8 +266,8 @@ def test_outputs_that_are_no_floats_are_named(tmp_path: Path, kind: Any) -> None
             value = helper.make_tensor_value_info('output', kind, ('n', CLASSES))
         graph.output[0].CopyFrom(value)
     source = _edited(tmp_path / 'in.onnx', edit)
-    made = 'a list or map' if kind == 'sequence' else TensorProto.DataType.Name(kind)
-    with pytest.raises(ModelError, match=f"output 'output' is {made}: a classifier gives a float"):
+    made = 'list or map' if kind == 'sequence' else TensorProto.DataType.Name(kind).lower()
+    with pytest.raises(ModelError, match=f"output 'output' has the type {made}: "):
         prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD)
 
 

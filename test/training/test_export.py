@@ -15,10 +15,11 @@ from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import LabelsError, ModelError, ResnetTrtError, UsageError
 from resnet_trt_node.labels import imagenet_labels
+from resnet_trt_node.onnx_tools.deployable import WrittenModel
 from resnet_trt_node.onnx_tools.graph import folded
 from resnet_trt_node.training import export
 from resnet_trt_node.training.checkpoints.weights import load_network
-from resnet_trt_node.training.export import export_resnet, ExportReport
+from resnet_trt_node.training.export import export_resnet
 import torch
 
 FRAMES = np.random.default_rng(11).integers(0, 256, (4, 64, 64, 3), np.uint8)
@@ -40,7 +41,7 @@ def _torch(frames: Any) -> Any:
         return network((x - mean[:, None, None]) / std[:, None, None]).softmax(1).numpy()
 
 
-def test_the_graph_keeps_the_contract(resnet18: ExportReport) -> None:
+def test_the_graph_keeps_the_contract(resnet18: WrittenModel) -> None:
     model = onnx.load(str(resnet18.path))
     onnx.checker.check_model(model, full_check=True)
     assert Counter(node.op_type for node in model.graph.node) == {
@@ -56,7 +57,7 @@ def test_the_graph_keeps_the_contract(resnet18: ExportReport) -> None:
     assert (shape[0].dim_param, [dim.dim_value for dim in shape[1:]]) == ('N', [64, 64, 3])
 
 
-def test_nodes_are_called_as_the_modules(resnet18: ExportReport) -> None:
+def test_nodes_are_called_as_the_modules(resnet18: WrittenModel) -> None:
     graph = onnx.load(str(resnet18.path)).graph
     names = {node.name for node in graph.node}
     assert {'conv1', 'layer1.0.conv2', 'layer2.0.downsample.0', 'layer4.1.add', 'fc'} <= names
@@ -65,7 +66,7 @@ def test_nodes_are_called_as_the_modules(resnet18: ExportReport) -> None:
     assert constants['normalise.weight'] == (3, 1, 1, 1)
 
 
-def test_the_metadata_is_complete(resnet18: ExportReport) -> None:
+def test_the_metadata_is_complete(resnet18: WrittenModel) -> None:
     spec = read_model_spec(resnet18.path)
     assert spec == resnet18.spec
     assert spec.labels == ('class_0', 'class_1', 'class_2', 'class_3', 'class_4')
@@ -78,7 +79,7 @@ def test_the_metadata_is_complete(resnet18: ExportReport) -> None:
 
 
 @pytest.mark.parametrize('batch', [1, 2, 4])
-def test_numbers_are_those_of_pytorch(resnet18: ExportReport, batch: int) -> None:
+def test_numbers_are_those_of_pytorch(resnet18: WrittenModel, batch: int) -> None:
     found = _run(resnet18.path, FRAMES[:batch])
     assert found.shape == (batch, 5)
     assert found.dtype == np.float32

@@ -11,6 +11,9 @@ from resnet_trt_node.errors import ModelError
 if TYPE_CHECKING:
     import onnx
 
+#: What is computed beforehand where it reads constants alone.
+_FOLDED = frozenset({
+    'Constant', 'QuantizeLinear', 'DequantizeLinear', 'Cast', 'Reshape', 'Transpose', 'Identity'})
 _LEVELS = {'int8': (-128.0, 127.0), 'uint8': (0.0, 255.0)}
 
 
@@ -93,13 +96,12 @@ def fold_constants(model: onnx.ModelProto) -> None:
     """Compute the nodes that read constants alone, such as weights behind their Q/DQ pair."""
     from onnx import numpy_helper
     from onnx.reference import ReferenceEvaluator
+    from resnet_trt_node.contract.onnx_graph import remove_unread, replace_all
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     kept = []
     for node in model.graph.node:
         inputs = [name for name in node.input if name]
-        if node.op_type not in ('QuantizeLinear', 'DequantizeLinear', 'Cast', 'Reshape',
-                                'Transpose', 'Identity') or not all(
-                                    name in constants for name in inputs):
+        if node.op_type not in _FOLDED or not all(name in constants for name in inputs):
             kept.append(node)
             continue
         result, = ReferenceEvaluator(
@@ -107,12 +109,9 @@ def fold_constants(model: onnx.ModelProto) -> None:
             None, {name: numpy_helper.to_array(constants[name]) for name in inputs})
         constants[node.output[0]] = numpy_helper.from_array(
             np.asarray(result), node.output[0])
-    used = {name for node in kept for name in node.input}
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(
-        tensor for name, tensor in constants.items() if name in used)
+    replace_all(model.graph.node, kept)
+    replace_all(model.graph.initializer, constants.values())
+    remove_unread(model.graph)
 
 
 def widen(model: onnx.ModelProto) -> None:
@@ -120,18 +119,17 @@ def widen(model: onnx.ModelProto) -> None:
     import onnx
     from onnx import numpy_helper
     half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
-    for tensor in model.graph.initializer:
-        if tensor.data_type == half:
-            values = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    tensors = list(model.graph.initializer)
     for node in model.graph.node:
         for attribute in node.attribute:
             if node.op_type == 'Cast' and attribute.name == 'to' and attribute.i == half:
                 attribute.i = single
-            elif attribute.type == onnx.AttributeProto.TENSOR \
-                    and attribute.t.data_type == half:
-                values = numpy_helper.to_array(attribute.t).astype(np.float32)
-                attribute.t.CopyFrom(numpy_helper.from_array(values))
+            elif attribute.HasField('t'):
+                tensors.append(attribute.t)
+    for tensor in tensors:
+        if tensor.data_type == half:
+            values = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     for value in (*model.graph.value_info, *model.graph.output):
         if value.type.tensor_type.elem_type == half:
             value.type.tensor_type.elem_type = single
@@ -147,6 +145,7 @@ def replace_pairs(model: onnx.ModelProto) -> None:
     :raises ModelError: for a pair on an activation that has a scale for each channel.
     """
     from onnx import helper, numpy_helper
+    from resnet_trt_node.contract.onnx_graph import replace_all
     constants = {tensor.name: numpy_helper.to_array(tensor)
                  for tensor in model.graph.initializer}
     nodes: list[onnx.NodeProto] = []
@@ -185,7 +184,6 @@ def replace_pairs(model: onnx.ModelProto) -> None:
             result = base if kind == steps[-1][0] else f'{base}.{kind.lower()}'
             nodes.append(helper.make_node(kind, [name, *inputs], [result]))
             name = result
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    replace_all(model.graph.node, nodes)
     # Their types were those of the integers.
     del model.graph.value_info[:]

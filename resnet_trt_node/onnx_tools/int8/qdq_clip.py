@@ -9,15 +9,12 @@ largest level of its own.
 
 from __future__ import annotations
 
-from typing import Any, Mapping, TYPE_CHECKING
-
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
-from resnet_trt_node.onnx_tools.subgraphs import names_read, refuse_in_subgraphs
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from onnx import helper
+from onnx.numpy_helper import to_array
+from resnet_trt_node.contract.onnx_graph import (
+    Constants, constants_in, refuse_in_subgraphs, remove_unread, replace_all)
 
 
 def move_pairs_off_clips(model: onnx.ModelProto) -> int:
@@ -31,14 +28,13 @@ def move_pairs_off_clips(model: onnx.ModelProto) -> int:
     :returns: how many QuantizeLinear nodes were moved.
     :raises ModelError: if one stands in a branch or loop, whose Clips would not be seen.
     """
-    refuse_in_subgraphs(model, frozenset({'QuantizeLinear'}), 'quantised')
+    refuse_in_subgraphs(model, {'QuantizeLinear'}, 'quantised')
     graph = model.graph
-    constants = _constants(graph)
+    constants = constants_in(graph)
     # With attributes it is of an older opset: those are its bounds.
     clips = {node.output[0]: node for node in graph.node
              if node.op_type == 'Clip' and not node.attribute}
     nodes: list[onnx.NodeProto] = []
-    left: set[str] = set()
     moved = 0
     for node in graph.node:
         if node.op_type == 'QuantizeLinear' and node.input[0] in clips:
@@ -46,28 +42,19 @@ def move_pairs_off_clips(model: onnx.ModelProto) -> int:
             # It stands here and not at the Clip: a topological order either way.
             made = _instead(clip, node, constants)
             nodes.extend(made)
-            left.add(node.input[0])
             node.input[0] = made[-1].output[0] if made else clip.input[0]
             moved += 1
         nodes.append(node)
-    if not moved:
-        return 0
-    read = names_read(nodes) | {output.name for output in graph.output}
-    unread = {name for name in left if name not in read}
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes
-            if not unread.intersection(node.output)]
-    # Runtimes warn of constants that nothing reads.
-    bounds = {name for output in unread for name in clips[output].input[1:]} - names_read(kept)
-    del graph.node[:]
-    graph.node.extend(kept)
-    for item in [item for item in graph.initializer if item.name in bounds]:
-        graph.initializer.remove(item)
+    if moved:
+        replace_all(graph.node, nodes)
+        # Clips without readers, and their bounds, which runtimes would warn of.
+        remove_unread(graph)
     return moved
 
 
 def _instead(
         clip: onnx.NodeProto, quantize: onnx.NodeProto,
-        constants: Mapping[str, NDArray[Any]]) -> list[onnx.NodeProto]:
+        constants: Constants) -> list[onnx.NodeProto]:
     """Return the nodes that a pair reads instead of a Clip, in order."""
     low, high = (*clip.input[1:], '', '')[:2]
     made: list[onnx.NodeProto] = []
@@ -77,38 +64,26 @@ def _instead(
         name = f'{quantize.output[0]}:{kind.lower()}'
         made.append(helper.make_node(kind, [read, *bound], [name], name=name))
 
-    if low and low in constants and constants[low].item() == 0:
+    if low in constants and to_array(constants[low]).item() == 0:
         add('Relu')
     elif low:
         add('Max', low)
-    if high and not (high in constants and _ends_within(quantize, constants[high], constants)):
+    if high and not (high in constants and _ends_within(
+            quantize, to_array(constants[high]).item(), constants)):
         add('Min', high)
     return made
 
 
 def _ends_within(
-        quantize: onnx.NodeProto, bound: NDArray[Any],
-        constants: Mapping[str, NDArray[Any]]) -> bool:
+        quantize: onnx.NodeProto, bound: float, constants: Constants) -> bool:
     """Tell whether a bound gets the largest level, as every value above it does."""
-    scale, zero = (constants.get(name) for name in (*quantize.input[1:], '')[:2])
-    if scale is None:
+    names = [name for name in quantize.input[1:] if name]
+    if not constants.keys() >= set(names):
         return False
-    if zero is None:
-        # What the operator does without one, unless its name was given and is no constant.
-        if len(quantize.input) > 2 and quantize.input[2]:
-            return False
-        zero = np.zeros(1, np.uint8)
+    scale, zero = [*(to_array(constants[name]) for name in names), np.zeros(1, np.uint8)][:2]
     if not np.issubdtype(zero.dtype, np.integer):
         return False
     largest = np.iinfo(zero.dtype).max
     # Half a level below the largest one rounding takes to it.
     steps = largest - 0.5 - zero.astype(np.float64)
-    return bool(np.all(steps * scale.astype(np.float64) < float(bound.item())))
-
-
-def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
-    found = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
-    for node in graph.node:
-        if node.op_type == 'Constant' and node.attribute[0].name == 'value':
-            found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-    return found
+    return bool(np.all(steps * scale.astype(np.float64) < bound))

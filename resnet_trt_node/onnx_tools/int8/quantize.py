@@ -18,15 +18,15 @@ from typing import Any, Callable, Dict, FrozenSet, Iterable, Mapping, TYPE_CHECK
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, version_converter
-from resnet_trt_node.atomic_file import whole_file
-from resnet_trt_node.contract.model_file import load_model, spec_of, write_model_spec
+from resnet_trt_node.contract.model_file import write_model_spec
+from resnet_trt_node.contract.onnx_graph import (
+    constants_in, integer, name_of, opset_of, output_axis, producers_of, replace_all, trace_back)
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.onnx_tools.graph import opset_of
+from resnet_trt_node.onnx_tools.deployable import load_float, write_model
 from resnet_trt_node.onnx_tools.int8.qdq_clip import move_pairs_off_clips
 from resnet_trt_node.onnx_tools.int8.ranges import activation_ranges
-from resnet_trt_node.onnx_tools.subgraphs import nodes_of, refuse_in_subgraphs
-from resnet_trt_node.onnx_tools.verify import check_answers, check_valid
+from resnet_trt_node.printable import one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,13 +36,8 @@ _LEVELS = 127
 _COMPUTING = ('Conv', 'Gemm')
 #: All that multiply and accumulate.
 _MULTIPLYING = frozenset({*_COMPUTING, 'ConvTranspose', 'MatMul'})
-#: What tells that a graph computes in int8 already, whatever its metadata say.
-_INT8 = frozenset({
-    'QuantizeLinear', 'DequantizeLinear', 'DynamicQuantizeLinear', 'QLinearConv', 'QLinearMatMul',
-    'ConvInteger', 'MatMulInteger'})
-#: Nodes between the picture and its normalisation; a malformed graph may go round in circles.
+#: Nodes between the picture and its normalisation.
 _PASSING = ('Cast', 'Transpose')
-_LONGEST_WAY = 4
 #: The first one whose pairs know a scale for each channel.
 _MIN_OPSET = 13
 
@@ -79,9 +74,7 @@ def quantize_model(
     :returns: the contract of the new model.
     """
     model, spec = quantized_model(path, frames, placement, method, percentile, step)
-    with whole_file(out) as temporary:
-        onnx.save(model, str(temporary))
-        check_answers(temporary, f'the int8 form of {path}', spec)
+    write_model(model, spec, out, f'the int8 form of {path}')
     return spec
 
 
@@ -119,16 +112,7 @@ def load_fp32(path: Union[str, Path]) -> tuple[onnx.ModelProto, ModelSpec]:
     :param path: the file.
     :raises ModelError: if it is not a deployable fp32 model, or has no layer to quantise.
     """
-    model = load_model(path)
-    # Before the contract: a file of another tool has none, and this is the better reason.
-    if any(node.op_type in _INT8 for node in nodes_of(model)):
-        raise ModelError(f'{path} is int8: quantise the fp32 model that it was made from')
-    try:
-        spec = spec_of(model)
-        check_valid(model, 'the model')
-        refuse_in_subgraphs(model, _MULTIPLYING, 'quantised')
-    except ModelError as error:
-        raise type(error)(f'{path}: {error}') from error
+    model, spec = load_float(path, _MULTIPLYING, 'quantised')
     if spec.precision != 'fp32':
         raise ModelError(
             f'{path} is {spec.precision}: quantise the fp32 model that it was made from')
@@ -148,7 +132,7 @@ def _recent(model: onnx.ModelProto, path: Union[str, Path]) -> onnx.ModelProto:
     except Exception as error:  # noqa: B902  the converter has no error type of its own
         raise ModelError(
             f'{path} is of an ONNX opset below {_MIN_OPSET} and cannot be brought to it '
-            f'({" ".join(str(error).split())}): export it again with a newer one') from error
+            f'({one_line(error)}): export it again with a newer one') from error
 
 
 def quantizable_layers(model: onnx.ModelProto) -> list[str]:
@@ -157,7 +141,7 @@ def quantizable_layers(model: onnx.ModelProto) -> list[str]:
 
     :param model: a deployable fp32 model; read only.
     """
-    return [_layer_name(node) for node in _Graph(model).layers]
+    return [name_of(node) for node in _Graph(model).layers]
 
 
 def layers_left_float(model: onnx.ModelProto) -> Dict[str, int]:
@@ -191,8 +175,8 @@ class _Graph:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.nodes = list(model.graph.node)
-        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._makers = {output: node for node in self.nodes for output in node.output}
+        self.constants = constants_in(model.graph)
+        self._producers = producers_of(model.graph)
         # A depthwise convolution moves more bytes than it computes: int8 wins nothing there.
         self.layers = [
             node for node in self.nodes if node.op_type in _COMPUTING
@@ -208,7 +192,7 @@ class _Graph:
         """Return the places of a node's activations that are rounded."""
         if self.is_layer(node):
             place = self._places[node.output[0]]
-            left_out = _layer_name(node) in placement.keep or (
+            left_out = name_of(node) in placement.keep or (
                 place == 0 and not placement.first) or (
                 place == len(self.layers) - 1 and not placement.last)
             return [] if left_out else [0]
@@ -216,19 +200,16 @@ class _Graph:
             # The convolution's own result stays in the accumulators, the other side comes from
             # memory. A constant is a bias, whose digits cost nothing.
             own = next((index for index, name in enumerate(node.input)
-                        if name in self._makers and self._makers[name].op_type == 'Conv'), None)
+                        if name in self._producers
+                        and self._producers[name].op_type == 'Conv'), None)
             return [] if own is None or node.input[1 - own] in self.constants else [1 - own]
         return [0] if node.op_type == 'GlobalAveragePool' and placement.pooled else []
 
     def normalises(self, node: onnx.NodeProto) -> bool:
         """Tell whether a node normalises the picture, all digits of which the network needs."""
         # Depthwise for RGB; for BGR it exchanges the channels as well.
-        name = node.input[0]
-        for _ in range(_LONGEST_WAY):
-            if name not in self._makers or self._makers[name].op_type not in _PASSING:
-                break
-            name = self._makers[name].input[0]
-        return name == INPUT_NAME and node.input[1] in self.constants and (
+        source = trace_back(node.input[0], self._producers, _PASSING)
+        return source == INPUT_NAME and node.input[1] in self.constants and (
             list(self.constants[node.input[1]].dims) in ([3, 1, 1, 1], [3, 3, 1, 1]))
 
 
@@ -257,41 +238,21 @@ def insert_pairs(
         if places and graph.is_layer(node):
             name = node.input[1]
             if name not in rounded:
-                weight = numpy_helper.to_array(graph.constants[name])
-                rounded[name] = _add_weight_pair(
-                    model.graph, nodes, name, weight, _output_axis(node))
+                weight, axis = numpy_helper.to_array(graph.constants[name]), output_axis(node)
+                others = tuple(side for side in range(weight.ndim) if side != axis)
+                scales = np.maximum(np.abs(weight).max(axis=others), 1e-8) / _LEVELS
+                rounded[name] = _add_pair(
+                    model.graph, nodes, name, scales.astype(np.float32), axis)
             node.input[1] = rounded[name]
         nodes.append(node)
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(copies)
+    replace_all(model.graph.node, nodes)
     move_pairs_off_clips(model)
-
-
-def _layer_name(node: onnx.NodeProto) -> str:
-    # Nodes of other tools need not have names; what they make does.
-    return str(node.name or node.output[0])
 
 
 def _is_depthwise(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> bool:
     """Tell whether each output of a convolution reads one channel alone, not a group of them."""
-    grouped = any(attribute.name == 'group' and attribute.i > 1 for attribute in node.attribute)
-    return grouped and node.input[1] in constants and (
+    return integer(node, 'group', 1) > 1 and node.input[1] in constants and (
         list(constants[node.input[1]].dims[1:2]) == [1])
-
-
-def _output_axis(node: onnx.NodeProto) -> int:
-    """Return the side of a layer's weight that counts its outputs."""
-    transposed = any(attribute.name == 'transB' and attribute.i for attribute in node.attribute)
-    return 1 if node.op_type == 'Gemm' and not transposed else 0
-
-
-def _add_weight_pair(
-        graph: onnx.GraphProto, nodes: list[onnx.NodeProto], name: str,
-        weight: NDArray[np.float32], axis: int) -> str:
-    others = tuple(side for side in range(weight.ndim) if side != axis)
-    scales = np.maximum(np.abs(weight).max(axis=others), 1e-8) / _LEVELS
-    return _add_pair(graph, nodes, name, scales.astype(np.float32), axis)
 
 
 def _add_pair(

@@ -15,14 +15,12 @@ from typing import Any, Mapping, Optional, Sequence, TYPE_CHECKING, Union
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from resnet_trt_node.atomic_file import whole_file
-from resnet_trt_node.contract.model_file import load_model, spec_of, write_model_spec
+from resnet_trt_node.contract.onnx_graph import name_of
 from resnet_trt_node.contract.sparsity import (
     GROUP, is_two_four, KEPT, layer_weights, LayerWeight, PATTERN, why_dense)
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import ModelError, UsageError
-from resnet_trt_node.onnx_tools.subgraphs import nodes_of, refuse_in_subgraphs
-from resnet_trt_node.onnx_tools.verify import check_answers, check_valid
+from resnet_trt_node.onnx_tools.deployable import load_float, write_model
 import torch
 from torch import nn
 
@@ -188,24 +186,13 @@ def prune_onnx(
     :returns: the new model's contract, and what was done to each layer.
     :raises ModelError: if it is not deployable, int8, or has nothing to prune.
     """
-    model = load_model(path)
+    model, spec = load_float(path, {'Conv', 'Gemm', 'MatMul'}, 'pruned')
     try:
-        spec = spec_of(model)
-        if spec.precision == 'int8' or any(
-                node.op_type == 'QuantizeLinear' for node in nodes_of(model)):
-            raise ModelError(
-                'the model is int8: prune the float model first and quantise it afterwards, which '
-                'keeps the zeros')
-        check_valid(model, 'the model')
-        refuse_in_subgraphs(model, frozenset({'Conv', 'Gemm', 'MatMul'}), 'pruned')
         reports = prune_graph(model, fully_connected)
     except ModelError as error:
-        raise type(error)(f'{path}: {error}') from error
+        raise ModelError(f'{path}: {error}') from error
     spec = replace(spec, source=pruned_source(spec.source))
-    write_model_spec(model, spec)
-    with whole_file(out) as temporary:
-        onnx.save(model, str(temporary))
-        check_answers(temporary, f'the pruned form of {path}', spec)
+    write_model(model, spec, out, f'the pruned form of {path}')
     return spec, reports
 
 
@@ -218,7 +205,7 @@ def prune_graph(model: onnx.ModelProto, fully_connected: bool = False) -> list[L
     :returns: what was done to each layer, in the graph's order.
     :raises ModelError: if there is nothing to prune.
     """
-    kinds = {node.name or node.output[0]: node.op_type for node in model.graph.node}
+    kinds = {name_of(node): node.op_type for node in model.graph.node}
     reports = []
     for weight in layer_weights(model):
         reason = _reason(kinds[weight.layer] == 'Conv', weight.why_dense, fully_connected)

@@ -9,7 +9,7 @@ from typing import Any, Callable
 from calibration_pictures import clouds, write_pictures
 import pytest
 from quantize_command import quantize, report_of
-from resnet_trt_node.training.export import ExportReport
+from resnet_trt_node.onnx_tools.deployable import WrittenModel
 
 
 @pytest.fixture(scope='session')
@@ -18,7 +18,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope='session')
-def fp32(resnet18: ExportReport) -> Path:
+def fp32(resnet18: WrittenModel) -> Path:
     return resnet18.path
 
 

@@ -43,17 +43,17 @@ def test_pictures_that_ranges_must_not_come_from_are_refused(
 def test_models_that_are_no_fp32_ones_are_refused(
         fp32: Path, int8: Path, resnet18_fp16: Path, pictures: Path, tmp_path: Path,
         refused: Callable[..., str]) -> None:
-    assert 'int8.onnx is int8: quantise the fp32 model' in refused(int8, pictures)
-    assert 'is fp16: quantise the fp32 model' in refused(resnet18_fp16, pictures)
+    assert 'int8.onnx: it is int8' in refused(int8, pictures)
+    assert 'is fp16' in refused(resnet18_fp16, pictures)
     assert 'no model at' in refused(tmp_path / 'none.onnx', pictures)
     # As another tool leaves it: without our metadata, or with those of the fp32 model.
     model = onnx.load(str(int8))
     write_model_spec(model, read_model_spec(fp32))
     onnx.save(model, str(tmp_path / 'liar.onnx'))
-    assert 'liar.onnx is int8' in refused(tmp_path / 'liar.onnx', pictures)
+    assert 'liar.onnx: it is int8' in refused(tmp_path / 'liar.onnx', pictures)
     del model.metadata_props[:]
     onnx.save(model, str(tmp_path / 'foreign.onnx'))
-    assert 'foreign.onnx is int8' in refused(tmp_path / 'foreign.onnx', pictures)
+    assert 'foreign.onnx: it is int8' in refused(tmp_path / 'foreign.onnx', pictures)
     plain = write_classifier(tmp_path / 'plain.onnx')
     assert 'plain.onnx: not a deployable model' in refused(plain, pictures)
     model = onnx.load(str(fp32))

@@ -18,9 +18,10 @@ from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.contract.sparsity import (
     is_two_four, layer_weights, SparseBuild, two_four_layers)
 from resnet_trt_node.errors import ModelError, UsageError
+from resnet_trt_node.onnx_tools.deployable import WrittenModel
 from resnet_trt_node.onnx_tools.int8.quantize import quantize_model
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
-from resnet_trt_node.training.export import export_resnet, ExportReport
+from resnet_trt_node.training.export import export_resnet
 from resnet_trt_node.training.networks.random_weights import initialise
 from resnet_trt_node.training.networks.resnet import ResNet
 from resnet_trt_node.training.pruning.masks import (
@@ -34,7 +35,7 @@ PRUNED = 19
 
 
 @pytest.fixture(scope='module')
-def pruned(resnet18: ExportReport, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pruned(resnet18: WrittenModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the small ResNet-18 pruned in one shot."""
     path = tmp_path_factory.mktemp('prune') / 'sparse.onnx'
     prune_onnx(resnet18.path, path)
@@ -165,7 +166,7 @@ def test_a_network_that_lost_its_zeros_is_told_by_layer() -> None:
 
 # ONNX
 
-def test_one_shot_pruning_of_a_model(resnet18: ExportReport, pruned: Path) -> None:
+def test_one_shot_pruning_of_a_model(resnet18: WrittenModel, pruned: Path) -> None:
     before, after = onnx.load(str(resnet18.path)), onnx.load(str(pruned))
     assert two_four_layers(before) == []
     layers = two_four_layers(after)
@@ -226,7 +227,7 @@ def test_export_of_pruned_weights_keeps_the_zeros(tmp_path: Path) -> None:
 
 
 def test_int8_of_a_pruned_model_keeps_the_zeros(
-        pruned: Path, resnet18: ExportReport, tmp_path: Path) -> None:
+        pruned: Path, resnet18: WrittenModel, tmp_path: Path) -> None:
     frames = sample_frames(8, 64, 64)
     quantize_model(pruned, [frames], tmp_path / 'int8.onnx')
     model = onnx.load(str(tmp_path / 'int8.onnx'))
@@ -238,12 +239,12 @@ def test_int8_of_a_pruned_model_keeps_the_zeros(
     rounded = np.clip(np.round(constants[name] / scale), -127, 127)
     assert is_two_four(rounded, 1)
     assert 0.4 < (rounded != 0).mean() <= 0.5
-    with pytest.raises(ModelError, match=r'int8\.onnx: the model is int8: prune the float'):
+    with pytest.raises(ModelError, match=r'int8\.onnx: it is int8'):
         prune_onnx(tmp_path / 'int8.onnx', tmp_path / 'again.onnx')
     assert not (tmp_path / 'again.onnx').exists()
 
 
-def test_layers_in_branches_are_refused_by_name(resnet18: ExportReport, tmp_path: Path) -> None:
+def test_layers_in_branches_are_refused_by_name(resnet18: WrittenModel, tmp_path: Path) -> None:
     path = branching_copy(resnet18.path, tmp_path / 'branches.onnx')
     with pytest.raises(ModelError, match="the Gemm 'twin' is within the If 'choice', where layers "
                        'cannot be pruned: export the network without If'):
@@ -252,7 +253,7 @@ def test_layers_in_branches_are_refused_by_name(resnet18: ExportReport, tmp_path
 
 
 def test_a_model_that_answers_nan_when_pruned_is_not_written(
-        resnet18: ExportReport, tmp_path: Path) -> None:
+        resnet18: WrittenModel, tmp_path: Path) -> None:
     model = onnx.load(str(resnet18.path))
     bias = next(one for one in model.graph.initializer if one.name.endswith('fc.bias'))
     bias.CopyFrom(numpy_helper.from_array(

@@ -13,10 +13,11 @@ import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.contract.sparsity import two_four_layers
 from resnet_trt_node.errors import ModelError
+from resnet_trt_node.onnx_tools.deployable import WrittenModel
 from resnet_trt_node.training import loop as training_module
 from resnet_trt_node.training.checkpoints.files import load_file, TrainedModel
 from resnet_trt_node.training.data.dataset import DataSplit, load_data
-from resnet_trt_node.training.export import export_resnet, ExportReport
+from resnet_trt_node.training.export import export_resnet
 from resnet_trt_node.training.loop import Training
 from resnet_trt_node.training.metrics import measure, Score
 from resnet_trt_node.training.networks.random_weights import initialise
@@ -219,7 +220,7 @@ def test_a_plain_state_dict_is_pruned(tmp_path: Path) -> None:
 
 
 def test_a_model_is_pruned(
-        resnet18: ExportReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        resnet18: WrittenModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert prune(resnet18.path, '-o', tmp_path / 'sparse.onnx', '--json') == 0
     report = json.loads(capsys.readouterr().out)
     assert report['accuracy'] is None
@@ -246,7 +247,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
 
 
 def test_mistakes_are_told_in_one_line(
-        checkpoint: Path, resnet18: ExportReport, pictures: Path, tmp_path: Path,
+        checkpoint: Path, resnet18: WrittenModel, pictures: Path, tmp_path: Path,
         capsys: pytest.CaptureFixture[str]) -> None:
     out, model = tmp_path / 'out.pth', resnet18.path
     tune = ('--finetune', pictures, '--device', 'cpu')
