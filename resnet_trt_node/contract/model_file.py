@@ -112,17 +112,14 @@ def load_with_outside_tensors(path: Union[str, Path]) -> onnx.ModelProto:
         # It could be any file of the user's, which would end up in a model to be given away.
         if '\0' in name or Path(name).is_absolute() or '..' in Path(name).parts:
             raise ModelError(
-                f'{path}: its weights are said to be in {_names([name])}, outside of its folder, '
-                'where they are not read: save the model again, with its weights beside it')
+                f'{path}: its weights are in {_names([name])}, outside of its folder, where they '
+                'are not read: save the model again, with its weights beside it')
         try:
             open_regular(folder / name).close()
-        except FileNotFoundError as error:
-            raise ModelError(
-                f'{path}: its weights are in {_names([name])}: copy it beside') from error
         except OSError as error:
             raise ModelError(
-                f'{path}: its weights are in {_names([name])}, which cannot be read: '
-                f'{error.strerror or error}') from error
+                f'{path}: its weights are in {_names([name])}, which cannot be read '
+                f'({error.strerror or error}): copy that file beside the model') from error
     if files:
         from onnx.external_data_helper import load_external_data_for_model
         try:
@@ -149,7 +146,7 @@ def _check_constants(model: onnx.ModelProto, path: Union[str, Path]) -> None:
 
 
 def _names(files: list[str]) -> str:
-    """Return the names of files for a message; a model may say anything there."""
+    """Return the names of files for a message; a model may hold anything there."""
     shown = ', '.join(repr(name) if not name.isprintable() or not name else name
                       for name in (file[:200] for file in files[:3]))
     return shown + (f' and {len(files) - 3} more' if len(files) > 3 else '')
@@ -219,6 +216,6 @@ def write_model_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
         if model.metadata_props[index].key in values:
             del model.metadata_props[index]
     for key, value in values.items():
-        # Names of files need not be UTF-8, and become parts of what is said of the source.
+        # Names of files need not be UTF-8, and become parts of the source's description.
         model.metadata_props.add(
             key=key, value=value.encode('utf-8', 'backslashreplace').decode('utf-8'))

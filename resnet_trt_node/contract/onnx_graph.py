@@ -276,6 +276,15 @@ def inputs_of(graph: onnx.GraphProto) -> List[onnx.ValueInfoProto]:
     return [value for value in graph.input if value.name not in constants]
 
 
+def drop_shapes(model: onnx.ModelProto) -> None:
+    """Remove all shapes but those of the main graph's inputs, to infer them anew."""
+    for graph in graphs_of(model):
+        del graph.value_info[:]
+        for value in graph.output if isinstance(graph, onnx.GraphProto) else ():
+            if value.type.HasField('tensor_type'):
+                value.type.tensor_type.ClearField('shape')
+
+
 def shapes_of(model: onnx.ModelProto) -> Dict[str, Tuple[Side, ...]]:
     """
     Infer the shapes of the main graph's tensors.

@@ -50,7 +50,7 @@ class SparseBuild:
     What came of building an engine with sparse weights.
 
     :param two_four: layers of the model whose weights are 2:4.
-    :param eligible: layers that TensorRT could run sparse, None where it does not say.
+    :param eligible: layers that TensorRT could run sparse, None where it does not report it.
     :param chosen: layers for which a sparse kernel was the fastest, None likewise.
     """
 
@@ -61,7 +61,7 @@ class SparseBuild:
     @classmethod
     def of_log(cls, two_four: int, lines: Sequence[str]) -> SparseBuild:
         """
-        Read what TensorRT said.
+        Parse TensorRT's log.
 
         :param two_four: as above.
         :param lines: those that begin with '(Sparsity)'; 8.6 and 10 say 'Found 9 layer(s)
@@ -81,9 +81,9 @@ class SparseBuild:
 
         :raises ValueError, KeyError, TypeError: if it is malformed.
         """
-        def number(name: str) -> Optional[int]:
-            return None if values[name] is None else int(values[name])
-        return cls(int(values['two_four']), number('eligible'), number('chosen'))
+        return cls(int(values['two_four']), *(
+            None if values[name] is None else int(values[name])
+            for name in ('eligible', 'chosen')))
 
     def to_json(self) -> dict[str, Optional[int]]:
         """Return it for a JSON file."""
@@ -92,7 +92,7 @@ class SparseBuild:
     def describe(self) -> str:
         """Return it in words."""
         if self.eligible is None and self.chosen is None:
-            return f'{self.two_four} layers are 2:4; this TensorRT does not say which it runs so'
+            return f'{self.two_four} layers are 2:4; TensorRT does not report which run sparse'
         eligible = 'some' if self.eligible is None else self.eligible
         chosen = 0 if self.chosen is None else self.chosen
         return (f'{self.two_four} layers are 2:4, TensorRT could run {eligible} layers sparse, '
@@ -164,7 +164,7 @@ def two_four_layers(model: onnx.ModelProto) -> list[str]:
 
 
 def _count(text: str, number: str, names: str) -> Optional[int]:
-    """Return the number that is told, or how many names are; the last of several."""
+    """Return the number that is reported, or how many names are; the last of several."""
     found = re.findall(number, text)
     if found:
         return int(found[-1])

@@ -54,7 +54,7 @@ class GraphBuilder:
         :raises ModelError: if a number is too large for the type.
         """
         dtype = np.float16 if self.precision == 'fp16' else np.float32
-        # Too large a number becomes infinite, which is told below in the user's terms.
+        # Too large a number becomes infinite, which is refused below in the user's terms.
         with np.errstate(over='ignore'):
             cast = np.asarray(values).astype(dtype, order='C')
         if not np.isfinite(cast).all():

@@ -15,8 +15,8 @@ from resnet_trt_node.backends.engines.files import sha256_of
 from resnet_trt_node.contract.declared import TensorInfo
 from resnet_trt_node.contract.model_file import parse_model, read_model, spec_of
 from resnet_trt_node.contract.onnx_graph import (
-    constants_in, graphs_of, inputs_of, integer, is_int8, nodes_of, opset_of, shapes_of,
-    tensor_info, WEIGHT_PLACES, weight_types)
+    constants_in, drop_shapes, graphs_of, inputs_of, integer, is_int8, nodes_of, opset_of,
+    shapes_of, tensor_info, WEIGHT_PLACES, weight_types)
 from resnet_trt_node.contract.sparsity import two_four_layers
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import ModelError, ResnetTrtError
@@ -147,23 +147,20 @@ def count_macs(model: onnx.ModelProto) -> Optional[int]:
         dims = value.type.tensor_type.shape.dim
         if dims and not dims[0].dim_value > 0:
             dims[0].dim_value = 1
-    del single.graph.value_info[:]
-    for value in single.graph.output:
-        value.type.tensor_type.ClearField('shape')
+    drop_shapes(single)
     try:
         inferred = shapes_of(single)
     except ModelError:
         return None
-    shapes = {name: [side for side in shape if isinstance(side, int) and side]
-              for name, shape in inferred.items()}
+    shapes = {name: [int(side) for side in shape] for name, shape in inferred.items()
+              if all(isinstance(side, int) and side for side in shape)}
     total = 0
     for node in layers:
         place = WEIGHT_PLACES[node.op_type]
         if len(node.input) <= place or not node.output:
             return None
         names = (node.input[0], node.input[place], node.output[0])
-        if not all(shapes.get(name) and len(shapes[name]) == len(inferred[name])
-                   for name in names):
+        if not all(map(shapes.get, names)):
             return None
         total += _macs(node, *(shapes[name] for name in names))
     return total

@@ -1,4 +1,4 @@
-"""Both ends of the deployable contract: from uint8 frames to the network, and to softmax."""
+"""Pre- and postprocessing nodes: from uint8 frames to the network, and from it to softmax."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from resnet_trt_node.onnx_tools.graph import GraphBuilder
 from resnet_trt_node.onnx_tools.normalisation import Normalisation
 
 
-def add_input_end(builder: GraphBuilder, normalisation: Normalisation, name: str) -> str:
+def add_preprocessing(builder: GraphBuilder, normalisation: Normalisation, name: str) -> str:
     """
-    Add the way from `images`, uint8 (N, H, W, 3), to normalised (N, 3, H, W).
+    Add the nodes from `images`, uint8 (N, H, W, 3), to normalised (N, 3, H, W).
 
     The cast comes first, since TensorRT cannot transpose uint8. The normalisation is a depthwise
     1x1 convolution, since TensorRT 8.6 cannot build Q/DQ layers behind a multiplication and an
@@ -26,9 +26,9 @@ def add_input_end(builder: GraphBuilder, normalisation: Normalisation, name: str
     return builder.convolution(name, x, weight, bias, groups=groups)
 
 
-def add_output_end(builder: GraphBuilder, x: str, kind: int, softmax: bool) -> str:
+def add_postprocessing(builder: GraphBuilder, x: str, kind: int, softmax: bool) -> str:
     """
-    Add the way from the network's result to `probabilities`, float32 (N, C).
+    Add the nodes from the network's result to `probabilities`, float32 (N, C).
 
     Softmax is computed in float32: its sum over a thousand classes loses digits in fp16, and on
     so few numbers it costs nothing.

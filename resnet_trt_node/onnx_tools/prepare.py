@@ -14,12 +14,12 @@ from resnet_trt_node.contract.model_file import file_sha256, load_with_outside_t
 from resnet_trt_node.contract.onnx_graph import (
     names_of, names_read, opset_of, rename_readers, replace_all, subgraphs_of)
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
-from resnet_trt_node.errors import LabelsError, ModelError, UsageError
-from resnet_trt_node.onnx_tools.class_names import default_labels, given_labels
+from resnet_trt_node.errors import ModelError, UsageError
+from resnet_trt_node.onnx_tools.class_names import given_labels, labels_for
 from resnet_trt_node.onnx_tools.deployable import write_model, WrittenModel
 from resnet_trt_node.onnx_tools.graph import BATCH, GraphBuilder, IR_VERSION, OPSET, tensor
 from resnet_trt_node.onnx_tools.int8.qdq_clip import move_pairs_off_clips
-from resnet_trt_node.onnx_tools.io_nodes import add_input_end, add_output_end
+from resnet_trt_node.onnx_tools.io_nodes import add_postprocessing, add_preprocessing
 from resnet_trt_node.onnx_tools.normalisation import Normalisation, pick_normalisation
 from resnet_trt_node.onnx_tools.reference import Reference, softmax_is_missing
 from resnet_trt_node.onnx_tools.simplify import free_batch, set_input_shape, simplify
@@ -29,10 +29,6 @@ from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 ACTIVATIONS = ('auto', 'softmax', 'none')
 CHANNEL_ORDERS = ('rgb', 'bgr')
 STRETCH = 'stretch'
-#: Largest difference of a probability from the original model, by precision. fp32 and fp16 as in
-#: `export`; in an int8 graph the last bit of the normalisation may tip a value to the next step
-#: of its quantiser, which is a 256th of the range.
-BOUNDS = {'fp32': 1e-4, 'fp16': 1e-2, 'int8': 5e-2}
 _DEFAULT_CROP = 224
 #: The short side in ImageNet's usual evaluation rule, for each pixel of the crop.
 _RESIZE_TO_CROP = 256 / 224
@@ -76,7 +72,7 @@ def prepare(
         None is 256 / 224 of the crop.
     :param crop: H and W where the model leaves them open; None is the model's own, else 224.
     :param interpolation: one of `spec.INTERPOLATIONS`.
-    :param labels: class names or a file of them; None as in `class_names.default_labels`.
+    :param labels: class names or a file of them; None as in `class_names.labels_for`.
     :param layout: one of `source_model.LAYOUTS`.
     :param channel_order: of the model's input, one of `CHANNEL_ORDERS`.
     :param activation: one of `ACTIVATIONS`: whether a softmax is missing; 'auto' looks whether
@@ -102,20 +98,16 @@ def prepare(
     reference = Reference(original, str(source), normalisation)
     rows = reference(sample_frames(3, rule.crop_height, rule.crop_width))
     softmax = softmax_is_missing(rows, original.last_op, activation)
-    if names is not None and len(names) != rows.shape[1]:
-        raise LabelsError(
-            f'{len(names)} labels, but {source} has {rows.shape[1]} classes: give one name a '
-            'line for each class')
     spec = ModelSpec(
         height=rule.crop_height, width=rule.crop_width,
-        labels=names or default_labels(rows.shape[1]), resize=rule,
+        labels=labels_for(names, rows.shape[1], str(source)), resize=rule,
         precision=original.precision, architecture=source.stem, source=source.name,
         source_sha256=file_sha256(source), tool_version=__version__)
     reference.softmax = softmax
     prepared = _with_io_nodes(original, spec, normalisation, softmax, reference.output_rank == 2)
     difference = _write(prepared, spec, original, reference, out)
     return PreparedModel(
-        out, spec, difference, BOUNDS[spec.precision], file_sha256(out), out.stat().st_size,
+        out, spec, difference, file_sha256(out), out.stat().st_size,
         (perf_counter_ns() - start_ns) / 1e9, original.layout, normalisation.describe(),
         'softmax' if softmax else 'none', original.batch, original.unused_inputs)
 
@@ -137,12 +129,10 @@ def _resize_rule(
     if crop is not None and (height, width) != (crop, crop):
         raise UsageError(
             f'the model takes {height}x{width}, --crop {crop} was asked for: leave --crop away')
-    if resize == STRETCH:
-        return ResizeRule(None, height, width, interpolation)
     if resize is None:
-        return ResizeRule(
-            round(max(height, width) * _RESIZE_TO_CROP), height, width, interpolation)
-    return ResizeRule(int(resize), height, width, interpolation)
+        resize = round(max(height, width) * _RESIZE_TO_CROP)
+    short_side = None if resize == STRETCH else int(resize)
+    return ResizeRule(short_side, height, width, interpolation)
 
 
 def _with_io_nodes(
@@ -155,20 +145,20 @@ def _with_io_nodes(
     model = simplify(model)
     free_batch(model, source.batch)
     move_pairs_off_clips(model)
-    head, tail = GraphBuilder(source.input_precision), GraphBuilder('fp32')
+    before, after = GraphBuilder(source.input_precision), GraphBuilder('fp32')
     own = {INPUT_NAME, OUTPUT_NAME, 'images_float', 'images_nchw', 'normalised', 'logits_2d',
            'normalised.weight', 'normalised.bias', 'logits_float', 'normalised_nhwc'}
     if own & set(names_of(model)):
         model = onnx.compose.add_prefix(model, 'source/')
     graph = model.graph
-    x = add_input_end(head, normalisation, 'normalised')
-    _join_input(graph, head, x, source.layout)
+    x = add_preprocessing(before, normalisation, 'normalised')
+    _join_input(graph, before, x, source.layout)
     result = graph.output[0].name
     if not flat:
-        result = tail.node('Flatten', 'logits_2d', result, axis=1)
-    add_output_end(tail, result, source.output_type, softmax)
-    replace_all(graph.node, [*head.nodes, *graph.node, *tail.nodes])
-    graph.initializer.extend(head.constants)
+        result = after.node('Flatten', 'logits_2d', result, axis=1)
+    add_postprocessing(after, result, source.output_type, softmax)
+    replace_all(graph.node, [*before.nodes, *graph.node, *after.nodes])
+    graph.initializer.extend(before.constants)
     replace_all(graph.input, [
         tensor(INPUT_NAME, TensorProto.UINT8, (BATCH, spec.height, spec.width, 3))])
     replace_all(graph.output, [
@@ -177,7 +167,7 @@ def _with_io_nodes(
     return model
 
 
-def _join_input(graph: onnx.GraphProto, head: GraphBuilder, x: str, layout: str) -> None:
+def _join_input(graph: onnx.GraphProto, before: GraphBuilder, x: str, layout: str) -> None:
     """Feed the graph's input from `x`, (N, 3, H, W)."""
     name = graph.input[0].name
     users = [node for node in graph.node if name in names_read([node])]
@@ -189,7 +179,7 @@ def _join_input(graph: onnx.GraphProto, head: GraphBuilder, x: str, layout: str)
             graph.node.remove(first)
             name = first.output[0]
         else:
-            x = head.node('Transpose', 'normalised_nhwc', x, perm=[0, 2, 3, 1])
+            x = before.node('Transpose', 'normalised_nhwc', x, perm=[0, 2, 3, 1])
     rename_readers(graph.node, name, x)
 
 
@@ -201,8 +191,7 @@ def _write(
         # So that older runtimes read it; exporters write their newest.
         model.ir_version = IR_VERSION
     try:
-        return write_model(
-            model, spec, out, f'what was made of {spec.source}', reference, BOUNDS[spec.precision])
+        return write_model(model, spec, out, f'what was made of {spec.source}', reference)
     except ModelError as error:
         if source.batch is None:
             raise

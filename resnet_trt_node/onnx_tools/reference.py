@@ -71,13 +71,13 @@ class Reference:
 
 def softmax_is_missing(rows: NDArray[np.float32], last_op: str, activation: str) -> bool:
     """
-    Decide whether logits came out, by their values rather than by what the graph says.
+    Decide whether logits came out, by their values rather than by the graph.
 
     :param rows: the reference's answers.
     :param last_op: the operator that made them.
-    :param activation: what the user says of them, one of `prepare`'s `ACTIVATIONS`.
+    :param activation: what the user declares them to be, one of `prepare`'s `ACTIVATIONS`.
     :raises ModelError: if they are not finite.
-    :raises UsageError: if what the user says does not fit them, or they are neither.
+    :raises UsageError: if that does not fit them, or they are neither.
     """
     if not np.isfinite(rows).all():
         raise ModelError(

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from resnet_trt_node.contract.declared import Side
-from resnet_trt_node.contract.onnx_graph import Constants, graphs_of, nodes_of, shapes_of
+from resnet_trt_node.contract.onnx_graph import Constants, drop_shapes, nodes_of, shapes_of
 from resnet_trt_node.errors import BackendUnavailable, ModelError
 from resnet_trt_node.onnx_tools.graph import BATCH
 
@@ -61,12 +61,7 @@ def set_input_shape(model: onnx.ModelProto, shape: tuple[int, int, int]) -> None
             dim.dim_param = side
         else:
             dim.dim_value = side
-    for graph in graphs_of(model):
-        del graph.value_info[:]
-        if isinstance(graph, onnx.GraphProto):
-            for value in graph.output:
-                if value.type.HasField('tensor_type'):
-                    value.type.tensor_type.ClearField('shape')
+    drop_shapes(model)
 
 
 def free_batch(model: onnx.ModelProto, fixed: Optional[int]) -> None:
@@ -75,7 +70,7 @@ def free_batch(model: onnx.ModelProto, fixed: Optional[int]) -> None:
 
     A reshape to two sides whose batch stays in front becomes Flatten; one to more sides copies
     the batch from its input. Only reshapes of tensors whose first side is known to be the batch
-    are touched. Each rewrite may tell the shapes behind it, so they are inferred again.
+    are touched. Each rewrite may make shapes behind it known, so they are inferred again.
 
     :param model: is changed; its input's batch is dynamic already.
     :param fixed: the batch size that it was exported with, None if it was dynamic.
@@ -93,19 +88,16 @@ def free_batch(model: onnx.ModelProto, fixed: Optional[int]) -> None:
 def _free_reshape(
         model: onnx.ModelProto, node: onnx.NodeProto, shapes: Mapping[str, Sequence[Side]],
         constants: Constants, fixed: Optional[int]) -> bool:
-    """Rewrite one reshape if it must and can be; tell whether it was."""
+    """Rewrite one reshape if it must and can be; return whether it was."""
     source = shapes.get(node.input[0], ())
     if not source or source[0] != BATCH or node.input[1] not in constants:
         return False
     target = numpy_helper.to_array(constants[node.input[1]]).tolist()
-    rest = source[1:]
-    elements = prod(int(side) for side in rest if isinstance(side, int))
-    known = all(isinstance(side, int) for side in rest)
-    keeps_batch = target[0] in (0, fixed) or (
-        target[0] == -1 and known and prod(target[1:]) == elements)
-    if not keeps_batch:
+    sides = [side for side in source[1:] if isinstance(side, int)]
+    elements = prod(sides) if len(sides) == len(source) - 1 else None
+    if target[0] not in (0, fixed) and (target[0] != -1 or prod(target[1:]) != elements):
         return False
-    if len(target) == 2 and (target[1] == -1 or (known and target[1] == elements)):
+    if len(target) == 2 and target[1] in (-1, elements):
         node.op_type = 'Flatten'
         del node.input[1:]
         del node.attribute[:]

@@ -1,4 +1,4 @@
-"""A float classifier from elsewhere: what its graph says about its input and output."""
+"""A float classifier from elsewhere: what its graph declares of its input and output."""
 
 from __future__ import annotations
 

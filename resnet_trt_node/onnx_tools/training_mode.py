@@ -39,7 +39,7 @@ def _trains(node: onnx.NodeProto, constants: Constants, opset: int) -> bool:
     if opset < 7:
         return not integer(node, 'is_test')
     if node.op_type == 'BatchNormalization':
-        # Before opset 14, further outputs were what told it: the batch's own statistics.
+        # Before opset 14, further outputs were the sign of it: the batch's own statistics.
         return bool(integer(node, 'training_mode')) or (opset < 14 and any(node.output[1:]))
     mode = (*node.input, '', '', '')[2]
     # A mode that is computed may be on.

@@ -12,7 +12,7 @@ from resnet_trt_node import __version__
 from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
-from resnet_trt_node.onnx_tools.class_names import default_labels, given_labels
+from resnet_trt_node.onnx_tools.class_names import given_labels, labels_for
 from resnet_trt_node.onnx_tools.deployable import CHECKED_BATCHES, write_model, WrittenModel
 from resnet_trt_node.onnx_tools.graph import FLOAT_TYPES
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
@@ -27,13 +27,6 @@ from torch import nn
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Largest difference of a probability from PyTorch in float32 that an export may have.
-#: fp32: the same sums in another order; ResNet-152 was seen to differ by 2e-5.
-#: fp16: 11 bits are kept. A logit of 16 to 32 is rounded by up to 2^-7, the difference of two by
-#: 2^-6, and the steepest softmax makes a quarter of that, 0.004; weights and layers before add as
-#: much again. Seen: 0.002. ONNX Runtime's CPU provider computes fp16 graphs in float32 with
-#: rounded weights, so a device's own rounding is not in it; overflow is looked for separately.
-BOUNDS = {'fp32': 1e-4, 'fp16': 1e-2}
 FP16_MAX = 65504.0
 _MAX_IMAGE_SIZE = 4096
 DEFAULT_ARCHITECTURE = 'resnet50'
@@ -82,18 +75,14 @@ def export_resnet(
             'agree; one of them is enough')
     network, info = load_network(
         arch, weights, _classes_to_ask_for(weights, num_classes, names), seed, cache)
-    count = network.fc.out_features
-    if names is not None and len(names) != count:
-        raise LabelsError(
-            f'{len(names)} labels, but the weights ({info.source}) have {count} classes: '
-            'give one name a line for each class')
+    labels = labels_for(names, network.fc.out_features, info.source)
     spec = ModelSpec(
-        height=image_size, width=image_size, labels=names or default_labels(count),
+        height=image_size, width=image_size, labels=labels,
         resize=_resize_rule(info, trained, image_size, resize), precision=precision,
         architecture=arch, source=info.source, source_sha256=info.sha256, tool_version=__version__)
     difference = write_checked(network, spec, Path(out))
     return WrittenModel(
-        Path(out), spec, difference, BOUNDS[precision], file_sha256(out),
+        Path(out), spec, difference, file_sha256(out),
         Path(out).stat().st_size, (perf_counter_ns() - start_ns) / 1e9)
 
 
@@ -131,7 +120,7 @@ def write_checked(network: ResNet, spec: ModelSpec, out: Path) -> float:
         _check_fp16_range(network, spec.height, spec.width)
     return write_model(
         model, spec, out, spec.architecture,
-        lambda frames: torch_probabilities(network, frames), BOUNDS[spec.precision])
+        lambda frames: torch_probabilities(network, frames))
 
 
 @torch.no_grad()

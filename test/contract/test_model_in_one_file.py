@@ -92,9 +92,8 @@ def test_prepare_takes_tensors_outside_in(model, path):
     spec = spec_of(model)
     data = move_outside(in_an_initialiser(model))
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError) as refusal:
+    with pytest.raises(ModelError, match=r'weights\.data.*copy'):
         load_with_outside_tensors(path)
-    assert str(refusal.value) == f'{path}: its weights are in weights.data: copy it beside'
     os.mkfifo(path.parent / 'weights.data')
     with pytest.raises(ModelError, match='named pipe'):
         load_with_outside_tensors(path)

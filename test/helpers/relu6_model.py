@@ -12,7 +12,7 @@ from onnx import TensorProto
 from resnet_trt_node.contract.model_file import write_model_spec
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
 from resnet_trt_node.onnx_tools.graph import BATCH, GraphBuilder, tensor
-from resnet_trt_node.onnx_tools.io_nodes import add_input_end, add_output_end
+from resnet_trt_node.onnx_tools.io_nodes import add_postprocessing, add_preprocessing
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 
 _CHANNELS = 32
@@ -42,14 +42,14 @@ def write_relu6_model(path: Union[str, Path], size: int = 32) -> Path:
         bounds = [builder.scalar(f'{x}.zero', 0.0), builder.scalar(f'{x}.six', 6.0)]
         return builder.node('Clip', f'{x}.relu6', [x, *bounds])
 
-    x = add_input_end(builder, IMAGENET, 'normalised')
+    x = add_preprocessing(builder, IMAGENET, 'normalised')
     x = relu6(convolution('stem', x, 3, 3, stride=2))
     x = relu6(convolution('depthwise', x, 1, 3, groups=_CHANNELS))
     x = convolution('project', x, _CHANNELS, 1)
     x = builder.node('Flatten', 'flatten', builder.node('GlobalAveragePool', 'pool', x), axis=1)
     x = builder.linear(
         'logits', x, random.normal(0, 0.2, (_CLASSES, _CHANNELS)), np.zeros(_CLASSES))
-    add_output_end(builder, x, TensorProto.FLOAT, softmax=True)
+    add_postprocessing(builder, x, TensorProto.FLOAT, softmax=True)
     model = builder.model(
         'relu6', [tensor(INPUT_NAME, TensorProto.UINT8, (BATCH, size, size, 3))],
         [tensor(OUTPUT_NAME, TensorProto.FLOAT, (BATCH, _CLASSES))])

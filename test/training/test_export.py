@@ -139,7 +139,7 @@ def test_a_checkpoint_fixes_its_number_of_classes(tmp_path: Path) -> None:
         'resnet18', checkpoint, tmp_path / 'net.onnx', labels=list('abcd'), image_size=32)
     assert report.spec.labels == ('a', 'b', 'c', 'd')
     assert report.spec.source_sha256 == file_sha256(checkpoint)
-    with pytest.raises(LabelsError, match=r'3 labels, but the weights \(net.pth\) have 4 classes'):
+    with pytest.raises(LabelsError, match=r'3 labels, but net.pth has 4 classes'):
         export_resnet(
             'resnet18', checkpoint, tmp_path / 'bad.onnx', labels=list('abc'), image_size=32)
     assert not (tmp_path / 'bad.onnx').exists()

@@ -50,22 +50,17 @@ class Placement:
     :param shortcuts: on the input of each addition that is not a convolution's own result, so that
         the addition merges into the convolution before it and runs on int8.
     :param pooled: in front of the global average pooling, so that the last block ends in int8.
-    :param first: on the first convolution, which reads the normalised picture.
-    :param last: on the last layer, which gives the logits.
     :param keep: names of layers whose inputs and weights stay float.
     """
 
     shortcuts: bool = True
     pooled: bool = True
-    first: bool = True
-    last: bool = True
     keep: FrozenSet[str] = frozenset()
 
 
 def quantize_model(
         path: Union[str, Path], frames: Iterable[NDArray[np.uint8]], out: Union[str, Path],
-        placement: Placement = Placement(), method: str = 'minmax', percentile: float = 99.99,
-        step: Callable[[], None] = lambda: None) -> ModelSpec:
+        placement: Placement = Placement(), **options: Any) -> ModelSpec:
     """
     Write the int8 form of a deployable fp32 model.
 
@@ -73,7 +68,7 @@ def quantize_model(
     :param out: the file to write; it appears whole or not at all.
     :returns: the contract of the new model.
     """
-    model, spec = quantized_model(path, frames, placement, method, percentile, step)
+    model, spec = quantized_model(path, frames, placement, **options)
     write_model(model, spec, out, f'the int8 form of {path}')
     return spec
 
@@ -89,7 +84,7 @@ def quantized_model(
     :param frames: batches of uint8 (N, H, W, 3) RGB, such as the model will see; they decide
         which values the 255 levels cover.
     :param placement: where pairs stand.
-    :param method: how ranges are chosen, one of `calibration.METHODS`.
+    :param method: how ranges are chosen, one of `ranges.METHODS`.
     :param percentile: of the method of that name.
     :param step: called after each batch of each pass.
     :raises ModelError: if the model is not a deployable fp32 one.
@@ -182,27 +177,23 @@ class _Graph:
             node for node in self.nodes if node.op_type in _COMPUTING
             and not _is_depthwise(node, self.constants) and node.input[1] in self.constants
             and not self.normalises(node)]
-        self._places = {node.output[0]: place for place, node in enumerate(self.layers)}
+        self._results = {node.output[0] for node in self.layers}
 
     def is_layer(self, node: onnx.NodeProto) -> bool:
         """Tell whether a node has a weight that is rounded."""
-        return node.output[0] in self._places
+        return node.output[0] in self._results
 
     def rounded_inputs(self, node: onnx.NodeProto, placement: Placement) -> list[int]:
         """Return the places of a node's activations that are rounded."""
         if self.is_layer(node):
-            place = self._places[node.output[0]]
-            left_out = name_of(node) in placement.keep or (
-                place == 0 and not placement.first) or (
-                place == len(self.layers) - 1 and not placement.last)
-            return [] if left_out else [0]
+            return [] if name_of(node) in placement.keep else [0]
         if node.op_type == 'Add' and placement.shortcuts:
             # The convolution's own result stays in the accumulators, the other side comes from
             # memory. A constant is a bias, whose digits cost nothing.
-            own = next((index for index, name in enumerate(node.input)
-                        if name in self._producers
-                        and self._producers[name].op_type == 'Conv'), None)
-            return [] if own is None or node.input[1 - own] in self.constants else [1 - own]
+            for name, other in zip(node.input, (1, 0)):
+                if name in self._producers and self._producers[name].op_type == 'Conv':
+                    return [] if node.input[other] in self.constants else [other]
+            return []
         return [0] if node.op_type == 'GlobalAveragePool' and placement.pooled else []
 
     def normalises(self, node: onnx.NodeProto) -> bool:

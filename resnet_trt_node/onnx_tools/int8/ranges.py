@@ -2,8 +2,8 @@
 Which values the 255 levels of int8 cover: the range of each activation, from example frames.
 
 Three ways. minmax covers everything that was seen. percentile leaves out the share of the largest
-magnitudes. entropy chooses the range whose 128 levels tell least wrongly how the magnitudes are
-distributed, by Kullback-Leibler divergence: S. Migacz, "8-bit Inference with TensorRT", GTC 2017.
+magnitudes. entropy chooses the range whose 128 levels keep the distribution of the magnitudes
+best, by Kullback-Leibler divergence: S. Migacz, "8-bit Inference with TensorRT", GTC 2017.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def entropy_range(counts: NDArray[np.int64], largest: float) -> float:
     for width in range(_LEVELS, len(counts) + 1, _STRIDE):
         reference = counts[:width].copy()
         present = reference > 0
-        # The levels are fitted to what lies within; what lies beyond ends at the last one.
+        # The levels are spread over what lies within; what lies beyond ends at the last one.
         level = np.arange(width) * _LEVELS // width
         total = np.bincount(level, reference, _LEVELS)
         number = np.bincount(level, present, _LEVELS)

@@ -43,7 +43,7 @@ def measure_sensitivity(
 
     :param path: a deployable fp32 model.
     :param frames: uint8 (N, H, W, 3) RGB.
-    :param method: see `calibration.activation_ranges`, as is the next.
+    :param method: see `ranges.activation_ranges`, as is the next.
     :param percentile: of that method.
     :param batch_size: frames inferred together.
     :param step: called after each layer.

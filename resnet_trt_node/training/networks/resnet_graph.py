@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto
 from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.onnx_tools.graph import BATCH, folded, GraphBuilder, tensor
-from resnet_trt_node.onnx_tools.io_nodes import add_input_end, add_output_end
+from resnet_trt_node.onnx_tools.io_nodes import add_postprocessing, add_preprocessing
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 from resnet_trt_node.training.networks.resnet import ResNet
 from torch import nn
@@ -33,7 +33,7 @@ def resnet_graph(
     :raises ModelError: if a weight does not fit the precision.
     """
     builder = GraphBuilder(precision)
-    x = add_input_end(builder, IMAGENET, 'normalise')
+    x = add_preprocessing(builder, IMAGENET, 'normalise')
     x = _convolution(builder, 'conv1', x, network.conv1, network.bn1)
     x = builder.node('Relu', 'relu', x)
     x = builder.node(
@@ -44,7 +44,7 @@ def resnet_graph(
     x = builder.node('GlobalAveragePool', 'avgpool', x)
     x = builder.node('Flatten', 'flatten', x, axis=1)
     x = builder.linear('fc', x, array(network.fc.weight), array(network.fc.bias))
-    add_output_end(builder, x, builder.float_type, softmax=True)
+    add_postprocessing(builder, x, builder.float_type, softmax=True)
     return builder.model(
         network.arch,
         [tensor(INPUT_NAME, TensorProto.UINT8, (BATCH, image_size, image_size, 3))],

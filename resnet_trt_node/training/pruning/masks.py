@@ -17,7 +17,7 @@ import onnx
 from onnx import numpy_helper
 from resnet_trt_node.contract.onnx_graph import name_of
 from resnet_trt_node.contract.sparsity import (
-    GROUP, is_two_four, KEPT, layer_weights, LayerWeight, PATTERN, why_dense)
+    GROUP, is_two_four, KEPT, layer_weights, PATTERN, why_dense)
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import ModelError, UsageError
 from resnet_trt_node.onnx_tools.deployable import load_float, write_model
@@ -212,7 +212,8 @@ def prune_graph(model: onnx.ModelProto, fully_connected: bool = False) -> list[L
         mask = None if reason else two_four_mask(weight.values, weight.axis)
         reports.append(_report(weight.layer, weight.values, mask, reason))
         if mask is not None:
-            _mask_constant(weight, mask)
+            pruned = np.where(mask, weight.values, 0).astype(weight.values.dtype)
+            weight.tensor.CopyFrom(numpy_helper.from_array(pruned, weight.tensor.name))
     if all(report.why_dense for report in reports):
         raise ModelError(_NOTHING)
     return reports
@@ -224,11 +225,6 @@ def pruned_source(source: str) -> str:
 
 
 _NOTHING = ('nothing to prune: no convolution of one group has a multiple of 4 input channels')
-
-
-def _mask_constant(weight: LayerWeight, mask: NDArray[np.bool_]) -> None:
-    pruned = np.where(mask, weight.values, 0).astype(weight.values.dtype)
-    weight.tensor.CopyFrom(numpy_helper.from_array(pruned, weight.tensor.name))
 
 
 def _groups(module: nn.Module) -> int:

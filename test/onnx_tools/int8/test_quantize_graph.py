@@ -20,7 +20,7 @@ from resnet_trt_node.onnx_tools.int8.quantize import (
     layers_left_float, load_fp32, Placement, quantizable_layers, quantize_model,
     quantized_tensors)
 from resnet_trt_node.onnx_tools.int8.ranges import activation_ranges
-from resnet_trt_node.onnx_tools.io_nodes import add_input_end, add_output_end
+from resnet_trt_node.onnx_tools.io_nodes import add_postprocessing, add_preprocessing
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 from resnet_trt_node.onnx_tools.prepare import prepare
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
@@ -60,7 +60,7 @@ class Grouped(torch.nn.Module):
 
     def write(self, path):
         builder = GraphBuilder('fp32')
-        x = add_input_end(builder, IMAGENET, 'normalised')
+        x = add_preprocessing(builder, IMAGENET, 'normalised')
         for name in ('stem', 'grouped', 'depthwise'):
             layer = getattr(self, name)
             x = builder.convolution(
@@ -69,7 +69,7 @@ class Grouped(torch.nn.Module):
         x = builder.node('Flatten', 'flat', builder.node('GlobalAveragePool', 'pool', x), axis=1)
         product = builder.constant('product', np.eye(24, 5, dtype=np.float32))
         x = builder.node('MatMul', 'logits', [x, product])
-        add_output_end(builder, x, TensorProto.FLOAT, softmax=True)
+        add_postprocessing(builder, x, TensorProto.FLOAT, softmax=True)
         model = builder.model(
             'grouped', [described('images', TensorProto.UINT8, (BATCH, SMALL, SMALL, 3))],
             [described('probabilities', TensorProto.FLOAT, (BATCH, 5))])
@@ -233,8 +233,8 @@ def test_the_spec_says_int8_and_keeps_the_rest(fp32, int8):
 
 
 @pytest.mark.parametrize(('placement', 'pairs'), [
-    (Placement(shortcuts=False), 40), (Placement(pooled=False), 42), (Placement(first=False), 41),
-    (Placement(last=False), 41)])
+    (Placement(shortcuts=False), 40), (Placement(pooled=False), 42),
+    (Placement(keep=frozenset({'conv1'})), 41), (Placement(keep=frozenset({'fc'})), 41)])
 def test_places_can_be_left_out(fp32, frames, placement, pairs):
     path = fp32.with_name('placed.onnx')
     quantize_model(fp32, [frames], path, placement)
