@@ -1,1 +1,1 @@
-"""The deployable model: what it declares, and reading and writing its file."""
+"""The deployable model: what it declares, its file, and ONNX graphs in general."""

@@ -1,1 +1,1 @@
-"""Work on ONNX graphs: prepare, simplify, inspect, verify; no PyTorch."""
+"""Work on ONNX models: prepare, simplify, inspect, quantise; no PyTorch."""

@@ -3,7 +3,7 @@ Pruning to 2:4: of every four weights in a row the two smaller ones become zero,
 
 The recipe is NVIDIA's ASP: prune a trained network once by magnitude, then train it again with the
 mask fixed. Mishra et al., "Accelerating Sparse Deep Neural Networks",
-https://arxiv.org/abs/2104.08378. What 2:4 means and where it applies is `inference.sparsity`.
+https://arxiv.org/abs/2104.08378. What 2:4 means and where it applies is `contract.sparsity`.
 """
 
 from __future__ import annotations
