@@ -13,7 +13,7 @@ from resnet_trt_node.backends.options import BackendOptions, number
 from resnet_trt_node.contract.declared import checked_spec, TensorInfo
 from resnet_trt_node.contract.model_file import read_model, refuse_external_data
 from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
-from resnet_trt_node.errors import InferenceError, ModelError
+from resnet_trt_node.errors import InferenceError, ModelError, naming
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,12 +56,10 @@ class OnnxRuntimeBackend(Backend):
         refuse_external_data(data, path)
         session = CpuSession(data, path, options.cpu_threads)
         self._session: Optional[CpuSession] = session
-        try:
+        with naming(path):
             spec = checked_spec(
                 session.get_modelmeta().custom_metadata_map,
                 _described(session.get_inputs()), _described(session.get_outputs()))
-        except ModelError as error:
-            raise type(error)(f'{path}: {error}') from error
         self._results: dict[int, NDArray[np.float32]] = {}
         super().__init__(
             spec,

@@ -19,7 +19,7 @@ from resnet_trt_node.contract.onnx_graph import name_of
 from resnet_trt_node.contract.sparsity import (
     GROUP, is_two_four, KEPT, layer_weights, PATTERN, why_dense)
 from resnet_trt_node.contract.spec import ModelSpec
-from resnet_trt_node.errors import ModelError, UsageError
+from resnet_trt_node.errors import ModelError, naming, UsageError
 from resnet_trt_node.onnx_tools.deployable import load_float, write_model
 import torch
 from torch import nn
@@ -168,10 +168,8 @@ def check_sparse_checkpoint(content: Any, network: nn.Module, where: str) -> Non
     if content[SPARSITY_KEY] != PATTERN or not isinstance(layers, list) or not layers:
         raise ModelError(f'{where} says {content[SPARSITY_KEY]!r} of its sparsity, '
                          f'{PATTERN} with a list of layers was expected: prune it again')
-    try:
+    with naming(where):
         check_two_four(network, [str(name) for name in layers])
-    except ModelError as error:
-        raise ModelError(f'{where}: {error}') from error
 
 
 def prune_onnx(
@@ -187,10 +185,8 @@ def prune_onnx(
     :raises ModelError: if it is not deployable, int8, or has nothing to prune.
     """
     model, spec = load_float(path, {'Conv', 'Gemm', 'MatMul'}, 'pruned')
-    try:
+    with naming(path):
         reports = prune_graph(model, fully_connected)
-    except ModelError as error:
-        raise ModelError(f'{path}: {error}') from error
     spec = replace(spec, source=pruned_source(spec.source))
     write_model(model, spec, out, f'the pruned form of {path}')
     return spec, reports
