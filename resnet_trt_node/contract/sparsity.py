@@ -9,9 +9,9 @@ https://arxiv.org/abs/2104.08378.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 import re
-from typing import Any, Mapping, Optional, Sequence, TYPE_CHECKING
+from typing import Any, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 
@@ -73,21 +73,6 @@ class SparseBuild:
             two_four,
             _count(text, r'Found (\d+) layer', r'Layers eligible for sparse math:(.*)'),
             _count(text, r'Chose (\d+) layer', r'picked sparse implementation for layers:(.*)'))
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> SparseBuild:
-        """
-        Read it back.
-
-        :raises ValueError, KeyError, TypeError: if it is malformed.
-        """
-        return cls(int(values['two_four']), *(
-            None if values[name] is None else int(values[name])
-            for name in ('eligible', 'chosen')))
-
-    def to_json(self) -> dict[str, Optional[int]]:
-        """Return it for a JSON file."""
-        return asdict(self)
 
     def describe(self) -> str:
         """Return it in words."""
