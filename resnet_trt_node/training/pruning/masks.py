@@ -15,11 +15,12 @@ from typing import Any, Mapping, Optional, Sequence, TYPE_CHECKING, Union
 import numpy as np
 import onnx
 from onnx import numpy_helper
+from resnet_trt_node.contract.model_file import naming
 from resnet_trt_node.contract.onnx_graph import name_of
 from resnet_trt_node.contract.sparsity import (
     GROUP, is_two_four, KEPT, layer_weights, PATTERN, why_dense)
 from resnet_trt_node.contract.spec import ModelSpec
-from resnet_trt_node.errors import ModelError, naming, UsageError
+from resnet_trt_node.errors import ModelError, UsageError
 from resnet_trt_node.onnx_tools.deployable import load_float, write_model
 import torch
 from torch import nn
