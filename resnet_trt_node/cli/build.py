@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 import sys
 from typing import Optional
 
@@ -16,8 +15,7 @@ from resnet_trt_node.backends.tensorrt.engine import EngineSource
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.cli.support.console import print_json, write
 from resnet_trt_node.cli.support.options import (
-    add_model_argument, add_opt_batch, add_sparse_weights)
-from resnet_trt_node.contract.spec import PRECISIONS
+    add_model_argument, add_node_options, add_opt_batch, backend_options)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -34,30 +32,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--max-batch', type=int, default=1, metavar='N',
         help='largest batch: for the node the smaller of its max_batch_size and cameras x '
         'queue_depth, which is 1 for one camera')
-    parser.add_argument(
-        '--precision', choices=PRECISIONS,
-        help='refuse a model of another precision, which its graph states; not given: any')
-    parser.add_argument(
-        '--engine-dir', type=Path, metavar='DIR',
-        help='folder of engines; not given: ~/.cache/resnet_trt_node/engines, by the XDG rules')
-    parser.add_argument('--device-id', type=int, default=0, metavar='N', help='index of the GPU')
+    add_node_options(
+        parser, 'precision', 'engine_dir', 'device_id', 'dla_core', 'optimization_level',
+        'workspace_mib', 'tf32', 'sparse_weights')
     parser.add_argument(
         '--target-sm', type=_capability, metavar='X.Y',
         help='compute capability to compile for, such as 8.9, with tensorrt_rtx alone and without '
         'a GPU; not given: that of the GPU here')
-    parser.add_argument(
-        '--dla-core', type=int, metavar='N',
-        help='deep learning accelerator; layers that it cannot run stay on the GPU')
-    parser.add_argument(
-        '--optimization-level', type=int, default=3, metavar='0..5',
-        help='how long to search for the fastest kernels')
-    parser.add_argument(
-        '--workspace-mib', type=int, default=0, metavar='MIB',
-        help='workspace memory of a layer on the device, 0 for the default of TensorRT')
-    parser.add_argument(
-        '--tf32', action='store_true',
-        help='allow TF32 in fp32 layers: faster, with 10 bits of mantissa')
-    add_sparse_weights(parser)
     parser.add_argument('--force', action='store_true', help='build even if an engine exists')
     parser.add_argument('--json', action='store_true', help='print the result as JSON')
 
@@ -67,12 +48,8 @@ def run(arguments: Namespace) -> int:
     largest = arguments.max_batch
     usual = tuple(sorted({1, largest})) if arguments.min_batch == 1 < largest else ()
     options = TensorRtOptions(
-        max_batch_size=largest, device_id=arguments.device_id,
-        engine_dir=arguments.engine_dir, opt_batch_sizes=arguments.opt_batch or usual,
-        precision=arguments.precision, optimization_level=arguments.optimization_level,
-        workspace_mib=arguments.workspace_mib, tf32=arguments.tf32,
-        sparse_weights=arguments.sparse_weights, target_sm=arguments.target_sm,
-        dla_core=arguments.dla_core)
+        max_batch_size=largest, opt_batch_sizes=arguments.opt_batch or usual,
+        target_sm=arguments.target_sm, **backend_options(arguments))
     trt = versions.load_module(arguments.flavour)
     with ExitStack() as stack:
         device: Optional[CudaDevice] = None

@@ -14,7 +14,8 @@ from resnet_trt_node.cli.support.annotated import AnnotatedPictures
 from resnet_trt_node.cli.support.classified_bag import ClassifiedBag
 from resnet_trt_node.cli.support.console import count_of, print_json, Progress, table_row, write
 from resnet_trt_node.cli.support.options import (
-    add_backend_arguments, add_model_argument, add_output_arguments, add_picture_arguments,
+    add_backend_arguments, add_model_argument, add_node_options, add_output_arguments,
+    add_picture_arguments,
     backend_document, describe_backend, max_image_bytes, open_model, print_unread)
 from resnet_trt_node.cli.support.sources import Inputs, Source
 from resnet_trt_node.contract.prediction import Prediction
@@ -30,12 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         'inputs', metavar='INPUT', nargs='+',
         help='picture, folder or zip file of pictures, or bag; any number of each')
-    parser.add_argument(
-        '--top-k', type=int, default=5, metavar='K',
-        help='largest number of classes for each picture')
-    parser.add_argument(
-        '--score-threshold', type=float, default=0.0, metavar='SCORE',
-        help='leave out classes with a lower score, 0 to 1')
+    add_node_options(parser, 'top_k', 'score_threshold', 'class_id_format')
     parser.add_argument(
         '--topic', action='append', metavar='TOPIC',
         help='image topic of the bags; may be given several times; not given: all of them')
@@ -44,9 +40,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--output', metavar='BAG',
         help='write a bag of the images with vision_msgs/Classification messages beside them')
-    parser.add_argument(
-        '--class-id-format', choices=('label', 'index'), default='label',
-        help='what class_id holds in the messages of --output')
     add_output_arguments(parser)
     add_picture_arguments(parser)
     add_backend_arguments(parser)

@@ -12,11 +12,10 @@ import sys
 from typing import Any, TYPE_CHECKING
 
 from resnet_trt_node.atomic_file import check_place, whole_file
-from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.cli.support.console import print_json, Progress, table_row, text_width, write
 from resnet_trt_node.cli.support.example_frames import GENERATED, read_frames
 from resnet_trt_node.cli.support.options import (
-    add_picture_arguments, add_sparse_weights, batch_sizes, max_image_bytes)
+    add_node_options, add_picture_arguments, backend_options, batch_sizes, max_image_bytes)
 from resnet_trt_node.compare.accuracy import Tolerance
 from resnet_trt_node.compare.choice import NAMES, parse_names
 from resnet_trt_node.compare.latency import Plan
@@ -109,16 +108,8 @@ def _add_latency_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         '--warm-up', type=int, default=Plan.warm_up, metavar='N',
         help='inferences before anything is timed')
-    group.add_argument('--device-id', type=int, default=0, metavar='N', help='index of the GPU')
-    group.add_argument(
-        '--threads', type=int, default=0, metavar='N',
-        help='threads of backends on the CPU, 0 leaves it to the runtime')
-    group.add_argument(
-        '--engine-dir', type=Path, metavar='DIR', help='folder of compiled engines')
-    group.add_argument(
-        '--optimization-level', type=int, default=TensorRtOptions.optimization_level,
-        metavar='0..5', help='how long TensorRT searches for the fastest kernels')
-    add_sparse_weights(group)
+    add_node_options(
+        group, 'device_id', 'cpu_threads', 'engine_dir', 'optimization_level', 'sparse_weights')
 
 
 def run(arguments: Namespace) -> int:
@@ -138,7 +129,7 @@ def run(arguments: Namespace) -> int:
     total = plan.rounds * len(plan.batch_sizes) * len(names) * len(arguments.models)
     with Progress(total, 'turn', quiet=quiet) as progress:
         session = Session(
-            arguments.models, names, _options(arguments), plan,
+            arguments.models, names, backend_options(arguments), plan,
             Tolerance(arguments.atol, arguments.rtol, arguments.min_agreement),
             arguments.skip_unavailable, arguments.saved, progress.warn, progress.step)
         frames, source = _read_frames(arguments, session.read_spec())
@@ -146,7 +137,8 @@ def run(arguments: Namespace) -> int:
             session.save(frames, arguments.save)
         else:
             document = {
-                **session.run(frames), 'source': source, 'command': _command(arguments)}
+                **session.run(frames), 'source': source,
+                'command': shlex.join(['resnet_trt', *map(str, arguments.words)])}
     if arguments.save is not None:
         write(f'{arguments.save}: answers and times of {arguments.backends}, {source}')
         return 0
@@ -167,13 +159,6 @@ def _read_frames(
     return read_frames(
         arguments.images, arguments.topic, spec, arguments.limit, arguments.seed,
         max_bytes=max_image_bytes(arguments))
-
-
-def _options(arguments: Namespace) -> dict[str, Any]:
-    return dict(  # noqa: C408  as the arguments of a call
-        device_id=arguments.device_id, cpu_threads=arguments.threads,
-        engine_dir=arguments.engine_dir, optimization_level=arguments.optimization_level,
-        sparse_weights=arguments.sparse_weights)
 
 
 def _write(document: dict[str, Any], folder: Path) -> None:
@@ -208,23 +193,3 @@ def _print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], sides: 
         for place, side in enumerate(sides)]
     for line in lines:
         write(table_row(line, widths))
-
-
-def _command(arguments: Namespace) -> str:
-    """Return the command line, in full, so that it can be repeated."""
-    words = ['resnet_trt', 'compare', *map(str, arguments.models)]
-    for name, value in sorted(vars(arguments).items()):
-        option = '--' + name.replace('_', '-')
-        if name in ('models', 'command', 'run', 'out', 'json') or (
-                value is None or value is False or value == []):
-            continue
-        if name == 'seconds' and arguments.iterations is not None:
-            continue  # the two exclude each other
-        if value is True:
-            words.append(option)
-        elif isinstance(value, list):
-            words += [word for one in value for word in (option, str(one))]
-        else:
-            words += [option, ','.join(map(str, value)) if isinstance(value, tuple)
-                      else str(value)]
-    return shlex.join(words)

@@ -38,7 +38,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> Optional[str]:
         # A switch such as train's --no-flip has the default True. The type is checked, since the
         # numbers 0 and 1 equal False and True.
-        if action.default is None or isinstance(action.default, (bool, list, tuple)):
+        if action.default in (None, '') or isinstance(action.default, (bool, list, tuple)):
             return action.help
         return super()._get_help_string(action)
 
@@ -79,6 +79,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                 return _print_import_error(name, error)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
+    parser.set_defaults(words=words)
     parsed = parser.parse_args(words)
     try:
         with interrupts_reach_runtimes():

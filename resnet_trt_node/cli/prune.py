@@ -34,7 +34,8 @@ _USUAL = {'epochs': 10, 'batch_size': 64, 'seed': 0}
 _LONGEST_WARMUP = 1.0
 #: Options that mean something without --finetune.
 _ALWAYS = (
-    'command', 'run', 'model', 'output', 'sparsity', 'fully_connected', 'json', 'finetune')
+    'command', 'run', 'words', 'model', 'output', 'sparsity', 'fully_connected', 'json',
+    'finetune')
 
 
 def add_arguments(parser: ArgumentParser) -> None:

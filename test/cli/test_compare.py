@@ -93,7 +93,7 @@ def test_the_json_tells_machine_versions_and_command(resnet_trt, colour_model):
     assert (document['reference'], document['unavailable']) == ('onnxruntime', [])
     assert document['source'] == '12 generated, seed 0'
     words = document['command'].split()
-    again = resnet_trt(*words[1:], '--json')
+    again = resnet_trt(*words[1:])
     assert again.code == 0
     assert again.document['command'] == document['command']
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from pathlib import Path
 import sys
 from typing import Any, Mapping, Optional, Sequence, Tuple
 
 from resnet_trt_node.backends.base import Backend, BackendInfo
-from resnet_trt_node.backends.factory import BACKEND_CHOICES, open_backend, options_of
-from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
+from resnet_trt_node.backends.factory import open_backend, options_of
 from resnet_trt_node.cli.support.console import write
 from resnet_trt_node.datasets.listing import describe_unread
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
+from resnet_trt_node.node.ros.parameters import (
+    BACKEND_PARAMETERS, parameter_fields, to_backend)
 from resnet_trt_node.printable import printable
 
+#: Parameter of the node to its option, where that has another name.
+_FLAGS = {'cpu_threads': '--threads'}
 #: Upper bound of --max-image-mib: 1 TiB.
 _MAX_MEBIBYTES = 1 << 20
 
@@ -45,36 +47,40 @@ def add_opt_batch(parser: Any, usual: str = 'the largest') -> None:
 def add_backend_arguments(parser: ArgumentParser) -> None:
     """Add the options of the backend and of resizing."""
     group = parser.add_argument_group('how the model is run')
-    group.add_argument(
-        '--backend', choices=BACKEND_CHOICES, default='auto',
-        help='runtime that infers; auto chooses the best one that this machine can run')
+    add_node_options(group, 'backend')
     group.add_argument(
         '--batch-size', type=int, default=8, metavar='N',
         help='largest number of pictures inferred together')
-    group.add_argument(
-        '--device-id', type=int, default=0, metavar='N', help='index of the GPU')
-    group.add_argument(
-        '--threads', type=int, default=0, metavar='N',
-        help='threads of a backend on the CPU, 0 for the default of the runtime')
+    add_node_options(
+        group, 'device_id', 'cpu_threads', 'sparse_weights', 'engine_dir', 'optimization_level',
+        'resize_method')
     add_opt_batch(group)
-    add_sparse_weights(group)
-    group.add_argument(
-        '--engine-dir', type=Path, metavar='DIR',
-        help='folder of compiled engines; not given: the one that the node uses')
-    group.add_argument(
-        '--optimization-level', type=int, default=TensorRtOptions.optimization_level,
-        metavar='0..5', help='how long TensorRT searches for the fastest kernels')
-    group.add_argument(
-        '--resize-method', choices=('fast', 'exact'), default='fast',
-        help='how pictures are resized: exact gives the values of Pillow, fast approximates them '
-        'with OpenCV')
 
 
-def add_sparse_weights(parser: Any) -> None:
-    """Add --sparse-weights to a parser or a group of its arguments."""
-    parser.add_argument(
-        '--sparse-weights', action='store_true',
-        help='allow sparse kernels for a model made by `resnet_trt prune`, where they are faster')
+def add_node_options(parser: Any, *names: str) -> None:
+    """
+    Add options that mean what the node's parameters of these names do.
+
+    :param parser: a parser or a group of its arguments.
+    """
+    for name in names:
+        parameter = parameter_fields()[name]
+        kind: Any = type(parameter.default)
+        choices = parameter.metadata['choices']
+        text = parameter.metadata['description'].rstrip('.')
+        taken: dict[str, Any] = {'action': 'store_true'} if kind is bool else {
+            'type': kind, 'choices': choices or None, 'default': parameter.default,
+            'metavar': None if choices else 'DIR' if kind is str else 'N'}
+        parser.add_argument(
+            _FLAGS.get(name, f'--{name.replace("_", "-")}'), dest=name,
+            help=text[0].lower() + text[1:], **taken)
+
+
+def backend_options(arguments: Namespace) -> dict[str, Any]:
+    """Return what was given of the options that are a backend's, as `open_backend` takes them."""
+    given = vars(arguments)
+    return to_backend({
+        name: given[name] for name in BACKEND_PARAMETERS if name in given})
 
 
 def add_output_arguments(parser: ArgumentParser) -> None:
@@ -133,10 +139,8 @@ def open_model(arguments: Namespace, others: Sequence[str] = ()) -> Backend:
     """
     return open_backend(
         arguments.model, arguments.backend, frozenset().union(*map(options_of, others)),
-        max_batch_size=arguments.batch_size, num_buffers=1, device_id=arguments.device_id,
-        cpu_threads=arguments.threads, sparse_weights=arguments.sparse_weights,
-        opt_batch_sizes=arguments.opt_batch or (),
-        engine_dir=arguments.engine_dir, optimization_level=arguments.optimization_level, log=_log)
+        max_batch_size=arguments.batch_size, num_buffers=1,
+        opt_batch_sizes=arguments.opt_batch or (), log=_log, **backend_options(arguments))
 
 
 def describe_backend(info: BackendInfo) -> str:

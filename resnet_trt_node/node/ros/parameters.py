@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, Field, field, fields
 from pathlib import Path
 import re
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Mapping, Optional
 
 from resnet_trt_node.backends.factory import BACKEND_CHOICES
 from resnet_trt_node.backends.options import discard, TVM_TARGETS
@@ -19,6 +19,10 @@ from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging.frame import MAX_IMAGE_BYTES
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 
+#: Those that are options of a backend by the same name.
+BACKEND_PARAMETERS = (
+    'device_id', 'cpu_threads', 'precision', 'engine_dir', 'optimization_level', 'workspace_mib',
+    'tf32', 'sparse_weights', 'dla_core', 'cuda_graph_max_batch', 'blocking_sync', 'tvm_target')
 _NAME_TOKEN = re.compile(r'[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 
 
@@ -187,17 +191,27 @@ class NodeParameters:
         """
         largest = self.batch_limit
         tuned = {1, largest} if self.opt_batch_size == 0 else {min(self.opt_batch_size, largest)}
-        return dict(  # noqa: C408  as the arguments of a call
-            max_batch_size=largest, num_buffers=num_buffers, device_id=self.device_id,
-            cpu_threads=self.cpu_threads,
-            precision=None if self.precision == 'any' else self.precision,
-            engine_dir=full_path('engine_dir', self.engine_dir) if self.engine_dir else None,
-            opt_batch_sizes=tuple(sorted(tuned)), optimization_level=self.optimization_level,
-            workspace_mib=self.workspace_mib, tf32=self.tf32,
-            sparse_weights=self.sparse_weights,
-            dla_core=None if self.dla_core < 0 else self.dla_core,
-            cuda_graph_max_batch=self.cuda_graph_max_batch, blocking_sync=self.blocking_sync,
-            tvm_target=self.tvm_target, log=log)
+        return {
+            'max_batch_size': largest, 'num_buffers': num_buffers, 'log': log,
+            'opt_batch_sizes': tuple(sorted(tuned)),
+            **to_backend({name: getattr(self, name) for name in BACKEND_PARAMETERS})}
+
+
+def to_backend(given: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return values of `BACKEND_PARAMETERS` as the backends' options have them.
+
+    A parameter has no None, and says 'any', '' or -1 for it.
+
+    :raises UsageError: for a folder in the home of an unknown user.
+    """
+    options = {**given}
+    for name, nothing in (('precision', 'any'), ('engine_dir', ''), ('dla_core', -1)):
+        if options.get(name) == nothing:
+            options[name] = None
+    if options.get('engine_dir') is not None:
+        options['engine_dir'] = full_path('engine_dir', options['engine_dir'])
+    return options
 
 
 def full_path(name: str, given: str) -> Path:
