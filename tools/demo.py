@@ -17,7 +17,7 @@ import shlex
 import shutil
 import sys
 import time
-from typing import IO
+from typing import Any, IO
 
 from bench.children import Child, wait_until
 from bench.environment import profile
@@ -26,7 +26,7 @@ from demo_steps import DemoError
 from demo_steps.listener import Listener, Result
 from demo_steps.model import get_model
 from demo_steps.recording import Camera, CAMERAS, write_recording
-from PIL import Image
+from matplotlib.figure import Figure
 
 from resnet_trt_node.bag.messages import BagImage
 from resnet_trt_node.bag.reader import BagReader
@@ -36,7 +36,7 @@ from resnet_trt_node.cli.support.sources import Source
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import ResnetTrtError
-from resnet_trt_node.imaging.annotate import annotate, contact_sheet
+from resnet_trt_node.imaging.annotate import annotate
 from resnet_trt_node.imaging.decode import decode_message
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -236,8 +236,19 @@ def draw(
         tiles.append(annotate(pixels, predictions[frame][:3]))
         captions.append(f'{camera} camera at {stamp_ns / 1e9:.3f} s: {shown[frame]}')
     if tiles:
-        sheet = contact_sheet(tiles, max(len(camera.photographs) for camera in CAMERAS), captions)
-        Image.fromarray(sheet).save(out / 'contact_sheet.png')
+        draw_sheet(tiles, captions, out / 'contact_sheet.png')
+
+
+def draw_sheet(tiles: list[Any], captions: list[str], path: Path) -> None:
+    """Write pictures under their captions, a row for each camera."""
+    columns = max(len(camera.photographs) for camera in CAMERAS)
+    figure = Figure(figsize=(5 * columns, 4.2 * len(CAMERAS)), layout='constrained')
+    for place, (tile, caption) in enumerate(zip(tiles, captions), start=1):
+        axis = figure.add_subplot(len(CAMERAS), columns, place)
+        axis.imshow(tile)
+        axis.set_title(caption)
+        axis.axis('off')
+    figure.savefig(path, dpi=110)
 
 
 def find_problems(

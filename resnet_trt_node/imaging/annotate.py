@@ -1,14 +1,13 @@
-"""Drawing predictions on pictures: a panel of names and score bars, and sheets of pictures."""
+"""Drawing predictions on pictures: a panel of names and score bars."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional, Sequence, TYPE_CHECKING
+from typing import Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging.frame import Frame, to_rgb
 from resnet_trt_node.imaging.text import fitted_mask, text_mask
 
@@ -23,9 +22,6 @@ _TEXT = (255, 255, 255)
 _FAINT_TEXT = (190, 196, 206)
 _TRACK = (74, 80, 92)
 _BAR = (64, 196, 132)
-_SHEET = (24, 26, 32)
-# Pillow before 9.1 has the filters in the module itself.
-_FILTERS: Any = getattr(Image, 'Resampling', Image)
 _NOTHING = 'no class above the threshold'
 
 
@@ -76,48 +72,6 @@ def annotate(frame: Frame, predictions: Sequence[Prediction]) -> NDArray[np.uint
         region.paste(_FAINT_TEXT, (layout.padding, layout.padding), text)
     picture[rows, columns] = np.asarray(region)
     return picture
-
-
-def contact_sheet(
-        tiles: Sequence[NDArray[np.uint8]], columns: int,
-        captions: Optional[Sequence[str]] = None, tile_width: int = 480,
-        tile_height: int = 360) -> NDArray[np.uint8]:
-    """
-    Lay pictures out in a grid, row by row.
-
-    :param tiles: uint8 (H, W, 3) RGB pictures of any sizes; each is scaled to fit its cell.
-    :param columns: pictures a row, at least 1.
-    :param captions: one line under each picture, None for none.
-    :param tile_width: width of a cell in pixels.
-    :param tile_height: height of a cell in pixels.
-    :returns: uint8 (H, W, 3) RGB, owned by the caller.
-    :raises UsageError: if there are no pictures, or as many captions as pictures are missing.
-    """
-    if not tiles or columns < 1:
-        raise UsageError(
-            f'a contact sheet of {len(tiles)} pictures in {columns} columns: '
-            'give at least one picture and one column')
-    if captions is not None and len(captions) != len(tiles):
-        raise UsageError(f'{len(captions)} captions for {len(tiles)} pictures: give one each')
-    columns = min(columns, len(tiles))
-    gap = max(2, tile_width // 40)
-    font = max(10, tile_width // 24)
-    caption_height = 0 if captions is None else text_mask('Ag', font).height + gap
-    cell_width, cell_height = tile_width + gap, tile_height + caption_height + gap
-    lines = -(-len(tiles) // columns)
-    sheet = Image.new('RGB', (columns * cell_width + gap, lines * cell_height + gap), _SHEET)
-    for index, tile in enumerate(tiles):
-        left = gap + index % columns * cell_width
-        top = gap + index // columns * cell_height
-        scale = min(tile_width / tile.shape[1], tile_height / tile.shape[0])
-        size = (max(1, round(tile.shape[1] * scale)), max(1, round(tile.shape[0] * scale)))
-        picture = Image.fromarray(np.ascontiguousarray(tile)).resize(size, _FILTERS.LANCZOS)
-        sheet.paste(
-            picture, (left + (tile_width - size[0]) // 2, top + (tile_height - size[1]) // 2))
-        if captions is not None:
-            text = fitted_mask(captions[index], font, tile_width)
-            sheet.paste(_FAINT_TEXT, (left, top + tile_height + gap // 2), text)
-    return np.array(sheet)
 
 
 def _layout(height: int, width: int, rows: int) -> Optional[_Layout]:

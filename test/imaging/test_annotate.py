@@ -7,9 +7,8 @@ from PIL import Image, ImageFont
 import pytest
 
 from resnet_trt_node.contract.prediction import Prediction
-from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging import text as lettering
-from resnet_trt_node.imaging.annotate import annotate, contact_sheet
+from resnet_trt_node.imaging.annotate import annotate
 from resnet_trt_node.imaging.frame import Frame, to_rgb
 
 GREEN_BAR = (64, 196, 132)
@@ -132,40 +131,6 @@ def test_pillow_before_10_1_draws_with_its_bitmap_font(monkeypatch):
     assert large.size == (small.width * 4, small.height * 4)
     assert np.asarray(small).max() == 255
     assert len(bar_lengths(annotate(grey(480, 640), CAT))) == 2
-
-
-def test_a_contact_sheet_shows_each_picture_in_its_cell():
-    colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
-    tiles = [np.full((30 + 10 * i, 40, 3), colour, np.uint8) for i, colour in enumerate(colours)]
-    sheet = contact_sheet(
-        tiles, columns=2, captions=['a', 'b', 'c'], tile_width=80, tile_height=60)
-    found = [
-        tuple(int(v) for v in np.argwhere((sheet == colour).all(axis=2)).mean(axis=0))
-        for colour in colours]
-    assert found[0][0] == found[1][0] < found[2][0]
-    assert found[0][1] == found[2][1] < found[1][1]
-    # 40x30 fills its 80x60 cell.
-    assert (sheet == colours[0]).all(axis=2).sum() == 80 * 60
-
-
-def test_a_contact_sheet_shows_the_narrowest_pictures():
-    for shape in ((1000, 1), (1, 1000)):
-        sheet = contact_sheet(
-            [np.full((*shape, 3), 200, np.uint8)], 1, tile_width=80, tile_height=60)
-        assert (sheet == 200).all(axis=2).sum() == (60 if shape[1] == 1 else 80)
-
-
-def test_a_contact_sheet_of_fewer_pictures_than_columns_is_narrow():
-    tile = np.full((60, 80, 3), 7, np.uint8)
-    assert contact_sheet([tile], 5, tile_width=80, tile_height=60).shape == (64, 84, 3)
-
-
-@pytest.mark.parametrize(('count', 'columns', 'captions'), [
-    (0, 2, None), (1, 0, None), (2, 2, ['one'])])
-def test_a_contact_sheet_of_nothing_is_refused(count, columns, captions):
-    tiles = [np.zeros((4, 4, 3), np.uint8)] * count
-    with pytest.raises(UsageError, match='give'):
-        contact_sheet(tiles, columns, captions)
 
 
 def test_the_drawing_survives_a_trip_through_a_file(tmp_path):
