@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from resnet_trt_node.errors import DataError, UsageError
+from resnet_trt_node.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,10 +43,7 @@ class Outcomes:
         """
         Return how many pictures have the right class among their k most probable.
 
-        :raises UsageError: if k is below 1.
         """
-        if k < 1:
-            raise UsageError(f'top-{k}: k must be at least 1')
         return int(np.count_nonzero(self.ranks < k))
 
     def accuracy(self, k: int = 1) -> float:
@@ -63,12 +60,9 @@ class Outcomes:
 class OutcomeCollector:
     """
     Reduces probabilities to outcomes as they come, six numbers a picture: N x C never pile up.
-
-    :param num_classes: C, at least 1.
     """
 
-    def __init__(self, num_classes: int) -> None:
-        self._num_classes = num_classes
+    def __init__(self) -> None:
         self._rows: list[tuple[int, int, float, int, float, float]] = []
 
     def add(self, probabilities: NDArray[np.float32], target: int) -> bool:
@@ -78,13 +72,7 @@ class OutcomeCollector:
         :param probabilities: float32 (C,); for ranks any scores in which more is likelier will do.
         :param target: the right class, 0 to C - 1.
         :returns: whether the most probable class is the right one.
-        :raises UsageError: if the shape or the target is out of range.
         """
-        if probabilities.shape != (self._num_classes,):
-            raise UsageError(
-                f'probabilities of shape {probabilities.shape}: {self._num_classes} are needed')
-        if not 0 <= target < self._num_classes:
-            raise UsageError(f'class {target}: the model knows 0 to {self._num_classes - 1}')
         winner = int(probabilities.argmax())
         right = probabilities[target]
         # The order of `top_predictions`: of equal scores the lower index stands first.

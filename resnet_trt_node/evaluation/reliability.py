@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from resnet_trt_node.errors import DataError, UsageError
+from resnet_trt_node.errors import DataError
 from resnet_trt_node.evaluation.outcomes import Outcomes
 
 if TYPE_CHECKING:
@@ -63,12 +63,9 @@ def measure_calibration(outcomes: Outcomes, bins: int = BINS) -> Calibration:
     :param outcomes: of at least one picture, from probabilities.
     :param bins: M, at least 1.
     :raises DataError: if there are no pictures.
-    :raises UsageError: for fewer than one bin.
     """
     if not len(outcomes):
         raise DataError('no labelled pictures: the calibration of nothing is no number')
-    if bins < 1:
-        raise UsageError(f'{bins} bins: at least 1 is needed')
     # Edges of the confidences' own type: 0.2 lies on the edge 0.2 and not beside it.
     edges = np.linspace(0, 1, bins + 1).astype(np.float32)
     # Softmax in float32 can end a rounding error above 1.

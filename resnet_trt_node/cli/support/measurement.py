@@ -54,9 +54,8 @@ def measure(
     :raises FrameError: for the first picture that cannot be used, unless --skip-bad is given.
     :raises DataError: if no picture can be used.
     """
-    num_classes = backends[0].spec.num_classes
-    collectors = [OutcomeCollector(num_classes) for _ in backends]
-    pair = AgreementCollector(num_classes) if len(backends) == 2 else None
+    collectors = [OutcomeCollector() for _ in backends]
+    pair = AgreementCollector() if len(backends) == 2 else None
     failures: list[dict[str, str]] = []
     decode_ns = 0
 
