@@ -9,12 +9,9 @@ from pathlib import Path
 import shutil
 import sqlite3
 import tempfile
-from typing import Any, Literal, Optional, TYPE_CHECKING, Union
+from typing import Any, Literal, Optional, Union
 
-import numpy as np
-
-from resnet_trt_node.bag.message_types import (
-    CLASSIFICATION, COMPRESSED_IMAGE, default_typestore, IMAGE, typestore_for)
+from resnet_trt_node.bag.message_types import CLASSIFICATION, default_typestore, typestore_for
 from resnet_trt_node.bag.messages import BagMessage
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import BagError, UsageError
@@ -23,17 +20,7 @@ from rosbags.interfaces import (
     QosLiveliness, QosReliability, QosTime)
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 _STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
-# Encoding to the element type and the number of channels.
-_ENCODINGS: dict[str, tuple[type[Any], int]] = {
-    'rgb8': (np.uint8, 3), 'bgr8': (np.uint8, 3), 'rgba8': (np.uint8, 4), 'bgra8': (np.uint8, 4),
-    'mono8': (np.uint8, 1), 'mono16': (np.uint16, 1), 'bayer_rggb8': (np.uint8, 1),
-    'bayer_bggr8': (np.uint8, 1), 'bayer_gbrg8': (np.uint8, 1), 'bayer_grbg8': (np.uint8, 1),
-}
-_COMPRESSED_FORMATS = ('jpeg', 'png')
 # Errors of a full disk: mcap is written by Python, a database by SQLite.
 _WRITE_ERRORS = (OSError, sqlite3.Error)
 # Humble cannot read the QoS of metadata version 9; Jazzy and later read both.
@@ -97,64 +84,23 @@ class BagWriter:
                 raise self._failed(error) from error
             raise
 
-    def write_image(
-            self, topic: str, pixels: NDArray[Any], stamp_ns: int, frame_id: str,
-            encoding: str = 'bgr8', log_time_ns: Optional[int] = None) -> None:
+    def write(
+            self, topic: str, msgtype: str, message: object, log_time_ns: int) -> None:
         """
-        Write a sensor_msgs/Image.
+        Write a message of a type of `default_typestore`.
 
         :param topic: topic name, with its leading slash.
-        :param pixels: uint8 (H, W, 3) or (H, W, 4) in the channel order of `encoding`, or (H, W)
-            for one channel, uint16 for mono16; copied.
-        :param stamp_ns: header stamp in nanoseconds since the epoch.
-        :param frame_id: header frame.
-        :param encoding: rgb8, bgr8, rgba8, bgra8, mono8, mono16 or an 8 bit bayer_*.
-        :param log_time_ns: when it counts as recorded, None for the stamp.
-        :raises UsageError: if the encoding is unknown or does not match the pixels, or the stamp
-            is out of range.
+        :param msgtype: such as 'sensor_msgs/msg/Image'.
+        :param message: made by `default_typestore().types[msgtype]`.
+        :param log_time_ns: when it counts as recorded, in nanoseconds since the epoch.
+        :raises BagError: if the topic already has another type, or the disk is full.
         """
-        if encoding not in _ENCODINGS:
-            raise UsageError(
-                f'cannot write images as {encoding!r}: choose one of {", ".join(_ENCODINGS)}')
-        dtype, channels = _ENCODINGS[encoding]
-        has = pixels.shape[2] if pixels.ndim == 3 else 1
-        if pixels.ndim not in (2, 3) or not pixels.size or (
-                pixels.dtype, has) != (np.dtype(dtype), channels):
-            raise UsageError(
-                f'pixels of {pixels.dtype} {pixels.shape} are not {encoding}, which is '
-                f'{np.dtype(dtype)} with {channels} channels')
-        height, width = pixels.shape[:2]
-        # Little-endian on every machine, as is_bigendian 0 states.
-        data = np.ascontiguousarray(pixels, np.dtype(dtype).newbyteorder('<')).view(np.uint8)
-        types = default_typestore().types
-        message = types[IMAGE](
-            header=_header(stamp_ns, frame_id), height=height, width=width, encoding=encoding,
-            is_bigendian=0, step=width * channels * np.dtype(dtype).itemsize,
-            data=data.reshape(-1))
-        self._write(topic, IMAGE, message, stamp_ns, log_time_ns)
-
-    def write_compressed(
-            self, topic: str, data: bytes, compression: str, stamp_ns: int,
-            frame_id: str, log_time_ns: Optional[int] = None) -> None:
-        """
-        Write a sensor_msgs/CompressedImage.
-
-        :param topic: topic name, by convention ending in /compressed.
-        :param data: content of a JPEG or PNG file.
-        :param compression: 'jpeg' or 'png'.
-        :param stamp_ns: header stamp in nanoseconds since the epoch.
-        :param frame_id: header frame.
-        :param log_time_ns: when it counts as recorded, None for the stamp.
-        :raises UsageError: for another compression.
-        """
-        if compression not in _COMPRESSED_FORMATS:
-            raise UsageError(
-                f'cannot write images compressed as {compression!r}: choose one of '
-                f'{", ".join(_COMPRESSED_FORMATS)}')
-        message = default_typestore().types[COMPRESSED_IMAGE](
-            header=_header(stamp_ns, frame_id), format=compression,
-            data=np.frombuffer(data, np.uint8))
-        self._write(topic, COMPRESSED_IMAGE, message, stamp_ns, log_time_ns)
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic, msgtype, typestore=default_typestore(),
+                offered_qos_profiles=[RELIABLE_QOS])
+        raw = default_typestore().serialize_cdr(message, msgtype, little_endian=True)
+        self._put(topic, msgtype, log_time_ns, raw)
 
     def write_classification(
             self, topic: str, stamp_ns: int, frame_id: str, predictions: Sequence[Prediction],
@@ -179,8 +125,9 @@ class BagWriter:
                 class_id=one.label if class_id_format == 'label' else str(one.index),
                 score=float(one.score))
             for one in predictions]
-        message = types[CLASSIFICATION](header=_header(stamp_ns, frame_id), results=results)
-        self._write(topic, CLASSIFICATION, message, stamp_ns, log_time_ns)
+        message = types[CLASSIFICATION](header=header(stamp_ns, frame_id), results=results)
+        self.write(
+            topic, CLASSIFICATION, message, stamp_ns if log_time_ns is None else log_time_ns)
 
     def copy(self, message: BagMessage) -> None:
         """
@@ -234,15 +181,6 @@ class BagWriter:
         else:
             self.discard()
 
-    def _write(
-            self, topic: str, name: str, message: object, stamp_ns: int,
-            log_time_ns: Optional[int]) -> None:
-        if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(
-                topic, name, typestore=default_typestore(), offered_qos_profiles=[RELIABLE_QOS])
-        raw = default_typestore().serialize_cdr(message, name, little_endian=True)
-        self._put(topic, name, stamp_ns if log_time_ns is None else log_time_ns, raw)
-
     def _connect_as(self, topic: str, source: Connection) -> None:
         # A ROS 1 bag has definitions and QoS of its own kind.
         recorded = source.ext if isinstance(source.ext, ConnectionExtRosbag2) else None
@@ -273,7 +211,13 @@ class BagWriter:
         return BagError(f'cannot write the bag {self.path}: {reason}')
 
 
-def _header(stamp_ns: int, frame_id: str) -> Any:
+def header(stamp_ns: int, frame_id: str) -> Any:
+    """
+    Return a std_msgs/Header.
+
+    :param stamp_ns: in nanoseconds since the epoch.
+    :raises UsageError: for a stamp that ROS has not.
+    """
     types = default_typestore().types
     seconds, nanoseconds = divmod(stamp_ns, 10**9)
     if seconds not in _STAMP_SECONDS:

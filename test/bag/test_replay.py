@@ -5,13 +5,14 @@ from __future__ import annotations
 from threading import Event
 from time import time_ns
 
+from image_bags import BagWriter
 import pytest
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from resnet_trt_node.bag.message_types import default_typestore, IMAGE
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay import replay
-from resnet_trt_node.bag.writer import BagWriter, RELIABLE_QOS
+from resnet_trt_node.bag.writer import RELIABLE_QOS
 from resnet_trt_node.errors import BagError, UsageError
 from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import StoragePlugin, Writer

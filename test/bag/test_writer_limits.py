@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from image_bags import BagWriter
 import pytest
 from resnet_trt_node.bag.reader import BagReader
-from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.errors import UsageError
 from sample_bags import JPEG, pixels_of
 

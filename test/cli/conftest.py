@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from image_bags import BagWriter
 from PIL import Image
 import pytest
 
-from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli.main import main
 from tiny_model import colour_picture, write_tiny_model
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from image_bags import BagWriter
 import numpy as np
 from PIL import Image
 import pytest
 
 from resnet_trt_node.bag.reader import BagReader
-from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli.support.classified_bag import classification_topic
 from tiny_model import colour_picture, write_blind_model
 

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 import sqlite3
 
+from image_bags import BagWriter
 from odd_bags import image, images, read, write_database, write_mcap, write_metadata
 import pytest
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, IMAGE
 from resnet_trt_node.bag.reader import BagReader
-from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.errors import DataError

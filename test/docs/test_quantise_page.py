@@ -9,9 +9,9 @@ from pathlib import Path
 import re
 
 import cv2
+from image_bags import BagWriter
 import pytest
 from repository import REPOSITORY
-from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.onnx_tools.int8.frames import MIN_FRAMES

@@ -10,12 +10,12 @@ import subprocess
 import sys
 
 import cv2
+from image_bags import BagWriter
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 import pytest
 from repository import REPOSITORY
-from resnet_trt_node.bag.writer import BagWriter
 import stalled
 from tiny_model import COLOURS, write_tiny_model
 

@@ -14,10 +14,10 @@ import tempfile
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import cv2
+from image_bags import BagWriter
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from resnet_trt_node.bag.writer import BagWriter
 
 CORPUS = Path(__file__).resolve().parent / 'corpus'
 #: OpenCV's writer: name to format, pixels' kind and parameters.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from image_bags import BagWriter
 import numpy as np
 
-from resnet_trt_node.bag.writer import BagWriter
 
 START_NS = 1_700_000_000_123_456_789
 PERIOD_NS = 50_000_000

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from threading import Timer
 
+from image_bags import BagWriter
 import pytest
 from repository import HELPERS, REPOSITORY
-from resnet_trt_node.bag.writer import BagWriter
 from tiny_model import colour_picture, COLOURS, write_tiny_model
 
 FRAMES = 12

@@ -11,7 +11,8 @@ from demo_steps import DemoError
 import numpy as np
 from PIL import Image
 
-from resnet_trt_node.bag.writer import BagWriter
+from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, default_typestore, IMAGE
+from resnet_trt_node.bag.writer import BagWriter, header
 
 FRAME_PERIOD_NS = 200_000_000  # 5 Hz
 
@@ -76,16 +77,20 @@ def write_recording(path: Path) -> dict[tuple[str, int], str]:
 
 
 def _write_image(bag: BagWriter, camera: Camera, file: Path, stamp_ns: int) -> None:
-    frame_id = f'{camera.name}_camera'
+    head = header(stamp_ns, f'{camera.name}_camera')
     if camera.compressed:
         # The files' own bytes, as from a camera that compresses.
-        compression = 'jpeg' if file.suffix == '.jpg' else 'png'
-        bag.write_compressed(camera.topic, file.read_bytes(), compression, stamp_ns, frame_id)
+        bag.write(camera.topic, COMPRESSED_IMAGE, default_typestore().types[COMPRESSED_IMAGE](
+            header=head, format='jpeg' if file.suffix == '.jpg' else 'png',
+            data=np.frombuffer(file.read_bytes(), np.uint8)), stamp_ns)
         return
     with Image.open(file) as picture:
         grey = picture.mode == 'L'
         pixels = np.asarray(picture if grey else picture.convert('RGB'))
-    bag.write_image(camera.topic, pixels, stamp_ns, frame_id, 'mono8' if grey else 'rgb8')
+    bag.write(camera.topic, IMAGE, default_typestore().types[IMAGE](
+        header=head, height=pixels.shape[0], width=pixels.shape[1],
+        encoding='mono8' if grey else 'rgb8', is_bigendian=0, step=pixels[0].nbytes,
+        data=pixels.reshape(-1)), stamp_ns)
 
 
 def _find(photograph: str) -> Path:

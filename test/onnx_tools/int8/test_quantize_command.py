@@ -12,6 +12,7 @@ from zipfile import ZipFile
 
 from calibration_pictures import clouds, COUNT, write_pictures
 from classifiers import write_classifier
+from image_bags import BagWriter
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -21,7 +22,6 @@ from quantize_command import answers, quantize
 from resnet_trt_node.backends.onnxruntime_session import CpuSession
 from resnet_trt_node.backends.tensorrt.builder import EngineBuilder
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
-from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli import quantize as command
 from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
