@@ -45,26 +45,20 @@ def amp_dtype(device: torch.device) -> Optional[torch.dtype]:
 
 def autocast(device: torch.device, dtype: Optional[torch.dtype]) -> ContextManager[Any]:
     """Compute in mixed precision; None for float32."""
-    if dtype is None:
-        return nullcontext()
-    context: ContextManager[Any] = torch.autocast(device.type, dtype)
+    context: ContextManager[Any] = torch.autocast(device.type, dtype, enabled=dtype is not None)
     return context
 
 
-def fast_convolutions(device: torch.device) -> ContextManager[Any]:
-    """Let cuDNN try its algorithms once for each shape."""
-    if device.type != 'cuda':
-        return nullcontext()
-    context: ContextManager[Any] = torch.backends.cudnn.flags(enabled=True, benchmark=True)
-    return context
+def convolutions(device: torch.device, exact: bool = False) -> ContextManager[Any]:
+    """
+    Let cuDNN try its algorithms once for each shape.
 
-
-def exact_convolutions(device: torch.device) -> ContextManager[Any]:
-    """Keep cuDNN from computing float32 convolutions in tf32, which has 10 bits of mantissa."""
+    :param exact: keep it from computing float32 in tf32, which has 10 bits of mantissa.
+    """
     if device.type != 'cuda':
         return nullcontext()
     context: ContextManager[Any] = torch.backends.cudnn.flags(
-        enabled=True, benchmark=True, allow_tf32=False)
+        enabled=True, benchmark=True, allow_tf32=not exact)
     return context
 
 

@@ -19,7 +19,7 @@ from resnet_trt_node.training.data.dataset import TrainingData
 from resnet_trt_node.training.data.pictures import Batch
 from resnet_trt_node.training.data.trivial_augment import alter_tones
 from resnet_trt_node.training.devices import (
-    amp_dtype, autocast, fast_convolutions, memory_errors, pick_device)
+    amp_dtype, autocast, convolutions, memory_errors, pick_device)
 from resnet_trt_node.training.distributed import ProcessGroup
 from resnet_trt_node.training.ema import WeightAverage
 from resnet_trt_node.training.metrics import EpochMetrics, measure, Score
@@ -111,7 +111,7 @@ class Training:
         :returns: the metrics of each epoch once it is done.
         :raises BackendError: if memory runs out, or the loss is not finite any more.
         """
-        with memory_errors(self.batch_size), fast_convolutions(self.device):
+        with memory_errors(self.batch_size), convolutions(self.device):
             while self.epoch < self.settings.epochs:
                 start = perf_counter()
                 loss, top1 = self._train_epoch(on_step)

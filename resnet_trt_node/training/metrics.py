@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from resnet_trt_node.training.data.augment import normalise
 from resnet_trt_node.training.data.dataset import ValidationPictures
-from resnet_trt_node.training.devices import autocast, exact_convolutions
+from resnet_trt_node.training.devices import autocast, convolutions
 from resnet_trt_node.training.distributed import ProcessGroup
 import torch
 from torch import nn
@@ -85,7 +85,8 @@ def measure(
     for start in range(group.rank * _BATCH, len(pictures.targets), group.size * _BATCH):
         batch = pictures.pictures[start:start + _BATCH].to(device)
         targets = pictures.targets[start:start + _BATCH].to(device)
-        with autocast(device, amp_dtype) if amp_dtype else exact_convolutions(device):
+        with autocast(device, amp_dtype) if amp_dtype else (
+                convolutions(device, exact=True)):
             logits = network(normalise(batch.permute(0, 3, 1, 2).float())).float()
         best = logits.topk(min(5, logits.shape[1]), dim=1).indices == targets[:, None]
         sums += torch.stack([

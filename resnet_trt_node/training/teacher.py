@@ -8,12 +8,11 @@ https://arxiv.org/abs/2106.05237.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Mapping, Union
 
+from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.errors import DataError, ModelError
-from resnet_trt_node.regular_file import open_regular
 from resnet_trt_node.training.checkpoints.files import load_file, trained_model
 from resnet_trt_node.training.checkpoints.weights import load_network
 from resnet_trt_node.training.efficientnet_teacher import read_teacher, TEACHER_FORMAT
@@ -32,15 +31,11 @@ def digest_of(path: Union[str, Path]) -> str:
 
     :raises ModelError: if it cannot be read.
     """
-    found = hashlib.sha256()
     try:
-        with open_regular(path) as file:
-            while block := file.read(1 << 20):
-                found.update(block)
+        return file_sha256(path)[:_DIGEST_CHARACTERS]
     except OSError as error:
         raise ModelError(
             f'cannot read the teacher {path}: {error.strerror or error}') from error
-    return found.hexdigest()[:_DIGEST_CHARACTERS]
 
 
 def load_teacher(

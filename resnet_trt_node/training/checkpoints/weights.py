@@ -16,33 +16,23 @@ from resnet_trt_node.training.networks.resnet import architecture_of, ResNet
 import torch
 
 _ADDRESS = 'https://download.pytorch.org/models/'
-#: (architecture, recipe) to the file that torchvision publishes, and its whole sha256.
+#: Recipe and architecture to the sha256 of what torchvision publishes; its name begins as that.
 PUBLISHED = {
-    ('resnet18', 'imagenet1k_v1'): (
-        'resnet18-f37072fd.pth',
-        'f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec'),
-    ('resnet34', 'imagenet1k_v1'): (
-        'resnet34-b627a593.pth',
-        'b627a593bcbe140c234610266fe4f8ae95ea42fc881d091c9b6052e6b1d0590f'),
-    ('resnet50', 'imagenet1k_v1'): (
-        'resnet50-0676ba61.pth',
-        '0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a'),
-    ('resnet50', 'imagenet1k_v2'): (
-        'resnet50-11ad3fa6.pth',
-        '11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca'),
-    ('resnet101', 'imagenet1k_v1'): (
-        'resnet101-63fe2227.pth',
-        '63fe2227b86e8f1f2063f43a75c84d195911b6a0eace650907dd3dc62dd49a0a'),
-    ('resnet101', 'imagenet1k_v2'): (
-        'resnet101-cd907fc2.pth',
-        'cd907fc2a0de2292b2ba2b27d2216bc672d84632d1cf20058d01c0c03b5e020e'),
-    ('resnet152', 'imagenet1k_v1'): (
-        'resnet152-394f9c45.pth',
-        '394f9c45966e3651a89bbb78a48410a6755854ce4a5ab64927cf1c7247f85e58'),
+    'imagenet1k_v1': {
+        'resnet18': 'f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec',
+        'resnet34': 'b627a593bcbe140c234610266fe4f8ae95ea42fc881d091c9b6052e6b1d0590f',
+        'resnet50': '0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a',
+        'resnet101': '63fe2227b86e8f1f2063f43a75c84d195911b6a0eace650907dd3dc62dd49a0a',
+        'resnet152': '394f9c45966e3651a89bbb78a48410a6755854ce4a5ab64927cf1c7247f85e58',
+    },
+    'imagenet1k_v2': {
+        'resnet50': '11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca',
+        'resnet101': 'cd907fc2a0de2292b2ba2b27d2216bc672d84632d1cf20058d01c0c03b5e020e',
+    },
 }
 #: Those whose whole sha256 is not known here; they are not downloaded.
 _UNCHECKED = {('resnet152', 'imagenet1k_v2'): 'resnet152-f82ba261.pth'}
-RECIPES = ('imagenet1k_v1', 'imagenet1k_v2')
+RECIPES = tuple(PUBLISHED)
 #: Short side that torchvision's evaluation resizes to before it crops 224, by recipe.
 SHORT_SIDE_OF_224 = {'imagenet1k_v1': 256, 'imagenet1k_v2': 232}
 _SHOWN_PROBLEMS = 10
@@ -100,7 +90,7 @@ def load_network(
 
 def best_recipe(arch: str) -> str:
     """Return the recipe of the most accurate published checkpoint of an architecture."""
-    return next((recipe for recipe in reversed(RECIPES) if (arch, recipe) in PUBLISHED),
+    return next((recipe for recipe in reversed(RECIPES) if arch in PUBLISHED[recipe]),
                 RECIPES[0])
 
 
@@ -112,9 +102,9 @@ def _published(arch: str, recipe: str, num_classes: Optional[int], cache: Option
             f'known here: choose imagenet1k_v1, or download {_ADDRESS}{unchecked} yourself and '
             f'pass --weights FILE --resize {SHORT_SIDE_OF_224[recipe]}')
     # The network's own check gives the message for an unknown architecture.
-    published = PUBLISHED.get((arch, recipe))
-    if published is None:
-        known = ', '.join(known for known, other in PUBLISHED if other == recipe)
+    sha256 = PUBLISHED[recipe].get(arch)
+    if sha256 is None:
+        known = ', '.join(PUBLISHED[recipe])
         raise UsageError(
             f'there is no {recipe} checkpoint of {arch}, only of {known}: choose one of these, '
             'imagenet1k_v1, or pass --weights FILE')
@@ -122,8 +112,7 @@ def _published(arch: str, recipe: str, num_classes: Optional[int], cache: Option
         raise LabelsError(
             f'{recipe} has 1000 classes, {num_classes} were asked for: leave --num-classes and '
             '--labels away, or pass --weights FILE of a fine-tuned network')
-    name, sha256 = published
-    return fetch_checkpoint(_ADDRESS + name, sha256, cache)
+    return fetch_checkpoint(f'{_ADDRESS}{arch}-{sha256[:8]}.pth', sha256, cache)
 
 
 def read_checkpoint(path: Union[str, Path]) -> FoundWeights:
