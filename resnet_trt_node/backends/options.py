@@ -36,6 +36,26 @@ def choice(default: Optional[str], choices: Tuple[str, ...]) -> Any:
     return field(default=default, metadata={'choices': choices})
 
 
+def check_fields(options: Any) -> None:
+    """
+    Check the fields of a dataclass that `number` and `choice` declared.
+
+    :raises UsageError: for a number out of range or an unknown choice.
+    """
+    for option in fields(options):
+        value = getattr(options, option.name)
+        if value is None:
+            continue
+        low, high = option.metadata.get('range', (None, None))
+        # `not (low <= value)` also refuses NaN.
+        if low is not None and not low <= value <= high:
+            raise UsageError(f'{option.name} is {value}: choose {low} to {high}')
+        choices = option.metadata.get('choices', (value,))
+        if value not in choices:
+            raise UsageError(
+                f'unknown {option.name} {value!r}: choose one of {", ".join(choices)}')
+
+
 def discard(line: str) -> None:
     """Drop a line: the log of who wants none."""
 
@@ -59,18 +79,7 @@ class BackendOptions:
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        for option in fields(self):
-            value = getattr(self, option.name)
-            if value is None:
-                continue
-            low, high = option.metadata.get('range', (None, None))
-            # `not (low <= value)` also refuses NaN.
-            if low is not None and not low <= value <= high:
-                raise UsageError(f'{option.name} is {value}: choose {low} to {high}')
-            choices = option.metadata.get('choices', (value,))
-            if value not in choices:
-                raise UsageError(
-                    f'unknown {option.name} {value!r}: choose one of {", ".join(choices)}')
+        check_fields(self)
 
     @classmethod
     def from_text(cls, text: str) -> Dict[str, Any]:

@@ -7,9 +7,10 @@ from typing import Any, Mapping, TYPE_CHECKING
 
 import numpy as np
 
+from resnet_trt_node.backends.options import check_fields, number
 from resnet_trt_node.compare.choice import import_runners
 from resnet_trt_node.contract.spec import OUTPUT_NAME
-from resnet_trt_node.errors import BackendError, UsageError
+from resnet_trt_node.errors import BackendError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,17 +27,13 @@ class Tolerance:
     :raises UsageError: for numbers out of range.
     """
 
-    atol: float = 1e-3
-    rtol: float = 1e-2
-    min_agreement: float = 0.99
+    atol: float = number(1e-3, 0, 1)
+    rtol: float = number(1e-2, 0, 1)
+    min_agreement: float = number(0.99, 0, 1)
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
-        for name in ('atol', 'rtol', 'min_agreement'):
-            value = getattr(self, name)
-            # So written that NaN is refused too.
-            if not 0 <= value <= 1:
-                raise UsageError(f'{name} is {value}: choose 0 to 1')
+        check_fields(self)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Callable, Mapping, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 
+from resnet_trt_node.backends.options import check_fields, number
 from resnet_trt_node.compare.subject import Subject
 from resnet_trt_node.errors import UsageError
 
@@ -47,11 +48,11 @@ class Plan:
     """
 
     batch_sizes: tuple[int, ...] = (1,)
-    rounds: int = 20
-    seconds: float = 4.0
-    iterations: Optional[int] = None
-    warm_up: int = 10
-    settle_ms: float = 20.0
+    rounds: int = number(20, MIN_ROUNDS, 1000)
+    seconds: float = number(4.0, 0.01, 3600)
+    iterations: Optional[int] = number(None, MIN_ROUNDS, 10_000_000)
+    warm_up: int = number(10, 1, 100_000)
+    settle_ms: float = number(20.0, 0, 1000)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -59,12 +60,7 @@ class Plan:
         sizes = self.batch_sizes
         if not sizes or list(sizes) != sorted(set(sizes)) or sizes[0] < 1 or sizes[-1] > 1024:
             raise UsageError(f'batch sizes {list(sizes)}: choose rising ones from 1 to 1024')
-        for name, low, high in (
-                ('rounds', MIN_ROUNDS, 1000), ('seconds', 0.01, 3600), ('warm_up', 1, 100_000),
-                ('iterations', MIN_ROUNDS, 10_000_000), ('settle_ms', 0, 1000)):
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise UsageError(f'{name} is {value}: choose {low} to {high}')
+        check_fields(self)
 
 
 @dataclass
@@ -117,12 +113,12 @@ def _measure_size(
         subject.load(batch)
         timings[label], counts[label] = _warm_up(subject, plan)
     labels = list(subjects)
-    for number in range(plan.rounds):
+    for turn in range(plan.rounds):
         for place in random.permutation(len(labels)):
             label = labels[place]
-            count = counts[label][number]
+            count = counts[label][turn]
             if count and not _is_spent(timings[label], plan):
-                timings[label].rounds[number] = subjects[label].time(
+                timings[label].rounds[turn] = subjects[label].time(
                     timings[label].settle, count)
             step(label)
     return timings
@@ -141,7 +137,7 @@ def _warm_up(subject: Subject, plan: Plan) -> tuple[Timings, Sequence[int]]:
         counts = [max(1, round(plan.seconds * 1e9 / plan.rounds / estimate_ns))] * plan.rounds
     else:
         each, more = divmod(plan.iterations, plan.rounds)
-        counts = [each + (number < more) for number in range(plan.rounds)]
+        counts = [each + (turn < more) for turn in range(plan.rounds)]
     return Timings(len(warm_ns), settle), counts
 
 
