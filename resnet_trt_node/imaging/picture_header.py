@@ -179,13 +179,13 @@ def _read_tiff(data: memoryview) -> PictureHeader:
     if tags is None:
         raise DamagedPictureError(
             f'broken tiff of {len(data)} bytes: its list of tags does not fit into it')
-    width, height = tags.first('width'), tags.first('height')
-    bits, samples = tags.first('bits', 1), tags.first('samples', 1)
-    colour = tags.first('colour', 1)
+    width, height = tags.get('width', 0), tags.get('height', 0)
+    bits, samples = tags.get('bits', 1), tags.get('samples', 1)
+    colour = tags.get('colour', 1)
     channels = 1 if samples < 3 and colour not in _TIFF_COLOURED else 3 + (samples > 3)
     sample_bytes = max(1, -(-bits // 8))
     # A tile is held as a whole, however much of it lies outside of the picture.
-    tile = tags.first('tile_width', width) * tags.first('tile_height', 1)
+    tile = tags.get('tile_width', width) * tags.get('tile_height', 1)
     return PictureHeader(
         'tiff', width, height, channels, sample_bytes,
         decoder_bytes=width * height * channels * sample_bytes + tile * channels * sample_bytes,

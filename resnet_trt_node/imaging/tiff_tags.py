@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import struct
 from typing import Optional
 
@@ -18,22 +17,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _CODES = {1: 'B', 3: 'H', 4: 'I', 13: 'I', 16: 'Q'}
 
 
-@dataclass(frozen=True)
-class TiffTags:
-    """
-    Values of the tags of a TIFF's first picture.
-
-    :param values: by the names of `_NUMBERS`; the largest where a tag has several.
-    """
-
-    values: dict[str, int]
-
-    def first(self, name: str, default: int = 0) -> int:
-        """Return a tag's value, or the default where it is not there."""
-        return self.values.get(name, default)
-
-
-def read_tiff_tags(data: memoryview) -> Optional[TiffTags]:
+def read_tiff_tags(data: memoryview) -> Optional[dict[str, int]]:
     """
     Read the tags of the first picture.
 
@@ -69,4 +53,4 @@ def read_tiff_tags(data: memoryview) -> Optional[TiffTags]:
         if not fits:
             return None
         values[_NUMBERS[tag]] = max(struct.unpack_from(f'{order}{fits}{_CODES[kind]}', inline))
-    return TiffTags(values) if total <= len(data) else None
+    return values if total <= len(data) else None

@@ -69,8 +69,5 @@ def _write_csv(evaluation: Evaluation, path: Path) -> None:
 
 
 def _write_json(evaluation: Evaluation, path: Path) -> None:
-    """Write class names and counts, one row for each true class."""
-    rows = ',\n  '.join(json.dumps(row) for row in evaluation.matrix.tolist())
-    labels = json.dumps(list(evaluation.labels), ensure_ascii=False)
-    path.write_text(
-        f'{{"labels": {labels},\n "counts": [\n  {rows}]}}\n', encoding='utf-8')
+    document = {'labels': list(evaluation.labels), 'counts': evaluation.matrix.tolist()}
+    path.write_text(json.dumps(document, ensure_ascii=False) + '\n', encoding='utf-8')
