@@ -28,7 +28,7 @@ def printable(text: object, limit: int = DEFAULT_LIMIT) -> str:
 
     :param text: any text, or an object whose `str` is shown.
     :param limit: how many characters are shown, an escape such as \x1b counting as one; what is
-        cut off is told by the length of the whole.
+        cut off is replaced by the length of the whole.
     """
     whole = str(text)
     if len(whole) <= limit and whole.isprintable():

@@ -27,7 +27,7 @@ _DTYPES = {'tensor(uint8)': 'uint8', 'tensor(float)': 'float32'}
 @dataclass(frozen=True)
 class OnnxRuntimeOptions(BackendOptions):
     """
-    What the ONNX Runtime backend can be told.
+    Options of the ONNX Runtime backend.
 
     :param cpu_threads: threads that infer, 0 leaves it to the runtime.
     """

@@ -1,5 +1,5 @@
 """
-What a backend can be told: a dataclass for each, whose fields are the options that it knows.
+Options of backends: a dataclass for each, whose fields are the options that it knows.
 
 A backend's own class lies beside the backend and derives from one of these.
 """
@@ -22,7 +22,7 @@ HOW_TO_MAKE = {
 #: What options are called on the command line where that is another name.
 _CALLED = {
     'cpu_threads': 'cpu_threads (--threads)', 'opt_batch_sizes': 'opt_batch_size (--opt-batch)'}
-#: What TVM may be told to compile for.
+#: What TVM may compile for.
 TVM_TARGETS = ('auto', 'cpu', 'cuda')
 
 
@@ -63,7 +63,7 @@ def discard(line: str) -> None:
 @dataclass(frozen=True)
 class BackendOptions:
     """
-    What every backend can be told.
+    Options of every backend.
 
     :param max_batch_size: the largest batch that will be submitted.
     :param num_buffers: batch buffers, so that one is filled while another is inferred.
@@ -94,7 +94,7 @@ class BackendOptions:
 @dataclass(frozen=True)
 class EngineOptions(BackendOptions):
     """
-    What a backend can be told that compiles engines for a device.
+    Options of a backend that compiles engines for a device.
 
     :param device_id: index of the accelerator.
     :param engine_dir: folder of compiled engines; None is the default one.

@@ -35,7 +35,7 @@ SIMULATED_SPEC = ModelSpec(
 @dataclass(frozen=True)
 class SimulatedOptions(BackendOptions):
     """
-    What the simulated backend can be told, behind its name: `simulated:MS:FAIL_EVERY`.
+    Options of the simulated backend, given behind its name: `simulated:MS:FAIL_EVERY`.
 
     :param simulated_ms: what a batch takes, in milliseconds.
     :param simulated_fail_every: of the batches after the warm-up every n-th raises

@@ -149,7 +149,7 @@ def two_four_layers(model: onnx.ModelProto) -> list[str]:
 
 
 def _count(text: str, number: str, names: str) -> Optional[int]:
-    """Return the number that is reported, or how many names are; the last of several."""
+    """Return the number that is logged, or how many names are; the last of several."""
     found = re.findall(number, text)
     if found:
         return int(found[-1])

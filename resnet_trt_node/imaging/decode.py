@@ -21,7 +21,7 @@ def decode_message(
         message: Any, reduced_to: Optional[int] = None,
         max_bytes: int = MAX_IMAGE_BYTES) -> Frame:
     """
-    Decode an Image or a CompressedImage, told apart by their fields.
+    Decode an Image or a CompressedImage, distinguished by their fields.
 
     :param message: an object like sensor_msgs/Image or sensor_msgs/CompressedImage.
     :param reduced_to: see `decode_compressed`; ignored for an Image.

@@ -1,5 +1,5 @@
 """
-The arguments of replay.launch.py: which topics of a bag are played, and what the node is told.
+The arguments of replay.launch.py: which topics of a bag are played, and what the node is given.
 
 Like `launch_arguments` it knows nothing of the launch packages.
 """

@@ -265,7 +265,7 @@ FULL_DISK = '\n'.join([
 @pytest.mark.parametrize(('limit', 'frames'), [(0, 1), (200_000, 25), (200_000, 300)])
 @pytest.mark.parametrize(('storage', 'reason'), [
     ('mcap', 'File too large'), ('sqlite3', 'disk I/O error|disk is full')])
-def test_a_full_disk_is_told_in_one_line_and_nothing_is_left(
+def test_a_full_disk_is_reported_in_one_line_and_nothing_is_left(
         tmp_path, storage, reason, limit, frames):
     # SQLite writes at the start, a few frames when it finishes, many earlier.
     script = FULL_DISK.format(

@@ -68,7 +68,7 @@ def test_what_was_counted_is_compared_with_what_was_read(
     assert read(path) == (ALL, [] if says is None else [f'{path}: {says}: {ADVICE}'])
 
 
-def test_chosen_topics_alone_are_compared_and_told_once(tmp_path: Path) -> None:
+def test_chosen_topics_alone_are_compared_and_reported_once(tmp_path: Path) -> None:
     path = bag_of(tmp_path / 'bag', {'/left': 2, '/right': 7})
     with BagReader(path, pytest.fail) as bag:
         assert len(list(bag.images(['/left']))) == 2

@@ -109,7 +109,7 @@ def test_other_databases_are_no_bags(tmp_path: Path) -> None:
         BagReader(tmp_path / 'a.db3')
 
 
-def test_damage_is_told_with_what_helps(tmp_path: Path) -> None:
+def test_damage_is_reported_with_what_helps(tmp_path: Path) -> None:
     path = write_database(tmp_path / 'a.db3', images('/image', *range(200)))
     data = path.read_bytes()
     path.write_bytes(data[:4096] + b'\xff' * 8192 + data[3 * 4096:])

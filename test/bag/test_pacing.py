@@ -82,7 +82,7 @@ def test_loop_keeps_the_mean_spacing_between_rounds():
     assert [at for _, at in found] == [index * 10 * MS for index in range(7)]
 
 
-def test_loop_takes_the_gap_that_it_is_told_and_divides_it_by_the_rate():
+def test_loop_takes_the_given_gap_and_divides_it_by_the_rate():
     found = yield_times(
         FakeClock(), [0, 10 * MS], count=4, loop=True, gap_ns=lambda: 50 * MS, rate=2.0)
     assert [at for _, at in found] == [0, 5 * MS, 30 * MS, 35 * MS]

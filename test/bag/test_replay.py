@@ -139,7 +139,7 @@ def test_nobody_listening_is_a_warning_that_names_the_topic(path, capfd):
         capfd.readouterr().err)
 
 
-def test_a_subscription_of_another_qos_is_told_apart(path, listener, capfd):
+def test_a_subscription_of_another_qos_is_distinguished(path, listener, capfd):
     listener.subscribe(
         Image, '/front/image', durability=DurabilityPolicy.TRANSIENT_LOCAL)
     with BagReader(path) as bag:

@@ -36,7 +36,7 @@ def test_a_split_bag_of_a_killed_recorder_is_published_in_the_order_of_time(tmp_
     assert numbers(path) == [0, 1, 2, 3]
 
 
-def test_what_is_missing_is_told_and_reported(tmp_path):
+def test_what_is_missing_is_logged_and_reported(tmp_path):
     path = tmp_path / 'bag'
     write_mcap(path / 'a.mcap', images('/i', 0, 1), profile='')
     write_metadata(path, ['a.mcap'], {'/i': 7})
@@ -68,7 +68,7 @@ def test_a_topic_of_two_types_is_refused_and_beside_a_foreign_one_published(tmp_
         replay(bag)
 
 
-def test_a_long_gap_is_told_before_it_is_waited_for(tmp_path, capfd):
+def test_a_long_gap_is_reported_before_it_is_waited_for(tmp_path, capfd):
     path = write_mcap(tmp_path / 'a.mcap', images('/i', 0, 1_700_000_000 * 10**9))
     stop, published = Event(), Event()
     with BagReader(path) as bag:

@@ -53,7 +53,7 @@ def test_the_page_of_this_repository_begins_with_what_its_results_say():
     assert page.rstrip().endswith(f'{last}\n\n<!-- end goals -->')
 
 
-def test_losses_are_told_by_whether_anybody_was_told():
+def test_losses_are_known_by_whether_anybody_was_notified():
     whole, outcome = results()
     outcome.name = 'soak_default'
     outcome.figures['balance'] = {

@@ -90,7 +90,7 @@ def test_a_bag_is_classified_frame_by_frame_and_the_broken_one_reported(
     assert 'not a picture' in failure['error']
 
 
-def test_a_broken_frame_is_told_and_counted_in_the_table_too(
+def test_a_broken_frame_is_reported_and_counted_in_the_table_too(
         resnet_trt, colour_model, colour_bag):
     outcome = resnet_trt('classify', colour_model, colour_bag, '--top-k', 1)
     assert outcome.code == 0
@@ -199,7 +199,7 @@ def test_annotated_frames_of_a_bag_have_topic_and_stamp_in_their_names(
         'colours_left_image_compressed_1250000000.jpg']
 
 
-def test_a_file_that_is_no_picture_is_told_before_any_work(
+def test_a_file_that_is_no_picture_is_reported_before_any_work(
         resnet_trt, colour_model, pictures, tmp_path):
     (pictures / 'notes.png').write_text('not a picture')
     line = resnet_trt.refused(

@@ -74,7 +74,7 @@ def test_ctrl_c_ends_the_demo_and_its_node(tools, colour_model, tmp_path):
     assert err.splitlines()[-1] == 'demo: stopped'
 
 
-def test_a_node_that_ends_by_itself_is_told_with_its_log(tools, tmp_path):
+def test_a_node_that_ends_by_itself_is_reported_with_its_log(tools, tmp_path):
     from bench import BenchError
     from bench.children import wait_until
     import demo

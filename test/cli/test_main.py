@@ -43,7 +43,7 @@ def test_help_tells_defaults_of_0_and_1(resnet_trt):
     assert 'the node needs engines from 1 on (default: 1)' in text
 
 
-def test_a_package_that_does_not_fit_is_told_in_one_line(resnet_trt, monkeypatch):
+def test_a_package_that_does_not_fit_is_reported_in_one_line(resnet_trt, monkeypatch):
     # What `import cv2` raises where OpenCV was built for another NumPy.
     monkeypatch.setitem(sys.modules, 'resnet_trt_node.cli.inspect', None)
     outcome = resnet_trt('inspect', 'model.onnx')
@@ -52,7 +52,7 @@ def test_a_package_that_does_not_fit_is_told_in_one_line(resnet_trt, monkeypatch
     assert outcome.err.count('\n') == 1
 
 
-def test_the_version_is_told(resnet_trt):
+def test_the_version_is_reported(resnet_trt):
     outcome = resnet_trt('--version')
     assert (outcome.code, outcome.out.strip()) == (0, f'resnet_trt {__version__}')
 

@@ -80,7 +80,7 @@ def test_all_images_are_calibrated_and_compared_on(colour_model, odd_bag):
     assert said == f'4 of {odd_bag.name}'
 
 
-def test_a_difference_is_told_in_one_line_and_in_the_document(
+def test_a_difference_is_reported_in_one_line_and_in_the_document(
         resnet_trt, colour_model, capsys, tmp_path):
     path = qos_emptied(tmp_path / 'bag')
     write_metadata(path, ['a.mcap', 'b.mcap'], {'/front/image': 9})

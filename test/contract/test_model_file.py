@@ -104,7 +104,7 @@ def test_an_unreadable_file_and_folder(path):
         path.parent.chmod(0o700)
 
 
-def test_an_error_of_the_operating_system_is_told(path, monkeypatch):
+def test_an_error_of_the_operating_system_is_reported(path, monkeypatch):
     def fail(*arguments, **options):
         raise PermissionError(13, 'Permission denied')
     monkeypatch.setattr(model_file, 'read_regular', fail)

@@ -134,7 +134,7 @@ def test_the_usage_is_shown_without_arguments():
     assert done.stderr.startswith('usage: examples/cifar10/recipe.sh DATA.zip WORK_FOLDER')
 
 
-def test_the_teacher_is_told_of_a_place_that_will_not_do(data, tmp_path):
+def test_a_place_that_will_not_do_is_reported_before_the_teacher_trains(data, tmp_path):
     script = RECIPE.with_name('teacher.py')
     for out, words in ((tmp_path, 'is a folder'), ('/proc/a.pth', 'cannot write')):
         done = subprocess.run(

@@ -114,7 +114,7 @@ def test_pictures_become_frames_with_their_classes(tmp_path, monkeypatch, capsys
     assert list(np.load(tmp_path / 'frames.labels.npy')[order]) == [7, 3]
 
 
-def test_a_folder_without_pictures_is_told(tmp_path, monkeypatch):
+def test_a_folder_without_pictures_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr('sys.argv', ['prepare_frames', str(tmp_path), str(tmp_path / 'out.npy')])
     with pytest.raises(SystemExit, match='has no pictures'):
         prepare_frames()

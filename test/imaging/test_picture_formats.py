@@ -104,7 +104,7 @@ def test_formats_that_start_programs_are_not_read() -> None:
         decode_picture(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'a.eps')
 
 
-def test_a_format_without_a_mark_of_its_own_is_told_by_the_ending() -> None:
+def test_a_format_without_a_mark_of_its_own_is_known_by_the_ending() -> None:
     file = BytesIO()
     picture().save(file, 'TGA')
     assert decode_picture(file.getvalue(), 'a.tga').pixels.shape == (40, 60, 3)
@@ -112,7 +112,7 @@ def test_a_format_without_a_mark_of_its_own_is_told_by_the_ending() -> None:
         decode_picture(file.getvalue(), 'a.jpg')
 
 
-def test_damage_is_told_of_files_and_not_of_publishers(tmp_path: Path) -> None:
+def test_damage_is_blamed_on_files_and_not_on_publishers(tmp_path: Path) -> None:
     for name in ('a.gif', 'a.jp2', 'a.png', 'a.jpg', 'a.webp', 'a.tif', 'a.bmp', 'a.ppm'):
         picture().save(tmp_path / name)
         data = (tmp_path / name).read_bytes()

@@ -106,7 +106,7 @@ def test_what_is_hidden_ends_with_the_node_where_nobody_spins():
     rclpy.shutdown(context=context)
 
 
-def test_middleware_events_are_told_and_never_reach_the_executor(spun):
+def test_middleware_events_are_reported_and_never_reach_the_executor(spun):
     node, spin_until = spun
     kinds = []
     events = SubscriptionEventCallbacks(

@@ -227,7 +227,7 @@ def test_an_error_that_nobody_foresaw_ends_the_process_with_its_traceback(peer, 
     assert 'does not end' not in node.log
 
 
-def test_counters_that_do_not_add_up_are_told_once_and_at_the_end(peer):
+def test_counters_that_do_not_add_up_are_reported_once_and_at_the_end(peer):
     peer.listen_to_results()
     with NodeProcess(
             '-p', 'backend:=simulated', '-p', 'diagnostics_period_sec:=0.1', prepare=(

@@ -83,7 +83,7 @@ def test_a_camera_timeout_is_reported_and_so_is_its_end(peer):
 
 
 @pytest.mark.parametrize('executor', ['auto', 'single_threaded'])
-def test_a_clock_that_stands_still_keeps_nothing_from_being_told(peer, executor):
+def test_a_clock_that_stands_still_keeps_nothing_from_being_reported(peer, executor):
     peer.listen_to_results()
     with run('-p', 'use_sim_time:=true', '-p', f'executor:={executor}',
              '-p', 'camera_timeout_sec:=0.5', '-p', 'backend:=simulated:1:1',
@@ -122,7 +122,7 @@ _STEP_BACK = (
     'Clock.now, ClassifierNode._log_bad_frame = stepped, noted\n')
 
 
-def test_bad_frames_are_told_whatever_the_system_clock_does(peer):
+def test_bad_frames_are_reported_whatever_the_system_clock_does(peer):
     peer.listen_to_results()
     with NodeProcess('-p', 'backend:=simulated', '-p', 'image_reliability:=reliable', '-p',
                      'diagnostics_period_sec:=0.1', prepare=_STEP_BACK) as node:

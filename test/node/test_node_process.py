@@ -178,7 +178,7 @@ def test_lifecycle_and_live_parameters(model, peer):
     assert 'Traceback' not in node.log
 
 
-def test_another_type_on_the_topic_is_told(model, peer):
+def test_another_type_on_the_topic_is_reported(model, peer):
     peer.listen_to_results()
     with run(model, '-p', 'camera_timeout_sec:=0.0') as node:
         peer.node.create_publisher(CompressedImage, 'image', 1)

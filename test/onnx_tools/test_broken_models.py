@@ -67,7 +67,7 @@ def test_weights_are_not_read_from_outside_of_the_folder(tmp_path: Path, name: s
     assert 'outside of its folder, where they are not read' in _refusal(source)
 
 
-def test_weights_of_another_length_and_no_ordinary_file_are_told(tmp_path: Path) -> None:
+def test_weights_of_another_length_and_no_ordinary_file_are_reported(tmp_path: Path) -> None:
     source = write_classifier(tmp_path / 'in.onnx', external=True)
     data = tmp_path / 'in.onnx.data'
     data.write_bytes(data.read_bytes()[:100])

@@ -77,7 +77,7 @@ def test_the_batch_becomes_dynamic_and_shape_arithmetic_goes(
             _run(report.path, {'images': FRAMES[:size]}), _expected(free)[:size], atol=1e-5)
 
 
-def test_a_batch_that_cannot_be_freed_is_told(tmp_path: Path) -> None:
+def test_a_batch_that_cannot_be_freed_is_reported(tmp_path: Path) -> None:
     source = write_classifier(tmp_path / 'in.onnx', batch=1)
     model = onnx.load(str(source))
     model.graph.initializer.append(

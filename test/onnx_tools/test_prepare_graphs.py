@@ -231,7 +231,7 @@ def test_batch_norm_in_training_mode_and_random_numbers_are_named(tmp_path: Path
         prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD)
 
 
-def test_inputs_that_nothing_reads_are_left_out_and_told(
+def test_inputs_that_nothing_reads_are_left_out_and_reported(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def edit(graph: onnx.GraphProto) -> None:
         graph.input.insert(0, helper.make_tensor_value_info('mask', TensorProto.INT64, ('n', 7)))

@@ -82,7 +82,7 @@ def test_corrupt_pictures_are_listed_and_left_out_on_request(
     assert 0 <= document['summary']['last']['top1'] <= 1
 
 
-def test_file_names_that_are_no_unicode_are_trained_with_and_told(
+def test_file_names_that_are_no_unicode_are_trained_with_and_reported(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     data = write_shapes(tmp_path / 'data', 4)
     names = [os.fsdecode(name) for name in (b'caf\xe9.png', b'caf\xe8.png')]
@@ -139,7 +139,7 @@ def test_a_run_is_not_kept_among_the_pictures(
     assert '--out . lies in --data .,' in capsys.readouterr().err
 
 
-def test_a_place_that_cannot_be_written_is_told_before_training(
+def test_a_place_that_cannot_be_written_is_reported_before_training(
         divided_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / 'file').write_text('x')
     assert train(divided_shapes, tmp_path / 'file' / 'out') == 2

@@ -53,7 +53,7 @@ def test_the_loss_is_that_of_the_smoothed_and_mixed_classes(smoothing, mix):
     assert (training.history[0].train_top1 is None) == (mix != 'none')
 
 
-def test_every_step_has_its_learning_rate_and_the_last_is_told():
+def test_every_step_has_its_learning_rate_and_the_last_is_reported():
     rates: list[float] = []
     training: list[Training] = []
 

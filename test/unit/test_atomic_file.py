@@ -40,7 +40,7 @@ def test_what_is_no_ordinary_file_is_not_replaced(tmp_path: Path, refuse) -> Non
     assert list(tmp_path.iterdir()) == [pipe]
 
 
-def test_a_place_that_cannot_be_written_to_is_told_beforehand(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_to_is_reported_beforehand(tmp_path: Path) -> None:
     (tmp_path / 'file').write_text('')
     with pytest.raises(UsageError, match='Not a directory'):
         check_place(tmp_path / 'file' / 'out')
@@ -49,7 +49,7 @@ def test_a_place_that_cannot_be_written_to_is_told_beforehand(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize('refuse', [check_place, lambda path: whole_file(path).__enter__()])
-def test_a_name_that_is_too_long_is_told_beforehand(tmp_path: Path, refuse) -> None:
+def test_a_name_that_is_too_long_is_reported_beforehand(tmp_path: Path, refuse) -> None:
     with pytest.raises(UsageError, match='File name too long'):
         refuse(tmp_path / ('n' * 256))
     assert not list(tmp_path.iterdir())

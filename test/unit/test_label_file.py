@@ -141,7 +141,7 @@ def test_names_that_begin_with_numbers_can_be_numbered(tmp_path):
         '10 euro', '5 euro', '20 euro')
 
 
-def test_equal_names_are_told_apart_by_their_index(tmp_path):
+def test_equal_names_are_distinguished_by_their_index(tmp_path):
     assert read_labels(write(tmp_path, 'crane\nbus\ncrane\n')) == (
         'crane (0)', 'bus', 'crane (2)')
     assert read_labels(write(tmp_path, '2 crane\n0 crane\n1 bus\n')) == (

@@ -59,7 +59,7 @@ def test_a_file_that_grows_while_it_is_read_ends_at_the_limit(tmp_path, monkeypa
     assert read_regular(path, 9) == b'123456789'
 
 
-def test_too_little_memory_is_told_in_words(tmp_path, monkeypatch):
+def test_too_little_memory_is_reported_in_words(tmp_path, monkeypatch):
     def fail(*arguments):
         raise MemoryError
     monkeypatch.setattr(regular_file, '_read', fail)

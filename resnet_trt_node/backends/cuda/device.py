@@ -60,7 +60,7 @@ class CudaDevice:
     The device as one thread sees it.
 
     :param index: which device, from 0.
-    :param log: told of errors while closing; None drops them.
+    :param log: takes errors while closing; None drops them.
     :raises BackendUnavailable: if there is no driver or no such device.
     :raises BackendError: if the device's context is lost to an earlier error.
     """

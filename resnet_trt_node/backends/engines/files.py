@@ -110,7 +110,7 @@ class FolderLock:
     Held by the one process that may write into a folder; the kernel frees it when that one dies.
 
     :param folder: where `.lock` lies.
-    :param log: told whom this process waits for.
+    :param log: takes a line with the process that this one waits for.
     :param timeout_s: how long to wait.
     """
 
@@ -143,17 +143,17 @@ class FolderLock:
 
     def _wait(self) -> None:
         deadline = time.monotonic() + self._timeout_s
-        told = False
+        logged = False
         while True:
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
                 holder = os.pread(self._descriptor, 32, 0).decode(errors='replace') or '?'
-            if not told:
+            if not logged:
                 self._log(f'waiting for process {holder}, which is building engines in '
                           f'{self._path.parent}')
-                told = True
+                logged = True
             if time.monotonic() > deadline:
                 raise BackendError(
                     f'process {holder} has held {self._path} for {self._timeout_s:.0f} s: '

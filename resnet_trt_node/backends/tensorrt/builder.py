@@ -55,7 +55,7 @@ class EngineBuilder:
     Builds one engine with one TensorRT module.
 
     :param trt: the module, from `tensorrt_versions.load_module`.
-    :param log: told of progress and of TensorRT's warnings.
+    :param log: takes progress and TensorRT's warnings.
     """
 
     def __init__(self, trt: Any, log: Log) -> None:

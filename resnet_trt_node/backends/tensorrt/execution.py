@@ -23,16 +23,16 @@ class EngineRefused(BackendError):
     """TensorRT built this engine and cannot run it; another build of the same may do."""
 
 
-def refusal(what: str, said: str) -> BackendError:
+def refusal(what: str, cause: str) -> BackendError:
     """
     Return the error to raise where TensorRT gives nothing back.
 
     :param what: it could not do.
-    :param said: its words.
+    :param cause: its words.
     """
     # Too little memory is not the engine's fault.
-    kind = BackendError if 'memory' in said.lower() else EngineRefused
-    return kind(f'{what} ({said})')
+    kind = BackendError if 'memory' in cause.lower() else EngineRefused
+    return kind(f'{what} ({cause})')
 
 
 @dataclass
@@ -47,7 +47,7 @@ class LoadedEngine:
     :param options: the backend's options.
     :param profiles: (smallest, tuned for, largest) batch size of each profile, rising.
     :param graph_driver: cuda-bindings, None for no CUDA graphs.
-    :param explain: returns what TensorRT said last.
+    :param explain: returns what TensorRT logged last.
     :param log: takes a line.
     """
 

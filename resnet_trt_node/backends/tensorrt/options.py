@@ -1,4 +1,4 @@
-"""What the TensorRT backends can be told."""
+"""Options of the TensorRT backends."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def network_flags(trt: Any, dla: bool) -> int:
     """
     Return the flags of `create_network`.
 
-    8.6 must be told that the batch is explicit; 10.x ignores that, 11.x and RTX have no such
+    8.6 needs a flag for an explicit batch; 10.x ignores that, 11.x and RTX have no such
     flag.
     """
     flags = 0
@@ -230,7 +230,7 @@ def create_context(trt: Any, engine: Any) -> Any:
 
     10.x has a strategy for it, 11.x and RTX nothing else; 8.6 has a method instead. RTX compiles
     a kernel for each shape and by itself runs slower ones until it has, which a CUDA graph would
-    keep for good: so it is told to compile first.
+    keep for good: so it has to compile first.
 
     :returns: the context, None if TensorRT could not make it.
     """

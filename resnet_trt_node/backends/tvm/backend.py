@@ -34,7 +34,7 @@ _CODE = '1'
 @dataclass(frozen=True)
 class TvmOptions(EngineOptions):
     """
-    What the TVM backend can be told.
+    Options of the TVM backend.
 
     :param cpu_threads: threads that infer, 0 for every core.
     :param tvm_target: what to compile for; auto is the GPU where TVM can use one, else the CPU.

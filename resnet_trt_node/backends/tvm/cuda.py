@@ -46,7 +46,7 @@ def _open_gpu(tvm: Any, device_id: int) -> Any:
 
 
 def _load_runtime(tvm: Any) -> None:
-    """Load TVM's part for CUDA, which it skips in silence where a library is missing."""
+    """Load TVM's part for CUDA, which it skips without a word where a library is missing."""
     path = Path(tvm.__file__).parent / 'lib' / _RUNTIME
     if not path.exists():
         raise BackendUnavailable(

@@ -169,7 +169,7 @@ def load_data(
             split.train, split.train_items, square(side), 'exact', step, workers)
     else:
         corrupt = find_corrupt(split.train, split.train_items, step, workers)
-    # 'fast' is how `resnet_trt evaluate` and the node resize pictures unless told otherwise.
+    # 'fast' is how `resnet_trt evaluate` and the node resize pictures by default.
     shown, shown_targets, shown_corrupt = (
         lambda found: (found[0], found[2], found[3]))(store(
             split.validation, split.validation_items, rule, 'fast', step, workers))

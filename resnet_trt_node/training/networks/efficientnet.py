@@ -19,7 +19,7 @@ from resnet_trt_node.onnx_tools.graph import BATCH, folded, GraphBuilder, tensor
 from resnet_trt_node.training.networks.resnet_graph import array
 import torch
 
-#: What `prepare` has to be told about it.
+#: The options of `prepare` for it.
 PREPARATION: dict[str, Any] = {
     'mean': (127.0,), 'std': (128.0,), 'scale': 1.0, 'resize': 256, 'crop': 224,
     'interpolation': 'bicubic'}

@@ -87,7 +87,7 @@ def test_what_is_no_file_of_its_own_is_refused_at_once(opener, tmp_path, model):
             opener(tmp_path / 'outside.onnx')
 
 
-def test_a_model_is_read_once_or_its_change_is_told(opener, tmp_path, model, monkeypatch):
+def test_a_model_is_read_once_or_its_change_is_reported(opener, tmp_path, model, monkeypatch):
     """The contract and the graph must not be those of two files."""
     path = tmp_path / 'model.onnx'
     path.write_bytes(model.read_bytes())

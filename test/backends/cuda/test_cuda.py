@@ -32,7 +32,7 @@ def test_errors_bear_their_cuda_name(text, told):
     assert cuda_error_text(RuntimeError(text)) == told
 
 
-def test_a_missing_driver_library_is_told_apart_from_missing_pycuda(monkeypatch):
+def test_a_missing_driver_library_is_distinguished_from_missing_pycuda(monkeypatch):
     monkeypatch.setitem(__import__('sys').modules, 'pycuda', None)
     with pytest.raises(BackendUnavailable, match='pip install pycuda'):
         load_driver()
@@ -97,7 +97,7 @@ def test_two_devices_need_two_threads(cuda):
     CudaDevice(1).close()
 
 
-def test_closing_in_another_thread_is_told_and_touches_nothing(cuda):
+def test_closing_in_another_thread_is_reported_and_touches_nothing(cuda):
     said = []
     device = CudaDevice(0, said.append)
     device.memory(8)

@@ -175,7 +175,7 @@ def test_an_engine_that_cannot_be_moved_aside_is_passed_over(cache, said, monkey
     assert engine.path.read_bytes() == b'refused'
 
 
-def test_an_engine_of_root_that_others_cannot_read_is_told(cache, said, monkeypatch):
+def test_an_engine_of_root_that_others_cannot_read_is_reported(cache, said, monkeypatch):
     cache.get(KEY, Builder(b'stored'))
     said.clear()
 

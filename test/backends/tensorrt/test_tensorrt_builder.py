@@ -59,7 +59,7 @@ def test_tuned_sizes_outside_are_refused():
 
 # What each version is told
 
-def test_8_6_is_told_precision_tactics_profiles_and_limits(model):
+def test_8_6_gets_precision_tactics_profiles_and_limits(model):
     world = StandInTensorRt('8.6', StandInCuda())
     options = TensorRtOptions(optimization_level=5, workspace_mib=256, tf32=True)
     build(world.module, model, options, profiles=((1, 1, 2), (3, 8, 8)))
@@ -78,7 +78,7 @@ def test_tf32_is_off_unless_asked_for(model):
 
 
 @pytest.mark.parametrize('kind', ['8.6', '10', '11', 'rtx'])
-def test_sparse_weights_are_asked_for_and_what_came_of_it_is_told(kind, model, tmp_path):
+def test_sparse_weights_are_asked_for_and_what_came_of_it_is_reported(kind, model, tmp_path):
     sparse = onnx.load(str(model))
     weight = next(one for one in sparse.graph.initializer if one.name == 'weights')
     # Eight classes by the means of four channels: two of those are enough.
@@ -177,7 +177,7 @@ def test_a_dla_gets_core_fallback_and_precision(call_it):
     assert {flag.name for flag in asked['flags']} == {'FP16', 'GPU_FALLBACK'}
 
 
-def test_no_gpu_is_told_in_tensorrts_words(model):
+def test_no_gpu_is_reported_in_tensorrts_words(model):
     with pytest.raises(BackendUnavailable, match='CUDA initialization failure with error: 35'):
         build(StandInTensorRt('8.6', None).module, model)
 
@@ -207,7 +207,7 @@ class Clock:
         return self.now
 
 
-def test_progress_with_a_monitor_is_told_now_and_then(monkeypatch):
+def test_progress_with_a_monitor_is_reported_now_and_then(monkeypatch):
     clock = Clock()
     monkeypatch.setattr('resnet_trt_node.backends.tensorrt.progress.time', clock)
     world = StandInTensorRt('10', StandInCuda())

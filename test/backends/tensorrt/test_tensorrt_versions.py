@@ -34,7 +34,7 @@ def test_networks_are_strongly_typed_where_that_exists(module, kind, flags):
 @pytest.mark.parametrize(('kind', 'precision', 'flags'), [
     ('8.6', 'fp32', []), ('8.6', 'fp16', ['FP16']), ('8.6', 'int8', ['FP16', 'INT8']),
     ('10', 'int8', []), ('11', 'int8', []), ('rtx', 'fp16', [])])
-def test_only_8_6_is_told_the_precision(module, kind, precision, flags):
+def test_only_8_6_gets_the_precision(module, kind, precision, flags):
     names = [flag.name for flag in versions.precision_flags(module(kind), precision, dla=False)]
     assert names == flags
 
@@ -109,7 +109,7 @@ def test_a_context_gets_its_memory_by_method_or_attribute():
         SimpleNamespace(device_memory_size=0, device_memory_size_v2=1 << 33)) == 1 << 33
 
 
-def test_a_missing_or_old_tensorrt_is_told(monkeypatch, module):
+def test_a_missing_or_old_tensorrt_is_reported(monkeypatch, module):
     monkeypatch.setitem(__import__('sys').modules, 'tensorrt', None)
     with pytest.raises(BackendUnavailable, match='tensorrt cannot be imported'):
         versions.load_module('tensorrt')

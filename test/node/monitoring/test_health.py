@@ -64,7 +64,7 @@ def test_levels_of_the_node(failed, retried, phase, p99_ms, level):
 
 @pytest.mark.parametrize(('received', 'lost', 'level'), [
     (10, 0, Level.OK), (10, 10, Level.OK), (10, 11, Level.WARN), (0, 5, Level.WARN)])
-def test_frames_that_dds_loses_are_told(received, lost, level):
+def test_frames_that_dds_loses_are_reported(received, lost, level):
     period = counted(received)
     period.events['lost_in_transport'] = lost
     health = camera_health(period, None, [], NodeParameters())

@@ -128,7 +128,7 @@ def test_warming_up_for_another_attempt_is_watched_too(make_bench):
     assert all(backend.closed for backend in bench.backends)
 
 
-def test_without_a_time_out_it_is_told_but_not_disabled(make_bench):
+def test_without_a_time_out_it_is_reported_but_not_disabled(make_bench):
     bench = make_bench(settings=replace(SHORT, infer_timeout_ms=0.0))
     bench.hold(1)
 

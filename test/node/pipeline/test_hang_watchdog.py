@@ -88,7 +88,7 @@ def test_a_process_that_was_stopped_did_not_hang(clock, watch):
         assert age(clock, watch, 3500, 5000) is None
 
 
-def test_without_a_time_out_it_is_only_told_that_a_call_is_overdue(clock, watch):
+def test_without_a_time_out_it_is_only_reported_that_a_call_is_overdue(clock, watch):
     watch.slowest_ms = 150.0
     assert watch.overdue() is None
     with watch.call('collecting a batch of 1'):

@@ -64,7 +64,7 @@ def test_the_model_is_taken_again_once_it_is_back_under_its_path(make_bench, mon
     assert bench.results == [('front', 5, 5)]
 
 
-def test_a_backend_that_cannot_be_closed_is_told_and_opened_again(make_bench):
+def test_a_backend_that_cannot_be_closed_is_reported_and_opened_again(make_bench):
     def gone():
         raise RuntimeError('the device is gone')
 

@@ -60,7 +60,7 @@ def test_pictures_of_16_bits_are_no_depth(message: Any, warned: int) -> None:
     ('/camera/aligned_depth_to_color/image_raw', True), ('/Depth/image', True),
     ('/camera/color/image_raw', False), ('/depth_camera/rgb/image_raw', False),
     ('/depths/image', False), ('/image', False)])
-def test_topics_of_depth_are_told_by_their_name(topic: str, is_depth: bool) -> None:
+def test_topics_of_depth_are_known_by_their_name(topic: str, is_depth: bool) -> None:
     assert is_depth_topic(topic) == is_depth
 
 

@@ -9,7 +9,7 @@ from sensor_msgs.msg import Image
 from simulated_node import ACTIVATE, CONFIGURE, number, red, run, told
 
 
-def test_a_publisher_of_incompatible_qos_is_told_until_it_is_gone(peer):
+def test_a_publisher_of_incompatible_qos_is_reported_until_it_is_gone(peer):
     peer.listen_to_diagnostics()
     with run() as node:
         told(peer, 'state', 'active')

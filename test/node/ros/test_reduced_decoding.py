@@ -27,7 +27,7 @@ def jpeg_1080p() -> bytes:
 
 @pytest.mark.parametrize(('side', 'shape'), [
     (None, (1080, 1920, 3)), (512, (540, 960, 3)), (256, (270, 480, 3)), (1080, (1080, 1920, 3))])
-def test_the_converter_keeps_as_many_pixels_as_it_is_told(side, shape):
+def test_the_converter_keeps_as_many_pixels_as_are_asked_for(side, shape):
     message = SimpleNamespace(format='jpeg', data=jpeg_1080p())
     assert Converter().to_frame(message, side).pixels.shape == shape
 

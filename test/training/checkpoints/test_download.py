@@ -87,7 +87,7 @@ def test_a_spoiled_cache_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not opener.calls
 
 
-def test_a_folder_in_the_place_of_a_checkpoint_is_told(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_a_checkpoint_is_reported(tmp_path: Path) -> None:
     (tmp_path / NAME).mkdir()
     with pytest.raises(ModelError, match=f'cannot read the cached .*{NAME}: it is a folder'):
         download.fetch_checkpoint(URL, HASH, tmp_path)

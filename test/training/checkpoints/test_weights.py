@@ -124,7 +124,7 @@ def test_a_refusal_names_the_object_that_is_no_tensor(
 
 @pytest.mark.parametrize('content', [
     b'hello world', b'', b'\x80\x04\x95', pickle.dumps({'when': datetime(2024, 1, 2)})])
-def test_what_pytorch_cannot_read_is_told_in_one_line(tmp_path: Path, content: bytes) -> None:
+def test_what_pytorch_cannot_read_is_reported_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / 'net.pth'
     path.write_bytes(content)
     with pytest.raises(ModelError) as caught:

@@ -150,7 +150,7 @@ def test_masks_serve_copies_of_the_network() -> None:
     check_two_four(other, ['layer1.0.conv1', 'layer4.1.conv2'])
 
 
-def test_a_network_that_lost_its_zeros_is_told_by_layer() -> None:
+def test_a_network_that_lost_its_zeros_is_reported_by_layer() -> None:
     net = network()
     masks = TwoFourMasks(net)
     masks(net)
@@ -265,7 +265,7 @@ def test_a_model_that_answers_nan_when_pruned_is_not_written(
     assert [path.name for path in tmp_path.iterdir()] == ['nan.onnx']
 
 
-def test_models_that_cannot_be_pruned_are_told(tmp_path: Path) -> None:
+def test_models_that_cannot_be_pruned_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match='not a deployable model'):
         prune_onnx(write_classifier(tmp_path / 'net.onnx'), tmp_path / 'out.onnx')
     model = onnx.load(str(tmp_path / 'net.onnx'))

@@ -246,7 +246,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     return error
 
 
-def test_mistakes_are_told_in_one_line(
+def test_mistakes_are_reported_in_one_line(
         checkpoint: Path, resnet18: WrittenModel, pictures: Path, tmp_path: Path,
         capsys: pytest.CaptureFixture[str]) -> None:
     out, model = tmp_path / 'out.pth', resnet18.path
