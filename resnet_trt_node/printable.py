@@ -44,6 +44,12 @@ def one_line(text: object) -> str:
     return ' '.join(str(text).split())
 
 
+def some(names: list[str] | tuple[str, ...], shown: int = 5) -> str:
+    """Return the first of several names, with commas, and how many more there are."""
+    more = len(names) - shown
+    return ', '.join(names[:shown]) + (f' and {more} more' if more > 0 else '')
+
+
 def printable_lines(text: object) -> str:
     """
     Return a text whose line breaks are meant, such as a table or a traceback.

@@ -14,6 +14,7 @@ from resnet_trt_node.datasets.listing import count_unread, describe_unread
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, FrameError, UsageError
+from resnet_trt_node.printable import some
 
 _FORM = 'lay pictures out as CLASS/picture.jpg, one folder for each class'
 #: Names of a data set's parts, which are no classes.
@@ -69,8 +70,8 @@ class ClassFolders(PictureSet):
             if unknown:
                 lacking = [name for name in self.classes if name not in found]
                 raise DataError(
-                    f'{self.store.root} has folders of unknown classes: {_some(unknown)}; classes '
-                    f'without a folder: {_some(lacking) or "none"}'
+                    f'{self.store.root} has folders of unknown classes: {some(unknown)}; classes '
+                    f'without a folder: {some(lacking) or "none"}'
                     + _wrapping_hint(found, self.store.root, '; '))
             # Class by class.
             self.items = tuple(
@@ -103,7 +104,7 @@ class ClassFolders(PictureSet):
         if strays:
             raise DataError(
                 f"{len(strays)} pictures of {self.store.root} lie outside of the classes' "
-                f'folders: {_some(strays)}; {_FORM}')
+                f'folders: {some(strays)}; {_FORM}')
         return found
 
 
@@ -214,7 +215,7 @@ def _check_names(found: Iterable[str], root: Path) -> None:
     if wrong:
         shown = [os.fsencode(name).decode('utf-8', 'backslashreplace') for name in wrong]
         raise DataError(
-            f'{root} has class folders whose names are not UTF-8: {_some(shown)}; rename them')
+            f'{root} has class folders whose names are not UTF-8: {some(shown)}; rename them')
 
 
 def _check_count(
@@ -227,11 +228,11 @@ def _check_count(
     if len(parts) == len(found) and all(
             name.count('/') > 1 for names in found.values() for name in names):
         raise DataError(
-            f'{root} is divided into {_some(parts)}: name one of them, such as {root}/{parts[0]}')
+            f'{root} is divided into {some(parts)}: name one of them, such as {root}/{parts[0]}')
     empty = sorted(folder for folder, names in found.items() if not names)
     if empty:
         raise DataError(
-            f'{root} has class folders without pictures that can be read: {_some(empty)}; fill '
+            f'{root} has class folders without pictures that can be read: {some(empty)}; fill '
             'or remove them'
             + (f'; {unread}' if unread else ''))
     if classes is None and len(found) < 2:
@@ -249,8 +250,3 @@ def _wrapping_hint(
     if not any(name.count('/') > 1 for name in names):
         return ''
     return f'{start}name {root}/{only} if the folders in it are the classes{end}'
-
-
-def _some(names: Sequence[str]) -> str:
-    return ', '.join(names[:_SHOWN]) + (
-        f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else '')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 import shlex
 from typing import Optional
@@ -11,6 +10,7 @@ from resnet_trt_node.bag.storage.metadata import Metadata, read_metadata
 from resnet_trt_node.bag.storage.names import (
     BAG_SUFFIXES, METADATA, PACKED_SUFFIXES, storage_suffix, STORAGES)
 from resnet_trt_node.errors import BagError
+from resnet_trt_node.printable import some
 from resnet_trt_node.regular_file import open_regular
 
 # The first bytes of a file by its suffix, and the error for other ones. A finished mcap file ends
@@ -23,8 +23,6 @@ _MAGICS = {
     '.bag': (b'#ROSBAG V2.0\n', 'it does not start like a ROS 1 bag'),
     **dict.fromkeys(PACKED_SUFFIXES, _ZSTD)}
 _HEAD_BYTES = max(len(magic) for magic, _ in _MAGICS.values())
-# A recording may be split into thousands of files.
-_SHOWN_NAMES = 5
 
 
 def find_bag(path: Path) -> tuple[Path, list[Path], Optional[Metadata], list[str]]:
@@ -125,7 +123,7 @@ def _listed_files(folder: Path, metadata: Metadata) -> tuple[list[Path], list[st
                 f'beside {METADATA}')
         return found, [
             f'{folder}: {METADATA} lists no files, all that exist are read: '
-            f'{_some([file.name for file in found])}']
+            f'{some([file.name for file in found])}']
     files: dict[Path, Path] = {}
     missing, empty = [], []
     for name in metadata.files:
@@ -137,7 +135,7 @@ def _listed_files(folder: Path, metadata: Metadata) -> tuple[list[Path], list[st
         else:
             files.setdefault(file.resolve(), file)
     notes = [
-        f'{folder}: of the files that {METADATA} lists, {_some(names)} {what}: only the '
+        f'{folder}: of the files that {METADATA} lists, {some(names)} {what}: only the '
         'others are read'
         for names, what in (
             (missing, 'is missing' if len(missing) == 1 else 'are missing'),
@@ -146,13 +144,8 @@ def _listed_files(folder: Path, metadata: Metadata) -> tuple[list[Path], list[st
     if not files:
         raise BagError(
             f'cannot read the bag {folder}: the files that {METADATA} lists are missing or empty, '
-            f'copy them beside it: {_some(metadata.files)}')
+            f'copy them beside it: {some(metadata.files)}')
     return list(files.values()), notes
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN_NAMES
-    return ', '.join(names[:_SHOWN_NAMES]) + (f' and {more} more' if more > 0 else '')
 
 
 def _find(folder: Path, name: str) -> Optional[Path]:

@@ -17,7 +17,7 @@ from resnet_trt_node.node.monitoring.diagnostics import CAMERA_PART, NODE_PART
 from resnet_trt_node.node.monitoring.health import Level
 from resnet_trt_node.node.monitoring.report import Report, Value
 from resnet_trt_node.node.ros.ros_errors import startup_explained
-from resnet_trt_node.printable import LINE_LIMIT, printable
+from resnet_trt_node.printable import LINE_LIMIT, printable, some
 
 #: /diagnostics may carry anything. These limits on nodes, values of a status and digits of a
 #: number bound the memory; this package's own messages stay far below them.
@@ -75,9 +75,7 @@ class DiagnosticsListener(Closing):
         who = f'node {self._wanted}' if self._wanted else 'a classifier node'
         text = f'heard nothing of {who} on /diagnostics in {timeout_sec:g} s: '
         if self._others:
-            names = sorted(self._others)
-            more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
-            return text + f'there are {", ".join(names[:_NAMED])}{more}'
+            return text + f'there are {some(sorted(self._others), _NAMED)}'
         domain = os.environ.get('ROS_DOMAIN_ID', '0')
         return text + (
             f'check that it runs, and in the same ROS_DOMAIN_ID (here {domain}); '

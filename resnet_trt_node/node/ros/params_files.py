@@ -7,7 +7,7 @@ from pathlib import Path
 import re
 from typing import Any, Optional, TYPE_CHECKING
 
-from resnet_trt_node.printable import printable
+from resnet_trt_node.printable import printable, some
 from resnet_trt_node.regular_file import read_regular
 import yaml
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _PARAMETERS = 'ros__parameters'
 _MOST_BYTES = 1 << 22
-_NAMED = 5
 #: rcl's wildcards in the names of sections, as regular expressions.
 _WILDCARDS = {'/**': r'(/\w+)*', '/*': r'/\w+'}
 
@@ -37,10 +36,9 @@ def warn_of_idle_files(node: Node, arguments: Sequence[str]) -> None:
             continue
         if not names or any(is_for(section, name) for section in names):
             continue
-        shown = ', '.join(printable(section) for section in names[:_NAMED])
-        more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
+        shown = some(list(map(printable, names)))
         node.get_logger().warning(
-            f'{printable(path)} has no effect: its parameters are for {shown}{more}, and this '
+            f'{printable(path)} has no effect: its parameters are for {shown}, and this '
             f'node is {name}; name a section so, or /** for any node')
 
 

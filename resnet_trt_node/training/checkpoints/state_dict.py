@@ -7,6 +7,7 @@ import re
 from typing import Any, Dict, List, Mapping
 
 from resnet_trt_node.errors import ModelError
+from resnet_trt_node.printable import some
 import torch
 
 #: Entries that are looked into, the first that is there.
@@ -101,5 +102,4 @@ def _state_dicts(content: Mapping[Any, Any]) -> List[str]:
 
 
 def _list(names: List[str]) -> str:
-    shown = ', '.join(repr(name) for name in names[:_SHOWN])
-    return shown + (f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else '')
+    return some(list(map(repr, names)), _SHOWN)
