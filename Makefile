@@ -13,7 +13,7 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
-.PHONY: help venv demo test fuzz lint gpu-test bench soak clean
+.PHONY: help venv demo test test-fast fuzz lint gpu-test bench soak clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,6 +28,10 @@ demo: venv ## real photographs through a real node; pictures and a table come ou
 # limit is far above what the slowest takes on a busy machine.
 test: venv ## linters, mypy and all tests
 	$(python) -m pytest --timeout=3000
+
+# A fast test that does what it must not do fails; test/helpers/tiers.py says how to mark slow ones.
+test-fast: venv ## the tests that use no process, network, PyTorch or ROS, in a minute
+	$(python) -m pytest --timeout=600 -m 'not slow'
 
 # N inputs for each reader; TARGET=image is one of them, see test/fuzz/fuzz.py.
 N ?= 1000000

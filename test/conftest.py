@@ -15,6 +15,7 @@ from bench.isolation import isolate_ros
 from bench.procfs import remove_orphans
 import pytest
 
+pytest_plugins = ['tiers']
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 #: Held for as long as the tests run.

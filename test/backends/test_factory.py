@@ -226,6 +226,7 @@ def test_an_option_that_a_backend_does_not_use_is_refused(path, monkeypatch, nam
     assert given == [kind.options_type()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['auto', 'onnxruntime', 'simulated', 'tvm'])
 def test_another_precision_than_asked_for_is_refused_by_every_backend(path, tmp_path, name):
     given = {'engine_dir': tmp_path} if name == 'tvm' else {}

@@ -34,6 +34,7 @@ def test_threads_sleep_and_int8_does_not_saturate(tmp_path, monkeypatch):
     assert options.get_session_config_entry('session.x64quantprecision') == '1'
 
 
+@pytest.mark.slow
 def test_it_runs_without_the_package_onnx(tmp_path):
     """As on a robot that has ONNX Runtime alone."""
     model = write_tiny_model(tmp_path / 'tiny.onnx')

@@ -262,6 +262,7 @@ FULL_DISK = '\n'.join([
 ])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('limit', 'frames'), [(0, 1), (200_000, 25), (200_000, 300)])
 @pytest.mark.parametrize(('storage', 'reason'), [
     ('mcap', 'File too large'), ('sqlite3', 'disk I/O error|disk is full')])

@@ -245,6 +245,7 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path, name: str) -> None:
         BagReader(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_a_listed_pipe_and_devices_are_refused_at_once(tmp_path: Path) -> None:
     path = bag_of(tmp_path / 'bag', {})
     (path / 'a.mcap').unlink()

@@ -40,6 +40,7 @@ def test_what_is_in_the_write_ahead_log_is_read(tmp_path: Path, locked: bool, ba
         folder.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_a_folder_that_this_user_cannot_write(tmp_path: Path) -> None:
     if os.getuid():
         pytest.skip('only root can become another user')

@@ -21,6 +21,8 @@ from rosgraph_msgs.msg import Clock
 from sample_bags import JPEG, PERIOD_NS, pixels_of, START_NS, write_bag
 from sensor_msgs.msg import CompressedImage, Image
 
+pytestmark = pytest.mark.slow
+
 LEFT = '/left/image/compressed'
 FRAMES = 6
 

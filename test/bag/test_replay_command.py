@@ -57,6 +57,7 @@ def test_an_interrupted_command_ends_cleanly(path, listener, number):
     assert report['topics']['/front/image']['published'] >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('words', 'says'), [
     (['--topic', '/rear'], '/rear'), (['--topic', '/front/image:='], 'A:=B'),
     (['--wait', '-1'], '--wait'), (['--rate', 'nan'], 'rate')])
@@ -68,6 +69,7 @@ def test_the_command_refuses_in_one_line(path, words, says):
     assert says in done.stderr
 
 
+@pytest.mark.slow
 def test_without_ros_the_command_says_what_to_source(path, tmp_path):
     (tmp_path / 'rclpy.py').write_text("raise ModuleNotFoundError('none', name='rclpy')")
     done = subprocess.run(

@@ -14,6 +14,8 @@ from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay import replay
 from resnet_trt_node.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 MS = 10**6
 
 

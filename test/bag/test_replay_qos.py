@@ -49,6 +49,7 @@ def test_another_reliability_is_refused():
         replay_qos([], 'best')
 
 
+@pytest.mark.slow
 def test_the_policies_are_numbered_as_in_ros():
     from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
     for one in (RELIABLE, BEST):

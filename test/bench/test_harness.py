@@ -22,6 +22,8 @@ import pytest
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.decode import decode_message
 
+pytestmark = pytest.mark.slow
+
 STATUS = {
     'state': 'active', 'total_p50_ms': '6.1', 'total_p99_ms': '7.5', 'front/received': '10',
     'front/answered': '6', 'front/in_progress': '1', 'front/dropped_stale': '2',

@@ -13,6 +13,8 @@ from repository import REPOSITORY
 from tools.gpu.sitting_results import Sitting
 from tools.performance_summary import goals, summary
 
+pytestmark = pytest.mark.slow
+
 MACHINE = {
     'cores': '2', 'cpu': 'A CPU', 'memory': '8 GiB', 'python': '3.11.7', 'numpy': '2',
     'opencv-python-headless': '4', 'transport': 'x.xml', 'commit': 'abc'}

@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip('rclpy', reason='the demo needs ROS 2, which is not installed')
 pytest.importorskip('vision_msgs', reason='the demo needs vision_msgs, which is not built')
 pytest.importorskip('skimage', reason='the photographs of scikit-image are not installed')

@@ -184,6 +184,7 @@ def test_the_matrix_is_written_as_a_table(resnet_trt, colour_model, folders, tmp
         'matrix.csv', 'matrix.json']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('ending', ['png', 'svg', 'pdf'])
 def test_pictures_are_drawn(resnet_trt, colour_model, blind_model, folders, tmp_path, ending):
     pytest.importorskip('matplotlib', reason='matplotlib, which draws, is not installed')

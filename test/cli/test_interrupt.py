@@ -25,6 +25,7 @@ _COMMAND = (
     'sys.exit(main(sys.argv[1:]))\n')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('words', [
     ['classify', 'MODEL', 'PICTURES', '--backend', 'onnxruntime'],
     ['compare', 'MODEL', '--backends', 'onnxruntime'],

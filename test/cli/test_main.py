@@ -28,6 +28,7 @@ def test_help_lists_every_command(resnet_trt):
         assert text.split(',')[0] in ' '.join(outcome.out.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', COMMANDS)
 def test_every_command_explains_its_options(resnet_trt, name):
     outcome = resnet_trt(name, '--help')
@@ -75,6 +76,7 @@ def run(words, **kwargs) -> subprocess.CompletedProcess:
         capture_output=True, text=True, timeout=300, **kwargs)
 
 
+@pytest.mark.slow
 def test_as_a_process_an_error_is_one_line_and_code_2(tmp_path):
     done = run(['classify', tmp_path / 'missing.onnx', tmp_path])
     assert (done.returncode, done.stdout) == (2, '')
@@ -82,6 +84,7 @@ def test_as_a_process_an_error_is_one_line_and_code_2(tmp_path):
     assert 'Traceback' not in done.stderr
 
 
+@pytest.mark.slow
 def test_as_a_process_no_progress_bar_is_drawn_into_a_pipe(colour_model, pictures):
     done = run(['classify', colour_model, pictures, '--top-k', 1, '--backend', 'onnxruntime'])
     assert done.returncode == 0
@@ -90,6 +93,7 @@ def test_as_a_process_no_progress_bar_is_drawn_into_a_pipe(colour_model, picture
     assert '\r' not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_reader_that_closes_the_pipe_is_no_error(colour_model, pictures):
     words = [sys.executable, '-m', 'resnet_trt_node.cli.main', 'classify',
              str(colour_model), str(pictures)]
@@ -102,6 +106,7 @@ def test_a_reader_that_closes_the_pipe_is_no_error(colour_model, pictures):
     assert 'Exception ignored' not in errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('encoding', ['utf-8:strict', 'ascii:strict', 'latin-1:strict'])
 @pytest.mark.parametrize('name', [b'caf\xe9.png', 'caf\u00e9 \U0001f600.png'.encode()])
 def test_any_file_name_can_be_printed(colour_model, pictures, encoding, name):

@@ -139,6 +139,7 @@ def test_evaluate_says_what_is_for_bags(resnet_trt, colour_model, odd_bag, tmp_p
         assert '`resnet_trt compare --images`' in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('command', ['classify', 'replay', 'evaluate', 'quantize', 'compare'])
 def test_pipes_and_devices_are_refused_at_once(resnet_trt, colour_model, tmp_path, command):
     os.mkfifo(tmp_path / 'pipe.mcap')

@@ -39,6 +39,7 @@ def test_nothing_is_written_without_results(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_section_is_written_beside_the_others(document, tmp_path):
     result = tmp_path / 'compare.json'
     result.write_text(json.dumps(document))

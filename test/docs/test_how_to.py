@@ -40,6 +40,7 @@ def test_commands_are_those_that_are_tried():
     assert len(NODES) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('command', NODES)
 def test_a_node_starts_as_it_stands_and_top_shows_it(command, tmp_path):
     (tmp_path / 'models').mkdir()

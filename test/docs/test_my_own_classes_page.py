@@ -12,6 +12,8 @@ from resnet_trt_node.cli.main import COMMANDS, main
 from resnet_trt_node.node.ros.parameters import parameter_fields
 from shapes import write_shapes
 
+pytestmark = pytest.mark.slow
+
 PAGE = REPOSITORY / 'docs' / 'how-to' / 'my-own-classes.md'
 TEXT = PAGE.read_text(encoding='utf-8')
 RUN = [line for block in re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)

@@ -20,6 +20,8 @@ from resnet_trt_node.training.networks.random_weights import initialise
 from resnet_trt_node.training.networks.resnet import ResNet
 import torch
 
+pytestmark = pytest.mark.slow
+
 PAGE = REPOSITORY / 'docs' / 'how-to' / 'prune.md'
 TEXT = PAGE.read_text(encoding='utf-8')
 RUN = [line for block in re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)

@@ -19,6 +19,8 @@ from resnet_trt_node.onnx_tools.int8.ranges import METHODS
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 from resnet_trt_node.training.export import export_resnet
 
+pytestmark = pytest.mark.slow
+
 PAGE = REPOSITORY / 'docs' / 'how-to' / 'quantise.md'
 TEXT = PAGE.read_text(encoding='utf-8')
 RUN = [line for block in re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)

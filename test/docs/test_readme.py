@@ -19,6 +19,8 @@ from repository import REPOSITORY
 import stalled
 from tiny_model import COLOURS, write_tiny_model
 
+pytestmark = pytest.mark.slow
+
 README = REPOSITORY / 'README.md'
 SECTION = README.read_text().split('## Models and pictures from the command line')[1].split(
     '\n## ')[0]

@@ -33,6 +33,7 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_commands_run(workplace, monkeypatch, capsys):
     pytest.importorskip('tvm', reason='Apache TVM is not installed')
     pytest.importorskip('polygraphy', reason='Polygraphy, which `resnet_trt compare` needs')

@@ -18,6 +18,8 @@ from resnet_trt_node.training.teacher import digest_of
 from shapes import CLASSES, write_shapes
 import stalled
 
+pytestmark = pytest.mark.slow
+
 RECIPE = REPOSITORY / 'examples' / 'cifar10' / 'recipe.sh'
 SMALL = {
     'PY': sys.executable, 'PY_TRT': '', 'BACKEND': 'onnxruntime', 'ARCH': 'resnet18', 'SIZE': '32',

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 import pytest
 from targets import CORPUS, Target, TARGETS
 
+pytestmark = pytest.mark.slow
+
 NUMBER = 400
 
 

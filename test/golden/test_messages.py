@@ -109,6 +109,7 @@ def refused_writes(folder: Path) -> dict[str, Callable[[], object]]:
         'stamp': lambda: writer.write_image('/image', pixels_of(0), 2**63, '')}
 
 
+@pytest.mark.slow
 def test_messages(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = {}
     for line in COMMANDS:

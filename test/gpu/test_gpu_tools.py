@@ -23,6 +23,8 @@ from tools.gpu.steps import growth, summary
 from tools.gpu.targets import targets
 from tools.performance_page import page, plot
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):

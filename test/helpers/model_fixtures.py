@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+import sys
 from typing import Iterator
 
 import pytest
 from resnet_trt_node.onnx_tools.deployable import WrittenModel
-from resnet_trt_node.training.export import export_resnet
 from shapes import write_shapes
-import torch
 
 
 @pytest.fixture(scope='session', autouse=True)
 def few_threads() -> Iterator[None]:
     """Leave the other cores to the other tests."""
+    torch = sys.modules.get('torch')
+    if torch is None:
+        yield
+        return
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -33,6 +36,7 @@ def divided_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope='session')
 def resnet18(tmp_path_factory: pytest.TempPathFactory) -> WrittenModel:
     """Return a random ResNet-18 of 64x64 input and 5 classes, in fp32."""
+    from resnet_trt_node.training.export import export_resnet
     path = tmp_path_factory.mktemp('models') / 'resnet18.onnx'
     return export_resnet('resnet18', 'random', path, num_classes=5, seed=3, image_size=64)
 
@@ -40,6 +44,7 @@ def resnet18(tmp_path_factory: pytest.TempPathFactory) -> WrittenModel:
 @pytest.fixture(scope='session')
 def resnet18_fp16(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the same network in fp16."""
+    from resnet_trt_node.training.export import export_resnet
     path = tmp_path_factory.mktemp('models') / 'resnet18_fp16.onnx'
     return export_resnet('resnet18', 'random', path, num_classes=5, seed=3, image_size=64,
                          precision='fp16').path

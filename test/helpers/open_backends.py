@@ -1,6 +1,7 @@
 """Frames whose classes are known, for an open backend of any kind."""
 
 import numpy as np
+import pytest
 
 from resnet_trt_node.backends.factory import BACKENDS
 from tiny_model import COLOURS
@@ -8,8 +9,11 @@ from tiny_model import COLOURS
 MAX_BATCH = 4
 SIDE = 32
 NAMES = list(COLOURS)
+#: Parameters of tests. TVM brings PyTorch along, and compiles.
+BACKEND_PARAMS = [
+    pytest.param(name, marks=pytest.mark.slow if name == 'tvm' else ()) for name in BACKENDS]
 #: The simulated backend computes no graph, so no graph can make it fail.
-GRAPH_BACKENDS = [name for name in BACKENDS if name != 'simulated']
+GRAPH_PARAMS = [param for param in BACKEND_PARAMS if param.values != ('simulated',)]
 
 
 def frame_of(name, label):

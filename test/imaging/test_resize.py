@@ -23,7 +23,8 @@ FILTERS = {
 #: Width and height: smaller than the crop, cameras' sizes, upright, odd, and a few ratios near 1.
 SIZES = [
     (97, 64), (320, 240), (300, 400), (450, 360), (640, 480), (480, 640), (641, 479),
-    (1280, 720), (1920, 1080), (1080, 1920), (3840, 2160)]
+    (1280, 720), (1920, 1080), pytest.param((1080, 1920), marks=pytest.mark.slow),
+    pytest.param((3840, 2160), marks=pytest.mark.slow)]
 RULES = {
     'bilinear': ResizeRule(256, 224, 224), 'bicubic': ResizeRule(256, 224, 224, 'bicubic'),
     'whole': ResizeRule(224, 224, 224), 'oblong': ResizeRule(160, 96, 128),
@@ -112,7 +113,8 @@ def test_fast_does_not_shift_the_picture_or_its_brightness(
 
 @pytest.mark.parametrize('method', ['fast', 'exact'])
 @pytest.mark.parametrize('name', ['bilinear', 'bicubic', 'nearest'])
-@pytest.mark.parametrize('size', [(320, 240), (640, 480), (1920, 1080)])
+@pytest.mark.parametrize('size', [
+    (320, 240), (640, 480), pytest.param((1920, 1080), marks=pytest.mark.slow)])
 def test_every_channel_order_gives_the_same_rgb(
         size: tuple[int, int], name: str, method: Any) -> None:
     rule, picture = RULES[name], made_picture(size[1], size[0])
@@ -224,6 +226,7 @@ def test_an_unknown_method_is_refused() -> None:
         Resizer(RULES['bilinear'], 'quick')  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('rule', [
     ResizeRule(256, 224, 224), ResizeRule(256, 224, 224, 'bicubic'), ResizeRule(None, 224, 224)])
 @pytest.mark.parametrize('size', [(1621, 1080), (1080, 1621), (2003, 1999), (1920, 1080)])

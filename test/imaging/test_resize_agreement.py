@@ -19,6 +19,8 @@ from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import (
     FAST_MEAN_ERROR, FAST_P999_ERROR, Resizer)
 
+pytestmark = pytest.mark.slow
+
 #: Shorter side of the photographs; None leaves them as they are.
 SIDES = [None, 240, 1080]
 #: Over all sizes, and of each; the pictures that differ are ties between two classes.

@@ -13,6 +13,8 @@ from repository import REPOSITORY
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.launch_support.dds_profile import dds_environment, RECEIVER, SENDER
 
+pytestmark = pytest.mark.slow
+
 CONFIG = REPOSITORY / 'config'
 NAMESPACE = '{http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles}'
 #: 4K, three bytes a pixel.

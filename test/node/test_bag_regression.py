@@ -13,6 +13,8 @@ from resnet_trt_node.bag.replay import replay
 from resnet_trt_node.cli.main import main
 from vision_msgs.msg import Classification
 
+pytestmark = pytest.mark.slow
+
 #: What EfficientNet-Lite0 has always said of these photographs. Another answer means that the
 #: way from the bag to the model has changed.
 KNOWN = {

@@ -9,6 +9,8 @@ from node_process import NodeProcess
 import pytest
 from resnet_trt_node.node.ros.parameters import parameter_fields
 
+pytestmark = pytest.mark.slow
+
 
 def start(*words):
     return subprocess.run(

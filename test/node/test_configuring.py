@@ -19,6 +19,8 @@ from simulated_node import ACTIVATE, CLEANUP, CONFIGURE, number, red, SIMULATED,
 from slow_backend import SlowBackend
 from std_srvs.srv import Trigger
 
+pytestmark = pytest.mark.slow
+
 EXECUTORS = pytest.mark.parametrize('executor', ['auto', 'single_threaded'])
 PROGRESS = 'building the engine: 40 %'
 

@@ -15,6 +15,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from resnet_trt_node.node.deferred_destruction import NodeOfDeferredDestruction
 from std_msgs.msg import String
 
+pytestmark = pytest.mark.slow
+
 try:
     from rclpy.experimental.events_executor import EventsExecutor
 except ImportError:

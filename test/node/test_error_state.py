@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from lifecycle_msgs.msg import TransitionEvent
 from node_services import lifecycle, set_parameter, state
+import pytest
 from resnet_trt_node.node.main import EXIT_DISABLED
 from simulated_node import (
     ACTIVATE, CONFIGURE, DEACTIVATE, number, red, run, text, told, went_through)
 from tiny_model import write_tiny_model
+
+pytestmark = pytest.mark.slow
 
 
 FAILING = (

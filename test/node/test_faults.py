@@ -19,6 +19,8 @@ from simulated_node import ACTIVATE, check_sums, CLEANUP, CONFIGURE, DEACTIVATE,
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Classification
 
+pytestmark = pytest.mark.slow
+
 CAMERAS = ('front', 'left')
 
 VGA = image(np.zeros((480, 640, 3)))

@@ -14,6 +14,8 @@ from simulated_node import (
     ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, red, SIMULATED, told, went_through)
 from slow_backend import SlowBackend
 
+pytestmark = pytest.mark.slow
+
 EXECUTORS = pytest.mark.parametrize('executor', ['auto', 'single_threaded'])
 
 

@@ -10,6 +10,8 @@ from node_services import lifecycle, state
 import pytest
 from simulated_node import run, told
 
+pytestmark = pytest.mark.slow
+
 HANG_AT_THE_END = '\n'.join((
     'from threading import Event',
     'from resnet_trt_node.node.classifier_node import ClassifierNode',

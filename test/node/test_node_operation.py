@@ -13,6 +13,8 @@ from simulated_node import ACTIVATE, check_sums, DEACTIVATE, number, red, run, t
 from slow_backend import SlowBackend
 from std_srvs.srv import Trigger
 
+pytestmark = pytest.mark.slow
+
 
 def test_statistics_and_diagnostics_tell_the_same_numbers(peer):
     peer.listen_to_results('front/')

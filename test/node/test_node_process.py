@@ -16,6 +16,8 @@ from rcl_interfaces.msg import ParameterType, ParameterValue
 from sensor_msgs.msg import CompressedImage, Image
 from tiny_model import COLOURS, write_tiny_model
 
+pytestmark = pytest.mark.slow
+
 NAMES = tuple(COLOURS)
 
 

@@ -16,6 +16,8 @@ from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.process_tuning import (
     configure_allocator, give_free_memory_back, HEAP_BLOCK_BYTES, KEPT_BYTES, VARIABLE)
 
+pytestmark = pytest.mark.slow
+
 #: Prints whether a block of 6 MB, a 1080p frame, comes from the heap.
 PROBE = '\n'.join([
     'import ctypes',

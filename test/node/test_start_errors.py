@@ -11,6 +11,8 @@ from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.ros_environment import check_ros_environment
 from sample_bags import write_bag
 
+pytestmark = pytest.mark.slow
+
 _LONG = 'a' * 300
 _NODE = ('resnet_trt_node.node.entry', '--ros-args', '-p', 'backend:=simulated')
 _TOP = ('resnet_trt_node.cli.main', 'top', '--wait', '1')

@@ -9,6 +9,8 @@ from bench.children import wait_until
 from node_process import NodeProcess
 import pytest
 
+pytestmark = pytest.mark.slow
+
 #: Longer than the end of a process is waited for.
 _LONG = 3600
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

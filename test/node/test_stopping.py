@@ -12,6 +12,8 @@ import pytest
 from simulated_node import red, run
 from tiny_model import write_endless_model
 
+pytestmark = pytest.mark.slow
+
 _LISTENER = (
     'import sys\n'
     'import rclpy\n'

@@ -10,6 +10,8 @@ import pytest
 from repository import HELPERS
 from tiny_model import COLOURS, write_tiny_model
 
+pytestmark = pytest.mark.slow
+
 #: Gives the node's process a GPU and a TensorRT 8.6 that compute through ONNX Runtime.
 STAND_INS = '\n'.join((
     'import sys',

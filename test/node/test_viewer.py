@@ -7,6 +7,8 @@ import pytest
 from sensor_msgs.msg import Image
 from simulated_node import ACTIVATE, check_sums, CLEANUP, CONFIGURE, DEACTIVATE, red, run, told
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 60
 SLOW = '\n'.join((
     'from time import sleep',

@@ -22,6 +22,8 @@ from resnet_trt_node.training.networks.resnet import ResNet
 from resnet_trt_node.training.pruning.masks import prune_onnx
 import torch
 
+pytestmark = pytest.mark.slow
+
 OPERATORS = ('Conv', 'Gemm', 'MatMul', 'If', 'Loop', 'QuantizeLinear', 'Dropout', 'Transpose',
              'Clip', 'Reshape', 'ConvTranspose', 'BatchNormalization', 'Constant', 'QLinearConv')
 

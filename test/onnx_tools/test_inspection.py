@@ -14,6 +14,8 @@ from resnet_trt_node.onnx_tools.inspection import count_macs, inspect_model, Ten
 from resnet_trt_node.training.networks.resnet import ResNet
 from resnet_trt_node.training.networks.resnet_graph import resnet_graph
 
+pytestmark = pytest.mark.slow
+
 #: Multiply-accumulates of 224x224 that torchvision states, in 1e9.
 GMACS = {'resnet18': 1.814, 'resnet34': 3.664, 'resnet50': 4.089}
 

@@ -15,6 +15,8 @@ from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.onnx_tools.deployable import WrittenModel
 from resnet_trt_node.training.checkpoints import download
 
+pytestmark = pytest.mark.slow
+
 
 def test_export_reports_what_it_wrote(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,6 @@ from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import LabelsError, ModelError, ResnetTrtError, UsageError
 from resnet_trt_node.onnx_tools.deployable import WrittenModel
 from resnet_trt_node.onnx_tools.prepare import prepare
-import torch
 
 FRAMES = np.random.default_rng(5).integers(0, 256, (5, SIDE, SIDE, 3), np.uint8)
 MEAN, STD = (100.0, 110.0, 120.0), (50.0, 55.0, 60.0)
@@ -239,8 +238,11 @@ def test_a_deployable_model_is_left_alone(tmp_path: Path, resnet18: WrittenModel
         prepare(resnet18.path, tmp_path / 'out.onnx', mean=MEAN, std=STD)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('batch', [1, None])
 def test_what_pytorch_exports_works(tmp_path: Path, batch: Any) -> None:
+    import torch
+
     class Net(torch.nn.Module):
 
         def __init__(self) -> None:

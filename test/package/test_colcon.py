@@ -13,6 +13,8 @@ import pytest
 from resnet_trt_node import __version__
 import stalled
 
+pytestmark = pytest.mark.slow
+
 NAME = 'resnet_trt_node'
 
 #: What the sources of a package are, without environments and build results.

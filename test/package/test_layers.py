@@ -171,6 +171,7 @@ def _import_without(pattern: str, modules: list[str]) -> subprocess.CompletedPro
         capture_output=True, text=True, timeout=600)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('layer', LAYERS)
 def test_layer_imports_without(repository: Path, layer: str) -> None:
     """Every module of a layer is importable without what the layer must not need."""
@@ -184,6 +185,7 @@ def test_layer_imports_without(repository: Path, layer: str) -> None:
     assert result.stdout.split() == modules
 
 
+@pytest.mark.slow
 def test_blocking_blocks() -> None:
     """The tests above would notice: a forbidden import fails."""
     result = _import_without('colorsys', ['colorsys'])
@@ -191,6 +193,7 @@ def test_blocking_blocks() -> None:
     assert 'colorsys is out of reach for this layer' in result.stderr
 
 
+@pytest.mark.slow
 def test_help_needs_nothing() -> None:
     """The command line's help answers with the standard library alone."""
     program = f"{BLOCKED_IMPORT}from {NAME}.cli.main import main; main(['--help'])"
@@ -208,7 +211,8 @@ def test_init_of_rclpy_is_no_context_manager(repository: Path) -> None:
         f'{path}:{node.lineno}'
         for folder in (NAME, 'test', 'tools', 'examples')
         for path in (repository / folder).rglob('*.py')
-        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+        if 'rclpy.init(' in (text := path.read_text(encoding='utf-8'))
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.With)
         and any(ast.unparse(item.context_expr).startswith('rclpy.init(') for item in node.items)]
     assert faults == []

@@ -30,6 +30,7 @@ LINTERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('linter', LINTERS)
 def test_linter_is_content(repository: Path, linter: str) -> None:
     """The linter ends with 0; what it says is shown otherwise."""

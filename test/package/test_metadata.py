@@ -55,6 +55,7 @@ def test_manifest_is_valid(repository: Path) -> None:
     assert warnings == []
 
 
+@pytest.mark.slow
 def test_commands_exist() -> None:
     """Both executables lead to functions."""
     points = {

@@ -8,6 +8,8 @@ import psutil
 import pytest
 import stalled
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_command_gives_what_it_printed_and_its_exit_code():
     done = stalled.run([sys.executable, '-c', (

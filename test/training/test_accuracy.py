@@ -23,6 +23,8 @@ from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.datasets.labelled import LabelledPictures
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip('torch', reason='the reference is PyTorch, which is not installed')
 
 SHORT_SIDE, CROP = 256, 224

@@ -20,6 +20,8 @@ from shapes import write_shapes
 import stalled
 import torch
 
+pytestmark = pytest.mark.slow
+
 MEMBER = HELPERS / 'process_group_member.py'
 
 

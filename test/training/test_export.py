@@ -22,6 +22,8 @@ from resnet_trt_node.training.checkpoints.weights import load_network
 from resnet_trt_node.training.export import export_resnet
 import torch
 
+pytestmark = pytest.mark.slow
+
 FRAMES = np.random.default_rng(11).integers(0, 256, (4, 64, 64, 3), np.uint8)
 
 

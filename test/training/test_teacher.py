@@ -23,6 +23,8 @@ from shapes import CLASSES, write_shapes
 import torch
 from torch import nn
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device('cpu')
 SIDE = 32
 

@@ -20,6 +20,8 @@ from shapes import CLASSES
 import torch
 from train_command import TINY, train
 
+pytestmark = pytest.mark.slow
+
 FILES = {'last.pth', 'best.pth', 'metrics.json', 'metrics.csv', 'learning_curve.png'}
 
 

@@ -17,6 +17,8 @@ from resnet_trt_node.training.checkpoints import download
 from shapes import CLASSES, write_shapes
 from train_command import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:

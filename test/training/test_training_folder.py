@@ -15,6 +15,8 @@ from resnet_trt_node.training.settings import TrainingSettings
 from shades import Shades, shades
 import torch
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device('cpu')
 
 

@@ -20,6 +20,8 @@ from resnet_trt_node.training.settings import default_lr, TrainingSettings
 import torch
 from torch import nn
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device('cpu')
 WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
 KEPT = torch.eye(2, 3)[None]

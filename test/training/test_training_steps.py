@@ -21,6 +21,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device('cpu')
 
 

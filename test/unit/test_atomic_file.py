@@ -107,6 +107,7 @@ def test_two_writers_at_once_and_the_umask(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('words', [
     ['export', '--weights', 'a.pth', '-o', 'a.pth'], ['prune', 'a.pth', '-o', './a.pth'],
     ['prune', 'a.onnx', '-o', 'link.onnx'],

@@ -4,10 +4,10 @@ What the tests of every backend's promises share: each backend that this machine
 A backend joins by its entry in `inference.factory.BACKENDS`.
 """
 
-from open_backends import MAX_BATCH, SIDE
+from open_backends import BACKEND_PARAMS, MAX_BATCH, SIDE
 import pytest
 
-from resnet_trt_node.backends.factory import BACKENDS, open_backend, options_of
+from resnet_trt_node.backends.factory import open_backend, options_of
 from resnet_trt_node.errors import BackendUnavailable
 from tiny_model import write_tiny_model
 
@@ -23,7 +23,7 @@ def engine_dir(tmp_path_factory):
     return tmp_path_factory.mktemp('engines')
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=BACKEND_PARAMS)
 def name(request):
     return request.param
 

@@ -8,7 +8,7 @@ pytest, NumPy and onnx alone, so that it can be taken to a GPU machine.
 import numpy as np
 import onnx
 from onnx import helper
-from open_backends import fill, GRAPH_BACKENDS, labels_of, MAX_BATCH, NAMES, SIDE
+from open_backends import fill, GRAPH_PARAMS, labels_of, MAX_BATCH, NAMES, SIDE
 import pytest
 
 from resnet_trt_node.backends.base import warm_up, WARM_UP_CALLS
@@ -136,7 +136,7 @@ def test_a_frame_gets_the_same_answer_in_any_company(backend):
             np.testing.assert_allclose(backend.infer(size)[slot], alone, atol=2e-3)
 
 
-@pytest.mark.parametrize('name', GRAPH_BACKENDS)
+@pytest.mark.parametrize('name', GRAPH_PARAMS)
 def test_probabilities_are_those_of_the_formula(backend):
     generator = np.random.default_rng(2)
     # Noise around many colours: the mean alone of pure noise would always be grey.
@@ -153,7 +153,7 @@ def test_probabilities_are_those_of_the_formula(backend):
             backend.infer(MAX_BATCH), scores / scores.sum(axis=1, keepdims=True), atol=5e-3)
 
 
-@pytest.mark.parametrize('name', GRAPH_BACKENDS)
+@pytest.mark.parametrize('name', GRAPH_PARAMS)
 def test_nan_for_one_frame_leaves_its_neighbours_their_answers(opener, tmp_path):
     backend = opener(write_blind_model(tmp_path / 'blind.onnx', size=SIDE))
     labels = ['red', 'white', 'black', 'blue']
@@ -169,7 +169,7 @@ def test_nan_for_one_frame_leaves_its_neighbours_their_answers(opener, tmp_path)
             backend.infer(4)
 
 
-@pytest.mark.parametrize('name', GRAPH_BACKENDS)
+@pytest.mark.parametrize('name', GRAPH_PARAMS)
 def test_one_row_for_any_batch_is_refused(opener, tmp_path, model):
     single = onnx.load(str(model))
     single.graph.node[-1].output[0] = 'each'

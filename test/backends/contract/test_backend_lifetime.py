@@ -13,7 +13,7 @@ from threading import Thread
 import time
 
 import onnx
-from open_backends import fill, GRAPH_BACKENDS, labels_of, NAMES, SIDE
+from open_backends import fill, GRAPH_PARAMS, labels_of, NAMES, SIDE
 import pytest
 
 from resnet_trt_node.backends.base import Backend
@@ -40,6 +40,7 @@ def assert_nothing_more_is_held(before, deadline_s=60.0):
 
 # Opening
 
+@pytest.mark.slow
 def test_importing_the_module_touches_no_device(name):
     # Also where the runtime is not installed: `auto` wants the reason, not an ImportError.
     script = (
@@ -114,7 +115,7 @@ def test_a_model_is_read_once_or_its_change_is_reported(opener, tmp_path, model,
     assert labels_of(backend.infer(2)) == NAMES[:2]
 
 
-@pytest.mark.parametrize('name', GRAPH_BACKENDS)
+@pytest.mark.parametrize('name', GRAPH_PARAMS)
 def test_a_graph_that_cannot_run_is_refused_and_leaves_nothing(opener, tmp_path, model):
     broken = onnx.load(str(model))
     broken.graph.node[1].op_type = 'NoSuchOperator'

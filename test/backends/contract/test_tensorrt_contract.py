@@ -11,6 +11,8 @@ from standin_tensorrt import StandInTensorRt
 import test_backend_contract
 import test_backend_lifetime
 
+pytestmark = pytest.mark.slow
+
 # TVM cannot be imported for the first time while stand-ins pose as CUDA's packages.
 with suppress(BackendUnavailable):
     load_tvm()

@@ -194,6 +194,7 @@ FULL_DISK = '\n'.join([
 ])
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_leaves_nothing_half_written(cache):
     script = FULL_DISK.format(path=sys.path, folder=str(cache.folder))
     done = subprocess.run(

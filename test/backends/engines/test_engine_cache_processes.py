@@ -14,6 +14,8 @@ import pytest
 from resnet_trt_node.backends.engines.cache import EngineCache
 from resnet_trt_node.errors import BackendError
 
+pytestmark = pytest.mark.slow
+
 WORKER = '\n'.join([
     'import os, sys, time',
     'from pathlib import Path',

@@ -135,6 +135,7 @@ def test_another_precision_is_refused(world):
         world(precision='fp16')
 
 
+@pytest.mark.slow
 def test_an_illegal_access_is_an_error_with_its_name_and_closing_works():
     """The process that does it is lost, so it is one of its own."""
     script = (

@@ -26,6 +26,8 @@ from resnet_trt_node.errors import BackendUnavailable, ModelError, UsageError
 from tiny_model import write_tiny_model
 from tvm_network import answers, BATCH, SIDE, write_network
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip('tvm', reason='Apache TVM is not installed')
 
 

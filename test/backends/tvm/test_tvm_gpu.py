@@ -16,6 +16,8 @@ from resnet_trt_node.backends.tvm.gpu_loops import cuda_target, gpu_module, sche
 from resnet_trt_node.backends.tvm.runtime import load_tvm
 from resnet_trt_node.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip('tvm', reason='Apache TVM is not installed')
 
 #: A tile has 32 pixels: 5 pictures of 32x32 fill it, miss it and begin another on their way.

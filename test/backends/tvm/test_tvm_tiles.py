@@ -12,6 +12,8 @@ from resnet_trt_node.backends.tvm.runtime import load_tvm
 from resnet_trt_node.backends.tvm.tiles import choose_tile, Registers, tiles, Workload
 from tvm_network import answers, SIDE, write_network
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip('tvm', reason='Apache TVM is not installed')
 
 SSE = Registers(4, 16)

@@ -9,6 +9,8 @@ import pytest
 from resnet_trt_node.node.monitoring import reporter as module
 from resnet_trt_node.node.ros.parameters import NodeParameters
 
+pytestmark = pytest.mark.slow
+
 
 class Timer:
     """A timer that goes off by hand."""

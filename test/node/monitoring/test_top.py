@@ -23,6 +23,8 @@ from resnet_trt_node.node.monitoring.listener import reports
 from resnet_trt_node.node.monitoring.report import Report
 from rich.console import Console
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def running():

@@ -22,6 +22,8 @@ from resnet_trt_node.node.monitoring.listener import DiagnosticsListener, report
 from resnet_trt_node.node.monitoring.report import Report
 from rich.console import Console
 
+pytestmark = pytest.mark.slow
+
 NODE_KEYS = (
     'backend', 'model', 'precision', 'device', 'state', 'max_batch_size', 'mean_batch_size',
     'batch_sizes', 'retried_batches', 'failed_batches', 'reopened_backends', 'total_p50_ms',

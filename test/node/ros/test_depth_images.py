@@ -16,6 +16,8 @@ from resnet_trt_node.node.ros.conversion import Converter
 
 from simulated_node import red, run, told
 
+pytestmark = pytest.mark.slow
+
 
 def depth(encoding: str, nearest: int = 400, farthest: int = 6_000) -> Any:
     """Return a slope in millimetres, with holes, or brightness of as many steps."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from node_process import compressed, image, NodeProcess, Peer
 import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
 
 PIXELS = np.zeros((48, 64, 3))
 

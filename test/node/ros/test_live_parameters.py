@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from node_services import set_parameter
+import pytest
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from simulated_node import number, red, run, told
 from vision_msgs.msg import LabelInfo
+
+pytestmark = pytest.mark.slow
 
 
 def test_thresholds_make_levels_and_are_live(peer):

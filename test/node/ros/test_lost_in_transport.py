@@ -11,9 +11,9 @@ from resnet_trt_node.node.ros.camera_topics import lost_messages
 from simulated_node import check_sums, red, run
 from std_srvs.srv import Trigger
 
-pytestmark = pytest.mark.skipif(
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(
     not os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp').startswith('rmw_fastrtps'),
-    reason='another middleware than Fast DDS may take an empty message otherwise')
+    reason='another middleware than Fast DDS may take an empty message otherwise')]
 
 #: Takes a sequence number and is never received: to the subscription it is a gap, as is a frame
 #: that the network lost.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from node_services import lifecycle, set_parameter, state
+import pytest
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from simulated_node import ACTIVATE, CONFIGURE, number, red, run, told
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_publisher_of_incompatible_qos_is_reported_until_it_is_gone(peer):

@@ -10,6 +10,8 @@ import rclpy
 from rclpy.parameter import Parameter
 from resnet_trt_node.node.ros.parameter_server import NodeOfUnsetOverrides, ParameterServer
 
+pytestmark = pytest.mark.slow
+
 
 class Vetoing(NodeOfUnsetOverrides):
     """A node of which another part vetoes some changes, after the parameter server was asked."""

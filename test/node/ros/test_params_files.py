@@ -11,6 +11,8 @@ import rclpy
 from rclpy.node import Node
 from resnet_trt_node.node.ros.params_files import is_for, params_files, section_names
 
+pytestmark = pytest.mark.slow
+
 SECTIONS = (
     '/**', '/*', 'classifier', '/classifier', 'car/classifier', '/car/classifier', '/car/*',
     '/*/classifier', '/**/classifier', '**/classifier', '*/classifier', '/car/**', '**', '*',

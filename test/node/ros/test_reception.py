@@ -9,6 +9,8 @@ import pytest
 from resnet_trt_node.node.ros.reception import waited_ns, with_wait
 from simulated_node import check_sums, red, run, told
 
+pytestmark = pytest.mark.slow
+
 SEC = 10**9
 NOW_NS = 1_800_000_000 * SEC
 

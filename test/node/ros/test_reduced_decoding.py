@@ -17,6 +17,8 @@ from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
 from resnet_trt_node.node.ros.conversion import Converter
 from sensor_msgs.msg import CompressedImage, Image
 
+pytestmark = pytest.mark.slow
+
 
 def jpeg_1080p() -> bytes:
     """Return a jpeg of 1920x1080 pixels."""

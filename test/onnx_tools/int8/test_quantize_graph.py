@@ -28,6 +28,8 @@ from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 from resnet_trt_node.training.export import export_resnet
 import torch
 
+pytestmark = pytest.mark.slow
+
 SIDE = 64
 
 

@@ -21,6 +21,8 @@ from resnet_trt_node.training.networks.resnet import ResNet
 from resnet_trt_node.training.pruning.checkpoint import open_checkpoint
 import torch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def state() -> OrderedDict[str, torch.Tensor]:

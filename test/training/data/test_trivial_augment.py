@@ -10,6 +10,8 @@ from resnet_trt_node.training.data.trivial_augment import alter_tones, draw_alte
 from resnet_trt_node.training.settings import TrainingSettings
 import torch
 
+pytestmark = pytest.mark.slow
+
 NEUTRAL = (1.0, 256.0, 1.0, 0.0)
 WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
 CPU = torch.device('cpu')

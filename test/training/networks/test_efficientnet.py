@@ -20,6 +20,8 @@ from resnet_trt_node.training.networks.efficientnet import (
     export_efficientnet_lite0, load_efficientnet_lite, PREPARATION)
 import torch
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_graph_computes_what_pytorch_does_before_and_after_preparing(tmp_path: Path) -> None:
     plain = export_efficientnet_lite0(tmp_path / 'lite0.onnx')

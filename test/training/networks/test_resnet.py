@@ -7,6 +7,8 @@ from resnet_trt_node.errors import UsageError
 from resnet_trt_node.training.networks.resnet import architecture_of, ARCHITECTURES, ResNet
 import torch
 
+pytestmark = pytest.mark.slow
+
 #: Parameters that torchvision states for 1000 classes.
 PARAMETERS = {
     'resnet18': 11_689_512, 'resnet34': 21_797_672, 'resnet50': 25_557_032,

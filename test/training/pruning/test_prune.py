@@ -31,6 +31,8 @@ from resnet_trt_node.training.pruning.masks import (
 import torch
 from torch import nn
 
+pytestmark = pytest.mark.slow
+
 #: Convolutions of a ResNet-18, all but its stem.
 PRUNED = 19
 

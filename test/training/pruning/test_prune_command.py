@@ -28,6 +28,8 @@ from resnet_trt_node.training.pruning.masks import check_two_four, TwoFourMasks
 from resnet_trt_node.training.settings import TrainingSettings
 import torch
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ('blue', 'green', 'red')
 SIDE = 32
 PRUNED = 19
