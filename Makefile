@@ -25,13 +25,16 @@ demo: venv ## real photographs through a real node; pictures and a table come ou
 	$(python) tools/demo.py
 
 # One command, so that pytest's closing line is the last one. A test that hangs is ended; the
-# limit is far above what the slowest takes on a busy machine.
-test: venv ## linters, mypy and all tests
-	$(python) -m pytest --timeout=3000
+# limit is far above what the slowest takes on a busy machine. Many tests wait for other processes,
+# so that one worker more than there are cores is of use; a file's tests stay together.
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 3 ? cores + 1 : 4)))
+pytest = $(python) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+test: venv ## linters, mypy and all tests; WORKERS=3 at once
+	$(pytest) --timeout=3000
 
 # A fast test that does what it must not do fails; test/helpers/tiers.py says how to mark slow ones.
 test-fast: venv ## the tests that use no process, network, PyTorch or ROS, in a minute
-	$(python) -m pytest --timeout=600 -m 'not slow'
+	$(pytest) --timeout=600 -m 'not slow'
 
 # N inputs for each reader; TARGET=image is one of them, see test/fuzz/fuzz.py.
 N ?= 1000000

@@ -7,6 +7,7 @@ A test is fast unless it is marked `slow`, and `pytest -m 'not slow'` holds it t
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -61,17 +62,23 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave slow files alone in a fast run; their imports may be what makes them slow."""
-    slow = _is_fast(config) and collection_path.match('test_*.py') and _SLOW_FILE.search(
-        collection_path.read_text(encoding='utf-8'))
-    return True if slow else None
+    fast = _is_fast(config) and collection_path.match('test_*.py')
+    return True if fast and _is_slow_file(collection_path) else None
+
+
+@cache
+def _is_slow_file(path: Path) -> bool:
+    return _SLOW_FILE.search(path.read_text(encoding='utf-8')) is not None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow by its fixtures, before -m chooses."""
+    """Mark what is slow by its fixtures, before -m chooses; put slow files first."""
     for item in items:
         if _SLOW_FIXTURES.intersection(getattr(item, 'fixturenames', ())):
             item.add_marker(pytest.mark.slow)
+    # Of several workers none shall begin a long file when the others have nothing left to do.
+    items.sort(key=lambda item: not _is_slow_file(item.path))
 
 
 @pytest.fixture(autouse=True)
