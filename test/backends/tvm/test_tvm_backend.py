@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 import subprocess
 import sys
 
@@ -32,8 +33,8 @@ pytest.importorskip('tvm', reason='Apache TVM is not installed')
 
 
 @pytest.fixture(scope='module')
-def engine_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp('tvm-engines')
+def engine_dir(kept):
+    return kept.engines('tvm-engines')
 
 
 @pytest.fixture(scope='module')
@@ -48,16 +49,17 @@ def photographs():
 
 
 @pytest.fixture(scope='module')
-def resnet18(tmp_path_factory):
+def resnet18(kept):
     """Return ResNet-18 of random weights for pictures of 64x64, in each precision."""
     pytest.importorskip('torch', reason='PyTorch, which exports the network')
-    folder = tmp_path_factory.mktemp('resnet18')
-    for precision in ('fp32', 'fp16'):
-        assert main([
-            'export', '--arch', 'resnet18', '--weights', 'random', '--num-classes', '10',
-            '--image-size', '64', '--resize', '72', '--precision', precision,
-            '-o', str(folder / f'{precision}.onnx'), '--json']) == 0
-    return folder
+
+    def make(folder):
+        for precision in ('fp32', 'fp16'):
+            assert main([
+                'export', '--arch', 'resnet18', '--weights', 'random', '--num-classes', '10',
+                '--image-size', '64', '--resize', '72', '--precision', precision,
+                '-o', str(folder / f'{precision}.onnx'), '--json']) == 0
+    return kept('tvm-resnet18', make, Path(__file__))
 
 
 def both(path, frames, engine_dir):
