@@ -62,13 +62,13 @@ def test_a_cut_off_sqlite_database(tmp_path):
     assert 'cannot read the bag' in refusal(path)
 
 
-@pytest.mark.parametrize(('name', 'says'), [
+@pytest.mark.parametrize(('name', 'keyword'), [
     ('a.mcap', 'mcap'), ('a.db3', 'SQLite'), ('a.bag', 'ROS 1'), ('a.mp4', 'rosbag2')])
 @pytest.mark.parametrize('content', [b'', b'garbage' * 100])
-def test_files_that_are_no_bags(tmp_path, name, says, content):
+def test_files_that_are_no_bags(tmp_path, name, keyword, content):
     file = tmp_path / name
     file.write_bytes(content)
-    assert says in refusal(file)
+    assert keyword in refusal(file)
 
 
 def test_an_mcap_of_nothing_but_its_first_bytes_was_cut_off(tmp_path):
@@ -93,16 +93,16 @@ def test_files_with_nothing_but_the_right_first_bytes(tmp_path):
         assert 'cannot read the bag' in refusal(tmp_path / name)
 
 
-@pytest.mark.parametrize(('text', 'says'), [
+@pytest.mark.parametrize(('text', 'keyword'), [
     ('', 'empty'), ('[', 'line 2'), ('{}', 'rosbag2_bagfile_information'),
     ('7', 'rosbag2_bagfile_information'), ('a: 2001-13-01', 'YAML'), (b'\xff\xfe\x00', 'YAML'),
     ('[' * 100_000, 'nested'), ('a: &a {b: 1}\nc: {<<: [*a, *a]}', '<<')])
-def test_a_bag_with_broken_metadata(tmp_path, text, says):
+def test_a_bag_with_broken_metadata(tmp_path, text, keyword):
     path = write_bag(tmp_path / 'my bag')
     (path / 'metadata.yaml').write_bytes(text if isinstance(text, bytes) else text.encode())
     message = refusal(path)
     assert 'metadata.yaml' in message
-    assert says in message
+    assert keyword in message
     assert f"ros2 bag reindex -s mcap '{path}'" in message
 
 
@@ -144,7 +144,7 @@ def test_an_empty_bag(tmp_path, storage):
     assert 'is empty' in refusal(tmp_path / 'bag')
 
 
-def test_a_message_that_is_not_what_its_topic_says(tmp_path):
+def test_a_message_that_is_not_of_the_type_of_its_topic(tmp_path):
     with Writer(tmp_path / 'bag', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
         connection = writer.add_connection('/image', IMAGE, typestore=default_typestore())
         writer.write(connection, 42, b'\x00\x01\x00\x00\x01')

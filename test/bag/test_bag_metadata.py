@@ -1,11 +1,14 @@
-"""What metadata.yaml lists and what is there: the files count, and differences are told."""
+"""What metadata.yaml lists and what is there: the files count, and differences are reported."""
 
 from __future__ import annotations
 
+from itertools import zip_longest
 import os
 from pathlib import Path
+import re
 import shutil
 import socket
+from typing import Optional
 
 from odd_bags import images, read, write_database, write_mcap, write_metadata
 import pytest
@@ -19,8 +22,6 @@ from rosbags.rosbag2.metadata import dump_qos_v8
 import zstandard
 
 QOS = dump_qos_v8([RELIABLE_QOS])
-ADVICE = 'check that the bag was recorded and copied whole'
-
 
 def bag_of(folder: Path, counts: dict[str, int], **changes: object) -> Path:
     """Write a bag of two images each on /left and /right."""
@@ -53,22 +54,23 @@ def test_both_cameras_are_read_where_one_has_a_qos(tmp_path: Path) -> None:
     assert read(path) == (ALL, [])
 
 
-@pytest.mark.parametrize(('counts', 'says'), [
+@pytest.mark.parametrize(('counts', 'keywords'), [
     ({'/left': 2, '/right': 2}, None),
-    ({'/left': 3, '/right': 2}, '/left: 2 images read, metadata.yaml counts 3'),
-    ({'/left': 1, '/right': 2}, '/left: 2 images read, metadata.yaml counts 1'),
-    ({'/left': 2}, '/right: 2 images read, metadata.yaml does not list the topic'),
-    ({'/left': 2, '/right': 2, '/rear': 5}, '/rear: 0 images read, metadata.yaml counts 5'),
-    ({'/left': 2, '/renamed': 2},
-     '/right: 2 images read, metadata.yaml does not list the topic; '
-     '/renamed: 0 images read, metadata.yaml counts 2')])
+    ({'/left': 3, '/right': 2}, '/left: 2 .* 3'),
+    ({'/left': 1, '/right': 2}, '/left: 2 .* 1'),
+    ({'/left': 2}, '/right: 2 .*not list'),
+    ({'/left': 2, '/right': 2, '/rear': 5}, '/rear: 0 .* 5'),
+    ({'/left': 2, '/renamed': 2}, '/right: 2 .*not list.*/renamed: 0 .* 2')])
 def test_what_was_counted_is_compared_with_what_was_read(
-        tmp_path: Path, counts: dict[str, int], says: str) -> None:
+        tmp_path: Path, counts: dict[str, int], keywords: Optional[str]) -> None:
     path = bag_of(tmp_path / 'bag', counts)
-    assert read(path) == (ALL, [] if says is None else [f'{path}: {says}: {ADVICE}'])
+    found, warnings = read(path)
+    assert found == ALL
+    assert len(warnings) == (keywords is not None)
+    assert all(re.search(f'^{path}: {keywords}', line) for line in warnings)
 
 
-def test_chosen_topics_alone_are_compared_and_reported_once(tmp_path: Path) -> None:
+def test_chosen_topics_alone_are_compared_and_warned_of_once(tmp_path: Path) -> None:
     path = bag_of(tmp_path / 'bag', {'/left': 2, '/right': 7})
     with BagReader(path, pytest.fail) as bag:
         assert len(list(bag.images(['/left']))) == 2
@@ -99,7 +101,7 @@ def test_no_field_is_needed(tmp_path: Path, missing: str) -> None:
     {'version': 'next'}, {'duration': 'long'}, {'message_count': 'many'},
     {'topics_with_message_count': [7, {}, {'topic_metadata': {'name': 3}}]},
     {'custom_data': {'who': 'I'}, 'ros_distro': 'zulu'}])
-def test_what_a_field_says_keeps_nothing_from_being_read(tmp_path: Path, changes: dict) -> None:
+def test_no_value_of_a_field_keeps_anything_from_being_read(tmp_path: Path, changes: dict) -> None:
     path = bag_of(tmp_path / 'bag', {'/left': 2, '/right': 2}, **changes)
     assert read(path) == (ALL, [])
 
@@ -109,8 +111,9 @@ def test_without_a_list_of_files_those_that_are_there_are_read(
         tmp_path: Path, paths: object) -> None:
     path = bag_of(tmp_path / 'bag', {'/left': 2, '/right': 2}, relative_file_paths=paths)
     (path / '._a.mcap').write_bytes(b'Mac')
-    assert read(path) == (ALL, [
-        f'{path}: metadata.yaml lists no files, all that exist are read: a.mcap'])
+    found, (warning,) = read(path)
+    assert found == ALL
+    assert re.search(r'no files.* a\.mcap$', warning)
     (path / 'a.mcap').unlink()
     with pytest.raises(BagError, match='missing'):
         BagReader(path)
@@ -149,12 +152,11 @@ def test_a_missing_and_an_empty_file_are_named_and_the_others_read(tmp_path: Pat
     write_mcap(path / '0.mcap', images('/left', 1))
     (path / '2.mcap').write_bytes(b'')
     write_metadata(path, ['0.mcap', '1.mcap', '2.mcap'], {'/left': 3})
-    assert read(path) == ([('/left', 1, 0)], [
-        f'{path}: of the files that metadata.yaml lists, 1.mcap is missing: only the others are '
-        'read',
-        f'{path}: of the files that metadata.yaml lists, 2.mcap is empty: only the others are '
-        'read',
-        f'{path}: /left: 1 image read, metadata.yaml counts 3: {ADVICE}'])
+    found, warnings = read(path)
+    assert found == [('/left', 1, 0)]
+    for warning, keyword in zip_longest(
+            warnings, ('1.mcap is missing', '2.mcap is empty', '/left: 1 image')):
+        assert keyword in warning
     (path / '0.mcap').unlink()
     with pytest.raises(BagError, match=r'0\.mcap'):
         BagReader(path)
@@ -164,9 +166,9 @@ def test_the_names_of_many_missing_files_are_cut(tmp_path: Path) -> None:
     path = bag_of(tmp_path / 'bag', {'/left': 2, '/right': 2})
     write_metadata(
         path, ['a.mcap', *(f'{place}.mcap' for place in range(900))], {'/left': 2, '/right': 2})
-    _, said = read(path)
-    assert '4.mcap and 895 more are missing' in said[0]
-    assert len(said[0]) < 200 + len(str(path))
+    _, (warning,) = read(path)
+    assert '4.mcap and 895 more' in warning
+    assert len(warning) < 200 + len(str(path))
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'db3'])
@@ -213,16 +215,16 @@ def test_packed_files(tmp_path: Path, suffix: str) -> None:
     assert read(path) == (ALL, [])
 
 
-@pytest.mark.parametrize(('content', 'says'), [
+@pytest.mark.parametrize(('content', 'keyword'), [
     (b'garbage', 'zstd'), (b'\x28\xb5\x2f\xfdgarbage', 'damaged'),
     (zstandard.compress(b'garbage'), 'zstd -d ')])
 def test_packed_files_that_are_damaged(
-        tmp_path: Path, monkeypatch, content: bytes, says: str) -> None:
+        tmp_path: Path, monkeypatch, content: bytes, keyword: str) -> None:
     scratch = tmp_path / 'scratch'
     scratch.mkdir()
     monkeypatch.setattr('tempfile.tempdir', str(scratch))
     (tmp_path / 'a.mcap.zstd').write_bytes(content)
-    with pytest.raises(BagError, match=says) as caught:
+    with pytest.raises(BagError, match=keyword) as caught:
         BagReader(tmp_path / 'a.mcap.zstd')
     assert str(scratch) not in str(caught.value)
     assert os.listdir(scratch) == []

@@ -76,7 +76,7 @@ def test_a_change_that_was_broken_off_is_refused_with_the_way(tmp_path: Path) ->
     before = contents(tmp_path / 'my bag')
     with pytest.raises(BagError) as caught:
         BagReader(file)
-    assert "run `sqlite3 'a b.db3' 'SELECT count(*) FROM messages'` there" in str(caught.value)
+    assert "`sqlite3 'a b.db3' 'SELECT" in str(caught.value)
     assert contents(tmp_path / 'my bag') == before
     journal.write_bytes(bytes(600))  # one that SQLite has finished with
     assert read(file) == (READ, [])
@@ -110,11 +110,11 @@ def test_other_databases_are_no_bags(tmp_path: Path) -> None:
         BagReader(tmp_path / 'a.db3')
 
 
-def test_damage_is_reported_with_what_helps(tmp_path: Path) -> None:
+def test_damage_is_reported_with_the_command_that_helps(tmp_path: Path) -> None:
     path = write_database(tmp_path / 'a.db3', images('/image', *range(200)))
     data = path.read_bytes()
     path.write_bytes(data[:4096] + b'\xff' * 8192 + data[3 * 4096:])
     with pytest.raises(BagError) as caught, BagReader(path) as bag:
         list(bag.images())
-    assert f'cannot read the bag {path}: it is damaged' in str(caught.value)
-    assert f'run `sqlite3 {path} .recover | sqlite3 recovered.db3`' in str(caught.value)
+    assert f'{path}: it is damaged' in str(caught.value)
+    assert f'`sqlite3 {path} .recover' in str(caught.value)

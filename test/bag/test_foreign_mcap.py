@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+import re
 import tracemalloc
 
 from mcap.writer import CompressionType, IndexType
@@ -141,9 +142,8 @@ def test_a_file_that_counts_more_than_it_has(tmp_path: Path) -> None:
     path.write_bytes(changed)
     found, said = read(path)
     assert len(found) == 2
-    assert said == [
-        f'{path}: /image: 2 images read, the bag has 5 by its own count: check that the bag was '
-        'recorded and copied whole']
+    warning, = said
+    assert re.search('/image: 2 images .*has 5 ', warning)
 
 
 def test_messages_that_were_compressed_one_by_one_are_read_without_metadata(
@@ -161,15 +161,14 @@ def test_one_damaged_image_costs_no_other(tmp_path: Path) -> None:
     found, said = read(path)
     assert found == [('/i', 1, 0), ('/i', 6, 2)]
     line, = said
-    assert f'{path}: /i: 4 of 6 images are not readable, the first because the message logged at' \
-        f' 2 ns is not a readable {IMAGE}' in line
+    assert re.search(f'/i: 4 of 6 images .* 2 ns is not a readable {IMAGE}', line)
 
 
 def test_a_topic_that_is_unreadable_costs_no_other(tmp_path: Path) -> None:
     rows = [*images('/good', 1, 2), ('/bad', 3, b'\x00\x01\x00\x00\x07')]
     found, said = read(write_mcap(tmp_path / 'a.mcap', rows))
     assert found == [('/good', 1, 0), ('/good', 2, 1)]
-    assert '/bad: 1 of 1 images are not readable' in said[0]
+    assert '/bad: 1 of 1 images' in said[0]
 
 
 def test_a_topic_of_two_types(tmp_path: Path) -> None:
@@ -194,6 +193,5 @@ def test_a_topic_without_images_is_named(tmp_path: Path) -> None:
     write_metadata(path, ['a.mcap'], {'/full': 1, '/empty': 1, '/gone': 3})
     found, said = read(path)
     assert len(found) == 2
-    assert said == [
-        f'{path}: /gone: 0 images read, metadata.yaml counts 3: check that the bag was recorded '
-        'and copied whole']
+    warning, = said
+    assert re.search('/gone: 0 images .*counts 3', warning)

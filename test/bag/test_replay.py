@@ -1,7 +1,8 @@
-"""A bag's images over real DDS: every frame, its bytes, its stamp, its pace."""
+"""A bag's images over real DDS: every frame, its bytes, its stamp, its interval."""
 
 from __future__ import annotations
 
+import re
 from threading import Event
 from time import time_ns
 
@@ -59,7 +60,7 @@ def test_every_frame_arrives_with_its_bytes_and_its_stamp(path, listener):
 
 
 @pytest.mark.parametrize('rate', [1.0, 2.0])
-def test_the_pace_is_the_recorded_one_divided_by_the_rate(path, listener, rate):
+def test_intervals_are_the_recorded_ones_divided_by_the_rate(path, listener, rate):
     listener.subscribe(Image, '/front/image')
     with BagReader(path) as bag:
         report = replay(bag, rate=rate, topics=['front/image'], wait_for_subscribers=10.0)
@@ -137,16 +138,15 @@ def test_nobody_listening_is_a_warning_that_names_the_topic(path, capfd):
         report = replay(bag, rate=10.0, topics=['/front/image'], wait_for_subscribers=0.05)
     assert report.published == FRAMES
     assert report.topics['/front/image'].subscriptions == 0
-    assert 'no matching subscription on /front/image after 0.05 s, nobody' in (
-        capfd.readouterr().err)
+    assert re.search(r'/front/image after 0\.05 s, nobody', capfd.readouterr().err)
 
 
-def test_a_subscription_of_another_qos_is_distinguished(path, listener, capfd):
+def test_a_subscription_of_another_qos_is_named_as_the_reason(path, listener, capfd):
     listener.subscribe(
         Image, '/front/image', durability=DurabilityPolicy.TRANSIENT_LOCAL)
     with BagReader(path) as bag:
         replay(bag, rate=10.0, topics=['/front/image'], wait_for_subscribers=1.0)
-    assert 'requests another QoS' in capfd.readouterr().err
+    assert 'another QoS' in capfd.readouterr().err
 
 
 def test_latched_and_big_endian_images_reach_a_latecomer(tmp_path, listener):
@@ -168,7 +168,7 @@ def test_latched_and_big_endian_images_reach_a_latecomer(tmp_path, listener):
     assert listener.received['/map'][0][0] == original.raw
 
 
-@pytest.mark.parametrize(('options', 'kind', 'says'), [
+@pytest.mark.parametrize(('options', 'kind', 'keyword'), [
     ({'rate': 0.0}, UsageError, 'rate'),
     ({'topics': ['/rear']}, BagError, '/rear'),
     ({'remap': {'/rear': '/x'}}, BagError, '/rear'),
@@ -178,8 +178,8 @@ def test_latched_and_big_endian_images_reach_a_latecomer(tmp_path, listener):
     ({'restamp': True, 'clock': True}, UsageError, 'restamp'),
     ({'depth': 0}, UsageError, 'depth'),
     ({'reliability': 'best'}, UsageError, 'reliability')])
-def test_what_cannot_be_replayed_is_refused(path, options, kind, says):
-    with BagReader(path) as bag, pytest.raises(kind, match=says):
+def test_what_cannot_be_replayed_is_refused(path, options, kind, keyword):
+    with BagReader(path) as bag, pytest.raises(kind, match=keyword):
         replay(bag, **options)
 
 

@@ -58,19 +58,19 @@ def test_an_interrupted_command_ends_cleanly(path, listener, number):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('words', 'says'), [
+@pytest.mark.parametrize(('words', 'keyword'), [
     (['--topic', '/rear'], '/rear'), (['--topic', '/front/image:='], 'A:=B'),
     (['--wait', '-1'], '--wait'), (['--rate', 'nan'], 'rate')])
-def test_the_command_refuses_in_one_line(path, words, says):
+def test_the_command_refuses_in_one_line(path, words, keyword):
     done = subprocess.run(command(path, *words), capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (2, '')
     assert done.stderr.startswith('resnet_trt replay: ')
     assert done.stderr.count('\n') == 1
-    assert says in done.stderr
+    assert keyword in done.stderr
 
 
 @pytest.mark.slow
-def test_without_ros_the_command_says_what_to_source(path, tmp_path):
+def test_without_ros_the_command_names_what_to_source(path, tmp_path):
     (tmp_path / 'rclpy.py').write_text("raise ModuleNotFoundError('none', name='rclpy')")
     done = subprocess.run(
         command(path), capture_output=True, text=True, timeout=300,

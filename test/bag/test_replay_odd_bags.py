@@ -1,4 +1,4 @@
-"""Replaying bags of other tools and killed recorders: all images, in order, or it is said."""
+"""Replaying bags of other tools and killed recorders: all images, in order, or a warning."""
 
 from __future__ import annotations
 
@@ -38,24 +38,23 @@ def test_a_split_bag_of_a_killed_recorder_is_published_in_the_order_of_time(tmp_
     assert numbers(path) == [0, 1, 2, 3]
 
 
-def test_what_is_missing_is_logged_and_reported(tmp_path):
+def test_what_is_missing_is_warned_of_and_in_the_report(tmp_path):
     path = tmp_path / 'bag'
     write_mcap(path / 'a.mcap', images('/i', 0, 1), profile='')
     write_metadata(path, ['a.mcap'], {'/i': 7})
-    line = (
-        f'{path}: /i: 2 images read, metadata.yaml counts 7: check that the bag was recorded and '
-        'copied whole')
     command = [
         sys.executable, '-m', 'resnet_trt_node.cli.main', 'replay', str(path), '--wait', '0']
     done = subprocess.run([*command, '--json'], capture_output=True, text=True, timeout=300)
-    assert (done.returncode, done.stderr) == (0, f'warning: {line}\n')
+    assert done.returncode == 0
     report = json.loads(done.stdout)
-    assert report['warnings'] == [line]
+    line, = report['warnings']
+    assert done.stderr == f'warning: {line}\n'
+    assert '/i: 2 images' in line
     assert report['topics']['/i']['published'] == 2
     write_mcap(path / 'a.mcap', [('/note', 0, b'')], types={'/note': ('note', '', 'json')})
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (2, '')
-    assert 'has no image topic: it has /note (note, 1)' in done.stderr
+    assert '/note (note, 1)' in done.stderr
 
 
 def test_a_topic_of_two_types_is_refused_and_beside_a_foreign_one_published(tmp_path):
@@ -70,7 +69,7 @@ def test_a_topic_of_two_types_is_refused_and_beside_a_foreign_one_published(tmp_
         replay(bag)
 
 
-def test_a_long_gap_is_reported_before_it_is_waited_for(tmp_path, capfd):
+def test_a_long_gap_is_logged_before_it_is_waited_for(tmp_path, capfd):
     path = write_mcap(tmp_path / 'a.mcap', images('/i', 0, 1_700_000_000 * 10**9))
     stop, published = Event(), Event()
     with BagReader(path) as bag:
@@ -80,7 +79,7 @@ def test_a_long_gap_is_reported_before_it_is_waited_for(tmp_path, capfd):
         assert published.wait(120)
         said = ''
         try:
-            while 'the next image, of /i, is logged 1700000000 s later' not in said:
+            while '1700000000 s later' not in said:
                 assert thread.is_alive()
                 said += capfd.readouterr().err
         finally:
