@@ -7,17 +7,26 @@ Other tests assert the error class and a keyword. After a change of wording run
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from functools import partial
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 from image_bags import BagWriter
+import numpy as np
+import onnx
 from PIL import Image
 import pytest
+from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.cli.main import main
+from resnet_trt_node.contract.model_file import read_model_spec
+from resnet_trt_node.datasets.pictures import read_picture
 from resnet_trt_node.errors import ResnetTrtError
+from resnet_trt_node.imaging.decode import decode_message
+from resnet_trt_node.label_file import read_labels
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments, node_settings
 from resnet_trt_node.node.process_tuning import configure_allocator
 from resnet_trt_node.node.ros.parameters import NodeParameters
@@ -59,6 +68,21 @@ LAUNCH_ARGUMENTS = [
     {'cameras': 'front,,left'}, {'image_topic': '/a b'}, {'image_topic': '/a,/b'},
     {'build_only': 'true', 'respawn': 'true'}, {'engine_dir': '~no_such_user/engines'}]
 
+BACKEND_OPTIONS = [
+    {'name': 'tensorrtt'}, {'name': 'simulated:fast'}, {'name': 'onnxruntime:5'},
+    {'name': 'simulated', 'precision': 'int8'}, {'name': 'simulated', 'tf32': True},
+    {'name': 'simulated', 'max_batch_size': 0}, {'name': 'simulated', 'cpu_thread': 1}]
+
+IMAGES = [
+    {'data': array('B', bytes(11))}, {'step': 5}, {'encoding': 'rgb9'},
+    {'height': 0}, {'width': 70_000, 'step': 210_000}, {'encoding': 'uyvy', 'width': 3, 'step': 6},
+    {'encoding': 'bayer_rggb8', 'step': 6}]
+
+LABELS = {
+    'empty.txt': '', 'blank.txt': 'cat\n\ndog\n', 'missing.txt': '1 cat\n2 dog\n',
+    'numbers.csv': '0,1\n1,0\n', 'mixed.json': '["cat", 3]',
+    'answers.yaml': '- cat\n- no\n'}
+
 ENVIRONMENTS = [{'ROS_DOMAIN_ID': '300'}, {'RMW_IMPLEMENTATION': 'rmw_none_cpp'}]
 
 
@@ -80,6 +104,34 @@ def error_of(call: Callable[[], object]) -> str:
     with pytest.raises(ResnetTrtError) as caught:
         call()
     return f'{type(caught.value).__name__}: {caught.value}'
+
+
+def refused_models(folder: Path) -> dict[str, Path]:
+    """Write what is no deployable model, by what is wrong with it."""
+    os.mkfifo(folder / 'pipe.onnx')
+    foreign = onnx.load(str(folder / 'model.onnx'))
+    del foreign.metadata_props[:]
+    onnx.save(foreign, str(folder / 'foreign.onnx'))
+    onnx.save(onnx.load(str(folder / 'model.onnx')), str(folder / 'outside.onnx'),
+              save_as_external_data=True, location='weights.data', size_threshold=0)
+    return {name: folder / f'{name}.onnx' for name in (
+        'missing', 'pipe', 'foreign', 'outside')} | {'folder': folder}
+
+
+def refused_pictures(folder: Path) -> dict[str, Path]:
+    """Write files that are no pictures, by name."""
+    whole = (folder / 'picture.png').read_bytes()
+    for name, data in {
+            'nothing.png': b'', 'cut.png': whole[:49], 'text.jpg': b'not a picture'}.items():
+        (folder / name).write_bytes(data)
+    return {name: folder / name for name in ('nothing.png', 'cut.png', 'text.jpg', 'empty')}
+
+
+def decode_changed(change: dict[str, object]) -> None:
+    """Decode an image of 2x2 after a change."""
+    image = {'height': 2, 'width': 2, 'step': 6, 'encoding': 'rgb8', 'is_bigendian': 0,
+             'data': array('B', bytes(12))}
+    decode_message(SimpleNamespace(**{**image, **change}))
 
 
 def broken_bags(folder: Path) -> dict[str, Path]:
@@ -128,6 +180,18 @@ def test_messages(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
             partial(check_ros_environment, environment))
     found['allocator'] = error_of(
         partial(configure_allocator, {'RESNET_TRT_ALLOCATOR': 'off'}))
+    for options in BACKEND_OPTIONS:
+        found[f'backend {options}'] = error_of(
+            partial(open_backend, folder / 'model.onnx', **options))
+    for name, path in refused_models(folder).items():
+        found[f'model {name}'] = error_of(partial(read_model_spec, path))
+    for name, path in refused_pictures(folder).items():
+        found[f'picture {name}'] = error_of(partial(read_picture, path))
+    for change in IMAGES:
+        found[f'image {change}'] = error_of(partial(decode_changed, change))
+    for name, content in LABELS.items():
+        (folder / name).write_text(content)
+        found[f'labels {name}'] = error_of(partial(read_labels, folder / name))
     for name, path in broken_bags(folder).items():
         found[f'bag {name}'] = error_of(partial(BagReader, path))
     for name, call in refused_writes(folder).items():
