@@ -57,7 +57,7 @@ def test_account_with_a_real_network_judges_no_answer():
     assert account(sent((0, 0, 10)), heard((0, -1, 10, 11))).mistaken == 0
 
 
-def test_a_balance_tells_what_was_lost_without_a_word():
+def test_a_balance_counts_what_was_lost_without_a_log_line():
     balance = Balance(sent=10, received=6, lost=3, answered=5, heard=5)
     assert balance.lost_silently == 1
     assert balance.to_json() == {
@@ -95,7 +95,7 @@ def test_growth_leaves_settling_out():
     assert slope == pytest.approx(100.0)
 
 
-def test_growth_may_settle_for_a_fixed_time():
+def test_growth_may_leave_out_a_fixed_time():
     times_s = [60.0 * minute for minute in range(60)]
     values = [minute if minute < 10 else 10 + (minute - 10) / 60 for minute in range(60)]
     assert growth(times_s, values, 600.0)[1] == pytest.approx(1.0)
@@ -104,7 +104,7 @@ def test_growth_may_settle_for_a_fixed_time():
 
 
 def test_growth_of_too_few_samples_is_refused():
-    with pytest.raises(ValueError, match='9 samples are too few'):
+    with pytest.raises(ValueError, match='9 samples'):
         growth([0.0] * 9, [1.0] * 9)
 
 

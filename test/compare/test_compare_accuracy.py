@@ -69,7 +69,7 @@ def test_senseless_tolerances_are_refused(name, value):
         Tolerance(**{name: value})
 
 
-def test_a_runtime_that_fails_is_reported(model, frames):
+def test_a_runtime_that_fails_is_an_error(model, subject, frames):
     failing = BackendSubject(SimulatedBackend(model, SimulatedOptions(
         max_batch_size=4, num_buffers=1, simulated_ms=0, simulated_fail_every=1)))
     for _ in range(4):  # its warm-up does not fail

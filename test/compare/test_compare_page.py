@@ -88,8 +88,8 @@ def test_the_verdict_names_who_is_wrong(document):
 
 def test_reasons_of_many_lines_stay_in_their_line(document):
     text = section(kept({**document, 'unavailable': [
-        {'label': 'tvm', 'reason': 'its last words:\n  a | b\n  c'}]}), 'plot.png')
-    assert '- tvm: its last words: a \\| b c\n' in text
+        {'label': 'tvm', 'reason': 'its stderr tail:\n  a | b\n  c'}]}), 'plot.png')
+    assert '- tvm: its stderr tail: a \\| b c\n' in text
 
 
 def test_details_tell_no_folders(model, frames, monkeypatch):

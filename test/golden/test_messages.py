@@ -15,7 +15,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from image_bags import BagWriter
-import numpy as np
 import onnx
 from PIL import Image
 import pytest
