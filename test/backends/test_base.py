@@ -1,4 +1,4 @@
-"""What the base class does for every backend, seen on one that fails when it is told to."""
+"""What the base class does for every backend, seen on one that fails on demand."""
 
 from time import perf_counter
 
@@ -17,7 +17,7 @@ SPEC = ModelSpec(
 
 
 class Scripted(Backend):
-    """Does what its attributes say."""
+    """Takes its behaviour from its attributes."""
 
     def __init__(self):
         self.result = np.array([[0.25, 0.75], [1, 0]], np.float32)
@@ -48,10 +48,8 @@ class Scripted(Backend):
 def test_a_result_that_is_not_finite_is_refused_where_each_frame_needs_an_answer(value, place):
     backend = Scripted()
     backend.result[place] = value
-    with pytest.raises(InferenceError) as raised:
+    with pytest.raises(InferenceError, match=f'frame {place[0]} .*NaN'):
         backend.infer(2)
-    assert str(raised.value).startswith(
-        f'frame {place[0]} of a batch of 2: the model returned NaN or infinity')
     # Who collects gets the others.
     backend.submit(2)
     assert np.isfinite(backend.collect()[1 - place[0]]).all()
@@ -95,10 +93,8 @@ def test_too_little_memory_is_an_error_in_words(monkeypatch):
     def fail(*arguments):
         raise MemoryError
     monkeypatch.setattr(np, 'zeros', fail)
-    with pytest.raises(BackendError) as refusal:
+    with pytest.raises(BackendError, match=r'294 MiB .*max_batch_size'):
         host_buffers(SIMULATED_SPEC, BackendOptions(max_batch_size=1024, num_buffers=2))
-    assert str(refusal.value) == (
-        'no memory for 294 MiB of batch buffers: lower max_batch_size')
 
 
 def test_the_simulated_backend_takes_its_time():

@@ -1,4 +1,4 @@
-"""Opening a backend by name, and what `auto` takes and tells."""
+"""Opening a backend by name, and what `auto` takes and logs."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -87,7 +87,7 @@ def let_auto_try(monkeypatch, **outcomes):
     monkeypatch.setattr(factory, '_class_of', class_of)
 
 
-def test_auto_takes_the_best_in_silence(path, monkeypatch):
+def test_auto_takes_the_best_without_a_log_line(path, monkeypatch):
     let_auto_try(monkeypatch, first='simulated', second=AssertionError('not to be tried'))
     lines = []
     with factory.open_backend(path, log=lines.append) as backend:
@@ -95,18 +95,19 @@ def test_auto_takes_the_best_in_silence(path, monkeypatch):
     assert lines == []
 
 
-def test_auto_says_why_it_did_not_take_the_best(path, monkeypatch):
+def test_auto_logs_why_it_did_not_take_the_best(path, monkeypatch):
     let_auto_try(
         monkeypatch, first=BackendUnavailable('no GPU'), second=BackendUnavailable('too old'),
         third='simulated')
     lines = []
     with factory.open_backend(path, log=lines.append) as backend:
         assert backend.info.name == 'simulated'
-    assert lines == [
-        'using third, since the better ones cannot be: first: no GPU; second: too old']
+    line, = lines
+    assert 'using third' in line
+    assert 'first: no GPU; second: too old' in line
 
 
-def test_auto_says_in_the_same_line_which_options_have_no_effect(path, monkeypatch):
+def test_auto_logs_in_the_same_line_which_options_have_no_effect(path, monkeypatch):
     let_auto_try(
         monkeypatch, first=BackendUnavailable('it cannot be imported (no such module): get it'),
         second='simulated')
@@ -114,21 +115,19 @@ def test_auto_says_in_the_same_line_which_options_have_no_effect(path, monkeypat
     options = {'workspace_mib': 64, 'tf32': True, 'simulated_ms': 0, 'log': lines.append}
     with factory.open_backend(path, **options) as backend:
         assert backend.info.details['simulated_ms'] == '0'
-    assert lines == [
-        'using second, since the better ones cannot be: first: it cannot be imported (no such '
-        'module), on which these have no effect: workspace_mib, tf32']
+    line, = lines
+    assert 'no such module' in line
+    assert 'no effect: workspace_mib, tf32' in line
     lines.clear()
     with factory.open_backend(path, implied=('tf32', 'workspace_mib'), **options):
-        assert lines == ['using second, since the better ones cannot be: first: it cannot be '
-                         'imported (no such module)']
+        line, = lines
+        assert 'no such module' in line
+        assert 'tf32' not in line
 
 
 def test_auto_refuses_what_none_of_its_backends_uses(path, monkeypatch):
-    with pytest.raises(UsageError) as refusal:
+    with pytest.raises(UsageError, match=r'simulated_ms is 1, .*auto .*\(simulated\)'):
         factory.open_backend(path, simulated_ms=1)
-    assert str(refusal.value) == (
-        'simulated_ms is 1, which auto does not use: leave it out, or choose a backend that does '
-        '(simulated)')
 
 
 def test_auto_falls_back_without_a_listener_too(path, monkeypatch):
@@ -137,11 +136,10 @@ def test_auto_falls_back_without_a_listener_too(path, monkeypatch):
         assert backend.info.name == 'simulated'
 
 
-def test_auto_tells_every_reason_when_nothing_runs(path, monkeypatch):
+def test_auto_gives_every_reason_when_nothing_runs(path, monkeypatch):
     let_auto_try(monkeypatch, a=BackendUnavailable('no GPU'), b=BackendUnavailable('no wheel'))
-    with pytest.raises(BackendUnavailable) as refusal:
+    with pytest.raises(BackendUnavailable, match='a: no GPU; b: no wheel'):
         factory.open_backend(path)
-    assert str(refusal.value) == 'no backend can run here: a: no GPU; b: no wheel'
 
 
 def test_a_bad_model_is_no_reason_to_try_the_next(path, monkeypatch):
@@ -234,8 +232,5 @@ def test_another_precision_than_asked_for_is_refused_by_every_backend(path, tmp_
         factory.open_backend(path, name, precision='fp32', **given).close()
     except BackendUnavailable as error:
         pytest.skip(str(error))
-    with pytest.raises(ModelError) as refusal:
+    with pytest.raises(ModelError, match=r'int8 was asked for.*resnet_trt quantize'):
         factory.open_backend(path, name, precision='int8', **given)
-    assert str(refusal.value).endswith(
-        'the model is fp32 and int8 was asked for; the precision is in the graph, make another '
-        'model with `resnet_trt quantize MODEL.onnx --calibration DIR`')

@@ -42,5 +42,5 @@ def test_every_nth_batch_after_the_warm_up_fails():
 
 
 def test_failures_out_of_range_are_refused():
-    with pytest.raises(UsageError, match='simulated_fail_every is -1'):
+    with pytest.raises(UsageError, match='simulated_fail_every'):
         SimulatedOptions(simulated_fail_every=-1)

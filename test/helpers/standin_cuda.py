@@ -1,5 +1,5 @@
 """
-Stand-ins for pycuda and cuda-bindings: they count what is held and fail when told to.
+Stand-ins for pycuda and cuda-bindings: they count what is held and fail on demand.
 
 Work that is enqueued runs only when somebody waits for it, so that a test notices a buffer that is
 read or reused too early. Every call checks that a context is current in the calling thread.

@@ -12,7 +12,7 @@ from tiny_model import colour_picture, write_tiny_model
 
 
 class World:
-    """A machine with one kind of TensorRT, and what it said."""
+    """A machine with one kind of TensorRT, and what it logged."""
 
     def __init__(self, monkeypatch: Any, folder: Path, kind: str = '8.6', graphs: bool = True,
                  **cuda: Any) -> None:

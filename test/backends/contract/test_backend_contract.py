@@ -17,7 +17,7 @@ from resnet_trt_node.errors import InferenceError, ModelError, UsageError
 from tiny_model import COLOURS, write_blind_model
 
 
-def test_an_open_backend_tells_what_it_is(backend, name):
+def test_an_open_backend_describes_itself(backend, name):
     assert backend.info.name == name
     assert backend.info.version
     assert backend.info.device
@@ -163,9 +163,8 @@ def test_nan_for_one_frame_leaves_its_neighbours_their_answers(opener, tmp_path)
         found = backend.collect()
         assert list(bad_rows(found)) == [1]
         assert labels_of(found[[0, 2, 3]]) == ['red', 'black', 'blue']
-        # Who needs an answer for each is told which has none, and the buffer is free again.
-        with pytest.raises(
-                InferenceError, match=r'^frame 1 of a batch of 4: the model returned NaN or inf'):
+        # Who needs an answer for each hears which has none, and the buffer is free again.
+        with pytest.raises(InferenceError, match=r'frame 1 .*NaN'):
             backend.infer(4)
 
 
@@ -228,21 +227,18 @@ def test_the_other_buffer_may_be_filled_meanwhile(backend):
 
 def test_misuse_is_refused_and_does_no_harm(backend):
     fill(backend, NAMES[:4])
-    for call, message in (
-            (lambda: backend.submit(0), 'batch of 0: this backend was opened for 1 to 4'),
-            (lambda: backend.submit(5), 'batch of 5: this backend was opened for 1 to 4'),
-            (lambda: backend.submit(1, 2), 'buffer 2: this backend has 0 to 1'),
-            (lambda: backend.submit(1, -1), 'buffer -1: this backend has 0 to 1'),
-            (lambda: backend.buffer(2), 'buffer 2: this backend has 0 to 1'),
-            (lambda: backend.collect(2), 'buffer 2: this backend has 0 to 1'),
-            (lambda: backend.collect(), 'buffer 0 was not submitted: call submit first')):
-        with pytest.raises(UsageError) as refusal:
+    for call, keyword in (
+            (lambda: backend.submit(0), 'batch of 0'), (lambda: backend.submit(5), 'batch of 5'),
+            (lambda: backend.submit(1, 2), 'buffer 2'),
+            (lambda: backend.submit(1, -1), 'buffer -1'),
+            (lambda: backend.buffer(2), 'buffer 2'), (lambda: backend.collect(2), 'buffer 2'),
+            (lambda: backend.collect(), 'not submitted')):
+        with pytest.raises(UsageError, match=keyword):
             call()
-        assert str(refusal.value) == message
     backend.submit(2)
-    with pytest.raises(UsageError, match='buffer 0 is being inferred: collect it before'):
+    with pytest.raises(UsageError, match='being inferred'):
         backend.submit(2)
     assert labels_of(backend.collect()) == NAMES[:2]
-    with pytest.raises(UsageError, match='buffer 0 was not submitted'):
+    with pytest.raises(UsageError, match='not submitted'):
         backend.collect()
     assert labels_of(backend.infer(4)) == NAMES[:4]

@@ -59,7 +59,7 @@ def test_importing_the_module_touches_no_device(name):
 
 
 def test_a_missing_and_a_foreign_model_are_refused(opener, tmp_path, model):
-    with pytest.raises(ModelError, match='no model at '):
+    with pytest.raises(ModelError, match='no model at'):
         opener(tmp_path / 'nowhere.onnx')
     foreign = onnx.load(str(model))
     del foreign.metadata_props[:]
@@ -70,11 +70,11 @@ def test_a_missing_and_a_foreign_model_are_refused(opener, tmp_path, model):
 
 def test_what_is_no_file_of_its_own_is_refused_at_once(opener, tmp_path, model):
     os.mkfifo(tmp_path / 'pipe.onnx')
-    with pytest.raises(ModelError, match='it is a named pipe, not an ordinary file'):
+    with pytest.raises(ModelError, match='named pipe'):
         opener(tmp_path / 'pipe.onnx')
-    with pytest.raises(ModelError, match='it is a device, not an ordinary file'):
+    with pytest.raises(ModelError, match='device'):
         opener('/dev/zero')
-    with pytest.raises(ModelError, match=r'is a folder: name the \.onnx file in it'):
+    with pytest.raises(ModelError, match=r'folder.*\.onnx'):
         opener(tmp_path)
     outside = onnx.load(str(model))
     tensor = outside.graph.initializer[0]
@@ -84,7 +84,7 @@ def test_what_is_no_file_of_its_own_is_refused_at_once(opener, tmp_path, model):
     tensor.raw_data = b''
     (tmp_path / 'outside.onnx').write_bytes(outside.SerializeToString())
     for _ in range(2):
-        with pytest.raises(ModelError, match=r'has tensors outside the file, in weights\.data: '):
+        with pytest.raises(ModelError, match=r'weights\.data.*prepare'):
             opener(tmp_path / 'outside.onnx')
 
 
@@ -108,7 +108,7 @@ def test_a_model_is_read_once_or_its_change_is_reported(opener, tmp_path, model,
         refusal = str(error)
     assert not other.exists()
     if backend is None:
-        assert 'changed while it was read' in refusal
+        assert 'changed' in refusal
         return
     assert backend.spec.labels == tuple(NAMES)
     fill(backend, NAMES[:2])
@@ -164,7 +164,7 @@ def test_a_closed_backend_refuses_everything(opener):
     for call in (
             lambda: backend.buffer(), lambda: backend.submit(1), lambda: backend.collect(),
             lambda: backend.infer(1)):
-        with pytest.raises(UsageError, match='the backend is closed: open it again'):
+        with pytest.raises(UsageError, match='closed'):
             call()
 
 

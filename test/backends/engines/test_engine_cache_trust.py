@@ -42,7 +42,7 @@ def damage_side_of_earlier_days(path):
 
 
 def alter_side(path, change, sign=False):
-    """Change what the side file says; with a sign that fits, as whoever can write it may."""
+    """Change the content of the side file; with a sign that fits, as whoever can write it may."""
     file = path.with_suffix('.json')
     side = json.loads(file.read_text())
     change(side)
@@ -104,46 +104,47 @@ WILD = {
 
 
 @pytest.mark.parametrize(('damage', 'words'), [
-    (damage_cut, 'it was cut off'), (damage_altered, 'it was altered'),
-    (damage_writable, 'can be written by other users'), (damage_link, 'is a symbolic link'),
-    (damage_side, 'is malformed'), (damage_side_of_another, 'describes another engine'),
-    (damage_owner, 'wrote it'), (damage_side_of_earlier_days, 'has format 1, not 2'),
-    (damage_labels, '.json is not the recorded one: it was altered'),
-    (damage_labels_and_sign, 'is malformed'), (damage_time, 'it was altered'),
-    (damage_vast, 'are the most it may have'), (damage_plan_vast, 'are the most it may have'),
-    *((write_side(content), 'its side file ') for content in WILD.values())])
-def test_an_engine_that_is_not_as_stored_is_moved_aside_and_rebuilt(cache, said, damage, words):
+    (damage_cut, 'cut off'), (damage_altered, 'altered'), (damage_writable, 'chmod go-w'),
+    (damage_link, 'symbolic link'), (damage_side, 'malformed'),
+    (damage_side_of_another, 'another engine'), (damage_owner, 'wrote it'),
+    (damage_side_of_earlier_days, 'format 1'), (damage_labels, 'altered'),
+    (damage_labels_and_sign, 'malformed'), (damage_time, 'altered'),
+    (damage_vast, '1099511627776 bytes'), (damage_plan_vast, '1099511627776 bytes'),
+    *((write_side(content), 'side file') for content in WILD.values())])
+def test_an_engine_that_is_not_as_stored_is_quarantined_and_rebuilt(cache, said, damage, words):
     path = cache.get(KEY, Builder(b'first')).path
     damage(path)
     engine = cache.get(KEY, Builder(b'second'))
     assert engine.plan == b'second'
-    assert engine.reason.startswith('the stored engine was quarantined: ')
+    assert 'quarantined' in engine.reason
     assert words in engine.reason
     assert any(words in line and 'quarantined' in line for line in said), said
     assert path.with_name(path.name + '.bad').exists()
     assert cache.get(KEY, Builder(b'third')).plan == b'second'
 
 
-def test_an_engine_that_the_runtime_refuses_is_moved_aside(cache, said):
+def test_an_engine_that_the_runtime_refuses_is_quarantined(cache, said):
     engine = cache.get(KEY, Builder())
     cache.reject(KEY, engine, 'magic tag does not match')
     assert not engine.path.exists()
-    assert 'magic tag does not match' in said[-1]
+    assert 'magic tag' in said[-1]
     build = Builder()
-    assert cache.get(KEY, build).reason == (
-        'the stored engine was quarantined: magic tag does not match')
+    reason = cache.get(KEY, build).reason
+    assert 'quarantined' in reason
+    assert 'magic tag' in reason
     # Its timings would have led to it again.
     assert build.timings == [b'']
 
 
-def test_an_engine_without_timings_is_moved_aside_like_any_other(cache, said):
+def test_an_engine_without_timings_is_quarantined_like_any_other(cache, said):
     engine = cache.get(KEY, lambda timing: BuiltEngine(PLAN, SPEC))
     cache.reject(KEY, engine, 'magic tag does not match')
     assert not engine.path.exists()
-    assert said[-1].endswith('.engine.bad: magic tag does not match')
+    assert '.engine.bad' in said[-1]
+    assert 'magic tag' in said[-1]
 
 
-def test_what_was_built_instead_meanwhile_is_not_moved_aside(cache, tmp_path):
+def test_what_was_built_instead_meanwhile_is_not_quarantined(cache, tmp_path):
     other = EngineCache(cache.folder, print)
     refused = cache.get(KEY, Builder(b'refused'))
     assert other.get(KEY, Builder()).plan == b'refused'
@@ -162,14 +163,14 @@ def test_an_engine_in_memory_only_is_rejected_without_a_word(cache, said, monkey
     assert not said
 
 
-def test_an_engine_that_cannot_be_moved_aside_is_passed_over(cache, said, monkeypatch):
+def test_an_engine_that_cannot_be_quarantined_is_passed_over(cache, said, monkeypatch):
     engine = cache.get(KEY, Builder(b'refused'))
 
     def refuse(*arguments):
         raise PermissionError(13, 'Permission denied')
     monkeypatch.setattr(os, 'replace', refuse)
     cache.reject(KEY, engine, 'magic tag does not match')
-    assert 'cannot be used, nor quarantined (Permission denied): have it deleted' in said[-1]
+    assert 'nor quarantined (Permission denied)' in said[-1]
     another = cache.get(KEY, Builder(b'better'))
     assert (another.plan, another.path) == (b'better', None)
     assert engine.path.read_bytes() == b'refused'
@@ -184,8 +185,7 @@ def test_an_engine_of_root_that_others_cannot_read_is_reported(cache, said, monk
     # What `exists` raises below a folder of mode 0700.
     monkeypatch.setattr(Path, 'exists', refuse)
     assert cache.get(KEY, Builder(b'built')).plan == b'built'
-    assert f'cannot be read, so what was built there is not used: have its owner run chmod -R ' \
-        f'go+rX {cache.folder}' in said[0]
+    assert f'chmod -R go+rX {cache.folder}' in said[0]
 
 
 def test_a_plan_without_its_side_file_is_not_used(cache):
@@ -200,7 +200,7 @@ def test_a_damaged_engine_is_moved_by_none_but_the_holder_of_the_lock(cache, sai
     damage_cut(path)
     lock = FolderLock(cache.folder, said.append, timeout_s=0)
     lock.acquire()
-    with lock, pytest.raises(BackendError, match='has held'):
+    with lock, pytest.raises(BackendError, match='held'):
         EngineCache(cache.folder, said.append, lock_timeout_s=0).get(KEY, Builder())
     assert path.exists()
 
@@ -221,7 +221,8 @@ def test_a_wild_side_file_harms_no_other_model(cache, said, wild):
     (cache.folder / 'folder.json').mkdir()
     other = replace(KEY, model_sha256='b' * 64)
     found = cache.get(other, Builder(b'other'))
-    assert (found.plan, found.reason) == (b'other', 'the first engine of this model here')
+    assert found.plan == b'other'
+    assert 'first engine' in found.reason
     assert cache.get(other, Builder(b'no more')).reason == ''
 
 

@@ -23,16 +23,16 @@ def file(tmp_path):
 @pytest.mark.parametrize('mode', [0o620, 0o602])
 def test_what_a_group_or_others_can_write_is_refused(file, mode):
     file.chmod(mode)
-    with pytest.raises(UntrustedFile, match='can be written by other users'):
+    with pytest.raises(UntrustedFile, match='chmod go-w'):
         read_trusted(file, None, 9)
     file.chmod(0o644)
     assert read_trusted(file, None, 9) == b'code'
 
 
 @pytest.mark.parametrize(('owner', 'wanted', 'words'), [
-    (0, None, ''), (0, 0, ''), (0, 1234, 'belongs to user 0, user 1234 wrote it'),
-    (1234, None, ''), (1234, 1234, ''), (4321, None, 'not to user 1234 or root'),
-    (4321, 4321, 'not to user 1234 or root')])
+    (0, None, ''), (0, 0, ''), (0, 1234, 'user 0, user 1234'),
+    (1234, None, ''), (1234, 1234, ''), (4321, None, '4321, not to user 1234'),
+    (4321, 4321, '4321, not to user 1234')])
 def test_files_of_this_user_and_of_root_are_read(file, monkeypatch, owner, wanted, words):
     really = os.fstat
 
@@ -53,7 +53,7 @@ def test_files_of_this_user_and_of_root_are_read(file, monkeypatch, owner, wante
 def test_more_than_is_expected_is_refused_unread(file):
     with file.open('r+b') as opened:
         opened.truncate(1 << 40)
-    with pytest.raises(UntrustedFile, match='has 1099511627776 bytes, 9 are the most it may have'):
+    with pytest.raises(UntrustedFile, match='1099511627776 bytes, 9'):
         read_trusted(file, None, 9)
 
 
@@ -67,7 +67,7 @@ def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
         finally:
             os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # frees one that waits
     assert isinstance(error, UntrustedFile)
-    assert 'is not a regular file' in str(error)
+    assert 'regular file' in str(error)
 
 
 def test_the_lock_names_its_holder_and_whom_it_waits_for_once(tmp_path):
@@ -78,11 +78,12 @@ def test_the_lock_names_its_holder_and_whom_it_waits_for_once(tmp_path):
     with first:
         assert (tmp_path / '.lock').read_text() == str(os.getpid())
         before = os.listdir('/proc/self/fd')
-        with pytest.raises(BackendError, match=f'process {os.getpid()} has held'):
+        with pytest.raises(BackendError, match=f'process {os.getpid()}'):
             second.acquire()
         assert len(os.listdir('/proc/self/fd')) == len(before)
-    assert said == [
-        f'waiting for process {os.getpid()}, which is building engines in {tmp_path}']
+    line, = said
+    assert f'process {os.getpid()}' in line
+    assert str(tmp_path) in line
     second.acquire()
     with second:
         pass

@@ -32,7 +32,7 @@ def test_the_command_builds_once_and_then_finds(rtx, model, tmp_path, capsys):
     assert build_command(*words) == 0
     first = json.loads(capsys.readouterr().out)
     assert first['built'] is True
-    assert first['reason'] == 'the first engine of this model here'
+    assert 'first engine' in first['reason']
     assert first['compute_capability'] == '8.9'
     assert first['profiles'] == [[1, 1, 2], [3, 4, 4]]
     assert Path(first['engine']).stat().st_size == first['bytes']
@@ -40,7 +40,7 @@ def test_the_command_builds_once_and_then_finds(rtx, model, tmp_path, capsys):
     again = json.loads(capsys.readouterr().out)
     assert (again['built'], again['engine']) == (False, first['engine'])
     assert build_command(*words, '--force') == 0
-    assert json.loads(capsys.readouterr().out)['reason'] == 'a rebuild was asked for'
+    assert 'asked for' in json.loads(capsys.readouterr().out)['reason']
     assert build_command(*words, '--tf32') == 0
     assert json.loads(capsys.readouterr().out)['reason'] == 'tf32 false -> true'
     assert first['sparsity'] is None
@@ -52,21 +52,21 @@ def test_the_command_builds_once_and_then_finds(rtx, model, tmp_path, capsys):
     assert not found['built']
 
 
-@pytest.mark.parametrize(('words', 'profiles', 'told'), [
-    ([], [[1, 1, 1]], 'the node finds it where the smaller of max_batch_size and cameras x '
-     'queue_depth is 1, engine_dir'),
-    (['--max-batch', '4'], [[1, 1, 2], [3, 4, 4]], 'queue_depth is 4, engine_dir'),
+@pytest.mark.parametrize(('words', 'profiles', 'keyword'), [
+    ([], [[1, 1, 1]], 'queue_depth is 1'),
+    (['--max-batch', '4'], [[1, 1, 2], [3, 4, 4]], 'queue_depth is 4'),
     (['--max-batch', '4', '--opt-batch', '4', '--tf32'], [[1, 4, 4]],
      'opt_batch_size 4, tf32 true'),
     (['--max-batch', '4', '--opt-batch', '1,2,4'], [[1, 1, 1], [2, 2, 2], [3, 4, 4]],
-     'does not find this engine: its own are best at 1 and the largest'),
-    (['--max-batch', '4', '--min-batch', '2'], [[2, 4, 4]], 'it needs batch sizes from 1 on'),
+     'does not find'),
+    (['--max-batch', '4', '--min-batch', '2'], [[2, 4, 4]], 'from 1 on'),
 ])
-def test_it_says_which_node_finds_the_engine(rtx, model, tmp_path, capsys, words, profiles, told):
+def test_it_prints_which_node_finds_the_engine(
+        rtx, model, tmp_path, capsys, words, profiles, keyword):
     words = (model, '--flavour', 'tensorrt_rtx', '--target-sm', '8.9', '--engine-dir',
              tmp_path / 'engines', *words)
     assert build_command(*words) == 0
-    assert told in capsys.readouterr().out
+    assert keyword in capsys.readouterr().out
     assert build_command(*words, '--json') == 0
     assert json.loads(capsys.readouterr().out)['profiles'] == profiles
 
@@ -87,7 +87,7 @@ def test_it_builds_what_the_node_asks_for(rtx, model, tmp_path, capsys, cameras)
     (['--max-batch', '4', '--min-batch', '5'], 'batch sizes 5 to 4'),
     (['--target-sm', '3.5'], 'it knows 7.5'),
     (['--precision', 'fp16'], 'resnet_trt export --precision fp16'),
-    (['--engine-dir', '/proc/engines'], 'cannot make the engine folder'),
+    (['--engine-dir', '/proc/engines'], 'folder /proc/engines'),
 ])
 def test_the_command_refuses_in_one_line(rtx, model, tmp_path, capsys, words, message):
     assert build_command(

@@ -1,4 +1,4 @@
-"""Engines that TensorRT cannot load or run: built once more, or an error that says why."""
+"""Engines that TensorRT cannot load or run: built once more, or an error that gives the reason."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def refuse_contexts(machine: World, monkeypatch: Any, builds: int, why: str) -> 
     monkeypatch.setattr(engine, 'create_execution_context_without_device_memory', create)
 
 
-def test_an_engine_that_tensorrt_cannot_load_is_moved_aside_and_rebuilt(world: Any) -> None:
+def test_an_engine_that_tensorrt_cannot_load_is_quarantined_and_rebuilt(world: Any) -> None:
     machine = world()
     with machine.start():
         pass
@@ -45,7 +45,7 @@ def test_an_engine_that_tensorrt_cannot_load_is_moved_aside_and_rebuilt(world: A
 
 
 @pytest.mark.parametrize('stored', [True, False])
-def test_an_engine_that_gives_no_context_is_moved_aside_and_rebuilt(
+def test_an_engine_that_gives_no_context_is_quarantined_and_rebuilt(
         world: Any, monkeypatch: Any, stored: bool) -> None:
     # 8.6.0 can build an engine of which its own Myelin makes no context.
     machine = world()
@@ -57,7 +57,7 @@ def test_an_engine_that_gives_no_context_is_moved_aside_and_rebuilt(
         assert colours_of(backend, ['white']) == ['white']
         assert 'Myelin' in backend.info.details['engine_built_because']
     assert len(machine.trt.builds) == 2
-    assert any('building it once more' in line for line in machine.said)
+    assert any('once more' in line for line in machine.said)
     assert len(list(machine.engines.glob('timing-*.cache.bad'))) == 1
     with machine.start():
         assert len(machine.trt.builds) == 2
@@ -67,7 +67,7 @@ def test_engines_that_never_give_a_context_are_an_error_and_none_stays(
         world: Any, monkeypatch: Any) -> None:
     machine = world()
     refuse_contexts(machine, monkeypatch, 9, 'Error Code 1: Myelin (No Myelin Error exists)')
-    with pytest.raises(BackendError, match=r'No Myelin.*try another optimization level'):
+    with pytest.raises(BackendError, match=r'No Myelin.*optimization level'):
         machine.start()
     assert machine.everything_freed()
     assert len(machine.trt.builds) == 2
@@ -92,7 +92,7 @@ def test_a_runtime_that_does_not_start_is_an_error(world: Any, stored: bool) -> 
         with machine.start():
             pass
     machine.trt.runtime_fails = 'CUDA initialization failure with error: 2'
-    with pytest.raises(BackendError, match='TensorRT cannot start: CUDA initialization failure'):
+    with pytest.raises(BackendError, match=r'cannot start: .*error: 2'):
         machine.start()
     assert machine.everything_freed()
     machine.trt.runtime_fails = ''
@@ -109,7 +109,7 @@ def test_too_little_memory_to_load_an_engine_is_not_its_fault(
     def refuse(self: Any, plan: bytes) -> None:
         _spread('ERROR', 'Error Code 1: Cuda Runtime (out of memory)')
     monkeypatch.setattr(machine.trt.module.Runtime, 'deserialize_cuda_engine', refuse)
-    with pytest.raises(BackendError, match=r'cannot load the engine .*out of memory'):
+    with pytest.raises(BackendError, match=r'cannot load .*out of memory'):
         machine.start()
     assert machine.everything_freed()
     assert len(machine.trt.builds) == 1
@@ -120,7 +120,7 @@ def test_too_little_memory_for_a_context_is_not_the_engines_fault(
         world: Any, monkeypatch: Any) -> None:
     machine = world()
     refuse_contexts(machine, monkeypatch, 9, 'Error Code 1: Cuda Runtime (out of memory)')
-    with pytest.raises(BackendError, match='out of memory'):
+    with pytest.raises(BackendError, match=r'context .*out of memory'):
         machine.start()
     assert machine.everything_freed()
     assert len(machine.trt.builds) == 1

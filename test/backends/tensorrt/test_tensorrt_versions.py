@@ -109,14 +109,14 @@ def test_a_context_gets_its_memory_by_method_or_attribute():
         SimpleNamespace(device_memory_size=0, device_memory_size_v2=1 << 33)) == 1 << 33
 
 
-def test_a_missing_or_old_tensorrt_is_reported(monkeypatch, module):
+def test_a_missing_or_old_tensorrt_is_refused(monkeypatch, module):
     monkeypatch.setitem(__import__('sys').modules, 'tensorrt', None)
     with pytest.raises(BackendUnavailable, match='tensorrt cannot be imported'):
         versions.load_module('tensorrt')
     trt = module('8.6')
     del trt.IExecutionContext.execute_async_v3
     monkeypatch.setitem(__import__('sys').modules, 'tensorrt', trt)
-    with pytest.raises(BackendUnavailable, match=r'8\.6\.1 is too old: 8\.6 is the first'):
+    with pytest.raises(BackendUnavailable, match=r'8\.6\.1 is too old'):
         versions.load_module('tensorrt')
 
 

@@ -80,7 +80,7 @@ def test_resnet_agrees_with_onnx_runtime_on_photographs(
     np.testing.assert_allclose(found, wanted, atol=tolerance)
 
 
-def test_int8_rounds_as_the_graph_says(resnet18, photographs, engine_dir, tmp_path):
+def test_int8_rounds_as_the_graph_does(resnet18, photographs, engine_dir, tmp_path):
     import onnxruntime
     from resnet_trt_node.onnx_tools.int8.quantize import quantize_model
     path = tmp_path / 'int8.onnx'
@@ -141,7 +141,7 @@ def test_it_computes_with_as_many_threads_as_asked_and_binds_none(tmp_path, engi
 
 # Modules on disk
 
-def test_a_module_is_found_again_and_a_miss_says_why(tmp_path):
+def test_a_module_is_found_again_and_a_miss_has_a_reason(tmp_path):
     path, engines, log = write_tiny_model(tmp_path / 'tiny.onnx'), tmp_path / 'engines', []
 
     def reason(**options):
@@ -184,7 +184,7 @@ def test_without_tvm_the_command_that_installs_it_is_named(tmp_path, monkeypatch
         open_backend(write_tiny_model(tmp_path / 'tiny.onnx'), 'tvm')
 
 
-def test_without_a_linker_it_says_what_to_install(tmp_path, monkeypatch):
+def test_without_a_linker_the_package_to_install_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(tvm_backend.shutil, 'which', lambda name: None)
     with pytest.raises(BackendUnavailable, match=r'g\+\+'):
         open_backend(write_tiny_model(tmp_path / 'tiny.onnx'), 'tvm',
