@@ -139,9 +139,9 @@ def test_what_cannot_be_opened_is_an_error(resnet_trt, colour_model, tmp_path, m
     monkeypatch.setitem(sys.modules, 'tensorrt', None)
     words = ('compare', colour_model, '--backends', 'tensorrt,onnxruntime', *QUICK,
              '--out', tmp_path / 'out')
-    told = resnet_trt.refused(*words)
-    assert 'tensorrt: tensorrt cannot' in told
-    assert '--skip-unavailable' in told
+    line = resnet_trt.refused(*words)
+    assert 'tensorrt: tensorrt cannot' in line
+    assert '--skip-unavailable' in line
     assert not (tmp_path / 'out').exists()
 
 
@@ -158,9 +158,9 @@ def test_what_cannot_be_opened_is_named_where_it_is_skipped(
     assert '- tensorrt: tensorrt cannot' in report
     # The next one is then what the others are compared with.
     assert json.loads((tmp_path / 'compare.json').read_text())['reference'] == 'onnxruntime'
-    told = resnet_trt.refused(
+    line = resnet_trt.refused(
         'compare', colour_model, '--backends', 'tensorrt', '--skip-unavailable')
-    assert re.search('no backend .*tensorrt: ', told)
+    assert re.search('no backend .*tensorrt: ', line)
 
 
 def test_without_polygraphy_the_package_to_install_is_named(resnet_trt, colour_model, monkeypatch):
@@ -168,8 +168,8 @@ def test_without_polygraphy_the_package_to_install_is_named(resnet_trt, colour_m
     monkeypatch.delitem(sys.modules, 'resnet_trt_node.compare.runners', raising=False)
     monkeypatch.delattr(package, 'runners', raising=False)
     monkeypatch.setitem(sys.modules, 'polygraphy.backend.base', None)
-    told = resnet_trt.refused('compare', colour_model, '--backends', 'onnxruntime', *QUICK)
-    assert 'pip install polygraphy' in told
+    line = resnet_trt.refused('compare', colour_model, '--backends', 'onnxruntime', *QUICK)
+    assert 'pip install polygraphy' in line
 
 
 def test_without_matplotlib_there_is_no_picture(
@@ -202,10 +202,10 @@ def test_what_cannot_be_asked(resnet_trt, colour_model, words, reason):
 def test_a_place_for_the_report_is_looked_for_before_measuring(
         resnet_trt, colour_model, tmp_path):
     (tmp_path / 'file').write_text('')
-    told = resnet_trt.refused(
+    line = resnet_trt.refused(
         'compare', colour_model, '--backends', 'onnxruntime', '--out', tmp_path / 'file',
         '--seconds', 3600)
-    assert 'Not a directory' in told
+    assert 'Not a directory' in line
     assert '--seed -1' in resnet_trt.refused(
         'compare', colour_model, '--backends', 'onnxruntime', '--seed', -1)
 

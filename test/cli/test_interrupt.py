@@ -41,36 +41,36 @@ def test_ctrl_c_ends_a_loop_without_end(tmp_path, pictures, words):
             command.send_signal(signal.SIGINT)
             # Against hanging alone: a loaded machine takes its time to end a process.
             command.wait(60)
-            told = command.stderr.read()
+            printed = command.stderr.read()
         finally:
             command.kill()
-    assert (command.returncode, told.count('Traceback')) == (130, 0), told
+    assert (command.returncode, printed.count('Traceback')) == (130, 0), printed
 
 
 def test_what_computes_is_cancelled_once_and_by_an_interrupt_alone():
     before = signal.getsignal(signal.SIGINT)
-    told, ended = [], Event()
+    calls, ended = [], Event()
 
     def cancel():
-        told.append('cancelled')
+        calls.append('cancelled')
         ended.set()
     signal.signal(signal.SIGINT, lambda number, frame: None)
     signal.signal(signal.SIGUSR1, lambda number, frame: None)
     try:
         with interrupts_reach_runtimes():
-            with interruptible(lambda: told.append('too late')):
+            with interruptible(lambda: calls.append('after the end')):
                 pass
             with interruptible(cancel):
                 signal.raise_signal(signal.SIGUSR1)
-                assert told == []
+                assert calls == []
                 signal.raise_signal(signal.SIGINT)
                 assert ended.wait(60)
-        with interruptible(lambda: told.append('nobody watches')):
+        with interruptible(lambda: calls.append('nobody watches')):
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-    assert told == ['cancelled']
+    assert calls == ['cancelled']
     assert signal.set_wakeup_fd(-1) == -1
 
 

@@ -1,4 +1,4 @@
-"""Bags of other tools and killed recorders on the command line: all images, or it is said."""
+"""Bags of other tools and killed recorders on the command line: all images, or a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command says in one line what it did not read of a folder or zip file."""
+"""Every command reports in one line what it did not read of a folder or zip file."""
 
 from __future__ import annotations
 

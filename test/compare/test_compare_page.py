@@ -92,7 +92,7 @@ def test_reasons_of_many_lines_stay_in_their_line(document):
     assert '- tvm: its stderr tail: a \\| b c\n' in text
 
 
-def test_details_tell_no_folders(model, frames, monkeypatch):
+def test_details_name_no_folders(model, frames, monkeypatch):
     def opened(path, name, *implied, **options):
         backend = open_backend(path, name, *implied, **options)
         backend.info = replace(backend.info, details={'engine': '/home/me/x.engine', 'n': '1/2'})

@@ -20,7 +20,7 @@ OPTIONS = {'max_batch_size': 4, 'num_buffers': 1, 'cpu_threads': 1}
 
 class FakeSubject(Subject):
     """
-    Takes as long as it is told, on a clock that several share.
+    Takes as long as it is set to, on a clock that several share.
 
     :param label: what its calls are noted under.
     :param clock: a list of one number, the time in ns.

@@ -141,7 +141,7 @@ def write_metadata(
 
 
 def read(path: Path) -> tuple[list[tuple[str, int, int]], list[str]]:
-    """Return topic, log time and number of every image of a bag, and what is said of it."""
+    """Return topic, log time and number of every image of a bag, and the warnings about it."""
     said: list[str] = []
     with BagReader(path, said.append) as bag:
         found = [
