@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.backends.onnxruntime_session import CpuSession
-from resnet_trt_node.contract.model_file import load_model, spec_of, write_model_spec
+from resnet_trt_node.contract.model_file import load_model, naming, spec_of, write_model_spec
 from resnet_trt_node.contract.onnx_check import check_valid
 from resnet_trt_node.contract.onnx_graph import is_int8, refuse_in_subgraphs
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
@@ -80,7 +80,7 @@ def load_float(
     :raises ModelError: if it is not deployable, not valid, or computes in int8.
     """
     model = load_model(path)
-    try:
+    with naming(path):
         # Before the contract: a file of another tool has none, and this is the better reason.
         spec = None if is_int8(model) else spec_of(model)
         if spec is None or spec.precision == 'int8':
@@ -88,8 +88,6 @@ def load_float(
                 f'it is int8, only float models can be {what}: take the one that it was made from')
         check_valid(model, 'the model')
         refuse_in_subgraphs(model, kinds, what)
-    except ModelError as error:
-        raise type(error)(f'{path}: {error}') from error
     return model, spec
 
 
