@@ -13,7 +13,7 @@ from resnet_trt_node.backends.options import BackendOptions, number
 from resnet_trt_node.contract.declared import checked_spec, TensorInfo
 from resnet_trt_node.contract.model_file import read_model, refuse_external_data
 from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
-from resnet_trt_node.errors import BackendUnavailable, InferenceError, ModelError
+from resnet_trt_node.errors import BackendUnavailable, InferenceError, ModelError, naming
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,12 +73,10 @@ class OnnxRuntimeBackend(Backend):
                 data, session_options, providers=['CPUExecutionProvider']))
         except Exception as error:  # noqa: B902  ONNX Runtime has a type for each status
             raise ModelError(f'ONNX Runtime cannot load {path}: {error}') from error
-        try:
+        with naming(path):
             spec = checked_spec(
                 self._session.get_modelmeta().custom_metadata_map,
                 _described(self._session.get_inputs()), _described(self._session.get_outputs()))
-        except ModelError as error:
-            raise type(error)(f'{path}: {error}') from error
         self._results: dict[int, NDArray[np.float32]] = {}
         super().__init__(
             spec,

@@ -10,7 +10,7 @@ from resnet_trt_node.contract.declared import checked_spec, HOW_TO_MAKE_ONE
 from resnet_trt_node.contract.external_data import external_files
 from resnet_trt_node.contract.onnx_parts import damaged_constant, names_of, tensor_info
 from resnet_trt_node.contract.spec import ModelSpec
-from resnet_trt_node.errors import BackendUnavailable, ModelError
+from resnet_trt_node.errors import BackendUnavailable, ModelError, naming
 from resnet_trt_node.regular_file import open_regular, read_regular
 
 if TYPE_CHECKING:
@@ -183,10 +183,8 @@ def read_model_spec(path: Union[str, Path]) -> ModelSpec:
 
 def spec_in(model: onnx.ModelProto, path: Union[str, Path]) -> ModelSpec:
     """Return what `spec_of` does; errors name the model's file."""
-    try:
+    with naming(path):
         return spec_of(model)
-    except ModelError as error:
-        raise type(error)(f'{path}: {error}') from error
 
 
 def spec_of(model: onnx.ModelProto) -> ModelSpec:

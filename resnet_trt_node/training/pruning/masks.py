@@ -20,7 +20,7 @@ from resnet_trt_node.contract.model_file import load_model, spec_of, write_model
 from resnet_trt_node.contract.sparsity import (
     GROUP, is_two_four, KEPT, layer_weights, LayerWeight, PATTERN, why_dense)
 from resnet_trt_node.contract.spec import ModelSpec
-from resnet_trt_node.errors import ModelError, UsageError
+from resnet_trt_node.errors import ModelError, naming, UsageError
 from resnet_trt_node.onnx_tools.subgraphs import nodes_of, refuse_in_subgraphs
 from resnet_trt_node.onnx_tools.verify import check_answers, check_valid
 import torch
@@ -170,10 +170,8 @@ def check_sparse_checkpoint(content: Any, network: nn.Module, where: str) -> Non
     if content[SPARSITY_KEY] != PATTERN or not isinstance(layers, list) or not layers:
         raise ModelError(f'{where} says {content[SPARSITY_KEY]!r} of its sparsity, '
                          f'{PATTERN} with a list of layers was expected: prune it again')
-    try:
+    with naming(where):
         check_two_four(network, [str(name) for name in layers])
-    except ModelError as error:
-        raise ModelError(f'{where}: {error}') from error
 
 
 def prune_onnx(
@@ -189,7 +187,7 @@ def prune_onnx(
     :raises ModelError: if it is not deployable, int8, or has nothing to prune.
     """
     model = load_model(path)
-    try:
+    with naming(path):
         spec = spec_of(model)
         if spec.precision == 'int8' or any(
                 node.op_type == 'QuantizeLinear' for node in nodes_of(model)):
@@ -199,8 +197,6 @@ def prune_onnx(
         check_valid(model, 'the model')
         refuse_in_subgraphs(model, frozenset({'Conv', 'Gemm', 'MatMul'}), 'pruned')
         reports = prune_graph(model, fully_connected)
-    except ModelError as error:
-        raise type(error)(f'{path}: {error}') from error
     spec = replace(spec, source=pruned_source(spec.source))
     write_model_spec(model, spec)
     with whole_file(out) as temporary:
