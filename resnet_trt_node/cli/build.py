@@ -108,7 +108,7 @@ def _report(source: EngineSource, engine: CachedEngine, as_json: bool) -> None:
 
 def _how_the_node_finds(source: EngineSource) -> str:
     """Return with which parameters the node finds this engine."""
-    profiles = source.settings.profiles
+    profiles = source.key.profiles
     if profiles[0][0] > 1:
         return 'the node does not find this engine: it needs batch sizes from 1 on'
     largest, tuned = profiles[-1][-1], [opt for _, opt, _ in profiles]
@@ -121,7 +121,7 @@ def _how_the_node_finds(source: EngineSource) -> str:
                     'or at one size')
         given['opt_batch_size'] = str(tuned[0])
     for name in ('optimization_level', 'workspace_mib', 'tf32', 'sparse_weights', 'dla_core'):
-        value = getattr(source.settings, name)
+        value = getattr(source.options, name)
         if value != getattr(TensorRtOptions, name):
             given[name] = str(value).lower()
     return ('the node finds it where the smaller of max_batch_size and cameras x queue_depth is '

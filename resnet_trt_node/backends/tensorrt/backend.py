@@ -45,7 +45,7 @@ class TensorRtBackend(Backend):
         self._options = options
         self._log = options.log
         self._slots: list[Slot] = []
-        self._said: Optional[TensorRtLog] = None
+        self._trt_log: Optional[TensorRtLog] = None
         self._runtime: Any = None
         self._engine: Any = None
         self._loaded: Optional[LoadedEngine] = None
@@ -86,17 +86,17 @@ class TensorRtBackend(Backend):
 
     def _load(self, source: EngineSource, cached: CachedEngine) -> None:
         """Deserialise the engine and allocate what runs it."""
-        said = self._said = TensorRtLog(self._trt, self._log)
+        trt_log = self._trt_log = TensorRtLog(self._trt, self._log)
         try:
-            self._runtime = self._trt.Runtime(said.logger)
+            self._runtime = self._trt.Runtime(trt_log.logger)
         except TypeError as error:
             # What pybind makes of a null pointer: too little memory, or another driver by now.
-            raise BackendError(f'TensorRT cannot start: {said.said()}') from error
+            raise BackendError(f'TensorRT cannot start: {trt_log.explain()}') from error
         if self._options.dla_core is not None:
             self._runtime.DLA_core = self._options.dla_core
         self._engine = self._runtime.deserialize_cuda_engine(cached.plan)
         if self._engine is None:
-            raise refusal('TensorRT cannot load the engine', said.said())
+            raise refusal('TensorRT cannot load the engine', trt_log.explain())
         self._check_engine()
         graph_driver = None
         if self._options.cuda_graph_max_batch:
@@ -107,7 +107,7 @@ class TensorRtBackend(Backend):
         self._graphs = graph_driver is not None
         self._loaded = LoadedEngine(
             self._trt, self._engine, self._device, cached.spec, self._options,
-            source.settings.profiles, graph_driver, said.said, self._log)
+            source.key.profiles, graph_driver, trt_log.explain, self._log)
         for _ in range(self._options.num_buffers):
             # In the list before it allocates, so that a failure midway frees it as well.
             self._slots.append(Slot(self._loaded))
@@ -175,8 +175,8 @@ class TensorRtBackend(Backend):
             self._loaded.engine = None
         self._engine = None
         self._runtime = None
-        if self._said is not None:
-            self._said.close()
+        if self._trt_log is not None:
+            self._trt_log.close()
         self._device.close()
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
-from typing import Any, Callable, Optional, Tuple, Union
+from typing import Any, Callable, Tuple, Union
 
 from resnet_trt_node.backends.engines.cache import BuiltEngine
 from resnet_trt_node.backends.engines.files import sha256_of
@@ -17,7 +16,8 @@ from resnet_trt_node.backends.tensorrt.progress import BuildProgress
 from resnet_trt_node.contract.model_file import parse_model, read_model, spec_of
 from resnet_trt_node.contract.sparsity import SparseBuild, two_four_layers
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec
-from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError, UsageError
+from resnet_trt_node.errors import (
+    BackendError, BackendUnavailable, ModelError, naming, UsageError)
 
 #: (smallest, tuned for, largest) batch size.
 Profile = Tuple[int, int, int]
@@ -25,53 +25,6 @@ Log = Callable[[str], None]
 
 #: TensorRT-RTX multiplies no fp32 matrices on it.
 _TURING = '7.5'
-
-
-@dataclass(frozen=True)
-class BuildSettings:
-    """
-    What a build can be told, apart from the model.
-
-    :param profiles: batch sizes of each optimisation profile, rising.
-    :param optimization_level: 0 to 5.
-    :param workspace_mib: device memory a layer may use, 0 leaves it to TensorRT.
-    :param tf32: let fp32 layers multiply in tf32.
-    :param sparse_weights: let the builder try sparse kernels on 2:4 weights.
-    :param dla_core: deep learning accelerator, None for the GPU.
-    :param target_sm: compute capability to compile for, None for the GPU at hand.
-    """
-
-    profiles: Tuple[Profile, ...]
-    optimization_level: int = 3
-    workspace_mib: int = 0
-    tf32: bool = False
-    sparse_weights: bool = False
-    dla_core: Optional[int] = None
-    target_sm: Optional[str] = None
-
-    @classmethod
-    def of(cls, options: TensorRtOptions, min_batch_size: int = 1) -> BuildSettings:
-        """
-        Return the settings that backend options ask for.
-
-        :param min_batch_size: smallest batch that the engine must take.
-        :raises UsageError: if the smallest batch is larger than one that the engine is tuned for.
-        """
-        return cls(
-            split_profiles(min_batch_size, options.opt_batch_sizes, options.max_batch_size),
-            options.optimization_level, options.workspace_mib, options.tf32,
-            options.sparse_weights, options.dla_core, options.target_sm)
-
-    def key_options(self) -> Tuple[Tuple[str, str], ...]:
-        """Return the builder options for an engine's key."""
-        return (
-            ('dla_core', 'none' if self.dla_core is None else str(self.dla_core)),
-            ('optimization_level', str(self.optimization_level)),
-            ('sparse_weights', str(self.sparse_weights).lower()),
-            *([] if self.target_sm is None else [('target_sm', self.target_sm)]),
-            ('tf32', str(self.tf32).lower()),
-            ('workspace_mib', str(self.workspace_mib)),
-        )
 
 
 def split_profiles(
@@ -111,16 +64,16 @@ class EngineBuilder:
         self._log = log
 
     def build(
-            self, path: Union[str, Path], model_sha256: str, settings: BuildSettings,
-            precision: Optional[str] = None, timing_cache: bytes = b'') -> BuiltEngine:
+            self, path: Union[str, Path], model_sha256: str, options: TensorRtOptions,
+            profiles: Tuple[Profile, ...], timing_cache: bytes = b'') -> BuiltEngine:
         """
         Compile a model.
 
         :param path: the deployable ONNX file.
         :param model_sha256: what the file's digest must be still, since the engine is stored
             under it.
-        :param settings: what to tell the builder.
-        :param precision: refuse a model of another one.
+        :param options: what to tell the builder; of a model, its `precision` refuses any other.
+        :param profiles: batch sizes of each optimisation profile, rising.
         :param timing_cache: what an earlier build of this machine left, b'' for none.
         :raises ModelError: if the model is not deployable, changed meanwhile, has another
             precision, or TensorRT's parser refuses it.
@@ -131,28 +84,29 @@ class EngineBuilder:
         if sha256_of(data) != model_sha256:
             raise ModelError(f'{path} was changed while it was read: try again')
         model = parse_model(data, path)
-        try:
+        with naming(path):
             spec = spec_of(model)
-            check_precision(spec, precision)
-        except ModelError as error:
-            raise type(error)(f'{path}: {error}') from error
-        self._said = TensorRtLog(self._trt, self._log)
+            check_precision(spec, options.precision)
+        self._trt_log = TensorRtLog(self._trt, self._log)
         try:
-            return self._build(path, data, model, spec, settings, timing_cache)
+            return self._build(path, data, model, spec, options, profiles, timing_cache)
         finally:
-            self._said.close()
+            self._trt_log.close()
 
     def _build(
             self, path: Union[str, Path], data: bytes, model: Any, spec: ModelSpec,
-            settings: BuildSettings, timing_cache: bytes) -> BuiltEngine:
+            options: TensorRtOptions, profiles: Tuple[Profile, ...],
+            timing_cache: bytes) -> BuiltEngine:
         builder = self._make_builder()
         config = builder.create_builder_config()
-        dla = settings.dla_core is not None
-        self._configure(builder, config, settings, spec)
+        dla = options.dla_core is not None
+        self._configure(config, options, spec)
+        if dla:
+            self._use_dla(builder, config, options, profiles, spec)
         network = builder.create_network(versions.network_flags(self._trt, dla))
         self._parse(network, data, model, path)
-        sparse = self._find_sparse(path, model) if settings.sparse_weights else None
-        self._add_profiles(builder, config, spec, settings.profiles)
+        sparse = self._find_sparse(path, model) if options.sparse_weights else None
+        self._add_profiles(builder, config, spec, profiles)
         timing: Any = None
         if versions.keeps_timings(self._trt):
             # False: a cache of another GPU is refused, and a new one takes its place.
@@ -165,11 +119,11 @@ class EngineBuilder:
             progress.check()
         if plan is None:
             raise BackendError(
-                f'TensorRT cannot build {path}: {self._said.said()}; '
+                f'TensorRT cannot build {path}: {self._trt_log.explain()}; '
                 + (f'Turing takes fp16: `{HOW_TO_MAKE["fp16"]}`'
-                   if settings.target_sm == _TURING and spec.precision == 'fp32' else
+                   if options.target_sm == _TURING and spec.precision == 'fp32' else
                    'try another optimisation level, more workspace or a smaller batch'))
-        sparsity = None if sparse is None else SparseBuild.of_log(sparse, self._said.sparsity)
+        sparsity = None if sparse is None else SparseBuild.of_log(sparse, self._trt_log.sparsity)
         if sparsity is not None:
             self._log(f'sparse weights: {sparsity.describe()}')
         return BuiltEngine(
@@ -186,43 +140,37 @@ class EngineBuilder:
 
     def _make_builder(self) -> Any:
         try:
-            builder = self._trt.Builder(self._said.logger)
+            builder = self._trt.Builder(self._trt_log.logger)
         except TypeError as error:
             # What pybind makes of a null pointer: there is no GPU, or no driver for it.
             raise BackendUnavailable(
-                f'TensorRT finds no GPU to build on: {self._said.said()}') from error
+                f'TensorRT finds no GPU to build on: {self._trt_log.explain()}') from error
         return builder
 
-    def _configure(
-            self, builder: Any, config: Any, settings: BuildSettings, spec: ModelSpec) -> None:
+    def _configure(self, config: Any, options: TensorRtOptions, spec: ModelSpec) -> None:
         trt = self._trt
-        config.builder_optimization_level = settings.optimization_level
+        config.builder_optimization_level = options.optimization_level
         versions.time_carefully(trt, config)
-        if settings.workspace_mib:
+        if options.workspace_mib:
             config.set_memory_pool_limit(
-                trt.MemoryPoolType.WORKSPACE, settings.workspace_mib << 20)
+                trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
         # TensorRT's own default is on, which makes fp32 something else than fp32.
-        (config.set_flag if settings.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
-        if settings.sparse_weights:
+        (config.set_flag if options.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
+        if options.sparse_weights:
             config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
         for flag in versions.precision_flags(
-                trt, spec.precision, settings.dla_core is not None):
+                trt, spec.precision, options.dla_core is not None):
             config.set_flag(flag)
         versions.share_profiles(trt, config)
         versions.allow_graphs(trt, config)
         versions.restrict_tactics(trt, config)
-        if settings.target_sm is not None:
-            if not versions.can_target(trt):
-                raise UsageError(
-                    'TensorRT compiles for the GPU at hand only: leave the target out, or '
-                    'compile with TensorRT-RTX')
-            versions.set_target(trt, config, settings.target_sm)
-        if settings.dla_core is not None:
-            self._use_dla(builder, config, settings, spec)
+        if options.target_sm is not None:
+            versions.set_target(trt, config, options.target_sm)
 
     def _use_dla(
-            self, builder: Any, config: Any, settings: BuildSettings, spec: ModelSpec) -> None:
-        trt, core, cores = self._trt, settings.dla_core or 0, builder.num_DLA_cores
+            self, builder: Any, config: Any, options: TensorRtOptions,
+            profiles: Tuple[Profile, ...], spec: ModelSpec) -> None:
+        trt, core, cores = self._trt, options.dla_core or 0, builder.num_DLA_cores
         if cores == 0:
             raise BackendUnavailable(
                 'this device has no deep learning accelerator: leave the DLA core out')
@@ -234,7 +182,7 @@ class EngineBuilder:
             raise ModelError(
                 f'the model is {spec.precision} and a DLA computes in fp16: make another with '
                 f'`{HOW_TO_MAKE["fp16"]}`')
-        smallest, largest = settings.profiles[0][0], settings.profiles[-1][-1]
+        smallest, largest = profiles[0][0], profiles[-1][-1]
         if smallest != largest:
             # TensorRT would run the whole network on the GPU, with warnings at the first start.
             raise UsageError(
@@ -245,14 +193,14 @@ class EngineBuilder:
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
 
     def _parse(self, network: Any, data: bytes, model: Any, path: Union[str, Path]) -> None:
-        parser = self._trt.OnnxParser(network, self._said.logger)
+        parser = self._trt.OnnxParser(network, self._trt_log.logger)
         if parser.parse(data):
             return
         problems = [self._describe(parser.get_error(index), model)
                     for index in range(parser.num_errors)]
         raise ModelError(
             f"TensorRT's parser refuses {path}: "
-            + ('; '.join(problems[:3]) or self._said.said())
+            + ('; '.join(problems[:3]) or self._trt_log.explain())
             + '; export the model again with `resnet_trt export`, or replace that layer')
 
     def _describe(self, error: Any, model: Any) -> str:
@@ -274,4 +222,4 @@ class EngineBuilder:
                 INPUT_NAME, *((size, spec.height, spec.width, 3) for size in sizes))
             if config.add_optimization_profile(profile) < 0:
                 raise BackendError(
-                    f'TensorRT refuses the batch sizes {sizes}: {self._said.said()}')
+                    f'TensorRT refuses the batch sizes {sizes}: {self._trt_log.explain()}')

@@ -12,12 +12,15 @@ from resnet_trt_node.backends.engines.files import sha256_of
 from resnet_trt_node.backends.engines.key import EngineKey
 from resnet_trt_node.backends.options import check_precision
 from resnet_trt_node.backends.tensorrt import versions
-from resnet_trt_node.backends.tensorrt.builder import BuildSettings, EngineBuilder
+from resnet_trt_node.backends.tensorrt.builder import EngineBuilder, split_profiles
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.contract.model_file import read_model
 from resnet_trt_node.errors import BackendUnavailable, UsageError
 
 Log = Callable[[str], None]
+#: The options that decide what is compiled, in the order of an engine's key.
+_KEY_OPTIONS = (
+    'dla_core', 'optimization_level', 'sparse_weights', 'target_sm', 'tf32', 'workspace_mib')
 
 
 @dataclass(frozen=True)
@@ -26,19 +29,15 @@ class EngineSource:
     Where the engine of a model comes from.
 
     :param trt: the TensorRT module.
-    :param flavour: its name in `tensorrt_versions.FLAVOURS`.
     :param path: the deployable ONNX file.
-    :param options: `engine_dir`, `precision`, and what `BuildSettings` takes.
-    :param settings: what the builder is told.
-    :param key: what the engine is known by.
+    :param options: how it is built; with TensorRT-RTX they say for which compute capability.
+    :param key: what the engine is known by, its profiles among it.
     :param cache: the folder.
     """
 
     trt: Any
-    flavour: str
     path: Path
     options: TensorRtOptions
-    settings: BuildSettings
     key: EngineKey
     cache: EngineCache
 
@@ -49,25 +48,29 @@ class EngineSource:
         """
         Find out what engine is wanted; nothing is built yet.
 
+        :param flavour: the module's name in `versions.FLAVOURS`.
         :param device: the GPU that will run it, current in this thread; None only together with
             `options.target_sm`.
+        :param min_batch_size: smallest batch that the engine must take.
         :raises ModelError: if there is no such file.
-        :raises UsageError: for a target that cannot be compiled for.
+        :raises UsageError: for a target that cannot be compiled for, or if the smallest batch is
+            larger than one that the engine is tuned for.
         :raises BackendUnavailable: if this flavour knows no engine for the device.
         """
         path = Path(path)
         # Whether that is all of the model is looked at before an engine is built of it.
         model_sha256 = sha256_of(read_model(path))
-        settings = BuildSettings.of(options, min_batch_size)
-        name, capability = _device_key(trt, flavour, settings, device)
+        profiles = split_profiles(
+            min_batch_size, options.opt_batch_sizes, options.max_batch_size)
+        name, capability = _device_key(trt, flavour, options, device)
         if versions.can_target(trt):
             # Left to itself, RTX compiles for its usual GPUs, to which Turing does not belong.
-            settings = replace(settings, target_sm=capability)
+            options = replace(options, target_sm=capability)
         key = EngineKey(
-            path.stem, model_sha256, flavour, str(trt.__version__), name, capability,
-            settings.profiles, settings.key_options())
-        return cls(trt, flavour, path, options, settings, key,
-                   EngineCache(options.engine_dir, log))
+            path.stem, model_sha256, flavour, str(trt.__version__), name, capability, profiles,
+            tuple((option, str(getattr(options, option)).lower()) for option in _KEY_OPTIONS
+                  if option != 'target_sm' or options.target_sm is not None))
+        return cls(trt, path, options, key, EngineCache(options.engine_dir, log))
 
     def get(self, log: Log, force: bool = False, must_store: bool = False) -> CachedEngine:
         """
@@ -77,8 +80,7 @@ class EngineSource:
         """
         def build(timing_cache: bytes) -> BuiltEngine:
             return EngineBuilder(self.trt, log).build(
-                self.path, self.key.model_sha256, self.settings, self.options.precision,
-                timing_cache)
+                self.path, self.key.model_sha256, self.options, self.key.profiles, timing_cache)
 
         engine = self.cache.get(self.key, build, force, must_store)
         check_precision(engine.spec, self.options.precision)
@@ -86,11 +88,11 @@ class EngineSource:
 
 
 def _device_key(
-        trt: Any, flavour: str, settings: BuildSettings,
+        trt: Any, flavour: str, options: TensorRtOptions,
         device: Optional[CudaDevice]) -> tuple[str, str]:
     """Return the GPU's name and compute capability as an engine depends on them."""
     if not versions.can_target(trt):
-        if settings.target_sm is not None:
+        if options.target_sm is not None:
             raise UsageError(
                 f'{flavour} compiles for the GPU at hand only: leave the target out, or compile '
                 'with tensorrt_rtx')
@@ -98,10 +100,10 @@ def _device_key(
             raise BackendUnavailable(f'{flavour} needs the GPU to compile for')
         # Every Jetson Orin is called Orin, and TensorRT's engines are for one exact GPU.
         return f'{device.name}, {device.multiprocessors} SMs', device.compute_capability
-    capability = settings.target_sm or (device.compute_capability if device else '')
+    capability = options.target_sm or (device.compute_capability if device else '')
     known = versions.known_targets(trt)
     if capability not in known:
-        kind = UsageError if settings.target_sm is not None else BackendUnavailable
+        kind = UsageError if options.target_sm is not None else BackendUnavailable
         raise kind(
             f'{flavour} {trt.__version__} has no kernels for compute capability '
             f'{capability or "of an unknown GPU"}: it knows {", ".join(known)}')

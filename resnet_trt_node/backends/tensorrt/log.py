@@ -1,4 +1,4 @@
-"""What TensorRT says: one logger for the whole process, heard by whoever works at the moment."""
+"""What TensorRT logs: one logger for the whole process, heard by whoever works at the moment."""
 
 from __future__ import annotations
 
@@ -28,32 +28,29 @@ class TensorRtLog:
 
     def __init__(self, trt: Any, log: Callable[[str], None]) -> None:
         if trt not in _loggers:
-            _loggers[trt] = versions.make_logger(trt, _spread, _spread_note)
+            _loggers[trt] = versions.make_logger(trt, _spread)
         #: The logger for TensorRT's objects.
         self.logger: Any = _loggers[trt]
         self._log = log
         self._errors: list[str] = []
         self._warning = ''
-        #: What it said about sparse weights; a build says it once.
+        #: What it logged about sparse weights; a build logs it once.
         self.sparsity: list[str] = []
         _listeners.append(self)
 
-    def take(self, is_error: bool, message: str) -> None:
-        """Take a line from TensorRT."""
-        if is_error:
+    def take(self, severity: str, message: str) -> None:
+        """Take a line from TensorRT, with the name of its severity."""
+        if 'ERROR' in severity:
             self._errors[:] = [*self._errors, message][-_KEPT:]
-        else:
+        elif severity == 'WARNING':
             self._warning = message
             self._log(f'TensorRT: {message}')
-
-    def note(self, message: str) -> None:
-        """Take a line that is for information."""
-        if message.startswith(_SPARSITY):
+        elif message.startswith(_SPARSITY):
             self.sparsity.append(message)
 
-    def said(self) -> str:
+    def explain(self) -> str:
         """Return the errors since the last call, else the last warning, in TensorRT's words."""
-        # Without a GPU, 8.6 only warns before it gives up.
+        # Without a GPU, 8.6 only warns before it fails.
         text = ' / '.join(self._errors) or self._warning or 'it gives no reason'
         self._errors.clear()
         self._warning = ''
@@ -65,11 +62,6 @@ class TensorRtLog:
             _listeners.remove(self)
 
 
-def _spread(is_error: bool, message: str) -> None:
+def _spread(severity: str, message: str) -> None:
     for listener in tuple(_listeners):
-        listener.take(is_error, message)
-
-
-def _spread_note(message: str) -> None:
-    for listener in tuple(_listeners):
-        listener.note(message)
+        listener.take(severity, message)

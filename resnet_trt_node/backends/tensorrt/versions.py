@@ -23,7 +23,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Callable, Optional
 
-from resnet_trt_node.errors import BackendUnavailable, UsageError
+from resnet_trt_node.errors import BackendUnavailable
 
 #: Flavour to (module, what to install).
 FLAVOURS = {
@@ -173,13 +173,8 @@ def set_target(trt: Any, config: Any, compute_capability: str) -> None:
     """
     Compile for a compute capability; only where `can_target`.
 
-    :param compute_capability: such as '8.9'.
-    :raises UsageError: for one that this version does not know.
+    :param compute_capability: one of `known_targets`, such as '8.9'.
     """
-    if compute_capability not in known_targets(trt):
-        raise UsageError(
-            f'this version cannot compile for compute capability {compute_capability}: '
-            f'choose one of {", ".join(known_targets(trt))}')
     config.num_compute_capabilities = 1
     config.set_compute_capability(
         getattr(trt.ComputeCapability, 'SM' + compute_capability.replace('.', '')), 0)
@@ -259,28 +254,19 @@ def give_memory(context: Any, address: int, size: int) -> None:
         context.device_memory = address
 
 
-def make_logger(
-        trt: Any, take: Callable[[bool, str], None], note: Callable[[str], None]) -> Any:
+def make_logger(trt: Any, take: Callable[[str, str], None]) -> Any:
     """
     Return a TensorRT logger.
 
-    :param take: gets (whether it is an error, the line) for warnings and errors.
-    :param note: gets the lines that are for information.
+    :param take: gets the name of each line's severity, such as 'WARNING', and the line.
     """
-    severity = trt.ILogger.Severity
-
     class Logger(trt.ILogger):  # type: ignore[misc]
-        """Passes warnings and errors on."""
+        """Passes lines on."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
         def log(self, level: Any, message: str) -> None:
-            if level in (severity.INTERNAL_ERROR, severity.ERROR):
-                take(True, message)
-            elif level == severity.WARNING:
-                take(False, message)
-            elif level == severity.INFO:
-                note(message)
+            take(level.name, message)
 
     return Logger()

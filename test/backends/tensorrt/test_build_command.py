@@ -11,8 +11,7 @@ import sys
 
 import pytest
 
-from resnet_trt_node.backends.tensorrt.builder import BuildSettings
-from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
+from resnet_trt_node.backends.tensorrt.builder import split_profiles
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from tiny_model import write_tiny_model
@@ -75,8 +74,7 @@ def test_it_says_which_node_finds_the_engine(rtx, model, tmp_path, capsys, words
 @pytest.mark.parametrize('cameras', [(), ('front', 'left', 'rear')])
 def test_it_builds_what_the_node_asks_for(rtx, model, tmp_path, capsys, cameras):
     given = NodeParameters(cameras=cameras).backend_options(2)
-    wanted = BuildSettings.of(TensorRtOptions(**{
-        name: given[name] for name in ('max_batch_size', 'opt_batch_sizes')})).profiles
+    wanted = split_profiles(1, given['opt_batch_sizes'], given['max_batch_size'])
     assert build_command(
         model, '--flavour', 'tensorrt_rtx', '--target-sm', '8.9', '--engine-dir',
         tmp_path / 'engines', '--json', '--max-batch', max(1, len(cameras))) == 0

@@ -25,7 +25,7 @@ def refuse_contexts(machine: World, monkeypatch: Any, builds: int, why: str) -> 
     def create(self: Any) -> Any:
         if len(machine.trt.builds) > builds:
             return real(self)
-        _spread(True, why)
+        _spread('ERROR', why)
         return None
     monkeypatch.setattr(engine, 'create_execution_context_without_device_memory', create)
 
@@ -107,7 +107,7 @@ def test_too_little_memory_to_load_an_engine_is_not_its_fault(
         pass
 
     def refuse(self: Any, plan: bytes) -> None:
-        _spread(True, 'Error Code 1: Cuda Runtime (out of memory)')
+        _spread('ERROR', 'Error Code 1: Cuda Runtime (out of memory)')
     monkeypatch.setattr(machine.trt.module.Runtime, 'deserialize_cuda_engine', refuse)
     with pytest.raises(BackendError, match=r'cannot load the engine .*out of memory'):
         machine.start()

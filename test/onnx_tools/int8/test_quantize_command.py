@@ -18,7 +18,8 @@ from onnx import numpy_helper
 from PIL import Image
 import pytest
 from quantize_command import answers, quantize
-from resnet_trt_node.backends.tensorrt.builder import BuildSettings, EngineBuilder
+from resnet_trt_node.backends.tensorrt.builder import EngineBuilder
+from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli import quantize as command
 from resnet_trt_node.cli.support.example_frames import read_frames
@@ -210,7 +211,7 @@ def test_layers_stay_in_float_by_name(
         fp32, pictures, *named[2:], '--keep-worst', 1)
     rtx = pytest.importorskip('tensorrt_rtx', reason='tensorrt-rtx is not installed')
     built = EngineBuilder(rtx, print).build(
-        out, file_sha256(out), BuildSettings(((1, 4, 4),), target_sm='8.9'), precision='int8')
+        out, file_sha256(out), TensorRtOptions(target_sm='8.9', precision='int8'), ((1, 4, 4),))
     assert built.spec.precision == 'int8'
 
 

@@ -13,7 +13,8 @@ import onnx
 from onnx import helper, numpy_helper, TensorProto
 import onnxruntime
 import pytest
-from resnet_trt_node.backends.tensorrt.builder import BuildSettings, EngineBuilder
+from resnet_trt_node.backends.tensorrt.builder import EngineBuilder
+from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.contract.sparsity import (
     is_two_four, layer_weights, SparseBuild, two_four_layers)
@@ -288,7 +289,7 @@ def test_the_real_builder_takes_sparse_models(
     said: list[str] = []
     built = EngineBuilder(rtx, said.append).build(
         path, file_sha256(path),
-        BuildSettings(((1, 1, 1),), sparse_weights=True, target_sm='8.9'))
+        TensorRtOptions(sparse_weights=True, target_sm='8.9'), ((1, 1, 1),))
     assert built.spec.precision == precision
     assert built.sparsity is not None
     assert built.sparsity.two_four == PRUNED
