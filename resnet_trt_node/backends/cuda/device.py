@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional, Tuple, TYPE_CHECKING
 
 import numpy as np
 
-from resnet_trt_node.backends.cuda.stream import cuda_error_text, CudaStream
+from resnet_trt_node.backends.cuda.stream import cuda_error_text, CudaStream, Translated
 from resnet_trt_node.errors import BackendError, BackendUnavailable, InferenceError, UsageError
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ class CudaDevice:
             raise UsageError(f'device_id is {index}: there are {count} GPUs, 0 to {count - 1}')
         return self._driver.Device(index)
 
-    def _errors(self, kind: type[BackendError], doing: str) -> _Translated:
-        return _Translated(self._driver.Error, kind, doing)
+    def _errors(self, kind: type[BackendError], doing: str) -> Translated:
+        return Translated(self._driver, kind, doing)
 
     @property
     def allocated_bytes(self) -> int:
@@ -154,10 +154,10 @@ class CudaDevice:
         self._allocated_bytes += size
         return int(allocation)
 
-    def stream(self) -> CudaStream:
-        """Return a new stream, destroyed on `close`."""
+    def stream(self, blocking: bool = False) -> CudaStream:
+        """Return a new stream, see `CudaStream`; it is destroyed on `close`."""
         with self._errors(BackendError, 'cannot make a stream'):
-            stream = CudaStream(self._driver)
+            stream = CudaStream(self._driver, blocking)
         self._frees.append(('stream', stream.free))
         return stream
 
@@ -185,22 +185,3 @@ class CudaDevice:
             self._log(f'could not pop the CUDA context: {cuda_error_text(error)}')
         _of_thread.count -= 1
         self._allocated_bytes = 0
-
-
-class _Translated:
-    """Turns the driver's errors within a `with` block into this package's."""
-
-    def __init__(self, caught: type[Exception], kind: type[BackendError], doing: str) -> None:
-        self._caught = caught
-        self._kind = kind
-        self._doing = doing
-
-    def __enter__(self) -> None:
-        """Do nothing."""
-
-    def __exit__(
-            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
-            trace: object) -> None:
-        """Raise the package's error in place of the driver's."""
-        if isinstance(error, self._caught):
-            raise self._kind(f'{self._doing}: {cuda_error_text(error)}') from error

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 import re
-from typing import Any, Callable, TYPE_CHECKING
+from typing import Any, Callable, Optional, TYPE_CHECKING
 
-from resnet_trt_node.errors import InferenceError
+from resnet_trt_node.errors import BackendError, InferenceError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,22 +46,47 @@ def cuda_error_text(error: Exception) -> str:
     return f'{name} ({text})' if name else text
 
 
+class Translated:
+    """
+    Turns pycuda's errors within a `with` block into this package's.
+
+    :param driver: pycuda's driver module.
+    :param kind: what is raised instead.
+    :param doing: what its text begins with.
+    """
+
+    def __init__(self, driver: Any, kind: type[BackendError], doing: str) -> None:
+        self._caught: type[Exception] = driver.Error
+        self._kind = kind
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(
+            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
+            trace: object) -> None:
+        """Raise the package's error in place of the driver's."""
+        if isinstance(error, self._caught):
+            raise self._kind(f'{self._doing}: {cuda_error_text(error)}') from error
+
+
 class CudaStream:
     """
     A queue of work on the device, with an event to wait for its end.
 
     :param driver: pycuda's driver module.
+    :param blocking: sleep rather than spin while waiting.
     """
 
-    def __init__(self, driver: Any) -> None:
+    def __init__(self, driver: Any, blocking: bool = False) -> None:
         self._driver = driver
         self._stream = driver.Stream()
-        self._spin: Any = None
-        self._sleep: Any = None
+        self._event: Any = None
+        flags = driver.event_flags
         try:
-            flags = driver.event_flags
-            self._spin = driver.Event(flags.DISABLE_TIMING)
-            self._sleep = driver.Event(flags.DISABLE_TIMING | flags.BLOCKING_SYNC)
+            self._event = driver.Event(
+                flags.DISABLE_TIMING | (flags.BLOCKING_SYNC if blocking else 0))
         except driver.Error:
             self.free()
             raise
@@ -69,36 +94,27 @@ class CudaStream:
 
     def copy_in(self, address: int, source: NDArray[Any]) -> None:
         """Enqueue a copy of page-locked host memory to the device."""
-        try:
+        with self._errors('copying to the device'):
             self._driver.memcpy_htod_async(address, source, self._stream)
-        except self._driver.Error as error:
-            raise InferenceError(f'copying to the device: {cuda_error_text(error)}') from error
 
     def copy_out(self, target: NDArray[Any], address: int) -> None:
         """Enqueue a copy of device memory to page-locked host memory."""
-        try:
+        with self._errors('copying from the device'):
             self._driver.memcpy_dtoh_async(target, address, self._stream)
-        except self._driver.Error as error:
-            raise InferenceError(f'copying from the device: {cuda_error_text(error)}') from error
 
-    def mark(self, blocking: bool) -> None:
+    def mark(self) -> None:
         """Note the end of what is enqueued so far, for `wait`."""
-        try:
-            (self._sleep if blocking else self._spin).record(self._stream)
-        except self._driver.Error as error:
-            raise InferenceError(f'marking the stream: {cuda_error_text(error)}') from error
+        with self._errors('marking the stream'):
+            self._event.record(self._stream)
 
-    def wait(self, blocking: bool) -> None:
+    def wait(self) -> None:
         """
-        Wait for the last `mark` of the same kind; other Python threads run meanwhile.
+        Wait for the last `mark`; other Python threads run meanwhile.
 
-        :param blocking: sleep rather than spin.
         :raises InferenceError: if anything that was enqueued failed.
         """
-        try:
-            (self._sleep if blocking else self._spin).synchronize()
-        except self._driver.Error as error:
-            raise InferenceError(f'on the device: {cuda_error_text(error)}') from error
+        with self._errors('on the device'):
+            self._event.synchronize()
 
     def drain(self) -> None:
         """
@@ -106,14 +122,15 @@ class CudaStream:
 
         :raises InferenceError: if any of it failed.
         """
-        try:
+        with self._errors('on the device'):
             self._stream.synchronize()
-        except self._driver.Error as error:
-            raise InferenceError(f'on the device: {cuda_error_text(error)}') from error
 
     def free(self) -> None:
-        """Destroy the stream and its events; pycuda does so when their last name goes."""
-        self._spin = self._sleep = self._stream = None
+        """Destroy the stream and its event; pycuda does so when their last name goes."""
+        self._event = self._stream = None
+
+    def _errors(self, doing: str) -> Translated:
+        return Translated(self._driver, InferenceError, doing)
 
 
 class CudaGraph:

@@ -78,7 +78,6 @@ class Slot:
         self._loaded = loaded
         self._graph_limit = (
             loaded.options.cuda_graph_max_batch if loaded.graph_driver is not None else 0)
-        self._blocking = loaded.options.blocking_sync
         self._contexts: list[_Context] = []
         self._graphs: dict[int, Tuple[_Context, CudaGraph]] = {}
 
@@ -104,7 +103,7 @@ class Slot:
             INPUT_NAME: self.images.ctypes.data, OUTPUT_NAME: self._probabilities.ctypes.data}
         self._scratch_bytes = versions.device_memory_bytes(loaded.engine)
         self._scratch = device.memory(self._scratch_bytes)
-        self._stream = device.stream()
+        self._stream = device.stream(loaded.options.blocking_sync)
         for profile in range(len(loaded.profiles)):
             self._contexts.append(self._make_context(profile, self._device_addresses))
 
@@ -121,7 +120,7 @@ class Slot:
             recorded[1].launch()
         else:
             self._enqueue(self._contexts[self._profile_of(batch_size)], batch_size)
-        self._stream.mark(self._blocking)
+        self._stream.mark()
 
     def collect(self, batch_size: int) -> NDArray[np.float32]:
         """
@@ -130,7 +129,7 @@ class Slot:
         :returns: float32 (batch_size, C), page-locked, valid until the next `submit`.
         :raises InferenceError: if the device failed.
         """
-        self._stream.wait(self._blocking)
+        self._stream.wait()
         return self._probabilities[:batch_size]
 
     def warm_up_sizes(self) -> list[int]:

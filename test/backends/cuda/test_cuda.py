@@ -51,9 +51,9 @@ def test_a_copy_there_and_back(cuda):
     stream = device.stream()
     stream.copy_in(address, host)
     stream.copy_out(result, address)
-    stream.mark(blocking=False)
+    stream.mark()
     assert not result.any()
-    stream.wait(blocking=False)
+    stream.wait()
     np.testing.assert_array_equal(result, host)
     del host, result, stream
     device.close()
