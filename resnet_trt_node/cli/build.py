@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 import sys
 from typing import Optional
 
 from resnet_trt_node.backends.cuda.device import CudaDevice
-from resnet_trt_node.backends.engines.cache import CachedEngine, default_engine_dir
+from resnet_trt_node.backends.engines.cache import BuiltEngine, default_engine_dir
 from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.backends.tensorrt.engine import EngineSource
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
@@ -85,13 +86,13 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _report(source: EngineSource, engine: CachedEngine, as_json: bool) -> None:
+def _report(source: EngineSource, engine: BuiltEngine, as_json: bool) -> None:
     if as_json:
         print_json({
             'engine': str(engine.path), 'bytes': len(engine.plan), 'built': bool(engine.reason),
             'reason': engine.reason, 'build_s': round(engine.build_s, 3),
             'precision': engine.spec.precision,
-            'sparsity': None if engine.sparsity is None else engine.sparsity.to_json(),
+            'sparsity': None if engine.sparsity is None else asdict(engine.sparsity),
             **source.key.to_json()})
         return
     key = source.key

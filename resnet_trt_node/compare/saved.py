@@ -19,7 +19,6 @@ import numpy as np
 
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.backends.base import BackendInfo
-from resnet_trt_node.backends.engines.side_file import parse_json
 from resnet_trt_node.backends.result_check import refuse_bad
 from resnet_trt_node.compare.latency import MIN_ROUNDS, Timings
 from resnet_trt_node.compare.subject import Answer, Subject
@@ -221,7 +220,7 @@ def _open(path: Path, read: Callable[[Any, Any], _Found]) -> _Found:
             text = file['document'].tobytes()
             if len(text) > _MAX_DOCUMENT_BYTES:
                 raise ValueError(f'its document has {len(text)} bytes')
-            document = parse_json(text)
+            document = json.loads(text)
             if document['format'] != _FORMAT:
                 raise ValueError(f'it has format {document["format"]!s:.20}, not {_FORMAT}')
             return read(file, document)

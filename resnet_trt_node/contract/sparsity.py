@@ -9,9 +9,9 @@ https://arxiv.org/abs/2104.08378.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 import re
-from typing import Any, Mapping, Optional, Sequence, TYPE_CHECKING
+from typing import Any, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class SparseBuild:
     @classmethod
     def of_log(cls, two_four: int, lines: Sequence[str]) -> SparseBuild:
         """
-        Read what TensorRT said.
+        Read what TensorRT logged.
 
         :param two_four: as above.
         :param lines: those that begin with '(Sparsity)'; 8.6 and 10 say 'Found 9 layer(s)
@@ -75,21 +75,6 @@ class SparseBuild:
             two_four,
             _count(text, r'Found (\d+) layer', r'Layers eligible for sparse math:(.*)'),
             _count(text, r'Chose (\d+) layer', r'picked sparse implementation for layers:(.*)'))
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> SparseBuild:
-        """
-        Read it back.
-
-        :raises ValueError, KeyError, TypeError: if it is malformed.
-        """
-        def number(name: str) -> Optional[int]:
-            return None if values[name] is None else int(values[name])
-        return cls(int(values['two_four']), number('eligible'), number('chosen'))
-
-    def to_json(self) -> dict[str, Optional[int]]:
-        """Return it for a JSON file."""
-        return asdict(self)
 
     def describe(self) -> str:
         """Return it in words."""

@@ -12,7 +12,7 @@ build the same engine and never disturb each other's timing. Nothing here knows 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import os
 from pathlib import Path
 import time
@@ -39,39 +39,33 @@ Log = Callable[[str], None]
 @dataclass(frozen=True)
 class BuiltEngine:
     """
-    What a build yields.
+    An engine, as a build yields it or as it was stored.
 
-    :param plan: the serialised engine.
+    :param plan: the serialised engine; from the cache, checked.
     :param spec: the contract of the model that it was built from.
     :param timing_cache: kernel timings for the next build, b'' for none.
     :param sparsity: what came of sparse weights, None if they were not asked for.
+    :param path: where it lies, None if it could not be stored.
+    :param reason: why it was built, '' if it was found.
+    :param build_s: seconds that building took, whenever that was.
     """
 
     plan: bytes
     spec: ModelSpec
     timing_cache: bytes = b''
     sparsity: Optional[SparseBuild] = None
+    path: Optional[Path] = None
+    reason: str = ''
+    build_s: float = 0.0
 
-
-@dataclass(frozen=True)
-class CachedEngine:
-    """
-    An engine ready to be deserialised.
-
-    :param plan: the serialised engine, checked.
-    :param spec: the contract of its model.
-    :param path: where it lies, None if it could not be stored.
-    :param reason: why it was built, '' if it was found.
-    :param build_s: seconds that building took, whenever that was.
-    :param sparsity: what came of sparse weights, None if they were not asked for.
-    """
-
-    plan: bytes
-    spec: ModelSpec
-    path: Optional[Path]
-    reason: str
-    build_s: float
-    sparsity: Optional[SparseBuild] = None
+    @property
+    def details(self) -> dict[str, str]:
+        """Return what a backend shows of it, name to text."""
+        return {
+            'precision': self.spec.precision,
+            'engine': str(self.path) if self.path else 'in memory only',
+            'engine_built_because': self.reason or 'it was not, it was found',
+            'engine_build_s': f'{self.build_s:.1f}'}
 
 
 #: Builds an engine; takes the timing cache, b'' for none.
@@ -111,7 +105,7 @@ class EngineCache:
 
     def get(
             self, key: EngineKey, build: BuildFunction, force: bool = False,
-            must_store: bool = False) -> CachedEngine:
+            must_store: bool = False) -> BuiltEngine:
         """
         Return the engine of a key, building it if need be.
 
@@ -143,7 +137,7 @@ class EngineCache:
         with lock:
             return self._build_locked(key, build, force, must_store)
 
-    def reject(self, key: EngineKey, engine: CachedEngine, why: str) -> None:
+    def reject(self, key: EngineKey, engine: BuiltEngine, why: str) -> None:
         """
         Move an engine aside that the runtime refused, so that the next `get` builds anew.
 
@@ -171,19 +165,18 @@ class EngineCache:
                       f'({error.strerror or error}): have it deleted, or choose another folder')
 
     def _unstored(
-            self, error: BackendError, build: BuildFunction, must_store: bool) -> CachedEngine:
+            self, error: BackendError, build: BuildFunction, must_store: bool) -> BuiltEngine:
         if must_store:
             raise error
         self._log(f'{error}; building an engine that lives in memory only')
         start = time.monotonic()
         built = build(b'')
-        return CachedEngine(
-            built.plan, built.spec, None, f'not stored: {error}', time.monotonic() - start,
-            built.sparsity)
+        return replace(
+            built, reason=f'not stored: {error}', build_s=time.monotonic() - start)
 
     def _build_locked(
             self, key: EngineKey, build: BuildFunction, force: bool,
-            must_store: bool) -> CachedEngine:
+            must_store: bool) -> BuiltEngine:
         reason = 'a rebuild was asked for'
         if not force:
             # Another process may have built it while this one waited for the lock.
@@ -200,10 +193,10 @@ class EngineCache:
         self._log(f'building {self.path_of(key).name}: {reason}')
         start = time.monotonic()
         built = build(self._read_timing(key))
-        took_s = time.monotonic() - start
-        path: Optional[Path] = self.path_of(key)
+        built = replace(
+            built, reason=reason, build_s=time.monotonic() - start, path=self.path_of(key))
         try:
-            self._store(key, built, took_s)
+            self._store(key, built)
         except OSError as error:
             # A minute of work is not thrown away because the disk is full.
             message = (f'cannot store the engine in {self.folder} ({error.strerror or error}): '
@@ -211,10 +204,10 @@ class EngineCache:
             if must_store:
                 raise BackendError(message) from error
             self._log(f'{message}; it lives in memory only')
-            path = None
-        return CachedEngine(built.plan, built.spec, path, reason, took_s, built.sparsity)
+            return replace(built, path=None)
+        return built
 
-    def _find(self, key: EngineKey, move_aside: bool = False) -> Optional[CachedEngine]:
+    def _find(self, key: EngineKey, move_aside: bool = False) -> Optional[BuiltEngine]:
         """Return the stored engine if it is there and unchanged; a bad one may be quarantined."""
         path = self.path_of(key)
         try:
@@ -238,10 +231,10 @@ class EngineCache:
             _move_to_bad(file)
         self._quarantined_because = f'the stored engine was quarantined: {why}'
 
-    def _store(self, key: EngineKey, built: BuiltEngine, took_s: float) -> None:
+    def _store(self, key: EngineKey, built: BuiltEngine) -> None:
         path = self.path_of(key)
         side = EngineSide(
-            key, sha256_of(built.plan), len(built.plan), os.geteuid(), built.spec, took_s,
+            key, sha256_of(built.plan), len(built.plan), os.geteuid(), built.spec, built.build_s,
             built.sparsity)
         write_atomically(path, built.plan)
         write_atomically(path.with_suffix('.json'), side.to_bytes())
@@ -282,7 +275,7 @@ def _move_to_bad(path: Path) -> None:
         os.replace(path, path.with_name(path.name + '.bad'))
 
 
-def _read_engine(path: Path, key: EngineKey) -> CachedEngine:
+def _read_engine(path: Path, key: EngineKey) -> BuiltEngine:
     check_folder(path.parent)
     side = EngineSide.read(path.with_suffix('.json'))
     plan = read_trusted(path, side.owner_uid, side.plan_bytes)
@@ -293,4 +286,5 @@ def _read_engine(path: Path, key: EngineKey) -> CachedEngine:
         raise UntrustedFile('its sha256 is not the recorded one: it was altered')
     if side.key != key:
         raise UntrustedFile('its side file describes another engine')
-    return CachedEngine(plan, side.spec, path, '', side.build_s, side.sparsity)
+    return BuiltEngine(
+        plan, side.spec, sparsity=side.sparsity, path=path, build_s=side.build_s)

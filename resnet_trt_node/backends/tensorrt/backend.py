@@ -9,7 +9,7 @@ import numpy as np
 
 from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.backends.cuda.device import CudaDevice, load_graph_driver
-from resnet_trt_node.backends.engines.cache import CachedEngine
+from resnet_trt_node.backends.engines.cache import BuiltEngine
 from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.backends.tensorrt.engine import EngineSource
 from resnet_trt_node.backends.tensorrt.execution import (
@@ -84,7 +84,7 @@ class TensorRtBackend(Backend):
             self._release()
             raise
 
-    def _load(self, source: EngineSource, cached: CachedEngine) -> None:
+    def _load(self, source: EngineSource, cached: BuiltEngine) -> None:
         """Deserialise the engine and allocate what runs it."""
         trt_log = self._trt_log = TensorRtLog(self._trt, self._log)
         try:
@@ -128,13 +128,10 @@ class TensorRtBackend(Backend):
                 f'the engine has the tensors {found}, a deployable model has {wanted}: '
                 'build it again with --force')
 
-    def _describe(self, cached: CachedEngine, used_bytes: int) -> BackendInfo:
+    def _describe(self, cached: BuiltEngine, used_bytes: int) -> BackendInfo:
         options = self._options
         details = {
-            'precision': cached.spec.precision,
-            'engine': str(cached.path) if cached.path else 'in memory only',
-            'engine_built_because': cached.reason or 'it was not, it was found',
-            'engine_build_s': f'{cached.build_s:.1f}',
+            **cached.details,
             # Other processes come and go meanwhile, so this is what it looked like from here.
             'device_memory_mib': f'{max(used_bytes, self._device.allocated_bytes) / 2**20:.1f}',
             'buffers_memory_mib': f'{self._device.allocated_bytes / 2**20:.1f}',

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
 from resnet_trt_node.backends.cuda.device import CudaDevice
-from resnet_trt_node.backends.engines.cache import BuiltEngine, CachedEngine, EngineCache
+from resnet_trt_node.backends.engines.cache import BuiltEngine, EngineCache
 from resnet_trt_node.backends.engines.files import sha256_of
 from resnet_trt_node.backends.engines.key import EngineKey
 from resnet_trt_node.backends.options import check_precision
@@ -72,7 +72,7 @@ class EngineSource:
                   if option != 'target_sm' or options.target_sm is not None))
         return cls(trt, path, options, key, EngineCache(options.engine_dir, log))
 
-    def get(self, log: Log, force: bool = False, must_store: bool = False) -> CachedEngine:
+    def get(self, log: Log, force: bool = False, must_store: bool = False) -> BuiltEngine:
         """
         Return the engine, built if need be; arguments and errors as `EngineCache.get`.
 

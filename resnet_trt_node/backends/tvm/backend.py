@@ -89,10 +89,7 @@ class TvmBackend(Backend):
         super().__init__(
             engine.spec,
             BackendInfo('tvm', str(tvm.__version__), target.device, {
-                'precision': engine.spec.precision,
-                'engine': str(engine.path) if engine.path else 'in memory only',
-                'engine_built_because': engine.reason or 'it was not, it was found',
-                'engine_build_s': f'{engine.build_s:.1f}', **target.details}),
+                **engine.details, **target.details}),
             host_buffers(engine.spec, options))
 
     def _submit(self, batch_size: int, index: int) -> None:
