@@ -20,10 +20,6 @@ as it is, without a traceback::
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Iterator, Union
-
 from resnet_trt_node.printable import printable_lines
 
 
@@ -48,15 +44,6 @@ class UsageError(ResnetTrtError):
 
 class ModelError(ResnetTrtError):
     """A model file that is missing, unreadable or not deployable."""
-
-
-@contextmanager
-def naming(path: Union[str, Path]) -> Iterator[None]:
-    """Put the name of the file in front of what is wrong with a model."""
-    try:
-        yield
-    except ModelError as error:
-        raise type(error)(f'{path}: {error}') from error
 
 
 class LabelsError(ModelError):

@@ -11,9 +11,9 @@ from resnet_trt_node.backends.host_buffers import host_buffers
 from resnet_trt_node.backends.onnxruntime_session import InterruptibleSession
 from resnet_trt_node.backends.options import BackendOptions, number
 from resnet_trt_node.contract.declared import checked_spec, TensorInfo
-from resnet_trt_node.contract.model_file import read_model, refuse_external_data
+from resnet_trt_node.contract.model_file import naming, read_model, refuse_external_data
 from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
-from resnet_trt_node.errors import BackendUnavailable, InferenceError, ModelError, naming
+from resnet_trt_node.errors import BackendUnavailable, InferenceError, ModelError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence, TYPE_CHECKING
+from typing import Any, Mapping, TYPE_CHECKING
 
 import numpy as np
 
 from resnet_trt_node.compare.choice import import_runners
-from resnet_trt_node.compare.subject import Subject
-from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
+from resnet_trt_node.contract.spec import OUTPUT_NAME
 from resnet_trt_node.errors import BackendError, UsageError
 
 if TYPE_CHECKING:
@@ -72,81 +70,38 @@ class Agreement:
             'agrees': self.agrees(tolerance)}
 
 
-@dataclass(frozen=True)
-class TopOneResult:
-    """
-    What `same_top_one` finds in one batch; true if every frame agrees.
-
-    :param frames: frames of the batch.
-    :param same: those with the same most probable class.
-    """
-
-    frames: int
-    same: int
-
-    def __bool__(self) -> bool:
-        """Tell whether every frame agrees."""
-        return self.same == self.frames
-
-
-def same_top_one(
-        result: Mapping[str, NDArray[np.float32]],
-        reference: Mapping[str, NDArray[np.float32]]) -> OrderedDict[str, TopOneResult]:
-    """Compare the most probable classes: a function for Polygraphy's Comparator."""
-    first, second = result[OUTPUT_NAME].argmax(axis=1), reference[OUTPUT_NAME].argmax(axis=1)
-    return OrderedDict([(OUTPUT_NAME, TopOneResult(len(first), int((first == second).sum())))])
-
-
 def compare_answers(
-        subjects: Mapping[str, Subject], frames: NDArray[np.uint8], batch_size: int,
-        tolerance: Tolerance) -> dict[str, Agreement]:
+        answers: Mapping[str, NDArray[np.float32]], tolerance: Tolerance) -> dict[str, Agreement]:
     """
-    Run all subjects on the same frames and compare them to the first.
+    Compare answers on the same frames to the first ones.
 
-    :param subjects: label to open subject; the first is the reference.
-    :param frames: uint8 (N, H, W, 3) RGB, at least one.
-    :param batch_size: the most that is inferred together.
+    :param answers: label to float32 (N, C) probabilities; the first are the reference's.
     :param tolerance: how far answers may differ.
     :returns: label to agreement, without the reference's.
     :raises BackendUnavailable: if Polygraphy is not installed.
-    :raises InferenceError: if a runtime fails.
     """
-    runners = import_runners()
-    from polygraphy.comparator import Comparator, SimpleCompareFunc
+    import_runners()
+    from polygraphy.comparator import (
+        Comparator, IterationResult, RunResults, SimpleCompareFunc)
     from polygraphy.exception import PolygraphyException
     from polygraphy.logger import G_LOGGER
-    feeds = [
-        {INPUT_NAME: np.ascontiguousarray(frames[start:start + batch_size])}
-        for start in range(0, len(frames), batch_size)]
-    labels = list(subjects)
+    runs = RunResults([
+        (label, [IterationResult({OUTPUT_NAME: rows}, runner_name=label)])
+        for label, rows in answers.items()])
     try:
         # It would print pages to the output; what it finds is in its results.
         with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
-            runs = Comparator.run(
-                [runners.runner_for(subject, label) for label, subject in subjects.items()],
-                data_loader=feeds)
-            values, classes = Comparator.compare_accuracy(
-                runs, comparisons=[(place, 0) for place in range(1, len(labels))],
-                compare_func=[
-                    SimpleCompareFunc(atol=tolerance.atol, rtol=tolerance.rtol), same_top_one])
+            found, = Comparator.compare_accuracy(
+                runs, comparisons=[(place, 0) for place in range(1, len(answers))],
+                compare_func=[SimpleCompareFunc(atol=tolerance.atol, rtol=tolerance.rtol)])
     except PolygraphyException as error:
         raise BackendError(f'Polygraphy could not compare: {error}') from error
-    return {
-        label: _sum_up(values[label, labels[0]], classes[label, labels[0]])
-        for label in labels[1:]}
-
-
-def _sum_up(
-        values: Sequence[Mapping[str, Any]],
-        classes: Sequence[Mapping[str, TopOneResult]]) -> Agreement:
-    """Join the batches' results; batches count by their frames."""
-    tops = [batch[OUTPUT_NAME] for batch in classes]
-    differences = [batch[OUTPUT_NAME] for batch in values]
-    frames = sum(top.frames for top in tops)
-    return Agreement(
-        frames=frames,
-        max_difference=max(found.max_absdiff for found in differences),
-        mean_difference=sum(
-            found.mean_absdiff * top.frames for found, top in zip(differences, tops)) / frames,
-        same=sum(top.same for top in tops),
-        within=all(map(bool, differences)))
+    reference, *others = answers
+    classes = answers[reference].argmax(axis=1)
+    agreements = {}
+    for label in others:
+        difference = found[label, reference][0][OUTPUT_NAME]
+        agreements[label] = Agreement(
+            len(classes), float(difference.max_absdiff), float(difference.mean_absdiff),
+            int((answers[label].argmax(axis=1) == classes).sum()), bool(difference))
+    return agreements

@@ -8,6 +8,7 @@ size is limited, and whatever is wrong with it is one error of one line.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 import hashlib
 from io import BytesIO
 import json
@@ -21,7 +22,6 @@ from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.backends.base import BackendInfo
 from resnet_trt_node.backends.result_check import refuse_bad
 from resnet_trt_node.compare.latency import MIN_ROUNDS, Timings
-from resnet_trt_node.compare.subject import Answer, Subject
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import DataError, ResnetTrtError, UsageError
 from resnet_trt_node.regular_file import read_regular
@@ -37,53 +37,29 @@ MAX_BYTES = 1 << 30
 _MAX_DOCUMENT_BYTES = 1 << 20
 
 
-class SavedSubject(Subject):
+@dataclass(frozen=True)
+class SavedSubject:
     """
-    What a file says of one model on one backend: it answers the frames that it was saved with.
+    What a subject of another run answered, and how fast.
 
-    :param spec: the contract of the model.
+    :param spec: the contract of its model.
     :param info: who computed.
-    :param python: version of the Python that ran the backend.
-    :param rows: a frame's bytes to its answer.
-    :param timings: batch size to timings.
-    :param backend: the backend's name.
-    :param model_sha256: of the model file.
-    :param origin: what a report says of the other run: `file`, `date` and `machine`.
+    :param python: version of the Python that ran it, such as '3.9.18'.
+    :param answers: float32 (N, C) probabilities of the frames.
+    :param timings: batch size to times.
+    :param backend: what the backend was chosen by.
+    :param model_sha256: digest of the model's file.
+    :param origin: name of the file, date and machine of the run.
     """
 
-    def __init__(
-            self, spec: ModelSpec, info: BackendInfo, python: str,
-            rows: Mapping[bytes, NDArray[np.float32]], timings: Mapping[int, Timings],
-            backend: str, model_sha256: str, origin: Mapping[str, Any]) -> None:
-        super().__init__(spec, info, python)
-        self.timings, self.backend, self.model_sha256 = timings, backend, model_sha256
-        self.origin = origin
-        self._rows = rows
-        self._batch: list[NDArray[np.float32]] = []
-
-    def load(self, frames: NDArray[np.uint8]) -> None:
-        """
-        Find the answers of the frames.
-
-        :raises UsageError: if one was not among those that the file was saved with.
-        """
-        try:
-            self._batch = [self._rows[frame.tobytes()] for frame in frames]
-        except KeyError as error:
-            raise UsageError(f'{self.origin["file"]} has no answer for a frame') from error
-
-    def answer(self) -> Answer:
-        """Return the saved answers of the loaded batch; nothing is computed."""
-        probabilities = np.array(self._batch)
-        refuse_bad(probabilities, len(self._batch), self.spec.num_classes)
-        return Answer(probabilities, 0)
-
-    def time(self, settle: int, count: int) -> list[int]:
-        """Refuse: its times are `timings`."""
-        raise UsageError('the times of a file cannot be measured again')
-
-    def close(self) -> None:
-        """Have nothing to free."""
+    spec: ModelSpec
+    info: BackendInfo
+    python: str
+    answers: NDArray[np.float32]
+    timings: Mapping[int, Timings]
+    backend: str
+    model_sha256: str
+    origin: Mapping[str, Any]
 
 
 def check_size(frames: NDArray[np.uint8]) -> None:
@@ -150,7 +126,6 @@ def read_saved(
                 f'{list(frames.shape)} here): compare with --images {path}, or save it again')
         origin = {'file': path.name, 'date': str(document['date']), 'machine': {
             name: str(document['machine'][name]) for name in ('cores', 'cpu')}}
-        keys = [frame.tobytes() for frame in frames]
         subjects = []
         for place, (row, batches) in enumerate(zip(document['rows'], document['batches'])):
             sha256 = row['model_sha256']
@@ -163,12 +138,13 @@ def read_saved(
                     f'{path} was measured at batch sizes {", ".join(batches)!s:.60}: choose '
                     '--batch-sizes among them, or save it again')
             answers = file[f'answers_{place}']
-            _check(answers, np.float32, (len(keys), models[sha256].num_classes))
+            _check(answers, np.float32, (len(frames), models[sha256].num_classes))
+            refuse_bad(answers, len(frames), models[sha256].num_classes)
             timings = {
                 size: _timings(file[f'times_{place}_{size}'], *batches[str(size)])
                 for size in batch_sizes}
             subjects.append(SavedSubject(
-                models[sha256], _info(row), str(row['python']), dict(zip(keys, answers)), timings,
+                models[sha256], _info(row), str(row['python']), answers, timings,
                 str(row['backend']), sha256, origin))
         return subjects
     return _open(path, read)

@@ -6,7 +6,8 @@ from contextlib import contextmanager, ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Sequence, TYPE_CHECKING
+import platform
+from typing import Any, Callable, Iterator, Mapping, Sequence, TYPE_CHECKING, Union
 
 import numpy as np
 
@@ -125,8 +126,10 @@ class Session:
         models = [_describe(model) for model in self.models]
         saved = self._read_saved(models, frames)
         with self._opened() as (subjects, unavailable):
+            answers = {label: subject.infer(frames) for label, subject in subjects.items()}
             agreements = compare_answers(
-                {**subjects, **saved}, frames, self.plan.batch_sizes[-1], self.tolerance)
+                {**answers, **{label: one.answers for label, one in saved.items()}},
+                self.tolerance)
             timings = measure(subjects, frames, self.plan, self.step)
             rows = [
                 _row(row.label, row.model.name, row.backend, subjects[row.label])
@@ -134,7 +137,7 @@ class Session:
         self._check_unchanged(models)
         for label, subject in saved.items():
             model = next(one for one in models if one['sha256'] == subject.model_sha256)
-            rows.append({**_row(label, model['name'], subject.backend, subject),
+            rows.append({**_row(label, model['name'], subject.backend, subject, subject.python),
                          'saved': dict(subject.origin)})
         for size, found in timings.items():
             values = figures(found, size, self.plan.seed, {
@@ -163,13 +166,8 @@ class Session:
         """
         check_size(frames)
         models = [_describe(model) for model in self.models]
-        largest = self.plan.batch_sizes[-1]
         with self._opened() as (subjects, _):
-            answers = {
-                label: np.concatenate([
-                    subject.infer(frames[start:start + largest]).probabilities
-                    for start in range(0, len(frames), largest)])
-                for label, subject in subjects.items()}
+            answers = [subject.infer(frames) for subject in subjects.values()]
             timings = measure(subjects, frames, self.plan, self.step)
         self._check_unchanged(models)
         sha256 = {model: described['sha256'] for model, described in zip(self.models, models)}
@@ -178,7 +176,7 @@ class Session:
              'model_sha256': sha256[row.model]}
             for row in self.rows if row.label in subjects]
         write_saved(
-            path, {**_origin(), 'rows': rows}, frames, list(answers.values()),
+            path, {**_origin(), 'rows': rows}, frames, answers,
             [{size: found[label] for size, found in timings.items()} for label in subjects])
 
     def _read_saved(
@@ -240,11 +238,13 @@ class Session:
         return subjects, unavailable
 
 
-def _row(label: str, model: str, backend: str, subject: Subject) -> dict[str, Any]:
+def _row(
+        label: str, model: str, backend: str, subject: Union[Subject, SavedSubject],
+        python: str = platform.python_version()) -> dict[str, Any]:
     info = subject.info
     return {
         'label': label, 'model': model, 'precision': subject.spec.precision, 'backend': backend,
-        'python': subject.python, 'runtime': info.name, 'version': info.version,
+        'python': python, 'runtime': info.name, 'version': info.version,
         'device': info.device, 'latency': [],
         # Reports are published, and where a machine keeps its files is nobody's business.
         'details': {

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import Iterator, TYPE_CHECKING, Union
 
 from resnet_trt_node.contract.declared import checked_spec, HOW_TO_MAKE_ONE
 from resnet_trt_node.contract.external_data import external_files
 from resnet_trt_node.contract.onnx_parts import damaged_constant, names_of, tensor_info
 from resnet_trt_node.contract.spec import ModelSpec
-from resnet_trt_node.errors import BackendUnavailable, ModelError, naming
+from resnet_trt_node.errors import BackendUnavailable, ModelError
 from resnet_trt_node.regular_file import open_regular, read_regular
 
 if TYPE_CHECKING:
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 
 #: Protobuf's own limit for a message.
 _MAX_BYTES = (1 << 31) - 1
+
+
+@contextmanager
+def naming(path: Union[str, Path]) -> Iterator[None]:
+    """Put the name of the file in front of what is wrong with a model."""
+    try:
+        yield
+    except ModelError as error:
+        raise type(error)(f'{path}: {error}') from error
 
 
 def file_sha256(path: Union[str, Path]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from io import BytesIO
 import json
+import platform
 import random
 from zipfile import ZIP_DEFLATED, ZipFile
 
@@ -39,16 +40,11 @@ def read(model, frames):
 
 def test_a_file_answers_like_the_backend(saved, read, subject, frames):
     one, = read(saved)
-    assert (one.spec, one.info, one.python) == (subject.spec, subject.info, subject.python)
-    for batch in (frames[:1], frames[2:6], frames[8:]):
-        np.testing.assert_allclose(
-            one.infer(batch).probabilities, subject.infer(batch).probabilities, atol=1e-6)
+    assert (one.spec, one.info, one.python) == (
+        subject.spec, subject.info, platform.python_version())
+    np.testing.assert_allclose(one.answers, subject.infer(frames), atol=1e-6)
     assert {size: timings.spent_ns > 0 for size, timings in one.timings.items()} == {
         1: True, 2: True}
-    with pytest.raises(UsageError, match='no answer'):
-        one.load(frames[:1] + 1)
-    with pytest.raises(UsageError):
-        one.time(0, 1)
 
 
 def test_it_is_compared_and_marked(saved, model, frames):
@@ -177,9 +173,8 @@ def test_answers_that_are_none_are_refused(saved, read, frames, tmp_path):
     with np.load(saved) as file:
         answers = file['answers_0']
     answers[0] = np.nan
-    one, = read(changed(saved, tmp_path / 'nan.npz', answers_0=answers))
     with pytest.raises(ResnetTrtError, match='NaN'):
-        one.infer(frames[:1])
+        read(changed(saved, tmp_path / 'nan.npz', answers_0=answers))
 
 
 def test_options_are_for_the_backends_that_use_them(model):

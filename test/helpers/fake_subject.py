@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from onnx import numpy_helper
 
 from resnet_trt_node.backends.base import BackendInfo
 from resnet_trt_node.backends.simulated import SIMULATED_SPEC
-from resnet_trt_node.compare.subject import Answer, Subject
+from resnet_trt_node.compare.subject import Subject
+from resnet_trt_node.contract.spec import ResizeRule
 
+SPEC = replace(SIMULATED_SPEC, height=1, width=1, resize=ResizeRule(1, 1, 1))
 OPTIONS = {'max_batch_size': 4, 'num_buffers': 1, 'cpu_threads': 1}
 
 
@@ -26,25 +29,22 @@ class FakeSubject(Subject):
     """
 
     def __init__(self, label, clock, cost_ns, calls):
-        super().__init__(SIMULATED_SPEC, BackendInfo('fake', '1', 'none', {}))
+        super().__init__(SPEC, BackendInfo('fake', '1', 'none', {}), 1024)
         self._label, self._clock, self._cost_ns, self._calls = label, clock, cost_ns, calls
 
-    def load(self, frames):
+    def _load(self, frames):
         self.loaded = frames.copy()
-
-    def answer(self):
-        return Answer(np.ones((len(self.loaded), 1), np.float32), self._infer())
 
     def time(self, settle, count):
         self._calls.append((self._label, settle, count))
         for _ in range(settle):
-            self._infer()
-        return [self._infer() for _ in range(count)]
+            self._run()
+        return [self._run() for _ in range(count)]
 
     def close(self):
         pass
 
-    def _infer(self):
+    def _run(self):
         took_ns = int(self._cost_ns(self._clock[0]))
         self._clock[0] += took_ns
         return took_ns

@@ -17,7 +17,8 @@ import sys
 import pytest
 
 NAME = 'resnet_trt_node'
-BASE = {'errors', 'interrupt', 'labels', 'label_file', 'printable', 'regular_file', 'atomic_file'}
+BASE = {'errors', 'interrupt', 'labels', 'label_file', 'printable', 'regular_file', 'atomic_file',
+        'closing'}
 GRAPHS = {'contract', 'imaging', 'evaluation', *BASE}
 RUNTIMES = {'backends', 'datasets', *GRAPHS}
 
@@ -26,6 +27,7 @@ LAYERS = {
     'printable': set(),
     'errors': {'printable'},
     'interrupt': set(),
+    'closing': set(),
     'regular_file': set(),
     'atomic_file': {'errors'},
     'labels': {'errors', 'printable', 'regular_file'},
@@ -70,6 +72,7 @@ WITHOUT = {
     'printable': SMALL,
     'errors': SMALL,
     'interrupt': PLAIN,
+    'closing': rf'{PLAIN}|numpy',
     'labels': PLAIN,
     'label_file': PLAIN,
     'regular_file': rf'{PLAIN}|numpy',

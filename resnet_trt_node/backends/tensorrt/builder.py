@@ -13,11 +13,10 @@ from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.backends.tensorrt.log import TensorRtLog
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.backends.tensorrt.progress import BuildProgress
-from resnet_trt_node.contract.model_file import parse_model, read_model, spec_of
+from resnet_trt_node.contract.model_file import naming, parse_model, read_model, spec_of
 from resnet_trt_node.contract.sparsity import SparseBuild, two_four_layers
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec
-from resnet_trt_node.errors import (
-    BackendError, BackendUnavailable, ModelError, naming, UsageError)
+from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError, UsageError
 
 #: (smallest, tuned for, largest) batch size.
 Profile = Tuple[int, int, int]

@@ -16,11 +16,11 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 from resnet_trt_node.atomic_file import whole_file
-from resnet_trt_node.contract.model_file import load_model, spec_of, write_model_spec
+from resnet_trt_node.contract.model_file import load_model, naming, spec_of, write_model_spec
 from resnet_trt_node.contract.sparsity import (
     GROUP, is_two_four, KEPT, layer_weights, LayerWeight, PATTERN, why_dense)
 from resnet_trt_node.contract.spec import ModelSpec
-from resnet_trt_node.errors import ModelError, naming, UsageError
+from resnet_trt_node.errors import ModelError, UsageError
 from resnet_trt_node.onnx_tools.subgraphs import nodes_of, refuse_in_subgraphs
 from resnet_trt_node.onnx_tools.verify import check_answers, check_valid
 import torch
