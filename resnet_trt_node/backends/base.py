@@ -9,21 +9,20 @@ buffer is not submitted.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import ClassVar, Mapping, Optional, Sequence, TYPE_CHECKING
+from typing import ClassVar, Mapping, Sequence, TYPE_CHECKING
 
 import numpy as np
 
 from resnet_trt_node.backends.options import BackendOptions
 from resnet_trt_node.backends.result_check import check_shape, refuse_bad
+from resnet_trt_node.closing import Closing
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import UsageError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from numpy.typing import NDArray
 
 #: How often `warm_up` infers a batch size.
@@ -47,7 +46,7 @@ class BackendInfo:
     details: Mapping[str, str]
 
 
-class Backend(ABC):
+class Backend(Closing):
     """
     One opened deployable model; see the module's text for the order of calls.
 
@@ -171,16 +170,6 @@ class Backend(ABC):
         self._submitted.clear()
         self._buffers = ()
         self._close()
-
-    def __enter__(self) -> Backend:
-        """Return the backend itself."""
-        return self
-
-    def __exit__(
-            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
-            trace: Optional[TracebackType]) -> None:
-        """Close the backend."""
-        self.close()
 
     def _check(self, index: int) -> None:
         if self._closed:

@@ -15,6 +15,7 @@ from resnet_trt_node.bag.messages import BagImage, BagMessage, TopicInfo
 from resnet_trt_node.bag.recording import CDR, encoding_of, is_image, Recording, ROS1
 from resnet_trt_node.bag.storage.merging import Stored
 from resnet_trt_node.bag.storage.packing import unpacked
+from resnet_trt_node.closing import Closing
 from resnet_trt_node.errors import BagError
 from rosbags.interfaces import Connection
 from rosbags.typesys.store import Typestore
@@ -24,7 +25,7 @@ _LITTLE_ENDIAN = 1
 _LOG = logging.getLogger(__name__)
 
 
-class BagReader:
+class BagReader(Closing):
     """
     An open bag; a context manager.
 
@@ -179,14 +180,6 @@ class BagReader:
     def close(self) -> None:
         """Remove decompressed files; calling it again does nothing."""
         self._stack.close()
-
-    def __enter__(self) -> BagReader:
-        """Return the reader itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the bag."""
-        self.close()
 
     def _count_images(self, names: Sequence[str]) -> int:
         return sum(

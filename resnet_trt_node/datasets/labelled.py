@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence, TypeVar, Union
+from typing import Optional, Sequence, Union
 
+from resnet_trt_node.closing import Closing
 from resnet_trt_node.datasets.listing import count_unread
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.datasets.store import PictureStore, plain_name
@@ -19,7 +20,6 @@ TABLE_NAME = 'labels.tsv'
 #: A table of millions of pictures has less.
 _MAX_TABLE_BYTES = 2**30
 _FORM = 'write file<TAB>class index'
-_Set = TypeVar('_Set', bound='PictureSet')
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class LabelledPicture:
     target: int
 
 
-class PictureSet:
+class PictureSet(Closing):
     """
     Pictures of known classes in a folder or zip file; a context manager.
 
@@ -65,14 +65,6 @@ class PictureSet:
     def close(self) -> None:
         """Close the zip file; calling it again does nothing."""
         self.store.close()
-
-    def __enter__(self: _Set) -> _Set:
-        """Return the data set itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the zip file."""
-        self.close()
 
 
 class LabelledPictures(PictureSet):

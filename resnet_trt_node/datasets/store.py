@@ -9,6 +9,7 @@ from typing import Iterator, Optional, Union
 from zipfile import BadZipFile, ZipFile, ZipInfo
 import zlib
 
+from resnet_trt_node.closing import Closing
 from resnet_trt_node.datasets.listing import (
     is_hidden, list_folder, list_names, Listing, NO_FILES, SHADOWED, ZIPPED_LINK)
 from resnet_trt_node.datasets.pictures import decode_picture, MAX_FILE_IMAGE_BYTES
@@ -26,7 +27,7 @@ ZIP_ERRORS = (
 _SHOWN_NAME = 1000
 
 
-class PictureStore:
+class PictureStore(Closing):
     r"""
     Files of a folder or a zip file, by names relative to it; a context manager.
 
@@ -133,14 +134,6 @@ class PictureStore:
         """Close the zip file; calling it again does nothing."""
         if self._zip is not None:
             self._zip.close()
-
-    def __enter__(self) -> PictureStore:
-        """Return the store itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the zip file."""
-        self.close()
 
     def _open_zip(self) -> Optional[ZipFile]:
         """Open the zip file that the root is or lies in; None for a folder."""

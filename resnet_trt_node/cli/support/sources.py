@@ -12,6 +12,7 @@ from typing import Optional, TYPE_CHECKING, Union
 
 from resnet_trt_node.bag.storage.names import is_bag
 from resnet_trt_node.cli.support.console import print_warning, text_width
+from resnet_trt_node.closing import Closing
 from resnet_trt_node.datasets.listing import count_unread, describe_unread
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES, read_picture
 from resnet_trt_node.datasets.store import PictureStore
@@ -60,7 +61,7 @@ class Source:
         return f'{self.image.topic} {stamp_text(self.image.stamp_ns)}'
 
 
-class Inputs:
+class Inputs(Closing):
     """
     All inputs of the command line, checked; a context manager.
 
@@ -135,14 +136,6 @@ class Inputs:
     def close(self) -> None:
         """Close bags and zip files."""
         self._stack.close()
-
-    def __enter__(self) -> Inputs:
-        """Return the inputs themselves."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close bags and zip files."""
-        self.close()
 
     def _add(self, path: Path) -> None:
         zipped = any(place.is_file() and place.suffix.lower() == '.zip'

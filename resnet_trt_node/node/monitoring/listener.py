@@ -5,13 +5,13 @@ from __future__ import annotations
 from math import isfinite
 import os
 from time import monotonic
-from types import TracebackType
 from typing import Any, Optional
 
 from diagnostic_msgs.msg import DiagnosticArray
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
+from resnet_trt_node.closing import Closing
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.monitoring.diagnostics import CAMERA_PART, NODE_PART
 from resnet_trt_node.node.monitoring.health import Level
@@ -28,7 +28,7 @@ _MOST_DIGITS = 30
 _NAMED = 10
 
 
-class DiagnosticsListener:
+class DiagnosticsListener(Closing):
     """
     Keeps the last report of each classifier node; a context manager with its own ROS context.
 
@@ -94,14 +94,8 @@ class DiagnosticsListener:
             elif len(self._others) < _MOST_NODES:
                 self._others.add(name)
 
-    def __enter__(self) -> DiagnosticsListener:
-        """Return the listener itself."""
-        return self
-
-    def __exit__(
-            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
-            trace: Optional[TracebackType]) -> None:
-        """Shut the ROS context down."""
+    def close(self) -> None:
+        """End the node."""
         self._executor.shutdown()
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)

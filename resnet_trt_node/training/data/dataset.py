@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Callable, Optional, Sequence, Union
 
 import numpy as np
+from resnet_trt_node.closing import Closing
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.datasets.class_folders import (
     ClassFolders, CorruptPicture, find_corrupt, find_parts, refuse_corrupt)
@@ -65,7 +66,7 @@ class TrainingData:
         return self.rule.crop_height
 
 
-class DataSplit:
+class DataSplit(Closing):
     """
     The pictures of a data set, divided but not decoded yet; a context manager.
 
@@ -124,14 +125,6 @@ class DataSplit:
     def close(self) -> None:
         """Close zip files."""
         self._stack.close()
-
-    def __enter__(self) -> DataSplit:
-        """Return the split itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close zip files."""
-        self.close()
 
     def fingerprint(self) -> str:
         """Return a hex digest over names, sizes and classes of all pictures."""
