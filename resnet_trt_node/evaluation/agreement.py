@@ -70,9 +70,7 @@ class Agreement:
 
 
 class AgreementCollector:
-    """
-    Compares two rows of probabilities as they come and keeps sums only.
-    """
+    """Compares two rows of probabilities as they come and keeps sums only."""
 
     def __init__(self) -> None:
         self._count = self._same = 0

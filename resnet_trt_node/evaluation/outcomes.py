@@ -40,10 +40,7 @@ class Outcomes:
         return len(self.targets)
 
     def hits(self, k: int) -> int:
-        """
-        Return how many pictures have the right class among their k most probable.
-
-        """
+        """Return how many pictures have the right class among their k most probable."""
         return int(np.count_nonzero(self.ranks < k))
 
     def accuracy(self, k: int = 1) -> float:
@@ -58,9 +55,7 @@ class Outcomes:
 
 
 class OutcomeCollector:
-    """
-    Reduces probabilities to outcomes as they come, six numbers a picture: N x C never pile up.
-    """
+    """Reduces probabilities as they come to six numbers a picture, so N x C never pile up."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[int, int, float, int, float, float]] = []

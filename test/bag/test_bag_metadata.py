@@ -23,6 +23,7 @@ import zstandard
 
 QOS = dump_qos_v8([RELIABLE_QOS])
 
+
 def bag_of(folder: Path, counts: dict[str, int], **changes: object) -> Path:
     """Write a bag of two images each on /left and /right."""
     write_mcap(folder / 'a.mcap', [*images('/left', 1, 3), *images('/right', 2, 4)])

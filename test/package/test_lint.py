@@ -16,9 +16,9 @@ FOLDERS = ['launch', 'resnet_trt_node', 'test', 'tools']
 
 #: What runs on older JetPack, with Python 3.9; the rest needs ROS 2's 3.10.
 PYTHON_39 = [f'resnet_trt_node/{part}' for part in (
-    'atomic_file.py', 'errors.py', 'interrupt.py', 'label_file.py', 'labels.py', 'printable.py',
-    'regular_file.py', 'backends', 'compare', 'contract', 'datasets', 'evaluation', 'imaging',
-    'onnx_tools', 'training')]
+    'atomic_file.py', 'closing.py', 'errors.py', 'interrupt.py', 'label_file.py', 'labels.py',
+    'printable.py', 'regular_file.py', 'backends', 'compare', 'contract', 'datasets',
+    'evaluation', 'imaging', 'onnx_tools', 'training')]
 
 #: Linter to its arguments.
 LINTERS = {
