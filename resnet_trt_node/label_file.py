@@ -79,10 +79,11 @@ def _of_lines(lines: Sequence[str], where: str) -> list[str]:
     if len(without) == 1 and len(lines) > 2:
         line = lines[without[0]]
         if without != [0] or re.split(r'[\s,;:=|]', line.lower())[0] not in _HEADERS:
-            raise LabelsError(
-                f'{where}, line {without[0] + 1}: {line!r} has no number, all other names have: '
-                f'{_HOW}')
+            raise _no_number(lines, without[0], where)
         first, without = first[1:], []
+    if 0 < len(without) < len(lines) / 2 and _is_numbering(
+            [(int(one[1]), one[2]) for one in first if one], range(len(lines))):
+        raise _no_number(lines, without[0], where)
     if first and not without:
         return _ordered([(int(one[1]), one[2]) for one in first if one], where)
     last = [_NUMBER_LAST.fullmatch(line) for line in lines]
@@ -96,7 +97,36 @@ def _of_lines(lines: Sequence[str], where: str) -> list[str]:
         if len(names) == len(pairs) and numbers[0] < 2 and (
                 numbers == list(range(numbers[0], numbers[0] + len(numbers)))):
             return _ordered(pairs, where)
+    _refuse_other_numbering(lines, where)
     return list(lines)
+
+
+def _refuse_other_numbering(lines: Sequence[str], where: str) -> None:
+    """Refuse numbers in a form that is not read, such as `(2) bird`, if lines are out of order."""
+    runs = [list(re.finditer(r'\d+', line)) for line in lines]
+    for place in (0, -1) if lines and all(runs) else ():
+        pairs = [
+            (int(run[place][0]) if len(run[place][0]) < 10 else -1,
+             line[:run[place].start()] + line[run[place].end():])
+            for line, run in zip(lines, runs)]
+        numbers = [number for number, _ in pairs]
+        low = min(numbers)
+        if low in (0, 1) and numbers != sorted(numbers) and _is_numbering(
+                pairs, range(low, low + len(pairs))):
+            raise LabelsError(
+                f'{where}: its lines hold the numbers {low} to {max(numbers)} in another order, '
+                f'in a form that is not read, such as {lines[0]!r}: {_HOW}')
+
+
+def _is_numbering(pairs: Sequence[_Pair], numbers: range) -> bool:
+    """Tell whether different names have different numbers of these."""
+    return len({name for _, name in pairs}) == len({number for number, _ in pairs}) == len(
+        pairs) and all(number in numbers for number, _ in pairs)
+
+
+def _no_number(lines: Sequence[str], place: int, where: str) -> LabelsError:
+    return LabelsError(
+        f'{where}, line {place + 1}: {lines[place]!r} has no number, other names have one: {_HOW}')
 
 
 def _of_table(text: str, ending: str, where: str) -> list[str]:

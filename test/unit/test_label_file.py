@@ -95,8 +95,8 @@ def test_numbers_of_classes_are_obeyed(tmp_path, name, content):
     ('a.txt', 'cat 1\ndog 2\nowl 3', 'not 0 to 2 (number 0 is missing)'),
     ('a.txt', '0 cat\n1 dog\n1 owl', 'not 0 to 2 (1 stands there twice)'),
     ('a.txt', '2 bird', 'not 0 to 0 (number 0 is missing)'),
-    ('a.txt', '0 cat\ndog\n2 owl', "line 2: 'dog' has no number, all other names have"),
-    ('a.txt', 'tabby\n1 dog\n2 owl', "line 1: 'tabby' has no number, all other names have"),
+    ('a.txt', '0 cat\ndog\n2 owl', "line 2: 'dog' has no number"),
+    ('a.txt', 'tabby\n1 dog\n2 owl', "line 1: 'tabby' has no number"),
     ('a.csv', '0,cat\n2,dog\n', 'not 0 to 1 (number 1 is missing)'),
     ('a.csv', '0,1\n1,0\n', 'both columns are numbers'),
     ('a.csv', 'n01,cat\nn02,dog\n', 'no column is numbers'),
@@ -126,7 +126,24 @@ def test_numbers_that_cannot_be_obeyed_are_refused(tmp_path, name, content, mess
     assert '\n' not in str(refusal.value)
 
 
+@pytest.mark.parametrize('form', [
+    '({}) {}', '{}.{}', '{}_{}', '#{} {}', 'class {}: {}', '{}.0 {}', '"{}","{}"', "'{}': '{}',",
+    'n0{} {} {}'])
+def test_numbers_in_another_form_are_refused_unless_in_order(tmp_path, form):
+    lines = {number: form.format(*[number] * (form.count('{}') - 1), name)
+             for number, name in enumerate(('cat', 'dog', 'bird'))}
+    assert read_labels(write(tmp_path, '\n'.join(lines.values()))) == tuple(lines.values())
+    with pytest.raises(LabelsError, match='another order'):
+        read_labels(write(tmp_path, '\n'.join(lines[number] for number in (2, 0, 1))))
+
+
+def test_two_names_without_a_number_among_numbered_ones_are_refused(tmp_path):
+    with pytest.raises(LabelsError, match=r'line 4: .* has no number'):
+        read_labels(write(tmp_path, '2 bird\n0 cat\n1 dog\nowl\nfox\n'))
+
+
 @pytest.mark.parametrize('names', [
+    ('class 0', 'class 10', 'class 1'), ('2 wheels', '4 wheels', '3 wheels', 'car', 'bus'),
     ('class 0', 'class 1', 'class 2'), ('Boeing 737', 'Airbus 320', 'Fokker 70'),
     ('1 euro', 'cat', 'dog'), ('3d printer', '4x4', '7up'),
     ('n01440764 tench', 'n01443537 goldfish')])
