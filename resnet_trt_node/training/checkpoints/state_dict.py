@@ -13,7 +13,7 @@ import torch
 #: Entries that are looked into, the first that is there.
 WRAPPERS = ('state_dict', 'model')
 _DATA_PARALLEL = 'module.'
-_AVERAGED = re.compile(r'ema|average|avg|swa', re.IGNORECASE)
+_AVERAGED = re.compile(r'ema|average|avg|swa|shadow', re.IGNORECASE)
 #: Weights that every ResNet has, by torchvision's names.
 _FIRST, _BLOCK = 'conv1.weight', 'layer1.0.conv1.weight'
 _SHOWN = 3
@@ -41,10 +41,12 @@ def find_weights(content: Any, where: str) -> FoundWeights:
     :raises ModelError: if there is none, naming the entries that look like one.
     """
     taken, averaged = '', []
-    for name in WRAPPERS:
+    # Twice, since one may be within the other.
+    for name in WRAPPERS * 2:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            averaged += [key for key in _state_dicts(content)
-                         if key != name and _AVERAGED.search(key)]
+            averaged += [key for key, value in content.items()
+                         if isinstance(key, str) and key != name and _AVERAGED.search(key)
+                         and not isinstance(value, torch.Tensor) and _holds_weights(value)]
             content, taken = content[name], name
     if not _is_state_dict(content):
         others = _state_dicts(content) if isinstance(content, Mapping) else []
@@ -99,6 +101,13 @@ def _state_dicts(content: Mapping[Any, Any]) -> List[str]:
     """Return the names of the entries that hold weights."""
     return [key for key, value in content.items()
             if isinstance(key, str) and _is_state_dict(value)]
+
+
+def _holds_weights(value: Any) -> bool:
+    """Return whether tensors are anywhere in a value, as in the state of an averaging class."""
+    inner = value.values() if isinstance(value, Mapping) else (
+        value if isinstance(value, (list, tuple)) else ())
+    return isinstance(value, torch.Tensor) or any(map(_holds_weights, inner))
 
 
 def _list(names: List[str]) -> str:

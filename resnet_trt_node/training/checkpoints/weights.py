@@ -36,6 +36,8 @@ RECIPES = tuple(PUBLISHED)
 #: Short side that torchvision's evaluation resizes to before it crops 224, by recipe.
 SHORT_SIDE_OF_224 = {'imagenet1k_v1': 256, 'imagenet1k_v2': 232}
 _SHOWN_PROBLEMS = 10
+#: What becomes float32 by rounding alone; integers would lack their scale.
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def load_state(network: ResNet, state: Mapping[str, torch.Tensor], where: str) -
     :param state: every parameter and buffer by torchvision's names; `num_batches_tracked`, which
         old checkpoints lack and inference does not need, may be missing.
     :param where: the file, for the message.
-    :raises ModelError: listing what is missing, unknown, of another shape or not finite.
+    :raises ModelError: listing what is missing, unknown, of another shape or type, or not finite.
     """
     wanted = network.state_dict()
     problems = [
@@ -151,6 +153,11 @@ def load_state(network: ResNet, state: Mapping[str, torch.Tensor], where: str) -
         if value.shape != wanted[key].shape:
             problems.append(
                 f'shape: {key} is {tuple(value.shape)}, not {tuple(wanted[key].shape)}')
+        elif value.layout != torch.strided or value.is_meta or (
+                wanted[key].is_floating_point() and value.dtype not in _FLOATS):
+            problems.append(
+                f'kind: {key} is {value.dtype}, {value.layout}, on {value.device.type}, not '
+                'plain floats')
         elif not bool(torch.isfinite(value).all()):
             problems.append(f'not finite: {key} holds NaN or infinity')
     if problems:
@@ -175,6 +182,8 @@ def _hint(network: ResNet, state: Mapping[str, torch.Tensor]) -> str:
 
 
 def _classes_of(state: Mapping[str, torch.Tensor]) -> Optional[int]:
-    """Return how many classes a classifier's bias is for, None where there is no such."""
-    bias = state.get('fc.bias')
-    return None if bias is None or bias.ndim != 1 else len(bias)
+    """Return how many classes a classifier has, None where there is no such."""
+    for name, axes in (('fc.bias', 1), ('fc.weight', 2)):
+        if name in state and state[name].ndim == axes:
+            return len(state[name])
+    return None

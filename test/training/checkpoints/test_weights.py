@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 import pickle
 import re
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from resnet_trt_node.cli.main import main
@@ -71,6 +71,36 @@ def test_which_of_raw_and_averaged_weights_was_taken_is_said(
     assert main(['export', '--arch', 'resnet18', '--weights', str(path), '-o',
                  str(tmp_path / 'out.onnx'), '--image-size', '32']) == 0
     assert info.source in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', ['model_ema', 'shadow', 'ema'])
+def test_averaged_weights_within_a_wrapper_of_their_own_are_said(
+        tmp_path: Path, state: OrderedDict[str, torch.Tensor], name: str) -> None:
+    averaged: dict[str, Any] = {
+        'model_ema': {'module': state, 'decay': 0.9}, 'shadow': state,
+        'ema': {'decay': 0.9, 'shadow_params': list(state.values())}}
+    path = _saved(tmp_path, {'model': {'state_dict': state}, name: averaged[name]})
+    _, info = load_network('resnet18', path)
+    assert info.source == f"net.pth, weights of 'state_dict', not the averaged ones of '{name}'"
+
+
+@pytest.mark.parametrize('change', [
+    lambda weight: weight.to(torch.int8), lambda weight: weight.to(torch.complex64),
+    lambda weight: weight.to_sparse(), lambda weight: weight.to('meta')])
+def test_tensors_that_are_no_plain_floats_are_named(
+        tmp_path: Path, state: OrderedDict[str, torch.Tensor],
+        change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    path = _saved(tmp_path, {**state, 'fc.weight': change(state['fc.weight'])})
+    with pytest.raises(ModelError, match=r'kind: fc\.weight is') as caught:
+        load_network('resnet18', path)
+    assert str(caught.value).count('\n') == 1
+
+
+def test_the_classes_are_known_without_the_bias_of_the_classifier(
+        tmp_path: Path, state: OrderedDict[str, torch.Tensor]) -> None:
+    path = _saved(tmp_path, {key: value for key, value in state.items() if key != 'fc.bias'})
+    with pytest.raises(ModelError, match=r'with 5 classes:\n  missing: fc\.bias$'):
+        load_network('resnet18', path)
 
 
 @pytest.mark.parametrize('name', ['net', 'ema_state_dict', 'weights'])
