@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any, Optional, TYPE_CHECKING
+import zlib
 
 import cv2
 import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 #: How many bytes' worth of samples a decoder may go over, for each byte that it may take. A jpeg
 #: in three colours of the largest size may so have twice the ten scans that libjpeg writes.
 _PASSES = 3
+#: What a byte can inflate to, and how many bytes are inflated at a time.
+_INFLATED, _PIECE_BYTES = 1032, 1 << 20
 #: OpenCV's flags by how many times smaller libjpeg decodes, the strongest first.
 _REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
@@ -72,6 +75,8 @@ def decode_known(
     :raises FrameError: if it is too large or has no levels.
     """
     check_size(header, max_bytes)
+    if _INFLATED * sum(end - start for start, end in header.deflated) > max_bytes:
+        _check_inflated(buffer, header)
     flags, reduction = cv2.IMREAD_UNCHANGED, 1
     if apply_orientation:
         # Unlike IMREAD_UNCHANGED these follow EXIF, but drop alpha.
@@ -112,6 +117,28 @@ def check_size(header: PictureHeader, max_bytes: int) -> None:
         raise FrameError(
             f'{header}: its many scans take as long to decode as a picture of '
             f'{too_large(header.width * header.height * header.passes // _PASSES, max_bytes)}')
+
+
+def _check_inflated(buffer: NDArray[np.uint8], header: PictureHeader) -> None:
+    """
+    Refuse a png whose data goes on behind its last row: libpng inflates all of it.
+
+    :raises DamagedPictureError: if it inflates to more than the rows of the picture.
+    """
+    # Interlaced rows, each with a byte for its filter, are twice as many.
+    left = header.picture_bytes + 4 * header.height + _PIECE_BYTES
+    inflater = zlib.decompressobj()
+    try:
+        for start, end in header.deflated:
+            data: Any = buffer[start:end].data
+            while len(data) and not inflater.eof:
+                left -= len(inflater.decompress(data, _PIECE_BYTES))
+                data = inflater.unconsumed_tail
+                if left < 0:
+                    raise DamagedPictureError(
+                        f'broken {header}: its data inflates to more than its pixels')
+    except zlib.error as error:
+        raise DamagedPictureError(f'broken {header}: {error}') from error
 
 
 def _for_opencv(buffer: NDArray[np.uint8], header: PictureHeader) -> Any:

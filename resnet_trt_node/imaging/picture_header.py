@@ -54,6 +54,7 @@ class PictureHeader:
     :param inverted: whether 0 is white in what OpenCV makes of it.
     :param inks: whether it has inks, which OpenCV would take for colours.
     :param texts: start and end of pieces that show nothing and inflate.
+    :param deflated: start and end of the content of pieces that inflate to the rows of a png.
     """
 
     kind: str
@@ -68,6 +69,7 @@ class PictureHeader:
     inverted: bool = False
     inks: bool = False
     texts: tuple[tuple[int, int], ...] = ()
+    deflated: tuple[tuple[int, int], ...] = ()
 
     @property
     def picture_bytes(self) -> int:
@@ -128,6 +130,7 @@ def _read_png(data: memoryview) -> PictureHeader:
     # OpenCV 5 allocates what a chunk claims as its length, up to 4 GiB, before it reads it.
     at, alpha = len(_PNG_SIGNATURE), False
     texts: list[tuple[int, int]] = []
+    deflated: list[tuple[int, int]] = []
     for _ in range(MAX_CHUNKS):
         # Each chunk is its length, its kind, its data and a check sum.
         kind, start = bytes(data[at + 4:at + 8]), at
@@ -138,9 +141,12 @@ def _read_png(data: memoryview) -> PictureHeader:
         if kind == b'IEND':
             channels = 4 if alpha else _PNG_CHANNELS[colour]
             return PictureHeader(
-                'png', width, height, channels, 2 if depth == 16 else 1, texts=tuple(texts))
+                'png', width, height, channels, 2 if depth == 16 else 1, texts=tuple(texts),
+                deflated=tuple(deflated))
         if kind in _PNG_TEXTS:
             texts.append((start, at))
+        elif kind == b'IDAT':
+            deflated.append((start + 8, at - 4))
         # A colour that is transparent; acTL says that it moves, which OpenCV composes with alpha.
         alpha = alpha or kind in (b'tRNS', b'acTL')
     raise FrameError(

@@ -131,6 +131,25 @@ def test_text_in_a_png_is_not_unpacked(monkeypatch: pytest.MonkeyPatch, kind: by
     np.testing.assert_array_equal(frame.pixels, np.zeros((8, 8, 3), np.uint8))
 
 
+@pytest.mark.parametrize('pieces', [1, 7])
+def test_a_png_whose_data_inflates_to_more_than_its_pixels_is_refused(
+        monkeypatch: pytest.MonkeyPatch, pieces: int) -> None:
+    # libpng inflates all of it, 1032 bytes for each that the message has.
+    def idats(rows: bytes) -> bytes:
+        data = zlib.compress(rows, 9)
+        size = -(-len(data) // pieces)
+        return b''.join(
+            chunk(b'IDAT', data[at:at + size]) for at in range(0, len(data), size))
+    whole = png(8, 2)
+    start, end = whole.index(b'IDAT') - 4, whole.index(b'IEND') - 4
+    fitting = whole[:start] + idats(bytes(8 * 25)) + whole[end:]
+    endless = whole[:start] + idats(bytes(4 * 2**20)) + whole[end:]
+    np.testing.assert_array_equal(decode_compressed(fitting, max_bytes=1024).pixels, 0)
+    monkeypatch.setattr(compressed.cv2, 'imdecode', lambda *_: pytest.fail('decoded'))
+    with pytest.raises(FrameError, match='8x8 png: its data inflates to more'):
+        decode_compressed(endless, max_bytes=1024)
+
+
 @pytest.mark.parametrize('kind', [b'abCd', b'IDAT'])
 def test_a_png_of_countless_chunks_is_refused(kind: bytes) -> None:
     with pytest.raises(FrameError, match=f'8x8 png: it has more than {MAX_CHUNKS} chunks'):
