@@ -3,6 +3,7 @@
 from dataclasses import replace
 import hashlib
 import os
+import re
 import sys
 
 import onnx
@@ -73,9 +74,9 @@ def refusal_of(path, kind=ModelError):
 
 
 def test_no_name_a_missing_file_and_a_folder(tmp_path):
-    assert refusal_of('').startswith('no model file is named: make one with `resnet_trt export`')
-    assert refusal_of(tmp_path / 'x.onnx').startswith(f'no model at {tmp_path}/x.onnx: make one')
-    assert refusal_of(tmp_path) == f'{tmp_path} is a folder: name the .onnx file in it'
+    assert 'no model file is named' in refusal_of('')
+    assert f'no model at {tmp_path}/x.onnx' in refusal_of(tmp_path / 'x.onnx')
+    assert f'{tmp_path} is a folder' in refusal_of(tmp_path)
 
 
 @pytest.mark.parametrize('content', [b'', b'\x00' * 64, b'not a model', b'\x89PNG\r\n\x1a\n' * 9])
@@ -83,23 +84,23 @@ def test_a_file_that_is_no_model(tmp_path, content):
     path = tmp_path / 'x.onnx'
     path.write_bytes(content)
     message = refusal_of(path)
-    assert message.startswith(f'{path} is not an ONNX file (')
+    assert f'{path} is not an ONNX file' in message
     assert '`resnet_trt prepare`' in message
 
 
 def test_a_truncated_model(path):
     path.write_bytes(path.read_bytes()[:-200])
-    assert refusal_of(path).startswith(f'{path} is not an ONNX file (')
+    assert f'{path} is not an ONNX file' in refusal_of(path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason='root may read any file')
 def test_an_unreadable_file_and_folder(path):
     path.chmod(0)
-    assert refusal_of(path) == f'cannot read {path}: Permission denied'
+    assert f'{path}: Permission denied' in refusal_of(path)
     path.chmod(0o600)
     path.parent.chmod(0)
     try:
-        assert refusal_of(path) == f'cannot read {path}: Permission denied'
+        assert f'{path}: Permission denied' in refusal_of(path)
     finally:
         path.parent.chmod(0o700)
 
@@ -108,12 +109,12 @@ def test_an_error_of_the_operating_system_is_reported(path, monkeypatch):
     def fail(*arguments, **options):
         raise PermissionError(13, 'Permission denied')
     monkeypatch.setattr(model_file, 'read_regular', fail)
-    assert refusal_of(path) == f'cannot read {path}: Permission denied'
+    assert f'{path}: Permission denied' in refusal_of(path)
 
 
-def test_without_onnx_the_message_says_how_to_get_it(path, monkeypatch):
+def test_without_onnx_the_message_names_the_package(path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'onnx', None)
-    with pytest.raises(BackendUnavailable, match='onnx'):
+    with pytest.raises(BackendUnavailable, match='pip install onnx'):
         load_model(path)
 
 
@@ -126,19 +127,18 @@ def refusal_of_graph(model, path, kind=ModelError):
 
 def test_a_float_classifier(model, path):
     del model.metadata_props[:]
-    assert 'not a deployable model, its metadata lacks contract, labels, precision, resize' in (
+    assert 'lacks contract, labels, precision, resize' in (
         refusal_of_graph(model, path))
 
 
 def test_another_input_name(model, path):
     model.graph.input[0].name = 'input.1'
-    assert "its input must be 'images' alone, it has input.1" in refusal_of_graph(model, path)
+    assert re.search(r"'images' .*input\.1", refusal_of_graph(model, path))
 
 
 def test_a_second_output(model, path):
     model.graph.output.append(helper.make_tensor_value_info('logits', TensorProto.FLOAT, ['N', 8]))
-    assert "its output must be 'probabilities' alone, it has probabilities, logits" in (
-        refusal_of_graph(model, path))
+    assert re.search("'probabilities' .*probabilities, logits", refusal_of_graph(model, path))
 
 
 @pytest.mark.parametrize(('dtype', 'words'), [
@@ -158,34 +158,31 @@ def test_another_input_shape(model, path, shape, words):
     del model.graph.input[:]
     model.graph.input.append(helper.make_tensor_value_info('images', TensorProto.UINT8, shape))
     message = refusal_of_graph(model, path)
-    assert f"input 'images' has the shape {words}, it must be (N, 32, 32, 3)" in message
+    assert f'shape {words}' in message
+    assert '(N, 32, 32, 3)' in message
 
 
 def test_another_number_of_outputs_than_labels(model, path):
     del model.graph.output[:]
     model.graph.output.append(
         helper.make_tensor_value_info('probabilities', TensorProto.FLOAT, ['N', 9]))
-    assert 'the model has 9 outputs and 8 class names' in (
-        refusal_of_graph(model, path, LabelsError))
+    assert '9 outputs and 8 ' in refusal_of_graph(model, path, LabelsError)
 
 
 def test_a_number_of_outputs_that_is_left_open(model, path):
     del model.graph.output[:]
     model.graph.output.append(
         helper.make_tensor_value_info('probabilities', TensorProto.FLOAT, ['N', 'C']))
-    assert "output 'probabilities' has the shape (N, C)" in (
-        refusal_of_graph(model, path))
+    assert 'shape (N, C)' in refusal_of_graph(model, path)
 
 
 # Files that are no files
 
 def test_a_model_that_is_no_ordinary_file_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / 'pipe.onnx')
-    assert refusal_of(tmp_path / 'pipe.onnx') == (
-        f'cannot read {tmp_path}/pipe.onnx: it is a named pipe, not an ordinary file')
+    assert 'pipe.onnx: it is a named pipe' in refusal_of(tmp_path / 'pipe.onnx')
     (tmp_path / 'zero.onnx').symlink_to('/dev/zero')
-    assert refusal_of(tmp_path / 'zero.onnx') == (
-        f'cannot read {tmp_path}/zero.onnx: it is a device, not an ordinary file')
+    assert 'zero.onnx: it is a device' in refusal_of(tmp_path / 'zero.onnx')
     with pytest.raises(OSError, match='device'):
         file_sha256(tmp_path / 'zero.onnx')
 
@@ -193,8 +190,7 @@ def test_a_model_that_is_no_ordinary_file_is_refused_at_once(tmp_path):
 def test_a_file_over_protobufs_limit_is_refused_unread(tmp_path):
     with (tmp_path / 'vast.onnx').open('wb') as file:
         file.truncate(1 << 31)
-    assert refusal_of(tmp_path / 'vast.onnx') == (
-        f'cannot read {tmp_path}/vast.onnx: it has more than 2147483647 bytes')
+    assert 'more than 2147483647 bytes' in refusal_of(tmp_path / 'vast.onnx')
 
 
 # Text that is none
@@ -232,5 +228,6 @@ def test_properties_of_ours_that_are_no_text_are_missing(model, path):
 def test_names_in_the_graph_that_are_no_text_are_refused(model, path):
     model.graph.node[0].name = 'NAME'
     with_bytes(model, path, b'NAME')
-    assert refusal_of(path) == (
-        f'{path} has the name {BAD_UTF8!r} in its graph, which is no UTF-8 text: export it again')
+    message = refusal_of(path)
+    assert f'{path} has the name {BAD_UTF8!r}' in message
+    assert 'UTF-8' in message

@@ -80,12 +80,9 @@ def test_a_model_with_tensors_outside_its_file_is_refused(model, path, place):
     data = move_outside(place(model))
     (path.parent / 'weights.data').write_bytes(data)
     path.write_bytes(model.SerializeToString())
-    words = (f'{path} has tensors outside the file, in weights.data: run `resnet_trt prepare` on '
-             'the original model, which writes one file')
-    assert refusal_of(path) == words
-    with pytest.raises(ModelError) as refusal:
-        load_model(path)
-    assert str(refusal.value) == words
+    for read in (read_model_spec, load_model):
+        with pytest.raises(ModelError, match=r'weights\.data.*resnet_trt prepare'):
+            read(path)
 
 
 def test_prepare_takes_tensors_outside_in(model, path):
@@ -105,7 +102,7 @@ def test_prepare_takes_tensors_outside_in(model, path):
 
 
 @pytest.mark.parametrize(('location', 'reason'), [
-    ('../weights.data', 'outside of its folder'), ('/etc/hostname', 'outside of its folder'),
+    ('../weights.data', 'outside of'), ('/etc/hostname', 'outside of'),
     ('', 'cannot be read')])
 def test_tensors_in_places_that_onnx_refuses_are_an_error(model, path, location, reason):
     (path.parent.parent / 'weights.data').write_bytes(b'')
@@ -120,6 +117,6 @@ def test_many_odd_files_make_a_short_message(model, path):
         model.graph.initializer.append(constant())
         move_outside(model.graph.initializer[-1], name)
     path.write_bytes(model.SerializeToString())
-    assert refusal_of(path) == (
-        f"{path} has tensors outside the file, in 'a\\n\\x1b[1m', {'b' * 200}, c and 2 more: "
-        'run `resnet_trt prepare` on the original model, which writes one file')
+    message = refusal_of(path)
+    assert f"'a\\n\\x1b[1m', {'b' * 200}, c and 2 more" in message
+    assert len(message) < 400 + len(str(path))

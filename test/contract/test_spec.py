@@ -60,17 +60,16 @@ def test_every_interpolation_is_a_rule(interpolation):
     assert ResizeRule(32, 32, 32, interpolation).interpolation == interpolation
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    ((256, 224, 224, 'lanczos'), "unknown interpolation 'lanczos': choose one of bilinear, "),
-    ((256, 0, 224), 'crop of 0x224: both must be positive'),
-    ((256, 224, -1), 'crop of 224x-1: both must be positive'),
-    ((223, 224, 200), 'the short side of 223 is smaller than the crop of 224x200'),
-    ((0, 1, 1), 'the short side of 0 is smaller than the crop of 1x1'),
+@pytest.mark.parametrize(('arguments', 'keyword'), [
+    ((256, 224, 224, 'lanczos'), "'lanczos'"),
+    ((256, 0, 224), 'crop of 0x224'),
+    ((256, 224, -1), 'crop of 224x-1'),
+    ((223, 224, 200), 'short side of 223'),
+    ((0, 1, 1), 'short side of 0'),
 ])
-def test_rules_that_no_picture_can_follow_are_refused(arguments, message):
-    with pytest.raises(ModelError) as refusal:
+def test_rules_that_no_picture_can_follow_are_refused(arguments, keyword):
+    with pytest.raises(ModelError, match=keyword):
         ResizeRule(*arguments)
-    assert str(refusal.value).startswith(message)
 
 
 @pytest.mark.parametrize('precision', PRECISIONS)
@@ -78,33 +77,29 @@ def test_every_precision_is_a_spec(precision):
     assert replace(SPEC, precision=precision).precision == precision
 
 
-@pytest.mark.parametrize(('changes', 'kind', 'message'), [
-    ({'precision': 'bf16'}, ModelError, "unknown precision 'bf16': choose one of fp32, "),
-    ({'labels': ()}, LabelsError, 'the model has no class names: '),
-    ({'labels': ('a', '')}, LabelsError, 'the class names of the model, line 2: '),
-    ({'labels': ('a', 'a')}, LabelsError, "the class names of the model, line 2: 'a' stands"),
-    ({'height': 200}, ModelError, 'the resize rule ends in 224x192, but the model takes 200x192'),
+@pytest.mark.parametrize(('changes', 'kind', 'keyword'), [
+    ({'precision': 'bf16'}, ModelError, "'bf16'"),
+    ({'labels': ()}, LabelsError, 'no class names'),
+    ({'labels': ('a', '')}, LabelsError, 'line 2: .*blank'),
+    ({'labels': ('a', 'a')}, LabelsError, "line 2: 'a'"),
+    ({'height': 200}, ModelError, '224x192, .*200x192'),
 ])
-def test_contradictions_are_refused(changes, kind, message):
-    with pytest.raises(kind) as refusal:
+def test_contradictions_are_refused(changes, kind, keyword):
+    with pytest.raises(kind, match=keyword):
         replace(SPEC, **changes)
-    assert str(refusal.value).startswith(message)
 
 
 @pytest.mark.parametrize('missing', ['contract', 'labels', 'resize', 'precision'])
 def test_a_missing_property_is_named_with_the_way_out(missing):
     metadata = SPEC.to_metadata()
     del metadata[f'resnet_trt.{missing}']
-    with pytest.raises(ModelError) as refusal:
+    with pytest.raises(ModelError, match=f'lacks {missing}: .*resnet_trt prepare'):
         ModelSpec.from_metadata(metadata)
-    assert f'its metadata lacks {missing}: ' in str(refusal.value)
-    assert '`resnet_trt prepare`' in str(refusal.value)
 
 
 def test_a_newer_contract_is_refused():
     metadata = {**SPEC.to_metadata(), 'resnet_trt.contract': '2'}
-    with pytest.raises(ModelError, match=(
-            f"the model follows contract '2', this version reads {CONTRACT_VERSION}: update")):
+    with pytest.raises(ModelError, match=f"contract '2', .* {CONTRACT_VERSION}: update"):
         ModelSpec.from_metadata(metadata)
 
 

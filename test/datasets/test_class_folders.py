@@ -75,43 +75,44 @@ def test_given_classes_decide_the_indices(make):
         assert data.absent == ('cow',)
 
 
-@pytest.mark.parametrize(('files', 'message'), [
-    ({'readme.txt': b'x'}, 'has no class folders'),
-    ({'cat/a.png': png(0)}, 'has one class only, cat'),
-    ({**FILES, 'emu/': b''}, r'class folders without pictures .*: emu; fill or remove'),
-    ({**FILES, 'emu/notes.txt': b'x'}, r'class folders without pictures .*: emu'),
-    ({**FILES, 'stray.png': png(0)}, r"1 pictures of .* outside of the classes' folders: stray"),
+@pytest.mark.parametrize(('files', 'keyword'), [
+    ({'readme.txt': b'x'}, 'no class folders'),
+    ({'cat/a.png': png(0)}, 'one class only, cat'),
+    ({**FILES, 'emu/': b''}, r'without pictures .*: emu; .*remove'),
+    ({**FILES, 'emu/notes.txt': b'x'}, r'without pictures .*: emu'),
+    ({**FILES, 'stray.png': png(0)}, 'outside of .*: stray'),
     ({f'{part}/{name}': data for part in ('train', 'test') for name, data in FILES.items()
-      if name.startswith(('cat', 'dog'))}, r'is divided into test, train: name one of them')])
-def test_what_cannot_be_classes_is_refused(make, files, message):
-    with pytest.raises(DataError, match=message):
+      if name.startswith(('cat', 'dog'))}, 'divided into test, train')])
+def test_what_cannot_be_classes_is_refused(make, files, keyword):
+    with pytest.raises(DataError, match=keyword):
         ClassFolders(make(files))
 
 
 def test_a_folder_of_an_unknown_class_is_named(make):
-    with pytest.raises(DataError, match='unknown classes: dog; classes without a folder: cow'):
+    with pytest.raises(DataError, match=r'unknown .*: dog; .*: cow'):
         ClassFolders(make(FILES), classes=('cat', 'cow'))
 
 
 def test_a_folder_around_the_classes_is_suggested(make):
     root = make({f'my photos/{name}/a.png': png(0) for name in ('cat', 'dog')})
-    with pytest.raises(DataError, match=rf'one class only, my photos: .*name {root}/my photos if'):
+    with pytest.raises(DataError, match=f'one class only, .* {root}/my photos'):
         ClassFolders(root)
-    with pytest.raises(DataError, match=rf'unknown .*: my photos; .*name {root}/my photos if'):
+    with pytest.raises(DataError, match=f'unknown .* {root}/my photos'):
         ClassFolders(root, classes=('cat', 'dog'))
     with ClassFolders(root / 'my photos') as data:
         assert data.classes == ('cat', 'dog')
 
 
 def test_one_class_without_folders_in_it_suggests_no_other_folder(make):
+    root = make({'cat/a.png': png(0)})
     with pytest.raises(DataError) as caught:
-        ClassFolders(make({'cat/a.png': png(0)}))
-    assert ' if the folders in it ' not in str(caught.value)
+        ClassFolders(root)
+    assert f'{root}/cat' not in str(caught.value)
 
 
 def test_what_is_not_there_is_refused(make):
     root = make(FILES)
-    with pytest.raises(DataError, match='there is no folder'):
+    with pytest.raises(DataError, match='no folder'):
         ClassFolders(root / 'missing')
 
 
@@ -149,7 +150,7 @@ def test_corrupt_pictures_are_listed_with_the_reason(make):
             data.frame(data.items[3])
     assert [one.name for one in corrupt] == ['dog/cut.png', 'dog/text.jpg']
     assert 'not a picture' in corrupt[1].reason
-    with pytest.raises(DataError, match=r'2 of 5 pictures .*--skip-corrupt.*dog/cut.png \('):
+    with pytest.raises(DataError, match=r'2 of 5 .*--skip-corrupt.*dog/cut\.png'):
         refuse_corrupt((corrupt, 5, root))
     refuse_corrupt(([], 5, root), ([], 0, 'elsewhere'))
 
@@ -163,7 +164,7 @@ def test_many_pictures_are_decoded_in_their_order(make):
     assert levels == [*range(100), *range(100)]
 
 
-def test_decoding_can_be_given_up_midway(make):
+def test_decoding_can_be_cancelled_midway(make):
     root = make({f'{name}/{level:03}.png': png(level) for name in 'ab' for level in range(100)})
     with ClassFolders(root) as data:
         results = decoded(data.items, data.frame, threads=2)
@@ -206,7 +207,7 @@ def test_few_pictures_are_decoded_ahead_and_none_after_giving_up(monkeypatch):
 
 
 def test_fewer_than_no_threads_are_refused():
-    with pytest.raises(UsageError, match='--workers -1: choose 0 or more'):
+    with pytest.raises(UsageError, match='--workers -1'):
         next(decoded([], str, threads=-1))
 
 
@@ -247,7 +248,7 @@ def test_a_zip_file_whose_names_are_not_what_they_claim_is_refused(tmp_path):
     with ZipFile(path, 'w') as archive:
         archive.writestr('caf\u00e9/a.png', png(0))
     path.write_bytes(path.read_bytes().replace(b'\xc3\xa9', b'\xe9\xe9'))
-    with pytest.raises(DataError, match=r"data.zip is not a zip file \('utf-8' codec can't"):
+    with pytest.raises(DataError, match=r"data\.zip .*'utf-8'"):
         ClassFolders(path)
 
 
@@ -272,6 +273,6 @@ def test_class_names_that_are_no_unicode_are_refused(tmp_path):
         except OSError:
             pytest.skip('this file system takes Unicode only')
         (tmp_path / name / 'a.png').write_bytes(png(0))
-    with pytest.raises(DataError, match=r'names are not UTF-8: caf\\xe9; rename them') as caught:
+    with pytest.raises(DataError, match=r'UTF-8: caf\\xe9; rename') as caught:
         ClassFolders(tmp_path)
     str(caught.value).encode()

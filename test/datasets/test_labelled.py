@@ -29,15 +29,15 @@ def test_a_table_is_read_in_its_order():
 
 
 @pytest.mark.parametrize(('text', 'words'), [
-    ('', 'table has no labelled pictures'),
-    ('file\tclass\n', 'table has no labelled pictures'),
-    ('a.png\t0\nfile\tclass\n', "table, line 2: 'class' is not a class index"),
-    ('a.png\n', 'table, line 1: 1 cells, two are needed'),
+    ('', 'no labelled'),
+    ('file\tclass\n', 'no labelled'),
+    ('a.png\t0\nfile\tclass\n', "table, line 2: 'class' is not"),
+    ('a.png\n', 'table, line 1: 1 cells'),
     ('a.png\t1\t2\n', 'table, line 1: 3 cells'),
-    ('\t1\n', 'table, line 1: 2 cells, two are needed'),
-    ('a.png\t3\n', 'table, line 1: class 3 is out of range, the model knows 0 to 2'),
-    ('a.png\t-1\n', 'class -1 is out of range'),
-    ('a.png\t0\n\na.png\t1\n', 'table, line 3: a.png stands on line 1 already'),
+    ('\t1\n', 'table, line 1: 2 cells'),
+    ('a.png\t3\n', 'table, line 1: class 3 .* 0 to 2'),
+    ('a.png\t-1\n', 'class -1'),
+    ('a.png\t0\n\na.png\t1\n', r'table, line 3: a\.png .*line 1'),
 ])
 def test_a_wrong_line_is_named(text, words):
     with pytest.raises(DataError, match=words):
@@ -62,7 +62,7 @@ def test_a_file_may_be_named_in_other_ways(pictures, tmp_path):
     with LabelledPictures(pictures, table, 2) as data:
         assert [data.frame(item).pixels.shape for item in data.items] == [(4, 4, 3)] * 2
     table.write_text('a.png\t0\nd.png\t1\nmore\t1\n')
-    with pytest.raises(DataError, match=r'names 2 of 3 files that are not in .*: d\.png, more$'):
+    with pytest.raises(DataError, match=r'2 of 3 files .*: d\.png, more$'):
         LabelledPictures(pictures, table, 2)
 
 

@@ -36,11 +36,11 @@ def test_pictures_are_turned_upright(tmp_path: Path) -> None:
 
 def test_unreadable_pictures_are_named(tmp_path: Path) -> None:
     (tmp_path / 'text.jpg').write_text('not a picture, only words')
-    with pytest.raises(FrameError, match=r'text\.jpg: .* are not a picture'):
+    with pytest.raises(FrameError, match=r'text\.jpg: .*not a picture'):
         read_picture(tmp_path / 'text.jpg')
-    with pytest.raises(FrameError, match=r'cannot read picture .*none\.jpg: No such file'):
+    with pytest.raises(FrameError, match=r'none\.jpg: No such file'):
         read_picture(tmp_path / 'none.jpg')
-    with pytest.raises(FrameError, match='it is a folder, not an ordinary file'):
+    with pytest.raises(FrameError, match='it is a folder'):
         read_picture(tmp_path)
 
 

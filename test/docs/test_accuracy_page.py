@@ -1,4 +1,4 @@
-"""docs/accuracy.md holds what its JSON files say, and those what `evaluate` said."""
+"""docs/accuracy.md shows the figures of its JSON files, and those are of `evaluate`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_new_results_replace_their_section_only(tmp_path):
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda path: path.stem)
-def test_the_page_says_what_the_file_says(file):
+def test_the_page_shows_the_figures_of_the_file(file):
     found = re.search(
         rf'<!-- begin {re.escape(file.stem)}:[^\n]*\n(.*?)<!-- end {re.escape(file.stem)} -->',
         (DOCS / 'accuracy.md').read_text(encoding='utf-8'), re.DOTALL)

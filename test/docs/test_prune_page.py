@@ -57,9 +57,9 @@ def test_the_commands_run_one_after_the_other(workplace, monkeypatch, capsys):
         # As it stands, only shorter.
         short = ['--epochs', '1', '--batch-size', '3', '--device', 'cpu']
         assert main([*words, *(short if '--finetune' in words else [])]) == 0
-        told = capsys.readouterr().out
+        printed = capsys.readouterr().out
         if '--finetune' in words:
-            assert re.findall(r'^(before|pruned|fine-tuned) +top-1', told, re.MULTILINE) == [
+            assert re.findall(r'^(before|pruned|fine-tuned) +top-1', printed, re.MULTILINE) == [
                 'before', 'pruned', 'fine-tuned']
     for name in ('sparse.onnx', 'sparse_fp16.onnx', 'models/resnet50_sparse.onnx'):
         assert len(two_four_layers(onnx.load(name))) == 19

@@ -61,16 +61,16 @@ def test_the_commands_run_one_after_the_other(workplace, monkeypatch, capsys):
         short = ['--limit', '12', '--min-pictures', '12'] if words[0] == 'quantize' else [
             '--backend', 'onnxruntime', '--threads', '1']
         assert main([*words, *short]) == 0, command
-        told = capsys.readouterr().out
+        printed = capsys.readouterr().out
         if words[0] == 'quantize':
             assert read_model_spec('mine_int8.onnx').precision == 'int8'
             for word in ('% of the answers', '95 % confidence', 'divergence', 'within'):
-                assert word in told
+                assert word in printed
         if '--sensitivity' in words:
             # The head of its table is on the page.
             head = re.search(r'layer +divergence +same top-1', TEXT)
             assert head is not None
-            assert head.group().split() == told.splitlines()[3].split()
+            assert head.group().split() == printed.splitlines()[3].split()
     ranking = json.loads(Path('layers.json').read_text(encoding='utf-8'))
     assert len(ranking) == 21
     assert set(re.findall(r'`layer`, `(\w+)` and `(\w+)`', TEXT)[0]) | {'layer'} == set(ranking[0])

@@ -1,4 +1,4 @@
-"""The README's commands do what it says: they are run as they stand there."""
+"""The README's commands do as described: they are run as they stand there."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_command_runs_as_it_stands(command, workplace):
 
 
 @pytest.mark.parametrize('command', commands(network=True))
-def test_command_that_needs_the_network_says_so_without_it(command, workplace):
+def test_command_that_needs_the_network_is_refused_in_words_without_it(command, workplace):
     result = run(command + ' --cache downloads', workplace, https_proxy='http://127.0.0.1:9')
     assert result.returncode == 2
     assert 'resnet50-11ad3fa6.pth' in result.stderr

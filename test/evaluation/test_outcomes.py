@@ -49,7 +49,7 @@ def test_ranks_are_places_among_the_top_predictions():
 def test_the_accuracy_of_nothing_is_refused():
     outcomes = OutcomeCollector().outcomes()
     assert outcomes.ranks.dtype == np.int64
-    with pytest.raises(DataError, match='no labelled pictures'):
+    with pytest.raises(DataError, match='no labelled'):
         outcomes.accuracy()
 
 

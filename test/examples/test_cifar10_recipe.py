@@ -1,4 +1,4 @@
-"""The recipe from pictures to measured models, run small: each step's product is what it says."""
+"""The recipe from pictures to measured models, run small: each step makes what it announces."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_training_was_given_the_teacher(work):
 @pytest.mark.parametrize(('form', 'precision'), [
     ('fp32', 'fp32'), ('fp16', 'fp16'), ('int8', 'int8'), ('sparse_fp32', 'fp32'),
     ('sparse_fp16', 'fp16'), ('sparse_int8', 'int8')])
-def test_each_model_is_what_its_name_says(work, form, precision):
+def test_each_model_is_what_its_name_stands_for(work, form, precision):
     model = onnx.load(str(work / f'{form}.onnx'))
     spec = read_model_spec(work / f'{form}.onnx')
     assert (spec.precision, spec.labels) == (precision, CLASSES)

@@ -117,7 +117,7 @@ _SIDES = st.one_of(
 
 @st.composite
 def _images(draw: st.DrawFn) -> SimpleNamespace:
-    """Return a message, mostly with fields that nearly fit together."""
+    """Return a message, mostly with fields that nearly agree."""
     encoding = draw(st.sampled_from([*ENCODINGS, *ENCODINGS, 'RGB8', 'jpeg', '']))
     height, width = draw(_SIDES), draw(_SIDES)
     layout = ENCODINGS.get(encoding, Encoding('gray', 1))

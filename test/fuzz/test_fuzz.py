@@ -38,7 +38,7 @@ def test_the_seeds_are_small():
     assert sum(file.stat().st_size for file in files) < 20_000
 
 
-def test_the_command_tells_what_it_did():
+def test_the_command_prints_what_it_did():
     result = subprocess.run(
         [sys.executable, fuzz.__file__, '--target', 'labels', '--number', '50', '--seed', '3'],
         capture_output=True, text=True, timeout=300)

@@ -1,4 +1,4 @@
-"""A pipeline with a backend under control, and everything that it tells written down."""
+"""A pipeline with a backend under control, and everything that it reports written down."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Faults:
 
 
 class GatedBackend(Backend):
-    """Answers a frame's value as its class, when the gate is open; can be told to fail."""
+    """Answers a frame's value as its class, when the gate is open; can be made to fail."""
 
     def __init__(
             self, max_batch_size: int, faults: Faults, gate: Event,
@@ -105,7 +105,7 @@ class GatedBackend(Backend):
 
 @dataclass
 class Bench:
-    """A pipeline with everything it tells written down."""
+    """A pipeline with everything it reports written down."""
 
     cameras: tuple[str, ...] = ('front',)
     max_batch_size: int = 4

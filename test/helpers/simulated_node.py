@@ -1,4 +1,4 @@
-"""A node on the simulated backend in its own process, what it is sent, and what it tells."""
+"""A node on the simulated backend in its own process, what it is sent, and what it reports."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def text(value: str) -> ParameterValue:
     return ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
 
 
-def told(peer: Peer, key: str, value: str) -> None:
+def wait_for_status(peer: Peer, key: str, value: str) -> None:
     peer.spin_until(lambda: (peer.status() or {}).get(key) == value, f'{key} {value}')
 
 
 def went_through(peer: Peer, *states: str) -> None:
-    """Wait until the last states were these: diagnostics may tell before the events arrive."""
+    """Wait until the last states were these: diagnostics may arrive before the events arrive."""
     def steps() -> list[str]:
         return [event.goal_state.label for event in peer.heard['/classifier/transition_event']]
     peer.spin_until(lambda: tuple(steps()[-len(states):]) == states, ' -> '.join(states))

@@ -1,4 +1,4 @@
-"""The simulated backend with a model that opens slowly, or a device that hangs; told by files."""
+"""The simulated backend with a model that opens slowly, or a device that hangs; led by files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SlowBackend:
 
 
 def install(folder: str) -> None:
-    """Make the simulated backend of this process, the node's, do what a `SlowBackend` says."""
+    """Make the simulated backend of this process, the node's, do what a `SlowBackend` asks for."""
     def hang(name: str) -> None:
         while (Path(folder) / name).exists():
             (Path(folder) / f'{name} hangs').touch()

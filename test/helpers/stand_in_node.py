@@ -1,4 +1,4 @@
-"""Takes the node's place in a launch: writes down what rcl would tell the node, and ends."""
+"""Takes the node's place in a launch: writes down what rcl would pass to the node, and ends."""
 
 import json
 import os

@@ -49,7 +49,7 @@ def test_the_panel_stands_low_and_leaves_the_upper_half_alone(height, width):
     assert changed.sum() > 0.02 * height * width
 
 
-def test_bars_are_as_long_as_the_scores_say():
+def test_bars_are_proportional_to_the_scores():
     long, short = bar_lengths(annotate(grey(480, 640), CAT))
     assert long / short == pytest.approx(0.8 / 0.15, rel=0.02)
 
@@ -67,14 +67,14 @@ def test_letters_grow_with_the_picture():
     assert panel[2] / panel[1] == pytest.approx(2, rel=0.1)
 
 
-def test_rows_that_do_not_fit_are_the_least_probable():
+def test_rows_without_space_are_the_least_probable():
     many = [Prediction(i, f'class {i}', 0.5 / (i + 1)) for i in range(50)]
     lengths = bar_lengths(annotate(grey(240, 320), many))
     assert 2 <= len(lengths) < 50
     assert lengths == sorted(lengths, reverse=True)
 
 
-def test_no_prediction_is_said_in_words():
+def test_no_prediction_is_drawn_in_words():
     picture = annotate(grey(240, 320), [])
     assert bar_lengths(picture) == []
     assert (picture[120:] > 180).any()

@@ -83,7 +83,7 @@ def test_16_bit_png_is_scaled_as_raw_16_bit_images_are() -> None:
 def test_numbers_that_are_no_levels_are_refused() -> None:
     done, data = cv2.imencode('.tiff', np.full((8, 8), 0.5, np.float32))
     assert done
-    with pytest.raises(FrameError, match='tiff of 1 channels of float32: only grey and colour'):
+    with pytest.raises(FrameError, match=r'tiff .*float32'):
         decode_compressed(bytes(data))
 
 
@@ -133,7 +133,7 @@ def test_a_jpeg_with_a_preview_that_was_cut_off_is_refused() -> None:
     segment = b'\xff\xe1' + struct.pack('>H', len(preview) + 2) + preview
     whole = data[:2] + segment + data[2:]
     assert decode_compressed(whole).pixels.shape == (96, 160, 3)
-    with pytest.raises(FrameError, match='cut off, its end is missing'):
+    with pytest.raises(FrameError, match='cut off'):
         decode_compressed(whole[:-200])
 
 
@@ -158,7 +158,7 @@ def test_the_first_of_several_pictures_in_a_jpeg_is_taken() -> None:
     assert decode_compressed(data, 48).pixels.shape == (48, 80, 3)
     frame = decode_compressed(data)
     np.testing.assert_allclose(frame.pixels[..., ::-1].astype(int), smooth_picture(), atol=12)
-    with pytest.raises(FrameError, match='cut off, its end is missing'):
+    with pytest.raises(FrameError, match='cut off'):
         decode_compressed(data[:data.index(b'\xff\xd9')])
 
 
@@ -170,7 +170,7 @@ def test_every_scan_of_a_jpeg_numbers_its_restarts_anew() -> None:
     assert decode_compressed(whole).pixels.shape == (96, 160, 3)
     place = whole.index(b'\xff\xd1')
     assert whole.index(b'\xff\xda', place) > 0
-    with pytest.raises(FrameError, match='restart markers are out of order'):
+    with pytest.raises(FrameError, match='restart markers'):
         decode_compressed(whole[:place] + whole[place + 2:])
 
 
@@ -179,7 +179,7 @@ def test_a_jpeg_that_lost_a_packet_is_refused() -> None:
     assert decode_compressed(data).pixels.shape == (96, 160, 3)
     start = data.index(b'\xff\xd2')
     end = data.index(b'\xff\xd4', start)
-    with pytest.raises(FrameError, match='restart markers are out of order'):
+    with pytest.raises(FrameError, match='restart markers'):
         decode_compressed(data[:start] + data[end:])
 
 
@@ -191,19 +191,19 @@ def test_a_picture_of_absurd_size_is_refused_from_its_header() -> None:
     header = struct.pack('>IIBBBBB', 60_000, 60_000, 8, 2, 0, 0, 0)
     png = b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(
         b'IDAT', zlib.compress(b'\0' * 1000)) + chunk(b'IEND', b'')
-    with pytest.raises(FrameError, match='60000x60000 png: decoding takes 20600 MiB and 512 are'):
+    with pytest.raises(FrameError, match=r'60000x60000 png: .* 20600 MiB'):
         decode_compressed(png)
 
 
 def test_more_columns_than_opencv_takes_are_refused() -> None:
-    with pytest.raises(FrameError, match=r'broken 1048577x1 bmp: OpenCV cannot decode it \('):
+    with pytest.raises(FrameError, match='broken 1048577x1 bmp: OpenCV'):
         decode_compressed(saved(np.zeros((1, 2**20 + 1), np.uint8), 'BMP'))
 
 
 @pytest.mark.parametrize(('data', 'words'), [
     (b'', 'empty picture'),
-    (b'\0' * 100, 'starting 00 00 00 00 00 00 00 00 are not a picture'),
-    (b'GIF89a' + b'\0' * 50, 'are not a picture'),
+    (b'\0' * 100, '00 00 00 00 .*not a picture'),
+    (b'GIF89a' + b'\0' * 50, '47 49 46 .*not a picture'),
     (None, 'data is NoneType'),
     ([255, 216], 'data is list'),
     ('text', 'data is str'),
@@ -246,11 +246,11 @@ def test_a_message_is_decoded_by_what_it_is() -> None:
         np.testing.assert_array_equal(decode_message(message).pixels[..., ::-1], picture)
     jpeg = SimpleNamespace(format='jpeg', data=saved(picture, 'JPEG'))
     assert decode_message(jpeg, reduced_to=48).pixels.shape == (48, 80, 3)
-    with pytest.raises(FrameError, match='depth image of compressed_depth_image_transport'):
+    with pytest.raises(FrameError, match='depth image'):
         decode_message(SimpleNamespace(format='16UC1; compressedDepth png', data=b''))
-    with pytest.raises(FrameError, match='int is neither an Image nor a CompressedImage'):
+    with pytest.raises(FrameError, match='int is neither'):
         decode_message(3)
-    with pytest.raises(FrameError, match='SimpleNamespace is neither an Image nor a Compressed'):
+    with pytest.raises(FrameError, match='SimpleNamespace is neither'):
         decode_message(SimpleNamespace(format='jpeg'))
 
 
@@ -282,7 +282,7 @@ def test_a_compressed_mosaic_may_be_deep_or_in_colour_already_but_not_tiny() -> 
     frame = decode_message(SimpleNamespace(
         format='bayer_rggb8; png compressed bgr8', data=saved(picture, 'PNG')))
     np.testing.assert_array_equal(frame.pixels[..., ::-1], picture)
-    with pytest.raises(FrameError, match='a mosaic has at least 3 rows'):
+    with pytest.raises(FrameError, match=r'mosaic .* 3 rows'):
         decode_message(SimpleNamespace(
             format='bayer_rggb8; png compressed ', data=saved(np.zeros((2, 2), np.uint8), 'PNG')))
 
@@ -291,6 +291,6 @@ def test_a_compressed_mosaic_may_be_deep_or_in_colour_already_but_not_tiny() -> 
 def test_a_png_chunk_that_claims_gigabytes_is_refused_before_they_are_taken(kind: bytes) -> None:
     png = saved(smooth_picture(), 'PNG')
     place = png.index(kind) - 4
-    words = 'it does not start with IHDR' if kind == b'IHDR' else 'a chunk ends behind it'
+    words = 'IHDR' if kind == b'IHDR' else 'chunk'
     with pytest.raises(FrameError, match=words):
         decode_compressed(png[:place] + b'\x7f' + png[place + 1:])

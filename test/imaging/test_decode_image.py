@@ -75,7 +75,7 @@ def yuv_of_bars() -> np.ndarray:
 
 @pytest.mark.parametrize('padding', [0, 1, 64])
 @pytest.mark.parametrize('encoding', [name for name in VIEWS if name not in ('mono8', '8UC1')])
-def test_colours_are_where_the_encoding_says_and_not_copied(encoding: str, padding: int) -> None:
+def test_colours_are_in_their_places_and_not_copied(encoding: str, padding: int) -> None:
     order = ENCODINGS[encoding].order
     image = message(encoding, ordered(order).reshape(HEIGHT, -1), padding)
     frame = decode_message(image)
@@ -174,34 +174,34 @@ def test_any_buffer_holds_the_data(kind: Any) -> None:
 
 
 @pytest.mark.parametrize(('change', 'words'), [
-    ({'data': b'\0' * (HEIGHT * WIDTH * 3 - 1)}, '575 bytes of data, expected 576'),
-    ({'data': b'\0' * (HEIGHT * WIDTH * 3 + 1)}, '577 bytes of data, expected 576'),
+    ({'data': b'\0' * (HEIGHT * WIDTH * 3 - 1)}, '575 bytes .*576'),
+    ({'data': b'\0' * (HEIGHT * WIDTH * 3 + 1)}, '577 bytes .*576'),
     ({'data': b''}, '0 bytes of data'),
     ({'data': [0] * 576}, 'data is list'),
     ({'data': None}, 'data is NoneType'),
-    ({'data': np.zeros(1152, np.uint8)[::2]}, 'data is ndarray, which holds no plain bytes'),
-    ({'data': memoryview(bytes(1152))[::2]}, 'data is memoryview, which holds no plain bytes'),
-    ({'is_bigendian': np.zeros(2)}, 'not like sensor_msgs/Image'),
+    ({'data': np.zeros(1152, np.uint8)[::2]}, 'data is ndarray'),
+    ({'data': memoryview(bytes(1152))[::2]}, 'data is memoryview'),
+    ({'is_bigendian': np.zeros(2)}, 'sensor_msgs/Image'),
     ({'height': 0}, 'no pixels'),
     ({'width': 0}, 'no pixels'),
     ({'width': -1}, 'no pixels'),
     ({'width': 2**31, 'step': 3 * 2**31}, '65535 pixels a side'),
-    ({'height': 60_000, 'step': 60_000 * 3}, r'576 bytes of data, expected 10800000000'),
-    ({'step': 2**32 - 1}, r'576 bytes of data, expected 25769803770'),
-    ({'height': 2.5}, 'not like sensor_msgs/Image'),
-    ({'step': WIDTH * 3 - 1}, 'step is 95, but a row takes 96 bytes'),
+    ({'height': 60_000, 'step': 60_000 * 3}, '576 bytes .*10800000000'),
+    ({'step': 2**32 - 1}, '576 bytes .*25769803770'),
+    ({'height': 2.5}, 'sensor_msgs/Image'),
+    ({'step': WIDTH * 3 - 1}, 'step is 95, .* 96 bytes'),
     ({'step': 0}, 'step is 0'),
     ({'encoding': 'rgb9'}, r"unknown encoding 'rgb9'.*rgb8.*nv24"),
     ({'encoding': ''}, 'unknown encoding'),
     ({'encoding': None}, 'unknown encoding None'),
     ({'encoding': '32FC1'}, "unknown encoding '32FC1'"),
-    ({'encoding': 'uyvy', 'width': 31, 'step': 96}, 'the width must be even'),
+    ({'encoding': 'uyvy', 'width': 31, 'step': 96}, 'width must be even'),
     ({'encoding': 'nv12', 'width': 31}, 'expected'),
-    ({'encoding': 'nv21', 'height': 5}, 'the height must be even'),
-    ({'encoding': 'nv12', 'width': 63, 'step': 64}, 'the width must be even'),
+    ({'encoding': 'nv21', 'height': 5}, 'height must be even'),
+    ({'encoding': 'nv12', 'width': 63, 'step': 64}, 'width must be even'),
     ({'encoding': 'nv12', 'width': 66, 'step': 64}, r'expected 594 \(9 lines of 66\)'),
     ({'encoding': 'nv24', 'width': 31}, r'expected \d+ \(18 lines of 31\)'),
-    ({'encoding': 'bayer_rggb8', 'width': 2, 'step': 96}, 'at least 3 rows and 3 columns'),
+    ({'encoding': 'bayer_rggb8', 'width': 2, 'step': 96}, '3 rows and 3 columns'),
 ])
 def test_a_malformed_message_is_refused_with_its_reason(
         change: dict[str, Any], words: str) -> None:
@@ -216,10 +216,10 @@ def test_more_bytes_than_allowed_are_refused() -> None:
     image = message('rgb8', BARS.reshape(HEIGHT, -1))
     size = image.height * image.step
     np.testing.assert_array_equal(decode_message(image, max_bytes=size).pixels, BARS)
-    with pytest.raises(FrameError, match=r'rgb8 image: it has 1 MiB and 0 are allowed: make it'):
+    with pytest.raises(FrameError, match='rgb8 image: it has 1 MiB'):
         decode_message(image, max_bytes=size - 1)
     image.height, image.step = 65_536, 65_536 * 3
-    with pytest.raises(FrameError, match='is no camera picture'):
+    with pytest.raises(FrameError, match='65535 pixels a side'):
         decode_message(image)
 
 
@@ -229,7 +229,7 @@ def test_the_longest_side_is_decoded() -> None:
 
 
 def test_something_else_is_not_an_image() -> None:
-    with pytest.raises(FrameError, match='not like sensor_msgs/Image'):
+    with pytest.raises(FrameError, match='sensor_msgs/Image'):
         decode_message(SimpleNamespace(encoding='rgb8'))
 
 

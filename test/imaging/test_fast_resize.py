@@ -1,4 +1,4 @@
-"""The fitted blur: its promises, and that the whole chain's weights are Pillow's."""
+"""The blur of the resize: its promises, and that the whole chain's weights are Pillow's."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_what_decoding_takes_is_known_from_the_header(data: bytes, pixel_bytes: 
     frame = decode_compressed(data, max_bytes=size)
     assert frame.pixels.shape[:2] == (HEIGHT, WIDTH)
     assert 2 * frame.pixels.nbytes <= size
-    with pytest.raises(FrameError, match=r'96x64 \w+: decoding takes 1 MiB and 0 are allowed'):
+    with pytest.raises(FrameError, match=r'96x64 \w+: decoding takes 1 MiB'):
         decode_compressed(data, max_bytes=size - 1)
 
 
@@ -83,14 +83,14 @@ def test_every_kind_of_png_is_bounded(
         depth: int, colour: int, pixel_bytes: int, interlaced: bool) -> None:
     data = png(depth, colour, interlaced=interlaced)
     assert decode_compressed(data, max_bytes=64 * pixel_bytes).pixels.shape[:2] == (8, 8)
-    with pytest.raises(FrameError, match='8x8 png: decoding takes'):
+    with pytest.raises(FrameError, match='8x8 png: decoding'):
         decode_compressed(data, max_bytes=64 * pixel_bytes - 1)
 
 
 def test_a_png_that_is_transparent_in_one_colour_has_alpha() -> None:
     data = png(8, 3, chunk(b'tRNS', b'\0'))
     assert decode_compressed(data).order == 'bgra'
-    with pytest.raises(FrameError, match='8x8 png: decoding takes'):
+    with pytest.raises(FrameError, match='8x8 png: decoding'):
         decode_compressed(data, max_bytes=64 * 8 - 1)
 
 
@@ -108,9 +108,9 @@ def test_more_pixels_than_pillow_allows_are_the_users_to_allow() -> None:
     # Pillow would speak of an attack. The file holds no pixels: how far it comes shows in words.
     large = saved('RGB', 'BMP')
     large = large[:18] + struct.pack('<ii', 14_000, 10_000) + large[26:]
-    with pytest.raises(FrameError, match=r'^a\.bmp: 14000x10000 bmp: decoding takes 802 MiB and'):
+    with pytest.raises(FrameError, match=r'^a\.bmp: 14000x10000 .* 802 MiB'):
         decode_picture(large, 'a.bmp', max_bytes=800 * 2**20)
-    with pytest.raises(FrameError, match=r'^a\.bmp: broken picture .*: copy the file again'):
+    with pytest.raises(FrameError, match=r'^a\.bmp: broken .*: copy'):
         decode_picture(large, 'a.bmp')
 
 
@@ -152,7 +152,7 @@ def test_a_png_whose_data_inflates_to_more_than_its_pixels_is_refused(
 
 @pytest.mark.parametrize('kind', [b'abCd', b'IDAT'])
 def test_a_png_of_countless_chunks_is_refused(kind: bytes) -> None:
-    with pytest.raises(FrameError, match=f'8x8 png: it has more than {MAX_CHUNKS} chunks'):
+    with pytest.raises(FrameError, match=f'{MAX_CHUNKS} chunks'):
         decode_compressed(png(8, 2, chunk(kind, b'') * MAX_CHUNKS))
 
 
@@ -162,7 +162,7 @@ def test_a_jpeg_of_countless_segments_is_refused() -> None:
     few = whole[:2] + empty * (MAX_SEGMENTS // 2) + whole[2:]
     np.testing.assert_array_equal(
         decode_compressed(few).pixels, decode_compressed(whole).pixels)
-    with pytest.raises(FrameError, match=f'jpeg: it has more than {MAX_SEGMENTS} segments'):
+    with pytest.raises(FrameError, match=f'{MAX_SEGMENTS} segments'):
         decode_compressed(whole[:2] + empty * 250_000 + whole[2:])
 
 
@@ -178,24 +178,24 @@ def test_a_jpeg_of_countless_scans_is_refused() -> None:
     allowed = whole[:end] + last * 13 + whole[end:]
     np.testing.assert_array_equal(
         decode_compressed(allowed, max_bytes=size).pixels.shape, (HEIGHT, WIDTH, 3))
-    with pytest.raises(FrameError, match='96x64 jpeg: its many scans take as long to decode as'):
+    with pytest.raises(FrameError, match=r'96x64 jpeg: .*scans'):
         decode_compressed(whole[:end] + last * 14 + whole[end:], max_bytes=size)
 
 
 def test_a_tiff_whose_tags_share_their_bytes_is_refused() -> None:
     # libtiff and Pillow copy what each refers to: these 25 MB of tags are 60 kB of file.
     shared = [(1000 + number, 1, 50_000, 8) for number in range(500)]
-    with pytest.raises(FrameError, match=r'broken tiff .*: its list of tags does not fit into it'):
+    with pytest.raises(FrameError, match=r'broken tiff .*tags'):
         decode_compressed(tiff(shared, bytes(50_000)))
     many = [(1000 + number, 1, 1, 0) for number in range(MAX_TAGS)]
-    with pytest.raises(FrameError, match='its list of tags'):
+    with pytest.raises(FrameError, match='list of tags'):
         decode_compressed(tiff(many))
     assert decode_compressed(tiff(shared[:1], bytes(50_000))).pixels.shape == (8, 8)
 
 
 def test_a_tiff_of_huge_tiles_is_refused() -> None:
     tiles = [(322, 4, 1, 32_768), (323, 4, 1, 32_768), (324, 4, 1, 8), (325, 4, 1, 64)]
-    with pytest.raises(FrameError, match='8x8 tiff: decoding takes 1025 MiB and 512 are allowed'):
+    with pytest.raises(FrameError, match=r'8x8 tiff: .* 1025 MiB'):
         decode_compressed(tiff(tiles))
 
 
@@ -212,7 +212,7 @@ def test_a_tiff_is_bounded_in_every_notation(order: str, big: bool) -> None:
     head += struct.pack(f'{order}HHH', 43, 8, 0) if big else struct.pack(f'{order}H', 42)
     head += struct.pack(f'{order}{word}', place)
     count = struct.pack(f'{order}{"Q" if big else "H"}', len(tags))
-    with pytest.raises(FrameError, match='60000x60000 tiff: decoding takes 6867 MiB'):
+    with pytest.raises(FrameError, match=r'60000x60000 tiff: .* 6867 MiB'):
         decode_compressed(head + count + body + bytes(8))
 
 
@@ -223,10 +223,10 @@ def test_a_tiff_is_bounded_in_every_notation(order: str, big: bool) -> None:
 def test_a_header_that_ends_early_is_refused(data: bytes) -> None:
     with pytest.raises(DamagedPictureError):
         read_header(memoryview(data))
-    with pytest.raises(FrameError, match=r': check the publisher and the transport$'):
+    with pytest.raises(FrameError, match='check the publisher'):
         decode_compressed(data)
     # Of files the words are others.
-    with pytest.raises(FrameError, match=r'^there\.x: .*: copy the file again or remove it$'):
+    with pytest.raises(FrameError, match=r'^there\.x: .*: copy the file'):
         decode_picture(data, 'there.x')
 
 
@@ -234,7 +234,7 @@ def test_a_file_longer_than_allowed_is_refused(tmp_path: Any) -> None:
     path = tmp_path / 'sparse.png'
     with path.open('wb') as file:
         file.truncate(2**40)
-    with pytest.raises(FrameError, match=r'cannot read picture .*: it has more than \d+ bytes'):
+    with pytest.raises(FrameError, match=r'sparse\.png: .*more than \d+ bytes'):
         read_picture(path)
-    with pytest.raises(FrameError, match=r'empty\.png: the file is empty: copy it'):
+    with pytest.raises(FrameError, match=r'empty\.png: .*empty'):
         decode_picture(b'', 'empty.png')

@@ -46,8 +46,8 @@ def reference(pixels: np.ndarray, rule: ResizeRule) -> np.ndarray:
     return resized[top:top + rule.crop_height, left:left + rule.crop_width]
 
 
-def fit(frame: Frame, rule: ResizeRule, method: Any) -> np.ndarray:
-    """Return the fitted frame, from a slot whose old content would show."""
+def resized(frame: Frame, rule: ResizeRule, method: Any) -> np.ndarray:
+    """Return the resized frame, from a batch row whose old content would show."""
     out = np.full((3, rule.crop_height, rule.crop_width, 3), 255, np.uint8)
     Resizer(rule, method).resize(frame, out[1])
     assert (out[::2] == 255).all()
@@ -82,7 +82,7 @@ def sized(photograph: np.ndarray, width: int, height: int) -> np.ndarray:
 @pytest.mark.parametrize('size', SIZES[:9], ids='{0[0]}x{0[1]}'.format)
 def test_exact_is_pillow(name: str, size: tuple[int, int]) -> None:
     picture = made_picture(size[1], size[0])
-    got = fit(Frame(picture, 'rgb'), RULES[name], 'exact').astype(int)
+    got = resized(Frame(picture, 'rgb'), RULES[name], 'exact').astype(int)
     difference = np.abs(got - reference(picture, RULES[name]))
     assert difference.max() <= (0 if name == 'nearest' else EXACT_MAX_ERROR)
 
@@ -93,7 +93,7 @@ def test_fast_stays_close_on_usual_photographs(
         name: str, size: tuple[int, int], photographs: list[np.ndarray]) -> None:
     for photograph in photographs:
         picture = sized(photograph, *size)
-        got = fit(Frame(picture, 'rgb'), RULES[name], 'fast').astype(int)
+        got = resized(Frame(picture, 'rgb'), RULES[name], 'fast').astype(int)
         difference = np.abs(got - reference(picture, RULES[name]))
         assert difference.mean() <= 1.0
         assert np.percentile(difference, 99.9) <= 12
@@ -104,7 +104,7 @@ def test_fast_does_not_shift_the_picture_or_its_brightness(
         size: tuple[int, int], photographs: list[np.ndarray]) -> None:
     picture = sized(photographs[0], *size)
     wanted = reference(picture, RULES['bilinear']).astype(float)
-    signed = fit(Frame(picture, 'rgb'), RULES['bilinear'], 'fast') - wanted
+    signed = resized(Frame(picture, 'rgb'), RULES['bilinear'], 'fast') - wanted
     assert abs(signed.mean()) < 0.1
     # A shift by d pixels adds d times the slope; this is d's least-squares estimate.
     for slope in np.gradient(wanted, axis=(0, 1)):
@@ -118,13 +118,13 @@ def test_fast_does_not_shift_the_picture_or_its_brightness(
 def test_every_channel_order_gives_the_same_rgb(
         size: tuple[int, int], name: str, method: Any) -> None:
     rule, picture = RULES[name], made_picture(size[1], size[0])
-    expected = fit(Frame(picture, 'rgb'), rule, method)
+    expected = resized(Frame(picture, 'rgb'), rule, method)
     alpha = np.random.default_rng(2).integers(0, 256, picture.shape[:2], np.uint8)
     for order, pixels in (
             ('bgr', picture[..., ::-1].copy()), ('rgba', np.dstack([picture, alpha])),
             ('bgra', np.dstack([picture[..., ::-1], alpha]))):
-        np.testing.assert_array_equal(fit(Frame(pixels, order), rule, method), expected)
-    grey = fit(Frame(picture[..., 1].copy(), 'gray'), rule, method)
+        np.testing.assert_array_equal(resized(Frame(pixels, order), rule, method), expected)
+    grey = resized(Frame(picture[..., 1].copy(), 'gray'), rule, method)
     np.testing.assert_array_equal(grey, np.repeat(expected[..., 1:2], 3, axis=2))
 
 
@@ -136,8 +136,8 @@ def test_padded_read_only_rows_are_no_obstacle(name: str, method: Any) -> None:
     padded[:, :640] = picture
     padded.flags.writeable = False
     np.testing.assert_array_equal(
-        fit(Frame(padded[:, :640], 'rgb'), RULES[name], method),
-        fit(Frame(picture, 'rgb'), RULES[name], method))
+        resized(Frame(padded[:, :640], 'rgb'), RULES[name], method),
+        resized(Frame(picture, 'rgb'), RULES[name], method))
 
 
 def test_the_crop_lies_where_torchvision_puts_it() -> None:
@@ -168,17 +168,17 @@ def test_any_size_of_one_colour_stays_that_colour(
         name: str, method: Any, height: int, width: int) -> None:
     colour = (250, 3, 120)
     picture = np.broadcast_to(np.array(colour, np.uint8), (height, width, 3))
-    got = fit(Frame(picture, 'rgb'), RULES[name], method).astype(int)
+    got = resized(Frame(picture, 'rgb'), RULES[name], method).astype(int)
     assert np.abs(got - colour).max() <= 1
 
 
 @pytest.mark.parametrize('method', ['fast', 'exact'])
 @pytest.mark.parametrize('size', [(1, 3000), (3000, 1), (2, 2), (1, 1), (40_000, 3)])
 @pytest.mark.parametrize('name', RULES)
-def test_distorted_pictures_are_fitted_too(
+def test_distorted_pictures_are_resized_too(
         name: str, size: tuple[int, int], method: Any) -> None:
     picture = np.full((size[1], size[0], 3), 77, np.uint8)
-    got = fit(Frame(picture, 'rgb'), RULES[name], method).astype(int)
+    got = resized(Frame(picture, 'rgb'), RULES[name], method).astype(int)
     assert np.abs(got - 77).max() <= 1
 
 
@@ -186,7 +186,7 @@ def test_threads_share_a_resizer() -> None:
     rule = RULES['bilinear']
     resizer = Resizer(rule)
     pictures = [made_picture(480, 640 + 2 * index) for index in range(4)]
-    expected = [fit(Frame(picture, 'rgb'), rule, 'fast') for picture in pictures]
+    expected = [resized(Frame(picture, 'rgb'), rule, 'fast') for picture in pictures]
 
     def fit_often(index: int) -> bool:
         out = np.empty((224, 224, 3), np.uint8)
@@ -216,13 +216,13 @@ def test_a_frame_that_contradicts_itself_is_refused(frame: Frame, words: str) ->
     np.empty((224, 224), np.uint8), np.empty((3, 224, 224), np.uint8),
     np.empty((224, 224, 3), np.float32), np.empty((224, 448, 3), np.uint8)[:, ::2],
     np.broadcast_to(np.uint8(0), (224, 224, 3))])
-def test_a_slot_that_cannot_take_the_result_is_refused(out: Any) -> None:
+def test_a_row_that_cannot_take_the_result_is_refused(out: Any) -> None:
     with pytest.raises(UsageError, match='cannot resize into'):
         Resizer(RULES['bilinear']).resize(Frame(made_picture(300, 300), 'rgb'), out)
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(UsageError, match="unknown resize method 'quick'"):
+    with pytest.raises(UsageError, match="method 'quick'"):
         Resizer(RULES['bilinear'], 'quick')  # type: ignore[arg-type]
 
 
@@ -231,7 +231,7 @@ def test_an_unknown_method_is_refused() -> None:
     ResizeRule(256, 224, 224), ResizeRule(256, 224, 224, 'bicubic'), ResizeRule(None, 224, 224)])
 @pytest.mark.parametrize('size', [(1621, 1080), (1080, 1621), (2003, 1999), (1920, 1080)])
 @pytest.mark.parametrize('reduction', [2, 4])
-def test_a_reduced_frame_is_fitted_on_the_grid_of_the_whole_one(rule, size, reduction):
+def test_a_reduced_frame_is_resized_on_the_grid_of_the_whole_one(rule, size, reduction):
     """Odd sides are rounded up when they are reduced, which must not shift the picture."""
     width, height = size
     rows, columns = np.mgrid[0:height, 0:width]
@@ -255,5 +255,5 @@ def test_a_reduced_frame_is_fitted_on_the_grid_of_the_whole_one(rule, size, redu
 
 def test_a_reduction_that_the_pixels_contradict_is_refused():
     frame = Frame(np.zeros((540, 960, 3), np.uint8), 'rgb', reduction=2, full_size=(1082, 1920))
-    with pytest.raises(FrameError, match='1920x1082 pixels reduced 2 times have another size'):
+    with pytest.raises(FrameError, match=r'1920x1082 .* 2 times'):
         Resizer(ResizeRule(256, 224, 224)).resize(frame, np.empty((224, 224, 3), np.uint8))

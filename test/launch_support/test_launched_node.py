@@ -108,7 +108,7 @@ def test_the_node_starts_and_ends_with_an_interrupt(environment, model):
     launched.read_until('active, listening to /car/image')
     launched.process.send_signal(signal.SIGINT)
     assert launched.wait() == 0
-    assert 'process has finished cleanly' in launched.text
+    assert 'finished cleanly' in launched.text
     assert 'Traceback' not in launched.text
 
 
@@ -117,8 +117,8 @@ def test_a_launch_that_built_nothing_ends_with_exit_code_1(environment, model):
         environment, 'classify.launch.py', model_path=model, backend='onnxruntime',
         build_only='True')
     assert launched.wait() == 1
-    assert 'build_only: onnxruntime compiles no engine' in launched.text
-    assert 'failed with exit code 2' in launched.text
+    assert 'build_only: onnxruntime' in launched.text
+    assert 'exit code 2' in launched.text
 
 
 def test_a_node_that_ends_is_started_anew_where_that_is_wanted(environment, model):
@@ -153,7 +153,7 @@ def test_a_node_that_fails_ends_the_replay_with_exit_code_1(environment, bag):
         image_topic='/front/image')
     assert launched.wait() == 1
     assert 'no model at /nowhere.onnx' in launched.text
-    assert 'failed with exit code 2' in launched.text
+    assert 'exit code 2' in launched.text
 
 
 @pytest.mark.parametrize(('given', 'message'), [

@@ -1,4 +1,4 @@
-"""Which topics of a bag replay.launch.py plays and what it tells the node; without launch."""
+"""Which topics of a bag replay.launch.py plays and what it passes to the node; without launch."""
 
 import pytest
 

@@ -36,7 +36,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[tupl
 def offline(
         recording: Any, efficientnet_lite0: Path,
         tmp_path_factory: pytest.TempPathFactory) -> Answers:
-    """Return what `resnet_trt classify` says, read from the bag that it writes."""
+    """Return the answers of `resnet_trt classify`, read from the bag that it writes."""
     out = tmp_path_factory.mktemp('classified') / 'photographs'
     assert main(['classify', str(efficientnet_lite0), str(recording[0]), '--output', str(out),
                  '--threads', '1', '--json']) == 0
@@ -61,7 +61,7 @@ def test_offline_labels_are_the_known_ones(recording, offline):
 
 
 @pytest.mark.parametrize('compressed', [False, True], ids=['raw', 'compressed'])
-def test_the_node_says_the_same(recording, offline, efficientnet_lite0, compressed):
+def test_the_node_answers_the_same(recording, offline, efficientnet_lite0, compressed):
     cameras = [camera for camera in CAMERAS if camera.compressed == compressed]
     expected = {
         frame: results for frame, results in offline.items()

@@ -15,7 +15,8 @@ import psutil
 import pytest
 from repository import HELPERS
 from sensor_msgs.msg import Image
-from simulated_node import ACTIVATE, check_sums, CLEANUP, CONFIGURE, DEACTIVATE, number, told
+from simulated_node import (
+    ACTIVATE, check_sums, CLEANUP, CONFIGURE, DEACTIVATE, number, wait_for_status)
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Classification
 
@@ -73,7 +74,7 @@ def statistics(peer: Peer) -> dict:
         peer.call(Trigger, '/classifier/statistics', Trigger.Request()).message)
 
 
-def settled(peer: Peer) -> dict:
+def final_counters(peer: Peer) -> dict:
     """Return the statistics when nothing is under way any more."""
     def done():
         numbers = statistics(peer)
@@ -106,7 +107,7 @@ def test_all_faults_together(peer):
             '-p', 'reopen_after_failures:=1', '-p', 'reopen_backoff_sec:=0.001',
             '-p', 'max_reopen_attempts:=0', '-p', 'cameras:=[front, left]',
             '-p', 'camera_timeout_sec:=0.1', '-p', 'diagnostics_period_sec:=0.1') as node:
-        told(peer, 'state', 'active')
+        wait_for_status(peer, 'state', 'active')
         for cycle in range(3):
             for camera in CAMERAS:
                 peer.connect(f'{camera}/image', camera=f'{camera}/')
@@ -125,7 +126,7 @@ def test_all_faults_together(peer):
                             ('top_k', 1 + step % 5)):
                         assert set_parameter(peer, name, number(value)) == (True, '')
             peer.disconnect('left/image')
-            numbers = settled(peer)
+            numbers = final_counters(peer)
             for each in (numbers, *numbers['cameras'].values()):
                 check_sums(each)
             assert numbers['received'] > 0
@@ -133,7 +134,7 @@ def test_all_faults_together(peer):
             if LOSSES_ARE_SURE:
                 peer.spin_until(
                     lambda: statistics(peer)['cameras']['front']['lost_in_transport'] > 0,
-                    'the losses to be told')
+                    'the losses to be reported')
             peer.publish('front/image', good(1))
             peer.disconnect('front/image')
             for transition, expected in (
@@ -171,18 +172,18 @@ def test_a_publisher_that_dies_in_mid_stream(peer):
             # On a busy machine the camera may have been silent before.
             return node.log.count('images again after')
         peer.spin_until(
-            lambda: node.log.count('no image for 0.3 s') > returns(), 'the silence to be told')
+            lambda: node.log.count('no image for 0.3 s') > returns(), 'the timeout to be logged')
         before = returns()
         peer.connect('image')
 
-        def told():
+        def reported():
             # Until the watchdog has checked: it does twice a second, the timeout is 0.3 s.
             peer.publish('image', image(np.full((10, 20, 3), 99, np.uint8)))
             return returns() > before
-        peer.spin_until(told, 'its return to be told')
+        peer.spin_until(reported, 'its return to be reported')
         peer.spin_until(
             lambda: peer.heard['classification'][-1].results[0].class_id == 'red_099', 'an answer')
-        check_sums(settled(peer))
+        check_sums(final_counters(peer))
         assert node.stop() == 0
     ended = accounts(node.log)
     assert len(ended) == 1
@@ -243,11 +244,11 @@ def test_counters_that_do_not_add_up_are_reported_once_and_at_the_end(peer):
         assert statistics(peer)['in_progress'] == 0
         first = len(peer.heard['/diagnostics'])
         peer.spin_until(lambda: len(peer.heard['/diagnostics']) > first + 3, 'more diagnostics')
-        assert node.log.count('the counters do not add up: 1 frames ended nowhere') == 1
+        assert node.log.count('do not add up: 1 frames ended nowhere') == 1
         assert node.stop() == 0
     assert '1 frames received, 0 answered, dropped: none' in node.log
     # Once while it ran, and once beside the numbers of the end.
-    assert node.log.count('1 frames ended nowhere: this is a bug, please report it') == 2
+    assert node.log.count('1 frames ended nowhere: this is a bug') == 2
 
 
 def run_broken(name: str, more: str = '') -> NodeProcess:

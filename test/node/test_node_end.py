@@ -8,7 +8,7 @@ from lifecycle_msgs.msg import Transition
 from node_process import NodeProcess
 from node_services import lifecycle, state
 import pytest
-from simulated_node import run, told
+from simulated_node import run, wait_for_status
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ def test_a_hang_at_the_end_is_not_waited_for(peer):
     peer.listen_to_diagnostics()
     with NodeProcess('-p', 'backend:=simulated', '-p', 'diagnostics_period_sec:=0.1',
                      prepare=HANG_AT_THE_END, patient=False) as node:
-        told(peer, 'state', 'active')
+        wait_for_status(peer, 'state', 'active')
         node.send(signal.SIGINT)
         peer.spin_until(lambda: 'hanging' in node.log, 'the node to hang')
         # As launch forwards the Ctrl-C that the process has got already.
@@ -40,7 +40,7 @@ def test_a_node_that_was_shut_down_by_its_service_ends_cleanly_by_a_signal(
         peer, autostart, transition):
     peer.listen_to_diagnostics()
     with run('-p', f'autostart:={autostart}') as node:
-        told(peer, 'state', 'active' if autostart else 'unconfigured')
+        wait_for_status(peer, 'state', 'active' if autostart else 'unconfigured')
         assert lifecycle(peer, transition)
         assert state(peer) == 'finalized'
         code = node.stop()

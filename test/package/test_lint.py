@@ -33,7 +33,7 @@ LINTERS = {
 @pytest.mark.slow
 @pytest.mark.parametrize('linter', LINTERS)
 def test_linter_is_content(repository: Path, linter: str) -> None:
-    """The linter ends with 0; what it says is shown otherwise."""
+    """The linter ends with 0; its output is shown otherwise."""
     # This environment's linters before those of a sourced ROS 2.
     path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     program = shutil.which(linter, path=path)

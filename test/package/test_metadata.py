@@ -1,4 +1,4 @@
-"""package.xml, setup.py, requirements and the code tell the same story."""
+"""package.xml, setup.py, requirements and the code agree."""
 
 from __future__ import annotations
 

@@ -147,20 +147,20 @@ def test_a_checkpoint_fixes_its_number_of_classes(tmp_path: Path) -> None:
     assert not (tmp_path / 'bad.onnx').exists()
 
 
-@pytest.mark.parametrize(('changes', 'error', 'message'), [
-    ({'arch': 'resnet20'}, UsageError, "unknown architecture 'resnet20'"),
-    ({'precision': 'int8'}, UsageError, "cannot export 'int8': choose one of fp32, fp16"),
-    ({'image_size': 8}, UsageError, 'image size 8: choose 32 to 4096'),
-    ({'image_size': 64, 'resize': 60}, ModelError, 'short side of 60 is smaller than the crop'),
-    ({'seed': 2**64}, UsageError, '--seed 18446744073709551616: choose 0 to '),
-    ({'num_classes': 3, 'labels': ['a', 'b']}, LabelsError, '2 labels for 3 classes'),
-    ({'labels': 'none.txt'}, LabelsError, 'cannot read labels none.txt'),
-    ({'weights': 'none.pth'}, ModelError, 'no checkpoint at none.pth')])
+@pytest.mark.parametrize(('changes', 'error', 'keyword'), [
+    ({'arch': 'resnet20'}, UsageError, "'resnet20'"),
+    ({'precision': 'int8'}, UsageError, "'int8': .*fp32, fp16"),
+    ({'image_size': 8}, UsageError, 'image size 8'),
+    ({'image_size': 64, 'resize': 60}, ModelError, 'short side of 60'),
+    ({'seed': 2**64}, UsageError, '--seed 18446744073709551616'),
+    ({'num_classes': 3, 'labels': ['a', 'b']}, LabelsError, '2 labels for 3'),
+    ({'labels': 'none.txt'}, LabelsError, 'labels none.txt'),
+    ({'weights': 'none.pth'}, ModelError, 'no checkpoint .*none.pth')])
 def test_bad_arguments_are_refused_and_leave_nothing(
         tmp_path: Path, changes: dict[str, Any], error: type[ResnetTrtError],
-        message: str) -> None:
+        keyword: str) -> None:
     arguments = {'arch': 'resnet18', 'weights': 'random', 'image_size': 32, **changes}
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=keyword):
         export_resnet(out=tmp_path / 'net.onnx', **arguments)
     assert not list(tmp_path.iterdir())
 
@@ -178,7 +178,7 @@ def test_a_wrong_graph_is_not_written(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(export, 'resnet_graph', wrong)
     out = tmp_path / 'net.onnx'
     out.write_bytes(b'the older file')
-    with pytest.raises(ModelError, match=r'probabilities differ .* more than 0.0001'):
+    with pytest.raises(ModelError, match=r'differ .* 0\.0001'):
         export_resnet('resnet18', 'random', out, num_classes=5, image_size=64)
     assert out.read_bytes() == b'the older file'
     assert [path.name for path in tmp_path.iterdir()] == ['net.onnx']
@@ -190,7 +190,7 @@ def test_weights_too_large_for_fp16_are_named(tmp_path: Path) -> None:
         network.layer2[0].bn1.weight *= 1e7
     checkpoint = tmp_path / 'net.pth'
     torch.save(network.state_dict(), checkpoint)
-    with pytest.raises(ModelError, match=r'layer2\.0\.conv1\.weight holds numbers that fp'):
+    with pytest.raises(ModelError, match=r'layer2\.0\.conv1\.weight .*--precision fp32'):
         export_resnet(
             'resnet18', checkpoint, tmp_path / 'net.onnx', image_size=64, precision='fp16')
 
@@ -207,7 +207,7 @@ def test_an_overflow_of_fp16_is_found_though_the_cpu_hides_it(tmp_path: Path) ->
     out = tmp_path / 'net.onnx'
     assert export_resnet('resnet18', checkpoint, out, image_size=64).max_abs_difference < 1e-5
     out.unlink()
-    with pytest.raises(ModelError, match=r'layer2\.0\.\w+ reaches .*use --precision fp32'):
+    with pytest.raises(ModelError, match=r'layer2\.0\.\w+ reaches .*--precision fp32'):
         export_resnet('resnet18', checkpoint, out, image_size=64, precision='fp16')
     assert not out.exists()
 
@@ -216,7 +216,7 @@ def test_an_overflow_of_fp16_is_found_though_the_cpu_hides_it(tmp_path: Path) ->
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> None:
     (tmp_path / 'file').write_text('')
     out = tmp_path if place == 'folder' else tmp_path / 'file' / 'net.onnx'
-    with pytest.raises(UsageError, match=r'is a folder: name a file|cannot write .*choose anoth'):
+    with pytest.raises(UsageError, match='is a folder' if place == 'folder' else 'cannot write'):
         export_resnet('resnet18', 'random', out, num_classes=5, image_size=32)
     assert [path.name for path in tmp_path.iterdir()] == ['file']
 

@@ -155,15 +155,15 @@ def test_damaged_and_missing_files_are_refused(tmp_path: Path, efficient_file: P
     path.write_bytes(b'nothing of the kind')
     with pytest.raises(ModelError, match='teacher'):
         load_teacher(path, CLASSES, SIDE, CPU)
-    with pytest.raises(ModelError, match='cannot read the teacher'):
+    with pytest.raises(ModelError, match=r'cannot read .*teacher'):
         digest_of(tmp_path / 'none.pth')
     os.mkfifo(tmp_path / 'pipe')
-    with pytest.raises(ModelError, match='it is a named pipe, not an ordinary file'):
+    with pytest.raises(ModelError, match='named pipe'):
         digest_of(tmp_path / 'pipe')
     whole = load_file(efficient_file)
     for change in ({'arch': 'vgg16'}, {'side': 'x'}, {'labels': None}, {'state_dict': {}}):
         save_file({**whole, **change}, path)
-        with pytest.raises(ModelError, match=r'pth is damaged \(.*train it again') as found:
+        with pytest.raises(ModelError, match=r'damaged .*train it again') as found:
             load_teacher(path, CLASSES, SIDE, CPU)
         assert '\n' not in str(found.value)
 
@@ -183,28 +183,28 @@ class Marker:
 def test_no_code_of_a_teacher_is_run(tmp_path: Path, suffix: str, pictures: Path, capsys):
     marker, path = tmp_path / 'it ran', tmp_path / f'teacher{suffix}'
     torch.save({'format': 'resnet_trt.teacher/1', 'labels': Marker(marker)}, path)
-    with pytest.raises(ModelError, match=r'run any code|not a checkpoint of plain tensors'):
+    with pytest.raises(ModelError, match=r'any code|plain tensors'):
         load_teacher(path, CLASSES, SIDE, CPU)
     program = tmp_path / 'program.pt2'
     torch.export.save(torch.export.export(Brightness(), (torch.zeros(1, 3, 8, 8),)), program)
     assert main(['train', '--data', str(pictures), '--out', str(tmp_path / 'run'), '--weights',
                  'random', '--arch', 'resnet18', '--teacher', str(program)]) == 2
-    assert 'loading one can run any code: pass a checkpoint' in capsys.readouterr().err
+    assert 'any code' in capsys.readouterr().err
     assert not marker.exists()
 
 
 def test_other_classes_are_refused(checkpoint: Path, efficient_file: Path, tmp_path: Path):
-    with pytest.raises(DataError, match='the same, in the same order'):
+    with pytest.raises(DataError, match='same order'):
         load_teacher(efficient_file, (*CLASSES, 'star'), SIDE, CPU)
-    with pytest.raises(DataError, match='the same, in the same order'):
+    with pytest.raises(DataError, match='same order'):
         load_teacher(checkpoint, tuple(reversed(CLASSES)), SIDE, CPU)
     wrong = tmp_path / 'wrong.pth'
     save_file({**load_file(checkpoint), 'labels': [*CLASSES, 'star']}, wrong)
-    with pytest.raises(DataError, match=r'returns \(3, 3\) .* need \(3, 4\)'):
+    with pytest.raises(DataError, match=r'\(3, 3\) .*\(3, 4\)'):
         load_teacher(wrong, (*CLASSES, 'star'), SIDE, CPU)
     plain = tmp_path / 'plain.pth'
     torch.save(network().state_dict(), plain)
-    with pytest.raises(ModelError, match='no checkpoint of resnet_trt train'):
+    with pytest.raises(ModelError, match='no checkpoint of'):
         load_teacher(plain, CLASSES, SIDE, CPU)
 
 
@@ -212,5 +212,5 @@ def test_what_belongs_to_a_teacher_needs_one(
         pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(['train', '--data', str(pictures), '--out', str(tmp_path / 'run'), '--weights',
                  'random', '--teacher-share', '0.5']) == 2
-    assert '--teacher-share is for learning from a teacher' in capsys.readouterr().err
+    assert '--teacher-share' in capsys.readouterr().err
     assert not (tmp_path / 'run').exists()

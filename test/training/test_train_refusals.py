@@ -36,21 +36,21 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[...,
     return run
 
 
-@pytest.mark.parametrize(('words', 'message'), [
-    (['--resume'], r'there is no .*last\.pth to continue'),
-    (['--batch-size', '1'], '--batch-size 1: choose at least 2'),
-    (['--image-size', '16'], '--image-size 16: choose 32 to 4096'),
-    (['--resize', '20'], '--resize 20 is smaller than --image-size 32'),
-    (['--validation', 'none'], 'there is no folder or zip file none'),
-    (['--weights', 'none.pth'], r'no checkpoint at none\.pth'),
-    (['--weights', 'imagenet1k_v2'], 'there is no imagenet1k_v2 checkpoint of resnet18'),
-    (['--device', 'cuda:77'], 'sees no such GPU'),
+@pytest.mark.parametrize(('words', 'keyword'), [
+    (['--resume'], r'last\.pth to continue'),
+    (['--batch-size', '1'], '--batch-size 1'),
+    (['--image-size', '16'], '--image-size 16'),
+    (['--resize', '20'], '--resize 20'),
+    (['--validation', 'none'], 'zip file none'),
+    (['--weights', 'none.pth'], r'none\.pth'),
+    (['--weights', 'imagenet1k_v2'], 'no imagenet1k_v2 .*resnet18'),
+    (['--device', 'cuda:77'], '--device cuda:77'),
     (['--save-every', '0'], '--save-every 0'),
-    (['--workers', '-1'], '--workers -1: choose 0 or more'),
+    (['--workers', '-1'], '--workers -1'),
     (['--epochs', '2', '--warmup-epochs', '3'], '--warmup-epochs 3')])
 def test_what_cannot_be_used_is_one_line_and_nothing_is_left(
-        divided_shapes: Path, refused: Callable[..., str], words: list[str], message: str):
-    assert re.search(message, refused(divided_shapes, *words))
+        divided_shapes: Path, refused: Callable[..., str], words: list[str], keyword: str):
+    assert re.search(keyword, refused(divided_shapes, *words))
 
 
 def test_unreachable_weights_are_one_line(
@@ -98,12 +98,12 @@ def test_file_names_that_are_no_unicode_are_trained_with_and_reported(
     document = json.loads((tmp_path / 'out' / 'metrics.json').read_text(encoding='utf-8'))
     assert document['corrupt'][0]['name'] == f'circle/{names[1]}'
     assert train(data, tmp_path / 'new', '--epochs', '1') == 2
-    assert '--skip-corrupt to go on without them; circle/caf\\udce8' in capsys.readouterr().err
+    assert re.search(r'--skip-corrupt .*circle/caf\\udce8', capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(('broken', 'message'), [
-    ('empty', 'class folders without pictures'), ('one', 'has one class only, circle'),
-    ('stray', "outside of the classes' folders"), ('none', 'has no class folders')])
+    ('empty', 'without pictures'), ('one', 'one class only, circle'),
+    ('stray', 'outside of'), ('none', 'no class folders')])
 def test_data_that_cannot_be_used_is_refused(
         tmp_path: Path, refused: Callable[..., str], broken: str, message: str):
     data = write_shapes(tmp_path / 'data', 2)
@@ -121,7 +121,7 @@ def test_a_diverging_training_leaves_nothing(
         divided_shapes: Path, refused: Callable[..., str]):
     message = refused(
         divided_shapes, '--lr', '900', '--warmup-epochs', '0', '--epochs', '3', '--json')
-    assert 'choose a lower --lr' in message
+    assert 'lower --lr' in message
 
 
 def test_a_run_is_not_kept_among_the_pictures(
@@ -129,7 +129,7 @@ def test_a_run_is_not_kept_among_the_pictures(
         monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     # Neither pictures nor weights are read before.
     unread = ('--weights', str(tmp_path / 'missing.pth'))
-    assert f'--out {tmp_path}/out lies in --data {tmp_path}, where' in refused(tmp_path, *unread)
+    assert f'--out {tmp_path}/out lies in --data' in refused(tmp_path, *unread)
     (tmp_path / 'link').symlink_to(tmp_path)
     assert 'lies in --data' in refused(tmp_path / 'link', *unread)
     assert 'lies in --validation' in refused(
@@ -145,7 +145,7 @@ def test_a_place_that_cannot_be_written_is_reported_before_training(
         divided_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / 'file').write_text('x')
     assert train(divided_shapes, tmp_path / 'file' / 'out') == 2
-    assert 'choose another --out' in capsys.readouterr().err
+    assert 'another --out' in capsys.readouterr().err
     with pytest.raises(UsageError, match='cannot write'), \
             whole_file(tmp_path / 'file' / 'out' / 'x'):
         pass

@@ -1,4 +1,4 @@
-"""Training: it learns, resumes exactly, lets others touch each step, and says why it stops."""
+"""Training: it learns, resumes exactly, lets others touch each step, and reports why it stops."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_a_diverging_loss_stops_with_step_and_remedy(data):
         network(), data, TrainingSettings(epochs=3, batch_size=18, lr=900.0, warmup_epochs=0),
         device=CPU)
     with pytest.raises(
-            BackendError, match=r'became (nan|inf) at step \d of epoch \d .*lower --lr'):
+            BackendError, match=r'(nan|inf) at step \d .*lower --lr'):
         list(training.epochs())
 
 
@@ -218,7 +218,7 @@ def test_too_little_memory_suggests_half_the_batch(data, monkeypatch, error):
 
     training = Training(network(), data, TrainingSettings(batch_size=32), device=CPU)
     monkeypatch.setattr(training_module, 'crop_and_resize', no_memory)
-    with pytest.raises(BackendError, match='with 32 pictures a step: try --batch-size 16'):
+    with pytest.raises(BackendError, match=r'32 pictures .*--batch-size 16'):
         list(training.epochs())
 
 
@@ -232,7 +232,7 @@ def test_corrupt_pictures_are_refused_or_left_out(tmp_path):
     (folder / 'cross' / '001.png').write_bytes(b'\x89PNG broken')
     with DataSplit(folder, share=0.25) as split:
         for budget in (None, 0):
-            with pytest.raises(DataError, match=r'1 of 12 pictures .*--skip-corrupt.*cross/001'):
+            with pytest.raises(DataError, match=r'1 of 12 .*cross/001'):
                 load_data(split, SIDE, None, CPU, budget=budget)
             data = load_data(split, SIDE, None, CPU, skip_corrupt=True, budget=budget, workers=1)
             assert [one.name for one in data.corrupt] == ['cross/001.png']
@@ -246,15 +246,14 @@ def test_a_corrupt_picture_to_measure_with_removes_none_of_its_name_to_learn_fro
         write_shapes(tmp_path / part, count)
     (tmp_path / 'val' / 'cross' / '001.png').write_bytes(b'broken')
     with DataSplit(tmp_path) as split:
-        with pytest.raises(DataError, match=rf'^1 of 6 pictures in {tmp_path}/val are corrupt'):
+        with pytest.raises(DataError, match=f'^1 of 6 .*{tmp_path}/val'):
             load_data(split, SIDE, None, CPU, budget=budget)
         data = load_data(split, SIDE, None, CPU, skip_corrupt=True, budget=budget, workers=1)
         assert (len(data.train), len(data.validation.targets)) == (36, 5)
         assert [one.name for one in data.corrupt] == ['cross/001.png']
         (tmp_path / 'train' / 'circle' / '002.png').write_bytes(b'broken')
-        with pytest.raises(DataError, match=(
-                rf'^1 of 36 pictures in {tmp_path}/train and 1 of 6 pictures in {tmp_path}/val '
-                'are corrupt: .*; circle/002.png .*; cross/001.png ')):
+        with pytest.raises(
+                DataError, match=r'^1 of 36 .* 1 of 6 .*circle/002\.png .*cross/001\.png'):
             load_data(split, SIDE, None, CPU, budget=budget)
 
 
@@ -263,21 +262,21 @@ def test_a_class_of_corrupt_pictures_only_is_refused(tmp_path):
     for path in (folder / 'cross').iterdir():
         path.write_bytes(b'nothing')
     with DataSplit(folder) as split, pytest.raises(
-            DataError, match='nothing is left to train with of cross'):
+            DataError, match=r'nothing is left .*cross'):
         load_data(split, SIDE, None, CPU, skip_corrupt=True)
 
 
 def test_data_that_cannot_be_divided_is_refused(tmp_path, shapes):
-    with pytest.raises(DataError, match='class circle has one picture only'):
+    with pytest.raises(DataError, match='circle has one picture'):
         DataSplit(write_shapes(tmp_path / 'single', 1))
     with pytest.raises(UsageError, match=r'--validation-split 1\.0'):
         DataSplit(shapes, share=1.0)
-    with pytest.raises(UsageError, match='which is trained with'):
+    with pytest.raises(UsageError, match='--validation is'):
         DataSplit(shapes, validation=shapes)
     lacking = write_shapes(tmp_path / 'lacking', 1)
     (lacking / 'cross' / '000.png').unlink()
     (lacking / 'cross').rmdir()
-    with pytest.raises(DataError, match='has no pictures of cross'):
+    with pytest.raises(DataError, match='no pictures of cross'):
         DataSplit(shapes, validation=lacking)
 
 

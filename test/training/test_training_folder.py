@@ -70,7 +70,7 @@ def test_the_last_epoch_is_kept_whatever_the_distance(tmp_path: Path):
 
 @pytest.mark.parametrize(('changes', 'message'), [
     ({}, ''), ({'fingerprint': 'other'}, 'other pictures'),
-    ({'labels': ('a', 'c', 'b')}, '3 classes, now 3 or others')])
+    ({'labels': ('a', 'c', 'b')}, '3 classes')])
 def test_a_run_is_continued_with_the_same_data_only(tmp_path: Path, changes, message):
     run(answering(0, 2), TrainingFolder(tmp_path / 'run', 'random'))
     training = answering(0, 2)

@@ -236,11 +236,11 @@ def test_a_device_that_is_not_there_is_refused():
     assert pick_device('cpu') == CPU
     assert amp_dtype(CPU) is None
     for name in ('abacus', 'meta', 'mps', 'cuda:one'):
-        with pytest.raises(UsageError, match=f'--device {name}: choose auto'):
+        with pytest.raises(UsageError, match=f'--device {name}'):
             pick_device(name)
     if not torch.cuda.is_available():
         assert pick_device('auto') == CPU
-        with pytest.raises(UsageError, match='sees no such GPU'):
+        with pytest.raises(UsageError, match='no such GPU'):
             pick_device('cuda')
 
 

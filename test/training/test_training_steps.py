@@ -64,9 +64,9 @@ def test_every_step_has_its_learning_rate_and_the_last_is_reported():
 
     data, settings = shades(9), TrainingSettings(epochs=3, batch_size=3, lr=0.4, warmup_epochs=1.3)
     training.append(Training(Shades(), data, settings, device=CPU, after_step=note))
-    told = [one.lr for one in training[0].epochs()]
+    reported = [one.lr for one in training[0].epochs()]
     assert rates == pytest.approx([learning_rate(step, 9, 4, 0.4) for step in range(9)])
-    assert told == pytest.approx(rates[2::3])
+    assert reported == pytest.approx(rates[2::3])
 
 
 def test_batch_norm_learns_in_steps_and_not_while_measured():
@@ -90,7 +90,7 @@ def test_damage_of_the_last_step_shows_in_the_validation_loss():
     def spoil(network: Any) -> None:
         network.linear.weight.data.fill_(float('nan'))
 
-    with pytest.raises(BackendError, match='validation loss became nan at step 1 of epoch 1 '):
+    with pytest.raises(BackendError, match=r'validation loss .*step 1 '):
         trained(epochs=1, after_step=spoil)
 
 
@@ -100,7 +100,7 @@ def test_momentum_is_nesterovs():
 
 
 def test_one_picture_is_too_few():
-    with pytest.raises(UsageError, match='one picture to train with'):
+    with pytest.raises(UsageError, match='one picture'):
         trained(1, batch_size=2)
 
 

@@ -1,4 +1,4 @@
-"""Class names: refusing, telling apart, and the list that ships with the package."""
+"""Class names: refusing, distinguishing, and the list that ships with the package."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_checked_names_come_back_as_they_are():
 
 def test_equal_names_get_their_index() -> None:
     assert tell_apart(['crane', 'bus', 'crane', 'cat']) == ('crane (0)', 'bus', 'crane (2)', 'cat')
-    # What is blank is told as such.
+    # What is blank is reported as such.
     assert tell_apart(['', '']) == ('', '')
 
 

@@ -22,7 +22,7 @@ def test_an_ordinary_file_is_read_whole(tmp_path, content):
             assert file.read() == content
 
 
-def test_a_file_of_the_kernel_that_tells_no_size_is_read():
+def test_a_file_of_the_kernel_that_has_no_size_is_read():
     path = Path('/proc/self/status')
     assert path.stat().st_size == 0
     assert read_regular(path, 1 << 20).startswith(b'Name:')
@@ -36,7 +36,7 @@ def test_a_file_over_the_limit_is_refused_unread(tmp_path):
         file.truncate(1 << 40)
     with pytest.raises(OSError) as refusal:
         read_regular(path, 5)
-    assert refusal.value.strerror == 'it has more than 5 bytes'
+    assert 'more than 5 bytes' in refusal.value.strerror
     assert refusal.value.filename == str(path)
 
 
@@ -93,7 +93,7 @@ def test_what_is_no_ordinary_file_is_refused_at_once(tmp_path, monkeypatch, kind
         path = Path('link')
     with pytest.raises(OSError) as refusal:
         read(path)
-    assert refusal.value.strerror == f'it is {kind}, not an ordinary file'
+    assert f'it is {kind}' in refusal.value.strerror
     assert refusal.value.filename == str(path)
 
 

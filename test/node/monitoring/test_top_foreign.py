@@ -115,7 +115,7 @@ def test_thousands_of_nodes_and_cameras_are_counted_not_listed():
     assert len(found['/n0'].cameras) == 3000
     text = shown(found)
     assert 'and 2900 more cameras' in text
-    assert 'and 2980 more cameras that are not well' in text
+    assert '2980 more cameras' in text
     assert 'and 2480 more nodes' in text
     assert len(text.splitlines()) < 300
 
@@ -131,11 +131,11 @@ def test_a_listener_keeps_a_bounded_number_of_nodes():
     with DiagnosticsListener('wanted') as listener:
         listener._take(DiagnosticArray(status=[
             status(f'/n\x1b{number:04}: classifier') for number in range(3000)]))
-        told = listener._nothing(1.0)
-    assert told.endswith(r'/n\x1b0008, /n\x1b0009 and 990 more')
+        message = listener._nothing(1.0)
+    assert message.endswith(r'/n\x1b0008, /n\x1b0009 and 990 more')
 
 
-def test_a_status_is_short_and_plain_whatever_a_camera_or_model_says():
+def test_a_status_is_short_and_plain_whatever_a_camera_or_model_sends():
     report = Report(Level.WARN, 'no such encoding \x1b[2J' + 'x' * 400_000, {
         'model': 'net\nwork', 'engine': 'y' * 400_000, 'received': 3})
     [found] = diagnostic_array(
@@ -147,15 +147,15 @@ def test_a_status_is_short_and_plain_whatever_a_camera_or_model_says():
         'model': r'net\nwork', 'engine': 'y' * 2000 + '... (400000 characters)', 'received': '3'}
 
 
-def test_an_error_quotes_an_encoding_in_short_and_still_says_what_to_do():
+def test_an_error_quotes_an_encoding_in_short_and_still_advises():
     message = SimpleNamespace(
         height=1, width=1, step=3, encoding='\x1b[2J' * 100_000, is_bigendian=0,
         data=array('B', bytes(3)))
-    with pytest.raises(FrameError) as told:
+    with pytest.raises(FrameError) as caught:
         check_image(message)
-    assert '\x1b' not in str(told.value)
-    assert 'have the publisher send one of rgb8, ' in str(told.value)
-    assert len(str(told.value)) < 800
+    assert '\x1b' not in str(caught.value)
+    assert 'send one of rgb8' in str(caught.value)
+    assert len(str(caught.value)) < 800
 
 
 def test_any_error_of_this_package_can_be_shown():

@@ -7,7 +7,6 @@ from threading import enumerate as enumerate_threads, Event
 
 from pipeline_bench import raises
 import pytest
-from resnet_trt_node.node.pipeline.pipeline import INFERENCE, THREADS
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 
 #: Ten times the slowest warm-up of a busy machine is more than this.
@@ -44,35 +43,34 @@ def declare_hung(bench):
     return bench.disabled
 
 
-def our_threads():
-    return sorted(thread.name for thread in enumerate_threads() if thread.name in THREADS)
-
-
 @pytest.mark.parametrize(('method', 'words'), [
-    ('_submit', 'submitting a batch of 1'), ('_collect', 'collecting a batch of 1')])
+    ('_submit', 'submitting'), ('_collect', 'collecting')])
 @pytest.mark.parametrize('asynchronous', [True, False])
 def test_a_backend_that_hangs_is_disabled_and_what_it_brings_later_is_dropped(
         make_bench, method, words, asynchronous):
+    before = set(enumerate_threads())
     bench = make_bench(
         cameras=('front', 'left'), settings=SHORT, asynchronous=asynchronous, max_batch_size=1)
     bench.answer(1)
+    started = set(enumerate_threads()) - before
     hang = hang_in(bench, method)
     bench.pipeline.offer('front', 2)
     assert hang.entered.wait(60)
     bench.pipeline.offer('front', 3)
     bench.pipeline.offer('left', 4)
     why = declare_hung(bench)
-    assert f'the backend hangs: it has not come back from {words} for ' in why
-    assert 'start the process anew' in why
+    assert 'hangs' in why
+    assert f'{words} a batch of 1' in why
+    assert 'process anew' in why
     assert not bench.pipeline.accepting
     bench.pipeline.offer('left', 5)
     # Which waits for the other threads only.
     assert not bench.pipeline.close(60)
-    assert our_threads() == [INFERENCE]
+    assert sum(thread.is_alive() for thread in started) == 1
     assert bench.dropped == {'failed': 3, 'refused': 1}
     hang.go_on.set()
     assert bench.pipeline.join(60)
-    assert our_threads() == []
+    assert not any(thread.is_alive() for thread in started)
     # What it brought was for nobody, and it was freed after all.
     assert bench.results == [('front', 1, 1)]
     assert bench.dropped == {'failed': 3, 'refused': 1}
@@ -102,7 +100,7 @@ def test_closing_the_failed_backend_is_watched_too(make_bench):
     hang = hang_in(bench, '_close')
     bench.pipeline.offer('front', 1)
     assert hang.entered.wait(60)
-    assert 'it has not come back from closing the failed backend' in declare_hung(bench)
+    assert 'closing' in declare_hung(bench)
     hang.go_on.set()
     bench.wait(lambda: bench.pipeline.close(0.01) or bench.pipeline.join(0.01))
     assert len(bench.backends) == 1, 'another one was opened beside the one that hung'
@@ -120,7 +118,7 @@ def test_warming_up_for_another_attempt_is_watched_too(make_bench):
     first.gate, bench.gate = bench.gate, Event()
     first.gate.set()
     bench.wait(lambda: bench.backend is not first and bench.backend.entered.is_set())
-    assert 'it has not come back from the warm-up' in declare_hung(bench)
+    assert 'warm-up' in declare_hung(bench)
     assert not bench.pipeline.close(60)
     assert bench.dropped == {'failed': 1}
     bench.gate.set()
@@ -136,7 +134,7 @@ def test_without_a_time_out_it_is_reported_but_not_disabled(make_bench):
         bench.pipeline.check_backend()
         return bench.pipeline.overdue
     bench.wait(overdue)
-    assert 'submitting a batch of 1 has not returned for' in bench.pipeline.overdue
+    assert 'submitting a batch of 1' in bench.pipeline.overdue
     assert not bench.disabled
     bench.release()
     bench.finish()

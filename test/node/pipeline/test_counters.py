@@ -38,13 +38,13 @@ def test_counts_are_copies():
     assert counters.counts()['front'] == CameraCounts()
 
 
-def test_an_unknown_reason_is_a_bug_and_says_so():
+def test_an_unknown_reason_is_a_bug_and_an_error():
     counters = Counters(['front'])
     with pytest.raises(KeyError):
         counters.dropped(receive(counters, 'front'), 'bored')
 
 
-@settings(max_examples=200, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.data())
 def test_the_sum_breaks_by_each_end_that_is_missed_or_counted_twice(data):
     cameras = ['front', 'left']
@@ -92,13 +92,12 @@ def test_the_sum_breaks_by_each_end_that_is_missed_or_counted_twice(data):
 def test_a_mismatch_is_put_into_words():
     counters = Counters(['front'])
     receive(counters, 'front')
-    assert counters.total().mismatch == (
-        '1 frames ended nowhere: this is a bug, please report it')
+    assert '1 frames ended nowhere' in counters.total().mismatch
+    assert 'twice' not in counters.total().mismatch
     frame = receive(counters, 'front')
     counters.answered(frame, {})
     counters.answered(frame, {})
-    assert counters.total().mismatch == (
-        '1 frames ended nowhere, 1 frames ended twice: this is a bug, please report it')
+    assert '1 frames ended nowhere, 1 frames ended twice' in counters.total().mismatch
 
 
 def test_nothing_counts_any_more_once_the_pipeline_has_ended():
@@ -121,7 +120,7 @@ def test_percentiles_of_known_samples():
     assert counters.percentiles_ms() == {'infer': (50.0, 95.0, 99.0)}
 
 
-@settings(max_examples=100, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.lists(st.one_of(st.none(), st.floats(0.0, 1e6)), max_size=60), st.integers(0, 1500))
 def test_percentiles_are_numpy_s_of_what_is_known_of_the_last_1000(samples, before):
     times = StageTimes()
@@ -129,14 +128,15 @@ def test_percentiles_are_numpy_s_of_what_is_known_of_the_last_1000(samples, befo
         times.add({'total': float(number), 'infer': 1.0})
     for sample in samples:
         times.add({'total': 2.0} if sample is None else {'total': 2.0, 'queue': sample})
-    told = percentiles_ms(times.snapshot())
+    percentiles = percentiles_ms(times.snapshot())
     totals = [*map(float, range(before)), *[2.0] * len(samples)][-1000:]
     queued = [sample for sample in samples if sample is not None]
     for stage, values in (('total', totals), ('queue', queued)):
-        assert (stage in told) == bool(values)
+        assert (stage in percentiles) == bool(values)
         if values:
-            assert told[stage] == pytest.approx(np.percentile(values, (50, 95, 99)).tolist())
-    assert 'publish' not in told
+            wanted = np.percentile(values, (50, 95, 99)).tolist()
+            assert percentiles[stage] == pytest.approx(wanted)
+    assert 'publish' not in percentiles
 
 
 def test_every_reason_is_explained():
@@ -144,7 +144,7 @@ def test_every_reason_is_explained():
     assert all(DROP_REASONS.values())
 
 
-@settings(max_examples=200, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.integers(1, 4), st.lists(st.one_of(st.none(), st.integers(0, 2)), max_size=60))
 def test_the_queue_loses_nothing_and_keeps_the_order(depth, steps):
     """Whatever is put comes out once: taken, superseded, or at the end."""

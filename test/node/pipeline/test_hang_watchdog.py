@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from resnet_trt_node.node.pipeline.hang_watchdog import CallAbandonedError, HangWatchdog
 
@@ -17,12 +19,12 @@ class Clock:
 
 
 def age(clock, watch, milliseconds, timeout_ms, step_ms=500):
-    """Let time pass as a node's timer sees it; return what the last check said."""
-    said = None
+    """Let time pass as a node's timer sees it; return what the last check reported."""
+    reported = None
     for _ in range(milliseconds // step_ms):
         clock.now_ns += step_ms * 10**6
-        said = watch.check(timeout_ms)
-    return said
+        reported = watch.check(timeout_ms)
+    return reported
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def watch(clock):
 
 
 def abandoned(watch, body, extra_ms=0.0):
-    """Run a call that must be abandoned; return what was said of it."""
+    """Run a call that must be abandoned; return the reason."""
     def call():
         with watch.call('collecting a batch of 4', extra_ms):
             body()
@@ -50,8 +52,8 @@ def test_a_call_that_is_too_long_is_hung_and_its_result_does_not_come_out(clock,
         assert age(clock, watch, 5000, 5000) is None
         assert watch.hung is None
         assert age(clock, watch, 500, 5000) == watch.hung
-    why = 'it has not come back from collecting a batch of 4 for 5.5 s'
-    assert abandoned(watch, body) == why
+    why = abandoned(watch, body)
+    assert re.search(r'collecting a batch of 4 .*5\.5 s', why)
     # It stays hung: another call gets nothing out either, and nobody asks how old that is.
     assert age(clock, watch, 500, 5000) == why
     assert abandoned(watch, lambda: None) == why
@@ -95,5 +97,5 @@ def test_without_a_time_out_it_is_only_reported_that_a_call_is_overdue(clock, wa
         assert age(clock, watch, 1500, 0) is None
         assert watch.overdue() is None
         assert age(clock, watch, 3_600_000, 0) is None
-        assert watch.overdue() == 'collecting a batch of 1 has not returned for 3601.5 s'
+        assert re.search(r'collecting a batch of 1 .*3601\.5 s', watch.overdue())
     assert watch.overdue() is None

@@ -76,7 +76,7 @@ def test_a_lonely_frame_goes_when_max_wait_is_over(simulated_time, make_bench):
 @pytest.mark.parametrize(('wait_ms', 'age_ms'), [(50.0, 40.0), (200.0, 150.0)])
 def test_a_batch_waits_for_others_only_as_long_as_its_first_frame_may(
         simulated_time, make_bench, wait_ms, age_ms):
-    # The left camera is gone: waiting for it must not make the front one's answers too late.
+    # The left camera is gone: waiting for it must not make the front one miss its deadline.
     bench = make_bench(cameras=('front', 'left'), settings=LiveSettings(
         top_k=1, max_wait_ms=wait_ms, max_age_ms=age_ms))
     start_s = simulated_time.now_s()
@@ -120,17 +120,17 @@ def test_no_camera_starves_another(make_bench):
     assert [camera for camera, _, _ in bench.results].index('slow') <= 3
 
 
-@pytest.mark.parametrize(('message', 'told'), [
+@pytest.mark.parametrize(('message', 'line'), [
     ('broken', 'front: broken on purpose'),
     ('odd', "front: ZeroDivisionError('nobody foresaw this')")])
-def test_a_bad_frame_is_counted_and_the_next_is_answered(make_bench, message, told):
+def test_a_bad_frame_is_counted_and_the_next_is_answered(make_bench, message, line):
     bench = make_bench()
     bench.pipeline.offer('front', message)
     bench.finish()
     bench.pipeline.offer('front', 7)
     bench.finish()
     assert bench.dropped == {'malformed': 1}
-    assert bench.bad_frames == [told]
+    assert bench.bad_frames == [line]
     assert bench.results == [('front', 7, 7)]
 
 
@@ -155,7 +155,7 @@ def test_a_frame_too_old_to_be_answered_in_time_is_not_inferred(simulated_time, 
     bench.release()
     bench.finish()
     assert bench.results == []
-    # 1 was in the backend and came out too late; 2 lay in a filled buffer, 3 in the queue.
+    # 1 was in the backend and missed its deadline; 2 lay in a filled buffer, 3 in the queue.
     assert bench.dropped == {'stale': 3}
     assert bench.backend.batches == [[1]]
 
@@ -285,7 +285,7 @@ def test_stages_are_timed(make_bench):
     bench.pipeline.offer('front', 1)
     bench.finish()
     percentiles = bench.pipeline.counters.percentiles_ms()
-    assert 'receive' not in percentiles, 'nobody told'
+    assert 'receive' not in percentiles, 'nobody counted it'
     stages = {name: p50 for name, (p50, _, _) in percentiles.items()}
     assert all(value >= 0 for value in stages.values())
     parts = sum(value for name, value in stages.items() if name not in ('total', 'added'))

@@ -16,7 +16,7 @@ CAMERAS = ('front', 'left', 'rear')
 
 
 @pytest.fixture(scope='module', autouse=True)
-def patience():
+def long_drains():
     """Have drains wait for the publication under way, however busy the machine is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scheduler, '_PUBLISH_SEC', 60.0)

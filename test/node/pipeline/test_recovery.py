@@ -25,7 +25,9 @@ def test_a_batch_that_fails_once_is_inferred_at_the_second_attempt(make_bench, l
     assert bench.results == [('front', 1, 1), ('front', 2, 2)]
     assert bench.dropped == {}
     assert bench.events == {'batches': 2, 'retried_batches': 1}
-    assert bench.failures == ['batch inferred at the second attempt, after: device fell off']
+    line, = bench.failures
+    assert 'second attempt' in line
+    assert 'device fell off' in line
 
 
 @pytest.mark.parametrize('late', [False, True])
@@ -38,7 +40,9 @@ def test_a_batch_that_fails_twice_is_counted_and_the_next_is_answered(make_bench
     assert bench.results == [('front', 2, 2)]
     assert bench.dropped == {'failed': 1}
     assert bench.events == {'batches': 1, 'retried_batches': 1, 'failed_batches': 1}
-    assert bench.failures == ['batch of 1 lost: and again']
+    line, = bench.failures
+    assert 'lost' in line
+    assert 'and again' in line
     assert len(bench.backends) == 1
 
 
@@ -136,10 +140,10 @@ def test_opening_that_fails_twice_and_then_works(make_bench):
     bench.answer(4)
     assert bench.results == [('front', 4, 4)]
     assert bench.events['reopened_backends'] == 1
-    assert [line for line in bench.failures if 'attempt' in line] == [
-        'opening the backend again: attempt 1 failed: no device',
-        'opening the backend again: attempt 2 failed: still none',
-        'the backend is open again, attempt 3']
+    first, second, third = (line for line in bench.failures if 'attempt' in line)
+    assert 'attempt 1 failed: no device' in first
+    assert 'attempt 2 failed: still none' in second
+    assert 'open again, attempt 3' in third
 
 
 def test_frames_follow_the_rules_while_the_backend_is_opened_again(simulated_time, make_bench):
@@ -168,7 +172,7 @@ def test_a_backend_that_opens_and_fails_for_ever_is_disabled(make_bench):
 
     bench.wait(disabled)
     assert 'disabled after 3 attempts' in bench.disabled
-    assert '2 batches in a row were lost' in bench.disabled
+    assert '2 batches' in bench.disabled
     assert len(bench.backends) == 4
     assert bench.events['failed_batches'] == 8
     assert not bench.pipeline.accepting

@@ -33,7 +33,7 @@ def test_each_good_batch_gives_all_attempts_back(make_bench):
         assert not bench.disabled
         bench.answer(number)
     assert [value for _, value, _ in bench.results] == [1, 2, 3, 4]
-    assert bench.failures.count('the backend is open again, attempt 1') == 4
+    assert sum('open again, attempt 1' in line for line in bench.failures) == 4
 
 
 def test_another_model_under_the_same_path_is_refused_and_the_backend_disabled(
@@ -44,7 +44,8 @@ def test_another_model_under_the_same_path_is_refused_and_the_backend_disabled(
     bench.wait(lambda: bench.disabled or not bench.reopening)
     why = bench.disabled
     assert 'disabled after 2 attempts' in why
-    assert 'the model file changed while the node ran: clean up, configure and activate' in why
+    assert 'model file changed' in why
+    assert 'configure' in why
     assert bench.pipeline.backend is bench.backends[0]
     # Opened to look at it, and not left behind.
     assert [backend.closed for backend in bench.backends] == [True] * 3
@@ -57,7 +58,7 @@ def test_the_model_is_taken_again_once_it_is_back_under_its_path(make_bench, mon
         patch.setattr(pipeline_bench, 'SPEC', OTHER_SPEC)
         lose_a_batch(bench)
         bench.wait(lambda: len(bench.backends) > 3)
-        assert 'the model file changed' in bench.reopening
+        assert 'model file changed' in bench.reopening
     bench.wait(lambda: not bench.reopening)
     assert all(backend.closed for backend in bench.backends[:-1])
     bench.answer(5)
@@ -76,12 +77,11 @@ def test_a_backend_that_cannot_be_closed_is_reported_and_opened_again(make_bench
     assert bench.pipeline.unexpected_exception is None
     bench.answer(2)
     assert bench.results == [('front', 2, 2)]
-    assert ("the failed backend could not be closed: RuntimeError('the device is gone')"
-            in bench.failures)
+    assert any("RuntimeError('the device is gone')" in line for line in bench.failures)
 
 
 def test_frames_that_wait_for_a_backend_that_is_disabled_have_failed(make_bench):
-    """Refused would say that nobody wanted their answers."""
+    """Refused would mean that nobody wanted their answers."""
     closing, go_on = Event(), Event()
 
     def close():

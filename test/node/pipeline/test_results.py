@@ -28,13 +28,13 @@ def batch_of_three(bench: Bench) -> None:
     assert bench.backend.batches[-1] == [1, 2, 3]
 
 
-@pytest.mark.parametrize(('row', 'told'), [
-    ([np.nan] * 256, 'NaN or infinity'), ([np.inf] + [0] * 255, 'NaN or infinity'),
-    ([2] + [0] * 255, 'scores from 0 to 2'), ([-1, 2] + [0] * 254, 'scores from -1 to 2'),
-    ([0] * 256, 'sum to 0 instead of 1'), ([0.5] * 3 + [0] * 253, 'sum to 1.5 instead of 1')])
+@pytest.mark.parametrize(('row', 'keyword'), [
+    ([np.nan] * 256, 'NaN'), ([np.inf] + [0] * 255, 'NaN'),
+    ([2] + [0] * 255, 'from 0 to 2'), ([-1, 2] + [0] * 254, 'from -1 to 2'),
+    ([0] * 256, 'sum to 0 '), ([0.5] * 3 + [0] * 253, 'sum to 1.5 ')])
 @pytest.mark.parametrize('bad', [0, 1, 2])
 def test_a_bad_row_costs_its_own_frame_and_is_no_failure_of_the_device(
-        make_bench, bad, row, told):
+        make_bench, bad, row, keyword):
     bench = make_bench(cameras=CAMERAS, settings=STRICT)
 
     def spoil(answers):
@@ -52,7 +52,7 @@ def test_a_bad_row_costs_its_own_frame_and_is_no_failure_of_the_device(
         assert counts.in_progress == 0
     line, = bench.bad_frames
     assert line.startswith(f'{CAMERAS[bad]}: ')
-    assert told in line
+    assert keyword in line
     assert bench.events == {'batches': 2}
     assert bench.failures == []
     assert len(bench.backends) == 1
@@ -85,8 +85,8 @@ def test_a_result_of_another_shape_fails_its_batch_and_leaves_no_frame_in_progre
     assert bench.dropped == {'failed': 3}
     assert bench.events == {'batches': 1, 'retried_batches': 1, 'failed_batches': 1}
     line, = bench.failures
-    assert line.startswith('batch of 3 lost: the model returned ')
-    assert 'instead of float32 (3, 256)' in line
+    assert 'batch of 3 lost' in line
+    assert 'float32 (3, 256)' in line
     bench.answer(9)
     assert bench.results == [('rear', 0, 0), ('front', 9, 9)]
 
@@ -109,8 +109,8 @@ def test_a_model_of_one_row_for_any_batch_is_disabled_and_every_frame_has_an_end
     assert total.dropped['failed'] >= 4
 
 
-def test_a_result_of_more_rows_than_frames_is_never_cut_in_silence(make_bench):
-    """Should the backend's own check ever be left out, a thread says so instead of waiting."""
+def test_a_result_of_more_rows_than_frames_is_never_cut_silently(make_bench):
+    """Should the backend's own check ever be left out, a thread reports it instead of waiting."""
     bench = make_bench(cameras=CAMERAS)
     bench.backend.collect = lambda index: np.eye(256, dtype=np.float32)[:1]
     bench.hold(0, 'rear')

@@ -1,4 +1,4 @@
-"""Depth images are told from pictures, and the log says so once."""
+"""Depth images are distinguished from pictures, and logged once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.depth_images import is_depth_topic
 from resnet_trt_node.node.ros.conversion import Converter
 
-from simulated_node import red, run, told
+from simulated_node import red, run, wait_for_status
 
 pytestmark = pytest.mark.slow
 
@@ -43,8 +43,7 @@ def test_the_first_depth_image_is_warned_of_in_one_line(packed: bool) -> None:
     for message in (depth('mono16'), depth('16UC1'), depth('16UC1', 1_000, 15_000)):
         converter.to_frame(compressed(message) if packed else message)
     assert len(lines) == 1
-    assert lines[0].startswith('a frame of encoding 16UC1 looks like depth')
-    assert 'a classifier wants colours' in lines[0]
+    assert '16UC1 looks like depth' in lines[0]
     assert '\n' not in lines[0]
 
 
@@ -86,10 +85,10 @@ def test_the_node_warns_of_depth_once_and_drops_what_is_too_large(peer):
             message = image(rows, index, encoding='16UC1')
             message.width = 64
             peer.publish('/camera/depth/image_raw', message)
-        told(peer, 'answered', '3')
+        wait_for_status(peer, 'answered', '3')
         peer.publish('/camera/depth/image_raw', red(1, 600, 600))
-        told(peer, 'dropped_malformed', '1')
+        wait_for_status(peer, 'dropped_malformed', '1')
         assert node.stop() == 0
-    assert node.log.count('a frame of encoding 16UC1 looks like depth') == 1
-    assert node.log.count('/camera/depth/image_raw is called depth: a classifier wants') == 1
-    assert '600x600 rgb8 image: it has 2 MiB and 1 are allowed: make it smaller' in node.log
+    assert node.log.count('16UC1 looks like depth') == 1
+    assert node.log.count('/camera/depth/image_raw is called depth') == 1
+    assert '600x600 rgb8 image: it has 2 MiB' in node.log

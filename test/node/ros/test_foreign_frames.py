@@ -27,14 +27,14 @@ def test_the_log_and_the_diagnostics_stay_short_and_plain():
         assert peer.heard['classification'][0].header.frame_id == frame_id
         peer.spin_until(
             lambda: (peer.status() or {}).get('dropped_malformed') == '4', 'the drops')
-        told = [text for array in peer.heard['/diagnostics'] for status in array.status
+        texts = [text for array in peer.heard['/diagnostics'] for status in array.status
                 for text in (status.message, *(item.value for item in status.values))]
         assert node.stop() == 0
     lines = [line for line in node.log.split('\n') if 'unknown encoding' in line]
     assert lines
     assert '... (' in lines[0]
-    assert 'have the publisher send one of rgb8, ' in lines[0]
-    for text in (*told, *node.log.split('\n')):
+    assert 'send one of rgb8' in lines[0]
+    for text in (*texts, *node.log.split('\n')):
         assert len(text) < 2500
         assert '\x1b' not in text
         assert '\u202e' not in text
@@ -54,7 +54,7 @@ def test_a_format_of_any_length_is_read_as_a_picture_or_refused():
         assert node.stop() == 0
     [line] = [line for line in node.log.split('\n') if 'frame dropped' in line]
     assert r"format 'compressedDepth \x1b[2J" in line
-    assert 'use the topic of the colour camera' in line
+    assert 'colour camera' in line
     assert '\x1b' not in line
     assert len(line) < 600
     peer.close()

@@ -1,4 +1,4 @@
-"""What DDS tells was lost before it reached the node, over real DDS."""
+"""What DDS reports as lost before it reached the node, over real DDS."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_frames_lost_in_transport_are_counted_at_their_camera_and_in_no_sum(peer
             after = per_camera(peer)
             return [after[camera]['lost_in_transport'] - before[camera]['lost_in_transport']
                     for camera in cameras]
-        peer.spin_until(lambda: lost()[0] >= 2, 'the loss to be told')
+        peer.spin_until(lambda: lost()[0] >= 2, 'the loss to be reported')
         assert lost() == [2, 0]
         assert node.stop() == 0
 
 
-@pytest.mark.parametrize(('told', 'lost'), [
+@pytest.mark.parametrize(('change', 'lost'), [
     (0, 0), (1, 1), (2 ** 31 - 1, 2 ** 31 - 1),
     # Fast DDS counts in int32 and at times adds -2^31.
     (2 ** 64 - 2 ** 31, 0), (2 ** 64 - 2 ** 31 + 8, 8)])
-def test_a_count_that_overflowed_is_read_without_it(told, lost):
-    assert lost_messages(SimpleNamespace(total_count_change=told)) == lost
+def test_a_count_that_overflowed_is_read_without_it(change, lost):
+    assert lost_messages(SimpleNamespace(total_count_change=change)) == lost

@@ -7,7 +7,7 @@ import pytest
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
-from simulated_node import ACTIVATE, CONFIGURE, number, red, run, told
+from simulated_node import ACTIVATE, CONFIGURE, number, red, run, wait_for_status
 
 pytestmark = pytest.mark.slow
 
@@ -15,14 +15,14 @@ pytestmark = pytest.mark.slow
 def test_a_publisher_of_incompatible_qos_is_reported_until_it_is_gone(peer):
     peer.listen_to_diagnostics()
     with run() as node:
-        told(peer, 'state', 'active')
+        wait_for_status(peer, 'state', 'active')
         publisher = peer.node.create_publisher(
             Image, 'image', QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
         peer.spin_until(lambda: 'incompatible QoS' in peer.status()['message'], 'a diagnostic')
         message = peer.status()['message']
         assert message.startswith('/image: peer offers')
         assert 'reliable subscription' in message
-        assert 'set the parameter image_reliability to best_effort' in message
+        assert 'image_reliability to best_effort' in message
         assert peer.status()['level'] == '1'
         peer.spin_until(lambda: 'incompatible RELIABILITY policy' in node.log, 'a log line')
         peer.node.destroy_publisher(publisher)
@@ -70,7 +70,7 @@ def test_unusable_qos_leaves_nothing_behind_and_can_be_corrected(peer):
         peer.spin_until(lambda: peer.heard['left/classification'], 'an answer')
         assert node.stop() == 0
     assert 'Traceback' not in node.log
-    assert 'qos_overrides./left/imgae.subscription.depth has no effect' in node.log
+    assert 'qos_overrides./left/imgae.subscription.depth' in node.log
     assert '/front/image.subscription, /front/classification.publisher, ' in node.log
 
 

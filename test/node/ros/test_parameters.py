@@ -51,21 +51,21 @@ def test_defaults_are_valid_and_every_parameter_is_described():
         assert parameter.metadata['description'].endswith('.'), name
 
 
-@pytest.mark.parametrize(('values', 'told'), [
-    ({'top_k': 0}, 'top_k: 0 is out of range, choose 1 to 65535'),
-    ({'top_k': True}, 'top_k: True is not an integer'),
+@pytest.mark.parametrize(('values', 'keyword'), [
+    ({'top_k': 0}, 'top_k: 0 is out of range'),
+    ({'top_k': True}, 'not an integer'),
     ({'score_threshold': 1}, 'write 1.0, not 1'),
     ({'score_threshold': float('nan')}, 'out of range'),
     ({'max_batch_size': 257}, 'out of range'),
-    ({'image_transport': 'theora'}, 'choose one of raw, compressed'),
+    ({'image_transport': 'theora'}, 'raw, compressed'),
     ({'autostart': 'yes'}, 'true or false'),
     ({'cameras': ('',)}, 'ROS name'),
     ({'cameras': ('/front',)}, 'ROS name'),
-    ({'cameras': ('a', 'b', 'a')}, 'names one camera twice'),
-    ({'cameras': (1,)}, 'a list of strings'),
+    ({'cameras': ('a', 'b', 'a')}, 'twice'),
+    ({'cameras': (1,)}, 'list of strings'),
 ])
-def test_unusable_values_are_refused_with_the_reason(values, told):
-    with pytest.raises(UsageError, match=re.escape(told)):
+def test_unusable_values_are_refused_with_the_reason(values, keyword):
+    with pytest.raises(UsageError, match=re.escape(keyword)):
         NodeParameters(**values)
 
 

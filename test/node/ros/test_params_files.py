@@ -1,4 +1,4 @@
-"""Parameter files for other nodes: told once, by the rules that rcl matches names with."""
+"""Parameter files for other nodes: warned of once, by the rules that rcl matches names with."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ def test_the_node_names_the_sections_and_itself_once(tmp_path):
     with NodeProcess(*words, '-r', '__ns:=/car') as node:
         node.wait_for('active, listening')
         assert node.stop() == 0
-    told = {name: [line for line in node.log.split('\n') if str(file) in line]
+    lines_of = {name: [line for line in node.log.split('\n') if str(file) in line]
             for name, file in files.items()}
-    assert {name: len(lines) for name, lines in told.items()} == {
+    assert {name: len(lines) for name, lines in lines_of.items()} == {
         'other': 1, 'namespace': 1, 'many': 1, 'mine': 0, 'any': 0, 'empty': 0}
-    assert 'clasifier' in told['other'][0]
-    assert '/car/classifier' in told['other'][0]
-    assert 'n0, n1, n2, n3, n4 and 3 more' in told['many'][0]
+    assert 'clasifier' in lines_of['other'][0]
+    assert '/car/classifier' in lines_of['other'][0]
+    assert 'n0, n1, n2, n3, n4 and 3 more' in lines_of['many'][0]
 
 
 def test_a_file_that_is_a_pipe_is_left_to_rcl(tmp_path):

@@ -7,7 +7,7 @@ from time import sleep
 
 import pytest
 from resnet_trt_node.node.ros.reception import waited_ns, with_wait
-from simulated_node import check_sums, red, run, told
+from simulated_node import check_sums, red, run, wait_for_status
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ def test_what_a_middleware_may_tell(info, expected):
 def test_a_callback_takes_both_as_two_arguments_or_as_one_tuple(as_one):
     heard = []
     callback = with_wait(lambda message, waited_ns: heard.append((message, waited_ns)))
-    # By which rclpy tells callbacks apart.
+    # By which rclpy distinguishes callbacks.
     with pytest.raises(TypeError):
         signature(callback).bind('message')
     signature(callback).bind('message', {})
@@ -70,7 +70,7 @@ def test_frames_that_waited_for_the_executor_are_stale(peer, blocked, executor):
     peer.listen_to_results()
     prepare, go_on_after = blocked
     with run('-p', f'executor:={executor}', '-p', 'max_age_ms:=1500.0', prepare=prepare) as node:
-        told(peer, 'state', 'active')
+        wait_for_status(peer, 'state', 'active')
         peer.connect('image')
         for value in range(4):
             peer.publish('image', red(value))
@@ -95,7 +95,7 @@ def test_the_wait_for_the_executor_is_a_stage_of_its_own(peer, blocked, executor
     peer.listen_to_results()
     prepare, go_on_after = blocked
     with run('-p', f'executor:={executor}', prepare=prepare) as node:
-        told(peer, 'state', 'active')
+        wait_for_status(peer, 'state', 'active')
         peer.connect('image')
         for value in range(4):
             peer.publish('image', red(value))

@@ -30,7 +30,7 @@ def int8(fp32: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def told(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+def report_on(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     """Return what runs the command and returns its JSON document."""
     return partial(report_of, capsys)
 

@@ -104,8 +104,7 @@ def test_grouped_convolutions_are_rounded_by_channel_and_depthwise_ones_are_not(
 
 def test_layers_in_branches_are_refused_by_name(fp32, tmp_path):
     path = branching_copy(fp32, tmp_path / 'branches.onnx')
-    with pytest.raises(ModelError, match="the Gemm 'twin' is within the If 'choice', where layers "
-                       'cannot be quantised: export the network without If'):
+    with pytest.raises(ModelError, match=r"Gemm 'twin' .*If 'choice'"):
         load_fp32(path)
 
 
@@ -228,7 +227,7 @@ def test_answers_stay_near(fp32, int8, frames):
     assert np.abs(exact - rounded).max() < 0.2
 
 
-def test_the_spec_says_int8_and_keeps_the_rest(fp32, int8):
+def test_the_spec_is_of_int8_and_keeps_the_rest(fp32, int8):
     before, after = read_model_spec(fp32), read_model_spec(int8)
     assert after.precision == 'int8'
     assert (after.labels, after.resize, after.architecture) == (
@@ -252,7 +251,7 @@ def test_an_int8_model_is_refused(int8, frames, tmp_path):
 
 
 def test_no_frames_are_refused(fp32, tmp_path):
-    with pytest.raises(DataError, match='no frames to calibrate with'):
+    with pytest.raises(DataError, match='no frames'):
         quantize_model(fp32, [], tmp_path / 'out.onnx')
     assert not list(tmp_path.iterdir())
 

@@ -61,7 +61,7 @@ def test_a_nan_is_found_among_numbers():
     frames = np.full((3, 8, 8, 3), 116, np.uint8)
     assert activation_ranges(root_of_the_picture(), ['root'], [frames]) == {'root': 4.0}
     frames[1, 4, 4, 1] = 99
-    with pytest.raises(ModelError, match='root becomes NaN or infinite'):
+    with pytest.raises(ModelError, match='root becomes NaN'):
         activation_ranges(root_of_the_picture(), ['root'], [frames])
 
 
@@ -77,7 +77,7 @@ def test_real_looking_frames_pass():
 
 
 def test_few_frames_are_refused():
-    with pytest.raises(DataError, match='5 different pictures to calibrate with, 32 are needed'):
+    with pytest.raises(DataError, match=r'5 different .*32'):
         check_frames(sample_frames(5, 64, 64, 1))
 
 
@@ -89,7 +89,7 @@ def test_noise_is_refused():
 
 
 def test_even_frames_are_refused():
-    with pytest.raises(DataError, match='one even colour'):
+    with pytest.raises(DataError, match='even colour'):
         check_frames(np.full((40, 64, 64, 3), 90, np.uint8))
 
 
@@ -98,7 +98,7 @@ def test_repetitions_count_once_and_the_order_stays():
     assert distinct_frames(frames) is frames
     assert np.array_equal(distinct_frames(frames[[2, 0, 2, 1, 1, 0]]), frames[[2, 0, 1]])
     frozen = distinct_frames(np.repeat(sample_frames(1, 64, 64, 1), 40, axis=0))
-    with pytest.raises(DataError, match=r'^1 different picture to calibrate with, 32 are needed'):
+    with pytest.raises(DataError, match=r'^1 different picture .*32'):
         check_frames(frozen)
 
 
@@ -106,7 +106,7 @@ def test_noise_that_was_enlarged_is_noise():
     random = np.random.default_rng(0)
     noise = np.stack([
         cv2.resize(random.integers(0, 256, (32, 32, 3), np.uint8), (64, 64)) for _ in range(40)])
-    with pytest.raises(DataError, match=r'^40 of 40 pictures to calibrate with are noise'):
+    with pytest.raises(DataError, match=r'^40 of 40 .*noise'):
         check_frames(noise)
 
 
@@ -128,5 +128,5 @@ def test_a_tenth_of_bad_frames_is_tolerated(kind):
             'even': 10 * count}[kind]
         if count <= 4:
             check_frames(frames)
-    with pytest.raises(DataError, match=r'^5 of 40 pictures'):
+    with pytest.raises(DataError, match=r'^5 of 40 '):
         check_frames(frames)

@@ -56,16 +56,16 @@ def test_a_checkpoint_is_fetched_once(tmp_path: Path, monkeypatch: pytest.Monkey
     (TimeoutError('timed out'), 'timed out'),
     (ConnectionResetError(104, 'Connection reset by peer'), 'Connection reset by peer'),
     (HTTPError(URL, 403, 'Forbidden', None, None), 'HTTP 403')])  # type: ignore[arg-type]
-def test_without_network_one_line_says_what_to_do(
+def test_without_network_one_line_names_the_ways_out(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str) -> None:
     _use(monkeypatch, lambda: _raise(error))
     with pytest.raises(ModelError) as caught:
         download.fetch_checkpoint(URL, HASH, tmp_path)
     message = str(caught.value)
-    assert message.startswith(f'cannot download {URL} (')
+    assert URL in message
     assert reason in message
-    assert f'download it by hand to {tmp_path / NAME}' in message
-    assert 'pass --weights FILE' in message
+    assert str(tmp_path / NAME) in message
+    assert '--weights FILE' in message
     assert '\n' not in message
     assert not list(tmp_path.iterdir())
 
@@ -73,7 +73,7 @@ def test_without_network_one_line_says_what_to_do(
 def test_a_body_that_breaks_off_leaves_nothing(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _use(monkeypatch, lambda: io.BytesIO(CONTENT[:100]))
-    with pytest.raises(ModelError, match=f'the published file has {HASH}: something on the way'):
+    with pytest.raises(ModelError, match=f'published .*{HASH}: something on the way'):
         download.fetch_checkpoint(URL, HASH, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -82,14 +82,14 @@ def test_a_spoiled_cache_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     opener = _use(monkeypatch, lambda: io.BytesIO(CONTENT))
     path = tmp_path / NAME
     path.write_bytes(b'spoiled')
-    with pytest.raises(ModelError, match=f'the cached {path} .*delete it to download it again'):
+    with pytest.raises(ModelError, match=f'{path} .*delete'):
         download.fetch_checkpoint(URL, HASH, tmp_path)
     assert not opener.calls
 
 
 def test_a_folder_in_the_place_of_a_checkpoint_is_reported(tmp_path: Path) -> None:
     (tmp_path / NAME).mkdir()
-    with pytest.raises(ModelError, match=f'cannot read the cached .*{NAME}: it is a folder'):
+    with pytest.raises(ModelError, match=f'{NAME}: it is a folder'):
         download.fetch_checkpoint(URL, HASH, tmp_path)
 
 
@@ -97,12 +97,12 @@ def test_eight_digits_in_common_are_not_enough(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _use(monkeypatch, lambda: io.BytesIO(CONTENT))
     wanted = HASH[:8] + '0' * 56
-    with pytest.raises(ModelError, match=f'sha256 {HASH}, the published file has {wanted}'):
+    with pytest.raises(ModelError, match=f'{HASH}, .*{wanted}'):
         download.fetch_checkpoint(URL, wanted, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_where_the_environment_puts_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', '/xdg')
     monkeypatch.setenv('RESNET_TRT_CACHE', '/own')
     assert download.cache_folder() == Path('/own')

@@ -59,15 +59,14 @@ def test_every_usual_form_of_a_checkpoint_loads(
 
 
 @pytest.mark.parametrize('name', ['state_dict_ema', 'model_ema', 'ema', 'swa_state'])
-def test_which_of_raw_and_averaged_weights_was_taken_is_said(
+def test_which_of_raw_and_averaged_weights_was_taken_is_reported(
         tmp_path: Path, state: OrderedDict[str, torch.Tensor], name: str,
         capsys: pytest.CaptureFixture[str]) -> None:
     averaged = {key: value * 0 for key, value in state.items()}
     path = _saved(tmp_path, {'state_dict': state, name: averaged, 'optimizer': {}})
     network, info = load_network('resnet18', path)
     assert torch.equal(network.fc.bias, state['fc.bias'])
-    assert info.source == (
-        f"net.pth, weights of 'state_dict', not the averaged ones of '{name}'")
+    assert re.search(f"net.pth, .*'state_dict', not .*'{name}'", info.source)
     assert main(['export', '--arch', 'resnet18', '--weights', str(path), '-o',
                  str(tmp_path / 'out.onnx'), '--image-size', '32']) == 0
     assert info.source in capsys.readouterr().out
@@ -108,8 +107,7 @@ def test_an_unknown_wrapper_is_named(
         tmp_path: Path, state: OrderedDict[str, torch.Tensor], name: str) -> None:
     path = _saved(tmp_path, {name: state, 'epoch': 3})
     for load in (lambda: load_network('resnet18', path), lambda: open_checkpoint(path)):
-        with pytest.raises(ModelError, match=rf"holds weights under '{name}', where state_dict or "
-                           rf"model .* torch.save\(checkpoint\['{name}'\], path\)") as caught:
+        with pytest.raises(ModelError, match=rf"under '{name}', .*\['{name}'\]") as caught:
             load()
         assert '\n' not in str(caught.value)
 
@@ -123,7 +121,7 @@ def test_an_unknown_prefix_is_named(
         with pytest.raises(ModelError) as caught:
             load()
         message = str(caught.value)
-        assert f"begin with '{prefix}', such as {prefix}layer1.0.conv1.weight: save" in message
+        assert f"begin with '{prefix}'" in message
         assert f'{{name[{len(prefix)}:]: value' in message
         assert '\n' not in message
         assert '1000' not in message
@@ -132,13 +130,13 @@ def test_an_unknown_prefix_is_named(
 def test_another_network_and_another_classifier_are_named(
         tmp_path: Path, state: OrderedDict[str, torch.Tensor]) -> None:
     other = {'features.0.weight': torch.zeros(1), 'features.0.bias': torch.zeros(1)}
-    with pytest.raises(ModelError, match=r"no ResNet by the names .*\('features.0.weight', 'feat"):
+    with pytest.raises(ModelError, match=r"no ResNet .*'features\.0\.weight'"):
         load_network('resnet18', _saved(tmp_path, other))
     head = {key.replace('fc.', 'fc.1.'): value for key, value in state.items()}
-    with pytest.raises(ModelError, match=r"has 'fc.1.weight', 'fc.1.bias' for a classifier"):
+    with pytest.raises(ModelError, match=r"'fc\.1\.weight', 'fc\.1\.bias'"):
         load_network('resnet18', _saved(tmp_path, head))
     none = {key: value for key, value in state.items() if not key.startswith('fc.')}
-    with pytest.raises(ModelError, match=r'net.pth has no classifier, where fc.weight'):
+    with pytest.raises(ModelError, match='no classifier'):
         load_network('resnet18', _saved(tmp_path, none))
 
 
@@ -148,8 +146,7 @@ def test_another_network_and_another_classifier_are_named(
 def test_a_refusal_names_the_object_that_is_no_tensor(
         tmp_path: Path, state: OrderedDict[str, torch.Tensor], entry: Any, name: str) -> None:
     path = _saved(tmp_path, {'state_dict': state, 'args': entry})
-    with pytest.raises(ModelError, match=rf'plain tensors \(it holds {name}, and loading that can '
-                       r'run code\): save it with torch.save') as caught:
+    with pytest.raises(ModelError, match=rf'holds {name}, .*torch\.save') as caught:
         load_network('resnet18', path)
     assert 'weights_only' not in str(caught.value)
 
@@ -171,8 +168,8 @@ def test_another_architecture_is_named_and_the_list_is_cut(
     with pytest.raises(ModelError) as caught:
         load_network('resnet50', _saved(tmp_path, state))
     lines = str(caught.value).splitlines()
-    assert 'does not fit resnet50 with 5 classes' in lines[0]
-    assert 'looks like resnet18: pass --arch resnet18' in lines[0]
+    assert 'resnet50 with 5 classes' in lines[0]
+    assert '--arch resnet18' in lines[0]
     assert lines[1] == '  missing: layer1.0.conv3.weight'
     assert len(lines) == 12
     assert lines[-1].strip().startswith('... and ')
@@ -184,7 +181,7 @@ def test_another_number_of_classes_is_named(
         load_network('resnet18', _saved(tmp_path, state), num_classes=7)
     assert str(caught.value).splitlines()[1:] == [
         '  shape: fc.weight is (5, 512), not (7, 512)', '  shape: fc.bias is (5,), not (7,)']
-    assert 'it has 5 classes: pass --num-classes 5' in str(caught.value)
+    assert '--num-classes 5' in str(caught.value)
 
 
 def test_unknown_missing_and_bad_numbers_are_listed(
@@ -195,9 +192,10 @@ def test_unknown_missing_and_bad_numbers_are_listed(
     content['conv1.weight'] = torch.full_like(content['conv1.weight'], float('nan'))
     with pytest.raises(ModelError) as caught:
         load_network('resnet18', _saved(tmp_path, content))
-    assert str(caught.value).splitlines()[1:] == [
-        '  missing: bn1.weight', '  unknown: extra.weight',
-        '  not finite: conv1.weight holds NaN or infinity']
+    missing, unknown, not_finite = str(caught.value).splitlines()[1:]
+    assert missing == '  missing: bn1.weight'
+    assert unknown == '  unknown: extra.weight'
+    assert not_finite.startswith('  not finite: conv1.weight')
 
 
 class _Bomb:
@@ -208,42 +206,40 @@ class _Bomb:
 
 def test_code_in_a_checkpoint_does_not_run(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ModelError, match='not a checkpoint of plain tensors') as caught:
+    with pytest.raises(ModelError, match='plain tensors') as caught:
         load_network('resnet18', _saved(tmp_path, {'conv1.weight': _Bomb()}))
     assert '\n' not in str(caught.value)
     assert 'ran' not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(('content', 'message'), [
-    (b'', 'not a checkpoint of plain tensors'),
-    (b'no tensors at all', 'not a checkpoint of plain tensors')])
-def test_files_of_another_kind_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
+@pytest.mark.parametrize('content', [b'', b'no tensors at all'])
+def test_files_of_another_kind_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / 'net.pth'
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(ModelError, match='plain tensors'):
         load_network('resnet18', path)
 
 
 @pytest.mark.parametrize('content', [{}, [1, 2], {'epoch': 3}, {'state_dict': {'a': 1}}])
 def test_files_without_a_state_dict_are_refused(tmp_path: Path, content: Any) -> None:
-    with pytest.raises(ModelError, match='holds no state dict'):
+    with pytest.raises(ModelError, match='no state dict'):
         load_network('resnet18', _saved(tmp_path, content))
 
 
 def test_a_missing_file_names_the_choices(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r'no checkpoint at .*imagenet1k_v1, imagenet1k_v2, ran'):
+    with pytest.raises(ModelError, match=r'none\.pth: .*imagenet1k_v1'):
         load_network('resnet18', tmp_path / 'none.pth')
 
 
 def test_v2_of_the_small_networks_does_not_exist() -> None:
-    with pytest.raises(UsageError, match='no imagenet1k_v2 checkpoint of resnet34, only of resn'):
+    with pytest.raises(UsageError, match=r'no imagenet1k_v2 .*resnet34'):
         load_network('resnet34', 'imagenet1k_v2')
     assert best_recipe('resnet34') == 'imagenet1k_v1'
     assert best_recipe('resnet50') == 'imagenet1k_v2'
 
 
 def test_published_weights_keep_their_thousand_classes() -> None:
-    with pytest.raises(LabelsError, match='imagenet1k_v1 has 1000 classes, 10 were asked for'):
+    with pytest.raises(LabelsError, match='1000 classes, 10 '):
         load_network('resnet50', 'imagenet1k_v1', num_classes=10)
 
 
@@ -274,8 +270,7 @@ def test_every_download_has_a_whole_hash() -> None:
 
 
 def test_a_checkpoint_without_a_known_hash_is_not_downloaded() -> None:
-    with pytest.raises(UsageError, match=r'whole sha256 is not known here: choose imagenet1k_v1'
-                       r'.*resnet152-f82ba261.pth yourself and pass --weights FILE --resize 232'):
+    with pytest.raises(UsageError, match=r'sha256 .*resnet152-f82ba261\.pth'):
         load_network('resnet152', 'imagenet1k_v2')
     assert best_recipe('resnet152') == 'imagenet1k_v1'
 
@@ -300,7 +295,7 @@ def test_initialising_leaves_the_callers_random_numbers_alone() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_random_weights_tell_pictures_apart() -> None:
+def test_random_weights_distinguish_pictures() -> None:
     network, _ = load_network('resnet18', 'random', 100, seed=0)
     with torch.no_grad():
         logits = network(torch.from_numpy(IMAGENET.apply(sample_frames(12, 64, 64, seed=9))))
@@ -312,7 +307,7 @@ def test_random_weights_tell_pictures_apart() -> None:
 def test_odd_checkpoints_are_refused_with_the_reason(tmp_path: Path) -> None:
     path = tmp_path / 'odd.pth'
     torch.save({0: torch.zeros(3)}, path)
-    with pytest.raises(ModelError, match='holds no state dict'):
+    with pytest.raises(ModelError, match='no state dict'):
         load_network('resnet18', path)
     torch.save({**ResNet('resnet18', 3).state_dict(), 'fc.bias': torch.tensor(1.0)}, path)
     with pytest.raises(ModelError, match=r'fc\.bias'):

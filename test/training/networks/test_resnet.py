@@ -72,7 +72,7 @@ def test_foreign_parameter_names_tell_none() -> None:
 
 
 def test_unknown_architecture_and_single_class_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"unknown architecture 'resnet20'.*resnet18, resnet34"):
+    with pytest.raises(UsageError, match=r"'resnet20'.*resnet18, resnet34"):
         ResNet('resnet20')
-    with pytest.raises(UsageError, match='1 classes: a classifier needs at least 2'):
+    with pytest.raises(UsageError, match='1 classes'):
         ResNet('resnet18', num_classes=1)

@@ -99,7 +99,7 @@ def test_three_of_four_or_the_wrong_axis_is_not_two_four() -> None:
 
 def test_any_other_pattern_is_refused() -> None:
     check_pattern('2:4')
-    with pytest.raises(UsageError, match="'4:8': choose 2:4, the only pattern"):
+    with pytest.raises(UsageError, match="'4:8': choose 2:4"):
         check_pattern('4:8')
 
 
@@ -160,10 +160,10 @@ def test_a_network_that_lost_its_zeros_is_reported_by_layer() -> None:
     check_sparse_checkpoint(content, net, 'net.pth')
     with torch.no_grad():
         net.layer3[0].conv2.weight.add_(1.0)
-    with pytest.raises(ModelError, match=r'net.pth: not 2:4: layer3\.0\.conv2;'):
+    with pytest.raises(ModelError, match=r'not 2:4: layer3\.0\.conv2;'):
         check_sparse_checkpoint(content, net, 'net.pth')
     check_sparse_checkpoint({}, net, 'net.pth')
-    with pytest.raises(ModelError, match="says '1:4' of its sparsity"):
+    with pytest.raises(ModelError, match=r"net\.pth .*'1:4'"):
         check_sparse_checkpoint({'sparsity': '1:4'}, net, 'net.pth')
 
 
@@ -249,8 +249,7 @@ def test_int8_of_a_pruned_model_keeps_the_zeros(
 
 def test_layers_in_branches_are_refused_by_name(resnet18: WrittenModel, tmp_path: Path) -> None:
     path = branching_copy(resnet18.path, tmp_path / 'branches.onnx')
-    with pytest.raises(ModelError, match="the Gemm 'twin' is within the If 'choice', where layers "
-                       'cannot be pruned: export the network without If'):
+    with pytest.raises(ModelError, match=r"Gemm 'twin' .*If 'choice'"):
         prune_onnx(path, tmp_path / 'out.onnx')
     assert not (tmp_path / 'out.onnx').exists()
 
@@ -262,7 +261,7 @@ def test_a_model_that_answers_nan_when_pruned_is_not_written(
     bias.CopyFrom(numpy_helper.from_array(
         np.full(bias.dims, np.nan, np.float32), bias.name))
     onnx.save(model, str(tmp_path / 'nan.onnx'))
-    with pytest.raises(ModelError, match=r'the pruned form of .*nan.onnx answers a batch of 1'):
+    with pytest.raises(ModelError, match=r'nan\.onnx .*NaN'):
         prune_onnx(tmp_path / 'nan.onnx', tmp_path / 'out.onnx')
     assert [path.name for path in tmp_path.iterdir()] == ['nan.onnx']
 
@@ -296,7 +295,7 @@ def test_the_real_builder_takes_sparse_models(
     assert built.spec.precision == precision
     assert built.sparsity is not None
     assert built.sparsity.two_four == PRUNED
-    assert said[-1].startswith(f'sparse weights: {PRUNED} layers are 2:4')
+    assert f' {PRUNED} layers' in said[-1]
 
 
 @pytest.mark.parametrize(('lines', 'eligible', 'chosen'), [
@@ -305,7 +304,7 @@ def test_the_real_builder_takes_sparse_models(
       '(Sparsity) Chose 3 layer(s) using sparse tactics: a'], 9, 3),
     (['(Sparsity) Layers eligible for sparse math: Conv_1 + Relu_2, Conv_3',
       '(Sparsity) TRT inference plan picked sparse implementation for layers: '], 2, 0)])
-def test_what_tensorrt_says_of_sparse_layers_is_counted(
+def test_what_tensorrt_logs_of_sparse_layers_is_counted(
         lines: list[str], eligible: int, chosen: int) -> None:
     built = SparseBuild.of_log(19, lines)
     assert built == SparseBuild(19, eligible, chosen)
