@@ -266,8 +266,12 @@ class BagReader(Closing):
         raise BagError(f'{self.path} has no topic {topic}: it has {self._describe_topics()}')
 
     def _describe_topics(self) -> str:
+        foreign = {
+            one.topic: f' in {encoding_of(one)!r}' for one in self._recording.connections
+            if encoding_of(one) not in (CDR, ROS1)}
         return ', '.join(
-            f'{name} ({info.msgtype}, {info.count})' for name, info in self.topics.items())
+            f'{name} ({info.msgtype}{foreign.get(name, "")}, {info.count})'
+            for name, info in self.topics.items())
 
 
 def _definition(connection: Connection) -> object:

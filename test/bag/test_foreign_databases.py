@@ -118,3 +118,11 @@ def test_damage_is_reported_with_the_command_that_helps(tmp_path: Path) -> None:
         list(bag.images())
     assert f'{path}: it is damaged' in str(caught.value)
     assert f'`sqlite3 {path} .recover' in str(caught.value)
+
+
+@pytest.mark.parametrize('data', ['text', 7])
+def test_a_row_that_is_no_blob_costs_no_other(tmp_path: Path, data: object) -> None:
+    rows = [*EIGHT[:2], ('/image', 2, data), *images('/image', 3, first=3)]
+    found, warnings = read(write_database(tmp_path / 'a.db3', rows))
+    assert found == [('/image', 0, 0), ('/image', 1, 1), ('/image', 3, 3)]
+    assert '/image: 1 of 4 images' in warnings[0]

@@ -195,3 +195,13 @@ def test_a_topic_without_images_is_named(tmp_path: Path) -> None:
     assert len(found) == 2
     warning, = said
     assert re.search('/gone: 0 images .*counts 3', warning)
+
+
+@pytest.mark.parametrize('encoding', ['', 'cdr2'])
+def test_an_image_topic_in_another_serialisation_is_named_with_it(
+        tmp_path: Path, encoding: str) -> None:
+    path = write_mcap(
+        tmp_path / 'a.mcap', [('/image', 1, image(0))],
+        types={'/image': (IMAGE, 'ros2msg', encoding)})
+    with BagReader(path) as bag, pytest.raises(BagError, match=f'/image .*in {encoding!r}'):
+        bag.images()

@@ -63,8 +63,10 @@ class SqliteFile:
             for row, topic, time_ns in database.execute(
                     'SELECT rowid, topic_id, timestamp FROM messages '
                     f'WHERE topic_id IN ({marks}) ORDER BY timestamp, rowid', tuple(wanted)):
-                (data,), = database.execute('SELECT data FROM messages WHERE rowid = ?', (row,))
-                yield Stored(time_ns, wanted[topic], bytes(data))
+                # Of any type, since SQLite takes text or nothing too; no message is then empty.
+                (data,), = database.execute(
+                    'SELECT CAST(data AS BLOB) FROM messages WHERE rowid = ?', (row,))
+                yield Stored(time_ns, wanted[topic], bytes(data or b''))
 
 
 def _open(path: Path) -> apsw.Connection:
