@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from threading import Lock
 from typing import Any, Callable, Iterator, Sequence
 
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble has it there
@@ -46,6 +47,8 @@ class NodeOfDeferredDestruction(LifecycleNode):
         # Entity to its destroy function, and the ticks until it is called.
         self._hidden: dict[Any, tuple[Callable[[Any], bool], int]] = {}
         self._destroy_at_once = False
+        # Of what threads of an executor share: an event handler is in one wait set at a time.
+        self._lock = Lock()
         super().__init__(*args, **kwargs)
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._events_timer = self.create_timer(_EVENTS_SEC, self._take_all_events, clock=clock)
@@ -80,11 +83,12 @@ class NodeOfDeferredDestruction(LifecycleNode):
         if self._destroy_at_once:
             return destroy(entity)
         self._take_events(entity.event_handlers)
-        self._hidden[entity] = destroy, _TICKS
+        with self._lock:
+            self._hidden[entity] = destroy, _TICKS
+            self._destruction_timer.reset()
         if self.executor is not None:
             # It collects its entities anew at once.
             self.executor.wake()
-        self._destruction_timer.reset()
         return True
 
     def _destroy_hidden(self) -> None:
@@ -94,9 +98,11 @@ class NodeOfDeferredDestruction(LifecycleNode):
             else:
                 destroy(entity)
                 del self._hidden[entity]
-        if not self._hidden:
+        with self._lock:
+            if self._hidden:
+                return
             self._destruction_timer.cancel()
-            self._forget_destroyed()
+        self._forget_destroyed()
 
     def _forget_destroyed(self) -> None:
         """Free what rclpy and glibc keep of destroyed entities; no frame is in flight."""
@@ -108,7 +114,8 @@ class NodeOfDeferredDestruction(LifecycleNode):
         give_free_memory_back()
 
     def _take_all_events(self) -> None:
-        hidden = {handler for entity in self._hidden for handler in entity.event_handlers}
+        hidden = {handler for entity in list(self._hidden)
+                  for handler in entity.event_handlers}
         self._take_events([one for one in super().waitables
                            if isinstance(one, EventHandler) and one not in hidden])
 
@@ -117,15 +124,15 @@ class NodeOfDeferredDestruction(LifecycleNode):
         if context is None:
             # ROS has been shut down.
             return
-        with context:
+        with self._lock, context:
             wait_set = rclpy_implementation.WaitSet(0, 0, 0, 0, 0, len(handlers), context)
             wait_set.clear_entities()
             for handler in handlers:
                 handler.add_to_wait_set(wait_set)
             wait_set.wait(0)
             ready = [handler for handler in handlers if handler.is_ready(wait_set)]
-        for handler in ready:
-            event = handler.take_data()
+            taken = [(handler, handler.take_data()) for handler in ready]
+        for handler, event in taken:
             if event is not None:
                 handler.callback(event)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 import subprocess
 import sys
 from time import monotonic
@@ -119,6 +120,26 @@ def test_middleware_events_are_reported_and_never_reach_the_executor(spun):
         String, 'words', QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
     spin_until(lambda: kinds)
     assert kinds == [1]
+
+
+def test_threads_take_the_same_events_at_once(spun):
+    node, _ = spun
+    subscriptions = [node.create_subscription(String, 'words', print, 10) for _ in range(20)]
+
+    def destroy():
+        while True:
+            try:
+                subscription = subscriptions.pop()
+            except IndexError:
+                return
+            for _ in range(20):
+                node._take_all_events()
+            node.destroy_subscription(subscription)
+
+    with ThreadPoolExecutor(4) as threads:
+        for one in [threads.submit(destroy) for _ in range(4)]:
+            one.result()
+    assert not list(node.subscriptions)
 
 
 def test_nothing_is_kept_of_what_was_destroyed(spun):
