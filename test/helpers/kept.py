@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 import os
 from pathlib import Path
 import shutil
+import tempfile
 import time
 from typing import Callable
 
@@ -56,9 +57,8 @@ class Kept:
                 for old in self._folder.glob(f'{name}-*'):
                     if time.time() - old.stat().st_mtime > _OLD_SEC:
                         shutil.rmtree(old)
-                new = self._folder / f'{name}.new'
-                shutil.rmtree(new, ignore_errors=True)
-                new.mkdir(mode=0o700)
+                # A command that an interrupted run left behind may still write into its own.
+                new = Path(tempfile.mkdtemp(prefix=f'{name}-new-', dir=self._folder))
                 make(new)
                 new.rename(folder)
         return folder
