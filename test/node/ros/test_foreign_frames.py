@@ -28,7 +28,7 @@ def test_the_log_and_the_diagnostics_stay_short_and_plain():
         peer.spin_until(
             lambda: (peer.status() or {}).get('dropped_malformed') == '4', 'the drops')
         texts = [text for array in peer.heard['/diagnostics'] for status in array.status
-                for text in (status.message, *(item.value for item in status.values))]
+                 for text in (status.message, *(item.value for item in status.values))]
         assert node.stop() == 0
     lines = [line for line in node.log.split('\n') if 'unknown encoding' in line]
     assert lines

@@ -83,7 +83,7 @@ def test_the_node_names_the_sections_and_itself_once(tmp_path):
         node.wait_for('active, listening')
         assert node.stop() == 0
     lines_of = {name: [line for line in node.log.split('\n') if str(file) in line]
-            for name, file in files.items()}
+                for name, file in files.items()}
     assert {name: len(lines) for name, lines in lines_of.items()} == {
         'other': 1, 'namespace': 1, 'many': 1, 'mine': 0, 'any': 0, 'empty': 0}
     assert 'clasifier' in lines_of['other'][0]

@@ -293,7 +293,7 @@ def test_models_of_other_tools_are_quantised(
     assert report['largest_difference'] < 0.1
     colours = write_tiny_model(tmp_path / 'colours.onnx')
     report = report_on(colours, pictures, tmp_path / 'out.onnx', '--method', 'minmax',
-                  '--sensitivity', tmp_path / 'layers.json')
+                       '--sensitivity', tmp_path / 'layers.json')
     assert [one['layer'] for one in report['sensitivity']] == ['logits']
     assert json.loads((tmp_path / 'layers.json').read_text()) == report['sensitivity']
     constants = {tensor.name: numpy_helper.to_array(tensor)
