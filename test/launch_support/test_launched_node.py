@@ -12,6 +12,8 @@ import pytest
 from repository import HELPERS, REPOSITORY
 from tiny_model import colour_picture, COLOURS, write_tiny_model
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 12
 PERIOD_NS = 50_000_000
 #: A launch takes two seconds; one that hangs is killed after these.
