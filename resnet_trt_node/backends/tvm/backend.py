@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Changes when the generated code does though TVM and model are the same.
-_CODE = '1'
+_CODE = '2'
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,11 @@ class Cpu:
         """Return the vector registers."""
         if '+avx512vl' in self._features:
             return Registers(16, 32)
+        # Of the 16 of AVX2 and SSE, one holds the pixel that is multiplied; AVX-512 and NEON
+        # multiply by one number of a vector or of memory.
         if '+avx2' in self._features:
-            return Registers(8, 16)
-        # NEON; the SSE of an old x86 has 16 of them.
-        return Registers(4, 32 if 'aarch64' in self._triple else 16)
+            return Registers(8, 15)
+        return Registers(4, 32 if 'aarch64' in self._triple else 15)
 
     @property
     def target(self) -> Any:

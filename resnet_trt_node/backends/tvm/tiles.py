@@ -82,7 +82,7 @@ class Registers:
     The processor's vector registers.
 
     :param lanes: float32 numbers in one.
-    :param count: how many there are.
+    :param count: how many results and weights can have.
     """
 
     lanes: int

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.slow
 
 pytest.importorskip('tvm', reason='Apache TVM is not installed')
 
-SSE = Registers(4, 16)
-AVX2 = Registers(8, 16)
+SSE = Registers(4, 15)
+AVX2 = Registers(8, 15)
 AVX512 = Registers(16, 32)
 
 
