@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from typing import Any, Callable, Optional, Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 import numpy as np
 import rclpy
@@ -185,22 +186,29 @@ class Peer:
         Call a service and return its answer.
 
         A client is ready before the server has discovered it, and Fast DDS gives an answer to
-        an unknown client up after 100 ms. So what may be asked twice is asked again.
+        an unknown client up after 100 ms. So what may be asked twice is asked again; a transition
+        may not, and follows the answer to one that there is not.
         """
         client = self.node.create_client(kind, service)
         self.spin_until(client.service_is_ready, f'the service {service}')
+        is_transition = kind is ChangeState
+        if is_transition:
+            self._ask(client, ChangeState.Request(transition=Transition(label='none')), True)
+        answer = self._ask(client, request, not is_transition)
+        self.node.destroy_client(client)
+        return answer
+
+    def _ask(self, client: Any, request: Any, again: bool) -> Any:
         futures = [client.call_async(request)]
         deadline = monotonic() + _ASK_AGAIN_SEC
 
         def answered() -> list[Any]:
             nonlocal deadline
-            if kind is not ChangeState and monotonic() > deadline:
+            if again and monotonic() > deadline:
                 futures.append(client.call_async(request))
                 deadline = monotonic() + _ASK_AGAIN_SEC
             return [future for future in futures if future.done()]
-        future = self.spin_until(answered, f'an answer of {service}')[0]
-        self.node.destroy_client(client)
-        return future.result()
+        return self.spin_until(answered, f'an answer of {client.srv_name}')[0].result()
 
     def close(self) -> None:
         """Leave the graph."""
