@@ -101,7 +101,11 @@ CAMERA = '\n'.join([
     "message = Image(height=2160, width=3840, step=11520, encoding='bgr8')",
     "message.data = array('B', bytes(2160 * 11520))",
     'while rclpy.ok():',
-    '    publisher.publish(message)',
+    '    try:',
+    '        publisher.publish(message)',
+    '    except Exception:',
+    '        if rclpy.ok():',
+    '            raise',
     '    sleep(0.2)'])
 
 

@@ -159,7 +159,6 @@ def test_nothing_is_kept_of_what_was_destroyed(spun):
     last = node.create_subscription(String, 'words', print, 10)
     node.destroy_subscription(last)
     del last
-    spin_until(lambda: not node._hidden)
-    alive = [one for one in known if one() is not None]
-    assert len(known) - len(alive) <= 5
-    assert len(alive) <= before
+    # A thread of the executor may still hold what it has destroyed.
+    spin_until(lambda: len(known) - before <= 5 and
+               sum(one() is not None for one in list(known)) <= before)
