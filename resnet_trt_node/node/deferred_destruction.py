@@ -47,7 +47,8 @@ class NodeOfDeferredDestruction(LifecycleNode):
         # Entity to its destroy function, and the ticks until it is called.
         self._hidden: dict[Any, tuple[Callable[[Any], bool], int]] = {}
         self._destroy_at_once = False
-        # Of what threads of an executor share: an event handler is in one wait set at a time.
+        # For threads of an executor: an event handler is in one wait set at a time, and the timer
+        # of the destruction is not cancelled while an entity is added.
         self._lock = Lock()
         super().__init__(*args, **kwargs)
         clock = Clock(clock_type=ClockType.STEADY_TIME)

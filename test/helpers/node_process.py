@@ -186,8 +186,8 @@ class Peer:
         Call a service and return its answer.
 
         A client is ready before the server has discovered it, and Fast DDS gives an answer to
-        an unknown client up after 100 ms. So what may be asked twice is asked again; a transition
-        may not, and follows the answer to one that there is not.
+        an unknown client up after 100 ms. So what may be asked twice is asked again. A transition
+        may not: one that does not exist is asked first, until it is refused.
         """
         client = self.node.create_client(kind, service)
         self.spin_until(client.service_is_ready, f'the service {service}')

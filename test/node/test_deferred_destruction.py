@@ -122,24 +122,20 @@ def test_middleware_events_are_reported_and_never_reach_the_executor(spun):
     assert kinds == [1]
 
 
-def test_threads_take_the_same_events_at_once(spun):
-    node, _ = spun
-    subscriptions = [node.create_subscription(String, 'words', print, 10) for _ in range(20)]
+def test_threads_destroy_beside_an_executor_that_takes_the_same_events(spun):
+    node, spin_until = spun
+    subscriptions = [node.create_subscription(String, 'words', print, 10) for _ in range(40)]
 
-    def destroy():
-        while True:
-            try:
-                subscription = subscriptions.pop()
-            except IndexError:
-                return
-            for _ in range(20):
-                node._take_all_events()
+    def destroy(some):
+        for subscription in some:
+            node._take_all_events()
             node.destroy_subscription(subscription)
 
     with ThreadPoolExecutor(4) as threads:
-        for one in [threads.submit(destroy) for _ in range(4)]:
-            one.result()
-    assert not list(node.subscriptions)
+        ends = [threads.submit(destroy, subscriptions[first::4]) for first in range(4)]
+        spin_until(lambda: all(end.done() for end in ends))
+    assert [end.exception() for end in ends] == [None] * 4
+    spin_until(lambda: all(map(_is_destroyed, subscriptions)))
 
 
 def test_nothing_is_kept_of_what_was_destroyed(spun):
