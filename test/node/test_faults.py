@@ -239,16 +239,16 @@ def test_counters_that_do_not_add_up_are_reported_once_and_at_the_end(peer):
         peer.connect('image')
         peer.publish('image', broken_frames()[0])
         peer.spin_until(
-            lambda: 'frames ended nowhere' in (peer.status() or {}).get('message', ''), 'an error')
+            lambda: 'unaccounted for' in (peer.status() or {}).get('message', ''), 'an error')
         assert peer.status()['level'] == '2'
         assert statistics(peer)['in_progress'] == 0
         first = len(peer.heard['/diagnostics'])
         peer.spin_until(lambda: len(peer.heard['/diagnostics']) > first + 3, 'more diagnostics')
-        assert node.log.count('do not add up: 1 frames ended nowhere') == 1
+        assert node.log.count('do not add up: 1 frames unaccounted for') == 1
         assert node.stop() == 0
     assert '1 frames received, 0 answered, dropped: none' in node.log
     # Once while it ran, and once beside the numbers of the end.
-    assert node.log.count('1 frames ended nowhere: this is a bug') == 2
+    assert node.log.count('1 frames unaccounted for: this is a bug') == 2
 
 
 def run_broken(name: str, more: str = '') -> NodeProcess:

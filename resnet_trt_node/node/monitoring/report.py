@@ -143,7 +143,7 @@ class Statistics:
             parameters: NodeParameters) -> Report:
         health: Health = camera_health(
             self._periods.get(name, CameraCounts()), topic.timeout, topic.notes, parameters)
-        return Report(health.level, health.message('well'), {
+        return Report(health.level, health.message('OK'), {
             'image_topic': topic.image_topic, 'publishers': topic.publishers,
             'listeners': topic.listeners, **self._rates(name), **_counters([counts]),
             **counts.events})

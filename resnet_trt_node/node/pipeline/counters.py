@@ -59,7 +59,7 @@ class CameraCounts:
     :param dropped: frames by the reason that they got none, see `DROP_REASONS`.
     :param events: what is in no sum, see `CAMERA_EVENTS`.
     :param in_progress: frames that are waiting or being worked on.
-    :param ended_twice: ends of frames that had ended before, which only a bug brings about.
+    :param counted_twice: ends of frames that had ended before, which only a bug brings about.
     """
 
     received: int = 0
@@ -69,7 +69,7 @@ class CameraCounts:
     events: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(CAMERA_EVENTS, 0))
     in_progress: int = 0
-    ended_twice: int = 0
+    counted_twice: int = 0
 
     def __str__(self) -> str:
         """Return the counters in one line, for the log."""
@@ -81,16 +81,17 @@ class CameraCounts:
             + f'{self.received} frames received, {self.answered} answered, dropped: {dropped}')
 
     @property
-    def ended_nowhere(self) -> int:
+    def unaccounted(self) -> int:
         """Return the frames that were forgotten on their way, which only a bug brings about."""
-        ended = self.answered + sum(self.dropped.values()) - self.ended_twice
+        ended = self.answered + sum(self.dropped.values()) - self.counted_twice
         return self.received - ended - self.in_progress
 
     @property
     def mismatch(self) -> Optional[str]:
         """Return how the numbers do not add up, None where they do."""
-        found = [f'{number} frames ended {how}' for number, how in (
-            (self.ended_nowhere, 'nowhere'), (self.ended_twice, 'twice')) if number]
+        found = [f'{number} frames {how}' for number, how in (
+            (self.unaccounted, 'unaccounted for'),
+            (self.counted_twice, 'counted twice')) if number]
         return f'{", ".join(found)}: this is a bug, please report it' if found else None
 
 
@@ -142,7 +143,7 @@ class Counters:
 
     def _end(self, frame: InFlightFrame) -> None:
         if self._in_progress[frame.camera].pop(id(frame), None) is None:
-            self._counts[frame.camera].ended_twice += 1
+            self._counts[frame.camera].counted_twice += 1
 
     def _held(self, camera: str) -> list[InFlightFrame]:
         """Return the frames in progress, and forget those that everybody else forgot."""
@@ -235,7 +236,7 @@ def sum_counts(counts: Iterable[CameraCounts]) -> CameraCounts:
         total.received += one.received
         total.answered += one.answered
         total.in_progress += one.in_progress
-        total.ended_twice += one.ended_twice
+        total.counted_twice += one.counted_twice
         for reason, number in one.dropped.items():
             total.dropped[reason] += number
         for event, number in one.events.items():

@@ -46,8 +46,8 @@ def test_levels_of_a_camera(period, level, keywords):
 def test_a_camera_reports_all_that_is_wrong_and_shows_the_worst():
     health = camera_health(counted(1, malformed=1), 'timeout', ['wrong type'], NodeParameters())
     assert health.level == Level.ERROR
-    assert health.message('well').startswith('timeout; wrong type; 1 frames')
-    assert camera_health(counted(1), None, [], NodeParameters()).message('well') == 'well'
+    assert health.message('OK').startswith('timeout; wrong type; 1 frames')
+    assert camera_health(counted(1), None, [], NodeParameters()).message('OK') == 'OK'
 
 
 @pytest.mark.parametrize(('failed', 'retried', 'phase', 'p99_ms', 'level'), [
@@ -190,7 +190,7 @@ def twice(pipeline):
 
 
 @pytest.mark.parametrize(('bug', 'keyword'), [
-    (missed, 'ended nowhere'), (twice, 'ended twice')])
+    (missed, 'unaccounted for'), (twice, 'counted twice')])
 def test_counters_that_do_not_add_up_are_an_error_until_the_end(bug, keyword):
     bench = Bench()
     bug(bench.pipeline)

@@ -73,8 +73,8 @@ def test_the_sum_breaks_by_each_end_that_is_missed_or_counted_twice(data):
         frame = None
         for camera, counts in counters.counts().items():
             assert counts.in_progress == sum(one.camera == camera for one in held)
-            assert counts.ended_nowhere == forgotten[camera]
-            assert counts.ended_twice == twice[camera]
+            assert counts.unaccounted == forgotten[camera]
+            assert counts.counted_twice == twice[camera]
             adds_up = counts.received == (
                 counts.answered + sum(counts.dropped.values()) + counts.in_progress)
             assert adds_up == (forgotten[camera] == twice[camera])
@@ -86,18 +86,18 @@ def test_the_sum_breaks_by_each_end_that_is_missed_or_counted_twice(data):
     after = counters.total()
     assert after.dropped['failed'] == len(held)
     assert after.in_progress == 0
-    assert (after.ended_nowhere, after.ended_twice) == (total.ended_nowhere, total.ended_twice)
+    assert (after.unaccounted, after.counted_twice) == (total.unaccounted, total.counted_twice)
 
 
 def test_a_mismatch_is_put_into_words():
     counters = Counters(['front'])
     receive(counters, 'front')
-    assert '1 frames ended nowhere' in counters.total().mismatch
+    assert '1 frames unaccounted for' in counters.total().mismatch
     assert 'twice' not in counters.total().mismatch
     frame = receive(counters, 'front')
     counters.answered(frame, {})
     counters.answered(frame, {})
-    assert '1 frames ended nowhere, 1 frames ended twice' in counters.total().mismatch
+    assert '1 frames unaccounted for, 1 frames counted twice' in counters.total().mismatch
 
 
 def test_nothing_counts_any_more_once_the_pipeline_has_ended():

@@ -160,7 +160,7 @@ def _outcome(
     outcome = Outcome('soak', '')
     outcome.checks = [
         Check('frames that the node received and cannot account for',
-              sum(abs(one.ended_nowhere) for one in logged), 0),
+              sum(abs(one.unaccounted) for one in logged), 0),
         *balance_checks([balance]),
         Check('answers that are foreign, repeated or mistaken',
               done.foreign + done.repeated + done.mistaken, 0),
@@ -208,13 +208,13 @@ class LoggedAccount:
     :param lost: frames that DDS told were lost in transport.
     :param received: frames received.
     :param answered: frames answered.
-    :param ended_nowhere: frames received that are in no counter.
+    :param unaccounted: frames received that are in no counter.
     """
 
     lost: int
     received: int
     answered: int
-    ended_nowhere: int
+    unaccounted: int
 
 
 def read_accounts(node_log: str) -> list[LoggedAccount]:
