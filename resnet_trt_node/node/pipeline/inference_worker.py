@@ -13,14 +13,11 @@ how many.
 
 from __future__ import annotations
 
-from collections import deque
 from concurrent.futures import Future
 from math import inf
 from time import perf_counter_ns
 from typing import Callable, Optional
 
-import numpy as np
-from numpy.typing import NDArray
 from resnet_trt_node.backends.base import Backend, warm_up
 from resnet_trt_node.errors import InferenceError, ModelError, ResnetTrtError
 from resnet_trt_node.node.pipeline.backend_state import BackendPhase, BackendState
@@ -71,24 +68,22 @@ class InferenceWorker:
         self._attempts = 0
 
     def run(self) -> None:
-        """Work until no batch comes any more, or the backend is disabled."""
+        """Open the backend, work until no batch comes any more or it is disabled, and free it."""
         try:
-            took_ms = self._open()
-        except BaseException as error:  # noqa: B902  raised by the thread that waits in `start`
-            self.opened.set_exception(error)
-            return
-        self.opened.set_result(took_ms)
-        try:
+            self.opened.set_result(self._open())
             while not self._infer_batches() and self._reopen():
                 pass
         except CallAbandonedError:
             # Disabled by `check`. The preprocess worker may still write into the buffers.
             self._scheduler.recall_buffers()
-
-    def close(self) -> None:
-        """Free the backend; only on the thread of `run`."""
-        if self.backend is not None:
-            self.backend.close()
+        except BaseException as error:  # noqa: B902  raised by whoever waits for `opened`
+            if self.opened.done():
+                raise
+            self.opened.set_exception(error)
+        finally:
+            self._scheduler.end_inference()
+            if self.backend is not None:
+                self.backend.close()
 
     def check(self, timeout_ms: float) -> None:
         """Disable the backend if it hangs; called from another thread, some times a second."""
@@ -130,36 +125,39 @@ class InferenceWorker:
         """Infer what comes; True at the end, False when the backend must be opened again."""
         assert self.backend is not None
         backend = self.backend
-        # Answers leave in this order.
-        submitted: deque[Batch] = deque()
         while self._lost_in_row < self._settings().reopen_after_failures:
             # An asynchronous backend gets all that is ready before its answers are waited for, so
             # that the device goes from one batch to the next by itself.
-            batch = None
-            if backend.asynchronous or not submitted:
-                batch = self._scheduler.next_batch()
-            if batch is not None:
-                self._submit(backend, batch)
-                submitted.append(batch)
-            elif submitted:
-                self._finish(backend, submitted.popleft())
-            else:
+            batch = self._scheduler.next_batch(several=backend.asynchronous)
+            if batch is None:
                 return True
+            if batch.submitted_ns:
+                self._finish(backend, batch)
+            else:
+                batch.submitted_ns = perf_counter_ns()
+                self._call(backend, batch, 'submitting', submit=True)
         return False
 
-    def _submit(self, backend: Backend, batch: Batch) -> None:
-        batch.submitted_ns = perf_counter_ns()
+    def _call(self, backend: Backend, batch: Batch, what: str, *, submit: bool = False,
+              collect: bool = False) -> None:
+        """Have a batch submitted, collected or both; sets its probabilities, or its error."""
+        batch.error = None
         try:
-            with self.watchdog.call(f'submitting a batch of {len(batch.frames)}'):
-                backend.submit(len(batch.frames), batch.index)
+            with self.watchdog.call(f'{what} a batch of {len(batch.frames)}'):
+                if submit:
+                    backend.submit(len(batch.frames), batch.index)
+                if collect:
+                    # Copied, since the buffer is filled again while the answer is published.
+                    batch.probabilities = backend.collect(batch.index).copy()
         except InferenceError as error:
             batch.error = str(error)
 
     def _finish(self, backend: Backend, batch: Batch) -> None:
-        probabilities = self._collect(backend, batch)
-        if probabilities is not None:
-            # Copied, since the buffer is filled again while the answer is published.
-            batch.probabilities = probabilities.copy()
+        if batch.error is None:
+            self._call(backend, batch, 'collecting', collect=True)
+        if batch.error is not None:
+            self._retry(backend, batch)
+        if batch.error is None:
             # The backend did not begin before it was done with the batch ahead.
             batch.submitted_ns = max(batch.submitted_ns, self._inferred_ns)
             batch.inferred_ns = self._inferred_ns = perf_counter_ns()
@@ -167,27 +165,16 @@ class InferenceWorker:
             self._counters.inferred(len(batch.frames))
         self._scheduler.finish(batch)
 
-    def _collect(self, backend: Backend, batch: Batch) -> Optional[NDArray[np.float32]]:
-        """Return the probabilities of a submitted batch, of a second attempt if need be."""
-        size = len(batch.frames)
-        if batch.error is None:
-            try:
-                with self.watchdog.call(f'collecting a batch of {size}'):
-                    return backend.collect(batch.index)
-            except InferenceError as error:
-                batch.error = str(error)
+    def _retry(self, backend: Backend, batch: Batch) -> None:
+        first_error = batch.error
         self._counters.count('retried_batches')
-        try:
-            with self.watchdog.call(f'a second attempt at a batch of {size}'):
-                backend.submit(size, batch.index)
-                probabilities = backend.collect(batch.index)
-        except InferenceError as error:
+        self._call(backend, batch, 'a second attempt at', submit=True, collect=True)
+        if batch.error is None:
+            self._hooks.log_failure(f'batch inferred at the second attempt, after: {first_error}')
+        else:
             self._lost_in_row += 1
             self._counters.count('failed_batches')
-            self._hooks.log_failure(f'batch of {size} lost: {error}')
-            return None
-        self._hooks.log_failure(f'batch inferred at the second attempt, after: {batch.error}')
-        return probabilities
+            self._hooks.log_failure(f'batch of {len(batch.frames)} lost: {batch.error}')
 
     # Recovery.
 

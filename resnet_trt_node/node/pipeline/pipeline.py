@@ -60,7 +60,7 @@ class Pipeline:
         self._worker = InferenceWorker(
             self._scheduler, self.counters, lambda: self.settings, hooks)
         self._threads = WorkerThreads({
-            INFERENCE: self._inference_loop, PREPROCESS: self._preprocess_loop,
+            INFERENCE: self._worker.run, PREPROCESS: self._preprocess_loop,
             PUBLISHER: self._publish_loop}, self._scheduler.close)
 
     @property
@@ -208,15 +208,6 @@ class Pipeline:
             return False
         frame.preprocessed_ns = perf_counter_ns()
         return True
-
-    # The inference worker.
-
-    def _inference_loop(self) -> None:
-        try:
-            self._worker.run()
-        finally:
-            self._scheduler.end_inference()
-            self._worker.close()
 
     # The publisher.
 

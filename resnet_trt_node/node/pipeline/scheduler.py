@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from threading import Condition, Lock
+from threading import Condition, RLock
 from time import perf_counter_ns
 from typing import Callable, Iterable, Optional, Sequence
 
@@ -39,7 +39,7 @@ class Scheduler:
             settings: Callable[[], LiveSettings]) -> None:
         self._counters = counters
         self._settings = settings
-        self._lock = Lock()
+        self._lock = RLock()
         # What the three threads and the caller of `drain` wait for.
         self._preprocess = Condition(self._lock)
         self._inference = Condition(self._lock)
@@ -47,15 +47,16 @@ class Scheduler:
         self._drained = Condition(self._lock)
         self._model = LatencyModel()
         # A frame's way: it waits, its batch is ready, submitted, inferred and being published.
+        # None comes after the last inferred batch.
         self._waiting = FrameQueue(cameras, queue_depth)
         self._ready: deque[Batch] = deque()
         self._submitted: deque[Batch] = deque()
-        self._inferred: deque[Batch] = deque()
+        self._inferred: deque[Optional[Batch]] = deque()
         self._publishing: Optional[Batch] = None
         # Buffers that nobody uses; whether one is being filled; whether all were recalled.
         self._free: deque[int] = deque()
         self._filling = self._recalled = False
-        self._closing = self._inference_ended = False
+        self._closing = False
         #: Whether frames are accepted now.
         self.accepting = False
         #: Frames that were offered until then must not be published, perf_counter_ns.
@@ -83,12 +84,9 @@ class Scheduler:
     def drop(self, frames: Iterable[InFlightFrame], reason: str) -> None:
         """Count frames that get no answer."""
         with self._lock:
-            self._drop(frames, reason)
-
-    def _drop(self, frames: Iterable[InFlightFrame], reason: str) -> None:
-        for frame in frames:
-            self._counters.dropped(frame, reason)
-        self._drained.notify_all()
+            for frame in frames:
+                self._counters.dropped(frame, reason)
+            self._drained.notify_all()
 
     def drain(self, timeout_sec: float) -> int:
         """
@@ -103,7 +101,7 @@ class Scheduler:
             self._preprocess.notify()
             self._drained.wait_for(
                 lambda: self._closing or not self._counters.in_progress, timeout_sec)
-            self._drop(self._waiting.take_all(), 'refused')
+            self.drop(self._waiting.take_all(), 'refused')
             if self._counters.in_progress:
                 self.abandoned_ns = perf_counter_ns()
                 self._drained.wait_for(
@@ -119,7 +117,7 @@ class Scheduler:
         with self._lock:
             self.accepting = False
             self._closing = True
-            self._drop(self._waiting.take_all(), reason)
+            self.drop(self._waiting.take_all(), reason)
             self._preprocess.notify()
             self._inference.notify()
 
@@ -168,7 +166,7 @@ class Scheduler:
                 self._model.decay()
             # Cameras whose frames always come at a bad moment would never be served otherwise.
             self._waiting.give_back_turn(frame.camera)
-            self._drop([frame], 'stale')
+            self.drop([frame], 'stale')
         return None
 
     def _wait_budget_sec(self, first: InFlightFrame) -> float:
@@ -209,27 +207,32 @@ class Scheduler:
             self._free.extend(indices)
             self._preprocess.notify()
 
-    def next_batch(self) -> Optional[Batch]:
+    def next_batch(self, several: bool) -> Optional[Batch]:
         """
-        Return the next batch to submit; one that cannot meet its deadline is dropped as stale.
+        Wait for the next batch to submit, or return the oldest submitted one to be collected.
 
-        :returns: None if none is ready while others are submitted; with nothing submitted this
-            waits, and None is the end.
+        A batch that cannot meet its deadline is dropped as stale.
+
+        :param several: whether all that is ready is to be submitted first.
+        :returns: None at the end.
         """
         with self._lock:
             while True:
-                while not self._ready:
-                    if self._submitted or (self._closing and not self._filling):
-                        return None
+                if self._submitted and not (several and self._ready):
+                    return self._submitted[0]
+                if self._ready:
+                    batch, now_ns = self._ready.popleft(), perf_counter_ns()
+                    newest_ns = max(frame.received_ns for frame in batch.frames)
+                    infer_in_ms = self._model.infer_in_ms(len(self._submitted), now_ns)
+                    if (now_ns - newest_ns) / 1e6 + infer_in_ms <= self._max_age_ms:
+                        self._submitted.append(batch)
+                        return batch
+                    self._free_buffer(batch)
+                    self.drop(batch.frames, 'stale')
+                elif self._closing and not self._filling:
+                    return None
+                else:
                     self._inference.wait()
-                batch, now_ns = self._ready.popleft(), perf_counter_ns()
-                newest_ns = max(frame.received_ns for frame in batch.frames)
-                infer_in_ms = self._model.infer_in_ms(len(self._submitted), now_ns)
-                if (now_ns - newest_ns) / 1e6 + infer_in_ms <= self._max_age_ms:
-                    self._submitted.append(batch)
-                    return batch
-                self._free_buffer(batch)
-                self._drop(batch.frames, 'stale')
 
     def finish(self, batch: Batch) -> None:
         """Hand the oldest submitted batch to the publisher, or drop its frames if it was lost."""
@@ -237,7 +240,7 @@ class Scheduler:
             self._submitted.popleft()
             self._free_buffer(batch)
             if batch.probabilities is None:
-                self._drop(batch.frames, 'failed')
+                self.drop(batch.frames, 'failed')
             else:
                 self._model.infer.add((batch.inferred_ns - batch.submitted_ns) / 1e6)
                 self._inferred.append(batch)
@@ -262,7 +265,7 @@ class Scheduler:
             self._preprocess.notify()
             self._inference.wait_for(lambda: not self._filling)
             for batch in (*self._submitted, *self._ready):
-                self._drop(batch.frames, 'failed')
+                self.drop(batch.frames, 'failed')
             for used in (self._submitted, self._ready, self._free):
                 used.clear()
 
@@ -274,7 +277,7 @@ class Scheduler:
     def end_inference(self) -> None:
         """Let the publisher end: no batch will be inferred any more."""
         with self._lock:
-            self._inference_ended = True
+            self._inferred.append(None)
             self._publisher.notify()
 
     @property
@@ -297,8 +300,6 @@ class Scheduler:
                 self._publishing = None
                 self._drained.notify_all()
             while not self._inferred:
-                if self._inference_ended:
-                    return None
                 self._publisher.wait()
             self._publishing = self._inferred.popleft()
             if len(self._inferred) == _MOST_UNPUBLISHED - 1:
