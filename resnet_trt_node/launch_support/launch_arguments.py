@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+import posixpath
 import re
-from typing import Any, Union
+from typing import Any, Callable, Union
 
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.parameters import full_path, NodeParameters, parameter_fields
@@ -75,14 +76,10 @@ class NodeSettings:
     one_job: bool
 
 
-def _of_parameter(name: str) -> LaunchArgument:
+def _of_parameter(name: str, remark: str = _LEAVES) -> LaunchArgument:
     metadata = parameter_fields()[name].metadata
     choices = ('', *metadata['choices']) if metadata['choices'] else ()
-    return LaunchArgument(name, f'{metadata["description"]} {_LEAVES}', choices)
-
-
-def _of_flag(name: str) -> LaunchArgument:
-    return LaunchArgument(name, f'{parameter_fields()[name].metadata["description"]} {_FLAG}')
+    return LaunchArgument(name, f'{metadata["description"]} {remark}', choices)
 
 
 def classify_arguments() -> tuple[LaunchArgument, ...]:
@@ -94,7 +91,7 @@ def classify_arguments() -> tuple[LaunchArgument, ...]:
             'with the package and explains each.'),
         _of_parameter('model_path'),
         _of_parameter('backend'),
-        _of_flag('build_only'),
+        _of_parameter('build_only', _FLAG),
         _of_parameter('engine_dir'),
         LaunchArgument(
             'image_topic', 'Topic of the images, without the /compressed that image_transport '
@@ -129,41 +126,25 @@ def node_settings(given: Mapping[str, str], surrounding: str = '') -> NodeSettin
     :returns: only what was given; the rest stays as the YAML file says.
     :raises UsageError: for a value that the node could not use, or a missing file.
     """
-    parameters: dict[str, ParameterValue] = {}
-    for name in ('backend', 'image_transport', 'image_reliability'):
-        if given[name]:
-            parameters[name] = given[name]
-    for name in ('model_path', 'engine_dir'):
-        if given[name]:
-            # No shell expands the ~ of `model_path:=~/model.onnx`.
-            parameters[name] = str(full_path(name, given[name]))
-    if given['build_only']:
-        parameters['build_only'] = truth('build_only', given['build_only'])
-    if given['cameras']:
-        parameters['cameras'] = split('cameras', given['cameras'])
-    if given['max_batch_size']:
-        parameters['max_batch_size'] = _integer('max_batch_size', given['max_batch_size'])
+    parameters = {
+        name: read(name, given[name]) for name, read in _READERS.items() if given[name]}
     # The node would refuse them too, but then the launch would have begun.
     fields: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in parameters.items()}
+        for name, value in parameters.items() if name in parameter_fields()}
     NodeParameters(**fields)
-    if given['use_sim_time']:
-        parameters['use_sim_time'] = truth('use_sim_time', given['use_sim_time'])
     respawn = bool(given['respawn']) and truth('respawn', given['respawn'])
     params_file = _params_file(given['params_file'])
     one_job = parameters.get('build_only')
     if one_job is None:
-        name = '/'.join(part.strip('/') for part in (
-            '' if given['namespace'].startswith('/') else surrounding, given['namespace'],
-            NODE_NAME) if part.strip('/'))
-        one_job = (value_for(params_file, f'/{name}', 'build_only') or '').lower() in _YAML_TRUE
+        name = posixpath.join('/', surrounding, given['namespace'], NODE_NAME)
+        one_job = (value_for(params_file, name, 'build_only') or '').lower() in _YAML_TRUE
     if respawn and one_job:
         raise UsageError('respawn: a node that only builds an engine would do so again and again')
     return NodeSettings(
         params_file=params_file,
         namespace=given['namespace'], parameters=parameters,
-        remappings=_remappings(given['image_topic'], given['cameras']),
+        remappings=_remappings(given['image_topic'], parameters.get('cameras', [])),
         ros_arguments=_log_arguments(given['log_level']),
         respawn=respawn, one_job=bool(one_job))
 
@@ -186,11 +167,10 @@ def _params_file(given: str) -> Path:
     return path
 
 
-def _remappings(image_topic: str, cameras: str) -> list[tuple[str, str]]:
+def _remappings(image_topic: str, names: list[str]) -> list[tuple[str, str]]:
     """Rename the topics of both transports: which of them is used, the YAML file may say."""
     if not image_topic:
         return []
-    names = split('cameras', cameras) if cameras else []
     topics = split('image_topic', image_topic)
     if len(topics) != max(1, len(names)):
         raise UsageError(
@@ -221,6 +201,11 @@ def split(name: str, text: str) -> list[str]:
     return words
 
 
+def _path(name: str, text: str) -> str:
+    # No shell expands the ~ of `model_path:=~/model.onnx`.
+    return str(full_path(name, text))
+
+
 def _integer(name: str, text: str) -> int:
     try:
         return int(text)
@@ -240,3 +225,10 @@ def truth(name: str, text: str) -> bool:
     if value is None:
         raise UsageError(f'{name}: {printable(repr(text))} is neither true nor false')
     return value
+
+
+# How the arguments are read that are parameters of the node, given name and text.
+_READERS: dict[str, Callable[[str, str], Any]] = {
+    **dict.fromkeys(('backend', 'image_transport', 'image_reliability'), lambda name, text: text),
+    'model_path': _path, 'engine_dir': _path, 'cameras': split, 'max_batch_size': _integer,
+    'build_only': truth, 'use_sim_time': truth}

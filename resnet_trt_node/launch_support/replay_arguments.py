@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 import math
+from typing import Any
 
 from resnet_trt_node.errors import BagError, UsageError
 from resnet_trt_node.launch_support.launch_arguments import (
@@ -42,24 +43,23 @@ def replay_arguments() -> tuple[LaunchArgument, ...]:
         LaunchArgument(
             'loop', 'Start again after the last image, until Ctrl-C: true or false.',
             default='false'))
-    changed = {
-        'image_topic': (
+    changed: dict[str, dict[str, Any]] = {
+        'image_topic': {'description': (
             'Image topics of the bag, one for each camera, separated by commas. Empty takes the '
-            "bag's only one, or with cameras <namespace>/<camera>/image.", ''),
-        'image_transport': (
+            "bag's only one, or with cameras <namespace>/<camera>/image.")},
+        'image_transport': {'description': (
             "Which of a topic's two forms is played. Empty takes the one that the bag has, raw "
-            'if both.', ''),
-        'image_reliability': (
+            'if both.')},
+        'image_reliability': {'default': 'reliable', 'description': (
             'Reliability of the image subscriptions; reliable loses no recorded image on its '
-            'way. Empty leaves it to params_file.', 'reliable'),
-        'respawn': ('Changes nothing here: the launch ends with the node.', ''),
-        'use_sim_time': (
+            'way. Empty leaves it to params_file.')},
+        'respawn': {'description': 'Changes nothing here: the launch ends with the node.'},
+        'use_sim_time': {'description': (
             "Let the node live in the bag's time, which is then published on /clock: true or "
-            'false. Empty leaves the parameter to params_file and /clock alone.', ''),
+            'false. Empty leaves the parameter to params_file and /clock alone.')},
     }
     return own + tuple(
-        replace(argument, description=changed[argument.name][0], default=changed[argument.name][1])
-        if argument.name in changed else argument for argument in classify_arguments())
+        replace(argument, **changed.get(argument.name, {})) for argument in classify_arguments())
 
 
 def replay_settings(given: Mapping[str, str], recorded: Mapping[str, bool]) -> ReplaySettings:
