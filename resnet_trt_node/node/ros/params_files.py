@@ -29,17 +29,12 @@ def warn_of_idle_files(node: Node, arguments: Sequence[str]) -> None:
     """
     name = node.get_fully_qualified_name()
     for path in params_files(arguments):
-        try:
-            names = section_names(read_regular(path, _MOST_BYTES))
-        except (OSError, yaml.YAMLError):
-            # rcl has read it before: a pipe is empty by now, and a file may be removed.
-            continue
-        if not names or any(is_for(section, name) for section in names):
-            continue
-        shown = some(list(map(printable, names)))
-        node.get_logger().warning(
-            f'{printable(path)} has no effect: its parameters are for {shown}, and this '
-            f'node is {name}; name a section so, or /** for any node')
+        names = [section for section, _ in sections_of(path)]
+        if names and not any(is_for(section, name) for section in names):
+            shown = some(list(map(printable, names)))
+            node.get_logger().warning(
+                f'{printable(path)} has no effect: its parameters are for {shown}, and this '
+                f'node is {name}; name a section so, or /** for any node')
 
 
 def params_files(arguments: Sequence[str]) -> list[Path]:
@@ -58,16 +53,6 @@ def params_files(arguments: Sequence[str]) -> list[Path]:
     return paths
 
 
-def section_names(text: bytes) -> list[str]:
-    """
-    Return the node names of the sections of a parameter file, as they are written.
-
-    :param text: content of the file.
-    :raises yaml.YAMLError: if it is not YAML.
-    """
-    return [name for name, _ in _sections_of(text)]
-
-
 def value_for(path: Path, node: str, parameter: str) -> Optional[str]:
     """
     Return a parameter's value for a node, as it is written in a parameter file.
@@ -77,21 +62,25 @@ def value_for(path: Path, node: str, parameter: str) -> Optional[str]:
     :param parameter: the parameter's name.
     :returns: None if the file has no value for it, or cannot be read.
     """
-    try:
-        sections = _sections_of(read_regular(path, _MOST_BYTES))
-    except (OSError, yaml.YAMLError):
-        # The node reports the error.
-        return None
     values = [
-        parameters[parameter] for section, parameters in sections
+        parameters[parameter] for section, parameters in sections_of(path)
         if is_for(section, node) and isinstance(parameters, dict) and parameter in parameters]
     # rcl uses the last one, even if an earlier section is more specific.
     return str(values[-1]) if values else None
 
 
-def _sections_of(text: bytes) -> list[tuple[str, Any]]:
-    # The base loader returns strings only: rcl has its own rules for numbers and dates.
-    documents = yaml.load_all(text, yaml.BaseLoader)
+def sections_of(path: Path) -> list[tuple[str, Any]]:
+    """
+    Return the sections of a parameter file: the node names as they are written, and the values.
+
+    :param path: the file. One that cannot be read has none: rcl reports that, or has read it
+        before, and a pipe is empty by now.
+    """
+    try:
+        # The base loader returns strings only: rcl has its own rules for numbers and dates.
+        documents = list(yaml.load_all(read_regular(path, _MOST_BYTES), yaml.BaseLoader))
+    except (OSError, yaml.YAMLError):
+        return []
     return [section for document in documents for section in _sections(document, '')]
 
 

@@ -9,7 +9,7 @@ from node_process import NodeProcess
 import pytest
 import rclpy
 from rclpy.node import Node
-from resnet_trt_node.node.ros.params_files import is_for, params_files, section_names
+from resnet_trt_node.node.ros.params_files import is_for, params_files, sections_of
 
 pytestmark = pytest.mark.slow
 
@@ -55,8 +55,9 @@ def test_a_dot_in_a_section_is_no_pattern():
      ['a', 'b']),
     ('', []), ('- 1\n- 2\n', []), ('just text', []),
 ])
-def test_sections_of_a_file(text, names):
-    assert section_names(text.encode()) == names
+def test_sections_of_a_file(tmp_path, text, names):
+    (tmp_path / 'p.yaml').write_text(text)
+    assert [name for name, _ in sections_of(tmp_path / 'p.yaml')] == names
 
 
 def test_files_of_a_command_line():
