@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Any, Iterable, Mapping, Optional, Union
+from typing import Any, Mapping, Optional, Union
 
 from resnet_trt_node.backends.base import Backend
-from resnet_trt_node.node.monitoring.health import camera_health, Health, Level, node_health
+from resnet_trt_node.node.monitoring.health import camera_health, Level, node_health
 from resnet_trt_node.node.pipeline.counters import CameraCounts, sum_counts
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.ros.parameters import NodeParameters
@@ -71,32 +71,24 @@ class Statistics:
     """Reads a pipeline's counters and keeps those of the last period for rates and levels."""
 
     def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Reset, for a new pipeline whose counters begin at 0."""
         self._last_sec = monotonic()
         self._last: dict[str, CameraCounts] = {}
-        self._last_events: dict[str, int] = {}
-        self._rates_hz: dict[str, tuple[float, float]] = {}
+        self._last_retried = 0
+        # Of the last full period.
+        self._elapsed_sec = 1.0
         self._periods: dict[str, CameraCounts] = {}
         self._retried = 0
 
-    def tick(self, pipeline: Optional[Pipeline]) -> None:
+    def tick(self, pipeline: Pipeline) -> None:
         """End a period: rates and levels refer to the time since the last call."""
-        now_sec = monotonic()
-        elapsed_sec = max(now_sec - self._last_sec, 1e-9)
-        counts = {} if pipeline is None else pipeline.counters.counts()
-        events = {} if pipeline is None else pipeline.counters.events()
+        now_sec, counts = monotonic(), pipeline.counters.counts()
+        retried = pipeline.counters.events()['retried_batches']
+        self._elapsed_sec = max(now_sec - self._last_sec, 1e-9)
         self._periods = {
             name: _difference(now, self._last.get(name, CameraCounts()))
             for name, now in counts.items()}
-        self._rates_hz = {
-            name: (period.received / elapsed_sec, period.answered / elapsed_sec)
-            for name, period in self._periods.items()}
-        self._retried = events.get('retried_batches', 0) - self._last_events.get(
-            'retried_batches', 0)
-        self._last_sec, self._last, self._last_events = now_sec, counts, events
+        self._retried = retried - self._last_retried
+        self._last_sec, self._last, self._last_retried = now_sec, counts, retried
 
     def report(
             self, pipeline: Optional[Pipeline], topics: dict[str, TopicState],
@@ -114,22 +106,21 @@ class Statistics:
                 Level.WARN if error is None else Level.ERROR, error or 'not configured',
                 {'state': 'unconfigured'})
         counts = pipeline.counters.counts()
+        total, period = sum_counts(counts.values()), sum_counts(self._periods.values())
         percentiles_ms = pipeline.counters.percentiles_ms()
         values = {
-            **_identity(pipeline, parameters), **self._rates(*self._rates_hz),
-            **_counters(counts.values()), **_batches(pipeline), **{
+            **_identity(pipeline, parameters), **self._rates(period),
+            **_counters(total), **_batches(pipeline), **{
                 f'{stage}_p{share}_ms': round(value, 3)
                 for stage, three in percentiles_ms.items()
                 for share, value in zip((50, 95, 99), three)}}
         health = node_health(
-            sum(period.dropped['failed'] for period in self._periods.values()), self._retried,
-            pipeline.backend_state,
+            period.dropped['failed'], self._retried, pipeline.backend_state,
             percentiles_ms['total'][2] if 'total' in percentiles_ms else None, parameters)
         if pipeline.overdue is not None:
             health.add(Level.WARN, f'the backend: {pipeline.overdue}')
-        mismatch = sum_counts(counts.values()).mismatch
-        if mismatch is not None:
-            health.add(Level.ERROR, mismatch)
+        if total.mismatch is not None:
+            health.add(Level.ERROR, total.mismatch)
         if pipeline.unexpected_exception is not None:
             health.add(
                 Level.ERROR, f'stopped: {printable(repr(pipeline.unexpected_exception), 500)}')
@@ -141,17 +132,16 @@ class Statistics:
     def _camera(
             self, name: str, counts: CameraCounts, topic: TopicState,
             parameters: NodeParameters) -> Report:
-        health: Health = camera_health(
-            self._periods.get(name, CameraCounts()), topic.timeout, topic.notes, parameters)
+        period = self._periods.get(name, CameraCounts())
+        health = camera_health(period, topic.timeout, topic.notes, parameters)
         return Report(health.level, health.message('OK'), {
             'image_topic': topic.image_topic, 'publishers': topic.publishers,
-            'listeners': topic.listeners, **self._rates(name), **_counters([counts]),
+            'listeners': topic.listeners, **self._rates(period), **_counters(counts),
             **counts.events})
 
-    def _rates(self, *cameras: str) -> dict[str, Value]:
-        rates = [self._rates_hz.get(name, (0.0, 0.0)) for name in cameras]
-        return {'received_hz': round(sum(one for one, _ in rates), 1),
-                'answered_hz': round(sum(one for _, one in rates), 1)}
+    def _rates(self, period: CameraCounts) -> dict[str, Value]:
+        return {'received_hz': round(period.received / self._elapsed_sec, 1),
+                'answered_hz': round(period.answered / self._elapsed_sec, 1)}
 
 
 def _difference(now: CameraCounts, before: CameraCounts) -> CameraCounts:
@@ -176,12 +166,11 @@ def _identity(pipeline: Pipeline, parameters: NodeParameters) -> dict[str, Value
     }
 
 
-def _counters(counts: Iterable[CameraCounts]) -> dict[str, Value]:
-    total = sum_counts(counts)
+def _counters(counts: CameraCounts) -> dict[str, Value]:
     return {
-        'received': total.received, 'answered': total.answered,
-        'in_progress': total.in_progress,
-        **{f'dropped_{reason}': number for reason, number in total.dropped.items()}}
+        'received': counts.received, 'answered': counts.answered,
+        'in_progress': counts.in_progress,
+        **{f'dropped_{reason}': number for reason, number in counts.dropped.items()}}
 
 
 def _batches(pipeline: Pipeline) -> dict[str, Value]:

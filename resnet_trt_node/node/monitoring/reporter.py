@@ -54,7 +54,6 @@ class Reporter:
         # When the deferred report was due, perf_counter_ns.
         self._due_ns = 0
         self._logged: set[tuple[str, str]] = set()
-        self._mismatch_logged = False
         #: Why configuring failed, None if it did not.
         self.error: Optional[str] = None
         #: Returns the progress of configuring, None while the node is not being configured.
@@ -69,11 +68,10 @@ class Reporter:
 
     def opened(self, pipeline: Pipeline, cameras: dict[str, CameraTopics]) -> None:
         """Report on this pipeline and its topics from now on."""
-        self._statistics.forget()
+        self._statistics = Statistics()
         self._pipeline, self._cameras = pipeline, cameras
         self._watch = CameraWatchdog(cameras)
         self._logged.clear()
-        self._mismatch_logged = False
         self.error = None
 
     def closed(self) -> None:
@@ -111,8 +109,10 @@ class Reporter:
         self._publish()
 
     def _publish(self) -> None:
-        self._statistics.tick(self._pipeline)
-        hardware = '' if self._pipeline is None else self._pipeline.backend.info.device
+        hardware = ''
+        if self._pipeline is not None:
+            self._statistics.tick(self._pipeline)
+            hardware = self._pipeline.backend.info.device
         self._publisher.publish(diagnostic_array(
             self._node.get_clock().now().to_msg(), self._node.get_fully_qualified_name(),
             hardware, self._report()))
@@ -139,22 +139,26 @@ class Reporter:
         return self._statistics.report(self._pipeline, topics, self._parameters(), self.error)
 
     def _check_sum(self, pipeline: Pipeline) -> None:
-        """Log a mismatch of the counters, once for each configuration."""
         mismatch = pipeline.counters.total().mismatch
-        if mismatch is not None and not self._mismatch_logged:
-            self._mismatch_logged = True
+        if mismatch is not None and self._is_new('', 'mismatch'):
             self._node.get_logger().error(f'the counters do not add up: {mismatch}')
 
     def _notes(self, name: str, camera: CameraTopics) -> list[str]:
-        """Return the problems of an image topic, and log each once for each configuration."""
+        """Return the problems of an image topic, and log those that are new."""
         notes = camera.problems()
         for note in notes:
-            if (name, note) not in self._logged:
-                if len(self._logged) >= _MOST_LOGGED:
-                    self._logged.clear()
-                self._logged.add((name, note))
+            if self._is_new(name, note):
                 self._node.get_logger().warning(note)
         return notes
+
+    def _is_new(self, name: str, note: str) -> bool:
+        """Tell whether this is the first time in this configuration: the time to log it."""
+        if (name, note) in self._logged:
+            return False
+        if len(self._logged) >= _MOST_LOGGED:
+            self._logged.clear()
+        self._logged.add((name, note))
+        return True
 
     def _check_camera_timeouts(self) -> None:
         if self._pipeline is None:

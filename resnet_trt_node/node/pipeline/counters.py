@@ -231,14 +231,9 @@ class Counters:
 
 def sum_counts(counts: Iterable[CameraCounts]) -> CameraCounts:
     """Return the counters of several cameras added up."""
-    total = CameraCounts()
-    for one in counts:
-        total.received += one.received
-        total.answered += one.answered
-        total.in_progress += one.in_progress
-        total.counted_twice += one.counted_twice
-        for reason, number in one.dropped.items():
-            total.dropped[reason] += number
-        for event, number in one.events.items():
-            total.events[event] += number
-    return total
+    every = list(counts)
+    return CameraCounts(
+        sum(one.received for one in every), sum(one.answered for one in every),
+        {reason: sum(one.dropped[reason] for one in every) for reason in DROP_REASONS},
+        {event: sum(one.events[event] for one in every) for event in CAMERA_EVENTS},
+        sum(one.in_progress for one in every), sum(one.counted_twice for one in every))
