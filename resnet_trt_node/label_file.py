@@ -9,11 +9,12 @@ refused: nobody could say which output a name belongs to.
 from __future__ import annotations
 
 import csv
+from functools import partial
 import io
 import json
 from pathlib import Path
 import re
-from typing import Any, Iterable, Optional, Sequence, Union
+from typing import Any, Callable, Iterable, Optional, Sequence, Union
 
 from resnet_trt_node.errors import LabelsError
 from resnet_trt_node.labels import check_labels, tell_apart
@@ -24,9 +25,9 @@ _MAX_BYTES = 16 << 20
 _HOW = 'write one name a line in the order of the output, or number all classes from 0'
 _NUMBER = r'[0-9]{1,9}'
 _NUMBER_FIRST = re.compile(
-    rf'({_NUMBER})(?:\s*[,;:=|]\s*|\.\s+|\s+-\s+|\s+)(\S.*)')
-_NUMBER_LAST = re.compile(rf'(\S.*?)\s*[,;:=|\t]\s*({_NUMBER})')
-_NUMBER_LAST_AFTER_SPACE = re.compile(rf'(\S.*?)\s+({_NUMBER})')
+    rf'(?P<number>{_NUMBER})(?:\s*[,;:=|]\s*|\.\s+|\s+-\s+|\s+)(?P<name>\S.*)')
+_NUMBER_LAST = re.compile(rf'(?P<name>\S.*?)\s*[,;:=|\t]\s*(?P<number>{_NUMBER})')
+_NUMBER_LAST_AFTER_SPACE = re.compile(rf'(?P<name>\S.*?)\s+(?P<number>{_NUMBER})')
 #: First words of a table's first line that name a column.
 _HEADERS = frozenset({
     'id', 'index', 'idx', 'number', 'class', 'class_id', 'class_index', 'class_name', 'label',
@@ -37,18 +38,17 @@ _ID_KEYS, _NAME_KEYS = ('id', 'index', 'class_id'), ('name', 'label', 'class_nam
 _Pair = tuple[int, str]
 
 
-def read_labels(path: Union[str, Path], count: Optional[int] = None) -> tuple[str, ...]:
+def read_labels(path: Union[str, Path]) -> tuple[str, ...]:
     """
     Read class names.
 
     :param path: a UTF-8 text file, a byte-order mark is allowed; trailing blank lines are ignored.
         It has one name a line in the order of the model's output, or numbers its names: on each
         line, in a .csv or .tsv table of two columns, or in a list or mapping in JSON or YAML.
-    :param count: how many names there must be, None for any number.
     :returns: the names in the order of the output; those that stand there twice get their number,
         such as 'crane (134)'.
-    :raises LabelsError: if the file is unreadable, a name is blank, the numbers are not 0 to
-        C - 1, or the count differs.
+    :raises LabelsError: if the file is unreadable, a name is blank, or the numbers are not 0
+        to C - 1.
     """
     text, ending, where = _text(path), Path(path).suffix.lower(), str(path)
     if ending in ('.json', '.yaml', '.yml') or text.lstrip()[:1] in ('{', '['):
@@ -59,7 +59,7 @@ def read_labels(path: Union[str, Path], count: Optional[int] = None) -> tuple[st
         # splitlines() would also split at characters that may stand in a name, such as U+0085.
         lines = [line.strip() for line in text.rstrip().split('\n')] if text.strip() else []
         names = _of_lines(lines, where)
-    return check_labels(tell_apart(names), count, where)
+    return check_labels(tell_apart(names), where)
 
 
 def _text(path: Union[str, Path]) -> str:
@@ -74,31 +74,30 @@ def _text(path: Union[str, Path]) -> str:
 
 def _of_lines(lines: Sequence[str], where: str) -> list[str]:
     """Return the names of lines, of which all carry a number or none does."""
-    first = [_NUMBER_FIRST.fullmatch(line) for line in lines]
-    without = [place for place, one in enumerate(first) if one is None]
-    if len(without) == 1 and len(lines) > 2:
+    pairs, without = _numbered(_NUMBER_FIRST, lines)
+    if (len(without) == 1 and len(lines) > 2) or (
+            0 < len(without) < len(lines) / 2 and _is_numbering(pairs, range(len(lines)))):
         line = lines[without[0]]
         if without != [0] or re.split(r'[\s,;:=|]', line.lower())[0] not in _HEADERS:
-            raise _no_number(lines, without[0], where)
-        first, without = first[1:], []
-    if 0 < len(without) < len(lines) / 2 and _is_numbering(
-            [(int(one[1]), one[2]) for one in first if one], range(len(lines))):
-        raise _no_number(lines, without[0], where)
-    if first and not without:
-        return _ordered([(int(one[1]), one[2]) for one in first if one], where)
-    last = [_NUMBER_LAST.fullmatch(line) for line in lines]
-    if last and all(last):
-        return _ordered([(int(one[2]), one[1]) for one in last if one], where)
-    last = [_NUMBER_LAST_AFTER_SPACE.fullmatch(line) for line in lines]
-    if last and all(last):
-        pairs = [(int(one[2]), one[1]) for one in last if one]
-        numbers, names = sorted(pair[0] for pair in pairs), {pair[1] for pair in pairs}
+            raise LabelsError(
+                f'{where}, line {without[0] + 1}: {line!r} has no number, other names have one: '
+                f'{_HOW}')
+        lines = lines[1:]
+    for form, is_sure in (
+            (_NUMBER_FIRST, True), (_NUMBER_LAST, True), (_NUMBER_LAST_AFTER_SPACE, False)):
+        pairs, without = _numbered(form, lines)
         # 'class 0' and 'Boeing 737' are names; 'cat 1', 'dog 0' are numbered ones.
-        if len(names) == len(pairs) and numbers[0] < 2 and (
-                numbers == list(range(numbers[0], numbers[0] + len(numbers)))):
+        if pairs and not without and (is_sure or _is_counted(pairs)):
             return _ordered(pairs, where)
     _refuse_other_numbering(lines, where)
     return list(lines)
+
+
+def _numbered(form: re.Pattern[str], lines: Sequence[str]) -> tuple[list[_Pair], list[int]]:
+    """Return number and name of the lines of a form, and the places of the other lines."""
+    found = [form.fullmatch(line) for line in lines]
+    return ([(int(one['number']), one['name']) for one in found if one],
+            [place for place, one in enumerate(found) if one is None])
 
 
 def _refuse_other_numbering(lines: Sequence[str], where: str) -> None:
@@ -110,23 +109,22 @@ def _refuse_other_numbering(lines: Sequence[str], where: str) -> None:
              line[:run[place].start()] + line[run[place].end():])
             for line, run in zip(lines, runs)]
         numbers = [number for number, _ in pairs]
-        low = min(numbers)
-        if low in (0, 1) and numbers != sorted(numbers) and _is_numbering(
-                pairs, range(low, low + len(pairs))):
+        if numbers != sorted(numbers) and _is_counted(pairs):
             raise LabelsError(
-                f'{where}: its lines hold the numbers {low} to {max(numbers)} in another order, '
-                f'in a form that is not read, such as {lines[0]!r}: {_HOW}')
+                f'{where}: its lines hold the numbers {min(numbers)} to {max(numbers)} in another '
+                f'order, in a form that is not read, such as {lines[0]!r}: {_HOW}')
+
+
+def _is_counted(pairs: Sequence[_Pair]) -> bool:
+    """Tell whether different names have all numbers from 0 or 1 on."""
+    lowest = min(number for number, _ in pairs)
+    return lowest in (0, 1) and _is_numbering(pairs, range(lowest, lowest + len(pairs)))
 
 
 def _is_numbering(pairs: Sequence[_Pair], numbers: range) -> bool:
     """Tell whether different names have different numbers of these."""
     return len({name for _, name in pairs}) == len({number for number, _ in pairs}) == len(
         pairs) and all(number in numbers for number, _ in pairs)
-
-
-def _no_number(lines: Sequence[str], place: int, where: str) -> LabelsError:
-    return LabelsError(
-        f'{where}, line {place + 1}: {lines[place]!r} has no number, other names have one: {_HOW}')
 
 
 def _of_table(text: str, ending: str, where: str) -> list[str]:
@@ -138,13 +136,14 @@ def _of_table(text: str, ending: str, where: str) -> list[str]:
         rows = [[cell.strip() for cell in row] for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
         raise LabelsError(f'{where} is not a table ({error}): {_HOW}') from error
-    if {len(row) for row in rows} <= {1}:
+    widths = {len(row) for row in rows}
+    if widths <= {1}:
         if rows and rows[0][0].lower() in _HEADERS:
             raise LabelsError(
                 f'{where}: {rows[0][0]!r} on the first line looks like the head of a table: leave '
                 'that line out')
         return _of_lines([row[0] for row in rows], where)
-    if {len(row) for row in rows} != {2}:
+    if widths != {2}:
         raise LabelsError(
             f'{where}: a table of class names has two columns, index and name, on every line; '
             f'{_HOW}')
@@ -163,18 +162,19 @@ def _of_table(text: str, ending: str, where: str) -> list[str]:
 def _of_document(found: Any, where: str) -> list[str]:
     """Return the names of what a JSON or YAML file holds."""
     if isinstance(found, dict):
-        inner = next((found[key] for key in _KEYS if isinstance(found.get(key), (dict, list))),
-                     None)
-        found = found if inner is None else inner
-    if isinstance(found, list) and found and all(isinstance(one, str) for one in found):
-        return _of_lines([one.strip() for one in found], where)
-    pairs = [_pair(one) for one in (found.items() if isinstance(found, dict) else found)] if (
-        isinstance(found, (dict, list))) else []
-    if not pairs or None in pairs:
+        found = next((found[key] for key in _KEYS if isinstance(found.get(key), (dict, list))),
+                     found)
+    if isinstance(found, dict):
+        found = list(found.items())
+    items = found if isinstance(found, list) else []
+    if items and all(isinstance(one, str) for one in items):
+        return _of_lines([one.strip() for one in items], where)
+    pairs = [pair for pair in map(_pair, items) if pair is not None]
+    if not pairs or len(pairs) != len(items):
         raise LabelsError(
             f'{where} holds neither a list of names nor a mapping between numbers and names: '
             f'{_HOW}; put names such as no, yes or 3 in quotes')
-    return _ordered([pair for pair in pairs if pair is not None], where)
+    return _ordered(pairs, where)
 
 
 def _pair(item: Any) -> Optional[_Pair]:
@@ -237,15 +237,14 @@ def _unique(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
 
 def _parsed(text: str, ending: str, where: str) -> Any:
     """Return what JSON or YAML text holds; a mapping as Python prints it is YAML."""
-    error: Exception
-    try:
-        return json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as failure:
-        error = failure
+    readers: list[Callable[[str], Any]] = [partial(json.loads, object_pairs_hook=_unique)]
     if ending != '.json':
+        # Of safe_load's own kind.
+        readers.append(partial(yaml.load, Loader=_Loader))
+    error: Exception
+    for read in readers:
         try:
-            # Of safe_load's own kind.
-            return yaml.load(text, Loader=_Loader)
+            return read(text)
         except (yaml.YAMLError, ValueError, TypeError, RecursionError) as failure:
             error = failure
     cause = (str(error).strip() or type(error).__name__).splitlines()[0]

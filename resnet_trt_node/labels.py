@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from importlib import resources
 import re
-from typing import Optional, Sequence
+from typing import Sequence
 
 from resnet_trt_node.errors import LabelsError
 
@@ -25,24 +25,17 @@ def tell_apart(names: Sequence[str]) -> tuple[str, ...]:
                  for index, name in enumerate(names))
 
 
-def check_labels(
-        names: tuple[str, ...], count: Optional[int] = None,
-        where: str = 'labels') -> tuple[str, ...]:
+def check_labels(names: tuple[str, ...], where: str = 'labels') -> tuple[str, ...]:
     """
     Return the names if they can be class names.
 
     :param names: class names in the order of the model's output.
-    :param count: how many there must be, None for any number.
     :param where: where they come from, for the message.
-    :raises LabelsError: if there are none, a name is blank, twice there or no text that a message
-        can carry, or the count differs.
+    :raises LabelsError: if there are none, or a name is blank, twice there or no text that a
+        message can carry.
     """
     if not names:
         raise LabelsError(f'{where}: no class names; write one a line')
-    if count is not None and len(names) != count:
-        raise LabelsError(
-            f'{where}: {len(names)} class names for {count} classes; write one a line, '
-            'in the order of the output')
     seen: dict[str, int] = {}
     for line, name in enumerate(names, start=1):
         if not name:
