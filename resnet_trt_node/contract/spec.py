@@ -28,6 +28,8 @@ INTERPOLATIONS = ('bilinear', 'bicubic', 'nearest')
 PRECISIONS = ('fp32', 'fp16', 'int8')
 
 _PREFIX = 'resnet_trt.'
+#: What a file need not say of itself.
+_OPTIONAL = ('architecture', 'source', 'source_sha256', 'tool_version')
 
 
 @dataclass(frozen=True)
@@ -133,10 +135,7 @@ class ModelSpec:
             'labels': json.dumps(list(self.labels), ensure_ascii=False),
             'resize': json.dumps(resize),
             'precision': self.precision,
-            'architecture': self.architecture,
-            'source': self.source,
-            'source_sha256': self.source_sha256,
-            'tool_version': self.tool_version,
+            **{name: getattr(self, name) for name in _OPTIONAL},
         }
         return {_PREFIX + name: value for name, value in values.items()}
 
@@ -177,7 +176,5 @@ class ModelSpec:
             raise ModelError(
                 f'the metadata of the model is malformed ({error}): export it again') from error
         return cls(
-            height=height, width=width, labels=tell_apart(labels), resize=rule,
-            precision=values['precision'], architecture=values.get('architecture', ''),
-            source=values.get('source', ''), source_sha256=values.get('source_sha256', ''),
-            tool_version=values.get('tool_version', ''))
+            height, width, tell_apart(labels), rule, values['precision'],
+            **{name: values.get(name, '') for name in _OPTIONAL})
