@@ -18,7 +18,7 @@ from resnet_trt_node import __version__
 from resnet_trt_node.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 #: Opset 17 and IR 8 are what TensorRT 8.6 and ONNX Runtime 1.16 read.
 OPSET = 17
@@ -26,6 +26,8 @@ IR_VERSION = 8
 BATCH = 'N'
 #: What graphs are written in, with the types of their tensors.
 FLOAT_TYPES = {'fp32': TensorProto.FLOAT, 'fp16': TensorProto.FLOAT16}
+#: Describes an input or output by name, type and shape; names in its shape are dynamic sides.
+tensor = helper.make_tensor_value_info
 
 
 class GraphBuilder:
@@ -45,12 +47,12 @@ class GraphBuilder:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
-    def constant(self, name: str, values: NDArray[Any]) -> str:
+    def constant(self, name: str, values: ArrayLike) -> str:
         """
         Add a constant of the graph's type.
 
         :param name: of the tensor.
-        :param values: any floats; copied.
+        :param values: any floats, or a single one for a constant of no sides; copied.
         :raises ModelError: if a number is too large for the type.
         """
         dtype = np.float16 if self.precision == 'fp16' else np.float32
@@ -63,10 +65,6 @@ class GraphBuilder:
                 'use --precision fp32, or check the weights')
         self.constants.append(numpy_helper.from_array(cast, name))
         return name
-
-    def scalar(self, name: str, value: float) -> str:
-        """Add a constant of no sides."""
-        return self.constant(name, np.array(value))
 
     def node(
             self, kind: str, name: str, inputs: Union[str, Sequence[str]],
@@ -110,12 +108,6 @@ class GraphBuilder:
             producer_name='resnet_trt_node', producer_version=__version__)
         onnx.checker.check_model(model, full_check=True)
         return model
-
-
-def tensor(
-        name: str, kind: int, shape: Sequence[Optional[Union[int, str]]]) -> onnx.ValueInfoProto:
-    """Describe an input or output; names in its shape are dynamic sides."""
-    return helper.make_tensor_value_info(name, kind, shape)
 
 
 def folded(

@@ -39,7 +39,7 @@ def write_relu6_model(path: Union[str, Path], size: int = 32) -> Path:
             name, x, weight, random.normal(0, 1, _CHANNELS), stride, (kernel // 2,) * 4, groups)
 
     def relu6(x: str) -> str:
-        bounds = [builder.scalar(f'{x}.zero', 0.0), builder.scalar(f'{x}.six', 6.0)]
+        bounds = [builder.constant(f'{x}.zero', 0.0), builder.constant(f'{x}.six', 6.0)]
         return builder.node('Clip', f'{x}.relu6', [x, *bounds])
 
     x = add_preprocessing(builder, IMAGENET, 'normalised')

@@ -124,5 +124,5 @@ def _layer(
         return x
     limits = [f'{name}.zero', f'{name}.six']
     for limit, value in zip(limits, (0.0, 6.0)):
-        builder.scalar(limit, value)
+        builder.constant(limit, value)
     return builder.node('Clip', f'{name}.relu6', [x, *limits])
