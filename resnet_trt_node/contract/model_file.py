@@ -11,7 +11,7 @@ from resnet_trt_node.contract.declared import checked_spec, HOW_TO_MAKE_ONE
 from resnet_trt_node.contract.external_data import external_files
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import BackendUnavailable, ModelError
-from resnet_trt_node.printable import one_line
+from resnet_trt_node.printable import one_line, some
 from resnet_trt_node.regular_file import open_regular, read_regular
 
 if TYPE_CHECKING:
@@ -157,9 +157,8 @@ def _check_constants(model: onnx.ModelProto, path: Union[str, Path]) -> None:
 
 def _names(files: list[str]) -> str:
     """Return the names of files for a message; a model may hold anything there."""
-    shown = ', '.join(repr(name) if not name.isprintable() or not name else name
-                      for name in (file[:200] for file in files[:3]))
-    return shown + (f' and {len(files) - 3} more' if len(files) > 3 else '')
+    return some([name[:200] if name.isprintable() and name else repr(name[:200])
+                 for name in files], 3)
 
 
 def _parse(data: bytes, path: Union[str, Path]) -> onnx.ModelProto:

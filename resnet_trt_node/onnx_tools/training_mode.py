@@ -7,10 +7,10 @@ from onnx import numpy_helper
 from resnet_trt_node.contract.onnx_graph import (
     Constants, integer, name_of, nodes_with_constants, opset_of)
 from resnet_trt_node.errors import ModelError
+from resnet_trt_node.printable import some
 
 _RANDOM = ('RandomNormal', 'RandomNormalLike', 'RandomUniform', 'RandomUniformLike', 'Bernoulli',
            'Multinomial')
-_SHOWN = 3
 
 
 def refuse_training_mode(model: onnx.ModelProto) -> None:
@@ -48,6 +48,4 @@ def _trains(node: onnx.NodeProto, constants: Constants, opset: int) -> bool:
 
 
 def _list(nodes: list[onnx.NodeProto]) -> str:
-    names = [f'{node.op_type} {name_of(node)!r}' for node in nodes[:_SHOWN]]
-    more = len(nodes) - len(names)
-    return ', '.join(names) + (f' and {more} more' if more else '')
+    return some([f'{node.op_type} {name_of(node)!r}' for node in nodes], 3)
