@@ -15,6 +15,8 @@ COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 CLASSIFICATION = 'vision_msgs/msg/Classification'
 #: The types of image topics.
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
+#: The seconds of a stamp have 32 bits.
+STAMP_SECONDS = range(-2**31, 2**31)
 
 # The definitions of vision_msgs 4; the type hash depends on names, types and order of the fields.
 _VISION_MSGS = {

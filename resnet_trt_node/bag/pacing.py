@@ -43,36 +43,31 @@ def paced(
     if not (math.isfinite(rate) and rate > 0):
         raise UsageError(f'rate is {rate}: it must be above 0, 2 plays twice as fast')
     stop = Event() if stop is None else stop
-    return _rounds(open_items, time_ns, rate, loop, stop, gap_ns, now_ns, wait or stop.wait)
+    wait = wait or stop.wait
 
-
-def _rounds(
-        open_items: Callable[[], Iterable[T]], time_ns: Callable[[T], int], rate: float,
-        loop: bool, stop: Event, gap_ns: Optional[Callable[[], int]], now_ns: Callable[[], int],
-        wait: Callable[[float], bool]) -> Iterator[T]:
-    start_ns: Optional[int] = None
-    while True:
-        count = first_ns = last_ns = 0
-        for item in open_items():
-            last_ns = time_ns(item)
-            if count == 0:
-                first_ns = last_ns
-            if start_ns is None:
-                start_ns = now_ns()
-            count += 1
-            remaining_ns = start_ns + round((last_ns - first_ns) / rate) - now_ns()
-            if remaining_ns > 0:
-                stopped = wait(min(remaining_ns / 1e9, TIMEOUT_MAX))
-            else:
-                stopped = stop.is_set()
-            if stopped:
+    def rounds() -> Iterator[T]:
+        start_ns: Optional[int] = None
+        while True:
+            count = first_ns = last_ns = 0
+            for item in open_items():
+                last_ns = time_ns(item)
+                if count == 0:
+                    first_ns = last_ns
+                if start_ns is None:
+                    start_ns = now_ns()
+                count += 1
+                remaining_ns = start_ns + round((last_ns - first_ns) / rate) - now_ns()
+                if stop.is_set() or (
+                        remaining_ns > 0 and wait(min(remaining_ns / 1e9, TIMEOUT_MAX))):
+                    return
+                yield item
+            if not loop or start_ns is None or count == 0:
                 return
-            yield item
-        if not loop or start_ns is None or count == 0:
-            return
-        span_ns = last_ns - first_ns
-        gap = mean_spacing_ns(span_ns, count) if gap_ns is None else gap_ns()
-        start_ns += round((span_ns + gap) / rate)
+            span_ns = last_ns - first_ns
+            gap = mean_spacing_ns(span_ns, count) if gap_ns is None else gap_ns()
+            start_ns += round((span_ns + gap) / rate)
+
+    return rounds()
 
 
 def mean_spacing_ns(span_ns: int, count: int) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 import struct
 from threading import Event
 import time
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
+from builtin_interfaces.msg import Time
 import rclpy
 from rclpy.context import Context
 from rclpy.duration import Duration
@@ -16,9 +19,9 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, IMAGE
+from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, IMAGE, STAMP_SECONDS
 from resnet_trt_node.bag.messages import BagImage
-from resnet_trt_node.bag.pacing import mean_spacing_ns, paced
+from resnet_trt_node.bag.pacing import mean_spacing_ns, paced, SINGLE_ITEM_PERIOD_NS
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, replay_qos
 from resnet_trt_node.errors import UsageError
@@ -43,8 +46,6 @@ _FLUSH_INTERRUPTED_S = 0.5
 # Offset of the header's stamp in a serialised image: after the encapsulation, in both types.
 _STAMP_OFFSET = 4
 _STAMP_FORMAT = '<iI'
-# The seconds of a stamp have 32 bits.
-_ROS_SECONDS = range(-2**31, 2**31)
 # A longer gap in the recording is logged.
 _LONG_GAP_S = 60
 
@@ -88,13 +89,6 @@ class ReplayReport:
         return sum(topic.published for topic in self.topics.values())
 
 
-@dataclass(frozen=True)
-class _Tick:
-    """A time to publish on /clock."""
-
-    log_time_ns: int
-
-
 def replay(
         bag: BagReader, *, rate: float = 1.0, loop: bool = False,
         remap: Optional[Mapping[str, str]] = None, topics: Optional[Sequence[str]] = None,
@@ -130,7 +124,7 @@ def replay(
             'restamp gives images the wall time, clock gives nodes the time of the bag: '
             'choose one of them')
     end_ns = bag.start_ns + bag.duration_ns
-    if clock and any(time_ns // 10**9 not in _ROS_SECONDS for time_ns in (bag.start_ns, end_ns)):
+    if clock and any(time_ns // 10**9 not in STAMP_SECONDS for time_ns in (bag.start_ns, end_ns)):
         raise UsageError(
             f'{bag.path} was logged from {bag.start_ns} to {end_ns} ns, which no clock of ROS '
             'can show: leave --clock out')
@@ -144,19 +138,16 @@ def replay(
     # Without rclpy's signal handlers Ctrl-C raises KeyboardInterrupt, which is handled below.
     with startup_explained():
         rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
-    try:
+    with ExitStack() as stack:
+        stack.callback(rclpy.try_shutdown, context=context)
         node = rclpy.create_node(NODE_NAME, context=context, start_parameter_services=False)
-        try:
-            publishers = {
-                name: _create_publisher(
-                    node, _CLASSES[_msgtype(bag, name)], name, target, profiles[name])
-                for name, target in targets.items()}
-            run = _Replay(node, bag, publishers, restamp, clock, rate)
-            return run.play(loop, wait_for_subscribers, stop, on_progress)
-        finally:
-            node.destroy_node()
-    finally:
-        rclpy.try_shutdown(context=context)
+        stack.callback(node.destroy_node)
+        publishers = {
+            name: _create_publisher(
+                node, _CLASSES[_msgtype(bag, name)], name, target, profiles[name])
+            for name, target in targets.items()}
+        run = _Replay(node, bag, publishers, restamp, clock, rate)
+        return run.play(loop, wait_for_subscribers, stop, on_progress)
 
 
 class _Replay:
@@ -169,15 +160,13 @@ class _Replay:
         self._bag = bag
         self._restamp = restamp
         self._rate = rate
-        self._names = list(publishers)
         self._publishers = publishers
         with refusals_explained('/clock'):
             self._clock = node.create_publisher(
                 Clock, '/clock', DEFAULT_DEPTH) if clock else None
-        self._published = dict.fromkeys(self._names, 0)
-        # Of the current round, for the gap before the next one.
-        self._round_counts = dict.fromkeys(self._names, 0)
-        self._round_start_ns = self._round_end_ns = 0
+        self._published: Counter[str] = Counter()
+        # From the last image of a round to the first of the next one.
+        self._gap_ns = SINGLE_ITEM_PERIOD_NS
 
     def play(
             self, loop: bool, wait_s: Optional[float], stop: Event,
@@ -185,75 +174,72 @@ class _Replay:
         """Publish all images, wait for the readers and report; arguments as in `replay`."""
         interrupted = False
         items = paced(
-            self._round, lambda item: item.log_time_ns, rate=self._rate, loop=loop,
-            stop=stop, gap_ns=self._gap_ns)
+            self._round, lambda item: item[0], rate=self._rate, loop=loop, stop=stop,
+            gap_ns=lambda: self._gap_ns)
         start_s = time.perf_counter()
         try:
             if wait_s is not None:
                 self._wait_for_subscribers(wait_s, stop)
             start_s = time.perf_counter()
-            for item in items:
-                self._publish(item)
-                if on_progress is not None and isinstance(item, BagImage):
-                    on_progress(item)
+            for time_ns, image in items:
+                if image is not None:
+                    self._publish(image)
+                    if on_progress is not None:
+                        on_progress(image)
+                elif self._clock is not None:
+                    seconds, nanoseconds = divmod(time_ns, 10**9)
+                    self._clock.publish(Clock(clock=Time(sec=seconds, nanosec=nanoseconds)))
         except KeyboardInterrupt:
             interrupted = True
-        seconds = time.perf_counter() - start_s
+        elapsed_s = time.perf_counter() - start_s
         interrupted = interrupted or stop.is_set()
-        return ReplayReport(self._flush(interrupted), seconds, interrupted)
+        return ReplayReport(self._flush(interrupted), elapsed_s, interrupted)
 
-    def _round(self) -> Iterator[Union[_Tick, BagImage]]:
-        self._round_counts = dict.fromkeys(self._names, 0)
-        tick_ns: Optional[int] = None
+    def _round(self) -> Iterator[tuple[int, Optional[BagImage]]]:
+        """Yield the log times and images of the bag once, and times of /clock without images."""
+        counts: Counter[str] = Counter()
+        start_ns = tick_ns = end_ns = 0
         period_ns = max(1, round(self._rate * 1e9 / _CLOCK_HZ))
-        for image in self._bag.images(self._names):
-            if tick_ns is None:
-                tick_ns = self._round_start_ns = self._round_end_ns = image.log_time_ns
-            gap_s = (image.log_time_ns - self._round_end_ns) / 1e9 / self._rate
+        for image in self._bag.images(list(self._publishers)):
+            time_ns = image.log_time_ns
+            if not counts:
+                start_ns = tick_ns = end_ns = time_ns
+            gap_s = (time_ns - end_ns) / 1e9 / self._rate
             if gap_s > _LONG_GAP_S:
                 self._node.get_logger().warning(
                     f'the next image, of {image.topic}, is logged {gap_s:.0f} s later: waiting '
                     'for its time')
             if self._clock is not None:
-                while tick_ns < image.log_time_ns:
-                    yield _Tick(tick_ns)
+                while tick_ns < time_ns:
+                    yield tick_ns, None
                     tick_ns += period_ns
                 # No node may receive an image before its log time on /clock.
-                yield _Tick(image.log_time_ns)
-            self._round_counts[image.topic] += 1
-            self._round_end_ns = image.log_time_ns
-            yield image
+                yield time_ns, None
+            counts[image.topic] += 1
+            end_ns = time_ns
+            yield time_ns, image
+        if counts:
+            # The busiest camera keeps its period from one round to the next.
+            self._gap_ns = mean_spacing_ns(end_ns - start_ns, max(counts.values()))
 
-    def _gap_ns(self) -> int:
-        # The busiest camera keeps its period from one round to the next.
-        return mean_spacing_ns(
-            self._round_end_ns - self._round_start_ns, max(self._round_counts.values()))
-
-    def _publish(self, item: Union[_Tick, BagImage]) -> None:
-        if isinstance(item, _Tick):
-            if self._clock is not None:
-                message = Clock()
-                message.clock.sec, message.clock.nanosec = divmod(item.log_time_ns, 10**9)
-                self._clock.publish(message)
-            return
-        data = self._bag.wire_bytes(item)
+    def _publish(self, image: BagImage) -> None:
+        data = self._bag.wire_bytes(image)
         if self._restamp:
             stamped = bytearray(data)
             now_ns = self._node.get_clock().now().nanoseconds
             struct.pack_into(_STAMP_FORMAT, stamped, _STAMP_OFFSET, *divmod(now_ns, 10**9))
             data = bytes(stamped)
-        self._publishers[item.topic].publish(data)
-        self._published[item.topic] += 1
+        self._publishers[image.topic].publish(data)
+        self._published[image.topic] += 1
 
     def _wait_for_subscribers(self, wait_s: float, stop: Event) -> None:
         deadline_s = time.monotonic() + wait_s
-        missing = list(self._publishers.values())
-        while missing and not stop.is_set():
-            missing = [one for one in missing if not one.get_subscription_count()]
-            remaining_s = deadline_s - time.monotonic()
-            if not missing or remaining_s <= 0:
+        while True:
+            missing = [
+                one for one in self._publishers.values() if not one.get_subscription_count()]
+            remaining_s = max(0.0, deadline_s - time.monotonic())
+            if not missing or not remaining_s or stop.wait(min(_POLL_S, remaining_s)):
                 break
-            stop.wait(min(_POLL_S, remaining_s))
         if len(missing) < len(self._publishers):
             stop.wait(_DISCOVERY_S)
         for publisher in [] if stop.is_set() else missing:

@@ -11,7 +11,8 @@ import sqlite3
 import tempfile
 from typing import Any, Literal, Optional, Union
 
-from resnet_trt_node.bag.message_types import CLASSIFICATION, default_typestore, typestore_for
+from resnet_trt_node.bag.message_types import (
+    CLASSIFICATION, default_typestore, STAMP_SECONDS, typestore_for)
 from resnet_trt_node.bag.messages import BagMessage
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import BagError, UsageError
@@ -25,8 +26,7 @@ _STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 _WRITE_ERRORS = (OSError, sqlite3.Error)
 # Humble cannot read the QoS of metadata version 9; Jazzy and later read both.
 _METADATA_VERSION: Literal[8] = 8
-# A stamp's seconds have 32 bits, a log time 64 in all.
-_STAMP_SECONDS = range(-2**31, 2**31)
+# A log time has 64 bits.
 _LAST_NS = 2**63 - 1
 _INFINITE = QosTime(9223372036, 854775807)
 #: The QoS of a camera driver, recorded so that a player offers the same.
@@ -220,7 +220,7 @@ def header(stamp_ns: int, frame_id: str) -> Any:
     """
     types = default_typestore().types
     seconds, nanoseconds = divmod(stamp_ns, 10**9)
-    if seconds not in _STAMP_SECONDS:
+    if seconds not in STAMP_SECONDS:
         raise UsageError(
             f'a stamp of {stamp_ns} ns is out of range: ROS has nanoseconds from 1901 to 2038')
     return types['std_msgs/msg/Header'](
