@@ -29,8 +29,7 @@ class ImageCount:
     """
     The counts of an image topic by metadata.yaml and by the files, and what was read.
 
-    :param has_list: whether metadata.yaml lists any topic.
-    :param is_listed: whether it lists this one.
+    :param is_left_out: whether metadata.yaml lists other topics alone.
     :param listed: number of messages by metadata.yaml, None without a count.
     :param stored: number of messages by the files.
     :param images: how many of them are images: a topic may have other types as well.
@@ -39,9 +38,8 @@ class ImageCount:
     :param error: the error of the first of these.
     """
 
-    has_list: bool
-    is_listed: bool = False
-    listed: Optional[int] = None
+    is_left_out: bool
+    listed: Optional[int]
     stored: int = 0
     images: int = 0
     read: int = 0
@@ -56,7 +54,7 @@ class ImageCount:
         read = f'{self.read} image{"s" * (self.read != 1)} read'
         if self.read != self.images:
             return f'{read}, the bag has {self.images} by its own count'
-        if self.has_list and not self.is_listed:
+        if self.is_left_out:
             return f'{read}, {METADATA} does not list the topic'
         if self.listed is not None and self.listed != self.stored:
             return f'{read}, {METADATA} counts {self.listed}'

@@ -73,14 +73,14 @@ class Recording:
             names = [*names, *(
                 name for name, topic in listed.items()
                 if name not in names and topic.msgtype in IMAGE_TYPES)]
-        counts = {name: ImageCount(bool(listed)) for name in names}
+        counts = {
+            name: ImageCount(False, listed[name].count) if name in listed
+            else ImageCount(bool(listed), None) for name in names}
         for connection in self.connections:
             if connection.topic in counts:
                 counts[connection.topic].stored += connection.msgcount
                 if is_image(connection):
                     counts[connection.topic].images += connection.msgcount
-        for name in counts.keys() & listed.keys():
-            counts[name].is_listed, counts[name].listed = True, listed[name].count
         return counts
 
     def _with_qos(self, connection: Connection) -> Connection:

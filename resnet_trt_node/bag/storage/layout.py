@@ -135,12 +135,9 @@ def _listed_files(folder: Path, metadata: Metadata) -> tuple[list[Path], list[st
         else:
             files.setdefault(file.resolve(), file)
     notes = [
-        f'{folder}: of the files that {METADATA} lists, {some(names)} {what}: only the '
-        'others are read'
-        for names, what in (
-            (missing, 'is missing' if len(missing) == 1 else 'are missing'),
-            (empty, 'is empty' if len(empty) == 1 else 'are empty'))
-        if names]
+        f'{folder}: of the files that {METADATA} lists, {some(names)} '
+        f'{"is" if len(names) == 1 else "are"} {what}: only the others are read'
+        for names, what in ((missing, 'missing'), (empty, 'empty')) if names]
     if not files:
         raise BagError(
             f'cannot read the bag {folder}: the files that {METADATA} lists are missing or empty, '

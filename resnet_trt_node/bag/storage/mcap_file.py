@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 import os
 from pathlib import Path
 import re
@@ -22,13 +23,12 @@ from mcap.stream_reader import breakup_chunk, MAGIC_SIZE
 import numpy as np
 
 from resnet_trt_node.bag.storage.merging import merge, Part, Stored
-from resnet_trt_node.bag.storage.metadata import read_qos
-from rosbags.interfaces import (
-    Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat)
+from resnet_trt_node.bag.storage.metadata import definition_of, read_qos
+from rosbags.interfaces import Connection, ConnectionExtRosbag2
 
-_DEFINITIONS = {
-    'ros2msg': MessageDefinitionFormat.MSG, 'ros2idl': MessageDefinitionFormat.IDL,
-    'omgidl': MessageDefinitionFormat.IDL}
+# Of a topic whose file does not describe its type.
+_NO_SCHEMA = Schema(id=0, data=b'', encoding='', name='unknown')
+_DESCRIPTIONS = {Opcode.SCHEMA: Schema.read, Opcode.CHANNEL: Channel.read}
 # Opcode and length before every record; channel, sequence and log time at the start of a message.
 _RECORD = struct.Struct('<BQ')
 _MESSAGE = struct.Struct('<HIQ')
@@ -41,6 +41,7 @@ class _Index:
     """
     The index of a file.
 
+    :param bounds: of the log times within chunks.
     :param chunks: lowest log time, offset and, if known, channels of each chunk.
     :param offsets: offsets of the messages outside of chunks, like `times` and `channel_ids`.
     """
@@ -48,17 +49,11 @@ class _Index:
     schemas: dict[int, Schema] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
     counts: Counter[int] = field(default_factory=Counter)
-    start_ns: Optional[int] = None
-    end_ns: Optional[int] = None
+    bounds: list[int] = field(default_factory=list)
     chunks: list[tuple[int, int, Optional[frozenset[int]]]] = field(default_factory=list)
     offsets: array[int] = field(default_factory=lambda: array('Q'))
     times: array[int] = field(default_factory=lambda: array('q'))
     channel_ids: array[int] = field(default_factory=lambda: array('H'))
-
-    def extend(self, first_ns: int, last_ns: int) -> None:
-        """Extend the range of log times."""
-        self.start_ns = first_ns if self.start_ns is None else min(self.start_ns, first_ns)
-        self.end_ns = last_ns if self.end_ns is None else max(self.end_ns, last_ns)
 
 
 class McapFile:
@@ -80,8 +75,8 @@ class McapFile:
         #: The topics, with the number of their messages; a topic may have several.
         self.connections = [
             _connection(channel, self._index) for channel in self._index.channels.values()]
-        self.start_ns = self._index.start_ns or 0
-        self.end_ns = self._index.end_ns or 0
+        self.start_ns = min(chain(self._index.bounds, self._index.times), default=0)
+        self.end_ns = max(chain(self._index.bounds, self._index.times), default=0)
 
     def messages(self, ids: Collection[int]) -> Iterator[Stored]:
         """Yield the messages of connections in the order of their log times."""
@@ -107,18 +102,15 @@ class McapFile:
 
 
 def _connection(channel: Channel, index: _Index) -> Connection:
-    schema = index.schemas.get(channel.schema_id)
-    name = 'unknown' if schema is None else schema.name
+    schema = index.schemas.get(channel.schema_id, _NO_SCHEMA)
+    name = schema.name
     # ROS 1 names types without msg/; some tools do so for ROS 2 too.
     if channel.message_encoding in ('cdr', 'ros1') and re.fullmatch(r'\w+/\w+', name):
         name = name.replace('/', '/msg/')
-    kind = _DEFINITIONS.get(schema.encoding) if schema is not None and schema.data else None
-    definition = MessageDefinition(MessageDefinitionFormat.NONE, '')
-    if schema is not None and kind is not None:
-        definition = MessageDefinition(kind, schema.data.decode('utf-8', 'replace'))
     return Connection(
-        channel.id, channel.topic, name, definition, channel.metadata.get('topic_type_hash', ''),
-        index.counts[channel.id],
+        channel.id, channel.topic, name,
+        definition_of(schema.encoding, schema.data.decode('utf-8', 'replace')),
+        channel.metadata.get('topic_type_hash', ''), index.counts[channel.id],
         ConnectionExtRosbag2(
             channel.message_encoding, read_qos(channel.metadata.get('offered_qos_profiles'))),
         None)
@@ -145,7 +137,7 @@ def _read_summary(file: BinaryIO) -> Optional[_Index]:
         channels = frozenset(chunk.message_index_offsets) or None
         index.chunks.append((first_ns, chunk.chunk_start_offset, channels))
         if channels is not None or last_ns:  # an empty chunk has the times 0
-            index.extend(first_ns, last_ns)
+            index.bounds += (first_ns, last_ns)
     return index
 
 
@@ -165,19 +157,14 @@ def _scan(file: BinaryIO) -> _Index:
             channel_id, _, time = _MESSAGE.unpack(file.read(_MESSAGE.size))
             if length < _MESSAGE_HEAD_BYTES:
                 raise McapError(f'its message at byte {offset} is too short')
-            time_ns = _signed(time)
             index.offsets.append(offset)
-            index.times.append(time_ns)
+            index.times.append(_signed(time))
             index.channel_ids.append(channel_id)
             index.counts[channel_id] += 1
-            index.extend(time_ns, time_ns)
-        elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.CHUNK):
-            stream, _ = _body(file, offset)
-            if opcode != Opcode.CHUNK:
-                _note(Schema.read(stream) if opcode == Opcode.SCHEMA else Channel.read(stream),
-                      index)
-            else:
-                _scan_chunk(Chunk.read(stream), offset, index)
+        elif opcode == Opcode.CHUNK:
+            _scan_chunk(Chunk.read(_body(file, offset)[0]), offset, index)
+        elif opcode in _DESCRIPTIONS:
+            _note(_DESCRIPTIONS[opcode](_body(file, offset)[0]), index)
         file.seek(offset + _RECORD.size + length)
 
 
@@ -193,7 +180,7 @@ def _scan_chunk(chunk: Chunk, offset: int, index: _Index) -> None:
             _note(record, index)
     if times:
         index.chunks.append((min(times), offset, frozenset(found)))
-        index.extend(min(times), max(times))
+        index.bounds += (min(times), max(times))
 
 
 def _note(record: object, index: _Index) -> None:

@@ -9,13 +9,17 @@ from typing import Any, Optional, TypeVar, Union
 
 from resnet_trt_node.errors import BagError
 from resnet_trt_node.regular_file import read_regular
-from rosbags.interfaces import Qos
+from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat, Qos
 from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.metadata import parse_qos
 import yaml
 
 T = TypeVar('T')
 
+# Encoding of a definition in a file to its format.
+_FORMATS: dict[object, MessageDefinitionFormat] = {
+    'ros2msg': MessageDefinitionFormat.MSG, 'ros2idl': MessageDefinitionFormat.IDL,
+    'omgidl': MessageDefinitionFormat.IDL}
 # The size for a bag of ten thousand files; a larger file is not a metadata.yaml.
 _MAX_BYTES = 16 * 2**20
 # rosbag2's is 6 deep.
@@ -94,6 +98,18 @@ def read_qos(profiles: object) -> list[Qos]:
         return parse_qos(items) if isinstance(items, list) else []
     except (BagError, ReaderError, AttributeError, KeyError, TypeError, ValueError):
         return []
+
+
+def definition_of(encoding: object, text: Optional[str]) -> MessageDefinition:
+    """
+    Return the definition of a type as a file holds it.
+
+    :param encoding: such as 'ros2msg'; a definition in an unknown one is left out.
+    :param text: of the definition, empty or None without one.
+    """
+    if not text or encoding not in _FORMATS:
+        return MessageDefinition(MessageDefinitionFormat.NONE, '')
+    return MessageDefinition(_FORMATS[encoding], text)
 
 
 def _load(text: bytes) -> Any:

@@ -13,12 +13,10 @@ from urllib.parse import quote
 import apsw
 
 from resnet_trt_node.bag.storage.merging import Stored
-from resnet_trt_node.bag.storage.metadata import read_qos
+from resnet_trt_node.bag.storage.metadata import definition_of, read_qos
 from resnet_trt_node.errors import BagError
-from rosbags.interfaces import (
-    Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat)
+from rosbags.interfaces import Connection, ConnectionExtRosbag2
 
-_DEFINITIONS = {'ros2msg': MessageDefinitionFormat.MSG, 'ros2idl': MessageDefinitionFormat.IDL}
 # A journal with this magic number holds the pages that an unfinished transaction has overwritten.
 _JOURNAL_MAGIC = bytes.fromhex('d9d505f920a163d7')
 
@@ -106,12 +104,9 @@ def _rows(database: apsw.Connection, table: str) -> list[dict[str, Any]]:
 
 
 def _connection(topic: dict[str, Any], definition: dict[str, Any], count: int) -> Connection:
-    kind = _DEFINITIONS.get(definition.get('encoding', ''))
-    text = definition.get('encoded_message_definition')
     return Connection(
         topic['id'], topic['name'], topic['type'],
-        MessageDefinition(MessageDefinitionFormat.NONE, '') if kind is None or not text
-        else MessageDefinition(kind, text),
+        definition_of(definition.get('encoding'), definition.get('encoded_message_definition')),
         topic.get('type_description_hash') or '', count,
         ConnectionExtRosbag2(
             topic.get('serialization_format') or 'cdr',
