@@ -1,9 +1,12 @@
 # Everything that needs no ROS 2 workspace; `colcon build` needs none of this.
-# `make venv PYTHON=...` names the interpreter, tools/setup_venv.sh tells the rest.
+# `make venv PYTHON=...` names the interpreter, ROS=jazzy takes that ROS 2 instead of Kilted, in an
+# environment beside it; tools/setup_venv.sh tells the rest.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-python := .venv/bin/python
+ROS ?= kilted
+export ROS
+python := .venv$(if $(filter-out kilted,$(ROS)),-$(ROS))/bin/python
 
 ifdef PYTHON
 export PYTHON
@@ -58,6 +61,6 @@ soak: venv ## six cameras and faults for HOURS=0.17 hours; DEPLOYMENT=default lo
 	  $(if $(DEPLOYMENT),--deployment $(DEPLOYMENT))
 
 clean: ## remove what the others made, .venv too
-	rm -rf .venv .venv.lock build install log demo .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf .venv .venv-* .venv.lock build install log demo .mypy_cache .ruff_cache .pytest_cache \
 	  .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,14 +1,22 @@
 #!/bin/sh
-# Create or refresh .venv, the environment of `make demo` and `make test`; quick where nothing
-# changed. Each step leaves a stamp that says what it was made from: a step whose stamp differs is
-# done again, an installation that was cut off starts anew.
+# Create or refresh .venv, the environment of `make demo` and `make test`, or .venv-jazzy beside
+# it; quick where nothing changed. Each step leaves a stamp that says what it was made from: a step
+# whose stamp differs is done again, an installation that was cut off starts anew.
 #
-# Environment: PYTHON      interpreter to use instead of looking for one.
+# Environment: ROS         kilted (default) or jazzy: which wheels, and so which environment; where
+#                          a ROS 2 is sourced, that one is used in .venv.
+#              PARTS       files of requirements/ to install, by default all; "runtime test" runs
+#                          the tests that need ROS 2.
+#              PYTHON      interpreter to use instead of looking for one.
 #              PIP_...     pip's own variables, such as PIP_INDEX_URL behind a proxy.
 set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd)
-venv=$root/.venv
+distro=${ROS:-kilted}
+parts=${PARTS:-runtime model compare demo development}
+name=.venv
+[ "$distro" = kilted ] || name=.venv-$distro
+venv=$root/$name
 stamps=$venv/.stamps
 
 say() { printf '%s\n' "setup: $*" >&2; }
@@ -60,7 +68,7 @@ stamp() { printf '%s\n' "$2" > "$stamps/$1.new" && mv "$stamps/$1.new" "$stamps/
 create() {
   python=$(find_python)
   check_tools
-  say "creating .venv with $python ($("$python" --version)${ros:+, ROS 2 $ros})"
+  say "creating $name with $python ($("$python" --version)${ros:+, ROS 2 $ros}${wheels:+, ROS 2 $distro})"
   rm -rf "$venv"
   if [ -n "$ros" ]; then
     "$python" -m venv --system-site-packages "$venv"
@@ -76,9 +84,11 @@ install_requirements() {
   say 'installing the pinned packages; the first time takes minutes'
   rm -f "$stamps/requirements"
   set -- -c requirements/constraints.txt
-  for file in runtime model compare demo development ${wheels:+ros}; do
-    set -- "$@" -r "requirements/$file.txt"
+  for part in $parts; do
+    set -- "$@" -r "requirements/$part.txt"
   done
+  [ -z "$wheels" ] \
+    || set -- "$@" -c "requirements/constraints-$distro.txt" -r "requirements/ros-$distro.txt"
   [ -t 1 ] || set -- "$@" --quiet
   "$venv/bin/python" -m pip install --no-input --disable-pip-version-check "$@" >&2 \
     || fail 'pip failed, its words are above: mend that (behind a proxy or offline set' \
@@ -114,7 +124,7 @@ print(sysconfig.get_path("purelib")[len(sys.prefix) + 1:])')
       && cmake --build "$build" --parallel "$(nproc)" && cmake --install "$build"
   } > "$venv/vision_msgs.log" 2>&1 || {
     tail -n 30 "$venv/vision_msgs.log" >&2
-    fail "vision_msgs does not compile: the end of .venv/vision_msgs.log is above"
+    fail "vision_msgs does not compile: the end of $name/vision_msgs.log is above"
   }
   "$venv/bin/python" -c 'import vision_msgs.msg' || fail 'the compiled vision_msgs does not load'
   rm -rf "$build"
@@ -139,18 +149,20 @@ fi
 
 # Virtual environments cannot be moved, and one for a sourced ROS 2 is of no use without it.
 base="$root ${ros:-wheels}"
+[ -n "$ros" ] || [ -e "requirements/ros-$distro.txt" ] \
+  || fail "no ROS 2 $distro as wheels: ROS is kilted or jazzy; or source a ROS 2 and leave ROS out"
 if [ -n "${PYTHON:-}" ]; then
   python=$(find_python)
   # Another interpreter is named than the one that .venv was made with.
   is_stamped python "$python" || base="$base $python"
 fi
-requirements=$(digest requirements)
+requirements="$(digest requirements) $parts"
 messages="$(digest interfaces tools/setup_venv.sh) $requirements"
 package="$(digest setup.py setup.cfg package.xml)"
 
 # With a lock two calls do not build into each other's environment.
 if command -v flock >/dev/null; then
-  exec 9> .venv.lock
+  exec 9> "$name.lock"
   flock -n 9 || { say 'waiting for another set-up to end'; flock 9; }
 fi
 if ! is_stamped base "$base" || [ ! -e "$stamps/requirements" ] \
