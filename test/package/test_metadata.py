@@ -124,3 +124,14 @@ def test_labels_ship_with_the_package() -> None:
     package = import_module(NAME)
     assert package.__file__
     assert (Path(package.__file__).parent / 'data' / 'imagenet_classes.txt').is_file()
+
+
+def test_images_have_the_versions_that_are_tested(repository: Path) -> None:
+    """Python 3.12 of the images takes the last of the lines for several Pythons."""
+    def pins(file: str) -> dict[str, str]:
+        text = (repository / file).read_text(encoding='utf-8')
+        return dict(re.findall(r'^([\w-]+)==([\w.]+)', text, re.MULTILINE))
+    tested, image = pins('requirements/runtime.txt'), pins('docker/requirements.txt')
+    assert len(tested.keys() & image.keys()) == 5
+    assert {name: tested[name] for name in tested.keys() & image.keys()} == {
+        name: image[name] for name in tested.keys() & image.keys()}
