@@ -16,9 +16,6 @@ SENDER = 'fastdds_large_images.xml'
 #: And for one that receives them.
 RECEIVER = 'fastdds_large_images_receiver.xml'
 
-#: Their Fast DDS, up to 2.14, knows only the older name of the variable; newer ones warn at it.
-_OLDER = ('humble', 'iron', 'jazzy')
-
 
 def dds_environment(
         profile: str, packaged: Path,
@@ -43,6 +40,5 @@ def dds_environment(
     if not path.is_file():
         raise UsageError(
             f'dds_profile: there is no file {str(path)!r}; give {LARGE_IMAGES} or an XML file')
-    older = environment.get('ROS_DISTRO') in _OLDER
-    name = 'FASTRTPS_DEFAULT_PROFILES_FILE' if older else 'FASTDDS_DEFAULT_PROFILES_FILE'
-    return {name: str(path.absolute())}
+    from resnet_trt_node.node.ros.distribution import DDS_PROFILES_VARIABLE
+    return {DDS_PROFILES_VARIABLE: str(path.absolute())}

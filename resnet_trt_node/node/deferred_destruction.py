@@ -13,12 +13,7 @@ from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from rclpy.waitable import Waitable
 from resnet_trt_node.node.process_tuning import give_free_memory_back
-
-try:
-    from rclpy.event_handler import EventHandler
-except ImportError:
-    # Its name in ROS 2 Humble.
-    from rclpy.qos_event import QoSEventHandler as EventHandler
+from resnet_trt_node.node.ros.distribution import EventHandler
 
 #: Period at which middleware events, such as lost messages, are taken.
 _EVENTS_SEC = 0.5

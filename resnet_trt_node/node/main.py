@@ -19,6 +19,7 @@ from resnet_trt_node.node.classifier_node import ClassifierNode
 from resnet_trt_node.node.command_line import init_ros
 from resnet_trt_node.node.pipeline.pipeline import THREADS
 from resnet_trt_node.node.process_tuning import configure_allocator
+from resnet_trt_node.node.ros.distribution import events_executor
 from resnet_trt_node.node.ros.params_files import warn_of_idle_files
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
 from resnet_trt_node.node.stop_signal import StopSignal
@@ -162,16 +163,12 @@ def _executor(node: ClassifierNode) -> Executor:
     wanted = node.parameters.executor
     if wanted == 'single_threaded':
         return SingleThreadedExecutor()
-    try:
-        # New in ROS 2 Kilted. rclpy's other executors build a wait set in Python for each message.
-        from rclpy.experimental.events_executor import EventsExecutor
-    except ImportError as error:
-        if wanted == 'events':
-            raise UsageError(
-                'executor events: the rclpy of this ROS 2 has no EventsExecutor; set executor to '
-                'auto') from error
-        return SingleThreadedExecutor()
-    return EventsExecutor()
+    # rclpy's other executors build a wait set in Python for each message.
+    events = events_executor()
+    if events is None and wanted == 'events':
+        raise UsageError(
+            'executor events: the rclpy of this ROS 2 has no EventsExecutor; set executor to auto')
+    return (events or SingleThreadedExecutor)()
 
 
 def _engine_built(node: ClassifierNode) -> int:

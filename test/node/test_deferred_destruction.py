@@ -9,20 +9,16 @@ from time import monotonic
 
 import pytest
 import rclpy
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from resnet_trt_node.node.deferred_destruction import NodeOfDeferredDestruction
+from resnet_trt_node.node.ros.distribution import events_executor, SubscriptionEventCallbacks
 from std_msgs.msg import String
 
 pytestmark = pytest.mark.slow
 
-try:
-    from rclpy.experimental.events_executor import EventsExecutor
-except ImportError:
-    EventsExecutor = None
-
+EventsExecutor = events_executor()
 _EXECUTORS = [one for one in (EventsExecutor, SingleThreadedExecutor, MultiThreadedExecutor)
               if one is not None]
 

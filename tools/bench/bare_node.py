@@ -16,11 +16,12 @@ import sys
 from threading import Thread
 
 import rclpy
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from resnet_trt_node.node.process_tuning import configure_allocator
+from resnet_trt_node.node.ros.distribution import events_executor
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Classification
 
@@ -50,7 +51,7 @@ def main() -> int:
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = BareNode(sys.argv[1], sys.argv[2])
     Thread(target=_talk, args=(node,), daemon=True).start()
-    executor = _executor()
+    executor = (events_executor() or SingleThreadedExecutor)()
     executor.add_node(node)
     try:
         # As classifier_node spins: EventsExecutor's own spin() does not end with the context.
@@ -61,15 +62,6 @@ def main() -> int:
     executor.shutdown(timeout_sec=0.5)
     node.destroy_node()
     return 0
-
-
-def _executor() -> Executor:
-    try:
-        # New in ROS 2 Kilted.
-        from rclpy.experimental.events_executor import EventsExecutor
-    except ImportError:
-        return SingleThreadedExecutor()
-    return EventsExecutor()
 
 
 def _talk(node: BareNode) -> None:

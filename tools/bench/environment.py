@@ -45,8 +45,9 @@ def choose_transport() -> None:
 
 def profile(name: str) -> dict[str, str]:
     """Return the environment that has Fast DDS use one of the repository's profiles."""
-    old = os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy')
-    return {PROFILE_VARIABLES[old]: str(ROOT / 'config' / name)}
+    # Not above: rclpy must not be imported before `isolate_ros`.
+    from resnet_trt_node.node.ros.distribution import DDS_PROFILES_VARIABLE
+    return {DDS_PROFILES_VARIABLE: str(ROOT / 'config' / name)}
 
 
 def describe_machine() -> dict[str, str]:

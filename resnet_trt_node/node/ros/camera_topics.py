@@ -17,6 +17,8 @@ from rclpy.qos import (
 )
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.node.annotator import Annotator
+from resnet_trt_node.node.ros.distribution import (
+    SubscriptionEventCallbacks, UnsupportedEventTypeError)
 from resnet_trt_node.node.ros.messages import classification
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained, qos_overrides
@@ -26,13 +28,6 @@ from resnet_trt_node.node.ros.stamps import stamp_age_ms
 from resnet_trt_node.printable import printable
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
-except ImportError:
-    # Its name in ROS 2 Humble.
-    from rclpy.qos_event import (
-        SubscriptionEventCallbacks, UnsupportedEventTypeError)
 
 #: The remedy for incompatible QoS: only overrides of the user can request too much.
 _QOS_REMEDY = (

@@ -18,6 +18,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.ros.distribution import HAS_POST_SET_CALLBACKS
 from resnet_trt_node.node.ros.parameters import check_value, NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.qos_overrides import PREFIX
 
@@ -66,9 +67,8 @@ class ParameterServer:
         self._values = self._read()
         node.add_on_set_parameters_callback(self._on_set)
         # Another callback may reject what this one accepts, so values are applied only after ROS
-        # has set them. ROS 2 Humble has no callback for that.
-        self._commits_late = hasattr(node, 'add_post_set_parameters_callback')
-        if self._commits_late:
+        # has set them, where it can say so.
+        if HAS_POST_SET_CALLBACKS:
             node.add_post_set_parameters_callback(self._commit)
 
     @property
@@ -126,7 +126,7 @@ class ParameterServer:
             self._changed(changes)
         except UsageError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        if not self._commits_late:
+        if not HAS_POST_SET_CALLBACKS:
             self._commit(changes)
         return SetParametersResult(successful=True)
 
