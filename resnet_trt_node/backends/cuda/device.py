@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import atexit
 import threading
-from typing import Any, Callable, Optional, Tuple, TYPE_CHECKING
+from typing import Any, Callable, ContextManager, Tuple, TYPE_CHECKING
 
 import numpy as np
 
-from resnet_trt_node.backends.cuda.stream import cuda_error_text, CudaStream, Translated
+from resnet_trt_node.backends.cuda.stream import cuda_error_text, CudaStream, translated
+from resnet_trt_node.backends.options import discard
 from resnet_trt_node.errors import BackendError, BackendUnavailable, InferenceError, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 # release one without leaving it on the thread's stack; so each device's is retained once.
 _primary_contexts: dict[int, Any] = {}
 _primary_lock = threading.Lock()
-# Which device each thread has open, and how often.
+# The indices of the devices that each thread has open: one, as often as it is open.
 _of_thread = threading.local()
 
 
@@ -60,24 +61,25 @@ class CudaDevice:
     The device as one thread sees it.
 
     :param index: which device, from 0.
-    :param log: takes errors while closing; None drops them.
+    :param log: takes errors while closing.
     :raises BackendUnavailable: if there is no driver or no such device.
     :raises BackendError: if the device's context is lost to an earlier error.
     """
 
-    def __init__(self, index: int, log: Optional[Callable[[str], None]] = None) -> None:
+    def __init__(self, index: int, log: Callable[[str], None] = discard) -> None:
         self._driver = load_driver()
-        self._log = log or (lambda line: None)
-        self._frees: list[Tuple[str, Callable[[], None]]] = []
+        self._log = log
+        #: What `close` frees, last first; empty means that the device is closed.
+        self._frees: list[Tuple[str, Callable[[], object]]] = []
         self._thread = threading.get_ident()
-        self._open = False
-        self._allocated_bytes = 0
+        #: Device memory that was allocated through this object.
+        self.allocated_bytes = 0
         device = self._find(index)
-        used = getattr(_of_thread, 'index', index)
-        if getattr(_of_thread, 'count', 0) and used != index:
+        opened: list[int] = _of_thread.__dict__.setdefault('opened', [])
+        if opened and opened[0] != index:
             raise UsageError(
-                f'this thread already uses GPU {used}: use GPU {index} in a thread of its own')
-        self.index = index
+                f'this thread already uses GPU {opened[0]}: '
+                f'use GPU {index} in a thread of its own')
         self.name: str = device.name()
         major, minor = device.compute_capability()
         self.compute_capability = f'{major}.{minor}'
@@ -91,13 +93,13 @@ class CudaDevice:
                         # Before the interpreter takes pycuda apart.
                         atexit.register(_primary_contexts.clear)
                     _primary_contexts[index] = device.retain_primary_context()
-            self._context = _primary_contexts[index]
-            self._context.push()
-        self._open = True
-        _of_thread.index, _of_thread.count = index, getattr(_of_thread, 'count', 0) + 1
+            context = _primary_contexts[index]
+            context.push()
+        opened.append(index)
+        self._frees += [('the thread', opened.pop), ('the CUDA context', context.pop)]
         try:
             # An illegal access by anyone in this process poisons the context for good.
-            self._context.synchronize()
+            context.synchronize()
         except self._driver.Error as error:
             self.close()
             raise BackendError(
@@ -114,13 +116,8 @@ class CudaDevice:
             raise UsageError(f'device_id is {index}: there are {count} GPUs, 0 to {count - 1}')
         return self._driver.Device(index)
 
-    def _errors(self, kind: type[BackendError], doing: str) -> Translated:
-        return Translated(self._driver, kind, doing)
-
-    @property
-    def allocated_bytes(self) -> int:
-        """Return the device memory that was allocated through this object."""
-        return self._allocated_bytes
+    def _errors(self, kind: type[BackendError], doing: str) -> ContextManager[None]:
+        return translated(self._driver, kind, doing)
 
     def memory_bytes(self) -> Tuple[int, int]:
         """Return free and total bytes of the device's memory, counting every process."""
@@ -151,7 +148,7 @@ class CudaDevice:
         with self._errors(BackendError, f'cannot allocate {size / 2**20:.1f} MiB on {self.name}'):
             allocation = self._driver.mem_alloc(max(size, 1))
         self._frees.append(('device memory', allocation.free))
-        self._allocated_bytes += size
+        self.allocated_bytes += size
         return int(allocation)
 
     def stream(self, blocking: bool = False) -> CudaStream:
@@ -163,10 +160,7 @@ class CudaDevice:
 
     def close(self) -> None:
         """Free everything and take the context from this thread; errors are only logged."""
-        if not self._open:
-            return
-        self._open = False
-        if threading.get_ident() != self._thread:
+        if self._frees and threading.get_ident() != self._thread:
             # Its context is not current here, so every free would fail or hit another one.
             self._log('a CUDA device was closed by another thread than opened it; '
                       'what it held is freed when the process ends')
@@ -179,9 +173,4 @@ class CudaDevice:
                 # After an illegal access every free fails alike, and the caller is on its way
                 # out with the first error already.
                 self._log(f'could not free {what}: {cuda_error_text(error)}')
-        try:
-            self._context.pop()
-        except self._driver.Error as error:
-            self._log(f'could not pop the CUDA context: {cuda_error_text(error)}')
-        _of_thread.count -= 1
-        self._allocated_bytes = 0
+        self.allocated_bytes = 0

@@ -6,9 +6,9 @@ Both driver modules are handed in, so nothing is imported here before a device i
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 import re
-from typing import Any, Callable, Optional, TYPE_CHECKING
+from typing import Any, Callable, ContextManager, Iterator, TYPE_CHECKING
 
 from resnet_trt_node.errors import BackendError, InferenceError
 
@@ -46,29 +46,19 @@ def cuda_error_text(error: Exception) -> str:
     return f'{name} ({text})' if name else text
 
 
-class Translated:
+@contextmanager
+def translated(driver: Any, kind: type[BackendError], doing: str) -> Iterator[None]:
     """
-    Turns pycuda's errors within a `with` block into this package's.
+    Turn pycuda's errors within a `with` block into this package's.
 
     :param driver: pycuda's driver module.
     :param kind: what is raised instead.
     :param doing: what its text begins with.
     """
-
-    def __init__(self, driver: Any, kind: type[BackendError], doing: str) -> None:
-        self._caught: type[Exception] = driver.Error
-        self._kind = kind
-        self._doing = doing
-
-    def __enter__(self) -> None:
-        """Do nothing."""
-
-    def __exit__(
-            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
-            trace: object) -> None:
-        """Raise the package's error in place of the driver's."""
-        if isinstance(error, self._caught):
-            raise self._kind(f'{self._doing}: {cuda_error_text(error)}') from error
+    try:
+        yield
+    except driver.Error as error:
+        raise kind(f'{doing}: {cuda_error_text(error)}') from error
 
 
 class CudaStream:
@@ -129,8 +119,8 @@ class CudaStream:
         """Destroy the stream and its event; pycuda does so when their last name goes."""
         self._event = self._stream = None
 
-    def _errors(self, doing: str) -> Translated:
-        return Translated(self._driver, InferenceError, doing)
+    def _errors(self, doing: str) -> ContextManager[None]:
+        return translated(self._driver, InferenceError, doing)
 
 
 class CudaGraph:
