@@ -68,8 +68,6 @@ def _module(world: StandInTensorRt) -> Any:
         ('PROFILE_SHARING_0806',) if old or ten else ('ALIASED_PLUGIN_IO_10_03',)))
     trt.MemoryPoolType = _enum('MemoryPoolType', 'WORKSPACE')
     trt.DeviceType = _enum('DeviceType', 'GPU', 'DLA')
-    trt.DataType = _enum('DataType', 'FLOAT', 'UINT8')
-    trt.TensorIOMode = _enum('TensorIOMode', 'INPUT', 'OUTPUT')
     if kind == 'rtx':
         trt.ComputeCapability = _enum(
             'ComputeCapability', 'NONE', 'CURRENT', 'SM75', 'SM86', 'SM89', 'SM120')
@@ -248,8 +246,6 @@ def _module(world: StandInTensorRt) -> Any:
 
     class ICudaEngine:
 
-        num_io_tensors = 2
-
         def __init__(self, plan: bytes) -> None:
             size = int.from_bytes(plan[len(_MAGIC):len(_MAGIC) + 4], 'little')
             start = len(_MAGIC) + 4
@@ -262,15 +258,6 @@ def _module(world: StandInTensorRt) -> Any:
 
         def __del__(self) -> None:
             world.engines -= 1
-
-        def get_tensor_name(self, index: int) -> str:
-            return ('images', 'probabilities')[index]
-
-        def get_tensor_mode(self, name: str) -> Any:
-            return trt.TensorIOMode.INPUT if name == 'images' else trt.TensorIOMode.OUTPUT
-
-        def get_tensor_dtype(self, name: str) -> Any:
-            return trt.DataType.UINT8 if name == 'images' else trt.DataType.FLOAT
 
         if old:
             def create_execution_context_without_device_memory(self) -> Any:

@@ -16,7 +16,6 @@ from resnet_trt_node.backends.tensorrt.execution import (
     EngineRefused, LoadedEngine, refusal, Slot)
 from resnet_trt_node.backends.tensorrt.log import TensorRtLog
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
-from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.errors import BackendError, InferenceError
 
 if TYPE_CHECKING:
@@ -97,7 +96,6 @@ class TensorRtBackend(Backend):
         self._engine = self._runtime.deserialize_cuda_engine(cached.plan)
         if self._engine is None:
             raise refusal('TensorRT cannot load the engine', trt_log.explain())
-        self._check_engine()
         graph_driver = None
         if self._options.cuda_graph_max_batch:
             graph_driver = load_graph_driver()
@@ -112,21 +110,6 @@ class TensorRtBackend(Backend):
             # In the list before it allocates, so that a failure midway frees it as well.
             self._slots.append(Slot(self._loaded))
             self._slots[-1].allocate()
-
-    def _check_engine(self) -> None:
-        trt = self._trt
-        names = [self._engine.get_tensor_name(index)
-                 for index in range(self._engine.num_io_tensors)]
-        found = {
-            name: (self._engine.get_tensor_mode(name), self._engine.get_tensor_dtype(name))
-            for name in names}
-        wanted = {
-            INPUT_NAME: (trt.TensorIOMode.INPUT, trt.DataType.UINT8),
-            OUTPUT_NAME: (trt.TensorIOMode.OUTPUT, trt.DataType.FLOAT)}
-        if found != wanted:
-            raise BackendError(
-                f'the engine has the tensors {found}, a deployable model has {wanted}: '
-                'build it again with --force')
 
     def _describe(self, cached: BuiltEngine, used_bytes: int) -> BackendInfo:
         options = self._options
