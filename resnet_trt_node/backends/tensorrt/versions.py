@@ -21,7 +21,7 @@ memory given to a context      attr.  attr.   method  method
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from resnet_trt_node.errors import BackendUnavailable
 
@@ -193,22 +193,13 @@ def attach_progress(trt: Any, config: Any, watch: Any) -> bool:
         return False
 
     class Monitor(base):  # type: ignore[misc]
-        """Passes TensorRT's calls on."""
+        """Has attributes of its own, unlike its base: TensorRT's calls go to those of `watch`."""
 
-        def __init__(self) -> None:
-            base.__init__(self)
-
-        def phase_start(self, phase_name: str, parent_phase: Optional[str],
-                        num_steps: int) -> None:
-            watch.start(phase_name, parent_phase, num_steps)
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            return bool(watch.step(phase_name, step))
-
-        def phase_finish(self, phase_name: str) -> None:
-            watch.finish(phase_name)
-
-    config.progress_monitor = Monitor()
+    monitor = Monitor()
+    monitor.phase_start = watch.start
+    monitor.step_complete = watch.step
+    monitor.phase_finish = watch.finish
+    config.progress_monitor = monitor
     return True
 
 
@@ -262,9 +253,6 @@ def make_logger(trt: Any, take: Callable[[str, str], None]) -> Any:
     """
     class Logger(trt.ILogger):  # type: ignore[misc]
         """Passes lines on."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
 
         def log(self, level: Any, message: str) -> None:
             take(level.name, message)
