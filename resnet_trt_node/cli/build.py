@@ -49,16 +49,16 @@ def run(arguments: Namespace) -> int:
     usual = tuple(sorted({1, largest})) if arguments.min_batch == 1 < largest else ()
     options = TensorRtOptions(
         max_batch_size=largest, opt_batch_sizes=arguments.opt_batch or usual,
-        target_sm=arguments.target_sm, **backend_options(arguments))
+        target_sm=arguments.target_sm, log=_log, **backend_options(arguments))
     trt = versions.load_module(arguments.flavour)
     with ExitStack() as stack:
         device: Optional[CudaDevice] = None
         if arguments.target_sm is None:
             device = CudaDevice(arguments.device_id, _log)
             stack.callback(device.close)
-        source = EngineSource.of(
-            trt, arguments.flavour, arguments.model, options, device, _log, arguments.min_batch)
-        engine = source.get(_log, force=arguments.force, must_store=True)
+        source = EngineSource(
+            trt, arguments.flavour, arguments.model, options, device, arguments.min_batch)
+        engine = source.get(force=arguments.force, must_store=True)
     _report(source, engine, arguments.json)
     return 0
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, Optional, Union
 
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.engines.cache import BuiltEngine, EngineCache
@@ -17,72 +17,57 @@ from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.contract.model_file import read_model
 from resnet_trt_node.errors import BackendUnavailable, UsageError
 
-Log = Callable[[str], None]
 #: The options that decide what is compiled, in the order of an engine's key.
 _KEY_OPTIONS = (
     'dla_core', 'optimization_level', 'sparse_weights', 'target_sm', 'tf32', 'workspace_mib')
 
 
-@dataclass(frozen=True)
 class EngineSource:
     """
-    Where the engine of a model comes from.
+    Where the engine of a model comes from; nothing is built yet.
 
     :param trt: the TensorRT module.
+    :param flavour: its name in `versions.FLAVOURS`.
     :param path: the deployable ONNX file.
-    :param options: how it is built; with TensorRT-RTX they say for which compute capability.
-    :param key: what the engine is known by, its profiles among it.
-    :param cache: the folder.
+    :param options: how to build the engine, and the log.
+    :param device: the GPU that will run it, current in this thread; None only together with
+        `options.target_sm`.
+    :param min_batch_size: smallest batch that the engine must take.
+    :raises ModelError: if there is no such file.
+    :raises UsageError: for a target that cannot be compiled for, or if the smallest batch is
+        larger than one that the engine is tuned for.
+    :raises BackendUnavailable: if this flavour knows no engine for the device.
     """
 
-    trt: Any
-    path: Path
-    options: TensorRtOptions
-    key: EngineKey
-    cache: EngineCache
-
-    @classmethod
-    def of(
-            cls, trt: Any, flavour: str, path: Union[str, Path], options: TensorRtOptions,
-            device: Optional[CudaDevice], log: Log, min_batch_size: int = 1) -> EngineSource:
-        """
-        Find out what engine is wanted; nothing is built yet.
-
-        :param flavour: the module's name in `versions.FLAVOURS`.
-        :param device: the GPU that will run it, current in this thread; None only together with
-            `options.target_sm`.
-        :param min_batch_size: smallest batch that the engine must take.
-        :raises ModelError: if there is no such file.
-        :raises UsageError: for a target that cannot be compiled for, or if the smallest batch is
-            larger than one that the engine is tuned for.
-        :raises BackendUnavailable: if this flavour knows no engine for the device.
-        """
+    def __init__(
+            self, trt: Any, flavour: str, path: Union[str, Path], options: TensorRtOptions,
+            device: Optional[CudaDevice], min_batch_size: int = 1) -> None:
         path = Path(path)
         # Whether that is all of the model is looked at before an engine is built of it.
-        model_sha256 = sha256_of(read_model(path))
+        data = read_model(path)
         profiles = split_profiles(
             min_batch_size, options.opt_batch_sizes, options.max_batch_size)
         name, capability = _device_key(trt, flavour, options, device)
         if versions.can_target(trt):
             # Left to itself, RTX compiles for its usual GPUs, to which Turing does not belong.
             options = replace(options, target_sm=capability)
-        key = EngineKey(
-            path.stem, model_sha256, flavour, str(trt.__version__), name, capability, profiles,
+        #: How the engine is built; with TensorRT-RTX they say for which compute capability.
+        self.options = options
+        #: What the engine is known by, its profiles among it.
+        self.key = EngineKey(
+            path.stem, sha256_of(data), flavour, str(trt.__version__), name, capability, profiles,
             tuple((option, str(getattr(options, option)).lower()) for option in _KEY_OPTIONS
                   if option != 'target_sm' or options.target_sm is not None))
-        return cls(trt, path, options, key, EngineCache(options.engine_dir, log))
+        self.cache = EngineCache(options.engine_dir, options.log)
+        self._builder = EngineBuilder(trt, path, data, options, profiles)
 
-    def get(self, log: Log, force: bool = False, must_store: bool = False) -> BuiltEngine:
+    def get(self, force: bool = False, must_store: bool = False) -> BuiltEngine:
         """
         Return the engine, built if need be; arguments and errors as `EngineCache.get`.
 
         :raises ModelError: for a model that is not deployable or of another precision.
         """
-        def build(timing_cache: bytes) -> BuiltEngine:
-            return EngineBuilder(self.trt, log).build(
-                self.path, self.key.model_sha256, self.options, self.key.profiles, timing_cache)
-
-        engine = self.cache.get(self.key, build, force, must_store)
+        engine = self.cache.get(self.key, self._builder.build, force, must_store)
         check_precision(engine.spec, self.options.precision)
         return engine
 

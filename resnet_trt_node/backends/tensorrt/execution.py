@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Callable, Optional, Tuple, TYPE_CHECKING
+from typing import Any, Optional, Tuple, TYPE_CHECKING
 
 import numpy as np
 
 from resnet_trt_node.backends.base import powers_of_two
-from resnet_trt_node.backends.cuda.device import CudaDevice
+from resnet_trt_node.backends.cuda.device import CudaDevice, load_graph_driver
 from resnet_trt_node.backends.cuda.stream import CudaGraph
 from resnet_trt_node.backends.tensorrt import versions
+from resnet_trt_node.backends.tensorrt.log import TensorRtLog
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 from resnet_trt_node.errors import BackendError, InferenceError
@@ -35,31 +35,74 @@ def refusal(what: str, cause: str) -> BackendError:
     return kind(f'{what} ({cause})')
 
 
-@dataclass
 class LoadedEngine:
     """
-    What the slots of one backend share; `engine` is set to None when the backend closes.
+    A deserialised engine and what its slots share.
 
     :param trt: the TensorRT module.
-    :param engine: the deserialised engine.
+    :param trt_log: what TensorRT logs.
     :param device: where it runs.
     :param spec: the model's contract.
     :param options: the backend's options.
     :param profiles: (smallest, tuned for, largest) batch size of each profile, rising.
-    :param graph_driver: cuda-bindings, None for no CUDA graphs.
-    :param explain: returns what TensorRT logged last.
-    :param log: takes a line.
     """
 
-    trt: Any
-    engine: Any
-    device: CudaDevice
-    spec: ModelSpec
-    options: TensorRtOptions
-    profiles: Tuple[Tuple[int, int, int], ...]
-    graph_driver: Any
-    explain: Callable[[], str]
-    log: Callable[[str], None]
+    def __init__(
+            self, trt: Any, trt_log: TensorRtLog, device: CudaDevice, spec: ModelSpec,
+            options: TensorRtOptions, profiles: Tuple[Tuple[int, int, int], ...]) -> None:
+        self.trt = trt
+        self.explain = trt_log.explain
+        self.device = device
+        self.spec = spec
+        self.options = options
+        self.profiles = profiles
+        #: cuda-bindings, None for no CUDA graphs.
+        self.graph_driver: Any = None
+        self.engine: Any = None
+        self.slots: list[Slot] = []
+        self._logger = trt_log.logger
+        self._runtime: Any = None
+
+    def load(self, plan: bytes) -> None:
+        """
+        Deserialise the engine and allocate what runs it; call `free` also if that fails.
+
+        :raises EngineRefused: if TensorRT cannot load the engine or makes no context of it.
+        :raises BackendError: if there is not enough memory.
+        """
+        options = self.options
+        try:
+            self._runtime = self.trt.Runtime(self._logger)
+        except TypeError as error:
+            # What pybind makes of a null pointer: too little memory, or another driver by now.
+            raise BackendError(f'TensorRT cannot start: {self.explain()}') from error
+        if options.dla_core is not None:
+            self._runtime.DLA_core = options.dla_core
+        self.engine = self._runtime.deserialize_cuda_engine(plan)
+        if self.engine is None:
+            raise refusal('TensorRT cannot load the engine', self.explain())
+        if options.cuda_graph_max_batch:
+            self.graph_driver = load_graph_driver()
+            if self.graph_driver is None:
+                options.log('CUDA graphs are not used, cuda-bindings is not installed: '
+                            'pip install cuda-bindings lowers the latency of small batches')
+        for _ in range(options.num_buffers):
+            # In the list before it allocates, so that a failure midway frees it as well.
+            self.slots.append(Slot(self))
+            self.slots[-1].allocate()
+
+    def free(self) -> None:
+        """Free slots, engine and runtime, whatever state `load` or a CUDA error left them in."""
+        for slot in self.slots:
+            try:
+                slot.free()
+            except InferenceError as error:
+                # The caller has this error already, or never asked for the result.
+                self.options.log(f'while closing: {error}')
+        self.slots.clear()
+        # A traceback may keep this object alive for longer.
+        self.engine = None
+        self._runtime = None
 
 
 class Slot:
@@ -231,7 +274,7 @@ class Slot:
             if context is not None:
                 context.drop()
             self._graph_limit = 0
-            self._loaded.log(
+            self._loaded.options.log(
                 f'no CUDA graph for a batch of {batch_size} ({error}); going on without graphs')
             return
         self._graphs[batch_size] = (context, graph)

@@ -24,7 +24,7 @@ from resnet_trt_node.backends.tensorrt.builder import EngineBuilder
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.cli import quantize as command
 from resnet_trt_node.cli.support.example_frames import read_frames
-from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
+from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.evaluation.outcomes import wilson_interval
 from resnet_trt_node.onnx_tools.prepare import prepare
 from sample_bags import PERIOD_NS, pixels_of, START_NS
@@ -212,8 +212,9 @@ def test_layers_stay_in_float_by_name(
     assert '--keep-worst 1: choose 0 to 0' in refused(
         fp32, pictures, *named[2:], '--keep-worst', 1)
     rtx = pytest.importorskip('tensorrt_rtx', reason='tensorrt-rtx is not installed')
-    built = EngineBuilder(rtx, print).build(
-        out, file_sha256(out), TensorRtOptions(target_sm='8.9', precision='int8'), ((1, 4, 4),))
+    built = EngineBuilder(
+        rtx, out, out.read_bytes(), TensorRtOptions(target_sm='8.9', precision='int8'),
+        ((1, 4, 4),)).build()
     assert built.spec.precision == 'int8'
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from resnet_trt_node.backends.tensorrt.builder import EngineBuilder
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
-from resnet_trt_node.contract.model_file import file_sha256, read_model_spec, write_model_spec
+from resnet_trt_node.contract.model_file import read_model_spec, write_model_spec
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import DataError, ModelError
 from resnet_trt_node.onnx_tools.graph import BATCH, GraphBuilder, tensor as described
@@ -263,9 +263,9 @@ def test_the_real_builder_takes_every_precision(fp32, int8, precision, tmp_path)
     if precision == 'fp16':
         export_resnet('resnet18', 'random', path, num_classes=10, image_size=SIDE,
                       precision='fp16')
-    built = EngineBuilder(rtx, print).build(
-        path, file_sha256(path), TensorRtOptions(target_sm='8.9', precision=precision),
-        ((1, 4, 4),))
+    built = EngineBuilder(
+        rtx, path, path.read_bytes(), TensorRtOptions(target_sm='8.9', precision=precision),
+        ((1, 4, 4),)).build()
     assert built.spec.precision == precision
     weights_bytes = {'fp32': 4, 'fp16': 2, 'int8': 1}[precision] * 11.2e6
     # The engine holds the weights in the graph's own precision.

@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 from resnet_trt_node.backends.tensorrt.builder import EngineBuilder
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
-from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
+from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.sparsity import (
     is_two_four, layer_weights, SparseBuild, two_four_layers)
 from resnet_trt_node.errors import ModelError, UsageError
@@ -289,9 +289,10 @@ def test_the_real_builder_takes_sparse_models(
     elif precision == 'int8':
         quantize_model(pruned, [sample_frames(2, 64, 64)], path)
     said: list[str] = []
-    built = EngineBuilder(rtx, said.append).build(
-        path, file_sha256(path),
-        TensorRtOptions(sparse_weights=True, target_sm='8.9'), ((1, 1, 1),))
+    built = EngineBuilder(
+        rtx, path, path.read_bytes(),
+        TensorRtOptions(sparse_weights=True, target_sm='8.9', log=said.append),
+        ((1, 1, 1),)).build()
     assert built.spec.precision == precision
     assert built.sparsity is not None
     assert built.sparsity.two_four == PRUNED
