@@ -8,18 +8,20 @@ size is limited, and whatever is wrong with it is one error of one line.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-import hashlib
 from io import BytesIO
 import json
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence, Tuple, TYPE_CHECKING, TypeVar
+from typing import Any, Mapping, Sequence, Tuple, TYPE_CHECKING
 from zipfile import ZipFile
 
 import numpy as np
 
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.backends.base import BackendInfo
+from resnet_trt_node.backends.engines.files import sha256_of
 from resnet_trt_node.backends.result_check import refuse_bad
 from resnet_trt_node.compare.latency import MIN_ROUNDS, Timings
 from resnet_trt_node.contract.spec import ModelSpec
@@ -28,8 +30,6 @@ from resnet_trt_node.regular_file import read_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_Found = TypeVar('_Found')
 
 _FORMAT = 1
 MAX_BYTES = 1 << 30
@@ -100,7 +100,7 @@ def write_saved(
                 for took_ns in block], np.int64)
     text = json.dumps({
         **document, 'format': _FORMAT, 'batches': batches,
-        'frames': {'shape': frames.shape, 'sha256': _digest(frames)}})
+        'frames': {'shape': frames.shape, 'sha256': sha256_of(frames.tobytes())}})
     arrays['document'] = np.frombuffer(text.encode(), np.uint8)
     with whole_file(path) as temporary, temporary.open('wb') as file:
         np.savez(file, **arrays)
@@ -118,9 +118,9 @@ def read_saved(
     :raises UsageError: if it is of another model, other frames or other batch sizes.
     :raises DataError: if it cannot be read, or is no such file.
     """
-    def read(file: Any, document: Any) -> list[SavedSubject]:
+    with _opened(path) as (file, document):
         there = document['frames']
-        if there['sha256'] != _digest(frames):
+        if there['sha256'] != sha256_of(frames.tobytes()):
             raise UsageError(
                 f'{path} was saved with other frames ({there["shape"]!s:.40} there, '
                 f'{list(frames.shape)} here): compare with --images {path}, or save it again')
@@ -146,8 +146,7 @@ def read_saved(
             subjects.append(SavedSubject(
                 models[sha256], _info(row), str(row['python']), answers, timings,
                 str(row['backend']), sha256, origin))
-        return subjects
-    return _open(path, read)
+    return subjects
 
 
 def read_saved_frames(path: Path, spec: ModelSpec) -> NDArray[np.uint8]:
@@ -157,11 +156,10 @@ def read_saved_frames(path: Path, spec: ModelSpec) -> NDArray[np.uint8]:
     :returns: uint8 (N, H, W, 3) RGB, at least one.
     :raises DataError: if it cannot be read, is no such file, or is for a model of another size.
     """
-    def read(file: Any, document: Any) -> NDArray[np.uint8]:
+    with _opened(path) as (file, _):
         frames: NDArray[np.uint8] = file['frames']
         _check(frames, np.uint8, (max(1, len(frames)), spec.height, spec.width, 3))
-        return frames
-    return _open(path, read)
+    return frames
 
 
 def _info(row: Any) -> BackendInfo:
@@ -181,8 +179,9 @@ def _timings(times: Any, warm_up: Any, settle: Any) -> Timings:
     return timings
 
 
-def _open(path: Path, read: Callable[[Any, Any], _Found]) -> _Found:
-    """Return what a function makes of a file's arrays and its document."""
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Give a file's arrays and its document; what is wrong with them is one error."""
     try:
         data = read_regular(path, MAX_BYTES)
     except OSError as error:
@@ -199,7 +198,7 @@ def _open(path: Path, read: Callable[[Any, Any], _Found]) -> _Found:
             document = json.loads(text)
             if document['format'] != _FORMAT:
                 raise ValueError(f'it has format {document["format"]!s:.20}, not {_FORMAT}')
-            return read(file, document)
+            yield file, document
     except ResnetTrtError:
         raise
     except Exception as error:  # noqa: B902  zip, NumPy and JSON raise many kinds
@@ -213,7 +212,3 @@ def _check(array: Any, dtype: Any, shape: Tuple[int, ...]) -> None:
     if array.dtype != dtype or array.shape != shape:
         raise ValueError(
             f'an array of {array.dtype} {array.shape} is not {np.dtype(dtype)} {shape}')
-
-
-def _digest(frames: NDArray[np.uint8]) -> str:
-    return hashlib.sha256(frames.tobytes()).hexdigest()

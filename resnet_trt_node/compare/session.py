@@ -5,21 +5,21 @@ from __future__ import annotations
 from contextlib import contextmanager, ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from itertools import product
 from pathlib import Path
-import platform
 from typing import Any, Callable, Iterator, Mapping, Sequence, TYPE_CHECKING, Union
 
 import numpy as np
 
 from resnet_trt_node import __version__
 from resnet_trt_node.backends.engines.files import sha256_of
+from resnet_trt_node.backends.options import discard
 from resnet_trt_node.compare.accuracy import compare_answers, Tolerance
 from resnet_trt_node.compare.choice import check_used, import_runners, open_subject
 from resnet_trt_node.compare.figures import figures
-from resnet_trt_node.compare.latency import measure, Plan
+from resnet_trt_node.compare.latency import measure, Plan, Timings
 from resnet_trt_node.compare.machine import describe_machine, package_versions
-from resnet_trt_node.compare.saved import (
-    check_size, read_saved, SavedSubject, write_saved)
+from resnet_trt_node.compare.saved import check_size, read_saved, SavedSubject, write_saved
 from resnet_trt_node.compare.subject import Subject
 from resnet_trt_node.contract.model_file import (
     parse_model, read_model, read_model_spec, spec_in)
@@ -33,12 +33,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-def _silent(line: str) -> None:
-    pass
-
-
 @dataclass(frozen=True)
-class Row:
+class _Row:
     """
     One model on one backend.
 
@@ -75,15 +71,8 @@ class Session:
     tolerance: Tolerance = field(default_factory=Tolerance)
     skip_unavailable: bool = False
     saved: Sequence[Path] = ()
-    log: Callable[[str], None] = _silent
-    step: Callable[[str], None] = _silent
-
-    @property
-    def rows(self) -> list[Row]:
-        """Return what is compared; the first is the reference."""
-        return [
-            Row(self._label(model, name), model, name)
-            for model in self.models for name in self.names]
+    log: Callable[[str], None] = discard
+    step: Callable[[str], None] = discard
 
     def _label(self, model: Path, backend: str) -> str:
         """Return the shortest name that tells a model on a backend from the others."""
@@ -123,32 +112,27 @@ class Session:
         :raises ResnetTrtError: if models, options or runtimes cannot be used.
         """
         import_runners()  # its absence is to be reported before minutes of building
-        models = [_describe(model) for model in self.models]
+        models = {model: _describe(model) for model in self.models}
         saved = self._read_saved(models, frames)
-        with self._opened() as (subjects, unavailable):
-            answers = {label: subject.infer(frames) for label, subject in subjects.items()}
+        with self._opened() as (opened, unavailable):
+            answers = {row.label: one.infer(frames) for row, one in opened.items()}
             agreements = compare_answers(
-                {**answers, **{label: one.answers for label, one in saved.items()}},
+                {**answers, **{row.label: one.answers for row, one in saved.items()}},
                 self.tolerance)
-            timings = measure(subjects, frames, self.plan, self.step)
-            rows = [
-                _row(row.label, row.model.name, row.backend, subjects[row.label])
-                for row in self.rows if row.label in subjects]
-        self._check_unchanged(models)
-        for label, subject in saved.items():
-            model = next(one for one in models if one['sha256'] == subject.model_sha256)
-            rows.append({**_row(label, model['name'], subject.backend, subject, subject.python),
-                         'saved': dict(subject.origin)})
+            timings = self._measure(opened, frames)
+        _check_unchanged(models)
+        rows = [_document(row, one) for row, one in opened.items()]
+        rows += [{**_document(row, one), 'saved': dict(one.origin)} for row, one in saved.items()]
         for size, found in timings.items():
             values = figures(found, size, self.plan.seed, {
-                label: subject.timings[size] for label, subject in saved.items()})
+                row.label: one.timings[size] for row, one in saved.items()})
             for row in rows:
                 row['latency'].append(values[row['label']])
         tolerance = self.tolerance
         return {
             'format': FORMAT, 'tool_version': __version__, **_origin(),
-            'packages': package_versions(), 'models': models,
-            'plan': asdict(self.plan), 'rows': rows, 'reference': next(iter(subjects)),
+            'packages': package_versions(), 'models': list(models.values()),
+            'plan': asdict(self.plan), 'rows': rows, 'reference': rows[0]['label'],
             'unavailable': [
                 {'label': label, 'reason': reason} for label, reason in unavailable.items()],
             'accuracy': {
@@ -165,87 +149,76 @@ class Session:
         :raises ResnetTrtError: if models, options, runtimes or the place cannot be used.
         """
         check_size(frames)
-        models = [_describe(model) for model in self.models]
-        with self._opened() as (subjects, _):
-            answers = [subject.infer(frames) for subject in subjects.values()]
-            timings = measure(subjects, frames, self.plan, self.step)
-        self._check_unchanged(models)
-        sha256 = {model: described['sha256'] for model, described in zip(self.models, models)}
-        rows = [
-            {**_row(row.label, row.model.name, row.backend, subjects[row.label]),
-             'model_sha256': sha256[row.model]}
-            for row in self.rows if row.label in subjects]
-        write_saved(
-            path, {**_origin(), 'rows': rows}, frames, answers,
-            [{size: found[label] for size, found in timings.items()} for label in subjects])
+        models = {model: _describe(model) for model in self.models}
+        with self._opened() as (opened, _):
+            answers = [one.infer(frames) for one in opened.values()]
+            timings = self._measure(opened, frames)
+        _check_unchanged(models)
+        rows = [{**_document(row, one), 'model_sha256': models[row.model]['sha256']}
+                for row, one in opened.items()]
+        write_saved(path, {**_origin(), 'rows': rows}, frames, answers, [
+            {size: found[row.label] for size, found in timings.items()} for row in opened])
+
+    def _measure(
+            self, opened: Mapping[_Row, Subject],
+            frames: NDArray[np.uint8]) -> dict[int, dict[str, Timings]]:
+        """Return batch size to label to times."""
+        return measure(
+            {row.label: one for row, one in opened.items()}, frames, self.plan, self.step)
 
     def _read_saved(
-            self, models: Sequence[dict[str, Any]],
-            frames: NDArray[np.uint8]) -> dict[str, SavedSubject]:
-        """Return what the files say, by label."""
-        specs = {described['sha256']: read_model_spec(model)
-                 for model, described in zip(self.models, models)}
-        paths = {described['sha256']: model for model, described in zip(self.models, models)}
-        found: dict[str, SavedSubject] = {}
+            self, models: Mapping[Path, dict[str, Any]],
+            frames: NDArray[np.uint8]) -> dict[_Row, SavedSubject]:
+        """Return what the files say."""
+        paths = {described['sha256']: model for model, described in models.items()}
+        specs = {sha256: read_model_spec(model) for sha256, model in paths.items()}
+        found: dict[_Row, SavedSubject] = {}
         for path in self.saved:
-            for subject in read_saved(path, specs, frames, self.plan.batch_sizes):
-                label = self._label(
-                    paths[subject.model_sha256], f'{subject.backend} ({path.name})')
-                if label in found:
-                    raise UsageError(f'{label} is named twice: rename a file')
-                found[label] = subject
+            for one in read_saved(path, specs, frames, self.plan.batch_sizes):
+                model = paths[one.model_sha256]
+                row = _Row(
+                    self._label(model, f'{one.backend} ({path.name})'), model, one.backend)
+                if row in found:
+                    raise UsageError(f'{row.label} is named twice: rename a file')
+                found[row] = one
         return found
 
-    def _check_unchanged(self, models: Sequence[dict[str, Any]]) -> None:
-        # Each backend reads its model for itself.
-        for model, described in zip(self.models, models):
-            if _describe(model) != described:
-                raise ModelError(f'{model} was changed while it was compared: try again')
-
     @contextmanager
-    def _opened(self) -> Iterator[tuple[dict[str, Subject], dict[str, str]]]:
-        """Open all rows; give subjects and reasons by label, and close the subjects."""
+    def _opened(self) -> Iterator[tuple[dict[_Row, Subject], dict[str, str]]]:
+        """Give each model on each backend, and label to reason of those that are unavailable."""
         check_used(self.names, self.options)
         sizes = self.plan.batch_sizes
         options = {
             **self.options, 'max_batch_size': sizes[-1], 'opt_batch_sizes': sizes,
             'num_buffers': 1, 'log': self.log}
-        with ExitStack() as stack:
-            yield self._open(stack, options)
-
-    def _open(
-            self, stack: ExitStack,
-            options: Mapping[str, Any]) -> tuple[dict[str, Subject], dict[str, str]]:
-        """Open all rows; return subjects and reasons by label."""
-        subjects: dict[str, Subject] = {}
+        opened: dict[_Row, Subject] = {}
         unavailable: dict[str, str] = {}
-        for row in self.rows:
-            try:
-                subject = open_subject(row.backend, row.model, options)
-            except (BackendError, ModelError) as error:
-                unavailable[row.label] = str(error)
-                continue
-            subjects[row.label] = stack.enter_context(subject)
-        reasons = '; '.join(f'{label}: {reason}' for label, reason in unavailable.items())
-        if not subjects:
-            raise BackendUnavailable(f'no backend can be opened: {reasons}')
-        if unavailable and not self.skip_unavailable:
-            raise BackendUnavailable(
-                f'cannot be opened: {reasons}; leave it out, or go on without it with '
-                '--skip-unavailable')
-        for label, reason in unavailable.items():
-            self.log(f'without {label}: {reason}')
-        return subjects, unavailable
+        with ExitStack() as stack:
+            for model, name in product(self.models, self.names):
+                row = _Row(self._label(model, name), model, name)
+                try:
+                    opened[row] = stack.enter_context(open_subject(name, model, options))
+                except (BackendError, ModelError) as error:
+                    unavailable[row.label] = str(error)
+            reasons = '; '.join(f'{label}: {reason}' for label, reason in unavailable.items())
+            if not opened:
+                raise BackendUnavailable(f'no backend can be opened: {reasons}')
+            if unavailable and not self.skip_unavailable:
+                raise BackendUnavailable(
+                    f'cannot be opened: {reasons}; leave it out, or go on without it with '
+                    '--skip-unavailable')
+            for label, reason in unavailable.items():
+                self.log(f'without {label}: {reason}')
+            yield opened, unavailable
 
 
-def _row(
-        label: str, model: str, backend: str, subject: Union[Subject, SavedSubject],
-        python: str = platform.python_version()) -> dict[str, Any]:
+def _document(row: _Row, subject: Union[Subject, SavedSubject]) -> dict[str, Any]:
+    """Return what the document says of a row, to which latencies are added."""
     info = subject.info
     return {
-        'label': label, 'model': model, 'precision': subject.spec.precision, 'backend': backend,
-        'python': python, 'runtime': info.name, 'version': info.version,
-        'device': info.device, 'latency': [],
+        'label': row.label, 'model': row.model.name, 'precision': subject.spec.precision,
+        'backend': row.backend, 'python': subject.python, 'runtime': info.name,
+        'version': info.version, 'device': info.device, 'latency': [],
         # Reports are published, and where a machine keeps its files is nobody's business.
         'details': {
             name: Path(value).name if Path(value).is_absolute() else value
@@ -265,3 +238,10 @@ def _describe(model: Path) -> dict[str, Any]:
         'name': model.name, 'sha256': sha256_of(data), 'bytes': len(data),
         'architecture': spec.architecture, 'precision': spec.precision, 'source': spec.source,
         'input': [spec.height, spec.width, 3], 'classes': spec.num_classes}
+
+
+def _check_unchanged(models: Mapping[Path, dict[str, Any]]) -> None:
+    # Each backend reads its model for itself.
+    for model, described in models.items():
+        if _describe(model) != described:
+            raise ModelError(f'{model} was changed while it was compared: try again')

@@ -9,6 +9,7 @@ the backend's own calls, so that Polygraphy's bookkeeping does not count as a ba
 from __future__ import annotations
 
 from abc import abstractmethod
+import platform
 from time import perf_counter_ns
 from typing import Any, TYPE_CHECKING
 
@@ -32,6 +33,9 @@ class Subject(Closing):
     :param info: who computes.
     :param max_batch_size: the most frames that are inferred together.
     """
+
+    #: Version of the Python that runs it.
+    python = platform.python_version()
 
     def __init__(self, spec: ModelSpec, info: BackendInfo, max_batch_size: int) -> None:
         self.spec = spec
