@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
 from contextlib import ExitStack
 import json
 from pathlib import Path
@@ -12,7 +11,7 @@ import sys
 from typing import Any, TYPE_CHECKING
 
 from resnet_trt_node.atomic_file import check_place, whole_file
-from resnet_trt_node.cli.support.console import print_json, Progress, table_row, text_width, write
+from resnet_trt_node.cli.support.console import print_json, print_table, Progress, write
 from resnet_trt_node.cli.support.example_frames import GENERATED, read_frames
 from resnet_trt_node.cli.support.options import (
     add_node_options, add_picture_arguments, backend_options, batch_sizes, max_image_bytes)
@@ -176,20 +175,10 @@ def _write(document: dict[str, Any], folder: Path) -> None:
 
 
 def _print(document: dict[str, Any]) -> None:
-    _print_table(LATENCY_HEAD, latency_rows(document), 'rlrrrrrl')
+    print_table(LATENCY_HEAD, latency_rows(document), 'rlrrrrrl')
     write()
     if document['accuracy']['pairs']:
-        _print_table(ACCURACY_HEAD, accuracy_rows(document), 'lrrll')
+        print_table(ACCURACY_HEAD, accuracy_rows(document), 'lrrll')
     write(verdict(document))
     for one in document['unavailable']:
         write(f'{one["label"]} could not be opened: {one["reason"]}')
-
-
-def _print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], sides: str) -> None:
-    """Print columns as wide as their cells; `sides` has l or r for each."""
-    lines = [head, *rows]
-    widths = [
-        max(text_width(line[place]) for line in lines) * (-1 if side == 'r' else 1)
-        for place, side in enumerate(sides)]
-    for line in lines:
-        write(table_row(line, widths))

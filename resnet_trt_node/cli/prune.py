@@ -9,7 +9,7 @@ import sys
 from typing import Optional
 
 from resnet_trt_node.atomic_file import check_place
-from resnet_trt_node.cli.support.console import count_of, print_json, table_row, write
+from resnet_trt_node.cli.support.console import count_of, print_json, print_table, write
 from resnet_trt_node.cli.support.training_options import (
     add_data_options, add_machine_options, add_recipe_options, given_settings, IMAGE_SIZE,
     open_split, read_pictures, refuse_among_pictures, run_epochs)
@@ -187,13 +187,10 @@ def _print_report(
     pruned = [one for one in layers if not one.why_dense]
     write(f'{arguments.output}: {arguments.sparsity} in {len(pruned)} of '
           f'{count_of(len(layers), "layer")}')
-    widths = [max(len('layer'), *(len(one.layer) for one in layers)), 18, -7, -9]
-    write('  ' + table_row(['layer', 'weight', 'zeros', 'magnitude'], widths))
-    for one in layers:
-        shape = 'x'.join(str(side) for side in one.shape)
-        write('  ' + table_row(
-            [one.layer, shape, f'{100 * one.zeros:.1f} %', f'{100 * one.kept:.1f} %',
-             f'left dense: {one.why_dense}' if one.why_dense else ''], widths))
+    print_table(('layer', 'weight', 'zeros', 'magnitude'), [
+        (one.layer, 'x'.join(map(str, one.shape)), f'{100 * one.zeros:.1f} %',
+         f'{100 * one.kept:.1f} %', f'left dense: {one.why_dense}' if one.why_dense else '')
+        for one in layers], 'llrr', '  ')
     if tuning is None:
         write('not fine-tuned: measure what it costs with `resnet_trt evaluate`'
               + ('' if arguments.model.suffix.lower() == '.onnx' else ', or pass --finetune DIR'),

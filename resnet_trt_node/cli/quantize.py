@@ -13,7 +13,8 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 import onnx
 from resnet_trt_node.atomic_file import check_place, whole_file
-from resnet_trt_node.cli.support.console import count_of, print_json, Progress, table_row, write
+from resnet_trt_node.cli.support.console import (
+    count_of, print_json, print_table, Progress, write)
 from resnet_trt_node.cli.support.example_frames import GENERATED, read_frames
 from resnet_trt_node.cli.support.options import add_picture_arguments, max_image_bytes
 from resnet_trt_node.errors import DataError, UsageError
@@ -244,10 +245,8 @@ def _print(
           f'%), divergence {report["divergence"]:.2e}, probabilities within '
           f'{report["largest_difference"]:.3f}')
     if ranking:
-        widths = [max(5, *(len(one.layer) for one in ranking[:_SHOWN_LAYERS])), -12, -12]
-        write('  ' + table_row(['layer', 'divergence', 'same top-1'], widths))
-        for one in ranking[:_SHOWN_LAYERS]:
-            write('  ' + table_row(
-                [one.layer, f'{one.divergence:.2e}', f'{100 * one.agreement:.1f} %'], widths))
+        print_table(('layer', 'divergence', 'same top-1'), [
+            (one.layer, f'{one.divergence:.2e}', f'{100 * one.agreement:.1f} %')
+            for one in ranking[:_SHOWN_LAYERS]], 'lrr', '  ')
         if len(ranking) > _SHOWN_LAYERS:
             write(f'  and {count_of(len(ranking) - _SHOWN_LAYERS, "layer")} less sensitive')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import sys
-from typing import Any, Optional, Sequence, TextIO
+from typing import Any, Iterable, Optional, Sequence, TextIO
 import unicodedata
 
 from resnet_trt_node.printable import printable, printable_json, printable_lines
@@ -91,6 +91,24 @@ def table_row(cells: Sequence[str], widths: Sequence[int]) -> str:
         space = ' ' * (abs(width) - text_width(cell))
         padded.append(space + cell if width < 0 else cell + space)
     return '  '.join([*padded, *shown[len(widths):]]).rstrip()
+
+
+def print_table(
+        head: Sequence[str], rows: Iterable[Sequence[str]], sides: str, indent: str = '') -> None:
+    """
+    Print columns as wide as their cells.
+
+    :param head: cells of the first line.
+    :param rows: cells of the others; those after the last of `sides` may be of any width.
+    :param sides: l or r for each column, where its cells are aligned.
+    :param indent: stands before each line.
+    """
+    lines = [head, *rows]
+    widths = [
+        max(text_width(line[place]) for line in lines) * (-1 if side == 'r' else 1)
+        for place, side in enumerate(sides)]
+    for line in lines:
+        write(indent + table_row(line, widths))
 
 
 def text_width(text: str) -> int:

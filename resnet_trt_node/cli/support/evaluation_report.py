@@ -10,7 +10,7 @@ import sys
 from typing import Any, Optional, TYPE_CHECKING
 
 from resnet_trt_node.backends.base import BackendInfo
-from resnet_trt_node.cli.support.console import count_of, table_row, text_width, write
+from resnet_trt_node.cli.support.console import count_of, print_table, table_row, write
 from resnet_trt_node.cli.support.measurement import Measured
 from resnet_trt_node.cli.support.options import backend_document, describe_backend
 from resnet_trt_node.evaluation.agreement import Agreement
@@ -120,10 +120,8 @@ def _print_worst(evaluation: Evaluation, worst: int) -> None:
         '' if figure.confused_with is None
         else f'{labels[figure.confused_with]} ({figure.confused} x)') for figure in weak]
     head = ('weakest classes', 'pictures', 'precision', 'recall', 'F1', 'most often taken for')
-    widths = (max(text_width(row[0]) for row in (head, *rows)), -8, -9, -6, -6)
     write()
-    for row in (head, *rows):
-        write(table_row(row, widths))
+    print_table(head, rows, 'lrrrr')
 
 
 def _print_agreement(found: Agreement) -> None:
