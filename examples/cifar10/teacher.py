@@ -14,7 +14,7 @@ from pathlib import Path
 import sys
 
 from resnet_trt_node.atomic_file import check_place
-from resnet_trt_node.cli.support.console import Progress
+from resnet_trt_node.cli.support.console import log, Progress
 from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.training.data.dataset import DataSplit, load_data
 from resnet_trt_node.training.devices import pick_device
@@ -65,8 +65,7 @@ def main() -> int:
     with Progress(settings.epochs * training.steps, 'step', quiet) as progress:
         for metrics in training.epochs(progress.step):
             if not quiet:
-                progress.warn(
-                    f'teacher, epoch {metrics.epoch}: loss {metrics.train_loss:.4f}, validation '
+                log(f'teacher, epoch {metrics.epoch}: loss {metrics.train_loss:.4f}, validation '
                     f'top-1 {100 * metrics.validation_top1:.2f} %, '
                     f'{metrics.pictures_per_s:.0f} pictures/s')
     group.leave()

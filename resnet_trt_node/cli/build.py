@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from contextlib import ExitStack
 from dataclasses import asdict
-import sys
 from typing import Optional
 
 from resnet_trt_node.backends.cuda.device import CudaDevice
@@ -13,7 +12,7 @@ from resnet_trt_node.backends.engines.cache import BuiltEngine, default_engine_d
 from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.backends.tensorrt.engine import EngineSource
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
-from resnet_trt_node.cli.support.console import print_json, write
+from resnet_trt_node.cli.support.console import log, print_json, write
 from resnet_trt_node.cli.support.options import (
     add_model_argument, add_node_options, add_opt_batch, backend_options)
 
@@ -49,12 +48,12 @@ def run(arguments: Namespace) -> int:
     usual = tuple(sorted({1, largest})) if arguments.min_batch == 1 < largest else ()
     options = TensorRtOptions(
         max_batch_size=largest, opt_batch_sizes=arguments.opt_batch or usual,
-        target_sm=arguments.target_sm, log=_log, **backend_options(arguments))
+        target_sm=arguments.target_sm, log=log, **backend_options(arguments))
     trt = versions.load_module(arguments.flavour)
     with ExitStack() as stack:
         device: Optional[CudaDevice] = None
         if arguments.target_sm is None:
-            device = CudaDevice(arguments.device_id, _log)
+            device = CudaDevice(arguments.device_id, log)
             stack.callback(device.close)
         source = EngineSource(
             trt, arguments.flavour, arguments.model, options, device, arguments.min_batch)
@@ -112,7 +111,3 @@ def _capability(text: str) -> str:
     if not digits.isdigit() or len(digits) < 2:
         raise ArgumentTypeError(f'{text!r}: write a compute capability, such as 8.9')
     return f'{digits[:-1]}.{digits[-1]}'
-
-
-def _log(line: str) -> None:
-    write(line, sys.stderr)

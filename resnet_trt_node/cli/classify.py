@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
-import sys
 from time import perf_counter_ns
 from typing import Any, Optional, Sequence
 
@@ -12,7 +11,8 @@ from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.classifier import Classifier
 from resnet_trt_node.cli.support.annotated import AnnotatedPictures
 from resnet_trt_node.cli.support.classified_bag import ClassifiedBag
-from resnet_trt_node.cli.support.console import count_of, print_json, Progress, table_row, write
+from resnet_trt_node.cli.support.console import (
+    count_of, log, print_json, Progress, table_row, write)
 from resnet_trt_node.cli.support.options import (
     add_backend_arguments, add_model_argument, add_node_options, add_output_arguments,
     add_picture_arguments,
@@ -93,7 +93,7 @@ class _Run:
         with Progress(self._inputs.count, 'picture', quiet=self._arguments.json) as progress:
             self._progress = progress
             if not self._arguments.json:
-                progress.print_line(table_row(('SOURCE', 'RANK', 'SCORE', 'CLASS'), self._widths))
+                write(table_row(('SOURCE', 'RANK', 'SCORE', 'CLASS'), self._widths))
             for source, predictions in classifier.classify(
                     self._inputs, Source.load, self._fail, _file_name):
                 self._take(source, predictions)
@@ -121,7 +121,7 @@ class _Run:
             self._bag.write(source, predictions)
         if not self._arguments.json:
             for line in self._lines(source, predictions):
-                self._progress.print_line(line)
+                write(line)
             return
         result = _identity(source)
         if written is not None:
@@ -141,7 +141,7 @@ class _Run:
         self._progress.step()
         if not self._arguments.json and len(self._failures) <= _MAX_PRINTED_FAILURES:
             name = '' if source.image is None else f'{source.describe()}: '
-            self._progress.warn(f'skipped: {name}{error}')
+            log(f'skipped: {name}{error}')
 
     def _lines(self, source: Source, predictions: Sequence[Prediction]) -> list[str]:
         if not predictions:
@@ -161,17 +161,15 @@ class _Run:
             **({} if self._bag is None else {'output': self._arguments.output})}
 
     def _summarise(self, took_s: float) -> None:
-        write(
-            f'{count_of(self._classified, "picture")} classified by '
-            f'{describe_backend(self._backend.info)} in {took_s:.1f} s', sys.stderr)
+        log(f'{count_of(self._classified, "picture")} classified by '
+            f'{describe_backend(self._backend.info)} in {took_s:.1f} s')
         if self._failures:
-            write(
-                f'{count_of(len(self._failures), "picture")} could not be used and '
-                f'{"has" if len(self._failures) == 1 else "have"} no result', sys.stderr)
+            log(f'{count_of(len(self._failures), "picture")} could not be used and '
+                f'{"has" if len(self._failures) == 1 else "have"} no result')
         if self._annotated is not None:
-            write(f'pictures with their classes: {self._arguments.annotate}', sys.stderr)
+            log(f'pictures with their classes: {self._arguments.annotate}')
         if self._bag is not None:
-            write(f'bag with the classifications: {self._arguments.output}', sys.stderr)
+            log(f'bag with the classifications: {self._arguments.output}')
 
 
 def _file_name(source: Source) -> str:

@@ -7,11 +7,10 @@ from contextlib import ExitStack
 import json
 from pathlib import Path
 import shlex
-import sys
 from typing import Any, TYPE_CHECKING
 
 from resnet_trt_node.atomic_file import check_place, whole_file
-from resnet_trt_node.cli.support.console import print_json, print_table, Progress, write
+from resnet_trt_node.cli.support.console import log, print_json, print_table, Progress, write
 from resnet_trt_node.cli.support.example_frames import GENERATED, read_frames
 from resnet_trt_node.cli.support.options import (
     add_node_options, add_picture_arguments, backend_options, batch_sizes, max_image_bytes)
@@ -130,7 +129,7 @@ def run(arguments: Namespace) -> int:
         session = Session(
             arguments.models, names, backend_options(arguments), plan,
             Tolerance(arguments.atol, arguments.rtol, arguments.min_agreement),
-            arguments.skip_unavailable, arguments.saved, progress.warn, progress.step)
+            arguments.skip_unavailable, arguments.saved, log, progress.step)
         frames, source = _read_frames(arguments, session.read_spec())
         if arguments.save is not None:
             session.save(frames, arguments.save)
@@ -164,7 +163,7 @@ def _write(document: dict[str, Any], folder: Path) -> None:
     """Write report, picture and JSON, all or none."""
     picture = draw(document)
     if picture is None:
-        write(f'no {PLOT}: matplotlib is not installed', sys.stderr)
+        log(f'no {PLOT}: matplotlib is not installed')
     values = json.dumps(document, indent=1, ensure_ascii=False) + '\n'
     report = markdown(document, plot=None if picture is None else PLOT)
     with ExitStack() as stack:

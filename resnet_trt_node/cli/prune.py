@@ -5,11 +5,10 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from pathlib import Path
-import sys
 from typing import Optional
 
 from resnet_trt_node.atomic_file import check_place
-from resnet_trt_node.cli.support.console import count_of, print_json, print_table, write
+from resnet_trt_node.cli.support.console import count_of, log, print_json, print_table, write
 from resnet_trt_node.cli.support.training_options import (
     add_data_options, add_machine_options, add_recipe_options, given_settings, IMAGE_SIZE,
     open_split, read_pictures, refuse_among_pictures, run_epochs)
@@ -192,9 +191,8 @@ def _print_report(
          f'{100 * one.kept:.1f} %', f'left dense: {one.why_dense}' if one.why_dense else '')
         for one in layers], 'llrr', '  ')
     if tuning is None:
-        write('not fine-tuned: measure what it costs with `resnet_trt evaluate`'
-              + ('' if arguments.model.suffix.lower() == '.onnx' else ', or pass --finetune DIR'),
-              sys.stderr)
+        log('not fine-tuned: measure what it costs with `resnet_trt evaluate`'
+            + ('' if arguments.model.suffix.lower() == '.onnx' else ', or pass --finetune DIR'))
         return
     for name, score in (('before', tuning.dense), ('pruned', tuning.pruned),
                         ('fine-tuned', tuning.tuned)):

@@ -7,14 +7,13 @@ from dataclasses import asdict
 from difflib import get_close_matches
 import json
 from pathlib import Path
-import sys
 from typing import Any, TYPE_CHECKING
 
 import numpy as np
 import onnx
 from resnet_trt_node.atomic_file import check_place, whole_file
 from resnet_trt_node.cli.support.console import (
-    count_of, print_json, print_table, Progress, write)
+    count_of, log, print_json, print_table, Progress, write)
 from resnet_trt_node.cli.support.example_frames import GENERATED, read_frames
 from resnet_trt_node.cli.support.options import add_picture_arguments, max_image_bytes
 from resnet_trt_node.errors import DataError, UsageError
@@ -115,9 +114,9 @@ def run(arguments: Namespace) -> int:
     else:
         _print(arguments, report, ranking)
     if compared['same_top1_95'][1] < _LOW_AGREEMENT:
-        write(f'only {100 * compared["same_top1"]:.1f} % of the answers stay the same: find the '
-              'sensitive layers with --sensitivity OUT.json, keep them in float with '
-              '--keep-worst N, or try another --method', sys.stderr)
+        log(f'only {100 * compared["same_top1"]:.1f} % of the answers stay the same: find the '
+            'sensitive layers with --sensitivity OUT.json, keep them in float with '
+            '--keep-worst N, or try another --method')
     return 0
 
 

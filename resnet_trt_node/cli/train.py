@@ -5,10 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from pathlib import Path
-import sys
 from typing import Sequence
 
-from resnet_trt_node.cli.support.console import count_of, print_json, write
+from resnet_trt_node.cli.support.console import count_of, log, print_json, write
 from resnet_trt_node.cli.support.training_options import (
     add_data_options, add_machine_options, add_recipe_options, given_settings, IMAGE_SIZE,
     open_split, read_pictures, refuse_among_pictures, run_epochs)
@@ -88,7 +87,7 @@ def run(arguments: Namespace) -> int:
         if arguments.resume:
             folder.restore(training)
         if group.first and not arguments.json:
-            write(_introduction(training, weights, new_head), sys.stderr)
+            log(_introduction(training, weights, new_head))
         run_epochs(training, folder, arguments, group)
         group.leave()
         if not group.first:
@@ -127,5 +126,5 @@ def _print_summary(out: Path, summary: Summary) -> None:
     for name, score in (('last', summary.last), (f'best, {summary.best_epoch}', summary.best)):
         write(f'epoch {name}: top-1 {100 * score.top1:.2f} %, top-5 {100 * score.top5:.2f} %')
     if not summary.curve:
-        write('no learning curve was drawn: pip install matplotlib', sys.stderr)
+        log('no learning curve was drawn: pip install matplotlib')
     write(f'next: resnet_trt export --weights {out / BEST} -o model.onnx')

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from resnet_trt_node.cli.support.console import Progress, table_row, text_width
+from resnet_trt_node.cli.support.console import log, Progress, table_row, text_width, write
 from resnet_trt_node.imaging.text import fitted_mask
 from tiny_model import colour_picture, COLOURS, write_tiny_model
 
@@ -104,8 +104,8 @@ def test_a_bar_shows_notes_and_lines_escaped(capsys, monkeypatch):
     monkeypatch.setattr('sys.stderr', error)
     with Progress(2, 'step') as progress:
         progress.step('layer \x1b[2J')
-        progress.warn('two\nlines \x1b[2J')
-        progress.print_line('\x9b2J')
+        log('two\nlines \x1b[2J')
+        write('\x9b2J')
     assert capsys.readouterr().out == '\\x9b2J\n'
     assert r'layer \x1b[2J' in error.getvalue()
     assert 'two\nlines \\x1b[2J' in error.getvalue()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import codecs
 import json
 import sys
-from typing import Any, Iterable, Optional, Sequence, TextIO
+from typing import Any, Iterable, Optional, Sequence
 import unicodedata
 
+from resnet_trt_node.closing import Closing
 from resnet_trt_node.printable import printable, printable_json, printable_lines
 from tqdm import tqdm
 
@@ -15,9 +16,9 @@ from tqdm import tqdm
 CELL_LIMIT = 1000
 
 
-class Progress:
+class Progress(Closing):
     """
-    A progress bar on stderr, and output lines that do not break it.
+    A progress bar on stderr; what `write` and `log` print does not break it.
 
     :param total: number of steps, None if unknown.
     :param unit: name of a step, such as 'picture'.
@@ -39,36 +40,28 @@ class Progress:
             self._bar.set_postfix_str(printable(note), refresh=False)
         self._bar.update()
 
-    def print_line(self, line: str) -> None:
-        """Print a line on stdout."""
-        tqdm.write(printable_lines(line), file=sys.stdout)
-
-    def warn(self, line: str) -> None:
-        """Print a line on stderr."""
-        tqdm.write(printable_lines(line), file=sys.stderr)
-
-    def __enter__(self) -> Progress:
-        """Return the bar itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         """Remove the bar."""
         self._bar.close()
 
 
-def write(line: str = '', file: Optional[TextIO] = None) -> None:
+def write(line: str = '') -> None:
     """
-    Print text with control characters escaped, other than line breaks.
+    Print text on stdout with control characters escaped, other than line breaks.
 
     :param line: one line or several, which may quote files, models and messages.
-    :param file: None for stdout.
     """
-    print(printable_lines(line), file=file)
+    tqdm.write(printable_lines(line), file=sys.stdout)
+
+
+def log(line: str) -> None:
+    """Print text on stderr, as `write` does."""
+    tqdm.write(printable_lines(line), file=sys.stderr)
 
 
 def print_warning(line: str) -> None:
-    """Print a warning on stderr, without breaking a progress bar."""
-    tqdm.write(f'warning: {printable(line, CELL_LIMIT)}', file=sys.stderr)
+    """Print a warning on stderr, on one line."""
+    log(f'warning: {printable(line, CELL_LIMIT)}')
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -6,11 +6,11 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-import sys
 from typing import Any, Optional, TYPE_CHECKING
 
 from resnet_trt_node.backends.base import BackendInfo
-from resnet_trt_node.cli.support.console import count_of, print_table, table_row, write
+from resnet_trt_node.cli.support.console import (
+    count_of, log, print_table, table_row, write)
 from resnet_trt_node.cli.support.measurement import Measured
 from resnet_trt_node.cli.support.options import backend_document, describe_backend
 from resnet_trt_node.evaluation.agreement import Agreement
@@ -144,10 +144,8 @@ def _print_notes(evaluation: Evaluation) -> None:
     measured = evaluation.measured
     rate = len(measured.outcomes[0]) / (measured.wall_ns / 1e9)
     who = ' and '.join(map(describe_backend, evaluation.infos))
-    write(
-        f'{who}: {rate:.1f} pictures a second here, '
-        f'{measured.decode_ns / measured.wall_ns:.0%} of the time spent on decoding',
-        sys.stderr)
+    log(f'{who}: {rate:.1f} pictures a second here, '
+        f'{measured.decode_ns / measured.wall_ns:.0%} of the time spent on decoding')
     notes = [
         (len(measured.failures), 'picture', 'could not be used and count neither way'),
         (evaluation.unlabelled, 'picture', 'without a class left out'),
@@ -155,7 +153,7 @@ def _print_notes(evaluation: Evaluation) -> None:
          + ', '.join(evaluation.absent[:5]) + ', ...' * (len(evaluation.absent) > 5))]
     for number, what, note in notes:
         if number:
-            write(f'{count_of(number, what)} {note}', sys.stderr)
+            log(f'{count_of(number, what)} {note}')
 
 
 def _percent(share: Optional[float]) -> str:

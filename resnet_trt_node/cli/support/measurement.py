@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.classifier import Classifier
-from resnet_trt_node.cli.support.console import count_of, Progress
+from resnet_trt_node.cli.support.console import count_of, log, Progress
 from resnet_trt_node.datasets.labelled import LabelledPicture
 from resnet_trt_node.errors import AnswerError, DataError, FrameError
 from resnet_trt_node.evaluation.agreement import Agreement, AgreementCollector
@@ -76,7 +76,7 @@ def measure(
             failures.append({'file': item.name, 'error': str(error)})
             progress.step()
             if not arguments.json:
-                progress.warn(f'skipped: {error}')
+                log(f'skipped: {error}')
 
         hits = done = 0
         start_ns = perf_counter_ns()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-import sys
 from typing import Any, Mapping, Optional, Sequence, Tuple
 
 from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.backends.factory import open_backend, options_of
-from resnet_trt_node.cli.support.console import write
+from resnet_trt_node.cli.support.console import log
 from resnet_trt_node.datasets.listing import describe_unread
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.node.ros.parameters import (
@@ -126,7 +125,7 @@ def print_unread(unread: Mapping[str, int]) -> None:
     """Print how many files were not read, if there are any."""
     line = describe_unread(unread)
     if line:
-        write(line, file=sys.stderr)
+        log(line)
 
 
 def open_model(arguments: Namespace, others: Sequence[str] = ()) -> Backend:
@@ -140,7 +139,7 @@ def open_model(arguments: Namespace, others: Sequence[str] = ()) -> Backend:
     return open_backend(
         arguments.model, arguments.backend, frozenset().union(*map(options_of, others)),
         max_batch_size=arguments.batch_size, num_buffers=1,
-        opt_batch_sizes=arguments.opt_batch or (), log=_log, **backend_options(arguments))
+        opt_batch_sizes=arguments.opt_batch or (), log=log, **backend_options(arguments))
 
 
 def describe_backend(info: BackendInfo) -> str:
@@ -151,7 +150,3 @@ def describe_backend(info: BackendInfo) -> str:
 def backend_document(info: BackendInfo) -> dict[str, str]:
     """Return runtime, version and device for JSON."""
     return {'name': info.name, 'version': info.version, 'device': info.device}
-
-
-def _log(line: str) -> None:
-    write(line, sys.stderr)

@@ -6,10 +6,9 @@ from argparse import Namespace
 from dataclasses import fields
 import os
 from pathlib import Path
-import sys
 from typing import Any, Mapping, Optional
 
-from resnet_trt_node.cli.support.console import Progress, write
+from resnet_trt_node.cli.support.console import log, Progress
 from resnet_trt_node.cli.support.options import (
     add_picture_arguments, max_image_bytes, print_unread)
 from resnet_trt_node.errors import UsageError
@@ -186,11 +185,11 @@ def read_pictures(
             workers=arguments.workers or 0, step=progress.step)
     if group.first:
         for one in data.corrupt:
-            write(f'left out {one.name}: {one.reason}', sys.stderr)
+            log(f'left out {one.name}: {one.reason}')
     if teacher is not None and not quiet:
         # A wrong one shows here.
         top1 = measure(teacher, data.validation, device).top1
-        write(f'teacher: top-1 {100 * top1:.2f} % of the pictures to measure with', sys.stderr)
+        log(f'teacher: top-1 {100 * top1:.2f} % of the pictures to measure with')
     return data, teacher
 
 
@@ -209,14 +208,13 @@ def run_epochs(
             for one in training.epochs(progress.step):
                 if not group.first:
                     continue
-                progress.warn(
-                    f'epoch {one.epoch}/{epochs}: loss {one.train_loss:.4f}, validation loss '
+                log(f'epoch {one.epoch}/{epochs}: loss {one.train_loss:.4f}, validation loss '
                     f'{one.validation_loss:.4f}, top-1 {100 * one.validation_top1:.2f} %, '
                     f'{one.pictures_per_s:.0f} pictures/s')
                 if folder is not None:
                     folder.keep(training)
         except KeyboardInterrupt:
             if group.first and folder is not None and (folder.folder / LAST).exists():
-                progress.warn(f'stopped; {folder.folder} has what was done up to the last '
-                              'checkpoint: go on with the same command and --resume')
+                log(f'stopped; {folder.folder} has what was done up to the last checkpoint: '
+                    'go on with the same command and --resume')
             raise
