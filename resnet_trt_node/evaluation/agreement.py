@@ -70,12 +70,10 @@ class Agreement:
 
 
 class AgreementCollector:
-    """Compares two rows of probabilities as they come and keeps sums only."""
+    """Reduces two rows of probabilities as they come to six numbers a picture."""
 
     def __init__(self) -> None:
-        self._count = self._same = 0
-        self._right = [[0, 0], [0, 0]]  # [first right][second right]
-        self._difference = self._max_difference = self._kl = self._max_kl = 0.0
+        self._rows: list[tuple[bool, bool, bool, float, float, float]] = []
 
     def add(
             self, first: NDArray[np.float32], second: NDArray[np.float32], target: int) -> None:
@@ -87,16 +85,10 @@ class AgreementCollector:
         :param target: the right class, 0 to C - 1.
         """
         p, q = first.astype(np.float64), second.astype(np.float64)
-        answers = int(p.argmax()), int(q.argmax())
-        self._count += 1
-        self._same += answers[0] == answers[1]
-        self._right[answers[0] == target][answers[1] == target] += 1
-        differences = np.abs(p - q)
-        self._difference += float(differences.mean())
-        self._max_difference = max(self._max_difference, float(differences.max()))
-        divergence = _divergence(p, q)
-        self._kl += divergence
-        self._max_kl = max(self._max_kl, divergence)
+        one, other, differences = int(p.argmax()), int(q.argmax()), np.abs(p - q)
+        self._rows.append((
+            one == other, one == target, other == target, float(differences.mean()),
+            float(differences.max()), _divergence(p, q)))
 
     def agreement(self) -> Agreement:
         """
@@ -104,13 +96,14 @@ class AgreementCollector:
 
         :raises DataError: if that is nothing.
         """
-        if not self._count:
+        if not self._rows:
             raise DataError('no labelled pictures: the agreement on nothing is no number')
-        (_, only_second), (only_first, both_right) = self._right
+        same, first, second, differences, largest, divergences = np.array(self._rows).T
         return Agreement(
-            self._count, self._same, both_right, only_first, only_second,
-            self._difference / self._count, self._max_difference,
-            self._kl / self._count, self._max_kl)
+            len(self._rows), int(same.sum()), both_right=int((first * second).sum()),
+            only_first=int((first > second).sum()), only_second=int((first < second).sum()),
+            mean_difference=float(differences.mean()), max_difference=float(largest.max()),
+            mean_kl=float(divergences.mean()), max_kl=float(divergences.max()))
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:

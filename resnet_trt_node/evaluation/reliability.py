@@ -28,7 +28,6 @@ class Calibration:
     :param counts: int64 (M,), pictures whose confidence lies in each bin.
     :param confidences: float64 (M,), their mean confidence; NaN in an empty bin.
     :param accuracies: float64 (M,), their top-1 accuracy; NaN in an empty bin.
-    :param accuracy: top-1 accuracy of all.
     :param mean_confidence: mean confidence of all.
     :param nll: mean of -ln(probability of the right class), in nats; one that underflowed to 0
         counts as the smallest normal float32.
@@ -38,7 +37,6 @@ class Calibration:
     counts: NDArray[np.int64]
     confidences: NDArray[np.float64]
     accuracies: NDArray[np.float64]
-    accuracy: float
     mean_confidence: float
     nll: float
     brier: float
@@ -79,6 +77,6 @@ def measure_calibration(outcomes: Outcomes, bins: int = BINS) -> Calibration:
     right = np.maximum(outcomes.right_probabilities, np.finfo(np.float32).tiny)
     return Calibration(
         counts.astype(np.int64), mean_confidences, accuracies,
-        accuracy=float(hits.mean()), mean_confidence=float(confidences.mean()),
+        mean_confidence=float(confidences.mean()),
         nll=float(-np.log(right.astype(np.float64)).mean()),
         brier=float(outcomes.squared_errors.mean()))
