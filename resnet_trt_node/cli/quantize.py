@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from difflib import get_close_matches
+from itertools import combinations
 import json
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
@@ -103,7 +104,7 @@ def run(arguments: Namespace) -> int:
     _write(arguments, quantized, ranking)
     report = {
         'path': str(arguments.output), 'method': arguments.method,
-        'percentile': _percentile(arguments) if arguments.method == 'percentile' else None,
+        'percentile': arguments.percentile if arguments.method == 'percentile' else None,
         'pictures': source, 'calibrated_on': len(used), 'compared_on': int(held_out.sum()),
         **compared, 'int8_layers': len(layers) - len(kept), 'float_layers': sorted(kept),
         'always_float': layers_left_float(model),
@@ -134,22 +135,18 @@ def _check(arguments: Namespace) -> None:
             'more')
     if arguments.percentile is not None and arguments.method != 'percentile':
         raise UsageError('--percentile is for --method percentile: leave one of them out')
-    files = {'MODEL': arguments.model, '--output': arguments.output,
-             '--sensitivity': arguments.sensitivity}
-    places: dict[Path, str] = {}
-    for name, path in files.items():
-        if path is None:
-            continue
-        place = path.resolve()
-        other = places.setdefault(place, name)
-        if other != name:
+    if arguments.percentile is None:
+        arguments.percentile = _PERCENTILE
+    files = {'MODEL': arguments.model, '--output': arguments.output}
+    if arguments.sensitivity is not None:
+        files['--sensitivity'] = arguments.sensitivity
+    for (other, known), (name, path) in combinations(files.items(), 2):
+        place, taken = path.resolve(), known.resolve()
+        if place == taken:
             raise UsageError(f'{name} {path} is also {other}: name another file')
-        for known, other in places.items():
-            if known in place.parents or place in known.parents:
-                raise UsageError(
-                    f'{name} {path} and {other} cannot both be files: name another file')
-        if name != 'MODEL':
-            check_place(path)
+        if taken in place.parents or place in taken.parents:
+            raise UsageError(f'{name} {path} and {other} cannot both be files: name another file')
+        check_place(path)
 
 
 def _kept(arguments: Namespace, layers: list[str]) -> set[str]:
@@ -168,10 +165,6 @@ def _kept(arguments: Namespace, layers: list[str]) -> set[str]:
     return kept
 
 
-def _percentile(arguments: Namespace) -> float:
-    return _PERCENTILE if arguments.percentile is None else float(arguments.percentile)
-
-
 def _held_out(count: int) -> NDArray[np.bool_]:
     """Choose the held-out frames at random: every fifth of five cameras would be one camera."""
     held_out = np.zeros(count, bool)
@@ -185,7 +178,7 @@ def _rank(
     chosen = frames[:: -(-len(frames) // _SENSITIVITY_FRAMES)]
     with Progress(layers, 'layer', arguments.json) as progress:
         return measure_sensitivity(
-            arguments.model, chosen, arguments.method, _percentile(arguments), _BATCH,
+            arguments.model, chosen, arguments.method, arguments.percentile, _BATCH,
             progress.step)
 
 
@@ -196,7 +189,7 @@ def _quantize(
     with Progress(passes * len(batches), 'batch', arguments.json) as progress:
         return quantized_model(
             arguments.model, batches, Placement(keep=frozenset(kept)), arguments.method,
-            _percentile(arguments), progress.step)[0]
+            arguments.percentile, progress.step)[0]
 
 
 def _batches(frames: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
