@@ -20,14 +20,12 @@ def draw(document: dict[str, Any]) -> Optional[bytes]:
     :returns: a PNG, None without matplotlib.
     """
     try:
-        import matplotlib
+        from matplotlib.figure import Figure
     except ImportError:
         return None
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
     sizes, rows = document['plan']['batch_sizes'], document['rows']
-    figure, axes = pyplot.subplots(
-        len(sizes), 1, figsize=(8.0, 0.9 + (0.7 + 0.42 * len(rows)) * len(sizes)), squeeze=False)
+    figure = Figure(figsize=(8.0, 0.9 + (0.7 + 0.42 * len(rows)) * len(sizes)))
+    axes = figure.subplots(len(sizes), 1, squeeze=False)
     for place, (axis, size) in enumerate(zip(axes[:, 0], sizes)):
         _panel(axis, rows, place)
         axis.set_title(f'batch {size}', fontsize=10, loc='left')
@@ -35,7 +33,6 @@ def draw(document: dict[str, Any]) -> Optional[bytes]:
     figure.tight_layout()
     picture = BytesIO()
     figure.savefig(picture, format='png', dpi=110, metadata={'Software': None})
-    pyplot.close(figure)
     return picture.getvalue()
 
 

@@ -43,8 +43,7 @@ class AnnotatedPictures:
         :returns: the path of the file.
         :raises DataError: if it cannot be written.
         """
-        if source.frame is None:
-            raise ValueError('the picture was not loaded')
+        assert source.frame is not None
         path = self._free(_stem(source))
         pixels = annotate(source.frame, predictions)
         try:

@@ -18,6 +18,7 @@ from resnet_trt_node.evaluation.confusion import (
     class_figures, ClassFigures, confusion_matrix, filled_cells, macro_figures)
 from resnet_trt_node.evaluation.outcomes import wilson_interval
 from resnet_trt_node.evaluation.reliability import Calibration, measure_calibration
+from resnet_trt_node.printable import some
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +46,7 @@ class Evaluation:
     labels: Sequence[str]
     measured: Measured
     unlabelled: int
-    absent: Sequence[str]
+    absent: tuple[str, ...]
     bins: int
 
     @cached_property
@@ -149,8 +150,8 @@ def _print_notes(evaluation: Evaluation) -> None:
     notes = [
         (len(measured.failures), 'picture', 'could not be used and count neither way'),
         (evaluation.unlabelled, 'picture', 'without a class left out'),
-        (len(evaluation.absent), 'class', 'of the model without a folder: '
-         + ', '.join(evaluation.absent[:5]) + ', ...' * (len(evaluation.absent) > 5))]
+        (len(evaluation.absent), 'class',
+         f'of the model without a folder: {some(evaluation.absent)}')]
     for number, what, note in notes:
         if number:
             log(f'{count_of(number, what)} {note}')

@@ -12,7 +12,7 @@ from resnet_trt_node.cli.support.sources import Inputs
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.errors import DataError, FrameError, UsageError
-from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
+from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ _STEP = 2 ** 0.5
 
 def read_frames(
         source: str, topics: Optional[Sequence[str]], spec: ModelSpec, limit: int, seed: int,
-        method: ResizeMethod = 'fast',
         max_bytes: int = MAX_FILE_IMAGE_BYTES) -> tuple[NDArray[np.uint8], str]:
     """
     Read frames, resized to a model's input.
@@ -35,7 +34,6 @@ def read_frames(
     :param spec: the contract of the model.
     :param limit: the largest number of frames, evenly spread over the source.
     :param seed: of generated pictures.
-    :param method: how pictures are resized.
     :param max_bytes: memory that a picture may take, decoding included.
     :returns: uint8 (N, H, W, 3) RGB, owned by the caller, and their source in words, with what is
         missing there.
@@ -51,7 +49,7 @@ def read_frames(
             raise UsageError('--topic chooses among the topics of a bag: no bag is given')
         frames = sample_frames(limit, spec.height, spec.width, seed)
         return frames, f'{limit} generated, seed {seed}'
-    resizer = Resizer(spec.resize, method)
+    resizer = Resizer(spec.resize)
     resized = []
     with Inputs([source], topics, check_pictures=False, max_bytes=max_bytes) as inputs:
         print_unread(inputs.unread)
