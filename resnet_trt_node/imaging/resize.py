@@ -166,25 +166,20 @@ def plan_crop(
     :returns: the vertical and the horizontal axis, in pixels of the reduced picture.
     """
     lengths, counts = (height, width), (rule.crop_height, rule.crop_width)
-    if rule.short_side is None:
-        stretched = [
-            _reduced_axis(length / count, 0, count, length, reduction)
-            for length, count in zip(lengths, counts)]
-        return stretched[0], stretched[1]
-    # The long side is rounded down, so that the two scales differ a little.
-    long_side = int(rule.short_side * max(height, width) / min(height, width))
-    resized = (
-        (long_side, rule.short_side) if width <= height else (rule.short_side, long_side))
+    resized = counts
+    if rule.short_side is not None:
+        # The long side is rounded down, so that the two scales differ a little.
+        long_side = int(rule.short_side * max(height, width) / min(height, width))
+        resized = (
+            (long_side, rule.short_side) if width <= height else (rule.short_side, long_side))
     axes = []
     for length, new_length, count in zip(lengths, resized, counts):
+        scale = length / new_length
         # round() goes to the even neighbour at a half, as torchvision's does.
         first = round((new_length - count) / 2.0)
-        axes.append(_reduced_axis(length / new_length, first, count, length, reduction))
+        axes.append(Axis(
+            scale / reduction, first * scale / reduction, count, -(-length // reduction)))
     return axes[0], axes[1]
-
-
-def _reduced_axis(scale: float, first: int, count: int, length: int, reduction: int) -> Axis:
-    return Axis(scale / reduction, first * scale / reduction, count, -(-length // reduction))
 
 
 @dataclass(frozen=True)
