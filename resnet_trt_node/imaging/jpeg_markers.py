@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Iterator
 
 import numpy as np
 
@@ -14,34 +14,12 @@ MAX_SEGMENTS = 4096
 _BLOCK_BYTES = 1 << 17
 #: Behind 255, 0 is a data byte of 255, 1 has no meaning, 255 fills up; d0 to d7 restart.
 _FIRST_RESTART = 0xd0
-_END, _SCAN = 0xd9, 0xda
-#: Frame headers: c0 to cf, but c4, c8 and cc are tables.
-_FRAMES = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
-_PROGRESSIVE = (0xc2, 0xc6, 0xca, 0xce)
+_END = 0xd9
 
 
-@dataclass(frozen=True)
-class JpegMarkers:
+def jpeg_markers(data: memoryview) -> Iterator[tuple[int, int]]:
     """
-    What a jpeg's markers tell.
-
-    :param width: pixels a row, 0 without a frame header.
-    :param height: rows.
-    :param components: 1 for grey, 3 for colours, 4 for inks.
-    :param several_scans: whether all coefficients must be kept until the last one.
-    :param scanned_components: of all scans together.
-    """
-
-    width: int
-    height: int
-    components: int
-    several_scans: bool
-    scanned_components: int
-
-
-def read_jpeg_markers(data: memoryview) -> JpegMarkers:
-    """
-    Follow the markers to the end of the picture.
+    Yield kind and place of each marker but restarts, up to the end of the picture.
 
     libjpeg paints what is missing grey and only prints a warning. So a jpeg is refused that was
     cut off or lacks a piece, as far as its markers tell: segments, which may hold a preview, are
@@ -53,26 +31,16 @@ def read_jpeg_markers(data: memoryview) -> JpegMarkers:
     :raises DamagedPictureError: if it was cut off or lacks a piece.
     :raises FrameError: if it has more than `MAX_SEGMENTS` segments.
     """
-    width = height = components = scanned = scans = 0
-    progressive = False
     at = 2
     for _ in range(MAX_SEGMENTS):
         marker = _find_marker(data, at)
         kind = data[marker + 1]
         if kind == _END:
-            return JpegMarkers(
-                width, height, components, progressive or scans > 1, scanned)
-        if kind in _FRAMES and not components:
-            progressive = kind in _PROGRESSIVE
-            height = int.from_bytes(data[marker + 5:marker + 7], 'big')
-            width = int.from_bytes(data[marker + 7:marker + 9], 'big')
-            components = data[marker + 9]
-        elif kind == _SCAN:
-            scans += 1
-            scanned += data[marker + 4]
+            return
+        yield kind, marker
         at = marker + 2 + int.from_bytes(data[marker + 2:marker + 4], 'big')
     raise FrameError(
-        f'{width}x{height} jpeg: it has more than {MAX_SEGMENTS} segments, which is no camera '
+        f'jpeg of {len(data)} bytes: it has more than {MAX_SEGMENTS} segments, which is no camera '
         'picture; write it anew')
 
 

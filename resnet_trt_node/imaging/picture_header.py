@@ -15,7 +15,7 @@ import struct
 from typing import Optional
 
 from resnet_trt_node.errors import DamagedPictureError, FrameError
-from resnet_trt_node.imaging.jpeg_markers import read_jpeg_markers
+from resnet_trt_node.imaging.jpeg_markers import jpeg_markers
 from resnet_trt_node.imaging.tiff_tags import read_tiff_tags
 
 #: What cameras send; files may be of any format that Pillow reads.
@@ -27,6 +27,10 @@ _NETPBM_HEADER_BYTES = 65_536
 _NETPBM = re.compile(
     rb'P([1-6])(?:\s|#[^\r\n]*[\r\n])+(\d{1,9})(?:\s|#[^\r\n]*[\r\n])+(\d{1,9})'
     rb'(?:(?:\s|#[^\r\n]*[\r\n])+(\d{1,9}))?\s')
+_JPEG_SCAN = 0xda
+#: Frame headers of a jpeg: c0 to cf, but c4, c8 and cc are tables.
+_JPEG_FRAMES = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
+_JPEG_PROGRESSIVE = (0xc2, 0xc6, 0xca, 0xce)
 #: Values of a TIFF's PhotometricInterpretation.
 _TIFF_WHITE_IS_0, _TIFF_INKS = 0, 5
 _TIFF_COLOURED = (2, 3, 5, 6, 8, 9, 10)
@@ -112,14 +116,21 @@ def read_header(data: memoryview) -> Optional[PictureHeader]:
 
 
 def _read_jpeg(data: memoryview) -> PictureHeader:
-    found = read_jpeg_markers(data)
-    if not found.components:
+    width = height = components = scans = passes = 0
+    progressive = False
+    for kind, at in jpeg_markers(data):
+        if kind in _JPEG_FRAMES and not components:
+            progressive = kind in _JPEG_PROGRESSIVE
+            height, width, components = struct.unpack_from('>HHB', data, at + 5)
+        elif kind == _JPEG_SCAN:
+            scans += 1
+            passes += data[at + 4]
+    if not components:
         raise DamagedPictureError(f'broken jpeg of {len(data)} bytes: it has no frame header')
     # Coefficients of 16 bits of the whole picture are kept until its last scan.
-    kept = 2 * found.components * found.width * found.height if found.several_scans else 0
+    kept = 2 * components * width * height if progressive or scans > 1 else 0
     return PictureHeader(
-        'jpeg', found.width, found.height, 1 if found.components == 1 else 3,
-        decoder_bytes=kept, passes=found.scanned_components)
+        'jpeg', width, height, 1 if components == 1 else 3, decoder_bytes=kept, passes=passes)
 
 
 def _read_png(data: memoryview) -> PictureHeader:
