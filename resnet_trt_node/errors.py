@@ -20,6 +20,8 @@ as it is, without a traceback::
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from resnet_trt_node.printable import printable_lines
 
 
@@ -80,3 +82,16 @@ class BagError(ResnetTrtError):
 
 class DataError(ResnetTrtError):
     """A folder or table of pictures that cannot be used."""
+
+
+def check_choice(
+        what: str, value: object, choices: Collection[str],
+        error: type[ResnetTrtError] = UsageError) -> None:
+    """
+    Refuse a value that is none of the choices.
+
+    :param what: its name in the message.
+    :raises ResnetTrtError: of the given type, with the choices.
+    """
+    if value not in choices:
+        raise error(f'unknown {what} {value!r}: choose one of {", ".join(choices)}')

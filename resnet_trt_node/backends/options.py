@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from resnet_trt_node.contract.spec import ModelSpec, PRECISIONS
-from resnet_trt_node.errors import ModelError, UsageError
+from resnet_trt_node.errors import check_choice, ModelError, UsageError
 
 #: Precision to the command that makes a model of it.
 HOW_TO_MAKE = {
@@ -50,10 +50,7 @@ def check_fields(options: Any) -> None:
         # `not (low <= value)` also refuses NaN.
         if low is not None and not low <= value <= high:
             raise UsageError(f'{option.name} is {value}: choose {low} to {high}')
-        choices = option.metadata.get('choices', (value,))
-        if value not in choices:
-            raise UsageError(
-                f'unknown {option.name} {value!r}: choose one of {", ".join(choices)}')
+        check_choice(option.name, value, option.metadata.get('choices', (value,)))
 
 
 def discard(line: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resnet_trt_node.errors import UsageError
+from resnet_trt_node.errors import check_choice
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability, QosReliability
 
 #: Reliability of the publishers: fixed, or that of the recorded publishers.
@@ -26,9 +26,7 @@ def replay_qos(
     :param reliability: one of `RELIABILITIES`.
     :raises UsageError: for another reliability.
     """
-    if reliability not in RELIABILITIES:
-        raise UsageError(
-            f'unknown reliability {reliability!r}: choose one of {", ".join(RELIABILITIES)}')
+    check_choice('reliability', reliability, RELIABILITIES)
     offered = [
         qos for connection in connections if isinstance(connection.ext, ConnectionExtRosbag2)
         for qos in connection.ext.offered_qos_profiles]

@@ -15,7 +15,7 @@ from resnet_trt_node.bag.message_types import (
     CLASSIFICATION, default_typestore, STAMP_SECONDS, typestore_for)
 from resnet_trt_node.bag.messages import BagMessage
 from resnet_trt_node.contract.prediction import Prediction
-from resnet_trt_node.errors import BagError, UsageError
+from resnet_trt_node.errors import BagError, check_choice, UsageError
 from rosbags.interfaces import (
     Connection, ConnectionExtRosbag2, MessageDefinitionFormat, Qos, QosDurability, QosHistory,
     QosLiveliness, QosReliability, QosTime)
@@ -49,8 +49,7 @@ class BagWriter:
     """
 
     def __init__(self, path: Union[str, Path], storage: str = 'mcap') -> None:
-        if storage not in _STORAGES:
-            raise UsageError(f'unknown storage {storage!r}: choose one of {", ".join(_STORAGES)}')
+        check_choice('storage', storage, _STORAGES)
         self.path = Path(path)
         # rosbags opens databases by unescaped URIs.
         if storage == 'sqlite3' and set(str(path)) & set('#?%'):
@@ -116,9 +115,7 @@ class BagWriter:
         :param log_time_ns: when it counts as recorded, None for the stamp.
         :raises UsageError: for another class_id_format.
         """
-        if class_id_format not in ('label', 'index'):
-            raise UsageError(
-                f'unknown class_id_format {class_id_format!r}: choose label or index')
+        check_choice('class_id_format', class_id_format, ('label', 'index'))
         types = default_typestore().types
         results = [
             types['vision_msgs/msg/ObjectHypothesis'](

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import json
 from typing import Any, Mapping, Optional, Tuple
 
-from resnet_trt_node.errors import LabelsError, ModelError
+from resnet_trt_node.errors import check_choice, LabelsError, ModelError
 from resnet_trt_node.labels import check_labels, tell_apart
 
 INPUT_NAME = 'images'
@@ -52,10 +52,7 @@ class ResizeRule:
 
     def __post_init__(self) -> None:
         """Refuse rules that no picture can follow."""
-        if self.interpolation not in INTERPOLATIONS:
-            raise ModelError(
-                f'unknown interpolation {self.interpolation!r}: '
-                f'choose one of {", ".join(INTERPOLATIONS)}')
+        check_choice('interpolation', self.interpolation, INTERPOLATIONS, ModelError)
         if self.crop_height < 1 or self.crop_width < 1:
             raise ModelError(
                 f'crop of {self.crop_height}x{self.crop_width}: both must be positive')
@@ -102,9 +99,7 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         """Refuse contradictions."""
-        if self.precision not in PRECISIONS:
-            raise ModelError(
-                f'unknown precision {self.precision!r}: choose one of {", ".join(PRECISIONS)}')
+        check_choice('precision', self.precision, PRECISIONS, ModelError)
         if not self.labels:
             raise LabelsError('the model has no class names: export it again with --labels FILE')
         check_labels(self.labels, where='the class names of the model')

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.errors import FrameError, UsageError
+from resnet_trt_node.errors import check_choice, FrameError, UsageError
 from resnet_trt_node.imaging.fast_resize import Blur, count_halvings, fit_blur, SUPPORT
 from resnet_trt_node.imaging.frame import CHANNELS, Frame, to_rgb
 
@@ -69,10 +69,7 @@ class Resizer:
     """
 
     def __init__(self, rule: ResizeRule, method: ResizeMethod = 'fast') -> None:
-        if method not in get_args(ResizeMethod):
-            raise UsageError(
-                f'unknown resize method {method!r}: choose one of '
-                f'{", ".join(get_args(ResizeMethod))}')
+        check_choice('resize method', method, get_args(ResizeMethod))
         self.rule = rule
         self.method: ResizeMethod = method
 

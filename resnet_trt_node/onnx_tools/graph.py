@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 from resnet_trt_node import __version__
-from resnet_trt_node.errors import ModelError, UsageError
+from resnet_trt_node.errors import check_choice, ModelError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -39,9 +39,7 @@ class GraphBuilder:
     """
 
     def __init__(self, precision: str) -> None:
-        if precision not in FLOAT_TYPES:
-            raise UsageError(
-                f'cannot write {precision} graphs: choose one of {", ".join(FLOAT_TYPES)}')
+        check_choice('precision', precision, FLOAT_TYPES)
         self.precision = precision
         self.float_type = FLOAT_TYPES[precision]
         self.nodes: list[onnx.NodeProto] = []

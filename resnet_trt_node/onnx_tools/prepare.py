@@ -14,7 +14,7 @@ from resnet_trt_node.contract.model_file import file_sha256, load_with_outside_t
 from resnet_trt_node.contract.onnx_graph import (
     names_of, names_read, opset_of, rename_readers, replace_all, subgraphs_of)
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
-from resnet_trt_node.errors import ModelError, UsageError
+from resnet_trt_node.errors import check_choice, ModelError, UsageError
 from resnet_trt_node.onnx_tools.class_names import given_labels, labels_for
 from resnet_trt_node.onnx_tools.deployable import write_model, WrittenModel
 from resnet_trt_node.onnx_tools.graph import BATCH, GraphBuilder, IR_VERSION, OPSET, tensor
@@ -84,11 +84,8 @@ def prepare(
     """
     start_ns = perf_counter_ns()
     source, out = Path(source), Path(out)
-    if channel_order not in CHANNEL_ORDERS:
-        raise UsageError(f'unknown channel order {channel_order!r}: choose rgb or bgr')
-    if activation not in ACTIVATIONS:
-        raise UsageError(
-            f'unknown activation {activation!r}: choose one of {", ".join(ACTIVATIONS)}')
+    check_choice('channel order', channel_order, CHANNEL_ORDERS)
+    check_choice('activation', activation, ACTIVATIONS)
     model = load_with_outside_tensors(source)
     _refuse_deployable(model, source)
     normalisation = pick_normalisation(mean, std, scale, channel_order == 'bgr')

@@ -11,7 +11,7 @@ from resnet_trt_node.contract.declared import TensorInfo
 from resnet_trt_node.contract.onnx_graph import (
     inputs_of, is_int8, names_read, producers_of, replace_all, tensor_info, trace_back,
     weight_types)
-from resnet_trt_node.errors import ModelError, UsageError
+from resnet_trt_node.errors import check_choice, ModelError, UsageError
 from resnet_trt_node.onnx_tools.training_mode import refuse_training_mode
 
 LAYOUTS = ('auto', 'nchw', 'nhwc')
@@ -110,8 +110,7 @@ def _remove_unused_inputs(model: onnx.ModelProto) -> Tuple[str, ...]:
 
 
 def _layout(value: TensorInfo, layout: str) -> str:
-    if layout not in LAYOUTS:
-        raise UsageError(f'unknown layout {layout!r}: choose one of {", ".join(LAYOUTS)}')
+    check_choice('layout', layout, LAYOUTS)
     shown = f'input {value.name!r} has the shape {value.shown_shape}'
     if len(value.shape) != 4:
         raise ModelError(f'{shown}: only (N, 3, H, W) or (N, H, W, 3) can be prepared')

@@ -11,7 +11,7 @@ import numpy as np
 from resnet_trt_node import __version__
 from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
-from resnet_trt_node.errors import LabelsError, ModelError, UsageError
+from resnet_trt_node.errors import check_choice, LabelsError, ModelError, UsageError
 from resnet_trt_node.onnx_tools.class_names import given_labels, labels_for
 from resnet_trt_node.onnx_tools.deployable import CHECKED_BATCHES, write_model, WrittenModel
 from resnet_trt_node.onnx_tools.graph import FLOAT_TYPES
@@ -138,9 +138,7 @@ def torch_probabilities(network: ResNet, frames: NDArray[np.uint8]) -> NDArray[n
 
 
 def _check_arguments(precision: str, image_size: int) -> None:
-    if precision not in FLOAT_TYPES:
-        raise UsageError(
-            f'cannot export {precision!r}: choose one of {", ".join(FLOAT_TYPES)}')
+    check_choice('precision', precision, FLOAT_TYPES)
     if not MIN_IMAGE_SIZE <= image_size <= _MAX_IMAGE_SIZE:
         raise UsageError(
             f'image size {image_size}: choose {MIN_IMAGE_SIZE} to {_MAX_IMAGE_SIZE} pixels')

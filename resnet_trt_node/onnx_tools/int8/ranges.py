@@ -18,7 +18,7 @@ import onnx
 from onnx import helper
 from resnet_trt_node.backends.onnxruntime_session import CpuSession
 from resnet_trt_node.contract.spec import INPUT_NAME
-from resnet_trt_node.errors import DataError, ModelError, UsageError
+from resnet_trt_node.errors import check_choice, DataError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,8 +54,7 @@ def activation_ranges(
     :raises UsageError: for an unknown method or a percentile out of range.
     :raises ModelError: if an activation is not finite.
     """
-    if method not in METHODS:
-        raise UsageError(f'unknown method {method!r}: choose one of {", ".join(METHODS)}')
+    check_choice('method', method, METHODS)
     if not 50 <= percentile <= 100:
         raise UsageError(f'--percentile {percentile}: choose 50 to 100')
     if not sum(len(batch) for batch in frames):
