@@ -20,8 +20,6 @@ as it is, without a traceback::
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from resnet_trt_node.printable import printable_lines
 
 
@@ -85,7 +83,7 @@ class DataError(ResnetTrtError):
 
 
 def check_choice(
-        what: str, value: object, choices: Collection[str],
+        what: str, value: object, choices: tuple[str, ...],
         error: type[ResnetTrtError] = UsageError) -> None:
     """
     Refuse a value that is none of the choices.

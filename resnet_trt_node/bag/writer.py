@@ -49,7 +49,7 @@ class BagWriter:
     """
 
     def __init__(self, path: Union[str, Path], storage: str = 'mcap') -> None:
-        check_choice('storage', storage, _STORAGES)
+        check_choice('storage', storage, tuple(_STORAGES))
         self.path = Path(path)
         # rosbags opens databases by unescaped URIs.
         if storage == 'sqlite3' and set(str(path)) & set('#?%'):

@@ -39,7 +39,7 @@ class GraphBuilder:
     """
 
     def __init__(self, precision: str) -> None:
-        check_choice('precision', precision, FLOAT_TYPES)
+        check_choice('precision', precision, tuple(FLOAT_TYPES))
         self.precision = precision
         self.float_type = FLOAT_TYPES[precision]
         self.nodes: list[onnx.NodeProto] = []

@@ -138,7 +138,7 @@ def torch_probabilities(network: ResNet, frames: NDArray[np.uint8]) -> NDArray[n
 
 
 def _check_arguments(precision: str, image_size: int) -> None:
-    check_choice('precision', precision, FLOAT_TYPES)
+    check_choice('precision', precision, tuple(FLOAT_TYPES))
     if not MIN_IMAGE_SIZE <= image_size <= _MAX_IMAGE_SIZE:
         raise UsageError(
             f'image size {image_size}: choose {MIN_IMAGE_SIZE} to {_MAX_IMAGE_SIZE} pixels')
