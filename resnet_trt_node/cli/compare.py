@@ -7,8 +7,10 @@ from contextlib import ExitStack
 import json
 from pathlib import Path
 import shlex
-from typing import Any, TYPE_CHECKING
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from resnet_trt_node.atomic_file import check_place, whole_file
 from resnet_trt_node.cli.support.console import log, print_json, print_table, Progress, write
 from resnet_trt_node.cli.support.example_frames import GENERATED, read_frames
@@ -24,10 +26,6 @@ from resnet_trt_node.compare.saved import read_saved_frames
 from resnet_trt_node.compare.session import Session
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import UsageError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 #: Exit code where everything ran and the answers differ.
 DISAGREE = 1

@@ -8,9 +8,10 @@ from difflib import get_close_matches
 from itertools import combinations
 import json
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 import onnx
 from resnet_trt_node.atomic_file import check_place, whole_file
 from resnet_trt_node.cli.support.console import (
@@ -26,9 +27,6 @@ from resnet_trt_node.onnx_tools.int8.quantize import (
 from resnet_trt_node.onnx_tools.int8.ranges import METHODS
 from resnet_trt_node.onnx_tools.int8.sensitivity import (
     answers_of, divergence, LayerSensitivity, measure_sensitivity)
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _BATCH = 16
 #: One frame in this many is held out to compare the two models on.

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Mapping, TYPE_CHECKING
+from typing import Any, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resnet_trt_node.backends.options import check_fields, number
 from resnet_trt_node.compare.choice import import_runners
 from resnet_trt_node.contract.spec import OUTPUT_NAME
 from resnet_trt_node.errors import BackendError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

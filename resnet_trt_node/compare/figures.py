@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, TYPE_CHECKING
+from typing import Any, Mapping, Optional
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resnet_trt_node.compare.latency import Timings
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 PERCENTILES = (50, 90, 99)
 _RESAMPLES = 2000

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 import math
-from typing import Callable, Mapping, Optional, Sequence, TYPE_CHECKING
+from typing import Callable, Mapping, Optional, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resnet_trt_node.backends.options import check_fields, number
 from resnet_trt_node.compare.subject import Subject
 from resnet_trt_node.errors import UsageError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 #: A slow subject's turn may take longer than its share; it still gets so many rounds.
 MIN_ROUNDS = 3

@@ -8,9 +8,10 @@ which says what to do where it is missing.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Mapping, Tuple, TYPE_CHECKING, Union
+from typing import Any, Mapping, Tuple, Union
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polygraphy.backend.base import BaseRunner
 from polygraphy.exception import PolygraphyException
@@ -25,9 +26,6 @@ from resnet_trt_node.contract.model_file import parse_model, read_model, spec_in
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 from resnet_trt_node.errors import (
     BackendError, BackendUnavailable, InferenceError)
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 class PolygraphySubject(Subject):

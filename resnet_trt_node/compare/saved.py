@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from io import BytesIO
 import json
 from pathlib import Path
-from typing import Any, Mapping, Sequence, Tuple, TYPE_CHECKING
+from typing import Any, Mapping, Sequence, Tuple
 from zipfile import ZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.backends.base import BackendInfo
@@ -27,9 +28,6 @@ from resnet_trt_node.compare.latency import MIN_ROUNDS, Timings
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import DataError, ResnetTrtError, UsageError
 from resnet_trt_node.regular_file import read_regular
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _FORMAT = 1
 MAX_BYTES = 1 << 30

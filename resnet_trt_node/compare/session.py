@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from itertools import product
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Sequence, TYPE_CHECKING, Union
+from typing import Any, Callable, Iterator, Mapping, Sequence, Union
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resnet_trt_node import __version__
 from resnet_trt_node.backends.engines.files import sha256_of
@@ -25,9 +26,6 @@ from resnet_trt_node.contract.model_file import (
     parse_model, read_model, read_model_spec, spec_in)
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError, UsageError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 #: Raised with every change that a reader of the JSON must know.
 FORMAT = 1

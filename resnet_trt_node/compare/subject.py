@@ -11,18 +11,16 @@ from __future__ import annotations
 from abc import abstractmethod
 import platform
 from time import perf_counter_ns
-from typing import Any, TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.backends.result_check import refuse_bad
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import UsageError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 class Subject(Closing):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resnet_trt_node.errors import DataError
 from resnet_trt_node.evaluation.outcomes import Outcomes
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 #: The number of bins in Guo et al. 2017.
 BINS = 15

@@ -6,8 +6,10 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Optional, TYPE_CHECKING
+from typing import Any, Optional
 
+import numpy as np
+from numpy.typing import NDArray
 from resnet_trt_node.backends.base import BackendInfo
 from resnet_trt_node.cli.support.console import (
     count_of, log, print_table, table_row, write)
@@ -19,10 +21,6 @@ from resnet_trt_node.evaluation.confusion import (
 from resnet_trt_node.evaluation.outcomes import wilson_interval
 from resnet_trt_node.evaluation.reliability import Calibration, measure_calibration
 from resnet_trt_node.printable import some
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _TOP_K = (1, 5)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional, Sequence, TYPE_CHECKING
+from typing import Optional, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resnet_trt_node.cli.support.options import print_unread
 from resnet_trt_node.cli.support.sources import Inputs
@@ -14,9 +15,6 @@ from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 GENERATED = 'generated'
 #: An irrational number: the fractional parts of its multiples are evenly distributed.
