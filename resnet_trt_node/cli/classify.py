@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from time import perf_counter_ns
 from typing import Any, Optional, Sequence
 
@@ -15,8 +16,8 @@ from resnet_trt_node.cli.support.console import (
     count_of, log, print_json, Progress, table_row, write)
 from resnet_trt_node.cli.support.options import (
     add_backend_arguments, add_model_argument, add_node_options, add_output_arguments,
-    add_picture_arguments,
-    backend_document, describe_backend, max_image_bytes, open_model, print_unread)
+    add_picture_arguments, backend_document, describe_backend, max_image_bytes, open_model,
+    print_unread)
 from resnet_trt_node.cli.support.sources import Inputs, Source
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import DataError, FrameError, UsageError
@@ -49,17 +50,16 @@ def run(arguments: Namespace) -> int:
     """Classify all inputs and print the results."""
     _check(arguments)
     with ExitStack() as stack:
-        inputs = stack.enter_context(
-            Inputs(
-                arguments.inputs, arguments.topic, not arguments.skip_bad,
-                max_image_bytes(arguments)))
+        inputs = stack.enter_context(Inputs(
+            arguments.inputs, arguments.topic, not arguments.skip_bad,
+            max_image_bytes(arguments)))
         print_unread(inputs.unread)
         annotated = None if arguments.annotate is None else AnnotatedPictures(
             arguments.annotate, inputs.pictures)
         bag = None if arguments.output is None else stack.enter_context(
             ClassifiedBag(arguments.output, inputs, arguments.class_id_format))
         backend = stack.enter_context(open_model(arguments))
-        return _Run(arguments, inputs, backend, annotated, bag).go()
+        return _Run(arguments, inputs, backend, annotated, bag, inputs.name_width()).go()
 
 
 def _check(arguments: Namespace) -> None:
@@ -69,107 +69,101 @@ def _check(arguments: Namespace) -> None:
         raise UsageError(f'--score-threshold {arguments.score_threshold}: choose 0 to 1')
 
 
+@dataclass
 class _Run:
-    """One run of the command: every input is either classified or in `_failures`."""
+    """One run of the command: every input is either classified or in `failures`."""
 
-    def __init__(
-            self, arguments: Namespace, inputs: Inputs, backend: Backend,
-            annotated: Optional[AnnotatedPictures], bag: Optional[ClassifiedBag]) -> None:
-        self._arguments = arguments
-        self._inputs = inputs
-        self._backend = backend
-        self._annotated = annotated
-        self._bag = bag
-        self._widths = (inputs.name_width(), -4, -7)
-        self._results: list[dict[str, Any]] = []
-        self._failures: list[dict[str, Any]] = []
-        self._classified = 0
+    arguments: Namespace
+    inputs: Inputs
+    backend: Backend
+    annotated: Optional[AnnotatedPictures]
+    bag: Optional[ClassifiedBag]
+    name_width: int
+    progress: Progress = field(init=False)
+    classified: int = 0
+    results: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
 
     def go(self) -> int:
         classifier = Classifier(
-            self._backend, self._arguments.top_k, self._arguments.score_threshold,
-            self._arguments.resize_method)
+            self.backend, self.arguments.top_k, self.arguments.score_threshold,
+            self.arguments.resize_method)
         start_ns = perf_counter_ns()
-        with Progress(self._inputs.count, 'picture', quiet=self._arguments.json) as progress:
-            self._progress = progress
-            if not self._arguments.json:
-                write(table_row(('SOURCE', 'RANK', 'SCORE', 'CLASS'), self._widths))
+        with Progress(self.inputs.count, 'picture', quiet=self.arguments.json) as self.progress:
+            if not self.arguments.json:
+                self._write_row('SOURCE', 'RANK', 'SCORE', 'CLASS')
             for source, predictions in classifier.classify(
-                    self._inputs, Source.load, self._fail, _file_name):
+                    self.inputs, Source.load, self._fail, _file_name):
                 self._take(source, predictions)
-                progress.step()
-        if not self._classified:
-            if not self._failures:
-                raise DataError('; '.join(['no picture was read', *self._inputs.warnings]))
+                self.progress.step()
+        if not self.classified:
+            if not self.failures:
+                raise DataError('; '.join(['no picture was read', *self.inputs.warnings]))
             raise DataError(
-                f'none of {count_of(self._inputs.count, "picture")} could be used; the first: '
-                f'{self._failures[0]["error"]}')
-        if self._bag is not None:
-            self._bag.finish()
-        if self._arguments.json:
+                f'none of {count_of(self.inputs.count, "picture")} could be used; the first: '
+                f'{self.failures[0]["error"]}')
+        if self.bag is not None:
+            self.bag.finish()
+        if self.arguments.json:
             print_json(self._document())
         else:
             self._summarise((perf_counter_ns() - start_ns) / 1e9)
         return 0
 
     def _take(self, source: Source, predictions: Sequence[Prediction]) -> None:
-        self._classified += 1
+        self.classified += 1
         written = None
-        if self._annotated is not None:
-            written = self._annotated.write(source, predictions)
-        if self._bag is not None:
-            self._bag.write(source, predictions)
-        if not self._arguments.json:
-            for line in self._lines(source, predictions):
-                write(line)
+        if self.annotated is not None:
+            written = self.annotated.write(source, predictions)
+        if self.bag is not None:
+            self.bag.write(source, predictions)
+        if not self.arguments.json:
+            self._write_rows(source.describe(), predictions)
             return
-        result = _identity(source)
-        if written is not None:
-            result['annotated'] = str(written)
-        result['predictions'] = [
-            {'index': one.index, 'label': one.label, 'score': one.score} for one in predictions]
-        self._results.append(result)
+        self.results.append({
+            **_identity(source), **({} if written is None else {'annotated': str(written)}),
+            'predictions': [asdict(one) for one in predictions]})
 
     def _fail(self, source: Source, error: FrameError) -> None:
         # A bag with a broken frame is still usable, but a picture file was named on purpose.
-        if source.image is None and not self._arguments.skip_bad:
+        if source.image is None and not self.arguments.skip_bad:
             raise type(error)(
                 f'{error}; leave it out, or skip such files with --skip-bad') from error
-        if self._bag is not None:
-            self._bag.copy(source)
-        self._failures.append({**_identity(source), 'error': str(error)})
-        self._progress.step()
-        if not self._arguments.json and len(self._failures) <= _MAX_PRINTED_FAILURES:
+        if self.bag is not None:
+            self.bag.copy(source)
+        self.failures.append({**_identity(source), 'error': str(error)})
+        self.progress.step()
+        if not self.arguments.json and len(self.failures) <= _MAX_PRINTED_FAILURES:
             name = '' if source.image is None else f'{source.describe()}: '
             log(f'skipped: {name}{error}')
 
-    def _lines(self, source: Source, predictions: Sequence[Prediction]) -> list[str]:
+    def _write_rows(self, name: str, predictions: Sequence[Prediction]) -> None:
         if not predictions:
-            cells = (source.describe(), '-', '-', 'no class above the threshold')
-            return [table_row(cells, self._widths)]
-        return [
-            table_row((
-                source.describe() if rank == 1 else '', str(rank), f'{one.score * 100:.1f} %',
-                one.label), self._widths)
-            for rank, one in enumerate(predictions, start=1)]
+            self._write_row(name, '-', '-', 'no class above the threshold')
+        for rank, one in enumerate(predictions, start=1):
+            self._write_row(
+                name if rank == 1 else '', str(rank), f'{one.score * 100:.1f} %', one.label)
+
+    def _write_row(self, *cells: str) -> None:
+        write(table_row(cells, (self.name_width, -4, -7)))
 
     def _document(self) -> dict[str, Any]:
         return {
-            'model': self._arguments.model, 'backend': backend_document(self._backend.info),
-            'results': self._results, 'failures': self._failures,
-            'warnings': self._inputs.warnings,
-            **({} if self._bag is None else {'output': self._arguments.output})}
+            'model': self.arguments.model, 'backend': backend_document(self.backend.info),
+            'results': self.results, 'failures': self.failures,
+            'warnings': self.inputs.warnings,
+            **({} if self.bag is None else {'output': self.arguments.output})}
 
     def _summarise(self, took_s: float) -> None:
-        log(f'{count_of(self._classified, "picture")} classified by '
-            f'{describe_backend(self._backend.info)} in {took_s:.1f} s')
-        if self._failures:
-            log(f'{count_of(len(self._failures), "picture")} could not be used and '
-                f'{"has" if len(self._failures) == 1 else "have"} no result')
-        if self._annotated is not None:
-            log(f'pictures with their classes: {self._arguments.annotate}')
-        if self._bag is not None:
-            log(f'bag with the classifications: {self._arguments.output}')
+        log(f'{count_of(self.classified, "picture")} classified by '
+            f'{describe_backend(self.backend.info)} in {took_s:.1f} s')
+        if self.failures:
+            log(f'{count_of(len(self.failures), "picture")} could not be used and '
+                f'{"has" if len(self.failures) == 1 else "have"} no result')
+        if self.annotated is not None:
+            log(f'pictures with their classes: {self.arguments.annotate}')
+        if self.bag is not None:
+            log(f'bag with the classifications: {self.arguments.output}')
 
 
 def _file_name(source: Source) -> str:
