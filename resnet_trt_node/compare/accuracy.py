@@ -76,8 +76,7 @@ def compare_answers(
     :raises BackendUnavailable: if Polygraphy is not installed.
     """
     import_runners()
-    from polygraphy.comparator import (
-        Comparator, IterationResult, RunResults, SimpleCompareFunc)
+    from polygraphy.comparator import Comparator, IterationResult, RunResults, SimpleCompareFunc
     from polygraphy.exception import PolygraphyException
     from polygraphy.logger import G_LOGGER
     runs = RunResults([

@@ -24,8 +24,7 @@ from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.compare.subject import Subject
 from resnet_trt_node.contract.model_file import parse_model, read_model, spec_in
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
-from resnet_trt_node.errors import (
-    BackendError, BackendUnavailable, InferenceError)
+from resnet_trt_node.errors import BackendError, BackendUnavailable, InferenceError
 
 
 class PolygraphySubject(Subject):

@@ -22,8 +22,7 @@ from resnet_trt_node.compare.latency import measure, Plan, Timings
 from resnet_trt_node.compare.machine import describe_machine, package_versions
 from resnet_trt_node.compare.saved import check_size, read_saved, SavedSubject, write_saved
 from resnet_trt_node.compare.subject import Subject
-from resnet_trt_node.contract.model_file import (
-    parse_model, read_model, read_model_spec, spec_in)
+from resnet_trt_node.contract.model_file import parse_model, read_model, read_model_spec, spec_in
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError, UsageError
 
