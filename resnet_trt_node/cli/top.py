@@ -109,7 +109,7 @@ def _node(report: Any) -> Group:
         for camera in faulty[:_MOST_FAULTS]]
     parts += _left_out(len(faulty) - _MOST_FAULTS, 'cameras that are not well')
     if 'total_p50_ms' in report.values:
-        parts.append(_latencies(values))
+        parts.append(_latencies(report.values))
     return Group(*parts)
 
 
@@ -141,9 +141,6 @@ class _Values:
     def __init__(self, values: dict[str, Any]) -> None:
         self._values = values
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._values
-
     def __getitem__(self, key: str) -> str:
         return printable(self._values.get(key, '?'), _WORD)
 
@@ -159,7 +156,8 @@ def _left_out(number: int, what: str) -> list[Text]:
     return [Text(f'and {number} more {what}, see --json')] if number > 0 else []
 
 
-def _latencies(values: _Values) -> Table:
+def _latencies(values: dict[str, Any]) -> Table:
+    shown = _Values(values)
     table = Table(box=None, padding=(0, 1))
     table.add_column('ms')
     for share in ('p50', 'p95', 'p99'):
@@ -167,5 +165,5 @@ def _latencies(values: _Values) -> Table:
     for stage, words in _STAGES.items():
         if f'{stage}_p50_ms' in values:
             table.add_row(words, *(
-                Text(values.milliseconds(f'{stage}_p{share}_ms')) for share in (50, 95, 99)))
+                Text(shown.milliseconds(f'{stage}_p{share}_ms')) for share in (50, 95, 99)))
     return table

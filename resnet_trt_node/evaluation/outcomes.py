@@ -78,12 +78,12 @@ class OutcomeCollector:
 
     def outcomes(self) -> Outcomes:
         """Return what has been collected so far."""
-        targets, predicted, confidences, ranks, right, errors = (
-            zip(*self._rows) if self._rows else ((),) * 6)
+        # float64 holds whole numbers and float32 exactly.
+        targets, predicted, confidences, ranks, right, errors = np.array(
+            self._rows, np.float64).reshape(-1, 6).T
         return Outcomes(
-            np.array(targets, np.int64), np.array(predicted, np.int64),
-            np.array(confidences, np.float32), np.array(ranks, np.int64),
-            np.array(right, np.float32), np.array(errors, np.float64))
+            targets.astype(np.int64), predicted.astype(np.int64), confidences.astype(np.float32),
+            ranks.astype(np.int64), right.astype(np.float32), errors)
 
 
 def wilson_interval(hits: int, count: int) -> tuple[float, float]:

@@ -108,9 +108,7 @@ class Inputs(Closing):
 
     def image_topics(self, bag: BagReader) -> list[str]:
         """Return the selected image topics of a bag."""
-        return bag.image_topics() if self._topics is None else [
-            name for name in bag.image_topics()
-            if name in self._topics or name.lstrip('/') in self._topics]
+        return bag.choose_images(self._topics)
 
     def __iter__(self) -> Iterator[Source]:
         """Yield every picture in the order of the command line; those of bags by log time."""

@@ -18,14 +18,17 @@ from resnet_trt_node.training.distributed import ProcessGroup
 from resnet_trt_node.training.folder import LAST, TrainingFolder
 from resnet_trt_node.training.loop import COMPILED, Training
 from resnet_trt_node.training.metrics import measure
-from resnet_trt_node.training.settings import (
-    AUTO_AUGMENTS, default_lr, MIXES, TrainingSettings)
+from resnet_trt_node.training.settings import AUTO_AUGMENTS, default_lr, MIXES, TrainingSettings
 from resnet_trt_node.training.teacher import digest_of, load_teacher
 
 IMAGE_SIZE = 224
 _VALIDATION_SHARE = 0.1
-#: Setting to its type, its word in the help, and its meaning.
+#: Option to its type, its word in the help, and its meaning.
 _RECIPE: dict[str, tuple[type, str, str]] = {
+    'image_size': (int, 'PIXELS', f"sides of the network's input; not given: {IMAGE_SIZE}"),
+    'lr': (
+        float, 'RATE', 'highest learning rate; not given: for 256 pictures a step 0.1 from random '
+        'weights and 0.01 from others, in proportion'),
     'epochs': (int, 'N', 'passes over the pictures'),
     'batch_size': (int, 'N', 'pictures a step'),
     'weight_decay': (float, 'X', 'pull of weights to zero, not of norms and biases'),
@@ -64,13 +67,6 @@ def add_recipe_options(group: Any, usual: Mapping[str, Any], longest_warmup: flo
     :param usual: settings by name that are taken where they are not given.
     :param longest_warmup: epochs.
     """
-    group.add_argument(
-        '--image-size', type=int, metavar='PIXELS',
-        help=f"sides of the network's input; not given: {IMAGE_SIZE}")
-    group.add_argument(
-        '--lr', type=float, metavar='RATE',
-        help='highest learning rate; not given: for 256 pictures a step 0.1 from random weights '
-        'and 0.01 from others, in proportion')
     group.add_argument(
         '--warmup-epochs', type=float, metavar='N',
         help='epochs until the highest learning rate; not given: a tenth, at most '
