@@ -31,7 +31,7 @@ from matplotlib.figure import Figure
 from resnet_trt_node.bag.messages import BagImage
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.cli.support.annotated import AnnotatedPictures
-from resnet_trt_node.cli.support.console import table_row
+from resnet_trt_node.cli.support.console import print_table
 from resnet_trt_node.cli.support.sources import Source
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.prediction import Prediction
@@ -94,7 +94,7 @@ def show(model: Path | None, out: Path) -> int:
     print('[4/4] What came back')
     predictions = {
         frame: named(results[frame][0], labels) for frame in images if frame in results}
-    print_table(shown, predictions, latencies_ms)
+    print_answers(shown, predictions, latencies_ms)
     draw(images, shown, predictions, out)
     problems = find_problems(images, results)
     for problem in problems:
@@ -206,19 +206,19 @@ def named(result: Result, labels: Sequence[str]) -> list[Prediction]:
     return [Prediction(labels.index(name), name, score) for name, score in result.classes]
 
 
-def print_table(
+def print_answers(
         shown: dict[Frame, str], predictions: dict[Frame, list[Prediction]],
         latencies_ms: dict[Frame, float]) -> None:
     """Print a line for each recorded image, with or without an answer."""
-    widths = (14, 6, max(map(len, shown.values())), -9)
-    print(table_row(('STAMP', 'CAMERA', 'SEES', 'LATENCY', 'TOP 3'), widths))
+    rows = []
     for frame, photograph in shown.items():
         camera, stamp_ns = frame
         names = ', '.join(
             f'{one.label} {one.score:.0%}' for one in predictions.get(frame, [])[:3])
         latency = f'{latencies_ms[frame]:.1f} ms' if frame in latencies_ms else '-'
-        print(table_row(
-            (f'{stamp_ns / 1e9:.3f}', camera, photograph, latency, names or 'no result'), widths))
+        rows.append(
+            (f'{stamp_ns / 1e9:.3f}', camera, photograph, latency, names or 'no result'))
+    print_table(('STAMP', 'CAMERA', 'SEES', 'LATENCY', 'TOP 3'), rows, 'lllr')
 
 
 def draw(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict, dataclass
 import gc
 import os
@@ -80,8 +81,7 @@ def run_machine(lab: Lab) -> dict:
     import pycuda.driver as cuda
     from resnet_trt_node.backends.cuda.device import CudaDevice, load_graph_driver
     import tensorrt
-    device = CudaDevice(0, print)
-    try:
+    with closing(CudaDevice(0, print)) as device:
         host = device.host_array((64 << 20,), np.uint8)
         address = device.memory(host.nbytes)
         stream = device.stream()
@@ -104,8 +104,6 @@ def run_machine(lab: Lab) -> dict:
             'cuda_graphs': load_graph_driver() is not None,
             'memory_free_mib': free >> 20, 'memory_total_mib': total >> 20, **rates,
             'cpu_cores': os.cpu_count(), 'nvidia_smi': nvidia_smi()}
-    finally:
-        device.close()
 
 
 def nvidia_smi() -> str:
@@ -269,10 +267,9 @@ def endurance_of_inferences(lab: Lab, count: int) -> dict:
 def endurance_of_openings(lab: Lab, case: Case, count: int) -> dict:
     """Open, infer each size and buffer once, close."""
     from resnet_trt_node.backends.cuda.device import CudaDevice
-    watcher = CudaDevice(0, print)
     samples = []
     took = []
-    try:
+    with closing(CudaDevice(0, print)) as watcher:
         for number in range(count + 1):
             if number % max(1, count // 20) == 0:
                 samples.append((number, host_bytes(), watcher.memory_bytes()[0]))
@@ -281,8 +278,6 @@ def endurance_of_openings(lab: Lab, case: Case, count: int) -> dict:
                 backend.infer(1, 0)
                 backend.infer(case.batch, 1)
             took.append(perf_counter_ns() - start)
-    finally:
-        watcher.close()
     return {**growth(count, samples, samples[2][0]), 'cycle': summary(took)}
 
 
