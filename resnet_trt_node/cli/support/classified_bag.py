@@ -9,11 +9,12 @@ from typing import Union
 from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli.support.console import count_of, print_warning
 from resnet_trt_node.cli.support.sources import Inputs, Source
+from resnet_trt_node.closing import Closing
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import UsageError
 
 
-class ClassifiedBag:
+class ClassifiedBag(Closing):
     """
     A bag being written; a context manager that removes it after an error.
 
@@ -75,11 +76,7 @@ class ClassifiedBag:
                 f'{self._writer.path}: {count_of(self._writer.moved, "message")} logged before '
                 '1970, which mcap cannot hold, now logged at 0')
 
-    def __enter__(self) -> ClassifiedBag:
-        """Return the bag itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         """Remove the bag if it was not finished."""
         self._writer.discard()
 

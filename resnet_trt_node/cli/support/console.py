@@ -6,10 +6,10 @@ import codecs
 import json
 import sys
 from typing import Any, Iterable, Optional, Sequence
-import unicodedata
 
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.printable import printable, printable_json, printable_lines
+from rich.cells import cell_len
 from tqdm import tqdm
 
 #: Largest number of characters of a table cell.
@@ -106,10 +106,7 @@ def print_table(
 
 def text_width(text: str) -> int:
     """Return the width of a text in terminal cells, as `table_row` prints it."""
-    return sum(
-        0 if unicodedata.combining(letter)
-        else 2 if unicodedata.east_asian_width(letter) in 'WF' else 1
-        for letter in printable(text, CELL_LIMIT))
+    return cell_len(printable(text, CELL_LIMIT))
 
 
 def count_of(number: int, thing: str) -> str:
