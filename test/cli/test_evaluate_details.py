@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from PIL import Image
 import pytest
 
-from resnet_trt_node.cli.support import evaluation_plots
+from resnet_trt_node.cli.support import evaluation_files
 from tiny_model import colour_picture, COLOURS, write_tiny_model
 
 #: Without it the error stream also says why no GPU is used.
@@ -222,7 +222,7 @@ def test_bad_input_is_refused_before_anything_is_measured(
 
 def test_pictures_without_matplotlib_are_refused(
         resnet_trt, colour_model, folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation_plots, 'find_spec', lambda name: None)
+    monkeypatch.setattr(evaluation_files, 'find_spec', lambda name: None)
     words = ('evaluate', colour_model, '--images', folders, *ON_CPU, '--confusion')
     line = resnet_trt.refused(*words, tmp_path / 'matrix.png')
     assert 'pip install matplotlib' in line

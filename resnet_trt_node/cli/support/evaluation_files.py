@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from argparse import Namespace
 import csv
+from importlib.util import find_spec
 import json
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from resnet_trt_node.atomic_file import whole_file
-from resnet_trt_node.cli.support.evaluation_plots import (
-    check_plotting, draw_confusion, draw_reliability)
 from resnet_trt_node.cli.support.evaluation_report import Evaluation
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.evaluation.confusion import most_confused
+from resnet_trt_node.printable import printable
 
 _PICTURES = ('.png', '.svg', '.pdf')
 _TABLES = ('.csv', '.json')
+#: More classes than this cannot be read in one picture.
+_MOST_CLASSES = 25
+_LONGEST_LABEL = 26
+_INCH_A_CELL = 0.42
+#: Cells with a larger share are dark, so their number is white.
+_DARK = 0.3
 
 
 def check_outputs(arguments: Namespace) -> None:
@@ -34,8 +44,10 @@ def check_outputs(arguments: Namespace) -> None:
                 f'{option} {name}: choose the format by the suffix, one of {", ".join(endings)}')
         if path.is_dir():
             raise UsageError(f'{option} {name} is a folder: name a file in it')
-        if path.suffix.lower() in _PICTURES:
-            check_plotting()
+        if path.suffix.lower() in _PICTURES and find_spec('matplotlib') is None:
+            raise UsageError(
+                'pictures are drawn by matplotlib, which is not installed: pip install '
+                'matplotlib, or write .csv or .json')
 
 
 def write_outputs(evaluation: Evaluation, arguments: Namespace) -> None:
@@ -52,10 +64,10 @@ def write_outputs(evaluation: Evaluation, arguments: Namespace) -> None:
             elif ending == '.json':
                 _write_json(evaluation, temporary)
             else:
-                draw_confusion(evaluation, temporary, ending[1:])
+                _draw_confusion(evaluation, temporary, ending[1:])
     if arguments.reliability is not None:
         with whole_file(arguments.reliability) as temporary:
-            draw_reliability(
+            _draw_reliability(
                 evaluation, temporary, Path(arguments.reliability).suffix.lower()[1:])
 
 
@@ -71,3 +83,120 @@ def _write_csv(evaluation: Evaluation, path: Path) -> None:
 def _write_json(evaluation: Evaluation, path: Path) -> None:
     document = {'labels': list(evaluation.labels), 'counts': evaluation.matrix.tolist()}
     path.write_text(json.dumps(document, ensure_ascii=False) + '\n', encoding='utf-8')
+
+
+def _draw_confusion(evaluation: Evaluation, path: Path, form: str) -> None:
+    """
+    Plot the confusion matrix; of more than 25 classes the most confused ones.
+
+    :param evaluation: the results.
+    :param path: the file to write.
+    :param form: 'png', 'svg' or 'pdf'.
+    """
+    from matplotlib.colors import PowerNorm
+    from matplotlib.figure import Figure
+    chosen, title = _chosen_classes(evaluation)
+    counts = evaluation.matrix[np.ix_(chosen, chosen)]
+    names = [_short(evaluation.labels[index]) for index in chosen]
+    columns = list(names)
+    totals = evaluation.matrix[chosen].sum(axis=1)
+    if len(chosen) < len(evaluation.labels):
+        counts = np.column_stack([counts, totals - counts.sum(axis=1)])
+        columns.append('any other class')
+    shares = counts / np.maximum(totals, 1)[:, None]
+    side = max(3.0, _INCH_A_CELL * len(chosen))
+    figure = Figure(figsize=(side + 3.4, side + 2.6), layout='constrained')
+    axis = figure.add_subplot()
+    # The square root maps the few per cent of typical confusions to half of the colour range.
+    image = axis.imshow(shares, cmap='Blues', norm=PowerNorm(0.5, 0, 1), aspect='equal')
+    axis.set_xticks(range(len(columns)), columns, rotation=90, parse_math=False)
+    axis.set_yticks(
+        range(len(names)), [f'{name}  ({total})' for name, total in zip(names, totals)],
+        parse_math=False)
+    axis.tick_params(length=0, labelsize=9)
+    axis.set_xlabel('answer')
+    axis.set_ylabel('right class (pictures)')
+    axis.set_title(title, fontsize=10, loc='left', parse_math=False)
+    _write_numbers(axis, counts, shares)
+    bar = figure.colorbar(
+        image, ax=axis, fraction=0.04, pad=0.02, ticks=[0, 0.01, 0.05, 0.1, 0.2, 0.5, 1],
+        format=lambda share, _: f'{share:.0%}')
+    bar.set_label("share of the right class's pictures")
+    # Tight: with square cells the constrained layout may cut a label off.
+    figure.savefig(path, format=form, dpi=120, bbox_inches='tight')
+
+
+def _chosen_classes(evaluation: Evaluation) -> tuple[list[int], str]:
+    """Return the plotted classes and the title."""
+    matrix, labels = evaluation.matrix, evaluation.labels
+    total, wrong = int(matrix.sum()), int(matrix.sum() - np.trace(matrix))
+    title = f'top-1 {1 - wrong / total:.1%} of {total} pictures'
+    if len(labels) <= _MOST_CLASSES:
+        return list(range(len(labels))), title
+    chosen = list(most_confused(matrix, _MOST_CLASSES))
+    if not chosen:
+        chosen = np.flatnonzero(matrix.sum(axis=1))[:_MOST_CLASSES].tolist()
+        return chosen, f'{title}; the first {len(chosen)} of {len(labels)} classes'
+    part = matrix[np.ix_(chosen, chosen)]
+    return chosen, (
+        f'{title}; the {len(chosen)} most confused of {len(labels)} classes,\nwhose confusions '
+        f'with each other are {int(part.sum() - np.trace(part))} of {wrong} wrong answers')
+
+
+def _write_numbers(axis: Any, counts: Any, shares: Any) -> None:
+    size = 8 if counts.max() < 1000 else 6.5
+    for row, column in zip(*np.nonzero(counts)):
+        axis.text(
+            column, row, str(counts[row, column]), ha='center', va='center', fontsize=size,
+            color='white' if shares[row, column] > _DARK else 'black')
+
+
+def _draw_reliability(evaluation: Evaluation, path: Path, form: str) -> None:
+    """
+    Plot accuracy over confidence, and the number of pictures in each bin, for each model.
+
+    :param evaluation: the results.
+    :param path: the file to write.
+    :param form: 'png', 'svg' or 'pdf'.
+    """
+    from matplotlib.figure import Figure
+    number = len(evaluation.calibrations)
+    figure = Figure(figsize=(4.4 * number, 5.4), layout='constrained')
+    axes = figure.subplots(
+        2, number, squeeze=False, sharex=True, height_ratios=(3, 1))
+    for place, found in enumerate(evaluation.calibrations):
+        top, bottom = axes[0][place], axes[1][place]
+        width = 1 / len(found.counts)
+        centres = (np.arange(len(found.counts)) + 0.5) * width
+        filled = found.counts > 0
+        top.plot(
+            [0, 1], [0, 1], '--', color='#888888', linewidth=1, zorder=3,
+            label='as sure as right')
+        top.bar(
+            centres[filled], found.accuracies[filled], 0.92 * width, color='#4c72b0',
+            label='accuracy')
+        top.plot(
+            found.confidences[filled], found.accuracies[filled], 'o', color='#dd8452',
+            markersize=4, zorder=4, label='at the mean confidence')
+        top.set_xlim(0, 1)
+        top.set_ylim(0, 1.02)
+        top.set_title(
+            f'{_short(Path(evaluation.models[place]).name)}\ncalibration error '
+            f'{found.expected_error:.1%} expected, {found.maximum_error:.1%} at most', fontsize=10,
+            parse_math=False)
+        bottom.bar(centres, found.counts, 0.92 * width, color='#999999')
+        bottom.set_xlabel('confidence')
+        for axis, label in ((top, 'accuracy'), (bottom, 'pictures')):
+            axis.spines[['top', 'right']].set_visible(False)
+            if not place:
+                axis.set_ylabel(label)
+    # Below the axes, since bars may cover any place within them.
+    figure.legend(
+        *axes[0][0].get_legend_handles_labels(), loc='outside lower center', ncols=3,
+        fontsize=8, frameon=False)
+    figure.savefig(path, format=form, dpi=120)
+
+
+def _short(label: str) -> str:
+    label = printable(label)
+    return label if len(label) <= _LONGEST_LABEL else f'{label[:_LONGEST_LABEL - 3]}...'
