@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from io import BytesIO
 from typing import Any, Optional
 
@@ -19,10 +20,9 @@ def draw(document: dict[str, Any]) -> Optional[bytes]:
     :param document: as `Session.run` returns it.
     :returns: a PNG, None without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
+    if find_spec('matplotlib') is None:
         return None
+    from matplotlib.figure import Figure
     sizes, rows = document['plan']['batch_sizes'], document['rows']
     figure = Figure(figsize=(8.0, 0.9 + (0.7 + 0.42 * len(rows)) * len(sizes)))
     axes = figure.subplots(len(sizes), 1, squeeze=False)
