@@ -14,7 +14,7 @@ from resnet_trt_node.errors import DataError
 @dataclass(frozen=True)
 class Outcomes:
     """
-    What became of N labelled pictures; every accuracy figure is a function of it.
+    What became of N labelled pictures, at least one; every accuracy figure is a function of it.
 
     :param targets: int64 (N,), the right class of each picture.
     :param predicted: int64 (N,), the most probable class; of equals the lowest index.
@@ -41,13 +41,7 @@ class Outcomes:
         return int(np.count_nonzero(self.ranks < k))
 
     def accuracy(self, k: int = 1) -> float:
-        """
-        Return the top-k accuracy, in [0, 1].
-
-        :raises DataError: if there are no pictures.
-        """
-        if not len(self):
-            raise DataError('no labelled pictures: an accuracy of nothing is no number')
+        """Return the top-k accuracy, in [0, 1]."""
         return self.hits(k) / len(self)
 
 
@@ -77,10 +71,15 @@ class OutcomeCollector:
         return rank == 0
 
     def outcomes(self) -> Outcomes:
-        """Return what has been collected so far."""
+        """
+        Return what has been collected so far.
+
+        :raises DataError: if that is nothing.
+        """
+        if not self._rows:
+            raise DataError('no labelled pictures: an accuracy of nothing is no number')
         # float64 holds whole numbers and float32 exactly.
-        targets, predicted, confidences, ranks, right, errors = np.array(
-            self._rows, np.float64).reshape(-1, 6).T
+        targets, predicted, confidences, ranks, right, errors = np.array(self._rows, np.float64).T
         return Outcomes(
             targets.astype(np.int64), predicted.astype(np.int64), confidences.astype(np.float32),
             ranks.astype(np.int64), right.astype(np.float32), errors)
@@ -94,11 +93,8 @@ def wilson_interval(hits: int, count: int) -> tuple[float, float]:
     holds for few pictures and for rates near 0 and 1 too.
 
     :param hits: right answers, 0 to `count`.
-    :param count: pictures, drawn independently of each other.
-    :raises DataError: if there are no pictures.
+    :param count: pictures, at least one, drawn independently of each other.
     """
-    if count < 1:
-        raise DataError('no labelled pictures: an accuracy of nothing is no number')
     squared_z = 1.959964 ** 2
     rate = hits / count
     centre = (rate + squared_z / (2 * count)) / (1 + squared_z / count)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_trt_node.errors import DataError
 from resnet_trt_node.evaluation.outcomes import Outcomes
 
 #: The number of bins in Guo et al. 2017.
@@ -55,12 +54,9 @@ def measure_calibration(outcomes: Outcomes, bins: int = BINS) -> Calibration:
     """
     Compare what a classifier was sure of with what was right.
 
-    :param outcomes: of at least one picture, from probabilities.
+    :param outcomes: from probabilities.
     :param bins: M, at least 1.
-    :raises DataError: if there are no pictures.
     """
-    if not len(outcomes):
-        raise DataError('no labelled pictures: the calibration of nothing is no number')
     # Edges of the confidences' own type: 0.2 lies on the edge 0.2 and not beside it.
     edges = np.linspace(0, 1, bins + 1).astype(np.float32)
     # Softmax in float32 can end a rounding error above 1.
