@@ -131,13 +131,11 @@ def run(arguments: Namespace) -> int:
         frames, source = _read_frames(arguments, session.read_spec())
         if arguments.save is not None:
             session.save(frames, arguments.save)
-        else:
-            document = {
-                **session.run(frames), 'source': source,
-                'command': shlex.join(['resnet_trt', *map(str, arguments.words)])}
-    if arguments.save is not None:
-        write(f'{arguments.save}: answers and times of {arguments.backends}, {source}')
-        return 0
+            write(f'{arguments.save}: answers and times of {arguments.backends}, {source}')
+            return 0
+        document = {
+            **session.run(frames), 'source': source,
+            'command': shlex.join(['resnet_trt', *map(str, arguments.words)])}
     if arguments.out is not None:
         _write(document, arguments.out)
     if arguments.json:

@@ -17,8 +17,7 @@ _POLYGRAPHY_OPTIONS = {
     'polygraphy:onnxrt': frozenset({'cpu_threads'}),
     'polygraphy:trt': frozenset({'device_id', 'optimization_level', 'tf32', 'sparse_weights'}),
 }
-POLYGRAPHY_NAMES = tuple(_POLYGRAPHY_OPTIONS)
-NAMES = (*BACKENDS, *POLYGRAPHY_NAMES)
+NAMES = (*BACKENDS, *_POLYGRAPHY_OPTIONS)
 
 
 def parse_names(text: str) -> tuple[str, ...]:
@@ -51,7 +50,7 @@ def open_subject(name: str, model: Union[str, Path], options: Mapping[str, Any])
     """
     known = _known(name)
     options = {option: value for option, value in options.items() if option in known}
-    if name in POLYGRAPHY_NAMES:
+    if name in _POLYGRAPHY_OPTIONS:
         subject: Subject = import_runners().open_polygraphy(name, model, options)
         check_precision(subject.spec, options.get('precision'))
         return subject
@@ -70,7 +69,7 @@ def check_used(names: Sequence[str], options: Mapping[str, Any]) -> None:
 
 
 def _known(name: str) -> frozenset[str]:
-    if name not in POLYGRAPHY_NAMES:
+    if name not in _POLYGRAPHY_OPTIONS:
         return options_of(name)
     return _POLYGRAPHY_OPTIONS[name].union(option.name for option in fields(BackendOptions))
 

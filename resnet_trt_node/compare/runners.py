@@ -53,7 +53,8 @@ class PolygraphySubject(Subject):
         except PolygraphyException as error:
             raise BackendError(f'Polygraphy: {error}') from error
 
-    def _load(self, frames: NDArray[np.uint8]) -> None:
+    def load(self, frames: NDArray[np.uint8]) -> None:
+        """Take a batch for the next calls."""
         self._feed = {INPUT_NAME: frames}
 
     def _run(self) -> Any:

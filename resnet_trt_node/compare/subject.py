@@ -20,7 +20,6 @@ from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.backends.result_check import refuse_bad
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.contract.spec import ModelSpec
-from resnet_trt_node.errors import UsageError
 
 
 class Subject(Closing):
@@ -44,9 +43,8 @@ class Subject(Closing):
         """
         Answer frames, in full batches.
 
-        :param frames: uint8 (N, H, W, 3) RGB, at least one.
+        :param frames: uint8 (N, H, W, 3) RGB, at least one, of the size that the model takes.
         :returns: float32 (N, C) probabilities, owned by the caller.
-        :raises UsageError: if the frames do not fit the model.
         :raises InferenceError: if the runtime fails, or a row is no probabilities.
         """
         answers = []
@@ -57,18 +55,14 @@ class Subject(Closing):
             refuse_bad(answers[-1], len(batch), self.spec.num_classes)
         return np.concatenate(answers)
 
+    @abstractmethod
     def load(self, frames: NDArray[np.uint8]) -> None:
         """
         Put a batch where the backend takes it, for `time`; this is not timed.
 
-        :param frames: uint8 (N, H, W, 3) RGB; they must not change until the next batch.
-        :raises UsageError: if they do not fit.
+        :param frames: uint8 (N, H, W, 3) RGB, up to the largest batch, of the model's size; they
+            must not change until the next batch.
         """
-        largest = (self._max_batch_size, self.spec.height, self.spec.width, 3)
-        if not 1 <= len(frames) <= self._max_batch_size or frames.shape[1:] != largest[1:]:
-            raise UsageError(
-                f'frames of shape {frames.shape}: this backend takes up to {largest}')
-        self._load(frames)
 
     def time(self, settle: int, count: int) -> list[int]:
         """
@@ -87,10 +81,6 @@ class Subject(Closing):
             self._run()
             took_ns.append(perf_counter_ns() - start_ns)
         return took_ns
-
-    @abstractmethod
-    def _load(self, frames: NDArray[np.uint8]) -> None:
-        """Take a batch that fits."""
 
     @abstractmethod
     def _run(self) -> Any:
@@ -112,7 +102,8 @@ class BackendSubject(Subject):
         self._backend = backend
         self._batch_size = 0
 
-    def _load(self, frames: NDArray[np.uint8]) -> None:
+    def load(self, frames: NDArray[np.uint8]) -> None:
+        """Copy a batch into the backend's buffer."""
         self._batch_size = len(frames)
         self._backend.buffer()[:len(frames)] = frames
 

@@ -32,7 +32,7 @@ class FakeSubject(Subject):
         super().__init__(SPEC, BackendInfo('fake', '1', 'none', {}), 1024)
         self._label, self._clock, self._cost_ns, self._calls = label, clock, cost_ns, calls
 
-    def _load(self, frames):
+    def load(self, frames):
         self.loaded = frames.copy()
 
     def time(self, settle, count):

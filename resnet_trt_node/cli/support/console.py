@@ -111,6 +111,5 @@ def text_width(text: str) -> int:
 
 def count_of(number: int, thing: str) -> str:
     """Return a number with its noun: '1 picture', '2 pictures', '2 classes'."""
-    if number == 1:
-        return f'{number} {thing}'
-    return f'{number} {thing}es' if thing.endswith('s') else f'{number} {thing}s'
+    ending = '' if number == 1 else 'es' if thing.endswith('s') else 's'
+    return f'{number} {thing}{ending}'
