@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
-from typing import Optional, Sequence
+from typing import Sequence
 
 import rclpy
 from rclpy.signals import SignalHandlerOptions
@@ -17,20 +16,19 @@ _USAGE = (
     'classifier_node [--ros-args [-p NAME:=VALUE]... [--params-file FILE] [-r FROM:=TO]...]')
 
 
-def init_ros(arguments: Optional[Sequence[str]]) -> bool:
+def init_ros(arguments: Sequence[str]) -> bool:
     """
     Initialise rclpy with the command line, leaving signals alone.
 
-    :param arguments: without the program's name; None for the process's own.
+    :param arguments: without the program's name.
     :returns: False if the help was printed instead.
     :raises UsageError: for invalid or unknown arguments.
     """
-    given = sys.argv[1:] if arguments is None else list(arguments)
     with startup_explained(_USAGE):
         # rclpy's own signal handlers would shut the context down before the last frames are
         # answered.
-        rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
-    left = remove_ros_args(args=given)
+        rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)
+    left = remove_ros_args(args=list(arguments))
     if left and left[0] in ('-h', '--help'):
         print(_help())
         return False

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Optional, Sequence
 
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.ros_environment import check_ros_environment
 from resnet_trt_node.node.stop_signal import StopSignal
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
+def main() -> int:
     """
     Run the node until SIGINT or SIGTERM.
 
-    :param arguments: the command line without the program's name, None for the process's own.
     :returns: the exit code of `resnet_trt_node.node.main.main`; 2 for an environment in which ROS
         cannot start.
     """
@@ -25,7 +23,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         print(f'classifier_node: {error}', file=sys.stderr)
         return error.exit_code
     from resnet_trt_node.node.main import main as run
-    return run(arguments, stop)
+    return run(sys.argv[1:], stop)
 
 
 if __name__ == '__main__':

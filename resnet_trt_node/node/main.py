@@ -31,19 +31,18 @@ EXIT_DISABLED = 3
 _WAKE_SEC = 0.2
 
 
-def main(
-        arguments: Optional[Sequence[str]] = None, stop: Optional[StopSignal] = None) -> int:
+def main(arguments: Sequence[str], stop: StopSignal) -> int:
     """
     Run the node until SIGINT or SIGTERM.
 
-    :param arguments: the command line without the program's name, None for the process's own.
-    :param stop: the signal handlers; None installs them here.
+    :param arguments: the command line without the program's name.
+    :param stop: the signal handlers.
     :returns: 0 after a signal, 1 after an unexpected exception, 2 for a model, backend, parameter
         or argument that cannot be used, `EXIT_DISABLED` for a disabled backend. If a runtime
         cannot be stopped, such as one that compiles an engine, the process ends here.
     """
     try:
-        code = _main(arguments, StopSignal() if stop is None else stop)
+        code = _main(arguments, stop)
     except Exception:
         if not _hangs():
             raise
@@ -63,13 +62,12 @@ def _hangs() -> bool:
     return any(thread.name in THREADS for thread in threading.enumerate())
 
 
-def _main(arguments: Optional[Sequence[str]], stop: StopSignal) -> int:
+def _main(arguments: Sequence[str], stop: StopSignal) -> int:
     stop.remember()
     try:
         memory = configure_allocator()
         _configure_opencv()
-        given = sys.argv[1:] if arguments is None else arguments
-        return _run(stop, memory, given) if init_ros(given) else 0
+        return _run(stop, memory, arguments) if init_ros(arguments) else 0
     except ResnetTrtError as error:
         print(f'classifier_node: {error}', file=sys.stderr)
         return error.exit_code

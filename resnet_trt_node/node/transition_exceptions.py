@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from functools import wraps
 import traceback
-from typing import Any, Callable, Optional, Protocol, TypeVar
+from typing import Any, Callable
 
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from resnet_trt_node.printable import printable_lines
 
-
-class _KeepsException(Protocol):
-    #: Of a transition; the process should end with it.
-    unexpected_exception: Optional[BaseException]
-
-    def get_logger(self) -> Any: ...
+#: Of a node with an attribute `unexpected_exception`, for the process to end with.
+_Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
 
-_Node = TypeVar('_Node', bound=_KeepsException)
-_Transition = Callable[[_Node, LifecycleState], TransitionCallbackReturn]
-
-
-def reported(transition: _Transition[_Node]) -> _Transition[_Node]:
+def reported(transition: _Transition) -> _Transition:
     """Log what a transition raises, and keep it for the node to end with."""
     @wraps(transition)
-    def run(node: _Node, state: LifecycleState) -> TransitionCallbackReturn:
+    def run(node: Any, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             return transition(node, state)
         except Exception as error:  # noqa: B902  whatever it is, it must not pass in silence

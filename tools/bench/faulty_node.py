@@ -57,7 +57,7 @@ def main() -> int:
     """Run the node with the faulty backend in the place of the simulated one."""
     # Under the name by which the factory will import it.
     factory.BACKENDS['simulated'] = 'bench.faulty_node:FaultyBackend'
-    from resnet_trt_node.node.main import main as node_main
+    from resnet_trt_node.node.entry import main as node_main
     return node_main()
 
 
