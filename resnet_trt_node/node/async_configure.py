@@ -8,7 +8,6 @@ from typing import Any, Callable, Optional
 from lifecycle_msgs.msg import Transition
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble has it there
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.service import Service
 
 #: Period of the check whether `on_configure` would still have to wait.
 _POLL_SEC = 0.02
@@ -39,9 +38,14 @@ class NodeOfAsyncConfigure(LifecycleNode):
         self._done: Optional[_Done] = None
         self._begun: Future[Any] = Future()
         super().__init__(*args, **kwargs)
-        self._reply = _DeferredReply(self._service_change_state)
-        self._change_state_at_once = self._service_change_state.callback
-        self._service_change_state.callback = self._change_state
+        service = self._service_change_state
+        self._change_state_at_once, service.callback = service.callback, self._change_state
+        # Executors pass this the callback's response and the request header, which only it gets.
+        self._send, service.send_response = (  # type: ignore[method-assign]
+            service.send_response, self._send_or_defer)
+        # The response to `configure`, None while there is none to be deferred, and its header.
+        self._deferred: Optional[Any] = None
+        self._header: Optional[Any] = None
         self._poll_timer = self.create_timer(
             _POLL_SEC, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._poll_timer.cancel()
@@ -109,42 +113,20 @@ class NodeOfAsyncConfigure(LifecycleNode):
 
         def reply(result: TransitionCallbackReturn) -> None:
             response.success = result == TransitionCallbackReturn.SUCCESS
-            self._reply.send()
-        self._reply.defer(response)
+            self._deferred = None
+            # Without a header the callback has not returned yet, and is answered when it does.
+            if self._header is not None:
+                self._send(response, self._header)
+
+        self._deferred, self._header = response, None
         self.configure(reply)
         return response
 
-
-_UNCONFIGURED = LifecycleState(label='unconfigured', state_id=1)
-
-
-class _DeferredReply:
-    """
-    Sends one reply of a service after its callback has returned.
-
-    :param service: its `send_response` is wrapped: executors pass it the callback's response and
-        the request header, which only it gets.
-    """
-
-    def __init__(self, service: Service[Any, Any]) -> None:
-        self._send = service.send_response
-        service.send_response = self._send_or_keep  # type: ignore[method-assign]
-        self._response: Optional[Any] = None
-        self._header: Optional[Any] = None
-
-    def defer(self, response: Any) -> None:
-        """Defer this reply; the callback still has to return it."""
-        self._response, self._header = response, None
-
-    def send(self) -> None:
-        """Send the deferred reply now, or when its callback returns."""
-        response, header = self._response, self._header
-        self._response = self._header = None
-        if header is not None:
-            self._send(response, header)
-
-    def _send_or_keep(self, response: Any, header: Any) -> None:
-        if response is self._response:
+    def _send_or_defer(self, response: Any, header: Any) -> None:
+        if response is self._deferred:
             self._header = header
         else:
             self._send(response, header)
+
+
+_UNCONFIGURED = LifecycleState(label='unconfigured', state_id=1)
