@@ -22,29 +22,29 @@ from weakref import ref
 from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 from resnet_trt_node.node.pipeline.stage_times import percentiles_ms, StageTimes
 
-#: Why a frame got no answer.
-DROP_REASONS = {
-    'superseded': 'a newer frame of the same camera arrived before this one was taken',
-    'stale': 'its answer would have come later than max_age_ms',
-    'malformed': 'it could not be decoded',
-    'failed': 'the backend failed on its batch, twice, or was disabled, or returned no '
-              'probabilities for this frame',
-    'refused': 'it arrived, or was not answered in time, while the node was shutting down or '
-               'deactivating',
-}
-#: What may happen to a camera besides; these are in no sum.
-CAMERA_EVENTS = {
-    'lost_in_transport': 'frames that DDS reports as lost before they reached the node',
-    'skipped_pictures': 'annotated pictures that were not drawn, since a newer one came first',
-    'unusable_stamps': 'answers whose header stamp is 0 or of another time base',
-}
-#: What may happen to batches.
-BATCH_EVENTS = {
-    'batches': 'batches that were inferred',
-    'retried_batches': 'batches that were tried again since the backend failed on them',
-    'failed_batches': 'batches that the backend failed on at the second attempt too',
-    'reopened_backends': 'times that the backend was opened again, since it kept failing',
-}
+#: Why a frame got no answer:
+#:
+#: - superseded: a newer frame of the same camera arrived before this one was taken;
+#: - stale: its answer would have come later than max_age_ms;
+#: - malformed: it could not be decoded;
+#: - failed: the backend failed on its batch, twice, or was disabled, or returned no probabilities
+#:   for this frame;
+#: - refused: it arrived, or was not answered in time, while the node was shutting down or
+#:   deactivating.
+DROP_REASONS = ('superseded', 'stale', 'malformed', 'failed', 'refused')
+#: What may happen to a camera besides; these are in no sum:
+#:
+#: - lost_in_transport: frames that DDS reports as lost before they reached the node;
+#: - skipped_pictures: annotated pictures that were not drawn, since a newer one came first;
+#: - unusable_stamps: answers whose header stamp is 0 or of another time base.
+CAMERA_EVENTS = ('lost_in_transport', 'skipped_pictures', 'unusable_stamps')
+#: What may happen to batches:
+#:
+#: - batches: they were inferred;
+#: - retried_batches: they were tried again since the backend failed on them;
+#: - failed_batches: the backend failed on them at the second attempt too;
+#: - reopened_backends: times that the backend was opened again, since it kept failing.
+BATCH_EVENTS = ('batches', 'retried_batches', 'failed_batches', 'reopened_backends')
 #: How many of the last batches' sizes are kept.
 _BATCHES = 1000
 
