@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import Field, fields, replace
+from dataclasses import Field, replace
 import difflib
 from typing import Any, Callable
 
@@ -64,17 +64,14 @@ class ParameterServer:
         self._refuse_unknown(known)
         for parameter in known.values():
             self._declare(parameter)
-        self._values = self._read()
+        #: The current values.
+        self.values = NodeParameters()
+        self.values = self._changed(node.get_parameters([*known]))
         node.add_on_set_parameters_callback(self._on_set)
         # Another callback may reject what this one accepts, so values are applied only after ROS
         # has set them, where it can say so.
         if HAS_POST_SET_CALLBACKS:
             node.add_post_set_parameters_callback(self._commit)
-
-    @property
-    def values(self) -> NodeParameters:
-        """Return the current values."""
-        return self._values
 
     def _refuse_unknown(self, known: dict[str, Field[Any]]) -> None:
         for name in self._node.get_parameters_by_prefix(''):
@@ -97,32 +94,13 @@ class ParameterServer:
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             raise UsageError(f'{parameter.name}: {error}') from error
 
-    def _read(self) -> NodeParameters:
-        return NodeParameters(**{
-            parameter.name: _to_field(
-                self._node.get_parameter(parameter.name).value, parameter)
-            for parameter in fields(NodeParameters)})
-
     def _on_set(self, changes: list[Parameter[Any]]) -> SetParametersResult:
         """Reject invalid values; another callback may still reject valid ones."""
         known = parameter_fields()
-        for change in changes:
-            if change.name not in known:
-                continue
-            parameter = known[change.name]
-            if change.type_ == Parameter.Type.NOT_SET:
-                # rclpy would undeclare a dynamically typed parameter, which ends all changes.
-                return SetParametersResult(successful=False, reason=(
-                    f'{change.name} cannot be deleted: set a value'))
-            if parameter.metadata['at_start']:
-                return SetParametersResult(successful=False, reason=(
-                    f'{change.name} is read when the process starts: restart it with '
-                    f'-p {change.name}:=... or another YAML file'))
-            if not parameter.metadata['live'] and not self._may_reconfigure():
-                return SetParametersResult(successful=False, reason=(
-                    f'{change.name} is read when the node is configured: deactivate and clean up '
-                    'the node, set it, then configure and activate'))
         try:
+            for change in changes:
+                if change.name in known:
+                    self._check_may_change(change, known[change.name])
             self._changed(changes)
         except UsageError as error:
             return SetParametersResult(successful=False, reason=str(error))
@@ -130,15 +108,28 @@ class ParameterServer:
             self._commit(changes)
         return SetParametersResult(successful=True)
 
+    def _check_may_change(self, change: Parameter[Any], parameter: Field[Any]) -> None:
+        if change.type_ == Parameter.Type.NOT_SET:
+            # rclpy would undeclare a dynamically typed parameter, which ends all changes.
+            raise UsageError(f'{change.name} cannot be deleted: set a value')
+        if parameter.metadata['at_start']:
+            raise UsageError(
+                f'{change.name} is read when the process starts: restart it with '
+                f'-p {change.name}:=... or another YAML file')
+        if not parameter.metadata['live'] and not self._may_reconfigure():
+            raise UsageError(
+                f'{change.name} is read when the node is configured: deactivate and clean up '
+                'the node, set it, then configure and activate')
+
     def _commit(self, changes: list[Parameter[Any]]) -> None:
         """Apply the values that ROS has set."""
         if any(change.name in parameter_fields() for change in changes):
-            self._values = self._changed(changes)
-            self._on_change(self._values)
+            self.values = self._changed(changes)
+            self._on_change(self.values)
 
     def _changed(self, changes: list[Parameter[Any]]) -> NodeParameters:
         known = parameter_fields()
-        return replace(self._values, **{
+        return replace(self.values, **{
             change.name: _to_field(change.value, known[change.name])
             for change in changes if change.name in known})
 
