@@ -54,7 +54,8 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         super().__init__(
             'classifier', automatically_declare_parameters_from_overrides=True, **kwargs)
         self._opening: Optional[Pipeline] = None
-        self._pipeline: Optional[Pipeline] = None
+        #: The open pipeline, None while the node is unconfigured.
+        self.pipeline: Optional[Pipeline] = None
         self._topics = NodeTopics(self, still_wanted)
         self._active = False
         #: Why the last configuration or activation was refused, for the exit code.
@@ -67,7 +68,7 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         self.finalized = False
         try:
             self._parameter_server = ParameterServer(
-                self, lambda: self._pipeline is None and self._opening is None, self._apply_live)
+                self, lambda: self.pipeline is None and self._opening is None, self._apply_live)
         except UsageError:
             self.destroy_node()
             raise
@@ -86,11 +87,6 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
     def parameters(self) -> NodeParameters:
         """Return the current parameters."""
         return self._parameter_server.values
-
-    @property
-    def pipeline(self) -> Optional[Pipeline]:
-        """Return the pipeline, None while the node is unconfigured."""
-        return self._pipeline
 
     # Transitions.
 
@@ -134,7 +130,7 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         finally:
             self._opening = self._reporter.progress = None
         # From here on `_release` frees what there is, whatever fails.
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         pipeline.settings = parameters.live_settings()
         annotator = Annotator(
             self._converter.to_frame,
@@ -155,11 +151,11 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Accept frames and subscribe."""
         result = super().on_activate(state)
-        if self._pipeline is None or result != TransitionCallbackReturn.SUCCESS:
+        if self.pipeline is None or result != TransitionCallbackReturn.SUCCESS:
             return TransitionCallbackReturn.FAILURE
-        self._pipeline.resume()
+        self.pipeline.resume()
         try:
-            topics = self._topics.subscribe(self._pipeline)
+            topics = self._topics.subscribe(self.pipeline)
         except (UsageError, OpeningCancelled) as error:
             self._drain()
             super().on_deactivate(state)
@@ -182,9 +178,9 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
     @reported
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model; an error if the backend was disabled, or does not end."""
-        if self._pipeline is None or self._backend_disabled():
+        if self.pipeline is None or self._backend_disabled():
             return TransitionCallbackReturn.ERROR
-        self._release(max(DRAIN_TIMEOUT_SEC, self._pipeline.longest_end_sec))
+        self._release(max(DRAIN_TIMEOUT_SEC, self.pipeline.longest_end_sec))
         if self.disabled:
             return TransitionCallbackReturn.ERROR
         return TransitionCallbackReturn.SUCCESS
@@ -219,40 +215,35 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
 
     def _backend_disabled(self) -> Optional[str]:
         """Return why the backend was disabled, None while it was not."""
-        if self._pipeline is None or not self._pipeline.backend_state.disabled:
+        if self.pipeline is None or not self.pipeline.backend_state.disabled:
             return None
-        return self._pipeline.backend_state.reason
+        return self.pipeline.backend_state.reason
 
     def _watch_backend(self) -> None:
         """Go to the error state and from there to unconfigured if the backend was disabled."""
-        if self._pipeline is None:
-            return
-        self._pipeline.check_backend()
+        if self.pipeline is not None:
+            self.pipeline.check_backend()
         reason = self._backend_disabled()
-        if reason is None:
-            return
-        self.get_logger().error(reason)
-        self._reporter.publish_now()
-        # Both end with an error, which is how the lifecycle shows one.
-        (self.trigger_deactivate if self._active else self.trigger_cleanup)()
+        if reason is not None:
+            self.get_logger().error(reason)
+            self._reporter.publish_now()
+            # Both end with an error, which is how the lifecycle shows one.
+            (self.trigger_deactivate if self._active else self.trigger_cleanup)()
 
     # Frames.
 
     def _publish(self, frame: InFlightFrame, predictions: list[Prediction]) -> Optional[float]:
-        age_ms = self._topics.cameras[frame.camera].publish(frame.message, predictions)
-        if age_ms is None and self._pipeline is not None:
-            self._pipeline.counters.count_at(frame.camera, 'unusable_stamps')
-        return age_ms
+        return self._topics.cameras[frame.camera].publish(frame.message, predictions)
 
     def _drain(self) -> None:
         self._active = False
         self._reporter.listening(False)
         self._topics.unsubscribe()
-        if self._pipeline is None:
+        if self.pipeline is None:
             return
-        abandoned = self._pipeline.drain(DRAIN_TIMEOUT_SEC)
+        abandoned = self.pipeline.drain(DRAIN_TIMEOUT_SEC)
         if abandoned and self.parameters.infer_timeout_ms:
-            self._pipeline.check_backend(_HUNG_IN_DRAIN_MS)
+            self.pipeline.check_backend(_HUNG_IN_DRAIN_MS)
         if abandoned and not self._backend_disabled():
             self.get_logger().warning(
                 f'{abandoned} frames were still being inferred after {DRAIN_TIMEOUT_SEC} s and '
@@ -260,19 +251,19 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         self._topics.flush(_FLUSH_SEC)
 
     def _release(self, timeout_sec: float = DRAIN_TIMEOUT_SEC) -> None:
-        if self._pipeline is None:
+        if self.pipeline is None:
             return
         self._reporter.closed()
-        if not self._pipeline.close(timeout_sec):
-            reason = self._opener.abandon(self._pipeline)
+        if not self.pipeline.close(timeout_sec):
+            reason = self._opener.abandon(self.pipeline)
             self.disabled = self._backend_disabled() or reason
             self.get_logger().error(reason)
-        total = self._pipeline.counters.total()
+        total = self.pipeline.counters.total()
         self.get_logger().info(str(total))
         # All threads have ended, so that a frame that somebody still holds has no end either.
         if total.mismatch or total.in_progress:
             self.get_logger().error(total.mismatch or f'{total.in_progress} frames have no end')
-        self._pipeline = None
+        self.pipeline = None
         self._topics.close()
 
     # What the node publishes and logs besides.
@@ -280,13 +271,13 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
     def _apply_live(self, parameters: NodeParameters) -> None:
         self._reporter.apply(parameters)
         self._converter.max_bytes = parameters.max_image_mib << 20
-        if self._pipeline is None:
+        if self.pipeline is None:
             return
-        before = self._pipeline.settings
-        self._pipeline.settings = parameters.live_settings()
+        before = self.pipeline.settings
+        self.pipeline.settings = parameters.live_settings()
         if before.score_threshold != parameters.score_threshold:
             # The labels carry the threshold.
-            self._publish_labels(self._pipeline)
+            self._publish_labels(self.pipeline)
 
     def _publish_labels(self, pipeline: Pipeline) -> None:
         self._topics.publish_labels(

@@ -238,6 +238,8 @@ class Pipeline:
             return
         source_ms = self._hooks.publish(frame, predictions)
         stages_ms = batch.stages_ms(frame, perf_counter_ns())
-        if source_ms is not None:
+        if source_ms is None:
+            self.counters.count_at(frame.camera, 'unusable_stamps')
+        else:
             stages_ms['source_to_publish'] = source_ms
         self.counters.answered(frame, stages_ms)

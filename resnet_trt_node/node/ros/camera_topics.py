@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import monotonic
+from functools import partial
 from typing import Any, Callable, Optional
 
 from rclpy.duration import Duration
@@ -17,6 +17,7 @@ from rclpy.qos import (
 )
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.node.annotator import Annotator
+from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.ros.distribution import (
     SubscriptionEventCallbacks, UnsupportedEventTypeError)
 from resnet_trt_node.node.ros.messages import classification
@@ -34,9 +35,6 @@ _QOS_REMEDY = (
     'set the parameter image_reliability to best_effort and remove qos_overrides, '
     'or have the publisher offer more')
 
-#: How long destroying the publishers waits for the annotated picture that is being drawn.
-_PICTURE_SEC = 0.1
-
 
 class CameraTopics:
     """
@@ -47,8 +45,7 @@ class CameraTopics:
     :param node: creates and destroys them.
     :param name: the camera's name, '' if `cameras` is empty.
     :param parameters: transport, reliability and depth of the subscription.
-    :param annotator: draws the annotated pictures of all cameras; `close` closes it before it
-        destroys the publishers.
+    :param annotator: draws the annotated pictures of all cameras.
     :raises UsageError: for an invalid name or invalid qos_overrides of a publisher.
     """
 
@@ -64,7 +61,8 @@ class CameraTopics:
         self._compressed = parameters.image_transport == 'compressed'
         self._image_topic = f'{prefix}image/compressed' if self._compressed else f'{prefix}image'
         with refusals_explained(self._image_topic):
-            node.resolve_topic_name(self._image_topic)
+            #: The full name of the image topic.
+            self.image_topic = node.resolve_topic_name(self._image_topic)
         self._results = self._create_publisher(Classification, f'{prefix}classification', 10)
         try:
             self._annotated = self._create_publisher(Image, f'{prefix}image_annotated', 2)
@@ -76,11 +74,6 @@ class CameraTopics:
         with refusals_explained(topic), overrides_explained(self._node, topic, 'publisher'):
             return self._node.create_publisher(
                 kind, topic, depth, qos_overriding_options=OPTIONS)
-
-    @property
-    def image_topic(self) -> str:
-        """Return the full name of the image topic."""
-        return self._node.resolve_topic_name(self._image_topic)
 
     @property
     def overridable(self) -> list[tuple[str, str]]:
@@ -99,15 +92,12 @@ class CameraTopics:
         """Return the number of publishers of the image topic, of any type."""
         return int(self._node.count_publishers(self.image_topic))
 
-    def subscribe(
-            self, callback: Callable[..., None], on_lost: Callable[[int], None]) -> None:
+    def subscribe(self, pipeline: Pipeline) -> None:
         """
         Subscribe to the image topic.
 
-        :param callback: called with each image message and `waited_ns`, the time that it waited
-            in the middleware.
-        :param on_lost: called with the number of messages that DDS lost, if the middleware
-            reports it.
+        :param pipeline: receives the frames, and counts the messages that DDS lost, if the
+            middleware reports it.
         :raises UsageError: for invalid qos_overrides, or a topic of another type.
         """
         parameters = self._parameters
@@ -119,6 +109,9 @@ class CameraTopics:
         # activation, and a later change of image_reliability would have no effect.
         overridden = bool(qos_overrides(self._node, self._image_topic, 'subscription'))
 
+        def on_lost(event: Any) -> None:
+            pipeline.counters.count_at(self._name, 'lost_in_transport', lost_messages(event))
+
         def create(message_lost: Optional[Callable[[Any], None]]) -> Any:
             events = SubscriptionEventCallbacks(
                 message_lost=message_lost, incompatible_qos=self._on_incompatible_qos)
@@ -127,14 +120,13 @@ class CameraTopics:
             events.incompatible_type = lambda event: None
             return self._node.create_subscription(
                 CompressedImage if self._compressed else Image, self._image_topic,
-                with_wait(callback), qos,
-                event_callbacks=events,
+                with_wait(partial(pipeline.offer, self._name)), qos, event_callbacks=events,
                 qos_overriding_options=OPTIONS if overridden else None)
 
         with refusals_explained(self._image_topic), \
                 overrides_explained(self._node, self._image_topic, 'subscription'):
             try:
-                self._subscription = create(lambda event: on_lost(lost_messages(event)))
+                self._subscription = create(on_lost)
             except UnsupportedEventTypeError:
                 self._subscription = create(None)
 
@@ -166,12 +158,9 @@ class CameraTopics:
         return age_ms
 
     def flush(self, timeout_sec: float) -> None:
-        """Wait until all subscriptions have the last results; skip pictures not yet drawn."""
-        end = monotonic() + timeout_sec
-        self._annotator.drain(timeout_sec)
+        """Wait until all subscriptions have the last results."""
         # Publishing is asynchronous, and destroying a publisher drops what is not yet delivered.
-        left_sec = max(0.0, end - monotonic())
-        self._results.wait_for_all_acked(Duration(nanoseconds=int(left_sec * 1e9)))
+        self._results.wait_for_all_acked(Duration(nanoseconds=int(timeout_sec * 1e9)))
 
     def problems(self) -> list[str]:
         """Return why messages of publishers of the image topic do not arrive, in words."""
@@ -198,7 +187,6 @@ class CameraTopics:
     def close(self) -> None:
         """Destroy the subscription and the publishers."""
         self.unsubscribe()
-        self._annotator.close(_PICTURE_SEC)
         self._node.destroy_publisher(self._results)
         self._node.destroy_publisher(self._annotated)
 

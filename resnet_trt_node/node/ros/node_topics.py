@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from time import monotonic
 from typing import Callable, Optional
 
@@ -21,6 +20,8 @@ from resnet_trt_node.node.ros.qos_overrides import warn_of_idle_overrides
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
 from vision_msgs.msg import LabelInfo
 
+#: How long destroying the publishers waits for the annotated picture that is being drawn.
+_PICTURE_SEC = 0.1
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -35,6 +36,7 @@ class NodeTopics:
     def __init__(self, node: Node, still_wanted: Callable[[], bool]) -> None:
         self._node = node
         self._still_wanted = still_wanted
+        self._annotator: Optional[Annotator] = None
         self._labels: Optional[Publisher[LabelInfo]] = None
         #: The cameras' topics by name, none while the node is unconfigured.
         self.cameras: dict[str, CameraTopics] = {}
@@ -48,15 +50,15 @@ class NodeTopics:
         :raises UsageError: for names and QoS that ROS does not accept.
         :raises OpeningCancelled: if the process is about to end.
         """
+        self._annotator = annotator
         for name in parameters.cameras or ('',):
             self._check_still_wanted()
-            self.cameras[name] = CameraTopics(self._node, name, parameters, annotator)
+            self.cameras[name] = camera = CameraTopics(self._node, name, parameters, annotator)
+            warn_of_depth_topic(camera.image_topic, self._node.get_logger().warning)
         warn_of_idle_overrides(
             self._node, [end for camera in self.cameras.values() for end in camera.overridable])
         with refusals_explained('label_info'):
             self._labels = self._node.create_publisher(LabelInfo, 'label_info', _LATCHED)
-        for camera in self.cameras.values():
-            warn_of_depth_topic(camera.image_topic, self._node.get_logger().warning)
 
     def subscribe(self, pipeline: Pipeline) -> str:
         """
@@ -67,11 +69,9 @@ class NodeTopics:
         :raises UsageError: for QoS that ROS does not accept.
         :raises OpeningCancelled: if the process is about to end.
         """
-        for name, camera in self.cameras.items():
+        for camera in self.cameras.values():
             self._check_still_wanted()
-            camera.subscribe(
-                partial(pipeline.offer, name),
-                partial(pipeline.counters.count_at, name, 'lost_in_transport'))
+            camera.subscribe(pipeline)
         return ', '.join(camera.image_topic for camera in self.cameras.values())
 
     def unsubscribe(self) -> None:
@@ -91,13 +91,21 @@ class NodeTopics:
             self._labels.publish(message)
 
     def flush(self, timeout_sec: float) -> None:
-        """Wait until all subscriptions have the last results, with one timeout for all."""
+        """
+        Wait until all subscriptions have the last results; skip pictures not yet drawn.
+
+        :param timeout_sec: for all of them together.
+        """
         end = monotonic() + timeout_sec
+        if self._annotator is not None:
+            self._annotator.drain(timeout_sec)
         for camera in self.cameras.values():
             camera.flush(max(0.0, end - monotonic()))
 
     def close(self) -> None:
         """Destroy all publishers and subscriptions."""
+        if self._annotator is not None:
+            self._annotator.close(_PICTURE_SEC)
         for camera in self.cameras.values():
             camera.close()
         self.cameras = {}
