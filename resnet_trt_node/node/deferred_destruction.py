@@ -63,7 +63,7 @@ class NodeOfDeferredDestruction(LifecycleNode):
 
     def destroy_subscription(self, subscription: Subscription[Any]) -> bool:
         """Destroy a subscription, deferred; its callback is not called any more."""
-        subscription.callback = _ignore
+        subscription.callback = lambda message: None
         return self._hide(subscription, super().destroy_subscription)
 
     def destroy_publisher(self, publisher: Publisher[Any]) -> bool:
@@ -131,7 +131,3 @@ class NodeOfDeferredDestruction(LifecycleNode):
         for handler, event in taken:
             if event is not None:
                 handler.callback(event)
-
-
-def _ignore(event: Any) -> None:
-    pass

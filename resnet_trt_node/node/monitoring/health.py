@@ -10,9 +10,6 @@ from resnet_trt_node.node.pipeline.backend_state import BackendPhase, BackendSta
 from resnet_trt_node.node.pipeline.counters import CameraCounts
 from resnet_trt_node.node.ros.parameters import NodeParameters
 
-#: Drop reasons that do not affect a camera's level: the node itself was stopping.
-_IGNORED_DROPS = ('refused',)
-
 
 class Level(IntEnum):
     """The levels of diagnostic_msgs/DiagnosticStatus."""
@@ -61,8 +58,8 @@ def camera_health(
     if lost and lost / (lost + period.received) > parameters.warn_drop_ratio:
         health.add(Level.WARN, f'DDS lost {lost} of {lost + period.received} frames on the way: '
                                'its shared memory or receive buffers are too small for them')
-    dropped = sum(
-        number for reason, number in period.dropped.items() if reason not in _IGNORED_DROPS)
+    # Those that were refused are no fault of the camera: the node itself was stopping.
+    dropped = sum(period.dropped.values()) - period.dropped['refused']
     ended = period.answered + dropped
     if ended:
         ratio = dropped / ended

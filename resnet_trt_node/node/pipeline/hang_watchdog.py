@@ -46,14 +46,10 @@ class HangWatchdog:
         self._age_ms = 0.0
         # From when on the age was not counted yet.
         self._counted_ns = 0
-        self._hung: Optional[str] = None
+        #: Which call was declared hung, in words; None if none was.
+        self.hung: Optional[str] = None
         #: The slowest batch of the warm-up, which bounds what a call may take from below.
         self.slowest_ms = 0.0
-
-    @property
-    def hung(self) -> Optional[str]:
-        """Return which call was declared hung, in words; None if none was."""
-        return self._hung
 
     def call(self, what: str, extra_ms: float = 0.0) -> HangWatchdog:
         """
@@ -77,12 +73,12 @@ class HangWatchdog:
         """End the call."""
         with self._lock:
             self._call = ''
-            if self._hung is not None:
-                raise CallAbandonedError(self._hung)
+            if self.hung is not None:
+                raise CallAbandonedError(self.hung)
 
-    def limit_ms(self, timeout_ms: float) -> float:
-        """Return what a call may take: the time-out, but never less than some slow batches."""
-        return max(timeout_ms, _SLOWEST_BATCHES * self.slowest_ms)
+    def _limit_ms(self, timeout_ms: float) -> float:
+        """Return what the call may take: the time-out, but never less than some slow batches."""
+        return max(timeout_ms, _SLOWEST_BATCHES * self.slowest_ms) + self._extra_ms
 
     def check(self, timeout_ms: float) -> Optional[str]:
         """
@@ -92,20 +88,19 @@ class HangWatchdog:
         :returns: which call hangs and for how long, in words; None if none does.
         """
         with self._lock:
-            if self._hung is not None or not self._call:
-                return self._hung
+            if self.hung is not None or not self._call:
+                return self.hung
             now_ns = self._now_ns()
             self._age_ms += min((now_ns - self._counted_ns) / 1e6, _LONGEST_STEP_MS)
             self._counted_ns = now_ns
-            if timeout_ms and self._age_ms > self.limit_ms(timeout_ms) + self._extra_ms:
-                self._hung = (
+            if timeout_ms and self._age_ms > self._limit_ms(timeout_ms):
+                self.hung = (
                     f'it has not come back from {self._call} for {self._age_ms / 1e3:.1f} s')
-            return self._hung
+            return self.hung
 
     def overdue(self) -> Optional[str]:
         """Return which call takes far longer than the slowest batch, in words; None if none."""
         with self._lock:
-            limit_ms = self.limit_ms(_LONGEST_STEP_MS) + self._extra_ms
-            if not self._call or self._age_ms <= limit_ms:
+            if not self._call or self._age_ms <= self._limit_ms(_LONGEST_STEP_MS):
                 return None
             return f'{self._call} has not returned for {self._age_ms / 1e3:.1f} s'

@@ -24,7 +24,6 @@ class WorkerThreads:
         self._threads = {
             name: Thread(target=self._run, args=(name, loop), name=name, daemon=True)
             for name, loop in loops.items()}
-        self._started = False
         # With their tracebacks, which hold the frames that the threads were at: in progress until
         # the pipeline is closed, which counts them as failed.
         self._exceptions: list[BaseException] = []
@@ -36,9 +35,8 @@ class WorkerThreads:
 
     def start(self) -> None:
         """Start all of them, once."""
-        if not self._started:
-            self._started = True
-            for thread in self._threads.values():
+        for thread in self._threads.values():
+            if thread.ident is None:
                 thread.start()
 
     @property
@@ -50,7 +48,7 @@ class WorkerThreads:
         """Wait for the end of all, or of all but some, not longer than that altogether."""
         deadline = monotonic() + timeout_sec
         for name, thread in self._threads.items():
-            if self._started and name not in but:
+            if thread.ident is not None and name not in but:
                 thread.join(max(0.0, deadline - monotonic()))
 
     def _run(self, name: str, loop: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Callable, Optional
 
 import numpy as np
+from resnet_trt_node.backends.options import discard
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.depth_images import DEPTH_ENCODING, looks_like_depth
 from resnet_trt_node.imaging.encodings import check_image, convert_image, RawImage
@@ -25,16 +26,16 @@ class Converter:
     works. The first picture of each encoding is then converted by both: cv_bridge goes on with
     those encodings of which it gives equal pixels.
 
-    :param log: takes a line for every encoding about who converts it; None drops them.
+    :param log: takes a line for every encoding about who converts it.
     :param warn: takes one line about the first frame that looks like depth; None drops it.
     """
 
     def __init__(
-            self, log: Optional[Callable[[str], object]] = None,
+            self, log: Callable[[str], object] = discard,
             warn: Optional[Callable[[str], object]] = None) -> None:
-        self._log: Callable[[str], object] = log if log is not None else lambda line: None
+        self._log = log
         self._warn = warn
-        self.bridge_check = CvBridgeCheck(self._log)
+        self.bridge_check = CvBridgeCheck(log)
         # Whether cv_bridge gives the pixels that OpenCV gives, by encoding; none is untried.
         self._bridged: dict[str, bool] = {}
         #: Memory that a frame may take, decoding included; may be changed at any time.
@@ -74,10 +75,9 @@ class Converter:
         encoding, equal = raw.encoding, self._bridged.get(raw.name)
         # Of the other byte order cv_bridge calls what NumPy 2 lacks, it divides the step by the
         # pixel, and it knows no encoding of two planes.
-        if (encoding.convert is None or encoding.is_planar or equal is False or raw.big_endian
-                or raw.step % encoding.pixel_bytes):
-            return convert_image(raw)
-        bridge = self.bridge_check.bridge()
+        bridge = None if (
+            encoding.convert is None or encoding.is_planar or equal is False or raw.big_endian
+            or raw.step % encoding.pixel_bytes) else self.bridge_check.bridge()
         if bridge is None:
             return convert_image(raw)
         target = 'mono8' if encoding.order == 'gray' else f'{encoding.order}8'
