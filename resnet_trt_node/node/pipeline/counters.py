@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
-from threading import Lock
+from threading import RLock
 from time import perf_counter_ns
 from typing import Iterable, Optional
-from weakref import ref
+from weakref import WeakSet
 
 from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 from resnet_trt_node.node.pipeline.stage_times import percentiles_ms, StageTimes
@@ -103,11 +103,10 @@ class Counters:
     """
 
     def __init__(self, cameras: Iterable[str]) -> None:
-        self._lock = Lock()
+        self._lock = RLock()
         self._counts = {camera: CameraCounts() for camera in cameras}
-        # By id. Weak: a frame that a thread forgets is gone without having ended.
-        self._in_progress: dict[str, dict[int, ref[InFlightFrame]]] = {
-            camera: {} for camera in self._counts}
+        # Weak: a frame that a thread forgets is gone without having ended.
+        self._in_progress = {camera: WeakSet[InFlightFrame]() for camera in self._counts}
         self._times = StageTimes()
         self._batch_sizes = deque[int](maxlen=_BATCHES)
         self._events = dict.fromkeys(BATCH_EVENTS, 0)
@@ -119,39 +118,29 @@ class Counters:
         with self._lock:
             if not self._finalized:
                 self._counts[frame.camera].received += 1
-                self._in_progress[frame.camera][id(frame)] = ref(frame)
+                self._in_progress[frame.camera].add(frame)
                 self._last_ns[frame.camera] = perf_counter_ns()
 
     def dropped(self, frame: InFlightFrame, reason: str) -> None:
         """Count a frame that gets no answer, for one of `DROP_REASONS`."""
         with self._lock:
-            self._drop(frame, reason)
-
-    def _drop(self, frame: InFlightFrame, reason: str) -> None:
-        if not self._finalized:
-            self._counts[frame.camera].dropped[reason] += 1
-            self._end(frame)
+            if not self._finalized:
+                self._counts[frame.camera].dropped[reason] += 1
+                self._end(frame)
 
     def answered(self, frame: InFlightFrame, stages_ms: dict[str, float]) -> None:
         """Count a published result, with the milliseconds of each stage that is known."""
         with self._lock:
-            if self._finalized:
-                return
-            self._counts[frame.camera].answered += 1
-            self._end(frame)
-            self._times.add(stages_ms)
+            if not self._finalized:
+                self._counts[frame.camera].answered += 1
+                self._end(frame)
+                self._times.add(stages_ms)
 
     def _end(self, frame: InFlightFrame) -> None:
-        if self._in_progress[frame.camera].pop(id(frame), None) is None:
+        if frame in self._in_progress[frame.camera]:
+            self._in_progress[frame.camera].remove(frame)
+        else:
             self._counts[frame.camera].counted_twice += 1
-
-    def _held(self, camera: str) -> list[InFlightFrame]:
-        """Return the frames in progress, and forget those that everybody else forgot."""
-        references = self._in_progress[camera]
-        held = [frame for one in references.values() if (frame := one()) is not None]
-        if len(held) < len(references):
-            self._in_progress[camera] = {id(frame): ref(frame) for frame in held}
-        return held
 
     def inferred(self, batch_size: int) -> None:
         """Note the size of a batch that was inferred."""
@@ -178,9 +167,9 @@ class Counters:
         """
         with self._lock:
             if lost:
-                for camera in self._counts:
-                    for frame in self._held(camera):
-                        self._drop(frame, 'failed')
+                for frames in self._in_progress.values():
+                    for frame in list(frames):
+                        self.dropped(frame, 'failed')
             self._finalized = True
 
     def counts(self) -> dict[str, CameraCounts]:
@@ -189,7 +178,7 @@ class Counters:
             return {
                 camera: replace(
                     counts, dropped=dict(counts.dropped), events=dict(counts.events),
-                    in_progress=len(self._held(camera)))
+                    in_progress=len(self._in_progress[camera]))
                 for camera, counts in self._counts.items()}
 
     def total(self) -> CameraCounts:
@@ -200,7 +189,7 @@ class Counters:
     def in_progress(self) -> int:
         """Return the frames of all cameras that are waiting or being worked on."""
         with self._lock:
-            return sum(len(self._held(camera)) for camera in self._counts)
+            return sum(map(len, self._in_progress.values()))
 
     def events(self) -> dict[str, int]:
         """Return how often each of `BATCH_EVENTS` happened."""
