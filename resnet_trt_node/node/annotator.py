@@ -8,7 +8,7 @@ for each megapixel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from threading import Condition, current_thread, Thread
 from time import monotonic
 from typing import Any, Callable, Optional, Sequence
@@ -22,13 +22,6 @@ from resnet_trt_node.printable import printable
 #: Between two pictures the thread rests for this multiple of what the last one took: much of that
 #: time it holds the GIL, which frames in flight need as well.
 _REST = 1.0
-
-
-@dataclass(frozen=True)
-class _Picture:
-    message: Any
-    predictions: Sequence[Prediction]
-    publish: Callable[[Any], object]
 
 
 class Annotator:
@@ -50,8 +43,8 @@ class Annotator:
         self._on_skipped = on_skipped
         self._log = log
         self._changed = Condition()
-        # By camera, one each; the one that waited for longest comes first.
-        self._waiting: dict[str, _Picture] = {}
+        # What draws a camera's next picture; the one that waited for longest comes first.
+        self._waiting: dict[str, Callable[[], None]] = {}
         self._drawing = False
         self._thread: Optional[Thread] = None
 
@@ -69,7 +62,8 @@ class Annotator:
         with self._changed:
             skipped = camera in self._waiting
             # In the place of the older one, so that a fast camera is not drawn last for ever.
-            self._waiting[camera] = _Picture(message, predictions, publish)
+            self._waiting[camera] = partial(
+                self._draw, camera, message, predictions, publish)
             if self._thread is None:
                 self._thread = Thread(target=self._run, name='annotator', daemon=True)
                 self._thread.start()
@@ -95,34 +89,36 @@ class Annotator:
 
     def _run(self) -> None:
         rest_sec = 0.0
-        while (taken := self._take(rest_sec)) is not None:
-            camera, picture = taken
+        while (draw := self._take(rest_sec)) is not None:
             start_sec = monotonic()
-            try:
-                pixels = annotate(self._to_frame(picture.message), picture.predictions)
-                picture.publish(rgb_image(picture.message.header, pixels))
-            except Exception as error:  # noqa: B902
-                # Its result is out. Decoding did well before, so it is whatever Pillow or the
-                # middleware raise; a publisher may also be destroyed in mid-picture.
-                if self._wanted():
-                    where = f'camera {camera}: ' if camera else ''
-                    self._log(f'{where}no annotated picture: {printable(repr(error), 500)}')
+            draw()
             with self._changed:
                 self._drawing = False
                 self._changed.notify_all()
             rest_sec = _REST * (monotonic() - start_sec)
 
+    def _draw(
+            self, camera: str, message: Any, predictions: Sequence[Prediction],
+            publish: Callable[[Any], object]) -> None:
+        try:
+            publish(rgb_image(message.header, annotate(self._to_frame(message), predictions)))
+        except Exception as error:  # noqa: B902
+            # Its result is out. Decoding did well before, so it is whatever Pillow or the
+            # middleware raise; a publisher may also be destroyed in mid-picture.
+            if self._wanted():
+                where = f'camera {camera}: ' if camera else ''
+                self._log(f'{where}no annotated picture: {printable(repr(error), 500)}')
+
     def _wanted(self) -> bool:
         """Tell whether the calling thread is the one whose pictures are wanted."""
         return self._thread is current_thread()
 
-    def _take(self, rest_sec: float) -> Optional[tuple[str, _Picture]]:
+    def _take(self, rest_sec: float) -> Optional[Callable[[], None]]:
         """Wait for the next picture, None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: not self._wanted(), rest_sec)
             self._changed.wait_for(lambda: self._waiting or not self._wanted())
             if not self._wanted():
                 return None
-            camera = next(iter(self._waiting))
             self._drawing = True
-            return camera, self._waiting.pop(camera)
+            return self._waiting.pop(next(iter(self._waiting)))
