@@ -13,7 +13,6 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -88,11 +87,8 @@ class ParameterServer:
             # An empty YAML list has no type, and rclpy gives None for it.
             check_value(parameter, _to_field(given, parameter))
             self._node.undeclare_parameter(parameter.name)
-        try:
-            self._node.declare_parameter(
-                parameter.name, _to_ros(parameter.default), _descriptor(parameter))
-        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            raise UsageError(f'{parameter.name}: {error}') from error
+        self._node.declare_parameter(
+            parameter.name, _to_ros(parameter.default), _descriptor(parameter))
 
     def _on_set(self, changes: list[Parameter[Any]]) -> SetParametersResult:
         """Reject invalid values; another callback may still reject valid ones."""
