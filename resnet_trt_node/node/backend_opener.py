@@ -15,8 +15,6 @@ from resnet_trt_node.printable import printable
 
 #: A backend that did not end when it was closed gets so long before another one is refused.
 _ABANDONED_SEC = 5.0
-#: Of a line of the backend so much is shown.
-_PROGRESS_CHARACTERS = 200
 
 
 class BackendOpener:
@@ -78,5 +76,5 @@ class BackendOpener:
         return backend
 
     def _report(self, line: str) -> None:
-        self._progress = printable(line, _PROGRESS_CHARACTERS)
+        self._progress = printable(line)
         self._log(line)

@@ -26,16 +26,16 @@ class Converter:
     works. The first picture of each encoding is then converted by both: cv_bridge goes on with
     those encodings of which it gives equal pixels.
 
-    :param log: takes a line for every encoding about who converts it.
+    :param log: takes a line for every encoding about who converts it; None drops them.
     :param warn: takes one line about the first frame that looks like depth; None drops it.
     """
 
     def __init__(
-            self, log: Callable[[str], object] = discard,
+            self, log: Optional[Callable[[str], object]] = None,
             warn: Optional[Callable[[str], object]] = None) -> None:
-        self._log = log
+        self._log: Callable[[str], object] = discard if log is None else log
         self._warn = warn
-        self.bridge_check = CvBridgeCheck(log)
+        self.bridge_check = CvBridgeCheck(self._log)
         # Whether cv_bridge gives the pixels that OpenCV gives, by encoding; none is untried.
         self._bridged: dict[str, bool] = {}
         #: Memory that a frame may take, decoding included; may be changed at any time.
