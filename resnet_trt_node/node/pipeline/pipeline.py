@@ -164,8 +164,7 @@ class Pipeline:
         hung = self._worker.watchdog.hung is not None
         if hung:
             self._scheduler.end_inference()
-        self._threads.join(timeout_sec, but=(INFERENCE,) if hung else ())
-        ended = not self._threads.running
+        ended = self._threads.join(timeout_sec, but=(INFERENCE,) if hung else ())
         if not ended:
             # Should it come back, nothing of it is published.
             self._scheduler.drain(0.0)
@@ -175,8 +174,7 @@ class Pipeline:
 
     def join(self, timeout_sec: float = 0.0) -> bool:
         """After `close`: wait for a backend that hangs; tell whether all threads have ended."""
-        self._threads.join(timeout_sec)
-        return not self._threads.running
+        return self._threads.join(timeout_sec)
 
     # The preprocess worker.
 

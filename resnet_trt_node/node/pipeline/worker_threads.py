@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import get_native_id, Thread
 from time import monotonic
@@ -39,17 +40,17 @@ class WorkerThreads:
             if thread.ident is None:
                 thread.start()
 
-    @property
-    def running(self) -> bool:
-        """Tell whether any of them runs."""
-        return any(thread.is_alive() for thread in self._threads.values())
+    def join(self, timeout_sec: float, but: Container[str] = ()) -> bool:
+        """
+        Wait for the end of all, or of all but some, not longer than that altogether.
 
-    def join(self, timeout_sec: float, but: Container[str] = ()) -> None:
-        """Wait for the end of all, or of all but some, not longer than that altogether."""
+        :returns: whether every one of them has ended.
+        """
         deadline = monotonic() + timeout_sec
         for name, thread in self._threads.items():
             if thread.ident is not None and name not in but:
                 thread.join(max(0.0, deadline - monotonic()))
+        return not any(thread.is_alive() for thread in self._threads.values())
 
     def _run(self, name: str, loop: Callable[[], None]) -> None:
         _show_name(name)
@@ -62,8 +63,6 @@ class WorkerThreads:
 
 def _show_name(name: str) -> None:
     """Name the calling thread for `top -H` and the benchmark; before 3.14 Python does not."""
-    try:
+    # Not Linux, or /proc is hidden: nothing but the name is missing.
+    with suppress(OSError):
         Path(f'/proc/self/task/{get_native_id()}/comm').write_text(name)
-    except OSError:
-        # Not Linux, or /proc is hidden: nothing but the name is missing.
-        pass
