@@ -31,8 +31,8 @@ class BackendOpener:
         self._log = log
         self._began_sec = monotonic()
         self._progress = ''
-        # The pipeline whose backend did not end when it was closed, None where all have ended.
-        self._abandoned: Optional[Pipeline] = None
+        #: The pipeline whose backend did not end when it was closed, None where all have ended.
+        self.abandoned: Optional[Pipeline] = None
 
     def begin(self) -> Callable[[], str]:
         """Return a function for the progress of the next opening, which begins now."""
@@ -45,11 +45,6 @@ class BackendOpener:
         text = f'configuring for {monotonic() - self._began_sec:.0f} s'
         return f'{text}: {self._progress}' if self._progress else text
 
-    def abandon(self, pipeline: Pipeline) -> str:
-        """Remember that a pipeline's backend does not end; return that in words."""
-        self._abandoned = pipeline
-        return 'the backend does not end: it keeps its memory and a thread until it does'
-
     def open_model(self) -> Backend:
         """
         Open the backend; called from the thread that will use it.
@@ -61,13 +56,13 @@ class BackendOpener:
             raise UsageError(
                 'no model: set the parameter model_path to a file made by '
                 '`resnet_trt export` or `resnet_trt prepare`')
-        if self._abandoned is not None:
+        if self.abandoned is not None:
             self._progress = 'the previous backend still hangs'
-            if not self._abandoned.join(_ABANDONED_SEC):
+            if not self.abandoned.join(_ABANDONED_SEC):
                 raise BackendUnavailable(
                     'the previous backend still hangs and keeps its memory: end this process and '
                     'start it anew')
-            self._abandoned = None
+            self.abandoned = None
         self._progress = 'opening the model'
         backend = open_backend(
             parameters.model_path, parameters.backend, parameters.implied_options,

@@ -255,7 +255,8 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
             return
         self._reporter.closed()
         if not self.pipeline.close(timeout_sec):
-            reason = self._opener.abandon(self.pipeline)
+            self._opener.abandoned = self.pipeline
+            reason = 'the backend does not end: it keeps its memory and a thread until it does'
             self.disabled = self._backend_disabled() or reason
             self.get_logger().error(reason)
         total = self.pipeline.counters.total()

@@ -135,13 +135,10 @@ class Reporter:
                 self._watch.reason(name, now_ns), self._notes(name, camera))
             for name, camera in self._cameras.items()}
         if self._pipeline is not None:
-            self._check_sum(self._pipeline)
+            mismatch = self._pipeline.counters.total().mismatch
+            if mismatch is not None and self._is_new('', 'mismatch'):
+                self._node.get_logger().error(f'the counters do not add up: {mismatch}')
         return self._statistics.report(self._pipeline, topics, self._parameters(), self.error)
-
-    def _check_sum(self, pipeline: Pipeline) -> None:
-        mismatch = pipeline.counters.total().mismatch
-        if mismatch is not None and self._is_new('', 'mismatch'):
-            self._node.get_logger().error(f'the counters do not add up: {mismatch}')
 
     def _notes(self, name: str, camera: CameraTopics) -> list[str]:
         """Return the problems of an image topic, and log those that are new."""

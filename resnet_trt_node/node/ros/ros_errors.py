@@ -9,9 +9,8 @@ import re
 from rclpy.exceptions import NameValidationException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.ros.distribution import UnsupportedEventTypeError
 from resnet_trt_node.printable import printable
-
-_UNSUPPORTED = rclpy_implementation.UnsupportedEventTypeError
 
 
 @contextmanager
@@ -24,7 +23,7 @@ def refusals_explained(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except _UNSUPPORTED:
+    except UnsupportedEventTypeError:
         # No error of the user: the caller goes on without these events.
         raise
     except (NameValidationException, rclpy_implementation.RCLError) as error:
