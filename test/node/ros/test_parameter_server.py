@@ -8,6 +8,7 @@ import pytest
 from rcl_interfaces.msg import SetParametersResult
 import rclpy
 from rclpy.parameter import Parameter
+from resnet_trt_node.node.ros import parameter_server
 from resnet_trt_node.node.ros.parameter_server import NodeOfUnsetOverrides, ParameterServer
 
 pytestmark = pytest.mark.slow
@@ -92,6 +93,7 @@ def test_where_rclpy_has_no_callback_behind_the_change_the_validating_one_does_i
         node, monkeypatch):
     """ROS 2 Humble."""
     monkeypatch.delattr(rclpy.node.Node, 'add_post_set_parameters_callback')
+    monkeypatch.setattr(parameter_server, 'HAS_POST_SET_CALLBACKS', False)
     server = serve(node)
     assert node.set_parameters([Parameter('top_k', value=3)])[0].successful
     assert server.values.top_k == 3
