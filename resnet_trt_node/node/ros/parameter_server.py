@@ -59,25 +59,25 @@ class ParameterServer:
         self._node = node
         self._may_reconfigure = may_reconfigure
         self._on_change = on_change
-        known = parameter_fields()
-        self._refuse_unknown(known)
-        for parameter in known.values():
+        self._known = parameter_fields()
+        self._refuse_unknown()
+        for parameter in self._known.values():
             self._declare(parameter)
         #: The current values.
         self.values = NodeParameters()
-        self.values = self._changed(node.get_parameters([*known]))
+        self.values = self._changed(node.get_parameters([*self._known]))
         node.add_on_set_parameters_callback(self._on_set)
         # Another callback may reject what this one accepts, so values are applied only after ROS
         # has set them, where it can say so.
         if HAS_POST_SET_CALLBACKS:
             node.add_post_set_parameters_callback(self._commit)
 
-    def _refuse_unknown(self, known: dict[str, Field[Any]]) -> None:
+    def _refuse_unknown(self) -> None:
         for name in self._node.get_parameters_by_prefix(''):
-            if name in known or name in _ROS_PARAMETERS or name.startswith(PREFIX):
+            if name in self._known or name in _ROS_PARAMETERS or name.startswith(PREFIX):
                 continue
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f'did you mean {close[0]}?' if close else f'there are {", ".join(known)}'
+            close = difflib.get_close_matches(name, self._known, n=1)
+            hint = f'did you mean {close[0]}?' if close else f'there are {", ".join(self._known)}'
             raise UsageError(f'unknown parameter {name!r}: {hint}')
 
     def _declare(self, parameter: Field[Any]) -> None:
@@ -92,11 +92,10 @@ class ParameterServer:
 
     def _on_set(self, changes: list[Parameter[Any]]) -> SetParametersResult:
         """Reject invalid values; another callback may still reject valid ones."""
-        known = parameter_fields()
         try:
             for change in changes:
-                if change.name in known:
-                    self._check_may_change(change, known[change.name])
+                if change.name in self._known:
+                    self._check_may_change(change, self._known[change.name])
             self._changed(changes)
         except UsageError as error:
             return SetParametersResult(successful=False, reason=str(error))
@@ -119,15 +118,14 @@ class ParameterServer:
 
     def _commit(self, changes: list[Parameter[Any]]) -> None:
         """Apply the values that ROS has set."""
-        if any(change.name in parameter_fields() for change in changes):
+        if any(change.name in self._known for change in changes):
             self.values = self._changed(changes)
             self._on_change(self.values)
 
     def _changed(self, changes: list[Parameter[Any]]) -> NodeParameters:
-        known = parameter_fields()
         return replace(self.values, **{
-            change.name: _to_field(change.value, known[change.name])
-            for change in changes if change.name in known})
+            change.name: _to_field(change.value, self._known[change.name])
+            for change in changes if change.name in self._known})
 
 
 def _to_ros(value: object) -> Any:
@@ -154,10 +152,9 @@ def _descriptor(parameter: Field[Any]) -> ParameterDescriptor:
         # An empty default has no element type that rclpy could infer.
         descriptor.dynamic_typing = True
     if metadata['low'] is not None:
+        limits = {'from_value': metadata['low'], 'to_value': metadata['high']}
         if isinstance(parameter.default, int):
-            descriptor.integer_range = [IntegerRange(
-                from_value=metadata['low'], to_value=metadata['high'], step=0)]
+            descriptor.integer_range = [IntegerRange(**limits)]
         else:
-            descriptor.floating_point_range = [FloatingPointRange(
-                from_value=metadata['low'], to_value=metadata['high'], step=0.0)]
+            descriptor.floating_point_range = [FloatingPointRange(**limits)]
     return descriptor
