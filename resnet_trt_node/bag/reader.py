@@ -17,6 +17,7 @@ from resnet_trt_node.bag.storage.merging import Stored
 from resnet_trt_node.bag.storage.packing import unpacked
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.errors import BagError
+from resnet_trt_node.printable import one_line
 from rosbags.interfaces import Connection
 from rosbags.typesys.store import Typestore
 
@@ -162,8 +163,7 @@ class BagReader(Closing):
             return self._store(message).deserialize_cdr(
                 memoryview(message.raw), message.msgtype)
         except Exception as error:  # rosbags does not wrap the errors of its parsers
-            raise self._unreadable(
-                message.topic, message.msgtype, message.log_time_ns, error) from error
+            raise self._unreadable(message.connection, message.log_time_ns, error) from error
 
     def wire_bytes(self, image: BagImage) -> bytes:
         """
@@ -201,8 +201,7 @@ class BagReader(Closing):
             if encoding_of(connection) == ROS1:
                 raw = bytes(default_typestore().ros1_to_cdr(data, connection.msgtype))
         except Exception as error:  # the libraries do not wrap the errors of their parsers
-            raise self._unreadable(
-                connection.topic, connection.msgtype, stored.time_ns, error) from error
+            raise self._unreadable(connection, stored.time_ns, error) from error
         return BagMessage(connection.topic, connection.msgtype, stored.time_ns, raw, connection)
 
     def _images(self, names: Sequence[str], counts: dict[str, ImageCount]) -> Iterator[BagImage]:
@@ -233,11 +232,11 @@ class BagReader(Closing):
             self._warn(line)
 
     def _unreadable(
-            self, topic: str, msgtype: str, time_ns: int, error: Exception) -> UnreadableMessage:
-        reason = ' '.join(str(error).split()).rstrip('.') or type(error).__name__
+            self, connection: Connection, time_ns: int, error: Exception) -> UnreadableMessage:
+        reason = one_line(error).rstrip('.') or type(error).__name__
         return UnreadableMessage(
-            self.path, topic, f'the message logged at {time_ns} ns is not a readable {msgtype} '
-            f'({reason})')
+            self.path, connection.topic, f'the message logged at {time_ns} ns is not a readable '
+            f'{connection.msgtype} ({reason})')
 
     def _check_definition(self, message: BagMessage) -> None:
         """Refuse a type whose definition in the bag differs from that of ROS 2."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping, Sequence, Tuple, Union
 
-from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
+from resnet_trt_node.contract.spec import HOW_TO_MAKE_ONE, INPUT_NAME, ModelSpec, OUTPUT_NAME
 from resnet_trt_node.errors import LabelsError, ModelError
 
-HOW_TO_MAKE_ONE = (
-    'make one with `resnet_trt export`, or with `resnet_trt prepare` from any float classifier')
 Side = Union[int, str]
 
 

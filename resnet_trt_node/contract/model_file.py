@@ -7,9 +7,9 @@ import hashlib
 from pathlib import Path
 from typing import Iterator, TYPE_CHECKING, Union
 
-from resnet_trt_node.contract.declared import checked_spec, HOW_TO_MAKE_ONE
+from resnet_trt_node.contract.declared import checked_spec
 from resnet_trt_node.contract.external_data import external_files
-from resnet_trt_node.contract.spec import ModelSpec
+from resnet_trt_node.contract.spec import HOW_TO_MAKE_ONE, ModelSpec
 from resnet_trt_node.errors import BackendUnavailable, ModelError
 from resnet_trt_node.printable import one_line, some
 from resnet_trt_node.regular_file import open_regular, read_regular

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Iterator, List, Optional, Union
+from typing import Any, Iterator, Optional, Union
 
+from google.protobuf.message import Message
 import onnx
 from onnx import numpy_helper, TensorProto
-from resnet_trt_node.contract.onnx_graph import graphs_of, nodes_of
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.printable import one_line
 
@@ -43,19 +43,13 @@ def _is_whole(value: onnx.TensorProto) -> bool:
         return False
 
 
-def _tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Yield every constant: initialisers and those in attributes, dense and sparse."""
-    sparse: List[onnx.SparseTensorProto] = []
-    for graph in graphs_of(model):
-        yield from getattr(graph, 'initializer', ())
-        sparse.extend(getattr(graph, 'sparse_initializer', ()))
-    for node in nodes_of(model):
-        for one in node.attribute:
-            yield from one.tensors
-            if one.HasField('t'):
-                yield one.t
-            sparse.extend(one.sparse_tensors)
-            if one.HasField('sparse_tensor'):
-                sparse.append(one.sparse_tensor)
-    for value in sparse:
-        yield from (value.values, value.indices)
+def _tensors_of(message: Any) -> Iterator[onnx.TensorProto]:
+    """Yield every constant in a message: initialisers, in attributes, of sparse tensors."""
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        for one in [value] if isinstance(value, Message) else value:
+            if isinstance(one, TensorProto):
+                yield one
+            else:
+                yield from _tensors_of(one)

@@ -27,6 +27,9 @@ INTERPOLATIONS = ('bilinear', 'bicubic', 'nearest')
 #: What a graph computes in. int8 means Q/DQ nodes; the rest of such a graph may be fp32 or fp16.
 PRECISIONS = ('fp32', 'fp16', 'int8')
 
+#: How to get a deployable model, for messages.
+HOW_TO_MAKE_ONE = (
+    'make one with `resnet_trt export`, or with `resnet_trt prepare` from any float classifier')
 _PREFIX = 'resnet_trt.'
 #: What a file need not say of itself.
 _OPTIONAL = ('architecture', 'source', 'source_sha256', 'tool_version')
@@ -149,8 +152,7 @@ class ModelSpec:
         if missing:
             raise ModelError(
                 f'not a deployable model, its metadata lacks {", ".join(sorted(missing))}: '
-                'make one with `resnet_trt export`, or with `resnet_trt prepare` from any '
-                'float classifier')
+                f'{HOW_TO_MAKE_ONE}')
         if values['contract'] != CONTRACT_VERSION:
             raise ModelError(
                 f'the model follows contract {values["contract"]!r}, this version reads '

@@ -167,9 +167,7 @@ def _to_frame(pixels: Any, header: PictureHeader) -> Frame:
         raise FrameError(
             f'{header.kind} of {channels} channels of {pixels.dtype}: only grey and colour '
             'pictures of 8 or 16 bits can be used; convert it first')
-    if header.white not in (None, np.iinfo(pixels.dtype).max):
-        pixels = np.asarray(cv2.convertScaleAbs(pixels, alpha=255 / header.white)).reshape(
-            pixels.shape)
-    elif pixels.dtype == np.uint16:
-        pixels = to_8_bit(pixels)
+    white = header.white or int(np.iinfo(pixels.dtype).max)
+    if white != 255:
+        pixels = to_8_bit(pixels, white)
     return Frame(~pixels if header.inverted else pixels, _ORDERS[channels])

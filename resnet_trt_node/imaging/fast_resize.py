@@ -102,8 +102,8 @@ def fit_blur(scale: float, halvings: int, interpolation: str) -> Blur:
         wanted.append(_block_weights(pixels, centre, scale, halvings, interpolation))
         # What each pair of taps contributes: the triangle of the interpolation, shifted.
         columns.append(np.stack([
-            _triangle(pixels - shift - centre)
-            + (_triangle(pixels + shift - centre) if shift else 0.0)
+            filter_weights(pixels - shift - centre, 1.0, 'bilinear')
+            + (filter_weights(pixels + shift - centre, 1.0, 'bilinear') if shift else 0.0)
             for shift in range(radius + 1)], axis=1))
     target, matrix = np.concatenate(wanted), np.concatenate(columns)
     # The taps sum to 1, which leaves the middle one no freedom.
@@ -115,11 +115,6 @@ def fit_blur(scale: float, halvings: int, interpolation: str) -> Blur:
     taps = np.concatenate([half[:0:-1], half])
     taps.flags.writeable = False
     return Blur(taps, float(misfit))
-
-
-def _triangle(offsets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the weights of bilinear interpolation."""
-    return np.maximum(0.0, 1.0 - np.abs(offsets))
 
 
 def _block_weights(

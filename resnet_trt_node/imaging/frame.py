@@ -69,14 +69,15 @@ def to_rgb(
     return out
 
 
-def to_8_bit(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
+def to_8_bit(pixels: NDArray[Any], white: int = 65535) -> NDArray[np.uint8]:
     """
-    Scale 16-bit values to 8 bits as cv_bridge does: v * 255 / 65535, rounded.
+    Scale values to 8 bits as cv_bridge does: v * 255 / white, rounded.
 
-    :param pixels: uint16 of any shape.
+    :param pixels: uint8 or uint16 of any shape.
+    :param white: the value that becomes 255.
     :returns: uint8 of that shape, owned by the caller.
     """
-    scaled: Any = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
+    scaled: Any = cv2.convertScaleAbs(pixels, alpha=255 / white)
     return np.asarray(scaled, np.uint8).reshape(pixels.shape)
 
 

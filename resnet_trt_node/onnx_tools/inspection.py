@@ -25,9 +25,7 @@ from resnet_trt_node.onnx_tools.simplify import simplify
 _PRECISIONS: dict[int, str] = {
     TensorProto.FLOAT: 'fp32', TensorProto.FLOAT16: 'fp16', TensorProto.BFLOAT16: 'bf16',
     TensorProto.DOUBLE: 'fp64'}
-_NUMBERS = (
-    TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
-    TensorProto.INT8, TensorProto.UINT8)
+_NUMBERS = (*_PRECISIONS, TensorProto.INT8, TensorProto.UINT8)
 
 
 @dataclass(frozen=True)

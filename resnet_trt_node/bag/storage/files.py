@@ -17,6 +17,7 @@ from resnet_trt_node.bag.storage.names import PACKED_SUFFIXES, storage_suffix
 from resnet_trt_node.bag.storage.ros1_file import Ros1File
 from resnet_trt_node.bag.storage.sqlite_file import SqliteFile
 from resnet_trt_node.errors import BagError
+from resnet_trt_node.printable import one_line
 from rosbags.interfaces import Connection
 import zstandard
 
@@ -98,7 +99,7 @@ def unreadable(path: Path, error: Exception) -> BagError:
         return BagError(f'cannot read the bag {path}: {error.strerror}')
     if isinstance(error, MemoryError):
         return BagError(f'cannot read the bag {path}: it takes more memory than there is')
-    reason = ' '.join(str(error).split()).rstrip('.') or type(error).__name__
+    reason = one_line(error).rstrip('.') or type(error).__name__
     remedy = 'copy it again' if path.suffix in PACKED_SUFFIXES else _REMEDIES[
         path.suffix].format(path=shlex.quote(str(path)))
     return BagError(f'cannot read the bag {path}: it is damaged ({reason}); {remedy}')

@@ -86,37 +86,36 @@ def check_file(path: Path) -> None:
 def _read_metadata(folder: Path) -> Metadata:
     path = folder / METADATA
     if not path.exists():
-        found = [file for file in _visible_files(folder) if storage_suffix(file) in STORAGES]
-        if not found:
+        if not _message_files(folder):
             raise BagError(
                 f'{folder} is not a bag: a rosbag2 folder holds {METADATA} beside its .mcap or '
                 '.db3 files')
         raise BagError(
             f'the bag {folder} has no {METADATA}, its recording was not finished: '
-            f'run {_reindex(folder, found)}')
+            f'run {_reindex(folder)}')
     try:
         return read_metadata(path)
     except BagError as error:
         raise BagError(
             f'cannot read the bag {folder}: {METADATA} is damaged, {error}. Remove it and run '
-            f'{_reindex(folder, _visible_files(folder))}') from error
+            f'{_reindex(folder)}') from error
 
 
-def _reindex(folder: Path, files: list[Path]) -> str:
-    kinds = [STORAGES[suffix] for suffix in map(storage_suffix, files) if suffix in STORAGES]
-    storage = kinds[0] if kinds else 'mcap'
-    return f'`ros2 bag reindex -s {storage} {shlex.quote(str(folder))}`'
+def _reindex(folder: Path) -> str:
+    kinds = [STORAGES[storage_suffix(file)] for file in _message_files(folder)]
+    return f'`ros2 bag reindex -s {(*kinds, "mcap")[0]} {shlex.quote(str(folder))}`'
 
 
-def _visible_files(folder: Path) -> list[Path]:
-    """Return a folder's files by name, without the hidden ones that macOS adds."""
-    return sorted(file for file in folder.iterdir() if not file.name.startswith('.'))
+def _message_files(folder: Path) -> list[Path]:
+    """Return a folder's files of messages by name, without the hidden ones that macOS adds."""
+    return sorted(file for file in folder.iterdir() if storage_suffix(file) in STORAGES
+                  and not file.name.startswith('.'))
 
 
 def _listed_files(folder: Path, metadata: Metadata) -> tuple[list[Path], list[str]]:
     """Return the listed files that exist, and warnings about the others."""
     if not metadata.files:
-        found = [file for file in _visible_files(folder) if storage_suffix(file) in STORAGES]
+        found = _message_files(folder)
         if not found:
             raise BagError(
                 f'cannot read the bag {folder}: its .mcap or .db3 files are missing, copy them '
