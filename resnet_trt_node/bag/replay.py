@@ -142,10 +142,11 @@ def replay(
         stack.callback(rclpy.try_shutdown, context=context)
         node = rclpy.create_node(NODE_NAME, context=context, start_parameter_services=False)
         stack.callback(node.destroy_node)
-        publishers = {
-            name: _create_publisher(
-                node, _CLASSES[_msgtype(bag, name)], name, target, profiles[name])
-            for name, target in targets.items()}
+        publishers = {}
+        for name, target in targets.items():
+            with refusals_explained(f'cannot publish {name} as {target!r}'):
+                publishers[name] = node.create_publisher(
+                    _CLASSES[_msgtype(bag, name)], target, profiles[name])
         run = _Replay(node, bag, publishers, restamp, clock, rate)
         return run.play(loop, wait_for_subscribers, stop, on_progress)
 
@@ -289,17 +290,6 @@ def _msgtype(bag: BagReader, name: str) -> str:
             f'{name} has {" and ".join(types)}, and a topic is published with one type: choose '
             'others with --topic')
     return types[0]
-
-
-def _create_publisher(
-        node: Node, kind: Any, name: str, target: str, profile: QoSProfile) -> Publisher[Any]:
-    what = f'cannot publish {name} as {target!r}'
-    with refusals_explained(what):
-        try:
-            return node.create_publisher(kind, target, profile)
-        except ValueError as error:
-            raise UsageError(
-                f'{what}: use letters, digits, _ and /, such as /camera/image') from error
 
 
 def _profile(connections: Sequence[Connection], reliability: str, depth: int) -> QoSProfile:

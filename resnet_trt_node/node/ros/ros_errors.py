@@ -26,12 +26,13 @@ def refusals_explained(name: str) -> Iterator[None]:
     except UnsupportedEventTypeError:
         # No error of the user: the caller goes on without these events.
         raise
-    except (NameValidationException, rclpy_implementation.RCLError) as error:
+    # Names with unknown {substitutions} are a plain ValueError.
+    except (NameValidationException, ValueError, rclpy_implementation.RCLError) as error:
         cause = short_cause(error)
         if 'exceed' in cause:
             remedy = (
                 'shorten the names of cameras, node (__node), namespace (__ns) or remapped topic')
-        elif isinstance(error, NameValidationException):
+        elif isinstance(error, (NameValidationException, ValueError)):
             remedy = 'use letters, digits, _ and /'
         else:
             remedy = 'check the remappings (-r), __node and __ns; a topic has one type only'
