@@ -64,15 +64,13 @@ class SparseBuild:
         Parse TensorRT's log.
 
         :param two_four: as above.
-        :param lines: those that begin with '(Sparsity)'; 8.6 and 10 say 'Found 9 layer(s)
-            eligible' and 'Chose 3 layer(s)', older ones 'Layers eligible for sparse math:' and
-            'picked sparse implementation for layers:' with the names.
+        :param lines: those that begin with '(Sparsity)', such as 'Found 9 layer(s) eligible' and
+            'Chose 3 layer(s)'; of several the last counts.
         """
-        text = '\n'.join(lines)
-        return cls(
-            two_four,
-            _count(text, r'Found (\d+) layer', r'Layers eligible for sparse math:(.*)'),
-            _count(text, r'Chose (\d+) layer', r'picked sparse implementation for layers:(.*)'))
+        eligible, chosen = (
+            [int(number) for number in re.findall(rf'{verb} (\d+) layer', '\n'.join(lines))]
+            for verb in ('Found', 'Chose'))
+        return cls(two_four, eligible[-1] if eligible else None, chosen[-1] if chosen else None)
 
     def describe(self) -> str:
         """Return it in words."""
@@ -146,14 +144,3 @@ def two_four_layers(model: onnx.ModelProto) -> list[str]:
     """
     return [weight.layer for weight in layer_weights(model)
             if not weight.why_dense and is_two_four(weight.values, weight.axis)]
-
-
-def _count(text: str, number: str, names: str) -> Optional[int]:
-    """Return the number that is logged, or how many names are; the last of several."""
-    found = re.findall(number, text)
-    if found:
-        return int(found[-1])
-    listed = re.findall(names, text)
-    if not listed:
-        return None
-    return len([name for name in listed[-1].split(',') if name.strip()])
