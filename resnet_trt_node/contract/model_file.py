@@ -217,11 +217,10 @@ def spec_of(model: onnx.ModelProto) -> ModelSpec:
 
 def write_model_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
     """Put the contract into a model's metadata, in place of what is there under its names."""
+    from resnet_trt_node.contract.onnx_graph import replace_all
     values = spec.to_metadata()
-    for index in reversed(range(len(model.metadata_props))):
-        # Those of other tools are not touched: they may be no text at all.
-        if model.metadata_props[index].key in values:
-            del model.metadata_props[index]
+    replace_all(model.metadata_props, [
+        one for one in model.metadata_props if one.key not in values])
     for key, value in values.items():
         # Names of files need not be UTF-8, and become parts of the source's description.
         model.metadata_props.add(

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from resnet_trt_node.contract.declared import Side
 from resnet_trt_node.contract.onnx_graph import Constants, drop_shapes, nodes_of, shapes_of
 from resnet_trt_node.errors import BackendUnavailable, ModelError
-from resnet_trt_node.onnx_tools.graph import BATCH
+from resnet_trt_node.onnx_tools.graph import BATCH, tensor
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -35,15 +35,13 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
             f'preparing a model needs onnxslim ({error}): pip install onnxslim') from error
     root_level = logging.getLogger().level
     try:
-        result = onnxslim.slim(deepcopy(model))
+        result: onnx.ModelProto = onnxslim.slim(deepcopy(model))
     except Exception as error:  # noqa: B902  it has no error type of its own
         raise ModelError(
             f'the graph cannot be simplified ({error}): check it with onnx.checker, or export '
             'it again') from error
     finally:
         logging.getLogger().setLevel(root_level)
-    if not isinstance(result, onnx.ModelProto):
-        raise ModelError('the graph cannot be simplified: onnxslim returned no model')
     return result
 
 
@@ -54,13 +52,8 @@ def set_input_shape(model: onnx.ModelProto, shape: tuple[int, int, int]) -> None
     :param model: is changed; every shape that was inferred before is dropped.
     :param shape: sides two to four of the input.
     """
-    dims = model.graph.input[0].type.tensor_type.shape.dim
-    for dim, side in zip(dims, (BATCH, *shape)):
-        dim.Clear()
-        if isinstance(side, str):
-            dim.dim_param = side
-        else:
-            dim.dim_value = side
+    value = model.graph.input[0]
+    value.CopyFrom(tensor(value.name, value.type.tensor_type.elem_type, (BATCH, *shape)))
     drop_shapes(model)
 
 
@@ -77,7 +70,7 @@ def free_batch(model: onnx.ModelProto, fixed: Optional[int]) -> None:
     """
     while True:
         shapes = shapes_of(model)
-        constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        constants = {one.name: one for one in model.graph.initializer}
         rewritten = [
             _free_reshape(model, node, shapes, constants, fixed)
             for node in model.graph.node if node.op_type == 'Reshape']
@@ -98,10 +91,8 @@ def _free_reshape(
     if target[0] not in (0, fixed) and (target[0] != -1 or prod(target[1:]) != elements):
         return False
     if len(target) == 2 and target[1] in (-1, elements):
-        node.op_type = 'Flatten'
-        del node.input[1:]
-        del node.attribute[:]
-        node.attribute.append(helper.make_attribute('axis', 1))
+        node.CopyFrom(helper.make_node(
+            'Flatten', [node.input[0]], list(node.output), name=node.name, axis=1))
         return True
     if target[0] == 0:
         return False
