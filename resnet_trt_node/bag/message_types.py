@@ -50,13 +50,11 @@ def typestore_for(connection: Connection) -> Typestore:
     """
     ours = default_typestore()
     name, definition = connection.msgtype, connection.msgdef
-    known = name in ours.fielddefs
-    if known and connection.digest == ours.hash_rihs01(name):
+    has_none = definition.format == MessageDefinitionFormat.NONE
+    if name in ours.fielddefs and (has_none or connection.digest == ours.hash_rihs01(name)):
         return ours  # parsing the definition would give the same
-    if definition.format == MessageDefinitionFormat.NONE:
-        if not known:
-            raise TypesysError(f'no definition of {name}, neither in the bag nor here')
-        return ours
+    if has_none:
+        raise TypesysError(f'no definition of {name}, neither in the bag nor here')
     types: Typesdict = {}
     if definition.format == MessageDefinitionFormat.MSG:
         types.update(get_types_from_msg(definition.data, name))

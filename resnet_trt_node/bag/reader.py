@@ -52,6 +52,10 @@ class BagReader(Closing):
             self._stack = stack.pop_all()
         #: The bag's folder or file.
         self.path = self._recording.path
+        #: Log time of the first message of any topic, in nanoseconds.
+        self.start_ns = self._recording.start_ns
+        #: Nanoseconds from the first to the last message of any topic.
+        self.duration_ns = max(0, self._recording.end_ns - self.start_ns)
         for note in self._recording.notes:
             self._warn_once(note)
 
@@ -65,16 +69,6 @@ class BagReader(Closing):
             found[connection.topic] = TopicInfo(
                 ' and '.join(types), before.count + connection.msgcount)
         return found
-
-    @property
-    def start_ns(self) -> int:
-        """Return the log time of the first message of any topic, in nanoseconds."""
-        return self._recording.start_ns
-
-    @property
-    def duration_ns(self) -> int:
-        """Return the nanoseconds from the first to the last message of any topic."""
-        return max(0, self._recording.end_ns - self.start_ns)
 
     def image_topics(self) -> list[str]:
         """Return the names of the image topics, raw and compressed, sorted."""

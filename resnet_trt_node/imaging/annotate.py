@@ -34,7 +34,6 @@ class _Layout:
     width: int
     height: int
     padding: int
-    radius: int
     font: int
     line: int
     bar: int
@@ -62,7 +61,8 @@ def annotate(frame: Frame, predictions: Sequence[Prediction]) -> NDArray[np.uint
     region = Image.fromarray(picture[rows, columns])
     shade = Image.new('L', region.size, 0)
     ImageDraw.Draw(shade).rounded_rectangle(
-        (0, 0, layout.width - 1, layout.height - 1), radius=layout.radius, fill=_PANEL_ALPHA)
+        (0, 0, layout.width - 1, layout.height - 1), fill=_PANEL_ALPHA,
+        radius=layout.padding if layout.left else 0)
     region.paste(_PANEL, (0, 0), shade)
     if predictions:
         for row in range((layout.height - layout.padding) // layout.row):
@@ -91,7 +91,7 @@ def _layout(height: int, width: int, rows: int) -> Optional[_Layout]:
         return None
     return _Layout(
         left=margin, top=height - margin - panel_height, width=panel_width, height=panel_height,
-        padding=padding, radius=padding if margin else 0, font=font, line=line, bar=bar, row=row)
+        padding=padding, font=font, line=line, bar=bar, row=row)
 
 
 def _draw_row(
@@ -102,11 +102,10 @@ def _draw_row(
     colour = _TEXT if row == 0 else _FAINT_TEXT
     score = text_mask(f'{prediction.score * 100:.1f} %', layout.font)
     # On a narrow picture the name matters more than the number, which the bar shows as well.
-    if score.width * 3 < right - left:
+    room = right - left
+    if score.width * 3 < room:
         region.paste(colour, (right - score.width, top), score)
-        room = right - left - score.width - layout.font // 2
-    else:
-        room = right - left
+        room -= score.width + layout.font // 2
     region.paste(colour, (left, top), fitted_mask(prediction.label, layout.font, room))
     draw = ImageDraw.Draw(region)
     bar_top = top + layout.line

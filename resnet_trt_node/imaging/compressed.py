@@ -82,7 +82,9 @@ def decode_known(
         # Unlike IMREAD_UNCHANGED these follow EXIF, but drop alpha.
         flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
     if reduced_to is not None and header.kind == 'jpeg':
-        reduction = _choose_reduction(min(header.width, header.height), reduced_to)
+        # The strongest that leaves so many pixels.
+        side = min(header.width, header.height)
+        reduction = next((one for one in _REDUCED if side // one >= reduced_to), 1)
     if reduction > 1:
         flags = _REDUCED[reduction] | (0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
@@ -154,11 +156,6 @@ def _for_opencv(buffer: NDArray[np.uint8], header: PictureHeader) -> Any:
         return np.concatenate([
             buffer[:start], np.frombuffer(b'255', np.uint8), buffer[end:]])
     return buffer
-
-
-def _choose_reduction(side: int, reduced_to: int) -> int:
-    """Return the strongest reduction that leaves at least `reduced_to` pixels."""
-    return next((factor for factor in _REDUCED if side // factor >= reduced_to), 1)
 
 
 def _to_frame(pixels: Any, header: PictureHeader) -> Frame:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 import shlex
 import shutil
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Union
 
 from resnet_trt_node.bag.storage.layout import check_file
 from resnet_trt_node.bag.storage.mcap_file import McapFile
-from resnet_trt_node.bag.storage.merging import Stored
 from resnet_trt_node.bag.storage.names import PACKED_SUFFIXES, storage_suffix
 from resnet_trt_node.bag.storage.ros1_file import Ros1File
 from resnet_trt_node.bag.storage.sqlite_file import SqliteFile
 from resnet_trt_node.errors import BagError
 from resnet_trt_node.printable import one_line
-from rosbags.interfaces import Connection
 import zstandard
 
+#: A file of messages. Its topics are `connections` with the number of their messages; a topic may
+#: have several. The log times are from `start_ns` to `end_ns`; both are 0 without messages.
+MessageFile = Union[McapFile, Ros1File, SqliteFile]
 _KINDS: dict[str, type[MessageFile]] = {
     '.mcap': McapFile, '.db3': SqliteFile, '.bag': Ros1File}
 _REMEDIES = {
@@ -28,26 +28,6 @@ _REMEDIES = {
     '.db3': 'run `sqlite3 {path} .recover | sqlite3 recovered.db3`, or copy it again',
     '.bag': 'run `rosbag reindex {path}`, or copy it again',
 }
-
-
-class MessageFile(Protocol):
-    """
-    A file of messages.
-
-    Its topics are connections with the number of their messages; a topic may have several. The
-    log times are from `start_ns` to `end_ns`; both are 0 if there are no messages.
-    """
-
-    path: Path
-    connections: list[Connection]
-    start_ns: int
-    end_ns: int
-
-    def __init__(self, path: Path) -> None:
-        """Read the topics of the file."""
-
-    def messages(self, ids: Collection[int]) -> Iterator[Stored]:
-        """Yield the messages of connections in the order of their log times."""
 
 
 def open_file(path: Path, stack: ExitStack) -> MessageFile:

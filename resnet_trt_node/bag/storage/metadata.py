@@ -76,12 +76,12 @@ def read_metadata(path: Path) -> Metadata:
             continue
         count = _get(entry, 'message_count', int)
         qos = tuple(read_qos((topic or {}).get('offered_qos_profiles')))
-        before = topics.get(name)
-        if before is not None:  # once for each type or QoS
-            both = count is not None and before.count is not None
-            count = (count or 0) + (before.count or 0) if both else None
-            qos = before.qos + qos
-        topics[name] = ListedTopic(msgtype if before is None else before.msgtype, count, qos)
+        # Once for each type or QoS.
+        before = topics.get(name, ListedTopic(msgtype, 0, ()))
+        topics[name] = ListedTopic(
+            before.msgtype,
+            None if count is None or before.count is None else before.count + count,
+            before.qos + qos)
     files = [one for one in _get(bag, 'relative_file_paths', list) or [] if isinstance(one, str)]
     return Metadata(tuple(dict.fromkeys(files)), topics)
 

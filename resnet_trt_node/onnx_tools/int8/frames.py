@@ -75,7 +75,7 @@ def neighbour_correlation(frame: NDArray[np.uint8]) -> float:
         parts = np.add.reduceat(parts, starts, axis) / np.expand_dims(sizes, 1 - axis)
     found = []
     for first, second in ((parts[:, :-1], parts[:, 1:]), (parts[:-1], parts[1:])):
-        spread = float(first.std() * second.std())
-        covariance = float(((first - first.mean()) * (second - second.mean())).mean())
-        found.append(covariance / spread if spread > 0 else 1.0)
+        is_even = not first.std() or not second.std()
+        found.append(
+            1.0 if is_even else float(np.corrcoef(first.reshape(-1), second.reshape(-1))[0, 1]))
     return sum(found) / 2
