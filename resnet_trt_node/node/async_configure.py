@@ -106,9 +106,17 @@ class NodeOfAsyncConfigure(LifecycleNode):
             response.success = False
             return response
         asked = request.transition
-        wanted = asked.label == 'configure' if asked.label else (
-            asked.id == Transition.TRANSITION_CONFIGURE)
-        if not wanted or self._state_machine.current_state[1] != _UNCONFIGURED.label:
+        machine = self._state_machine
+        offered = {label: number for number, label, *_ in machine.available_transitions}
+        number = offered.get(asked.label) if asked.label else asked.id
+        if number not in offered.values():
+            # Jazzy's rclpy raises for such a number, which would end the node.
+            self.get_logger().warning(
+                f'change_state refused: there is no transition {asked.label or asked.id} from '
+                f'state {machine.current_state[1]}, only {", ".join(offered)}')
+            response.success = False
+            return response
+        if number != Transition.TRANSITION_CONFIGURE:
             return self._change_state_at_once(request, response)
 
         def reply(result: TransitionCallbackReturn) -> None:
