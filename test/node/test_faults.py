@@ -212,13 +212,13 @@ def test_twenty_lifecycle_cycles_leave_nothing_behind(peer):
 def test_an_error_that_nobody_foresaw_ends_the_process_with_its_traceback(peer, where):
     owner, name = {
         'preprocess': ('pipeline.Pipeline', '_preprocess'),
-        'inference': ('inference_worker.InferenceWorker', '_submit'),
+        'inference': ('inference_worker.InferenceWorker', '_call'),
         'publisher': ('pipeline.Pipeline', '_publish')}[where]
     module, kind = owner.split('.')
     peer.listen_to_results()
     with NodeProcess('-p', 'backend:=simulated', '-p', 'diagnostics_period_sec:=0.1', prepare=(
             f'from resnet_trt_node.node.pipeline.{module} import {kind}\n'
-            'def broken(*_):\n'
+            'def broken(*_, **__):\n'
             "    raise ZeroDivisionError('a bug')\n"
             f'{kind}.{name} = broken')) as node:
         peer.connect('image')
@@ -256,7 +256,7 @@ def run_broken(name: str, more: str = '') -> NodeProcess:
     module, kind, method = name.rsplit('.', 2)
     return NodeProcess('-p', 'backend:=simulated', prepare=(
         f'from resnet_trt_node.node.{module} import {kind}\n'
-        'def broken(*_):\n'
+        'def broken(*_, **__):\n'
         "    raise ZeroDivisionError('a bug')\n"
         f'{kind}.{method} = broken\n{more}'))
 
