@@ -11,7 +11,7 @@ build the same engine and never disturb each other's timing. Nothing here knows 
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 import os
 from pathlib import Path
@@ -19,8 +19,7 @@ import time
 from typing import Callable, Optional
 
 from resnet_trt_node.backends.engines.files import (
-    check_folder, FolderLock, prepare_folder, read_trusted, sha256_of, UntrustedFile,
-    write_atomically)
+    folder_lock, prepare_folder, read_trusted, sha256_of, UntrustedFile, write_atomically)
 from resnet_trt_node.backends.engines.key import EngineKey
 from resnet_trt_node.backends.engines.side_file import EngineSide
 from resnet_trt_node.contract.sparsity import SparseBuild
@@ -117,24 +116,19 @@ class EngineCache:
         :raises BackendError: if it must be stored and cannot be, or if another process holds the
             folder for too long; errors of `build` pass through.
         """
-        try:
-            prepare_folder(self.folder)
-        except BackendError as error:
-            return self._unstored(error, build, must_store)
-        if not force:
-            found = self._find(key)
-            if found is not None:
-                return found
-        lock = FolderLock(self.folder, self._log, self._lock_timeout_s)
-        try:
-            lock.acquire()
-        except OSError as error:
-            return self._unstored(
-                BackendError(
-                    f'cannot write engines to {self.folder} ({error.strerror or error}): '
-                    'make it writable or choose another folder'),
-                build, must_store)
-        with lock:
+        with ExitStack() as lock:
+            try:
+                prepare_folder(self.folder)
+                found = None if force else self._find(key)
+                if found is not None:
+                    return found
+                lock.enter_context(folder_lock(self.folder, self._log, self._lock_timeout_s))
+            except (UntrustedFile, OSError) as error:
+                problem = str(error) if isinstance(error, UntrustedFile) else (
+                    f'cannot make or write to the engine folder {self.folder} '
+                    f'({error.strerror or error}): make it writable or choose another one')
+                self._cannot_store(problem, error, must_store)
+                return _timed(build, b'', f'not stored: {problem}')
             return self._build_locked(key, build, force, must_store)
 
     def reject(self, key: EngineKey, engine: BuiltEngine, why: str) -> None:
@@ -146,33 +140,25 @@ class EngineCache:
         lives in memory only. Where the folder cannot be written, this object alone passes over
         the engine from now on.
 
-        :raises BackendError: as `FolderLock.acquire`.
+        :raises BackendError: if another process holds the folder for too long.
         """
         if engine.path is None:
             return
-        lock = FolderLock(self.folder, self._log, self._lock_timeout_s)
         try:
-            lock.acquire()
-            with lock:
+            with folder_lock(self.folder, self._log, self._lock_timeout_s):
                 stored = self._find(key)
-                if stored is None or stored.plan != engine.plan:
-                    return
-                self._move_aside(engine.path, why)
-                _move_to_bad(self._timing_path(key))
+                if stored is not None and stored.plan == engine.plan:
+                    self._move_aside(engine.path, why)
+                    _move_to_bad(self._timing_path(key))
         except OSError as error:
             self._refused.add(sha256_of(engine.plan))
             self._log(f'{engine.path} cannot be used, nor quarantined '
                       f'({error.strerror or error}): have it deleted, or choose another folder')
 
-    def _unstored(
-            self, error: BackendError, build: BuildFunction, must_store: bool) -> BuiltEngine:
+    def _cannot_store(self, problem: str, cause: Exception, must_store: bool) -> None:
         if must_store:
-            raise error
-        self._log(f'{error}; building an engine that lives in memory only')
-        start = time.monotonic()
-        built = build(b'')
-        return replace(
-            built, reason=f'not stored: {error}', build_s=time.monotonic() - start)
+            raise BackendError(problem) from cause
+        self._log(f'{problem}; the engine lives in memory only')
 
     def _build_locked(
             self, key: EngineKey, build: BuildFunction, force: bool,
@@ -191,21 +177,16 @@ class EngineCache:
                 if time.time() - stale.stat().st_mtime > _STALE_S:
                     stale.unlink()
         self._log(f'building {self.path_of(key).name}: {reason}')
-        start = time.monotonic()
-        built = build(self._read_timing(key))
-        built = replace(
-            built, reason=reason, build_s=time.monotonic() - start, path=self.path_of(key))
+        built = _timed(build, self._read_timing(key), reason)
         try:
             self._store(key, built)
         except OSError as error:
             # A minute of work is not thrown away because the disk is full.
-            message = (f'cannot store the engine in {self.folder} ({error.strerror or error}): '
-                       'free some space or choose another folder')
-            if must_store:
-                raise BackendError(message) from error
-            self._log(f'{message}; it lives in memory only')
-            return replace(built, path=None)
-        return built
+            self._cannot_store(
+                f'cannot store the engine in {self.folder} ({error.strerror or error}): '
+                'free some space or choose another folder', error, must_store)
+            return built
+        return replace(built, path=self.path_of(key))
 
     def _find(self, key: EngineKey, move_aside: bool = False) -> Optional[BuiltEngine]:
         """Return the stored engine if it is there and unchanged; a bad one may be quarantined."""
@@ -270,13 +251,18 @@ class EngineCache:
         return '; '.join(differences) or 'its engine is missing or was quarantined'
 
 
+def _timed(build: BuildFunction, timing_cache: bytes, reason: str) -> BuiltEngine:
+    start = time.monotonic()
+    built = build(timing_cache)
+    return replace(built, reason=reason, build_s=time.monotonic() - start)
+
+
 def _move_to_bad(path: Path) -> None:
     with suppress(FileNotFoundError):
         os.replace(path, path.with_name(path.name + '.bad'))
 
 
 def _read_engine(path: Path, key: EngineKey) -> BuiltEngine:
-    check_folder(path.parent)
     side = EngineSide.read(path.with_suffix('.json'))
     plan = read_trusted(path, side.owner_uid, side.plan_bytes)
     if len(plan) != side.plan_bytes:

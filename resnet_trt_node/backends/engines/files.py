@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 import errno
 import fcntl
 import hashlib
@@ -9,13 +10,10 @@ import os
 from pathlib import Path
 import stat
 import time
-from typing import Callable, Optional, TYPE_CHECKING
+from typing import Callable, Iterator, Optional
 
 from resnet_trt_node.atomic_file import replacing
 from resnet_trt_node.errors import BackendError
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -33,21 +31,10 @@ def prepare_folder(folder: Path) -> None:
     """
     Make a folder for engines if there is none, and check that nobody else can write there.
 
-    :raises BackendError: if it cannot be made or is not to be trusted.
+    :raises OSError: if it cannot be made.
+    :raises UntrustedFile: if another user could have put a file into it.
     """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        check_folder(folder)
-    except OSError as error:
-        raise BackendError(
-            f'cannot make the engine folder {folder} ({error.strerror or error}): '
-            'choose another one') from error
-    except UntrustedFile as error:
-        raise BackendError(str(error)) from error
-
-
-def check_folder(folder: Path) -> None:
-    """Raise UntrustedFile if another user could have put a file into a folder."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check(os.stat(folder), folder, None)
 
 
@@ -105,63 +92,42 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-class FolderLock:
+@contextmanager
+def folder_lock(
+        folder: Path, log: Callable[[str], None], timeout_s: float) -> Iterator[None]:
     """
-    Held by the one process that may write into a folder; the kernel frees it when that one dies.
+    Be the one process that may write into a folder; the kernel ends that when the process dies.
 
-    :param folder: where `.lock` lies.
+    :param folder: where `.lock` lies; it stays, removing it would let two processes hold it.
     :param log: takes a line with the process that this one waits for.
     :param timeout_s: how long to wait.
+    :raises OSError: if the folder cannot be written.
+    :raises BackendError: if another process keeps the lock for too long.
     """
+    path = folder / '.lock'
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(descriptor, 'rb'):
+        _wait_for_lock(descriptor, path, log, timeout_s)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
 
-    def __init__(self, folder: Path, log: Callable[[str], None], timeout_s: float) -> None:
-        self._path = folder / '.lock'
-        self._log = log
-        self._timeout_s = timeout_s
-        self._descriptor = -1
 
-    def acquire(self) -> None:
-        """
-        Wait for the lock; use the object as a context manager afterwards, which frees it.
-
-        :raises OSError: if the folder cannot be written.
-        :raises BackendError: if another process keeps it for too long.
-        """
-        self._descriptor = os.open(
-            self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+def _wait_for_lock(
+        descriptor: int, path: Path, log: Callable[[str], None], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    logged = False
+    while True:
         try:
-            self._wait()
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
-        except BaseException:
-            os.close(self._descriptor)
-            raise
-
-    def __enter__(self) -> FolderLock:
-        """Return the acquired lock."""
-        return self
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + self._timeout_s
-        logged = False
-        while True:
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                holder = os.pread(self._descriptor, 32, 0).decode(errors='replace') or '?'
-            if not logged:
-                self._log(f'waiting for process {holder}, which is building engines in '
-                          f'{self._path.parent}')
-                logged = True
-            if time.monotonic() > deadline:
-                raise BackendError(
-                    f'process {holder} has held {self._path} for {self._timeout_s:.0f} s: '
-                    'end it, or choose another engine folder')
-            time.sleep(0.05)
-
-    def __exit__(
-            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
-            trace: Optional[TracebackType]) -> None:
-        """Free the lock; the file stays, removing it would let two processes hold it."""
-        os.close(self._descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode(errors='replace') or '?'
+        if not logged:
+            log(f'waiting for process {holder}, which is building engines in {path.parent}')
+            logged = True
+        if time.monotonic() > deadline:
+            raise BackendError(
+                f'process {holder} has held {path} for {timeout_s:.0f} s: '
+                'end it, or choose another engine folder')
+        time.sleep(0.05)

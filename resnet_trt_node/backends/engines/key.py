@@ -87,14 +87,12 @@ class EngineKey:
 
         :raises ValueError, KeyError, TypeError, AttributeError: if it is malformed.
         """
-        texts = {
-            name: str(values[name]) for name in (
-                'stem', 'model_sha256', 'flavour', 'version', 'device', 'compute_capability')}
-        profiles = tuple(
+        given: dict[str, Any] = {field.name: str(values[field.name]) for field in fields(cls)}
+        given['profiles'] = tuple(
             (int(low), int(opt), int(high)) for low, opt, high in values['profiles'])
-        options = tuple(sorted(
+        given['options'] = tuple(sorted(
             (str(name), str(value)) for name, value in values['options'].items()))
-        return cls(profiles=profiles, options=options, **texts)
+        return cls(**given)
 
 
 def _show(profiles: Tuple[Tuple[int, int, int], ...]) -> str:

@@ -12,7 +12,7 @@ from engine_builds import Builder, KEY, PLAN, SPEC
 import pytest
 
 from resnet_trt_node.backends.engines.cache import BuiltEngine, EngineCache
-from resnet_trt_node.backends.engines.files import FolderLock
+from resnet_trt_node.backends.engines.files import folder_lock
 from resnet_trt_node.errors import BackendError
 
 
@@ -198,9 +198,8 @@ def test_a_damaged_engine_is_moved_by_none_but_the_holder_of_the_lock(cache, sai
     # Without it, an engine can look damaged that is just being replaced.
     path = cache.get(KEY, Builder()).path
     damage_cut(path)
-    lock = FolderLock(cache.folder, said.append, timeout_s=0)
-    lock.acquire()
-    with lock, pytest.raises(BackendError, match='held'):
+    with folder_lock(cache.folder, said.append, timeout_s=0), \
+            pytest.raises(BackendError, match='held'):
         EngineCache(cache.folder, said.append, lock_timeout_s=0).get(KEY, Builder())
     assert path.exists()
 

@@ -9,7 +9,7 @@ import pytest
 
 from resnet_trt_node.backends.engines import files as engine_files
 from resnet_trt_node.backends.engines.files import (
-    FolderLock, prepare_folder, read_trusted, UntrustedFile, write_atomically)
+    folder_lock, prepare_folder, read_trusted, UntrustedFile, write_atomically)
 from resnet_trt_node.errors import BackendError
 
 
@@ -73,27 +73,27 @@ def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
 def test_the_lock_names_its_holder_and_whom_it_waits_for_once(tmp_path):
     (tmp_path / '.lock').write_text('1234567890123')  # of a process with a longer number
     said = []
-    first, second = (FolderLock(tmp_path, said.append, timeout_s=0.15) for _ in range(2))
-    first.acquire()
+    first, second, third = (
+        folder_lock(tmp_path, said.append, timeout_s=0.15) for _ in range(3))
     with first:
         assert (tmp_path / '.lock').read_text() == str(os.getpid())
         before = os.listdir('/proc/self/fd')
-        with pytest.raises(BackendError, match=f'process {os.getpid()}'):
-            second.acquire()
+        with pytest.raises(BackendError, match=f'process {os.getpid()}'), second:
+            pass
         assert len(os.listdir('/proc/self/fd')) == len(before)
     line, = said
     assert f'process {os.getpid()}' in line
     assert str(tmp_path) in line
-    second.acquire()
-    with second:
+    with third:
         pass
 
 
 def test_a_lock_that_is_a_link_is_not_written_through(tmp_path):
     (tmp_path / 'mine').write_text('a diary')
     (tmp_path / '.lock').symlink_to(tmp_path / 'mine')
-    with pytest.raises(OSError, match='symbolic links'):
-        FolderLock(tmp_path, print, timeout_s=0).acquire()
+    with pytest.raises(OSError, match='symbolic links'), \
+            folder_lock(tmp_path, print, timeout_s=0):
+        pass
     assert (tmp_path / 'mine').read_text() == 'a diary'
 
 
@@ -114,5 +114,5 @@ def test_folders_are_made_for_their_owner_alone(tmp_path):
     prepare_folder(tmp_path / 'engines')
     assert (tmp_path / 'engines').stat().st_mode & 0o777 == 0o700
     (tmp_path / 'engines').chmod(0o770)
-    with pytest.raises(BackendError, match='chmod go-w'):
+    with pytest.raises(UntrustedFile, match='chmod go-w'):
         prepare_folder(tmp_path / 'engines')
