@@ -72,7 +72,8 @@ class Backend(Closing):
         self.info = info
         self._buffers = tuple(buffers)
         self._submitted: dict[int, int] = {}
-        self._closed = False
+        #: Whether `close` was called.
+        self.closed = False
 
     @property
     def max_batch_size(self) -> int:
@@ -83,11 +84,6 @@ class Backend(Closing):
     def num_buffers(self) -> int:
         """Return the number of batch buffers."""
         return len(self._buffers)
-
-    @property
-    def closed(self) -> bool:
-        """Tell whether `close` was called."""
-        return self._closed
 
     def buffer(self, index: int = 0) -> NDArray[np.uint8]:
         """
@@ -164,15 +160,15 @@ class Backend(Closing):
 
     def close(self) -> None:
         """Free everything; calling it again does nothing."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         self._submitted.clear()
         self._buffers = ()
         self._close()
 
     def _check(self, index: int) -> None:
-        if self._closed:
+        if self.closed:
             raise UsageError('the backend is closed: open it again')
         if not 0 <= index < len(self._buffers):
             raise UsageError(f'buffer {index}: this backend has 0 to {len(self._buffers) - 1}')

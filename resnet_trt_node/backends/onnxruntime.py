@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional, TYPE_CHECKING, Union
+from typing import Any, TYPE_CHECKING, Union
 
 from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.backends.host_buffers import host_buffers
@@ -54,8 +54,7 @@ class OnnxRuntimeBackend(Backend):
     def __init__(self, path: Union[str, Path], options: OnnxRuntimeOptions) -> None:
         data = read_model(path)
         refuse_external_data(data, path)
-        session = CpuSession(data, path, options.cpu_threads)
-        self._session: Optional[CpuSession] = session
+        session = self._session = CpuSession(data, path, options.cpu_threads)
         with naming(path):
             spec = checked_spec(
                 session.get_modelmeta().custom_metadata_map,
@@ -69,7 +68,6 @@ class OnnxRuntimeBackend(Backend):
             host_buffers(spec, options))
 
     def _submit(self, batch_size: int, index: int) -> None:
-        assert self._session is not None
         try:
             self._results[index], = self._session.run(
                 [OUTPUT_NAME], {INPUT_NAME: self._buffers[index][:batch_size]})
@@ -81,7 +79,7 @@ class OnnxRuntimeBackend(Backend):
 
     def _close(self) -> None:
         self._results.clear()
-        self._session = None
+        del self._session
 
 
 def _described(values: Any) -> list[TensorInfo]:

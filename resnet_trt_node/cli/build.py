@@ -53,8 +53,7 @@ def run(arguments: Namespace) -> int:
     with ExitStack() as stack:
         device: Optional[CudaDevice] = None
         if arguments.target_sm is None:
-            device = CudaDevice(arguments.device_id, log)
-            stack.callback(device.close)
+            device = stack.enter_context(CudaDevice(arguments.device_id, log))
         source = EngineSource(
             trt, arguments.flavour, arguments.model, options, device, arguments.min_batch)
         engine = source.get(force=arguments.force, must_store=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from resnet_trt_node.backends.cuda.stream import cuda_error_text, CudaStream, translated
 from resnet_trt_node.backends.options import discard
+from resnet_trt_node.closing import Closing
 from resnet_trt_node.errors import BackendError, BackendUnavailable, InferenceError, UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def load_graph_driver() -> Any:
     return driver
 
 
-class CudaDevice:
+class CudaDevice(Closing):
     """
     The device as one thread sees it.
 

@@ -61,15 +61,13 @@ class TensorRtBackend(Backend):
         """Get an engine and everything that runs it, or free all and move the engine aside."""
         options = self._options
         with ExitStack() as stack:
-            device = CudaDevice(options.device_id, options.log)
-            stack.callback(device.close)
+            device = stack.enter_context(CudaDevice(options.device_id, options.log))
             free_before = device.memory_bytes()[0]
             # Kept for a second try, since it knows then why it builds.
             source = self._source = self._source or EngineSource(
                 self._trt, self.flavour, path, options, device)
             cached = source.get()
-            trt_log = TensorRtLog(self._trt, options.log)
-            stack.callback(trt_log.close)
+            trt_log = stack.enter_context(TensorRtLog(self._trt, options.log))
             loaded = LoadedEngine(
                 self._trt, trt_log, device, cached.spec, options, source.key.profiles)
             # While the CUDA context is still current.

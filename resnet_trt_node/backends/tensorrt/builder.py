@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from math import isqrt
 from pathlib import Path
 from typing import Any, Tuple
@@ -85,7 +84,7 @@ class EngineBuilder:
         with naming(self._path):
             self._spec = spec_of(self._model)
             check_precision(self._spec, self._options.precision)
-        with closing(TensorRtLog(self._trt, self._options.log)) as self._trt_log:
+        with TensorRtLog(self._trt, self._options.log) as self._trt_log:
             return self._build(timing_cache)
 
     def _build(self, timing_cache: bytes) -> BuiltEngine:

@@ -6,6 +6,7 @@ from typing import Any, Callable
 from weakref import WeakKeyDictionary
 
 from resnet_trt_node.backends.tensorrt import versions
+from resnet_trt_node.closing import Closing
 
 # TensorRT keeps the first logger it is given for everything, whoever gives it another one later,
 # so a logger that goes away with its backend would leave a dangling pointer.
@@ -18,7 +19,7 @@ _KEPT = 3
 _SPARSITY = '(Sparsity)'
 
 
-class TensorRtLog:
+class TensorRtLog(Closing):
     """
     Passes TensorRT's warnings on and keeps its last errors, until closed.
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Callable, Optional, TYPE_CHECKING
+from typing import Any, Callable, Optional
 
 from resnet_trt_node.backends.tensorrt import versions
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from resnet_trt_node.closing import Closing
 
 #: Seconds between two lines.
 _INTERVAL_S = 5.0
 
 
-class BuildProgress:
+class BuildProgress(Closing):
     """
-    Reports a build while it lasts, as a context manager around it.
+    Reports a build until closed, as a context manager around it.
 
     :param trt: the TensorRT module.
     :param config: the builder's configuration.
@@ -39,6 +37,7 @@ class BuildProgress:
         self._ticker: Optional[threading.Thread] = None
         if not versions.attach_progress(trt, config, self):
             self._ticker = threading.Thread(target=self._tick, name='build-progress', daemon=True)
+            self._ticker.start()
 
     def start(self, phase: str, parent: Optional[str], steps: int) -> None:
         """Note a phase and its number of steps."""
@@ -77,15 +76,7 @@ class BuildProgress:
         while not self._done.wait(self._interval_s):
             self._say('at work')
 
-    def __enter__(self) -> BuildProgress:
-        """Start the clock."""
-        if self._ticker is not None:
-            self._ticker.start()
-        return self
-
-    def __exit__(
-            self, kind: Optional[type[BaseException]], error: Optional[BaseException],
-            trace: Optional[TracebackType]) -> None:
+    def close(self) -> None:
         """Stop the clock."""
         self._done.set()
         if self._ticker is not None:

@@ -32,8 +32,6 @@ FLAVOURS = {
 }
 #: How often a kernel is timed; building takes about that much longer in its timing part.
 _TIMINGS = 2
-#: The kernels that are TensorRT's own.
-_OWN_TACTICS = ('EDGE_MASK_CONVOLUTIONS', 'JIT_CONVOLUTIONS')
 
 
 def load_module(flavour: str) -> Any:
@@ -79,13 +77,9 @@ def network_flags(trt: Any, dla: bool) -> int:
     8.6 needs a flag for an explicit batch; 10.x ignores that, 11.x and RTX have no such
     flag.
     """
-    flags = 0
-    names = trt.NetworkDefinitionCreationFlag
-    if is_strongly_typed(trt, dla):
-        flags |= 1 << int(names.STRONGLY_TYPED)
-    elif hasattr(names, 'EXPLICIT_BATCH'):
-        flags |= 1 << int(names.EXPLICIT_BATCH)
-    return flags
+    name = 'STRONGLY_TYPED' if is_strongly_typed(trt, dla) else 'EXPLICIT_BATCH'
+    flag = getattr(trt.NetworkDefinitionCreationFlag, name, None)
+    return 0 if flag is None else 1 << int(flag)
 
 
 def precision_flags(trt: Any, precision: str, dla: bool) -> list[Any]:
@@ -130,12 +124,10 @@ def restrict_tactics(trt: Any, config: Any) -> None:
     8.6 would also try cuDNN and cuBLAS, which an engine would then need at run time, with
     hundreds of MiB of device memory.
     """
-    if hasattr(trt.TacticSource, 'CUBLAS'):
-        bits = 0
-        for name in _OWN_TACTICS:
-            if hasattr(trt.TacticSource, name):
-                bits |= 1 << int(getattr(trt.TacticSource, name))
-        config.set_tactic_sources(bits)
+    sources = trt.TacticSource
+    if hasattr(sources, 'CUBLAS'):
+        config.set_tactic_sources(
+            1 << int(sources.EDGE_MASK_CONVOLUTIONS) | 1 << int(sources.JIT_CONVOLUTIONS))
 
 
 def time_carefully(trt: Any, config: Any) -> None:
