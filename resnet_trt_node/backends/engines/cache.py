@@ -94,8 +94,8 @@ class EngineCache:
         self._log = log
         self._lock_timeout_s = lock_timeout_s
         self._quarantined_because = ''
-        #: sha256 of engines that were refused and could not be quarantined.
-        self._refused: set[str] = set()
+        #: Engines that were refused and could not be quarantined.
+        self._refused: list[bytes] = []
 
     def path_of(self, key: EngineKey) -> Path:
         """Return where the engine of a key lies, whether or not it is there."""
@@ -151,7 +151,7 @@ class EngineCache:
                     self._move_aside(engine.path, why)
                     _move_to_bad(self._timing_path(key))
         except OSError as error:
-            self._refused.add(sha256_of(engine.plan))
+            self._refused.append(engine.plan)
             self._log(f'{engine.path} cannot be used, nor quarantined '
                       f'({error.strerror or error}): have it deleted, or choose another folder')
 
@@ -195,7 +195,7 @@ class EngineCache:
             if not path.with_suffix('.json').exists() or not path.exists():
                 return None
             found = _read_engine(path, key)
-            return None if sha256_of(found.plan) in self._refused else found
+            return None if found.plan in self._refused else found
         except PermissionError as error:
             self._log(f'{error.filename} cannot be read, so what was built there is not used: '
                       f'have its owner run chmod -R go+rX {self.folder}')
@@ -236,19 +236,17 @@ class EngineCache:
 
     def _why_missing(self, key: EngineKey) -> str:
         """Say what differs from the stored engine that is nearest to the wanted one."""
-        others = []
-        for side in self.folder.glob('*.json'):
-            try:
-                others.append(EngineSide.read(side).key)
-            except (UntrustedFile, OSError):
-                # It explains nothing then; it is checked in full when its own engine is wanted.
-                continue
-        others = [other for other in others
-                  if key.model_sha256 == other.model_sha256 or key.stem == other.stem]
-        if not others:
+        differences = []
+        for path in self.folder.glob('*.json'):
+            # What cannot be read is checked in full when its own engine is wanted.
+            with suppress(UntrustedFile, OSError):
+                other = EngineSide.read(path).key
+                if key.model_sha256 == other.model_sha256 or key.stem == other.stem:
+                    differences.append(key.differences(other))
+        if not differences:
             return 'the first engine of this model here'
-        differences = min((key.differences(other) for other in others), key=len)
-        return '; '.join(differences) or 'its engine is missing or was quarantined'
+        nearest = min(differences, key=len)
+        return '; '.join(nearest) or 'its engine is missing or was quarantined'
 
 
 def _timed(build: BuildFunction, timing_cache: bytes, reason: str) -> BuiltEngine:

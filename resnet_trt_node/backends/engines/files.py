@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-import errno
 import fcntl
 import hashlib
 import os
@@ -14,6 +13,7 @@ from typing import Callable, Iterator, Optional
 
 from resnet_trt_node.atomic_file import replacing
 from resnet_trt_node.errors import BackendError
+from resnet_trt_node.regular_file import open_regular
 
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -44,23 +44,16 @@ def read_trusted(path: Path, owner_uid: Optional[int], max_bytes: int) -> bytes:
 
     What is checked is the opened file itself, so that it cannot be swapped in between.
 
-    :param path: a regular file, no symbolic link.
+    :param path: an ordinary file, no symbolic link.
     :param owner_uid: whose it must be; None for this user's or root's.
     :param max_bytes: the most that it may hold.
     :raises UntrustedFile: if others may write it, it has another owner, or it is too large.
+    :raises OSError: as `open_regular`.
     """
-    try:
-        # Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
-        descriptor = os.open(
-            path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise UntrustedFile(f'{path} is a symbolic link') from error
-        raise
-    with open(descriptor, 'rb') as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise UntrustedFile(f'{path} is not a regular file')
+    if path.is_symlink():
+        raise UntrustedFile(f'{path} is a symbolic link')
+    with open_regular(path) as file:
+        status = os.fstat(file.fileno())
         _check(status, path, owner_uid)
         if status.st_size > max_bytes:
             raise UntrustedFile(

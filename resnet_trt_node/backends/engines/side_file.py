@@ -61,8 +61,7 @@ class EngineSide:
         }
         if self.sparsity is not None:
             content['sparsity'] = asdict(self.sparsity)
-        # Read back, since JSON has lists where the key has tuples.
-        content['sha256'] = _digest(json.loads(json.dumps(content)))
+        content['sha256'] = _digest(content)
         # A model's file name may be any bytes; JSON reads the escaped ones back.
         return json.dumps(content, indent=1, ensure_ascii=False).encode(
             'utf-8', 'backslashreplace')
