@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 import shutil
-from typing import Any, Callable, Iterator, Optional, TYPE_CHECKING, Union
+from typing import Any, Iterator, TYPE_CHECKING, Union
 
 import numpy as np
 
@@ -19,10 +19,10 @@ from resnet_trt_node.backends.options import (
     called, choice, EngineOptions, number, TVM_TARGETS)
 from resnet_trt_node.backends.tvm.cpu import Cpu
 from resnet_trt_node.backends.tvm.cuda import Gpu
-from resnet_trt_node.backends.tvm.runtime import load_tvm
-from resnet_trt_node.contract.model_file import parse_model, read_model, spec_in
+from resnet_trt_node.backends.tvm.runtime import lines_of, load_tvm
+from resnet_trt_node.contract.model_file import naming, parse_model, read_model, spec_in
 from resnet_trt_node.errors import (
-    BackendError, BackendUnavailable, InferenceError, ModelError, UsageError)
+    BackendError, BackendUnavailable, InferenceError, UsageError)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,8 +84,7 @@ class TvmBackend(Backend):
 
         engine = EngineCache(options.engine_dir, options.log).get(key, build)
         self._results: dict[int, NDArray[np.float32]] = {}
-        self._run: Optional[Callable[[NDArray[np.uint8]], NDArray[np.float32]]] = target.load(
-            engine.plan, engine.spec, largest)
+        self._run = target.load(engine.plan, engine.spec, largest)
         super().__init__(
             engine.spec,
             BackendInfo('tvm', str(tvm.__version__), target.device, {
@@ -93,8 +92,6 @@ class TvmBackend(Backend):
             host_buffers(engine.spec, options))
 
     def _submit(self, batch_size: int, index: int) -> None:
-        if self._run is None:
-            raise InferenceError('the backend is closed: open it again')
         try:
             self._results[index] = self._run(self._buffers[index][:batch_size])
         except RuntimeError as error:
@@ -105,7 +102,7 @@ class TvmBackend(Backend):
 
     def _close(self) -> None:
         self._results.clear()
-        self._run = None
+        del self._run
 
 
 def _choose_target(tvm: Any, options: TvmOptions) -> Union[Cpu, Gpu]:
@@ -143,11 +140,9 @@ def _check_linker() -> None:
 def _explained(tvm: Any, path: Path) -> Iterator[None]:
     """Turn what TVM raises into an error that says what to do."""
     try:
-        yield
-    except ModelError as error:
-        raise ModelError(f'{path}: {error}') from error
+        with naming(path):
+            yield
     except (RuntimeError, ValueError, TypeError, OSError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise BackendError(
-            f'TVM {tvm.__version__} cannot compile {path} ({(lines or [repr(error)])[-1]}): use '
-            'another backend, such as onnxruntime') from error
+            f'TVM {tvm.__version__} cannot compile {path} ({lines_of(error)[-1]}): use another '
+            'backend, such as onnxruntime') from error

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, TYPE_CHECKING
+from typing import Any, Dict, TYPE_CHECKING
 
-import numpy as np
-
-from resnet_trt_node.backends.tvm.graph import import_graph
+from resnet_trt_node.backends.tvm.graph import fuse, import_graph
 from resnet_trt_node.backends.tvm.layers import layer_rules
 from resnet_trt_node.backends.tvm.runtime import (
-    export_library, load_library, physical_cores, use_threads)
+    build, export_library, load_library, physical_cores, use_threads)
 from resnet_trt_node.backends.tvm.schedule import schedule_module
 from resnet_trt_node.backends.tvm.tiles import Registers
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     import onnx
 
+    from resnet_trt_node.backends.tvm.runtime import Run
     from resnet_trt_node.contract.spec import ModelSpec
-
-    Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class Cpu:
@@ -64,10 +62,8 @@ class Cpu:
     @property
     def target(self) -> Any:
         """Return it as a tvm.target.Target."""
-        values: Dict[str, Any] = {'kind': 'llvm', 'mtriple': self._triple, 'mcpu': self.name}
-        if self._features:
-            values['mattr'] = self._features
-        return self._tvm.target.Target(values)
+        return self._tvm.target.Target({
+            'kind': 'llvm', 'mtriple': self._triple, 'mcpu': self.name, 'mattr': self._features})
 
     def compile_library(self, model: onnx.ModelProto, max_batch_size: int) -> bytes:
         """
@@ -79,15 +75,10 @@ class Cpu:
         :raises ModelError: for an operator that TVM does not know.
         """
         tvm, target = self._tvm, self.target
-        transform = tvm.relax.transform
         with target, tvm.transform.PassContext(opt_level=3):
-            module = tvm.transform.Sequential([
-                transform.LegalizeOps(layer_rules(tvm, self.registers)),
-                transform.AnnotateTIROpPattern(),
-                transform.FuseOps(),
-                transform.FuseTIR(),
-                transform.DeadCodeElimination(),
-            ])(import_graph(tvm, model, half=False)).clone()
+            module = fuse(
+                tvm, import_graph(tvm, model, half=False),
+                layer_rules(tvm, self.registers)).clone()
             main = module['main']
             # Without a bound, memory would be allocated for each batch size anew and kept.
             batch = main.params[0].ty.shape.values[0]
@@ -110,11 +101,3 @@ class Cpu:
             result: NDArray[np.float32] = function(tvm.runtime.from_dlpack(frames)).numpy()
             return result
         return run
-
-
-def build(tvm: Any, module: Any, target: Any) -> Any:
-    """Compile a scheduled module for a CPU; return a tvm.relax.VMExecutable."""
-    from tvm.relax.backend.cpu_generic import pipeline
-    module = tvm.transform.Sequential([
-        *pipeline.dataflow_lower_passes(target), *pipeline.finalize_passes(target)])(module)
-    return tvm.relax.build(module, target=target, relax_pipeline=None)

@@ -7,42 +7,25 @@ from importlib.util import find_spec
 import os
 from pathlib import Path
 import shutil
-from typing import Any, Callable, TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
 from resnet_trt_node.backends.tvm.gpu_loops import (
-    batch_sizes, build_gpu, cuda_target, gpu_module, pieces, schedule_gpu)
-from resnet_trt_node.backends.tvm.runtime import export_library, load_library
+    batch_sizes, cuda_target, gpu_module, pieces, schedule_gpu)
+from resnet_trt_node.backends.tvm.runtime import build, export_library, load_library
 from resnet_trt_node.errors import BackendUnavailable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     import onnx
 
+    from resnet_trt_node.backends.tvm.runtime import Run
     from resnet_trt_node.contract.spec import ModelSpec
-
-    Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 _RUNTIME = 'libtvm_runtime_cuda.so'
 #: Reads it when it compiles for CUDA: 'nvcc' or 'nvrtc'.
 _COMPILER = 'TVM_CUDA_COMPILE_MODE'
-
-
-def _open_gpu(tvm: Any, device_id: int) -> Any:
-    """
-    Return a GPU as TVM's device.
-
-    :raises BackendUnavailable: if TVM cannot use it; the text says what is missing.
-    """
-    device = tvm.cuda(device_id)
-    if not device.exist:
-        _load_runtime(tvm)
-        if not device.exist:
-            raise BackendUnavailable(
-                f'TVM sees no GPU {device_id}: see that nvidia-smi lists it, or use tvm_target '
-                'cpu')
-    return device
 
 
 def _load_runtime(tvm: Any) -> None:
@@ -83,17 +66,12 @@ def _choose_compiler() -> str:
     :returns: 'nvcc' or 'nvrtc'.
     :raises BackendUnavailable: if there is neither.
     """
-    chosen = os.environ.get(_COMPILER)
-    if chosen is None:
-        if shutil.which('nvcc'):
-            chosen = 'nvcc'
-        elif find_spec('cuda') is not None and find_spec('cuda.bindings') is not None:
-            chosen = 'nvrtc'
-        else:
-            raise BackendUnavailable(
-                'TVM finds no compiler for CUDA: install the CUDA toolkit, which has nvcc, or pip '
-                'install cuda-bindings')
-        os.environ[_COMPILER] = chosen
+    chosen = os.environ.get(_COMPILER) or ('nvcc' if shutil.which('nvcc') else 'nvrtc')
+    if chosen == 'nvrtc' and not (find_spec('cuda') and find_spec('cuda.bindings')):
+        raise BackendUnavailable(
+            'TVM finds no compiler for CUDA: install the CUDA toolkit, which has nvcc, or pip '
+            'install cuda-bindings')
+    os.environ[_COMPILER] = chosen
     return chosen
 
 
@@ -108,7 +86,13 @@ class Gpu:
 
     def __init__(self, tvm: Any, device_id: int) -> None:
         self._tvm = tvm
-        self._gpu = _open_gpu(tvm, device_id)
+        self._gpu = tvm.cuda(device_id)
+        if not self._gpu.exist:
+            _load_runtime(tvm)
+        if not self._gpu.exist:
+            raise BackendUnavailable(
+                f'TVM sees no GPU {device_id}: see that nvidia-smi lists it, or use tvm_target '
+                'cpu')
         #: What an engine's key and the backend's description say.
         self.settings = {'compiler': _choose_compiler()}
         self.name = str(self._gpu.device_name)
@@ -127,7 +111,7 @@ class Gpu:
         tvm, target = self._tvm, cuda_target(self._tvm, self.architecture)
         with target, tvm.transform.PassContext(opt_level=3):
             module = schedule_gpu(tvm, gpu_module(tvm, model, batch_sizes(max_batch_size)))
-        return export_library(build_gpu(tvm, module, target))
+        return export_library(build(tvm, module, target))
 
     def load(self, library: bytes, spec: ModelSpec, max_batch_size: int) -> Run:
         """

@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterator, Sequence, TYPE_CHECKING
 
 import numpy as np
 
-from resnet_trt_node.backends.tvm.graph import import_graph
+from resnet_trt_node.backends.tvm.graph import fuse, import_graph
 from resnet_trt_node.backends.tvm.layers import (
     conv_workload, integers, scale_channels, zero_outside)
 from resnet_trt_node.backends.tvm.tiles import Workload
@@ -31,13 +31,11 @@ def _gpu_rules(tvm: Any) -> dict[str, Callable[[Any, Any], Any]]:
 
     def conv2d(builder: Any, call: Any) -> Any:
         workload = conv_workload(tvm, call, ('float32', 'float16'))
-        if workload is None:
-            return nn._nn_conv2d(builder, call)
-        if workload.scales_channels:
+        if workload is not None and workload.scales_channels:
             # Not left a sum of one term, into whose start and step dlight moves what follows it:
             # the bias was added twice (TVM 0.27, Fallback).
             return scale_channels(tvm, builder, call)
-        if workload.kind != 'conv':
+        if workload is None or workload.kind != 'conv':
             return nn._nn_conv2d(builder, call)
         weights = call.args[1].value.numpy()
         matrix = np.ascontiguousarray(weights.reshape(workload.filters, -1).T)
@@ -59,20 +57,14 @@ def gpu_module(tvm: Any, model: onnx.ModelProto, sizes: Sequence[int]) -> Any:
     :param sizes: batch sizes; their functions are called 'batch_1' and so on.
     :raises ModelError: for an operator that TVM does not know.
     """
-    transform = tvm.relax.transform
     builder = tvm.relax.BlockBuilder()
     for size in sizes:
         sized = deepcopy(model)
         for value in (*sized.graph.input, *sized.graph.output):
             value.type.tensor_type.shape.dim[0].dim_value = size
         _add(tvm, builder, import_graph(tvm, sized, half=True), f'batch_{size}')
-    return tvm.transform.Sequential([
-        transform.LegalizeOps(_gpu_rules(tvm)),
-        transform.AnnotateTIROpPattern(),
-        transform.FuseOps(),
-        transform.FuseTIR(),
-        transform.DeadCodeElimination([f'batch_{size}' for size in sizes]),
-    ])(builder.get())
+    return fuse(
+        tvm, builder.get(), _gpu_rules(tvm), [f'batch_{size}' for size in sizes])
 
 
 def _add(tvm: Any, builder: Any, module: Any, name: str) -> None:
@@ -107,20 +99,6 @@ def schedule_gpu(tvm: Any, module: Any) -> Any:
         return dlight.ApplyDefaultSchedule(
             matmul, rules.GEMV(), rules.Reduction(), rules.GeneralReduction(),
             rules.Fallback())(module.clone())
-
-
-def build_gpu(tvm: Any, module: Any, target: Any) -> Any:
-    """
-    Compile a scheduled module.
-
-    :returns: a tvm.relax.VMExecutable that captures CUDA graphs.
-    """
-    from tvm.relax.backend.cuda import pipeline
-    with target, tvm.transform.PassContext(
-            opt_level=3, config={'relax.backend.use_cuda_graph': True}):
-        module = tvm.transform.Sequential([
-            *pipeline.dataflow_lower_passes(target), *pipeline.finalize_passes(target)])(module)
-        return tvm.relax.build(module, target=target, relax_pipeline=None)
 
 
 def batch_sizes(largest: int) -> list[int]:

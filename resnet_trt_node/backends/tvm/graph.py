@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TYPE_CHECKING
+from typing import Any, Callable, Mapping, Sequence, TYPE_CHECKING
 
 import numpy as np
 
+from resnet_trt_node.backends.tvm.runtime import lines_of
 from resnet_trt_node.errors import ModelError
 
 if TYPE_CHECKING:
@@ -35,19 +36,31 @@ def import_graph(tvm: Any, model: onnx.ModelProto, half: bool) -> Any:
     try:
         module = from_onnx(model)
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f'TVM cannot read the model: {_first_line(error)}') from error
+        raise ModelError(f'TVM cannot read the model: {lines_of(error)[0]}') from error
     module = tvm.relax.transform.ConvertLayout({'relax.nn.conv2d': ['NHWC', 'OHWI']})(module)
-    functions = {}
-    for name, function in module.functions.items():
-        if isinstance(function, tvm.relax.Function):
-            function = _join_transposes(tvm, _move_weights(tvm, function))
-        functions[name] = function
-    return tvm.relax.transform.FoldConstant()(tvm.IRModule(functions))
+    return tvm.relax.transform.FoldConstant()(tvm.IRModule({
+        name: _join_transposes(tvm, _move_weights(tvm, function))
+        if isinstance(function, tvm.relax.Function) else function
+        for name, function in module.functions.items()}))
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [repr(error)]
-    return next((line.strip() for line in lines if line.strip()), repr(error))
+def fuse(
+        tvm: Any, module: Any, rules: Mapping[str, Callable[[Any, Any], Any]],
+        names: Sequence[str] = ('main',)) -> Any:
+    """
+    Return a module whose operators are loops, fused with what follows them.
+
+    :param rules: what replaces TVM's own in LegalizeOps, operator's name to rule.
+    :param names: the functions that are called from outside.
+    """
+    transform = tvm.relax.transform
+    return tvm.transform.Sequential([
+        transform.LegalizeOps(rules),
+        transform.AnnotateTIROpPattern(),
+        transform.FuseOps(),
+        transform.FuseTIR(),
+        transform.DeadCodeElimination(names),
+    ])(module)
 
 
 def _move_weights(tvm: Any, function: Any) -> Any:

@@ -18,29 +18,23 @@ def layer_rules(tvm: Any, registers: Registers) -> dict[str, Callable[[Any, Any]
     """
     from tvm.relax.transform.legalize_ops import linear_algebra, nn
 
-    def conv2d(builder: Any, call: Any) -> Any:
-        workload = conv_workload(tvm, call)
-        if workload is None:
-            return nn._nn_conv2d(builder, call)
-        if workload.scales_channels:
-            return scale_channels(tvm, builder, call)
-        return product(builder, call, workload)
+    def rule(workload_of: Callable[[Any, Any], Optional[Workload]], usual: Any) -> Any:
+        def legalize(builder: Any, call: Any) -> Any:
+            workload = workload_of(tvm, call)
+            if workload is None:
+                return usual(builder, call)
+            if workload.scales_channels:
+                return scale_channels(tvm, builder, call)
+            tile = choose_tile(workload, registers)
+            packed = tvm.relax.const(pack(workload, call.args[1].value.numpy(), tile.filters))
+            return builder.call_te(
+                lambda data, weights: _compute(
+                    tvm, workload, data, weights, tile.filters, tile_note(workload, tile)),
+                call.args[0], packed, primfunc_name_hint=workload.kind)
+        return legalize
 
-    def matmul(builder: Any, call: Any) -> Any:
-        workload = _dense_workload(tvm, call)
-        if workload is None:
-            return linear_algebra._matmul(builder, call)
-        return product(builder, call, workload)
-
-    def product(builder: Any, call: Any, workload: Workload) -> Any:
-        tile = choose_tile(workload, registers)
-        packed = tvm.relax.const(pack(workload, call.args[1].value.numpy(), tile.filters))
-        return builder.call_te(
-            lambda data, weights: _compute(
-                tvm, workload, data, weights, tile.filters, tile_note(workload, tile)),
-            call.args[0], packed, primfunc_name_hint=workload.kind)
-
-    return {'relax.nn.conv2d': conv2d, 'relax.matmul': matmul}
+    return {'relax.nn.conv2d': rule(conv_workload, nn._nn_conv2d),
+            'relax.matmul': rule(_dense_workload, linear_algebra._matmul)}
 
 
 def scale_channels(tvm: Any, builder: Any, call: Any) -> Any:

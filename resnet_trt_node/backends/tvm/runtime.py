@@ -6,9 +6,15 @@ import os
 from pathlib import Path
 import tempfile
 import threading
-from typing import Any
+from typing import Any, Callable, TYPE_CHECKING
 
 from resnet_trt_node.errors import BackendError, BackendUnavailable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 #: TVM reads these when a thread computes for the first time; a user's own values stay.
 _ENVIRONMENT = {
@@ -58,6 +64,27 @@ def use_threads(count: int) -> None:
     from tvm_ffi import get_global_func
     get_global_func('runtime.config_threadpool')(1, count)
     _configured.count = count
+
+
+def lines_of(error: Exception) -> list[str]:
+    """Return the lines of one of TVM's errors, at least one."""
+    return [line.strip() for line in str(error).splitlines() if line.strip()] or [repr(error)]
+
+
+def build(tvm: Any, module: Any, target: Any) -> Any:
+    """
+    Compile a scheduled module.
+
+    :returns: a tvm.relax.VMExecutable; on a GPU it captures CUDA graphs.
+    """
+    from tvm.relax.backend import cpu_generic, cuda
+    on_gpu = target.kind.name == 'cuda'
+    pipeline = (cuda if on_gpu else cpu_generic).pipeline
+    with target, tvm.transform.PassContext(
+            opt_level=3, config={'relax.backend.use_cuda_graph': on_gpu}):
+        module = tvm.transform.Sequential([
+            *pipeline.dataflow_lower_passes(target), *pipeline.finalize_passes(target)])(module)
+        return tvm.relax.build(module, target=target, relax_pipeline=None)
 
 
 def export_library(executable: Any) -> bytes:

@@ -29,12 +29,10 @@ def schedule_module(tvm: Any, module: Any, registers: Registers) -> Any:
     :param module: an IRModule after FuseTIR; functions that are no loops pass through.
     :param registers: those of the processor.
     """
-    functions = {}
-    for name, function in module.functions.items():
-        if isinstance(function, tvm.tirx.PrimFunc):
-            function = _schedule(tvm, function, registers)
-        functions[name] = function
-    return tvm.IRModule(functions, attrs=module.attrs)
+    return tvm.IRModule({
+        name: _schedule(tvm, function, registers)
+        if isinstance(function, tvm.tirx.PrimFunc) else function
+        for name, function in module.functions.items()}, attrs=module.attrs)
 
 
 def _schedule(tvm: Any, function: Any, registers: Registers) -> Any:
@@ -67,17 +65,14 @@ def _inline_all(tvm: Any, schedule: Any, keep: str = '') -> None:
         name = _name(schedule, block)
         if name == keep or (keep and name.startswith('padded')):
             continue
-        if _is_spatial(tvm, schedule, block) and schedule.get_consumers(block):
+        spatial = all(var.iter_type == tvm.tirx.IterVar.DataPar
+                      for var in schedule.get(block).iter_vars)
+        if spatial and schedule.get_consumers(block):
             try:
                 schedule.compute_inline(block)
             except tvm.s_tir.ScheduleError:
                 # It is read in a way that needs it whole; it is then a loop of its own.
                 continue
-
-
-def _is_spatial(tvm: Any, schedule: Any, block: Any) -> bool:
-    return all(
-        var.iter_type == tvm.tirx.IterVar.DataPar for var in schedule.get(block).iter_vars)
 
 
 def _tile(schedule: Any, block: Any, kind: str, tile: Tile, registers: Registers) -> None:

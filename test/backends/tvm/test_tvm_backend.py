@@ -14,11 +14,11 @@ import pytest
 from resnet_trt_node.backends.classifier import Classifier
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.backends.tvm import backend as tvm_backend
-from resnet_trt_node.backends.tvm.cpu import build, Cpu
+from resnet_trt_node.backends.tvm.cpu import Cpu
 from resnet_trt_node.backends.tvm.cuda import gpu_runner
 from resnet_trt_node.backends.tvm.gpu_loops import (
-    batch_sizes, build_gpu, cuda_target, gpu_module, pieces, schedule_gpu)
-from resnet_trt_node.backends.tvm.runtime import export_library, load_library, load_tvm
+    batch_sizes, cuda_target, gpu_module, pieces, schedule_gpu)
+from resnet_trt_node.backends.tvm.runtime import build, export_library, load_library, load_tvm
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import INPUT_NAME
@@ -256,7 +256,7 @@ def test_kernels_for_a_gpu_are_written(resnet18, precision):
     target = cuda_target(tvm, 'sm_90')
     with target, tvm.transform.PassContext(opt_level=3):
         module = schedule_gpu(tvm, gpu_module(tvm, onnx.load(str(path)), [2]))
-    executable = build_gpu(tvm, module, target)
+    executable = build(tvm, module, target)
     if tvm.cuda(0).exist:
         pytest.skip('TVM compiled the kernels for the GPU of this machine')
     kernels, = (part for host in executable.mod.imports for part in host.imports)
