@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 import shutil
-from typing import Any, Iterator, TYPE_CHECKING, Union
+from typing import Any, TYPE_CHECKING, Union
 
 import numpy as np
 
@@ -79,8 +78,13 @@ class TvmBackend(Backend):
             model = parse_model(data, path)
             spec = spec_in(model, path)
             _check_linker()
-            with _explained(tvm, path):
-                return BuiltEngine(target.compile_library(model, largest), spec)
+            try:
+                with naming(path):
+                    return BuiltEngine(target.compile_library(model, largest), spec)
+            except (RuntimeError, ValueError, TypeError, OSError) as error:
+                raise BackendError(
+                    f'TVM {tvm.__version__} cannot compile {path} ({lines_of(error)[-1]}): use '
+                    'another backend, such as onnxruntime') from error
 
         engine = EngineCache(options.engine_dir, options.log).get(key, build)
         self._results: dict[int, NDArray[np.float32]] = {}
@@ -134,15 +138,3 @@ def _check_linker() -> None:
         raise BackendUnavailable(
             'TVM needs a C++ compiler to link what it compiled, and there is none: '
             'apt install g++, or build the engine on another machine of this kind')
-
-
-@contextmanager
-def _explained(tvm: Any, path: Path) -> Iterator[None]:
-    """Turn what TVM raises into an error that says what to do."""
-    try:
-        with naming(path):
-            yield
-    except (RuntimeError, ValueError, TypeError, OSError) as error:
-        raise BackendError(
-            f'TVM {tvm.__version__} cannot compile {path} ({lines_of(error)[-1]}): use another '
-            'backend, such as onnxruntime') from error
