@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import deque, OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, Optional, Sequence
 
@@ -79,10 +79,9 @@ class FrameQueue:
     """
 
     def __init__(self, cameras: Sequence[str], depth: int) -> None:
-        self._queues = {camera: deque[InFlightFrame]() for camera in cameras}
+        # In the order in which the cameras are served next.
+        self._queues = OrderedDict((camera, deque[InFlightFrame]()) for camera in cameras)
         self._depth = depth
-        # Cameras in the order in which they are served next.
-        self._turn = deque(cameras)
 
     def put(self, frame: InFlightFrame) -> Optional[InFlightFrame]:
         """Add a frame; return the one that it supersedes, if any."""
@@ -97,17 +96,15 @@ class FrameQueue:
         The camera that was not served for longest comes first, so that a fast one cannot starve
         the others; of one camera the oldest waiting frame comes first.
         """
-        for camera in self._turn:
-            if self._queues[camera]:
-                self._turn.remove(camera)
-                self._turn.append(camera)
-                return self._queues[camera].popleft()
+        for camera, queue in self._queues.items():
+            if queue:
+                self._queues.move_to_end(camera)
+                return queue.popleft()
         return None
 
     def give_back_turn(self, camera: str) -> None:
         """Serve a camera first next time: the frame that was taken is of no use."""
-        self._turn.remove(camera)
-        self._turn.appendleft(camera)
+        self._queues.move_to_end(camera, last=False)
 
     def take_all(self) -> list[InFlightFrame]:
         """Remove every waiting frame."""
