@@ -53,16 +53,12 @@ class WorkerThreads:
         return not any(thread.is_alive() for thread in self._threads.values())
 
     def _run(self, name: str, loop: Callable[[], None]) -> None:
-        _show_name(name)
+        # For `top -H` and the benchmark; before 3.14 Python does not show it. Where this is not
+        # Linux, or /proc is hidden, nothing but the name is missing.
+        with suppress(OSError):
+            Path(f'/proc/self/task/{get_native_id()}/comm').write_text(name)
         try:
             loop()
         except BaseException as error:  # noqa: B902  the node reports it and ends
             self._exceptions.append(error)
             self._on_exception()
-
-
-def _show_name(name: str) -> None:
-    """Name the calling thread for `top -H` and the benchmark; before 3.14 Python does not."""
-    # Not Linux, or /proc is hidden: nothing but the name is missing.
-    with suppress(OSError):
-        Path(f'/proc/self/task/{get_native_id()}/comm').write_text(name)

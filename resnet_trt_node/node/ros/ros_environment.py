@@ -19,16 +19,16 @@ def check_ros_environment(environment: Mapping[str, str] = os.environ) -> None:
 
     :raises UsageError: with the variable and possible values.
     """
-    _check_middleware(environment.get('RMW_IMPLEMENTATION', ''))
+    middleware = environment.get('RMW_IMPLEMENTATION', '')
+    if middleware:
+        _check_middleware(middleware)
     domain = environment.get('ROS_DOMAIN_ID', '').strip()
     # Zenoh has no domains and accepts any number.
-    if domain and 'zenoh' not in environment.get('RMW_IMPLEMENTATION', ''):
+    if domain and 'zenoh' not in middleware:
         _check_domain(domain)
 
 
 def _check_middleware(name: str) -> None:
-    if not name:
-        return
     try:
         # The name that rmw_implementation loads.
         ctypes.CDLL(f'lib{name}.so')
