@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from argparse import Action, ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from importlib import import_module
 from io import TextIOWrapper
 import sys
@@ -32,10 +32,10 @@ COMMANDS = {
 }
 
 
-class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+class _HelpFormatter(ArgumentDefaultsHelpFormatter):
     """Adds defaults to the help, other than those that mean that an option was not given."""
 
-    def _get_help_string(self, action: argparse.Action) -> Optional[str]:
+    def _get_help_string(self, action: Action) -> Optional[str]:
         # A switch such as train's --no-flip has the default True. The type is checked, since the
         # numbers 0 and 1 equal False and True.
         if action.default in (None, '') or isinstance(action.default, (bool, list, tuple)):
@@ -43,7 +43,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(ArgumentParser):
     """Escapes control characters in errors: a shell's * expands to names of any files."""
 
     def error(self, message: str) -> NoReturn:
@@ -63,31 +63,18 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _Parser(
-        prog='resnet_trt', description='Image classification on TensorRT: the offline tools.')
-    parser.add_argument('--version', action='version', version=f'resnet_trt {__version__}')
-    commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
     asked = next((word for word in words if word in COMMANDS), None)
-    for name, help_text in COMMANDS.items():
-        command = commands.add_parser(
-            name, help=help_text, description=help_text[0].upper() + help_text[1:] + '.',
-            formatter_class=_HelpFormatter)
-        if name == asked:
-            try:
-                module = import_module(f'resnet_trt_node.cli.{name}')
-            except ImportError as error:
-                return _print_import_error(name, error)
-            module.add_arguments(command)
-            command.set_defaults(run=module.run)
-    parser.set_defaults(words=words)
-    parsed = parser.parse_args(words)
     try:
+        parsed = _parser_for(asked).parse_args(words, Namespace(words=words))
         with interrupts_reach_runtimes():
             return int(parsed.run(parsed))
     except ImportError as error:
-        return _print_import_error(parsed.command, error)
+        # Such as the system's OpenCV, built for NumPy 1, beside NumPy 2.
+        print(f'resnet_trt {asked}: a package is missing or incompatible ({printable(error)}): '
+              'install what README.md lists', file=sys.stderr)
+        return 2
     except ResnetTrtError as error:
-        print(f'resnet_trt {parsed.command}: {error}', file=sys.stderr)
+        print(f'resnet_trt {asked}: {error}', file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # The reader, such as `head`, has ended.
@@ -98,11 +85,21 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return 130
 
 
-def _print_import_error(command: str, error: ImportError) -> int:
-    # Such as the system's OpenCV, built for NumPy 1, beside NumPy 2.
-    print(f'resnet_trt {command}: a package is missing or incompatible ({printable(error)}): '
-          'install what README.md lists', file=sys.stderr)
-    return 2
+def _parser_for(asked: Optional[str]) -> _Parser:
+    """Return the parser of all commands, with the arguments of the one that is called."""
+    parser = _Parser(
+        prog='resnet_trt', description='Image classification on TensorRT: the offline tools.')
+    parser.add_argument('--version', action='version', version=f'resnet_trt {__version__}')
+    commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
+    for name, help_text in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=help_text, description=help_text[0].upper() + help_text[1:] + '.',
+            formatter_class=_HelpFormatter)
+        if name == asked:
+            module = import_module(f'resnet_trt_node.cli.{name}')
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser
 
 
 if __name__ == '__main__':
