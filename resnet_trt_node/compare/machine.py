@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 import os
 from pathlib import Path
@@ -28,10 +29,8 @@ def package_versions() -> dict[str, str]:
     """Return the versions of the packages that are installed here; another Python has its own."""
     found = {}
     for name in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 

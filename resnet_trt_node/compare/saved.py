@@ -138,11 +138,14 @@ def read_saved(
             answers = file[f'answers_{place}']
             _check(answers, np.float32, (len(frames), models[sha256].num_classes))
             refuse_bad(answers, len(frames), models[sha256].num_classes)
+            info = BackendInfo(
+                str(row['runtime']), str(row['version']), str(row['device']),
+                {str(name): str(value) for name, value in row['details'].items()})
             timings = {
                 size: _timings(file[f'times_{place}_{size}'], *batches[str(size)])
                 for size in batch_sizes}
             subjects.append(SavedSubject(
-                models[sha256], _info(row), str(row['python']), answers, timings,
+                models[sha256], info, str(row['python']), answers, timings,
                 str(row['backend']), sha256, origin))
     return subjects
 
@@ -158,12 +161,6 @@ def read_saved_frames(path: Path, spec: ModelSpec) -> NDArray[np.uint8]:
         frames: NDArray[np.uint8] = file['frames']
         _check(frames, np.uint8, (max(1, len(frames)), spec.height, spec.width, 3))
     return frames
-
-
-def _info(row: Any) -> BackendInfo:
-    return BackendInfo(
-        str(row['runtime']), str(row['version']), str(row['device']),
-        {str(name): str(value) for name, value in row['details'].items()})
 
 
 def _timings(times: Any, warm_up: Any, settle: Any) -> Timings:

@@ -8,7 +8,7 @@ from typing import Union
 
 from PIL import Image
 
-from resnet_trt_node.atomic_file import replacing
+from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.cli.support.sources import Source
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import DataError
@@ -41,16 +41,13 @@ class AnnotatedPictures:
         Draw the predictions on a loaded picture and write it as a JPEG file.
 
         :returns: the path of the file.
-        :raises DataError: if it cannot be written.
+        :raises UsageError: if it cannot be written.
         """
         assert source.frame is not None
         path = self._free(_stem(source))
         pixels = annotate(source.frame, predictions)
-        try:
-            with replacing(path) as temporary:
-                Image.fromarray(pixels).save(temporary, 'JPEG', quality=_JPEG_QUALITY)
-        except OSError as error:
-            raise DataError(f'cannot write {path}: {error.strerror or error}') from error
+        with whole_file(path) as temporary:
+            Image.fromarray(pixels).save(temporary, 'JPEG', quality=_JPEG_QUALITY)
         return path
 
     def _free(self, stem: str) -> Path:
