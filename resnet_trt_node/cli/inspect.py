@@ -7,8 +7,7 @@ from pathlib import Path
 
 from resnet_trt_node.cli.support.console import print_json, write
 from resnet_trt_node.onnx_tools.inspection import inspect_model, Inspection
-
-_FIRST_LABELS = 5
+from resnet_trt_node.printable import some
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,10 +41,9 @@ def _lines(found: Inspection) -> list[tuple[str, str]]:
               for value in values]
     spec = found.spec
     if spec is not None:
-        names = ', '.join(spec.labels[:_FIRST_LABELS])
-        more = ', ...' if spec.num_classes > _FIRST_LABELS else ''
         lines += [
-            ('resize', spec.resize.describe()), ('labels', f'{spec.num_classes}: {names}{more}'),
+            ('resize', spec.resize.describe()),
+            ('labels', f'{spec.num_classes}: {some(spec.labels)}'),
             ('network', spec.architecture or 'unknown'),
             ('source', spec.source + (f', sha256 {spec.source_sha256}'
                                       if spec.source_sha256 else '')),
