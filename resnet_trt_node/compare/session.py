@@ -18,7 +18,7 @@ from resnet_trt_node.backends.options import discard
 from resnet_trt_node.compare.accuracy import compare_answers, Tolerance
 from resnet_trt_node.compare.choice import check_used, import_runners, open_subject
 from resnet_trt_node.compare.figures import figures
-from resnet_trt_node.compare.latency import measure, Plan, Timings
+from resnet_trt_node.compare.latency import measure, Plan
 from resnet_trt_node.compare.machine import describe_machine, package_versions
 from resnet_trt_node.compare.saved import check_size, read_saved, SavedSubject, write_saved
 from resnet_trt_node.compare.subject import Subject
@@ -112,11 +112,12 @@ class Session:
         models = {model: _describe(model) for model in self.models}
         saved = self._read_saved(models, frames)
         with self._opened() as (opened, unavailable):
-            answers = {row.label: one.infer(frames) for row, one in opened.items()}
+            subjects = {row.label: one for row, one in opened.items()}
+            answers = {label: one.infer(frames) for label, one in subjects.items()}
             agreements = compare_answers(
                 {**answers, **{row.label: one.answers for row, one in saved.items()}},
                 self.tolerance)
-            timings = self._measure(opened, frames)
+            timings = measure(subjects, frames, self.plan, self.step)
         _check_unchanged(models)
         rows = [_document(row, one) for row, one in opened.items()]
         rows += [{**_document(row, one), 'saved': dict(one.origin)} for row, one in saved.items()]
@@ -149,19 +150,13 @@ class Session:
         models = {model: _describe(model) for model in self.models}
         with self._opened() as (opened, _):
             answers = [one.infer(frames) for one in opened.values()]
-            timings = self._measure(opened, frames)
+            timings = measure(
+                {row.label: one for row, one in opened.items()}, frames, self.plan, self.step)
         _check_unchanged(models)
         rows = [{**_document(row, one), 'model_sha256': models[row.model]['sha256']}
                 for row, one in opened.items()]
         write_saved(path, {**_origin(), 'rows': rows}, frames, answers, [
             {size: found[row.label] for size, found in timings.items()} for row in opened])
-
-    def _measure(
-            self, opened: Mapping[_Row, Subject],
-            frames: NDArray[np.uint8]) -> dict[int, dict[str, Timings]]:
-        """Return batch size to label to times."""
-        return measure(
-            {row.label: one for row, one in opened.items()}, frames, self.plan, self.step)
 
     def _read_saved(
             self, models: Mapping[Path, dict[str, Any]],

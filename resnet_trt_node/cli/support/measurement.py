@@ -111,8 +111,7 @@ def _answers(
         answers: list[dict[str, Any]] = []
         for classifier in classifiers:
             answers.append({
-                item.name: row
-                for item, row in classifier.probabilities(
+                item.name: row for item, row in classifier.probabilities(
                     usable, frames, fail, lambda item: item.name)})
             usable = [item for item in usable if item.name in answers[-1]]
         for item in usable:
