@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import asdict, dataclass
 import gc
 import os
@@ -81,7 +80,7 @@ def run_machine(lab: Lab) -> dict:
     import pycuda.driver as cuda
     from resnet_trt_node.backends.cuda.device import CudaDevice, load_graph_driver
     import tensorrt
-    with closing(CudaDevice(0, print)) as device:
+    with CudaDevice(0, print) as device:
         host = device.host_array((64 << 20,), np.uint8)
         address = device.memory(host.nbytes)
         stream = device.stream()
@@ -269,7 +268,7 @@ def endurance_of_openings(lab: Lab, case: Case, count: int) -> dict:
     from resnet_trt_node.backends.cuda.device import CudaDevice
     samples = []
     took = []
-    with closing(CudaDevice(0, print)) as watcher:
+    with CudaDevice(0, print) as watcher:
         for number in range(count + 1):
             if number % max(1, count // 20) == 0:
                 samples.append((number, host_bytes(), watcher.memory_bytes()[0]))
