@@ -48,12 +48,10 @@ class BagImage(BagMessage):
 
     :param stamp_ns: the header's stamp, in nanoseconds.
     :param frame_id: the header's frame.
-    :param compressed: True for a CompressedImage, False for an Image.
     :param message: the deserialised message, with the fields of the ROS message of its type;
         `message.data` is a uint8 (n,) array, which may be a read-only view of `raw`.
     """
 
     stamp_ns: int
     frame_id: str
-    compressed: bool
     message: Any = field(repr=False, compare=False)

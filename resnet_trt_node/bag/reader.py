@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from resnet_trt_node.bag.counting import ImageCount, UnreadableMessage
-from resnet_trt_node.bag.message_types import (
-    COMPRESSED_IMAGE, default_typestore, typestore_for)
+from resnet_trt_node.bag.message_types import default_typestore, typestore_for
 from resnet_trt_node.bag.messages import BagImage, BagMessage, TopicInfo
 from resnet_trt_node.bag.recording import CDR, encoding_of, is_image, Recording, ROS1
 from resnet_trt_node.bag.storage.merging import Stored
@@ -45,8 +44,6 @@ class BagReader(Closing):
         self.warnings: list[str] = []
         self._warn = warn
         self._stores: dict[object, Typestore] = {}
-        #: The image definitions in the bag that equal those of ROS 2.
-        self._standard: set[object] = set()
         with ExitStack() as stack:
             self._recording = Recording(Path(path), stack)
             self._stack = stack.pop_all()
@@ -234,13 +231,14 @@ class BagReader(Closing):
 
     def _check_definition(self, message: BagMessage) -> None:
         """Refuse a type whose definition in the bag differs from that of ROS 2."""
-        key, name = _definition(message.connection), message.msgtype
-        store, standard = self._store(message), default_typestore()
-        if store is not standard and key not in self._standard:
-            if store.hash_rihs01(name) != standard.hash_rihs01(name):
-                raise UnreadableMessage(
-                    self.path, message.topic, f'its definition of {name} is not that of ROS 2')
-            self._standard.add(key)
+        name, store, standard = message.msgtype, self._store(message), default_typestore()
+        if store is standard:
+            return
+        if store.hash_rihs01(name) != standard.hash_rihs01(name):
+            raise UnreadableMessage(
+                self.path, message.topic, f'its definition of {name} is not that of ROS 2')
+        # From now on there is nothing to check.
+        self._stores[_definition(message.connection)] = standard
 
     def _to_image(self, message: BagMessage) -> BagImage:
         image = self.deserialize(message)
@@ -249,8 +247,7 @@ class BagReader(Closing):
         stamp = image.header.stamp
         return BagImage(
             message.topic, message.msgtype, message.log_time_ns, message.raw, message.connection,
-            stamp.sec * 10**9 + stamp.nanosec, image.header.frame_id,
-            message.msgtype == COMPRESSED_IMAGE, image)
+            stamp.sec * 10**9 + stamp.nanosec, image.header.frame_id, image)
 
     def _name(self, topic: str) -> str:
         for name in (topic, f'/{topic}'):

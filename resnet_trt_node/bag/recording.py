@@ -68,7 +68,7 @@ class Recording:
         :param names: topics.
         :param with_listed: include image topics that only metadata.yaml lists.
         """
-        listed = self._metadata.topics if self._metadata else {}
+        listed = self._metadata.topics
         if with_listed:
             names = [*names, *(
                 name for name, topic in listed.items()
@@ -85,7 +85,7 @@ class Recording:
 
     def _with_qos(self, connection: Connection) -> Connection:
         ext = connection.ext
-        listed = self._metadata.topics.get(connection.topic) if self._metadata else None
+        listed = self._metadata.topics.get(connection.topic)
         if listed is None or not isinstance(ext, ConnectionExtRosbag2) or ext.offered_qos_profiles:
             return connection
         return connection._replace(ext=ext._replace(offered_qos_profiles=list(listed.qos)))
@@ -104,8 +104,7 @@ def is_image(connection: Connection) -> bool:
 
 def _read(path: Path, file: MessageFile, wanted: Mapping[int, Connection]) -> Iterator[Stored]:
     try:
-        for stored in file.messages(wanted.keys()):
-            yield stored._replace(connection=wanted[stored.connection.id])
+        yield from file.messages(wanted)
     except BagError:
         raise
     except Exception as error:  # the libraries do not wrap the errors of their parsers

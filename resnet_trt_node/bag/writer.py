@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 import os
 from pathlib import Path
 import shutil
@@ -58,13 +58,11 @@ class BagWriter:
                 'mcap')
         if os.path.lexists(self.path):
             raise BagError(f'{self.path} exists already: remove it or choose another bag')
-        try:
+        with self._failure_explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # On the same file system as `path`, so that it can be renamed.
             self._folder = Path(tempfile.mkdtemp(
                 prefix=f'.{self.path.name}.', suffix='.part', dir=self.path.parent))
-        except OSError as error:
-            raise self._failed(error) from error
         # rosbags names the files after the folder, so it has its final name.
         self._writer = Writer(
             self._folder / self.path.name, version=_METADATA_VERSION,
@@ -76,11 +74,10 @@ class BagWriter:
         #: Number of messages whose log time was clamped to the range of the storage.
         self.moved = 0
         try:
-            self._writer.open()
-        except BaseException as error:
+            with self._failure_explained():
+                self._writer.open()
+        except BaseException:
             self.discard()
-            if isinstance(error, _WRITE_ERRORS):
-                raise self._failed(error) from error
             raise
 
     def write(
@@ -148,12 +145,11 @@ class BagWriter:
         try:
             if not self._count:
                 raise BagError(f'no message was written: the bag {self.path} is not created')
-            self._writer.close()
-            if os.path.lexists(self.path):
-                raise BagError(f'{self.path} was created meanwhile: remove it and try again')
-            os.replace(self._folder / self.path.name, self.path)
-        except _WRITE_ERRORS as error:
-            raise self._failed(error) from error
+            with self._failure_explained():
+                self._writer.close()
+                if os.path.lexists(self.path):
+                    raise BagError(f'{self.path} was created meanwhile: remove it and try again')
+                os.replace(self._folder / self.path.name, self.path)
         finally:
             self.discard()
 
@@ -197,15 +193,17 @@ class BagWriter:
                 f'{topic} holds {connection.msgtype} already: write {name} to another topic')
         possible_ns = min(max(log_time_ns, self._first_ns), _LAST_NS)
         self.moved += possible_ns != log_time_ns
-        try:
+        with self._failure_explained():
             self._writer.write(connection, possible_ns, raw)
-        except _WRITE_ERRORS as error:
-            raise self._failed(error) from error
         self._count += 1
 
-    def _failed(self, error: Exception) -> BagError:
-        reason = getattr(error, 'strerror', None) or error
-        return BagError(f'cannot write the bag {self.path}: {reason}')
+    @contextmanager
+    def _failure_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except _WRITE_ERRORS as error:
+            reason = getattr(error, 'strerror', None) or error
+            raise BagError(f'cannot write the bag {self.path}: {reason}') from error
 
 
 def header(stamp_ns: int, frame_id: str) -> Any:

@@ -9,7 +9,8 @@ from mcap.reader import make_reader
 import numpy as np
 import pytest
 
-from resnet_trt_node.bag.message_types import default_typestore, IMAGE, typestore_for
+from resnet_trt_node.bag.message_types import (
+    COMPRESSED_IMAGE, default_typestore, IMAGE, typestore_for)
 from resnet_trt_node.bag.messages import TopicInfo
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.writer import RELIABLE_QOS
@@ -36,7 +37,7 @@ def test_images_come_back_as_they_were_written(tmp_path, storage):
         assert bag.image_topics() == ['/front/image', '/left/image/compressed']
         assert (bag.image_count(), bag.image_count(['/front/image'])) == (6, 3)
         assert bag.duration_ns == 2 * PERIOD_NS + 10_000_000
-    assert [image.compressed for image in images] == [False, True] * 3
+    assert [image.msgtype for image in images] == [IMAGE, COMPRESSED_IMAGE] * 3
     for index, image in enumerate(images[::2]):
         message = image.message
         assert (image.topic, image.frame_id) == ('/front/image', 'front')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 import shlex
 from typing import Optional
@@ -25,14 +26,14 @@ _MAGICS = {
 _HEAD_BYTES = max(len(magic) for magic, _ in _MAGICS.values())
 
 
-def find_bag(path: Path) -> tuple[Path, list[Path], Optional[Metadata], list[str]]:
+def find_bag(path: Path) -> tuple[Path, list[Path], Metadata, list[str]]:
     """
     Find the files of a bag.
 
     :param path: a rosbag2 folder or the metadata.yaml in it, a .mcap or .db3 file, compressed or
         not, or a ROS 1 .bag file.
-    :returns: the folder or file, its message files, the content of metadata.yaml if there is one,
-        and warnings about missing files.
+    :returns: the folder or file, its message files, the content of metadata.yaml (empty without
+        one), and warnings about missing files.
     :raises BagError: if there is no bag, or one that was not finished.
     """
     if not path.exists():
@@ -42,7 +43,7 @@ def find_bag(path: Path) -> tuple[Path, list[Path], Optional[Metadata], list[str
     try:
         if not path.is_dir():
             check_file(path)
-            return path, [path], None, []
+            return path, [path], Metadata((), {}), []
         metadata = _read_metadata(path)
         files, notes = _listed_files(path, metadata)
         for file in files:
@@ -159,7 +160,6 @@ def _find(folder: Path, name: str) -> Optional[Path]:
         places += [folder / (path.name + suffix) for suffix in PACKED_SUFFIXES]
     if path.is_absolute():
         places.append(places.pop(0))  # of a moved bag the files in its new folder come first
-    try:
+    with suppress(ValueError):  # not a valid file name
         return next((place for place in places if place.exists()), None)
-    except ValueError:  # not a valid file name
-        return None
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -78,9 +78,8 @@ class McapFile:
         self.start_ns = min(chain(self._index.bounds, self._index.times), default=0)
         self.end_ns = max(chain(self._index.bounds, self._index.times), default=0)
 
-    def messages(self, ids: Collection[int]) -> Iterator[Stored]:
-        """Yield the messages of connections in the order of their log times."""
-        wanted = {one.id: one for one in self.connections if one.id in ids}
+    def messages(self, wanted: Mapping[int, Connection]) -> Iterator[Stored]:
+        """Yield the messages of connections, by their ids, in the order of their log times."""
         with self.path.open('rb') as file:
             # One part for each chunk, and one for all messages outside of chunks.
             parts = [
@@ -91,7 +90,7 @@ class McapFile:
                 parts.append(Part(min(self._index.times), partial(self._loose, file, wanted)))
             yield from merge(parts)
 
-    def _loose(self, file: BinaryIO, wanted: dict[int, Connection]) -> Iterator[Stored]:
+    def _loose(self, file: BinaryIO, wanted: Mapping[int, Connection]) -> Iterator[Stored]:
         index = self._index
         # A stable sort: messages of equal times stay in the order of the file.
         for place in np.argsort(np.frombuffer(index.times, np.int64), kind='stable'):
@@ -190,7 +189,7 @@ def _note(record: object, index: _Index) -> None:
         index.channels.setdefault(record.id, record)
 
 
-def _chunk(file: BinaryIO, offset: int, wanted: dict[int, Connection]) -> Iterator[Stored]:
+def _chunk(file: BinaryIO, offset: int, wanted: Mapping[int, Connection]) -> Iterator[Stored]:
     """Yield a chunk's messages by log time, and release each one."""
     chunk = Chunk.read(_body(file, offset)[0])
     waiting = deque(sorted((

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from resnet_trt_node.bag.storage.merging import Stored
+from rosbags.interfaces import Connection
 from rosbags.rosbag1 import Reader
 
 
@@ -28,10 +29,10 @@ class Ros1File:
             # rosbags returns 1 ns after the last message.
             self.end_ns = max((chunk.end_time - 1 for chunk in reader.chunk_infos), default=0)
 
-    def messages(self, ids: Collection[int]) -> Iterator[Stored]:
-        """Yield the messages of connections in the order of their log times."""
+    def messages(self, wanted: Mapping[int, Connection]) -> Iterator[Stored]:
+        """Yield the messages of connections, by their ids, in the order of their log times."""
         with Reader(self.path) as reader:
-            wanted = [one for one in reader.connections if one.id in ids]
+            chosen = [one for one in reader.connections if one.id in wanted]
             # rosbags interprets an empty list as all connections.
-            for connection, time_ns, data in reader.messages(wanted) if wanted else ():
-                yield Stored(time_ns, connection, bytes(data))
+            for connection, time_ns, data in reader.messages(chosen) if chosen else ():
+                yield Stored(time_ns, wanted[connection.id], bytes(data))

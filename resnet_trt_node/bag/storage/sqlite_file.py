@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 import os
 from pathlib import Path
@@ -51,9 +51,8 @@ class SqliteFile:
         self.start_ns = min((first for _, _, first, _ in found), default=0)
         self.end_ns = max((last for _, _, _, last in found), default=0)
 
-    def messages(self, ids: Collection[int]) -> Iterator[Stored]:
-        """Yield the messages of connections in the order of their log times."""
-        wanted = {one.id: one for one in self.connections if one.id in ids}
+    def messages(self, wanted: Mapping[int, Connection]) -> Iterator[Stored]:
+        """Yield the messages of connections, by their ids, in the order of their log times."""
         marks = ','.join('?' * len(wanted))
         with closing(_open(self.path)) as database:
             # The data is queried separately: without an index on the times SQLite sorts all rows
