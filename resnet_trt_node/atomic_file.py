@@ -28,21 +28,17 @@ def check_place(path: Union[str, Path], *sources: Union[str, Path, None]) -> Non
                 path.samefile(source)):
             raise UsageError(f'{path} is what the result is made from: name another file')
     folder = next(place for place in path.absolute().parents if place.exists())
-    try:
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise _cannot_write(path, error) from error
+    with _failure_explained(path), TemporaryFile(dir=folder):
+        pass
 
 
 def _check_kind(path: Path) -> None:
-    try:
-        # Not Path.exists, which newer Pythons let pass over a name that is too long.
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        raise _cannot_write(path, error) from error
+    with _failure_explained(path):
+        try:
+            # Not Path.exists, which newer Pythons let pass over a name that is too long.
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return
     if stat.S_ISDIR(mode):
         raise UsageError(f'{path} is a folder: name a file in it')
     # Renaming over a device, such as /dev/null, would replace it.
@@ -76,9 +72,13 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
             temporary.unlink()
 
 
-def _cannot_write(path: Path, error: OSError) -> UsageError:
-    return UsageError(
-        f'cannot write {path}: {error.strerror or error}; choose another place')
+@contextmanager
+def _failure_explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f'cannot write {path}: {error.strerror or error}; choose another place') from error
 
 
 @contextmanager
@@ -93,9 +93,7 @@ def whole_file(path: Union[str, Path]) -> Iterator[Path]:
     """
     path = Path(path)
     _check_kind(path)
-    try:
+    with _failure_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             yield temporary
-    except OSError as error:
-        raise _cannot_write(path, error) from error

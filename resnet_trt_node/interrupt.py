@@ -52,10 +52,7 @@ def interrupts_reach_runtimes() -> Iterator[None]:
 
 
 def _watch(reading: int) -> None:
-    while True:
-        numbers = os.read(reading, 64)
-        if not numbers:
-            return
+    while numbers := os.read(reading, 64):
         if signal.SIGINT in numbers:
             for cancel in list(_running):
                 cancel()

@@ -170,11 +170,11 @@ def _parse(data: bytes, path: Union[str, Path]) -> onnx.ModelProto:
             f'model files cannot be read without onnx ({error}): pip install onnx') from error
     try:
         model = onnx.load_model_from_string(data)
+        # An empty or random file can parse as a message without a graph.
+        if not model.graph.output:
+            raise ValueError('it has no graph')
     except Exception as error:  # noqa: B902  protobuf raises types of its own, by version
         raise ModelError(f'{path} is not an ONNX file ({error}): {HOW_TO_MAKE_ONE}') from error
-    # An empty or random file can parse as a message without a graph.
-    if not model.graph.output:
-        raise ModelError(f'{path} is not an ONNX file (it has no graph): {HOW_TO_MAKE_ONE}')
     for name in names_of(model):
         if not isinstance(name, str):
             raise ModelError(

@@ -106,9 +106,8 @@ class Resizer:
             rows, columns = _nearest_pixels(rule, *frame.size, frame.reduction)
             to_rgb(frame.pixels[rows[:, None], columns], frame.order, out)
             return
-        chain = None
-        if self.method == 'fast':
-            chain = _plan_chain(rule, *frame.size, frame.reduction)
+        chain = (
+            _plan_chain(rule, *frame.size, frame.reduction) if self.method == 'fast' else None)
         if chain is None:
             _resize_exact(frame, rule, out)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from math import ceil
 from typing import Any
@@ -87,15 +88,12 @@ def _font_for(text: str, size: int) -> tuple[Any, set[str]]:
 def _fonts(size: int) -> tuple[Any, ...]:
     """Return the fonts that are here, best first, the bitmap font only if there is no other."""
     fonts: list[Any] = []
-    try:
+    # Pillow before 10.1, or built without FreeType: see the end.
+    with suppress(TypeError, ImportError):
         fonts.append(ImageFont.load_default(size))
-    except (TypeError, ImportError):
-        pass  # Pillow before 10.1, or built without FreeType: see the end
     for name in _SYSTEM_FONTS:
-        try:
+        with suppress(OSError, ImportError):  # not installed here
             fonts.append(ImageFont.truetype(name, size))
-        except (OSError, ImportError):
-            pass  # not installed here
     return tuple(fonts) or (ImageFont.load_default(),)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from math import prod
@@ -116,13 +117,10 @@ def inspect_model(path: Union[str, Path]) -> Inspection:
 def _macs_of(model: onnx.ModelProto) -> Optional[int]:
     """Count, after simplifying if the exporter's shape arithmetic hides the shapes."""
     macs = count_macs(model)
-    if macs is not None:
-        return macs
-    try:
-        return count_macs(simplify(model))
-    except ResnetTrtError:
-        # Not simplified, not counted: the cost is then shown as unknown.
-        return None
+    # Not simplified, not counted: the cost is then shown as unknown.
+    with suppress(ResnetTrtError):
+        return count_macs(simplify(model)) if macs is None else macs
+    return None
 
 
 def count_macs(model: onnx.ModelProto) -> Optional[int]:

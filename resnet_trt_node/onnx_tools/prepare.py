@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
@@ -87,7 +88,10 @@ def prepare(
     check_choice('channel order', channel_order, CHANNEL_ORDERS)
     check_choice('activation', activation, ACTIVATIONS)
     model = load_with_outside_tensors(source)
-    _refuse_deployable(model, source)
+    # What has no contract is what this command is for.
+    with suppress(ModelError):
+        spec_of(model)
+        raise UsageError(f'{source} is deployable already: use it as it is')
     normalisation = pick_normalisation(mean, std, scale, channel_order == 'bgr')
     names = given_labels(labels)
     original = read_source(model, layout, output)
@@ -107,15 +111,6 @@ def prepare(
         out, spec, difference, file_sha256(out), out.stat().st_size,
         (perf_counter_ns() - start_ns) / 1e9, original.layout, normalisation.describe(),
         'softmax' if softmax else 'none', original.batch, original.unused_inputs)
-
-
-def _refuse_deployable(model: onnx.ModelProto, path: Path) -> None:
-    try:
-        spec_of(model)
-    except ModelError:
-        # What this command is for.
-        return
-    raise UsageError(f'{path} is deployable already: use it as it is')
 
 
 def _resize_rule(
