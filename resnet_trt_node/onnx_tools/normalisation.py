@@ -50,11 +50,10 @@ class Normalisation:
 
     def _refuse_mixed_units(self) -> None:
         """Refuse a mean of 0..255 with a deviation of 0..1, or the other way round."""
-        # A mean of 0 is one in any unit, and a deviation of 1 that of networks that only subtract.
-        mixed = [index for index, (mean, std) in enumerate(zip(self.mean, self.std))
-                 if mean and std != 1 and not _LEAST <= std / abs(mean) <= _MOST]
-        if mixed:
-            mean, std = self.mean[mixed[0]], self.std[mixed[0]]
+        for mean, std in zip(self.mean, self.std):
+            # A mean of 0 is one in any unit, a deviation of 1 that of networks that only subtract.
+            if not mean or std == 1 or _LEAST <= std / abs(mean) <= _MOST:
+                continue
             way = (_list('std', [255 * value for value in self.std]) if std < abs(mean) else
                    _list('mean', [255 * value for value in self.mean]))
             raise UsageError(

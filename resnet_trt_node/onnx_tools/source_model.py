@@ -142,9 +142,7 @@ def _output(model: onnx.ModelProto, name: Optional[str]) -> onnx.ValueInfoProto:
             f'the model has {len(outputs)} outputs: choose one with --output from '
             f'{_list(outputs)}')
     result = chosen[0]
-    dtype = tensor_info(result).dtype
-    if not result.type.HasField('tensor_type'):
-        dtype = 'list or map'
+    dtype = tensor_info(result).dtype if result.type.HasField('tensor_type') else 'list or map'
     # Its type may be left open.
     if dtype not in ('?', 'float32', 'float16', 'bfloat16', 'float64'):
         raise ModelError(

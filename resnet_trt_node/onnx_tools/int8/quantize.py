@@ -220,21 +220,17 @@ def insert_pairs(
     rounded: dict[str, str] = {}
     nodes: list[onnx.NodeProto] = []
     for node, places in wanted:
-        for place in places:
+        largest = {place: np.array(max(ranges[node.input[place]], 1e-6)) for place in places}
+        if places and graph.is_layer(node):
+            weight = np.abs(numpy_helper.to_array(graph.constants[node.input[1]]))
+            others = tuple({*range(weight.ndim)} - {output_axis(node)})
+            largest[1] = np.maximum(weight.max(axis=others), 1e-8)
+        for place, values in largest.items():
             name = node.input[place]
             if name not in rounded:
-                scale = np.float32(max(ranges[name], 1e-6) / _LEVELS)
-                rounded[name] = _add_pair(model.graph, nodes, name, scale)
-            node.input[place] = rounded[name]
-        if places and graph.is_layer(node):
-            name = node.input[1]
-            if name not in rounded:
-                weight, axis = numpy_helper.to_array(graph.constants[name]), output_axis(node)
-                others = tuple(side for side in range(weight.ndim) if side != axis)
-                scales = np.maximum(np.abs(weight).max(axis=others), 1e-8) / _LEVELS
                 rounded[name] = _add_pair(
-                    model.graph, nodes, name, scales.astype(np.float32), axis)
-            node.input[1] = rounded[name]
+                    model.graph, nodes, name, values / _LEVELS, output_axis(node))
+            node.input[place] = rounded[name]
         nodes.append(node)
     replace_all(model.graph.node, nodes)
     move_pairs_off_clips(model)
@@ -248,7 +244,7 @@ def _is_depthwise(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto
 
 def _add_pair(
         graph: onnx.GraphProto, nodes: list[onnx.NodeProto], name: str,
-        scale: Union[np.float32, NDArray[np.float32]], axis: int = 0) -> str:
+        scale: NDArray[np.floating[Any]], axis: int) -> str:
     """Append a pair that reads a tensor; a scale for each place along the axis if several."""
     constants: dict[str, NDArray[Any]] = {
         f'{name}:scale': np.asarray(scale, np.float32),
