@@ -31,10 +31,7 @@ class Recording:
     """
 
     def __init__(self, path: Path, stack: ExitStack) -> None:
-        #: The folder or file.
-        self.path: Path
-        #: Warnings about missing files.
-        self.notes: list[str]
+        #: The folder or file, and warnings about missing files.
         self.path, self._paths, self._metadata, self.notes = find_bag(path)
         self._files = [open_file(file, stack) for file in self._paths]
         self._topics = [[self._with_qos(one) for one in file.connections] for file in self._files]

@@ -18,8 +18,6 @@ from resnet_trt_node.errors import DamagedPictureError, FrameError
 from resnet_trt_node.imaging.jpeg_markers import jpeg_markers
 from resnet_trt_node.imaging.tiff_tags import read_tiff_tags
 
-#: What cameras send; files may be of any format that Pillow reads.
-KINDS = ('jpeg', 'png', 'bmp', 'webp', 'tiff', 'ppm')
 #: Chunks of a png at most; each takes a microsecond to look at, and those of libpng have 8 KiB.
 MAX_CHUNKS = 65_536
 #: Bytes within which the header of a netpbm file, comments included, must end.
@@ -100,13 +98,12 @@ def read_header(data: memoryview) -> Optional[PictureHeader]:
     :raises FrameError: if it has absurdly many pieces.
     """
     start = bytes(data[:12])
-    for magic, read in _READERS:
+    for kind, (magic, read) in _READERS.items():
         if magic.match(start):
             try:
                 header = read(data)
             except (struct.error, IndexError) as error:
                 # Both are how a read behind the end shows itself.
-                kind = read.__name__.rpartition('_')[2]
                 raise DamagedPictureError(
                     f'{kind} of {len(data)} bytes was cut off within its header') from error
             if header.width < 1 or header.height < 1:
@@ -226,7 +223,9 @@ def _read_ppm(data: memoryview) -> PictureHeader:
         white_place=found.span(4))
 
 
-_READERS = tuple((re.compile(magic, re.DOTALL), read) for magic, read in (
-    (rb'\xff\xd8\xff', _read_jpeg), (rb'\x89PNG\r\n\x1a\n', _read_png), (rb'BM', _read_bmp),
-    (rb'RIFF....WEBP', _read_webp), (rb'II[*+]\0|MM\0[*+]', _read_tiff),
-    (rb'P[1-6][\s#]', _read_ppm)))
+_READERS = {kind: (re.compile(magic, re.DOTALL), read) for kind, magic, read in (
+    ('jpeg', rb'\xff\xd8\xff', _read_jpeg), ('png', rb'\x89PNG\r\n\x1a\n', _read_png),
+    ('bmp', rb'BM', _read_bmp), ('webp', rb'RIFF....WEBP', _read_webp),
+    ('tiff', rb'II[*+]\0|MM\0[*+]', _read_tiff), ('ppm', rb'P[1-6][\s#]', _read_ppm))}
+#: What cameras send; files may be of any format that Pillow reads.
+KINDS = tuple(_READERS)
