@@ -65,7 +65,7 @@ class BackendOpener:
             self.abandoned = None
         self._progress = 'opening the model'
         backend = open_backend(
-            parameters.model_path, parameters.backend, parameters.implied_options,
+            parameters.model_path, parameters.backend,
             **parameters.backend_options(NUM_BUFFERS, self._report))
         self._progress = 'warming up'
         return backend

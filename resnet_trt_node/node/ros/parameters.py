@@ -176,15 +176,10 @@ class NodeParameters:
         return LiveSettings(**{
             setting.name: getattr(self, setting.name) for setting in fields(LiveSettings)})
 
-    @property
-    def implied_options(self) -> tuple[str, ...]:
-        """Return the backend options that the user did not set but others imply."""
-        return () if self.opt_batch_size else ('opt_batch_sizes',)
-
     def backend_options(
             self, num_buffers: int, log: Callable[[str], None] = discard) -> dict[str, Any]:
         """
-        Return the backend's options, for `open_backend`.
+        Return the keyword arguments of `open_backend`: the backend's options, and those implied.
 
         :param num_buffers: number of batch buffers.
         :param log: called with each log line of the backend.
@@ -194,6 +189,8 @@ class NodeParameters:
         return {
             'max_batch_size': largest, 'num_buffers': num_buffers, 'log': log,
             'opt_batch_sizes': tuple(sorted(tuned)),
+            # Not set by the user: a backend that does not know it may ignore it.
+            'implied': () if self.opt_batch_size else ('opt_batch_sizes',),
             **to_backend({name: getattr(self, name) for name in BACKEND_PARAMETERS})}
 
 
