@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Mapping, TYPE_CHECKING
+from typing import Mapping
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 #: The stages of a frame, each in milliseconds: waiting in the middleware until the executor
 #: takes it, where the middleware reports that; waiting in the node's own queue, decoding and

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from typing import Any, Optional, Sequence, TYPE_CHECKING
+from typing import Any, Optional, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from resnet_trt_node.contract.prediction import Prediction
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Classification, LabelInfo, ObjectHypothesis, VisionClass
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 #: LabelInfo has uint16 class ids and reserves the largest for 'unlabelled'.
 MOST_LABELS = 65_535
