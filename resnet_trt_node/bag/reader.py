@@ -173,9 +173,8 @@ class BagReader(Closing):
         self._stack.close()
 
     def _count_images(self, names: Sequence[str]) -> int:
-        return sum(
-            one.msgcount for one in self._recording.connections
-            if one.topic in names and is_image(one))
+        return sum(one.msgcount for one in self._recording.connections
+                   if one.topic in names and is_image(one))
 
     def _store(self, message: BagMessage) -> Typestore:
         if encoding_of(message.connection) == ROS1:
@@ -246,8 +245,8 @@ class BagReader(Closing):
         self._check_definition(message)
         stamp = image.header.stamp
         return BagImage(
-            message.topic, message.msgtype, message.log_time_ns, message.raw, message.connection,
-            stamp.sec * 10**9 + stamp.nanosec, image.header.frame_id, image)
+            **vars(message), stamp_ns=stamp.sec * 10**9 + stamp.nanosec,
+            frame_id=image.header.frame_id, message=image)
 
     def _name(self, topic: str) -> str:
         for name in (topic, f'/{topic}'):

@@ -35,7 +35,6 @@ class _Layout:
     height: int
     padding: int
     font: int
-    line: int
     bar: int
     row: int
 
@@ -78,9 +77,8 @@ def _layout(height: int, width: int, rows: int) -> Optional[_Layout]:
     """Return the panel's sizes for a picture, None if not even one row fits."""
     # 1/24 of the short side reads well from 480p to 4K; below 9 pixels no letter is legible.
     font = min(max(9, min(height, width) // 24), 160)
-    line = text_mask('Ag', font).height
     bar = max(2, font // 5)
-    row = line + bar + max(2, font // 3)
+    row = text_mask('Ag', font).height + bar + max(2, font // 3)
     padding = max(2, font // 2)
     margin = font // 2 if min(height, width) >= 160 else 0
     # Half the picture stays free, except on one so small that its only row needs more.
@@ -91,7 +89,7 @@ def _layout(height: int, width: int, rows: int) -> Optional[_Layout]:
         return None
     return _Layout(
         left=margin, top=height - margin - panel_height, width=panel_width, height=panel_height,
-        padding=padding, font=font, line=line, bar=bar, row=row)
+        padding=padding, font=font, bar=bar, row=row)
 
 
 def _draw_row(
@@ -108,7 +106,7 @@ def _draw_row(
         room -= score.width + layout.font // 2
     region.paste(colour, (left, top), fitted_mask(prediction.label, layout.font, room))
     draw = ImageDraw.Draw(region)
-    bar_top = top + layout.line
+    bar_top = top + score.height
     bar_bottom = bar_top + layout.bar - 1
     draw.rectangle((left, bar_top, right - 1, bar_bottom), fill=_TRACK)
     filled = round(prediction.score * (right - left))
