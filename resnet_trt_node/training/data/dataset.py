@@ -170,9 +170,8 @@ def load_data(
     else:
         corrupt = find_corrupt(split.train, split.train_items, step, workers)
     # 'fast' is how `resnet_trt evaluate` and the node resize pictures by default.
-    shown, shown_targets, shown_corrupt = (
-        lambda found: (found[0], found[2], found[3]))(store(
-            split.validation, split.validation_items, rule, 'fast', step, workers))
+    shown, _, shown_targets, shown_corrupt = store(
+        split.validation, split.validation_items, rule, 'fast', step, workers)
     if not skip_corrupt:
         _refuse_corrupt(split, corrupt, shown_corrupt)
     if stored:

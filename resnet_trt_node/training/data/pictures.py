@@ -19,8 +19,8 @@ import torch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    #: Pixels, uint8 (S, S, 3), and width by height of the original.
-    _Shrunk = tuple[NDArray[np.uint8], float]
+    #: Pixels, uint8 (H, W, 3), and width by height of the original.
+    _Resized = tuple[NDArray[np.uint8], float]
 
 #: Pictures are kept with sides of at most so many times the network's input: a crop then is
 #: shrunk by at most about that.
@@ -121,18 +121,16 @@ class StreamedPictures:
     def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
         """Yield batches, see `TrainingPictures`; the next ones are decoded meanwhile."""
         numbers = order[:len(order) // size * size].tolist()
-        shrunk = decoded([self._items[number] for number in numbers], self._shrunk, self._workers)
+        shrunk = decoded(
+            [self._items[number] for number in numbers],
+            lambda item: _resized(
+                self._resizer, self._data.store.frame(item.name, reduced_to=self._side)),
+            self._workers)
         while batch := list(itertools.islice(shrunk, size)):
             yield self._batch(batch)
 
-    def _shrunk(self, item: LabelledPicture) -> _Shrunk:
-        frame = self._data.store.frame(item.name, reduced_to=self._side)
-        out = np.empty((self._side, self._side, 3), np.uint8)
-        self._resizer.resize(frame, out)
-        return out, _aspect(frame)
-
     def _batch(
-            self, found: Sequence[tuple[LabelledPicture, Union[_Shrunk, CorruptPicture]]]
+            self, found: Sequence[tuple[LabelledPicture, Union[_Resized, CorruptPicture]]]
             ) -> Batch:
         """
         Bring pictures to the device.
@@ -193,19 +191,13 @@ def store(
         targets; and the pictures that could not be decoded, which M does not count.
     """
     resizer = Resizer(rule, method)
-    shape = (rule.crop_height, rule.crop_width, 3)
-    pixels = torch.empty((len(items), *shape), dtype=torch.uint8)
+    pixels = torch.empty((len(items), rule.crop_height, rule.crop_width, 3), dtype=torch.uint8)
     aspects: list[float] = []
     targets: list[int] = []
     corrupt: list[CorruptPicture] = []
 
-    def resized(item: LabelledPicture) -> tuple[NDArray[np.uint8], float]:
-        frame = data.frame(item)
-        out = np.empty(shape, np.uint8)
-        resizer.resize(frame, out)
-        return out, _aspect(frame)
-
-    for item, result in decoded(items, resized, threads):
+    for item, result in decoded(
+            items, lambda item: _resized(resizer, data.frame(item)), threads):
         if isinstance(result, CorruptPicture):
             corrupt.append(result)
         else:
@@ -223,6 +215,8 @@ def memory_budget(device: torch.device) -> int:
     return int(os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') * _MEMORY_SHARE)
 
 
-def _aspect(frame: Frame) -> float:
+def _resized(resizer: Resizer, frame: Frame) -> _Resized:
+    out = np.empty((resizer.rule.crop_height, resizer.rule.crop_width, 3), np.uint8)
+    resizer.resize(frame, out)
     height, width = frame.size
-    return width / height
+    return out, width / height
