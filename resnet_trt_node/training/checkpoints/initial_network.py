@@ -40,19 +40,14 @@ def initial_network(
             network = ResNet(arch, count)
             # Blocks begin as their shortcuts: Goyal et al., https://arxiv.org/abs/1706.02677.
             draw_weights(network, branch_scale=0.0)
-            _draw_head(network.fc)
-            return network, True
-        trained = describe_weights(weights)
-        pick_architecture(arch, trained, weights)
-        network, _ = load_network(arch, weights, cache=cache)
-        if network.fc.out_features == count and (
-                trained is None or trained.labels == tuple(labels)):
-            return network, False
-        network.fc = nn.Linear(network.fc.in_features, count)
-        _draw_head(network.fc)
-        return network, True
-
-
-def _draw_head(head: nn.Linear) -> None:
-    nn.init.normal_(head.weight, std=_HEAD_STD)
-    nn.init.zeros_(head.bias)
+        else:
+            trained = describe_weights(weights)
+            pick_architecture(arch, trained, weights)
+            network, _ = load_network(arch, weights, cache=cache)
+            if network.fc.out_features == count and (
+                    trained is None or trained.labels == tuple(labels)):
+                return network, False
+            network.fc = nn.Linear(network.fc.in_features, count)
+        nn.init.normal_(network.fc.weight, std=_HEAD_STD)
+        nn.init.zeros_(network.fc.bias)
+    return network, True
