@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Union
-
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 from resnet_trt_node.training.networks.resnet import BasicBlock, Bottleneck, ResNet
@@ -63,13 +61,7 @@ def draw_weights(network: ResNet, branch_scale: float) -> None:
             nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
-    for block in _blocks(network):
-        nn.init.constant_(_last_norm(block).weight, branch_scale)
-
-
-def _blocks(network: ResNet) -> list[Union[BasicBlock, Bottleneck]]:
-    return [module for module in network.modules() if isinstance(module, (BasicBlock, Bottleneck))]
-
-
-def _last_norm(block: Union[BasicBlock, Bottleneck]) -> nn.BatchNorm2d:
-    return block.bn3 if isinstance(block, Bottleneck) else block.bn2
+    for block in network.modules():
+        if isinstance(block, (BasicBlock, Bottleneck)):
+            last_norm = block.bn3 if isinstance(block, Bottleneck) else block.bn2
+            nn.init.constant_(last_norm.weight, branch_scale)
