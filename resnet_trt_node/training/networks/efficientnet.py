@@ -15,8 +15,8 @@ from typing import Any, Optional, Union
 import onnx
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.onnx_tools.graph import BATCH, folded, GraphBuilder, tensor
-from resnet_trt_node.training.networks.resnet_graph import array
+from resnet_trt_node.onnx_tools.graph import BATCH, GraphBuilder, tensor
+from resnet_trt_node.training.networks.resnet_graph import add_folded, array
 import torch
 
 #: The options of `prepare` for it.
@@ -112,14 +112,9 @@ def export_efficientnet_lite0(path: Union[str, Path], precision: str = 'fp32') -
 def _layer(
         builder: GraphBuilder, name: str, x: str, convolution: Any, norm: Any,
         relu6: bool = True) -> str:
-    weight, bias = folded(
-        array(convolution.weight), None, array(norm.weight), array(norm.bias),
-        array(norm.running_mean), array(norm.running_var), norm.eps)
     # TensorFlow's uneven "same" padding is a module of its own there: left, right, top, bottom.
     left, right, top, bottom = getattr(convolution.static_padding, 'padding', (0, 0, 0, 0))
-    x = builder.convolution(
-        name, x, weight, bias, convolution.stride[0], (top, left, bottom, right),
-        convolution.groups)
+    x = add_folded(builder, name, x, convolution, norm, (top, left, bottom, right))
     if not relu6:
         return x
     limits = [f'{name}.zero', f'{name}.six']

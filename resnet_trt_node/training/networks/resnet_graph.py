@@ -57,6 +57,21 @@ def array(values: torch.Tensor) -> NDArray[Any]:
     return result
 
 
+def add_folded(
+        builder: GraphBuilder, name: str, x: str, convolution: Any, norm: Any,
+        pads: tuple[int, ...]) -> str:
+    """
+    Add a convolution with its batch norm folded into it.
+
+    :param pads: pixels of zeros at the top, left, bottom, right.
+    """
+    weight, bias = folded(
+        array(convolution.weight), None, array(norm.weight), array(norm.bias),
+        array(norm.running_mean), array(norm.running_var), norm.eps)
+    return builder.convolution(
+        name, x, weight, bias, convolution.stride[0], pads, convolution.groups)
+
+
 def _block(builder: GraphBuilder, name: str, x: str, block: nn.Module) -> str:
     """Add a BasicBlock or Bottleneck; they differ in the number of convolutions."""
     parts = dict(block.named_children())
@@ -76,9 +91,4 @@ def _block(builder: GraphBuilder, name: str, x: str, block: nn.Module) -> str:
 
 def _convolution(
         builder: GraphBuilder, name: str, x: str, convolution: Any, norm: Any) -> str:
-    weight, bias = folded(
-        array(convolution.weight), None, array(norm.weight), array(norm.bias),
-        array(norm.running_mean), array(norm.running_var), norm.eps)
-    pad_y, pad_x = convolution.padding
-    return builder.convolution(
-        name, x, weight, bias, convolution.stride[0], (pad_y, pad_x, pad_y, pad_x))
+    return add_folded(builder, name, x, convolution, norm, 2 * tuple(convolution.padding))
