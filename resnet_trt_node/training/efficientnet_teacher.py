@@ -7,7 +7,7 @@ from typing import Any, Mapping, Sequence, Tuple, Union
 
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
-from resnet_trt_node.training.checkpoints.files import save_file
+from resnet_trt_node.training.checkpoints.files import plain_weights, save_file
 from resnet_trt_node.training.networks.efficientnet import (
     build_efficientnet_lite, EFFICIENTNETS, load_efficientnet_lite, PREPARATION)
 import torch
@@ -72,9 +72,7 @@ def save_teacher(
     """
     save_file({
         'format': TEACHER_FORMAT, 'arch': network.arch, 'side': network.side,
-        'labels': list(labels),
-        'state_dict': {name: value.detach().cpu().contiguous()
-                       for name, value in network.state_dict().items()}}, path)
+        'labels': list(labels), 'state_dict': plain_weights(network)}, path)
 
 
 def read_teacher(

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Any, Callable, Iterator, Optional
 
 from resnet_trt_node.errors import BackendError, UsageError
+from resnet_trt_node.training.checkpoints.files import plain_weights
 from resnet_trt_node.training.data.augment import (
     crop_and_resize, crop_boxes, EpochPlan, mix_batch, normalise, plan_epoch, vary_colours)
 from resnet_trt_node.training.data.dataset import TrainingData
@@ -98,9 +99,7 @@ class Training:
 
     def result_state(self) -> dict[str, torch.Tensor]:
         """Return copies of the weights of `result`, float32, on the CPU."""
-        return {
-            name: value.detach().to('cpu', copy=True).contiguous()
-            for name, value in self.result.state_dict().items()}
+        return plain_weights(self.result)
 
     def epochs(
             self, on_step: Callable[[str], None] = lambda note: None) -> Iterator[EpochMetrics]:

@@ -12,6 +12,7 @@ from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.labels import check_labels
 import torch
+from torch import nn
 
 #: Marks the files of `resnet_trt train`; the number changes with what they hold.
 FORMAT = 'resnet_trt.training/1'
@@ -77,6 +78,12 @@ def _cause(error: Exception) -> str:
     if isinstance(error, (KeyError, EOFError)) or not reason.strip():
         return f'PyTorch cannot read it: {type(error).__name__}'
     return ' '.join(reason.split())[:_LONGEST_CAUSE]
+
+
+def plain_weights(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return copies of a network's weights on the CPU, for a checkpoint."""
+    return {name: value.detach().to('cpu', copy=True).contiguous()
+            for name, value in network.state_dict().items()}
 
 
 def save_file(content: Mapping[str, Any], path: Union[str, Path]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Callable, Mapping, Optional, Union
 
 from resnet_trt_node.errors import DataError, ModelError
 from resnet_trt_node.training.checkpoints.files import (
-    load_file, save_file, trained_model, TrainedModel)
+    load_file, plain_weights, save_file, trained_model, TrainedModel)
 from resnet_trt_node.training.checkpoints.state_dict import check_names, find_weights
 from resnet_trt_node.training.checkpoints.weights import load_network
 from resnet_trt_node.training.data.dataset import TrainingData
@@ -188,9 +188,7 @@ def save_pruned(
     run = dict(checkpoint.run) if settings is None else settings.to_dict()
     save_file({
         **({} if trained is None else trained.to_dict()),
-        'state_dict': {
-            name: value.detach().cpu().contiguous()
-            for name, value in network.state_dict().items()},
+        'state_dict': plain_weights(network),
         **checkpoint_entries(masks), 'source': pruned_source(checkpoint.source),
         'run': {'settings': run},
     }, out)
