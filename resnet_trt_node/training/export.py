@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, Iterator, Optional, Sequence, TYPE_CHECKING, Union
+from typing import Any, Optional, Sequence, TYPE_CHECKING, Union
 
 import numpy as np
 from resnet_trt_node import __version__
@@ -73,8 +74,10 @@ def export_resnet(
         raise LabelsError(
             f'{len(names)} labels for {num_classes} classes: --labels and --num-classes must '
             'agree; one of them is enough')
-    network, info = load_network(
-        arch, weights, _classes_to_ask_for(weights, num_classes, names), seed, cache)
+    if num_classes is None and names is not None and weights == 'random':
+        # Random weights have no number of classes of their own.
+        num_classes = len(names)
+    network, info = load_network(arch, weights, num_classes, seed, cache)
     labels = labels_for(names, network.fc.out_features, info.source)
     spec = ModelSpec(
         height=image_size, width=image_size, labels=labels,
@@ -144,15 +147,6 @@ def _check_arguments(precision: str, image_size: int) -> None:
             f'image size {image_size}: choose {MIN_IMAGE_SIZE} to {_MAX_IMAGE_SIZE} pixels')
 
 
-def _classes_to_ask_for(
-        weights: Union[str, Path], num_classes: Optional[int],
-        labels: Optional[Sequence[str]]) -> Optional[int]:
-    """Return C if the user fixed it; random weights have no number of their own."""
-    if num_classes is None and labels is not None and weights == 'random':
-        return len(labels)
-    return num_classes
-
-
 def _resize_rule(
         info: WeightsInfo, trained: Optional[TrainedModel], image_size: int,
         resize: Optional[int]) -> ResizeRule:
@@ -166,7 +160,15 @@ def _resize_rule(
 def _check_fp16_range(network: ResNet, height: int, width: int) -> None:
     """Refuse networks whose results overflow fp16, which the check on the CPU would not show."""
     largest = {'': 0.0}
-    with _watched(network, largest):
+
+    def note(name: str, module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        largest[name] = float(output.abs().max())
+
+    with ExitStack() as hooks:
+        for name, module in network.named_modules():
+            # Convolutions are left out: their batch norms are folded into them.
+            if name and not isinstance(module, nn.Conv2d):
+                hooks.enter_context(module.register_forward_hook(partial(note, name)))
         torch_probabilities(network, sample_frames(max(CHECKED_BATCHES), height, width))
     name = max(largest, key=lambda key: largest[key])
     if not largest[name] <= FP16_MAX:
@@ -174,20 +176,3 @@ def _check_fp16_range(network: ResNet, height: int, width: int) -> None:
             f'{name} reaches {largest[name]:.3g}, fp16 ends at {FP16_MAX:g}: '
             'use --precision fp32')
 
-
-@contextmanager
-def _watched(network: ResNet, largest: dict[str, float]) -> Iterator[None]:
-    """Note the largest magnitude of each module's results; a block's is its sum's."""
-    def note(name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-            largest[name] = float(output.abs().max())
-        return hook
-    # Convolutions are left out: their batch norms are folded into them.
-    hooks = [
-        module.register_forward_hook(note(name)) for name, module in network.named_modules()
-        if name and not isinstance(module, nn.Conv2d)]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
