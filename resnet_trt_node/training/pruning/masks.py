@@ -105,8 +105,8 @@ class TwoFourMasks:
                 continue
             weight = module.weight.detach().cpu().numpy()
             reason = _reason(
-                isinstance(module, nn.Conv2d), why_dense(weight.shape[1], _groups(module)),
-                fully_connected)
+                isinstance(module, nn.Conv2d),
+                why_dense(weight.shape[1], getattr(module, 'groups', 1)), fully_connected)
             mask = None if reason else two_four_mask(weight, 1)
             self.reports.append(_report(name, weight, mask, reason))
             if mask is not None:
@@ -222,11 +222,6 @@ def pruned_source(source: str) -> str:
 
 
 _NOTHING = ('nothing to prune: no convolution of one group has a multiple of 4 input channels')
-
-
-def _groups(module: nn.Module) -> int:
-    groups = getattr(module, 'groups', 1)
-    return groups if isinstance(groups, int) else 1
 
 
 def _reason(convolution: bool, unfit: str, fully_connected: bool) -> str:
