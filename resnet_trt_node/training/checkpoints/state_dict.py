@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import re
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Tuple
 
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.printable import some
@@ -19,25 +18,14 @@ _FIRST, _BLOCK = 'conv1.weight', 'layer1.0.conv1.weight'
 _SHOWN = 3
 
 
-@dataclass(frozen=True)
-class FoundWeights:
-    """
-    Weights as they were found.
-
-    :param state: name to tensor, without the prefix of data-parallel training.
-    :param taken: which of several were taken, in words; '' if there was no choice.
-    """
-
-    state: Dict[str, torch.Tensor]
-    taken: str = ''
-
-
-def find_weights(content: Any, where: str) -> FoundWeights:
+def find_weights(content: Any, where: str) -> Tuple[Dict[str, torch.Tensor], str]:
     """
     Return the state dict of a checkpoint.
 
     :param content: what the file holds: the state dict, or one under one of `WRAPPERS`.
     :param where: the file, for messages.
+    :returns: name to tensor, without the prefix of data-parallel training; and which of several
+        state dicts it is, in words, '' if there was no choice.
     :raises ModelError: if there is none, naming the entries that look like one.
     """
     taken, averaged = '', []
@@ -61,7 +49,7 @@ def find_weights(content: Any, where: str) -> FoundWeights:
         key[len(_DATA_PARALLEL):] if key.startswith(_DATA_PARALLEL) else key: value
         for key, value in content.items()}
     note = f'weights of {taken!r}, not the averaged ones of {_list(averaged)}' if averaged else ''
-    return FoundWeights(state, note)
+    return state, note
 
 
 def check_names(state: Mapping[str, torch.Tensor], where: str) -> None:

@@ -10,7 +10,7 @@ from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.training.checkpoints.download import fetch_checkpoint
 from resnet_trt_node.training.checkpoints.files import load_file
-from resnet_trt_node.training.checkpoints.state_dict import check_names, find_weights, FoundWeights
+from resnet_trt_node.training.checkpoints.state_dict import check_names, find_weights
 from resnet_trt_node.training.networks.random_weights import initialise
 from resnet_trt_node.training.networks.resnet import architecture_of, ResNet
 import torch
@@ -78,11 +78,13 @@ def load_network(
         short_side, source = SHORT_SIDE_OF_224[str(weights)], f'torchvision {weights}'
     else:
         path = Path(weights)
+        if not path.is_file():
+            raise ModelError(
+                f'no checkpoint at {path}: pass a file, or one of {", ".join(RECIPES)}, random')
         short_side, source = 256, path.name
-    found = read_checkpoint(path)
-    state = found.state
+    state, taken = find_weights(load_file(path), str(path))
     check_names(state, str(path))
-    source += f', {found.taken}' if found.taken else ''
+    source += f', {taken}' if taken else ''
     if num_classes is None:
         num_classes = _classes_of(state) or 1000
     network = ResNet(arch, num_classes)
@@ -115,21 +117,6 @@ def _published(arch: str, recipe: str, num_classes: Optional[int], cache: Option
             f'{recipe} has 1000 classes, {num_classes} were asked for: leave --num-classes and '
             '--labels away, or pass --weights FILE of a fine-tuned network')
     return fetch_checkpoint(f'{_ADDRESS}{arch}-{sha256[:8]}.pth', sha256, cache)
-
-
-def read_checkpoint(path: Union[str, Path]) -> FoundWeights:
-    """
-    Read a state dict from a file, without running any code in it.
-
-    :param path: of `torch.save`; the state dict itself, or one under 'state_dict' or 'model';
-        the prefix 'module.' of data-parallel training is dropped.
-    :raises ModelError: if it is missing, unreadable or no state dict.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ModelError(
-            f'no checkpoint at {path}: pass a file, or one of {", ".join(RECIPES)}, random')
-    return find_weights(load_file(path), str(path))
 
 
 def load_state(network: ResNet, state: Mapping[str, torch.Tensor], where: str) -> None:

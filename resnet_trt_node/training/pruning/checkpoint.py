@@ -73,7 +73,7 @@ def open_checkpoint(path: Union[str, Path]) -> PrunableCheckpoint:
     path = Path(path)
     content = load_file(path)
     trained = trained_model(content, str(path))
-    state = find_weights(content, str(path)).state
+    state, _ = find_weights(content, str(path))
     check_names(state, str(path))
     arch = trained.arch if trained is not None else architecture_of(set(state))
     if arch is None:
