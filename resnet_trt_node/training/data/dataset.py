@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 import hashlib
 from pathlib import Path
-from typing import Callable, Optional, Sequence, Union
+from typing import Callable, Collection, Optional, Sequence, Union
 
 import numpy as np
 from resnet_trt_node.closing import Closing
@@ -113,8 +113,7 @@ class DataSplit(Closing):
                         f'{validation_root} has no pictures of '
                         f'{", ".join(self.validation.absent[:5])}: add some')
             #: How many files of each kind are not read, see `describe_unread`.
-            self.unread = _unread(
-                root, self.train, None if validation_root is None else self.validation)
+            self.unread = _unread(root, {self.train, self.validation})
             self._stack = stack.pop_all()
 
     @property
@@ -201,23 +200,18 @@ def _refuse_corrupt(
             (validation, len(split.validation_items), split.validation.store.root))
 
 
-def _unread(
-        root: Union[str, Path], train: ClassFolders,
-        validation: Optional[ClassFolders]) -> Counter[str]:
+def _unread(root: Union[str, Path], parts: Collection[ClassFolders]) -> Counter[str]:
     """Count what is not read within the parts, and of the root what lies outside of them."""
-    unread = Counter(train.unread)
-    if validation is not None:
-        unread += validation.unread
-    parts = [
-        part.store.root.relative_to(root).as_posix() for part in (train, validation)
-        if part is not None and Path(root) in part.store.root.parents]
-    if parts:
+    unread = sum((part.unread for part in parts), Counter[str]())
+    folders = tuple(
+        f'{part.store.root.relative_to(root).as_posix()}/' for part in parts
+        if Path(root) in part.store.root.parents)
+    if folders:
         with PictureStore(root) as store:
             listing = store.listing
         outside = {**{name: ending_of(name) for name in listing.pictures}, **listing.unread}
         unread.update(
-            kind for name, kind in outside.items()
-            if not name.startswith(tuple(f'{part}/' for part in parts)))
+            kind for name, kind in outside.items() if not name.startswith(folders))
     return unread
 
 
