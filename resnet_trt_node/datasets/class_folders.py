@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 import os
@@ -86,10 +86,8 @@ class ClassFolders(PictureSet):
 
     def counts(self) -> dict[str, int]:
         """Return how many pictures each class has, 0 for absent ones."""
-        numbers = [0] * len(self.classes)
-        for item in self.items:
-            numbers[item.target] += 1
-        return dict(zip(self.classes, numbers))
+        numbers = Counter(item.target for item in self.items)
+        return {name: numbers[index] for index, name in enumerate(self.classes)}
 
     def _pictures_by_class(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {

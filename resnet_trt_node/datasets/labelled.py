@@ -86,7 +86,6 @@ class LabelledPictures(PictureSet):
             self, images: Union[str, Path], labels: Optional[Union[str, Path]],
             num_classes: int, max_bytes: int = MAX_FILE_IMAGE_BYTES) -> None:
         super().__init__(images, max_bytes)
-        self._root = self.store.root
         try:
             where, text = self._read_table(labels)
             # In the table's order.
@@ -102,13 +101,13 @@ class LabelledPictures(PictureSet):
 
     def _read_table(self, labels: Optional[Union[str, Path]]) -> tuple[str, str]:
         """Return where the table is, for messages, and its text."""
-        lacking = f'{labels or f"{TABLE_NAME} in {self._root}"}'
+        lacking = f'{labels or f"{TABLE_NAME} in {self.store.root}"}'
         try:
             if labels is not None:
                 return str(labels), read_regular(labels, _MAX_TABLE_BYTES).decode('utf-8-sig')
             if TABLE_NAME not in self.store.file_names():
                 raise FileNotFoundError
-            where = lacking if self.store.is_zip else str(self._root / TABLE_NAME)
+            where = lacking if self.store.is_zip else str(self.store.root / TABLE_NAME)
             return where, self.store.read(TABLE_NAME).decode('utf-8-sig')
         except FileNotFoundError as error:
             raise DataError(f'there is no {lacking}: give --labels a table, {_FORM}') from error
@@ -125,19 +124,19 @@ class LabelledPictures(PictureSet):
         """Return the table's name among the pictures, '' if it is elsewhere."""
         if labels is None:
             return TABLE_NAME
-        place, root = Path(labels).resolve(), self._root.resolve()
+        place, root = Path(labels).resolve(), self.store.root.resolve()
         return place.relative_to(root).as_posix() if root in place.parents else ''
 
     def _check_missing(self, present: set[str], where: str) -> None:
         missing = [
             item.name for item in self.items
             if (plain_name(item.name) not in present if self.store.is_zip
-                else item.name not in present and not (self._root / item.name).is_file())]
+                else item.name not in present and not (self.store.root / item.name).is_file())]
         if missing:
             shown = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')
             raise DataError(
                 f'{where} names {len(missing)} of {len(self.items)} files that are not in '
-                f'{self._root}: {shown}')
+                f'{self.store.root}: {shown}')
 
 
 def parse_table(text: str, num_classes: int, where: str) -> tuple[LabelledPicture, ...]:
