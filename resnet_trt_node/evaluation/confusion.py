@@ -134,6 +134,5 @@ def filled_cells(matrix: NDArray[np.int64]) -> list[tuple[int, int, int]]:
     :param matrix: int64 (C, C) of `confusion_matrix`.
     :returns: right class, answer and count, in rising order.
     """
-    rows, columns = np.nonzero(matrix)
     return [(int(row), int(column), int(matrix[row, column]))
-            for row, column in zip(rows, columns)]
+            for row, column in np.argwhere(matrix)]
