@@ -17,7 +17,7 @@ from resnet_trt_node.training.checkpoints.files import plain_weights
 from resnet_trt_node.training.data.augment import (
     crop_and_resize, crop_boxes, EpochPlan, mix_batch, normalise, plan_epoch, vary_colours)
 from resnet_trt_node.training.data.dataset import TrainingData
-from resnet_trt_node.training.data.pictures import Batch
+from resnet_trt_node.training.data.pictures import StoredPictures
 from resnet_trt_node.training.data.trivial_augment import alter_tones
 from resnet_trt_node.training.devices import (
     amp_dtype, autocast, convolutions, memory_errors, pick_device)
@@ -205,7 +205,7 @@ class Training:
 
     def _step(
             self, plan: EpochPlan, number: int,
-            batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+            batch: StoredPictures) -> tuple[torch.Tensor, torch.Tensor]:
         shard = self._group.shard(self.batch_size)
         first = number * self.batch_size
         rows = slice(first + shard.start, first + shard.stop)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 from resnet_trt_node.training.data.augment import normalise
-from resnet_trt_node.training.data.dataset import ValidationPictures
+from resnet_trt_node.training.data.pictures import StoredPictures
 from resnet_trt_node.training.devices import autocast, convolutions
 from resnet_trt_node.training.distributed import ProcessGroup
 import torch
@@ -66,7 +66,7 @@ class EpochMetrics:
 
 @torch.no_grad()
 def measure(
-        network: nn.Module, pictures: ValidationPictures, device: torch.device,
+        network: nn.Module, pictures: StoredPictures, device: torch.device,
         amp_dtype: Optional[torch.dtype] = None,
         group: Optional[ProcessGroup] = None) -> Score:
     """

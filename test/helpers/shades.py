@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.training.data.dataset import TrainingData, ValidationPictures
+from resnet_trt_node.training.data.dataset import TrainingData
 from resnet_trt_node.training.data.pictures import StoredPictures
 import torch
 from torch import nn
@@ -37,6 +37,5 @@ def shades(count: int) -> TrainingData:
     greys = torch.linspace(20, 235, count).to(torch.uint8)
     pictures = greys.reshape(-1, 1, 1, 1).expand(count, SIDE, SIDE, 3).contiguous()
     targets = torch.arange(count) % 3
-    return TrainingData(
-        StoredPictures(pictures, torch.ones(count), targets),
-        ValidationPictures(pictures, targets), ('a', 'b', 'c'), ResizeRule(SIDE, SIDE, SIDE), '')
+    stored = StoredPictures(pictures, torch.ones(count), targets)
+    return TrainingData(stored, stored, ('a', 'b', 'c'), ResizeRule(SIDE, SIDE, SIDE), '')

@@ -19,25 +19,13 @@ from resnet_trt_node.datasets.listing import ending_of
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, UsageError
+from resnet_trt_node.printable import some
 from resnet_trt_node.training.data.pictures import (
-    kept_side, memory_budget, square, store, StoredPictures, StreamedPictures, TrainingPictures)
+    kept_side, memory_budget, square, store, StoredPictures, StreamedPictures)
 import torch
 
 #: Short side before a centre crop, by the crop's side: torchvision's usual rule.
 _SHORT_SIDE = 256 / 224
-
-
-@dataclass(frozen=True)
-class ValidationPictures:
-    """
-    Pictures that accuracy is measured on, as the deployed model will be given them.
-
-    :param pictures: uint8 (V, T, T, 3), RGB, resized by the model's rule.
-    :param targets: int64 (V,), on the same device.
-    """
-
-    pictures: torch.Tensor
-    targets: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -46,15 +34,16 @@ class TrainingData:
     What a training needs to know about its data.
 
     :param train: N pictures to learn from.
-    :param validation: pictures to measure with.
+    :param validation: pictures that accuracy is measured on, as the deployed model will be given
+        them: resized by its rule.
     :param labels: class names, C of them.
     :param rule: how the deployed model resizes pictures.
     :param fingerprint: hex digest over names, sizes and classes of all pictures.
     :param corrupt: pictures that were left out.
     """
 
-    train: TrainingPictures
-    validation: ValidationPictures
+    train: Union[StoredPictures, StreamedPictures]
+    validation: StoredPictures
     labels: tuple[str, ...]
     rule: ResizeRule
     fingerprint: str
@@ -111,7 +100,7 @@ class DataSplit(Closing):
                 if self.validation.absent:
                     raise DataError(
                         f'{validation_root} has no pictures of '
-                        f'{", ".join(self.validation.absent[:5])}: add some')
+                        f'{some(self.validation.absent)}: add some')
             #: How many files of each kind are not read, see `describe_unread`.
             self.unread = _unread(root, {self.train, self.validation})
             self._stack = stack.pop_all()
@@ -163,30 +152,29 @@ def load_data(
     rule = ResizeRule(resize, image_size, image_size)
     stored = len(split.train_items) * side * side * 3 <= (
         memory_budget(device) if budget is None else budget)
+    train: Union[StoredPictures, StreamedPictures]
     if stored:
-        pictures, aspects, targets, corrupt = store(
+        pictures, corrupt = store(
             split.train, split.train_items, square(side), 'exact', step, workers)
+        targets = set(pictures.targets.tolist())
+        train = pictures.to(device)
     else:
         corrupt = find_corrupt(split.train, split.train_items, step, workers)
-    # 'fast' is how `resnet_trt evaluate` and the node resize pictures by default.
-    shown, _, shown_targets, shown_corrupt = store(
-        split.validation, split.validation_items, rule, 'fast', step, workers)
-    if not skip_corrupt:
-        _refuse_corrupt(split, corrupt, shown_corrupt)
-    if stored:
-        train: TrainingPictures = StoredPictures(
-            pictures.to(device), aspects.to(device), targets.to(device))
-    else:
         bad = {one.name for one in corrupt}
         items = [item for item in split.train_items if item.name not in bad]
-        targets = torch.tensor([item.target for item in items], dtype=torch.int64)
+        targets = {item.target for item in items}
         train = StreamedPictures(split.train, items, side, device, workers)
-    _check_classes(targets, shown_targets, split.train.classes)
-    if shown.numel() <= memory_budget(device):
-        shown, shown_targets = shown.to(device), shown_targets.to(device)
+    # 'fast' is how `resnet_trt evaluate` and the node resize pictures by default.
+    validation, undecoded = store(
+        split.validation, split.validation_items, rule, 'fast', step, workers)
+    if not skip_corrupt:
+        _refuse_corrupt(split, corrupt, undecoded)
+    _check_classes(targets, set(validation.targets.tolist()), split.train.classes)
+    if validation.pictures.numel() <= memory_budget(device):
+        validation = validation.to(device)
     return TrainingData(
-        train, ValidationPictures(shown, shown_targets), split.train.classes, rule,
-        split.fingerprint(), (*corrupt, *shown_corrupt))
+        train, validation, split.train.classes, rule, split.fingerprint(),
+        (*corrupt, *undecoded))
 
 
 def _refuse_corrupt(
@@ -237,10 +225,10 @@ def _split(
 
 
 def _check_classes(
-        train: torch.Tensor, validation: torch.Tensor, labels: tuple[str, ...]) -> None:
+        train: set[int], validation: set[int], labels: tuple[str, ...]) -> None:
     for targets, what in ((train, 'to train with'), (validation, 'to validate with')):
-        empty = np.flatnonzero(np.bincount(targets.numpy(), minlength=len(labels)) == 0)
-        if len(empty):
-            names = ', '.join(labels[place] for place in empty[:5])
+        empty = [name for index, name in enumerate(labels) if index not in targets]
+        if empty:
             raise DataError(
-                f'without its corrupt pictures, nothing is left {what} of {names}: mend them')
+                f'without its corrupt pictures, nothing is left {what} of {some(empty)}: mend '
+                'them')

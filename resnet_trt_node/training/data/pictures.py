@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 import itertools
 import os
-from typing import Callable, Iterator, Protocol, Sequence, TYPE_CHECKING, Union
+from typing import Callable, Iterable, Iterator, Sequence, TYPE_CHECKING, Union
 
 import numpy as np
 from resnet_trt_node.contract.spec import ResizeRule
@@ -32,62 +32,43 @@ _MEMORY_SHARE = 0.3
 
 
 @dataclass(frozen=True)
-class Batch:
+class StoredPictures:
     """
-    Pictures of a step, on the device.
+    N pictures in one tensor: a data set, or a batch of one.
 
-    :param pictures: uint8 (B, S, S, 3), RGB, stretched to a square.
-    :param aspects: float32 (B,), width by height of the original.
-    :param targets: int64 (B,).
+    :param pictures: uint8 (N, H, W, 3), RGB; those to train with are stretched to a square.
+    :param aspects: float32 (N,), width by height of the originals.
+    :param targets: int64 (N,).
     """
 
     pictures: torch.Tensor
     aspects: torch.Tensor
     targets: torch.Tensor
 
-
-class TrainingPictures(Protocol):
-    """N pictures that come in batches."""
-
     def __len__(self) -> int:
         """Return N."""
+        return len(self.targets)
 
-    def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
+    def to(self, device: torch.device) -> StoredPictures:
+        """Return them on a device; a copy from page-locked memory is not waited for."""
+        return StoredPictures(
+            self.pictures.to(device, non_blocking=True), self.aspects.to(device),
+            self.targets.to(device))
+
+    def batches(self, order: torch.Tensor, size: int) -> Iterator[StoredPictures]:
         """
         Yield batches of `size` pictures; those that fill no batch are left out.
 
         :param order: int64 (N,), on the CPU.
         :param size: at most N.
         """
-
-
-class StoredPictures:
-    """
-    All pictures in one tensor on the device.
-
-    :param pictures: uint8 (N, S, S, 3).
-    :param aspects: float32 (N,), width by height of the originals.
-    :param targets: int64 (N,).
-    """
-
-    def __init__(
-            self, pictures: torch.Tensor, aspects: torch.Tensor, targets: torch.Tensor) -> None:
-        self._all = Batch(pictures, aspects, targets)
-
-    def __len__(self) -> int:
-        """Return N."""
-        return len(self._all.targets)
-
-    def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
-        """Yield batches, see `TrainingPictures`."""
         # One copy an epoch: each copy of a small tensor would wait for the device.
-        order = order.to(self._all.targets.device)
+        order = order.to(self.targets.device)
         for start in range(0, len(order) - size + 1, size):
             part = order[start:start + size]
-            yield Batch(
-                self._all.pictures.index_select(0, part),
-                self._all.aspects.index_select(0, part),
-                self._all.targets.index_select(0, part))
+            yield StoredPictures(
+                self.pictures.index_select(0, part), self.aspects.index_select(0, part),
+                self.targets.index_select(0, part))
 
 
 class StreamedPictures:
@@ -118,41 +99,27 @@ class StreamedPictures:
         """Return N."""
         return len(self._items)
 
-    def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
-        """Yield batches, see `TrainingPictures`; the next ones are decoded meanwhile."""
+    def batches(self, order: torch.Tensor, size: int) -> Iterator[StoredPictures]:
+        """
+        Yield batches, see `StoredPictures`; the next ones are decoded meanwhile.
+
+        :raises DataError: if a picture became unreadable after it was looked at.
+        """
         numbers = order[:len(order) // size * size].tolist()
         shrunk = decoded(
             [self._items[number] for number in numbers],
             lambda item: _resized(
                 self._resizer, self._data.store.frame(item.name, reduced_to=self._side)),
             self._workers)
-        while batch := list(itertools.islice(shrunk, size)):
-            yield self._batch(batch)
-
-    def _batch(
-            self, found: Sequence[tuple[LabelledPicture, Union[_Resized, CorruptPicture]]]
-            ) -> Batch:
-        """
-        Bring pictures to the device.
-
-        :raises DataError: if one became unreadable after it was looked at.
-        """
-        # Page-locked, so that the copy to a GPU does not wait for what is computed there.
-        pixels = torch.empty(
-            (len(found), self._side, self._side, 3), dtype=torch.uint8,
-            pin_memory=self._device.type == 'cuda')
-        aspects = []
-        for place, (_, result) in enumerate(found):
-            if isinstance(result, CorruptPicture):
+        while found := list(itertools.islice(shrunk, size)):
+            # Page-locked, so that the copy to a GPU does not wait for what is computed there.
+            batch, corrupt = _gather(
+                found, size, self._resizer.rule, pinned=self._device.type == 'cuda')
+            if corrupt:
                 raise DataError(
-                    f'{result.name} cannot be read any more ({result.reason}): do not change '
-                    'pictures while they are trained with; mend it and --resume')
-            pixels[place] = torch.from_numpy(result[0])
-            aspects.append(result[1])
-        return Batch(
-            pixels.to(self._device, non_blocking=True),
-            torch.tensor(aspects, dtype=torch.float32).to(self._device),
-            torch.tensor([item.target for item, _ in found]).to(self._device))
+                    f'{corrupt[0].name} cannot be read any more ({corrupt[0].reason}): do not '
+                    'change pictures while they are trained with; mend it and --resume')
+            yield batch.to(self._device)
 
 
 def square(side: int) -> ResizeRule:
@@ -177,7 +144,7 @@ def kept_side(data: ClassFolders, image_size: int) -> int:
 def store(
         data: ClassFolders, items: Sequence[LabelledPicture], rule: ResizeRule,
         method: ResizeMethod, step: Callable[[], None],
-        threads: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[CorruptPicture]]:
+        threads: int) -> tuple[StoredPictures, list[CorruptPicture]]:
     """
     Decode and resize pictures once.
 
@@ -187,25 +154,11 @@ def store(
     :param method: 'fast' or 'exact', see `Resizer`.
     :param step: called after each picture.
     :param threads: see `decoded`.
-    :returns: uint8 (M, H, W, 3); float32 (M,), width by height of the originals; int64 (M,),
-        targets; and the pictures that could not be decoded, which M does not count.
+    :returns: the pictures, and those that could not be decoded.
     """
     resizer = Resizer(rule, method)
-    pixels = torch.empty((len(items), rule.crop_height, rule.crop_width, 3), dtype=torch.uint8)
-    aspects: list[float] = []
-    targets: list[int] = []
-    corrupt: list[CorruptPicture] = []
-
-    for item, result in decoded(
-            items, lambda item: _resized(resizer, data.frame(item)), threads):
-        if isinstance(result, CorruptPicture):
-            corrupt.append(result)
-        else:
-            pixels[len(targets)] = torch.from_numpy(result[0])
-            aspects.append(result[1])
-            targets.append(item.target)
-        step()
-    return pixels[:len(targets)], torch.tensor(aspects), torch.tensor(targets), corrupt
+    found = decoded(items, lambda item: _resized(resizer, data.frame(item)), threads)
+    return _gather(found, len(items), rule, step)
 
 
 def memory_budget(device: torch.device) -> int:
@@ -220,3 +173,26 @@ def _resized(resizer: Resizer, frame: Frame) -> _Resized:
     resizer.resize(frame, out)
     height, width = frame.size
     return out, width / height
+
+
+def _gather(
+        found: Iterable[tuple[LabelledPicture, Union[_Resized, CorruptPicture]]], count: int,
+        rule: ResizeRule, step: Callable[[], None] = lambda: None,
+        pinned: bool = False) -> tuple[StoredPictures, list[CorruptPicture]]:
+    """Collect so many pictures in one tensor, and those that could not be decoded."""
+    pixels = torch.empty(
+        (count, rule.crop_height, rule.crop_width, 3), dtype=torch.uint8, pin_memory=pinned)
+    aspects: list[float] = []
+    targets: list[int] = []
+    corrupt: list[CorruptPicture] = []
+    for item, result in found:
+        if isinstance(result, CorruptPicture):
+            corrupt.append(result)
+        else:
+            pixels[len(targets)] = torch.from_numpy(result[0])
+            aspects.append(result[1])
+            targets.append(item.target)
+        step()
+    return StoredPictures(
+        pixels[:len(targets)], torch.tensor(aspects, dtype=torch.float32),
+        torch.tensor(targets, dtype=torch.int64)), corrupt
