@@ -12,7 +12,7 @@ from typing import Any, Optional
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.errors import ModelError, UsageError
 from resnet_trt_node.training.checkpoints.files import (
-    load_file, save_file, trained_model, TrainedModel)
+    load_file, plain_weights, save_file, trained_model, TrainedModel)
 from resnet_trt_node.training.devices import memory_errors
 from resnet_trt_node.training.learning_curve import draw_learning_curve
 from resnet_trt_node.training.loop import Training
@@ -125,7 +125,7 @@ class TrainingFolder:
         last = training.validate(full_precision=True)
         best = last
         if self._best is not None and self._best['epoch'] != training.epoch:
-            before = training.result_state()
+            before = plain_weights(training.result)
             training.result.load_state_dict(self._best['state_dict'])
             best = training.validate(full_precision=True)
             training.result.load_state_dict(before)
@@ -139,7 +139,7 @@ class TrainingFolder:
         metrics = training.history[-1]
         return {
             **self._model(training).to_dict(),
-            'state_dict': training.result_state(),
+            'state_dict': plain_weights(training.result),
             'epoch': metrics.epoch,
             'metrics': metrics.to_dict(),
             'run': self._run(training),

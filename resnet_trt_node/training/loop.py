@@ -13,7 +13,6 @@ from time import perf_counter
 from typing import Any, Callable, Iterator, Optional
 
 from resnet_trt_node.errors import BackendError, UsageError
-from resnet_trt_node.training.checkpoints.files import plain_weights
 from resnet_trt_node.training.data.augment import (
     crop_and_resize, crop_boxes, EpochPlan, mix_batch, normalise, plan_epoch, vary_colours)
 from resnet_trt_node.training.data.dataset import TrainingData
@@ -75,7 +74,7 @@ class Training:
         #: Epochs that are done.
         self.epoch = 0
         self.history: list[EpochMetrics] = []
-        self._after_step = after_step
+        self._after_step = after_step or (lambda network: None)
         #: Pictures a step: fewer than asked for where there are not so many.
         self.batch_size = min(settings.batch_size, len(data.train))
         self.steps = len(data.train) // self.batch_size
@@ -97,10 +96,6 @@ class Training:
         """Return the network that is measured and kept: the average where there is one."""
         return self.network if self.average is None else self.average.network
 
-    def result_state(self) -> dict[str, torch.Tensor]:
-        """Return copies of the weights of `result`, float32, on the CPU."""
-        return plain_weights(self.result)
-
     def epochs(
             self, on_step: Callable[[str], None] = lambda note: None) -> Iterator[EpochMetrics]:
         """
@@ -115,7 +110,7 @@ class Training:
                 start = perf_counter()
                 loss, top1 = self._train_epoch(on_step)
                 trained = perf_counter()
-                score = self._measure(self._group)
+                score = self.validate(group=self._group)
                 if not math.isfinite(score.loss):
                     # The last step's damage, which no loss of a step shows.
                     raise self._diverged('validation loss', score.loss, self.steps)
@@ -128,13 +123,18 @@ class Training:
                 self.history.append(metrics)
                 yield metrics
 
-    def validate(self, full_precision: bool = False) -> Score:
+    def validate(
+            self, full_precision: bool = False, group: Optional[ProcessGroup] = None) -> Score:
         """
-        Measure the network that is kept, in this process alone.
+        Measure the network that is kept.
 
         :param full_precision: in float32, as a deployed fp32 model computes.
+        :param group: processes that call this together; None for this one alone.
         """
-        return self._measure(ProcessGroup(), full_precision)
+        self.result.eval()
+        return measure(
+            self.result, self.data.validation, self.device,
+            None if full_precision else self._amp_dtype, group)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that continues the training exactly, in plain types."""
@@ -162,12 +162,6 @@ class Training:
         self._scaler.load_state_dict(state['scaler'])
         self.epoch = state['epoch']
         self.history = [EpochMetrics(**one) for one in state['history']]
-
-    def _measure(self, group: ProcessGroup, full_precision: bool = False) -> Score:
-        self.result.eval()
-        return measure(
-            self.result, self.data.validation, self.device,
-            None if full_precision else self._amp_dtype, group)
 
     def _lr(self, step: int) -> float:
         settings = self.settings
@@ -239,12 +233,10 @@ class Training:
         scaled.backward()
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        if self._after_step is not None:
-            self._after_step(self.network)
+        self._after_step(self.network)
         if self.average is not None:
             self.average.update()
-            if self._after_step is not None:
-                self._after_step(self.average.network)
+            self._after_step(self.average.network)
         return loss.detach(), logits.detach()
 
     def _teacher_logits(self, pictures: torch.Tensor) -> Optional[torch.Tensor]:

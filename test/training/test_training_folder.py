@@ -47,7 +47,7 @@ def test_the_best_is_measured_and_the_last_stays_what_it_is(tmp_path: Path):
     run(training, folder)
     summary = folder.finish(training)
     assert (summary.best_epoch, summary.best.top1, summary.last.top1) == (1, 0.4, 0.2)
-    bias = training.result_state()['linear.bias']
+    bias = training.result.state_dict()['linear.bias']
     assert bias.tolist() == [0, 0, 1]
     last, best = (load_file(tmp_path / 'run' / name) for name in ('last.pth', 'best.pth'))
     assert (last['epoch'], best['epoch']) == (2, 1)

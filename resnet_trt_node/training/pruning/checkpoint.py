@@ -164,7 +164,7 @@ def fine_tune(
         teacher=teacher, group=group)
     tuned = tune(training)
     result = ResNet(network.arch, network.fc.out_features)
-    result.load_state_dict(training.result_state())
+    result.load_state_dict(plain_weights(training.result))
     return result.eval(), FineTuning(dense, pruned, tuned)
 
 
