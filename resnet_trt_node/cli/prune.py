@@ -86,7 +86,7 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         print_json({
             'path': str(arguments.output), 'sparsity': arguments.sparsity,
-            'layers': [one.to_dict() for one in layers],
+            'layers': [asdict(one) for one in layers],
             'accuracy': None if tuning is None else asdict(tuning)})
     else:
         _print_report(arguments, layers, tuning)

@@ -97,8 +97,8 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         print_json({
             'out': str(arguments.out), 'checkpoint': str(arguments.out / BEST),
-            'labels': list(data.labels), 'settings': settings.to_dict(),
-            'summary': asdict(summary), 'epochs': [one.to_dict() for one in training.history]})
+            'labels': list(data.labels), 'settings': asdict(settings),
+            'summary': asdict(summary), 'epochs': [asdict(one) for one in training.history]})
     else:
         _print_summary(arguments.out, summary)
     return 0

@@ -141,7 +141,7 @@ class TrainingFolder:
             **self._model(training).to_dict(),
             'state_dict': plain_weights(training.result),
             'epoch': metrics.epoch,
-            'metrics': metrics.to_dict(),
+            'metrics': asdict(metrics),
             'run': self._run(training),
         }
 
@@ -157,7 +157,7 @@ class TrainingFolder:
         return {
             'weights': self._weights,
             'pictures': len(data.train), 'validation_pictures': len(data.validation.targets),
-            'fingerprint': data.fingerprint, 'settings': training.settings.to_dict(),
+            'fingerprint': data.fingerprint, 'settings': asdict(training.settings),
         }
 
     def _differences(self, training: Training, content: dict[str, Any]) -> list[str]:
@@ -179,7 +179,7 @@ class TrainingFolder:
             **self._model(training).to_dict(), **self._run(training),
             'corrupt': [asdict(one) for one in training.data.corrupt],
             'torch': torch.__version__, 'device': str(training.device),
-            'epochs': [one.to_dict() for one in training.history],
+            'epochs': [asdict(one) for one in training.history],
         }
         if summary is not None:
             document['summary'] = asdict(summary)

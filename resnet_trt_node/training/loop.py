@@ -8,6 +8,7 @@ the epoch (see `augmentation`), the learning rate from the step (see `schedule`)
 
 from __future__ import annotations
 
+from dataclasses import asdict
 import math
 from time import perf_counter
 from typing import Any, Callable, Iterator, Optional
@@ -145,7 +146,7 @@ class Training:
                 'network': self.average.network.state_dict(), 'updates': self.average.updates},
             'optimizer': self._optimizer.state_dict(),
             'scaler': self._scaler.state_dict(),
-            'history': [one.to_dict() for one in self.history],
+            'history': [asdict(one) for one in self.history],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

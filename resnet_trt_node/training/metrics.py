@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Optional
+from dataclasses import dataclass
+from typing import Optional
 
 from resnet_trt_node.training.data.augment import normalise
 from resnet_trt_node.training.data.pictures import StoredPictures
@@ -58,10 +58,6 @@ class EpochMetrics:
     pictures_per_s: float
     train_s: float
     validation_s: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON and CSV."""
-        return asdict(self)
 
 
 @torch.no_grad()

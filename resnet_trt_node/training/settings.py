@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Optional
 
 from resnet_trt_node.errors import UsageError
@@ -85,15 +85,11 @@ class TrainingSettings:
         _check('--ema', self.ema, 0 <= self.ema < 1, '0 to below 1')
         _check('--seed', self.seed, 0 <= self.seed < 2**32, '0 to 4294967295')
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON and checkpoints."""
-        return asdict(self)
-
     def differences(self, other: dict[str, Any]) -> list[str]:
         """
         Compare with the settings of another run.
 
-        :param other: what its `to_dict` returned; what an older one lacks had the default then.
+        :param other: its fields by name; what an older one lacks had the default then.
         :returns: 'name: theirs, now ours' for each that differs.
         """
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -56,7 +57,7 @@ def network(seed: int = 0) -> Any:
 def numbers(training: Training) -> list[dict[str, Any]]:
     """Return the history without times."""
     return [
-        {name: value for name, value in one.to_dict().items() if name not in TIMES}
+        {name: value for name, value in asdict(one).items() if name not in TIMES}
         for one in training.history]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -218,7 +219,7 @@ def test_settings_that_cannot_be_used_are_refused_by_their_option(values, messag
 
 
 def test_differences_of_settings_are_named():
-    then = TrainingSettings(epochs=10).to_dict()
+    then = asdict(TrainingSettings(epochs=10))
     assert TrainingSettings(epochs=20, mix='mixup').differences(then) == [
         'epochs: 10, now 20', 'mix: none, now mixup']
     # A run of an older version does not know what came later.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Union
 
@@ -185,7 +185,7 @@ def save_pruned(
     :raises UsageError: if the place cannot be written to.
     """
     check_two_four(network, masks.layers)
-    run = dict(checkpoint.run) if settings is None else settings.to_dict()
+    run = dict(checkpoint.run) if settings is None else asdict(settings)
     save_file({
         **({} if trained is None else trained.to_dict()),
         'state_dict': plain_weights(network),

@@ -8,7 +8,7 @@ https://arxiv.org/abs/2104.08378. What 2:4 means and where it applies is `contra
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence, TYPE_CHECKING, Union
 
@@ -50,10 +50,6 @@ class LayerReport:
     zeros: float
     kept: float
     why_dense: str = ''
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        return {**asdict(self), 'shape': list(self.shape)}
 
 
 def check_pattern(sparsity: str) -> None:

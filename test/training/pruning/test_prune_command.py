@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 import json
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp('checkpoint') / 'best.pth'
     model = TrainedModel('resnet18', CLASSES, SIDE, SIDE)
     torch.save({**model.to_dict(), 'state_dict': network.state_dict(),
-                'run': {'settings': TrainingSettings(
-                    epochs=30, label_smoothing=0.05, min_scale=0.5).to_dict()}}, path)
+                'run': {'settings': asdict(TrainingSettings(
+                    epochs=30, label_smoothing=0.05, min_scale=0.5))}}, path)
     return path
 
 
