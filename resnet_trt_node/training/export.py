@@ -12,16 +12,16 @@ import numpy as np
 from resnet_trt_node import __version__
 from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
-from resnet_trt_node.errors import check_choice, LabelsError, ModelError, UsageError
+from resnet_trt_node.errors import LabelsError, ModelError
 from resnet_trt_node.onnx_tools.class_names import given_labels, labels_for
 from resnet_trt_node.onnx_tools.deployable import CHECKED_BATCHES, write_model, WrittenModel
-from resnet_trt_node.onnx_tools.graph import FLOAT_TYPES
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 from resnet_trt_node.training.checkpoints.files import describe_weights, TrainedModel
 from resnet_trt_node.training.checkpoints.weights import load_network, WeightsInfo
-from resnet_trt_node.training.networks.resnet import MIN_IMAGE_SIZE, ResNet
+from resnet_trt_node.training.networks.resnet import ResNet
 from resnet_trt_node.training.networks.resnet_graph import resnet_graph
+from resnet_trt_node.training.settings import check_image_size
 import torch
 from torch import nn
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FP16_MAX = 65504.0
-_MAX_IMAGE_SIZE = 4096
 DEFAULT_ARCHITECTURE = 'resnet50'
 
 
@@ -66,7 +65,7 @@ def export_resnet(
     arch = pick_architecture(arch, trained, weights)
     if image_size is None:
         image_size = 224 if trained is None else trained.image_size
-    _check_arguments(precision, image_size)
+    check_image_size(image_size, None)
     names = given_labels(labels)
     if names is None and num_classes is None and trained is not None:
         names = trained.labels
@@ -138,13 +137,6 @@ def torch_probabilities(network: ResNet, frames: NDArray[np.uint8]) -> NDArray[n
     logits = network(torch.from_numpy(IMAGENET.apply(frames)))
     result: NDArray[np.float32] = torch.softmax(logits, dim=1).numpy()
     return result
-
-
-def _check_arguments(precision: str, image_size: int) -> None:
-    check_choice('precision', precision, tuple(FLOAT_TYPES))
-    if not MIN_IMAGE_SIZE <= image_size <= _MAX_IMAGE_SIZE:
-        raise UsageError(
-            f'image size {image_size}: choose {MIN_IMAGE_SIZE} to {_MAX_IMAGE_SIZE} pixels')
 
 
 def _resize_rule(

@@ -74,7 +74,7 @@ def test_inspect_shows_what_is_not_deployable(
     (['export', '--arch', 'resnet18', '--weights', 'imagenet1k_v2'], 'no imagenet1k_v2'),
     (['export', '--weights', 'none.pth'], 'none.pth'),
     (['export', '--weights', 'random', '--labels', 'none.txt'], 'none.txt'),
-    (['export', '--weights', 'random', '--image-size', '1'], 'image size 1'),
+    (['export', '--weights', 'random', '--image-size', '1'], 'image-size 1'),
     (['prepare', 'none.onnx', '-o', 'out.onnx', '--mean', '0', '--std', '255'],
      'none.onnx'),
     (['inspect', 'none.onnx'], 'none.onnx')])

@@ -150,7 +150,7 @@ def test_a_checkpoint_fixes_its_number_of_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(('changes', 'error', 'keyword'), [
     ({'arch': 'resnet20'}, UsageError, "'resnet20'"),
     ({'precision': 'int8'}, UsageError, "'int8': .*fp32, fp16"),
-    ({'image_size': 8}, UsageError, 'image size 8'),
+    ({'image_size': 8}, UsageError, 'image-size 8'),
     ({'image_size': 64, 'resize': 60}, ModelError, 'short side of 60'),
     ({'seed': 2**64}, UsageError, '--seed 18446744073709551616'),
     ({'num_classes': 3, 'labels': ['a', 'b']}, LabelsError, '2 labels for 3'),
