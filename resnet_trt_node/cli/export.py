@@ -7,10 +7,9 @@ from pathlib import Path
 
 from resnet_trt_node.atomic_file import check_place
 from resnet_trt_node.cli.support.console import print_json, write
-from resnet_trt_node.training.checkpoints.files import describe_weights
-from resnet_trt_node.training.checkpoints.weights import best_recipe, RECIPES
-from resnet_trt_node.training.export import (
-    DEFAULT_ARCHITECTURE, export_resnet, pick_architecture)
+from resnet_trt_node.training.checkpoints.weights import (
+    choose_weights, DEFAULT_ARCHITECTURE, RECIPES)
+from resnet_trt_node.training.export import export_resnet
 from resnet_trt_node.training.networks.resnet import ARCHITECTURES
 
 
@@ -54,8 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export the model and print the report."""
-    weights = arguments.weights or best_recipe(arguments.arch or DEFAULT_ARCHITECTURE)
-    arch = pick_architecture(arguments.arch, describe_weights(weights), weights)
+    arch, weights, _ = choose_weights(arguments.arch, arguments.weights)
     out = arguments.output or Path(f'{arch}_{arguments.precision}.onnx')
     check_place(out, weights)
     report = export_resnet(

@@ -11,12 +11,11 @@ from resnet_trt_node.cli.support.console import count_of, log, print_json, write
 from resnet_trt_node.cli.support.training_options import (
     add_data_options, add_machine_options, add_recipe_options, given_settings, IMAGE_SIZE,
     open_split, read_pictures, refuse_among_pictures, run_epochs)
-from resnet_trt_node.training.checkpoints.files import describe_weights
 from resnet_trt_node.training.checkpoints.initial_network import initial_network
-from resnet_trt_node.training.checkpoints.weights import best_recipe, RECIPES
+from resnet_trt_node.training.checkpoints.weights import (
+    choose_weights, DEFAULT_ARCHITECTURE, RECIPES)
 from resnet_trt_node.training.devices import memory_errors, pick_device
 from resnet_trt_node.training.distributed import ProcessGroup
-from resnet_trt_node.training.export import DEFAULT_ARCHITECTURE, pick_architecture
 from resnet_trt_node.training.folder import BEST, Summary, TrainingFolder
 from resnet_trt_node.training.loop import Training
 from resnet_trt_node.training.networks.resnet import ARCHITECTURES, ResNet
@@ -66,8 +65,7 @@ def run(arguments: Namespace) -> int:
     """Train and tell."""
     refuse_among_pictures('--out', arguments.out, {
         '--data': arguments.data, '--validation': arguments.validation})
-    weights = arguments.weights or best_recipe(arguments.arch or DEFAULT_ARCHITECTURE)
-    arguments.arch = pick_architecture(arguments.arch, describe_weights(weights), weights)
+    arguments.arch, weights, _ = choose_weights(arguments.arch, arguments.weights)
     settings = TrainingSettings(
         **given_settings(arguments, _USUAL, _LONGEST_WARMUP, weights == 'random'))
     size = IMAGE_SIZE if arguments.image_size is None else arguments.image_size

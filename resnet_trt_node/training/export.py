@@ -17,8 +17,9 @@ from resnet_trt_node.onnx_tools.class_names import given_labels, labels_for
 from resnet_trt_node.onnx_tools.deployable import CHECKED_BATCHES, write_model, WrittenModel
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
-from resnet_trt_node.training.checkpoints.files import describe_weights, TrainedModel
-from resnet_trt_node.training.checkpoints.weights import load_network, WeightsInfo
+from resnet_trt_node.training.checkpoints.files import TrainedModel
+from resnet_trt_node.training.checkpoints.weights import (
+    choose_weights, load_network, WeightsInfo)
 from resnet_trt_node.training.networks.resnet import ResNet
 from resnet_trt_node.training.networks.resnet_graph import resnet_graph
 from resnet_trt_node.training.settings import check_image_size
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FP16_MAX = 65504.0
-DEFAULT_ARCHITECTURE = 'resnet50'
 
 
 def export_resnet(
@@ -45,7 +45,7 @@ def export_resnet(
     size and resize rule.
 
     :param arch: one of `network.ARCHITECTURES`; None takes the checkpoint's, else
-        `DEFAULT_ARCHITECTURE`.
+        `weights.DEFAULT_ARCHITECTURE`.
     :param weights: one of `weights.RECIPES`, 'random', or a checkpoint file.
     :param out: the ONNX file to write; it appears complete and checked, or not at all.
     :param num_classes: C; None takes the number of labels, else what the weights have.
@@ -61,8 +61,7 @@ def export_resnet(
     :raises ModelError: if the weights cannot be had or the result is not what PyTorch computes.
     """
     start_ns = perf_counter_ns()
-    trained = describe_weights(weights)
-    arch = pick_architecture(arch, trained, weights)
+    arch, _, trained = choose_weights(arch, weights)
     if image_size is None:
         image_size = 224 if trained is None else trained.image_size
     check_image_size(image_size, None)
@@ -86,25 +85,6 @@ def export_resnet(
     return WrittenModel(
         Path(out), spec, difference, file_sha256(out),
         Path(out).stat().st_size, (perf_counter_ns() - start_ns) / 1e9)
-
-
-def pick_architecture(
-        arch: Optional[str], trained: Optional[TrainedModel], weights: Union[str, Path]) -> str:
-    """
-    Return the architecture that is meant.
-
-    :param arch: what was asked for, None for nothing.
-    :param trained: what the weights say of themselves.
-    :param weights: the file, for the message.
-    :raises ModelError: if the two differ.
-    """
-    if trained is None:
-        return arch or DEFAULT_ARCHITECTURE
-    if arch not in (None, trained.arch):
-        raise ModelError(
-            f'{weights} is a trained {trained.arch}, {arch} was asked for: leave --arch away, or '
-            'name another checkpoint')
-    return trained.arch
 
 
 def write_checked(network: ResNet, spec: ModelSpec, out: Path) -> float:

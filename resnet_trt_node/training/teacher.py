@@ -75,7 +75,12 @@ def load_teacher(
     network.eval()
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.requires_grad_(False)
-    _check_shapes(network, str(path), len(labels), image_size, device)
+    with torch.no_grad():
+        answer = network(torch.zeros(3, 3, image_size, image_size, device=device))
+    if answer.shape != (3, len(labels)):
+        raise DataError(
+            f'the teacher {path} returns {tuple(answer.shape)} for three pictures, where '
+            f'{len(labels)} classes need (3, {len(labels)}): pass a teacher of the same classes')
     return network
 
 
@@ -94,15 +99,3 @@ def distillation_loss(
         functional.log_softmax(logits / temperature, 1),
         functional.log_softmax(targets / temperature, 1), reduction='batchmean', log_target=True)
     return divergence * temperature ** 2
-
-
-def _check_shapes(
-        network: nn.Module, where: str, classes: int, image_size: int,
-        device: torch.device) -> None:
-    with torch.no_grad():
-        answer = network(torch.zeros(3, 3, image_size, image_size, device=device))
-    shape = tuple(getattr(answer, 'shape', ()))
-    if shape != (3, classes):
-        raise DataError(
-            f'the teacher {where} returns {shape} for three pictures, where {classes} classes '
-            f'need (3, {classes}): pass a teacher of the same classes')

@@ -123,16 +123,3 @@ def trained_model(content: Any, where: str) -> Optional[TrainedModel]:
         raise ModelError(
             f'{where} is a damaged checkpoint of resnet_trt train ({error!r}): use another one '
             'of that run, or train again') from error
-
-
-def describe_weights(weights: Union[str, Path]) -> Optional[TrainedModel]:
-    """
-    Return what the weights say of themselves.
-
-    :param weights: a checkpoint file, or anything else that `weights.load_network` takes.
-    :returns: None if they are not a file of `resnet_trt train`.
-    :raises ModelError: if the file cannot be read.
-    """
-    if not Path(weights).is_file():
-        return None
-    return trained_model(load_file(weights), str(weights))

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Optional, Sequence, Union
 
-from resnet_trt_node.training.checkpoints.files import describe_weights
-from resnet_trt_node.training.checkpoints.weights import load_network
-from resnet_trt_node.training.export import pick_architecture
+from resnet_trt_node.training.checkpoints.weights import choose_weights, load_network
 from resnet_trt_node.training.networks.random_weights import draw_weights
 from resnet_trt_node.training.networks.resnet import ResNet
 import torch
@@ -41,8 +39,7 @@ def initial_network(
             # Blocks begin as their shortcuts: Goyal et al., https://arxiv.org/abs/1706.02677.
             draw_weights(network, branch_scale=0.0)
         else:
-            trained = describe_weights(weights)
-            pick_architecture(arch, trained, weights)
+            _, _, trained = choose_weights(arch, weights)
             network, _ = load_network(arch, weights, cache=cache)
             if network.fc.out_features == count and (
                     trained is None or trained.labels == tuple(labels)):

@@ -9,7 +9,7 @@ from typing import Mapping, Optional, Union
 from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.training.checkpoints.download import fetch_checkpoint
-from resnet_trt_node.training.checkpoints.files import load_file
+from resnet_trt_node.training.checkpoints.files import load_file, trained_model, TrainedModel
 from resnet_trt_node.training.checkpoints.state_dict import check_names, find_weights
 from resnet_trt_node.training.networks.random_weights import initialise
 from resnet_trt_node.training.networks.resnet import architecture_of, ResNet
@@ -33,6 +33,7 @@ PUBLISHED = {
 #: Those whose whole sha256 is not known here; they are not downloaded.
 _UNCHECKED = {('resnet152', 'imagenet1k_v2'): 'resnet152-f82ba261.pth'}
 RECIPES = tuple(PUBLISHED)
+DEFAULT_ARCHITECTURE = 'resnet50'
 #: Short side that torchvision's evaluation resizes to before it crops 224, by recipe.
 SHORT_SIDE_OF_224 = {'imagenet1k_v1': 256, 'imagenet1k_v2': 232}
 _SHOWN_PROBLEMS = 10
@@ -90,6 +91,29 @@ def load_network(
     network = ResNet(arch, num_classes)
     load_state(network, state, str(path))
     return network, WeightsInfo(source, file_sha256(path), short_side)
+
+
+def choose_weights(
+        arch: Optional[str],
+        weights: Union[str, Path, None]) -> tuple[str, str, Optional[TrainedModel]]:
+    """
+    Return the architecture and weights that are meant, and what the weights say of themselves.
+
+    :param arch: None takes that of a checkpoint of `resnet_trt train`, else
+        `DEFAULT_ARCHITECTURE`.
+    :param weights: see `load_network`; None takes the better published ones.
+    :returns: for the last, None where the weights are not of `resnet_trt train`.
+    :raises ModelError: if the file cannot be read, or is of another architecture.
+    """
+    weights = str(weights or best_recipe(arch or DEFAULT_ARCHITECTURE))
+    trained = trained_model(load_file(weights), weights) if Path(weights).is_file() else None
+    if trained is None:
+        return arch or DEFAULT_ARCHITECTURE, weights, None
+    if arch not in (None, trained.arch):
+        raise ModelError(
+            f'{weights} is a trained {trained.arch}, {arch} was asked for: leave --arch away, or '
+            'name another checkpoint')
+    return trained.arch, weights, trained
 
 
 def best_recipe(arch: str) -> str:
