@@ -72,7 +72,8 @@ class TrainingFolder:
                         if place.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK):
             raise UsageError(f'cannot write to {existing}: choose another --out')
-        self._best: Optional[dict[str, Any]] = None
+        #: The checkpoint of the best epoch so far.
+        self._best: dict[str, Any] = {}
 
     def restore(self, training: Training) -> None:
         """
@@ -94,7 +95,7 @@ class TrainingFolder:
                     'the options and data of that run to continue it, or name another --out')
             with memory_errors(training.batch_size):
                 training.load_state_dict(content['training'])
-            self._best = content['best']
+            self._best = dict(content['best'])
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             cause = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(
@@ -103,47 +104,37 @@ class TrainingFolder:
 
     def keep(self, training: Training) -> None:
         """Take in an epoch that was just done; write the files where it is time."""
-        content = self._content(training)
+        metrics = training.history[-1]
+        # Deployable by itself.
+        content = {
+            **self._model(training).to_dict(), 'state_dict': plain_weights(training.result),
+            'epoch': metrics.epoch, 'metrics': asdict(metrics), 'run': self._run(training)}
         if best_epoch(training.history) == training.epoch:
             self._best = content
         if training.epoch % self._save_every and training.epoch != training.settings.epochs:
             return
         state = training.state_dict()
         # The same weights again, which torch.save writes once if they are the same tensors.
-        if state['average'] is None:
-            state['network'] = content['state_dict']
-        else:
-            state['average']['network'] = content['state_dict']
+        kept = state['average'] or state
+        kept['network'] = content['state_dict']
         # The best weights are in here too: an interruption between two files loses nothing.
-        save_file(
-            {**content, 'training': state, 'best': self._best}, self.folder / LAST)
-        save_file(self._best or content, self.folder / BEST)
+        save_file({**content, 'training': state, 'best': self._best}, self.folder / LAST)
+        save_file(self._best, self.folder / BEST)
         self._write_metrics(training, None)
 
     def finish(self, training: Training) -> Summary:
         """Measure what was kept in float32, and write metrics and curve."""
         last = training.validate(full_precision=True)
         best = last
-        if self._best is not None and self._best['epoch'] != training.epoch:
+        if self._best['epoch'] != training.epoch:
             before = plain_weights(training.result)
             training.result.load_state_dict(self._best['state_dict'])
             best = training.validate(full_precision=True)
             training.result.load_state_dict(before)
         curve = draw_learning_curve(training.history, self.folder / CURVE)
-        summary = Summary(last, best, best_epoch(training.history) or 0, curve)
+        summary = Summary(last, best, best_epoch(training.history), curve)
         self._write_metrics(training, summary)
         return summary
-
-    def _content(self, training: Training) -> dict[str, Any]:
-        """Return a deployable checkpoint of the network as it is."""
-        metrics = training.history[-1]
-        return {
-            **self._model(training).to_dict(),
-            'state_dict': plain_weights(training.result),
-            'epoch': metrics.epoch,
-            'metrics': asdict(metrics),
-            'run': self._run(training),
-        }
 
     def _model(self, training: Training) -> TrainedModel:
         rule = training.data.rule
@@ -196,8 +187,6 @@ class TrainingFolder:
             writer.writerows(rows)
 
 
-def best_epoch(history: list[EpochMetrics]) -> Optional[int]:
+def best_epoch(history: list[EpochMetrics]) -> int:
     """Return the number of the epoch with the highest accuracy, the first of equals."""
-    if not history:
-        return None
-    return max(history, key=lambda one: (one.validation_top1, -one.epoch)).epoch
+    return max(history, key=lambda one: one.validation_top1).epoch
