@@ -26,7 +26,8 @@ def find_weights(content: Any, where: str) -> Tuple[Dict[str, torch.Tensor], str
     :param where: the file, for messages.
     :returns: name to tensor, without the prefix of data-parallel training; and which of several
         state dicts it is, in words, '' if there was no choice.
-    :raises ModelError: if there is none, naming the entries that look like one.
+    :raises ModelError: if there is none, naming the entries that look like one; or if its names
+        are not torchvision's, or it has no classifier.
     """
     taken, averaged = '', []
     # Twice, since one may be within the other.
@@ -37,7 +38,9 @@ def find_weights(content: Any, where: str) -> Tuple[Dict[str, torch.Tensor], str
                          and not isinstance(value, torch.Tensor) and _holds_weights(value)]
             content, taken = content[name], name
     if not _is_state_dict(content):
-        others = _state_dicts(content) if isinstance(content, Mapping) else []
+        entries = content if isinstance(content, Mapping) else {}
+        others = [key for key, value in entries.items()
+                  if isinstance(key, str) and _is_state_dict(value)]
         if others:
             raise ModelError(
                 f'{where} holds weights under {_list(others)}, where {" or ".join(WRAPPERS)} is '
@@ -45,14 +48,13 @@ def find_weights(content: Any, where: str) -> Tuple[Dict[str, torch.Tensor], str
         raise ModelError(
             f'{where} holds no state dict (name to tensor): save it with '
             'torch.save(network.state_dict(), path)')
-    state = {
-        key[len(_DATA_PARALLEL):] if key.startswith(_DATA_PARALLEL) else key: value
-        for key, value in content.items()}
+    state = {key.removeprefix(_DATA_PARALLEL): value for key, value in content.items()}
+    _check_names(state, where)
     note = f'weights of {taken!r}, not the averaged ones of {_list(averaged)}' if averaged else ''
     return state, note
 
 
-def check_names(state: Mapping[str, torch.Tensor], where: str) -> None:
+def _check_names(state: Mapping[str, torch.Tensor], where: str) -> None:
     """
     Refuse weights whose names are not torchvision's, or that have no classifier.
 
@@ -72,7 +74,7 @@ def check_names(state: Mapping[str, torch.Tensor], where: str) -> None:
             "one with torchvision's names, such as layer1.0.conv1.weight")
     if 'fc.weight' not in state and 'fc.bias' not in state:
         heads = [key for key in state
-                 if not key.startswith(('conv1.', 'bn1.', 'layer')) or key.startswith('fc.')]
+                 if not key.startswith(('conv1.', 'bn1.', 'layer'))]
         found = f'has {_list(heads)} for a classifier' if heads else 'has no classifier'
         raise ModelError(
             f'{where} {found}, where fc.weight and fc.bias are looked for, so that nobody knows '
@@ -83,12 +85,6 @@ def _is_state_dict(content: Any) -> bool:
     return isinstance(content, Mapping) and bool(content) and all(
         isinstance(key, str) and isinstance(value, torch.Tensor)
         for key, value in content.items())
-
-
-def _state_dicts(content: Mapping[Any, Any]) -> List[str]:
-    """Return the names of the entries that hold weights."""
-    return [key for key, value in content.items()
-            if isinstance(key, str) and _is_state_dict(value)]
 
 
 def _holds_weights(value: Any) -> bool:

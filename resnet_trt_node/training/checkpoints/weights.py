@@ -10,7 +10,7 @@ from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.training.checkpoints.download import fetch_checkpoint
 from resnet_trt_node.training.checkpoints.files import load_file, trained_model, TrainedModel
-from resnet_trt_node.training.checkpoints.state_dict import check_names, find_weights
+from resnet_trt_node.training.checkpoints.state_dict import find_weights
 from resnet_trt_node.training.networks.random_weights import initialise
 from resnet_trt_node.training.networks.resnet import architecture_of, ResNet
 import torch
@@ -57,12 +57,13 @@ class WeightsInfo:
 
 
 def load_network(
-        arch: str, weights: Union[str, Path], num_classes: Optional[int] = None, seed: int = 0,
-        cache: Optional[Path] = None) -> tuple[ResNet, WeightsInfo]:
+        arch: Optional[str], weights: Union[str, Path], num_classes: Optional[int] = None,
+        seed: int = 0, cache: Optional[Path] = None) -> tuple[ResNet, WeightsInfo]:
     """
     Build a network with its weights, in evaluation mode, on the CPU, float32.
 
-    :param arch: one of `network.ARCHITECTURES`.
+    :param arch: one of `network.ARCHITECTURES`; None takes the one whose names the weights have,
+        for those without a file `DEFAULT_ARCHITECTURE`.
     :param weights: one of `RECIPES`, 'random', or a checkpoint file.
     :param num_classes: C; None takes what the weights have, 1000 for random ones.
     :param seed: of the random weights.
@@ -71,11 +72,12 @@ def load_network(
     :raises ModelError: if the weights cannot be had or do not fit the network.
     """
     if weights == 'random':
-        network = ResNet(arch, 1000 if num_classes is None else num_classes)
+        network = ResNet(
+            arch or DEFAULT_ARCHITECTURE, 1000 if num_classes is None else num_classes)
         initialise(network, seed)
         return network, WeightsInfo(f'random, seed {seed}', '', 256)
     if weights in RECIPES:
-        path = _published(arch, str(weights), num_classes, cache)
+        path = _published(arch or DEFAULT_ARCHITECTURE, str(weights), num_classes, cache)
         short_side, source = SHORT_SIDE_OF_224[str(weights)], f'torchvision {weights}'
     else:
         path = Path(weights)
@@ -84,7 +86,11 @@ def load_network(
                 f'no checkpoint at {path}: pass a file, or one of {", ".join(RECIPES)}, random')
         short_side, source = 256, path.name
     state, taken = find_weights(load_file(path), str(path))
-    check_names(state, str(path))
+    arch = arch or architecture_of(set(state))
+    if arch is None:
+        raise ModelError(
+            f'{path} holds no ResNet that is known here: pass a checkpoint of `resnet_trt train`, '
+            "a state dict with torchvision's names, or prune the ONNX file")
     source += f', {taken}' if taken else ''
     if num_classes is None:
         num_classes = _classes_of(state) or 1000

@@ -9,14 +9,13 @@ from typing import Any, Callable, Mapping, Optional, Union
 from resnet_trt_node.errors import DataError, ModelError
 from resnet_trt_node.training.checkpoints.files import (
     load_file, plain_weights, save_file, trained_model, TrainedModel)
-from resnet_trt_node.training.checkpoints.state_dict import check_names, find_weights
 from resnet_trt_node.training.checkpoints.weights import load_network
 from resnet_trt_node.training.data.dataset import TrainingData
 from resnet_trt_node.training.devices import memory_errors
 from resnet_trt_node.training.distributed import ProcessGroup
 from resnet_trt_node.training.loop import Training
 from resnet_trt_node.training.metrics import measure, Score
-from resnet_trt_node.training.networks.resnet import architecture_of, ResNet
+from resnet_trt_node.training.networks.resnet import ResNet
 from resnet_trt_node.training.pruning.masks import (
     check_sparse_checkpoint, check_two_four, checkpoint_entries, pruned_source, TwoFourMasks)
 from resnet_trt_node.training.settings import TrainingSettings
@@ -73,14 +72,7 @@ def open_checkpoint(path: Union[str, Path]) -> PrunableCheckpoint:
     path = Path(path)
     content = load_file(path)
     trained = trained_model(content, str(path))
-    state, _ = find_weights(content, str(path))
-    check_names(state, str(path))
-    arch = trained.arch if trained is not None else architecture_of(set(state))
-    if arch is None:
-        raise ModelError(
-            f'{path} holds no ResNet that is known here: pass a checkpoint of `resnet_trt train`, '
-            "a state dict with torchvision's names, or prune the ONNX file")
-    network, info = load_network(arch, path)
+    network, info = load_network(None if trained is None else trained.arch, path)
     check_sparse_checkpoint(content, network, str(path))
     run = content.get('run') if trained is not None else None
     settings = run.get('settings') if isinstance(run, Mapping) else None
