@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from lzma import LZMAError
 from pathlib import Path
 import stat
@@ -45,7 +46,6 @@ class PictureStore(Closing):
         self.root = Path(root)
         self._max_bytes = max_bytes
         self._prefix = ''
-        self._listing: Optional[Listing] = None
         self._zip = self._open_zip()
         members = self._zip.infolist() if self._zip is not None else []
         #: Plain names to the members of the zip file.
@@ -61,22 +61,19 @@ class PictureStore(Closing):
         """Return whether the files lie in a zip file."""
         return self._zip is not None
 
-    @property
+    @cached_property
     def listing(self) -> Listing:
         """
         Return what there is, as it was when this was first asked for.
 
         :raises DataError: if a folder cannot be read.
         """
-        if self._listing is None:
-            if self._zip is None:
-                self._listing = list_folder(self.root)
-            else:
-                self._listing = list_names(self._walk_zip(), self._read_start)
-                # No name of a file starts like these.
-                self._listing.unread.update(
-                    (f'/{number}', SHADOWED) for number in range(self._shadowed))
-        return self._listing
+        if self._zip is None:
+            return list_folder(self.root)
+        listing = list_names(self._walk_zip(), self._read_start)
+        # No name of a file starts like these.
+        listing.unread.update((f'/{number}', SHADOWED) for number in range(self._shadowed))
+        return listing
 
     def file_names(self) -> list[str]:
         """Return every file's name, hidden ones too, sorted."""
