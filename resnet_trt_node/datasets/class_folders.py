@@ -20,7 +20,6 @@ _FORM = 'lay pictures out as CLASS/picture.jpg, one folder for each class'
 #: Names of a data set's parts, which are no classes.
 TRAIN_NAMES = ('train', 'training')
 VALIDATION_NAMES = ('val', 'valid', 'validation', 'test')
-_SHOWN = 5
 #: Pictures that a thread decodes at a time.
 _CHUNK = 8
 _Result = TypeVar('_Result')
@@ -37,6 +36,10 @@ class CorruptPicture:
 
     name: str
     reason: str
+
+
+#: A picture with what came of decoding it.
+_Outcome = tuple[LabelledPicture, Union[_Result, CorruptPicture]]
 
 
 class ClassFolders(PictureSet):
@@ -128,7 +131,7 @@ def find_parts(root: Union[str, Path]) -> dict[str, str]:
 
 def decoded(
         items: Sequence[LabelledPicture], decode: Callable[[LabelledPicture], _Result],
-        threads: int = 0) -> Iterator[tuple[LabelledPicture, Union[_Result, CorruptPicture]]]:
+        threads: int = 0) -> Iterator[_Outcome[_Result]]:
     """
     Decode pictures by several threads, in their order.
 
@@ -141,28 +144,24 @@ def decoded(
         raise UsageError(f'--workers {threads}: choose 0 or more')
     count = threads or min(16, os.cpu_count() or 1)
 
-    def attempt(item: LabelledPicture) -> Union[_Result, CorruptPicture]:
+    def attempt(item: LabelledPicture) -> _Outcome[_Result]:
         try:
-            return decode(item)
+            return item, decode(item)
         except FrameError as error:
-            return CorruptPicture(item.name, str(error))
+            return item, CorruptPicture(item.name, str(error))
 
     # Chunks, since handing over one small picture takes as long as decoding it; few at a time,
     # since photographs are large.
-    waiting: deque[tuple[
-        Sequence[LabelledPicture], Future[list[Union[_Result, CorruptPicture]]]]] = deque()
+    waiting: deque[Future[list[_Outcome[_Result]]]] = deque()
     with ThreadPoolExecutor(count) as pool:
         try:
             for start in range(0, len(items), _CHUNK):
-                chunk = items[start:start + _CHUNK]
-                waiting.append((chunk, pool.submit(
-                    lambda part: [attempt(item) for item in part], chunk)))
+                waiting.append(pool.submit(
+                    lambda chunk: list(map(attempt, chunk)), items[start:start + _CHUNK]))
                 if len(waiting) > 2 * count:
-                    done, future = waiting.popleft()
-                    yield from zip(done, future.result())
+                    yield from waiting.popleft().result()
             while waiting:
-                done, future = waiting.popleft()
-                yield from zip(done, future.result())
+                yield from waiting.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -182,13 +181,12 @@ def refuse_corrupt(*parts: tuple[Sequence[CorruptPicture], int, Union[str, Path]
         raise DataError(
             f'{places} are corrupt: mend or remove them, or pass --skip-corrupt to go on without '
             'them; '
-            + '; '.join(f'{one.name} ({one.reason})' for one in corrupt[:_SHOWN])
-            + (f'; and {len(corrupt) - _SHOWN} more' if len(corrupt) > _SHOWN else ''))
+            + some([f'{one.name} ({one.reason})' for one in corrupt]))
 
 
 def find_corrupt(
         pictures: ClassFolders, items: Optional[Sequence[LabelledPicture]] = None,
-        step: Optional[Callable[[], None]] = None, threads: int = 0) -> list[CorruptPicture]:
+        step: Callable[[], None] = lambda: None, threads: int = 0) -> list[CorruptPicture]:
     """
     Decode every picture once and return those that cannot be.
 
@@ -202,8 +200,7 @@ def find_corrupt(
             pictures.items if items is None else items, pictures.frame, threads):
         if isinstance(result, CorruptPicture):
             corrupt.append(result)
-        if step is not None:
-            step()
+        step()
     return corrupt
 
 
