@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
-from resnet_trt_node.training.networks.resnet import BasicBlock, Bottleneck, ResNet
+from resnet_trt_node.training.networks.resnet import Block, ResNet
 import torch
 from torch import nn
 
@@ -62,6 +62,6 @@ def draw_weights(network: ResNet, branch_scale: float) -> None:
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
     for block in network.modules():
-        if isinstance(block, (BasicBlock, Bottleneck)):
-            last_norm = block.bn3 if isinstance(block, Bottleneck) else block.bn2
+        if isinstance(block, Block):
+            _, last_norm = block.layers[-1]
             nn.init.constant_(last_norm.weight, branch_scale)

@@ -8,83 +8,62 @@ little time and gains about half a point of top-1; the published checkpoints are
 
 from __future__ import annotations
 
-from typing import Optional, Type, Union
+import math
+from typing import Any, Optional
 
 from resnet_trt_node.errors import UsageError
 import torch
 from torch import nn
 
 
-class BasicBlock(nn.Module):
+class Block(nn.Module):
     """
-    Two 3x3 convolutions and a shortcut.
+    Convolutions `conv1`, `conv2` and so on, each with its batch norm, and a shortcut around them.
 
     :param inputs: channels that come in.
-    :param width: channels of the convolutions.
-    :param stride: of the first convolution, 1 or 2.
+    :param layers: output channels, side of the kernel and stride of each convolution.
     """
 
-    expansion = 1
-
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
+    def __init__(self, inputs: int, *layers: tuple[int, int, int]) -> None:
         super().__init__()
-        self.conv1 = _conv3x3(inputs, width, stride)
-        self.bn1 = nn.BatchNorm2d(width)
+        self._count = len(layers)
+        channels = inputs
+        for number, (outputs, side, stride) in enumerate(layers, start=1):
+            self.add_module(f'conv{number}', _convolution(channels, outputs, side, stride))
+            self.add_module(f'bn{number}', nn.BatchNorm2d(outputs))
+            channels = outputs
         self.relu = nn.ReLU(inplace=True)
-        self.conv2 = _conv3x3(width, width, 1)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = _shortcut(inputs, width * self.expansion, stride)
+        stride = math.prod(stride for _, _, stride in layers)
+        self.downsample = None if stride == 1 and inputs == channels else nn.Sequential(
+            _convolution(inputs, channels, 1, stride), nn.BatchNorm2d(channels))
+
+    @property
+    def layers(self) -> list[tuple[Any, Any]]:
+        """Return each convolution with its batch norm."""
+        return [(getattr(self, f'conv{number}'), getattr(self, f'bn{number}'))
+                for number in range(1, self._count + 1)]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map (N, inputs, H, W) to (N, width, H / stride, W / stride)."""
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
+        y = x
+        for number, (convolution, norm) in enumerate(self.layers, start=1):
+            y = norm(convolution(y))
+            if number < self._count:
+                y = self.relu(y)
         # Out of place: with the identity shortcut, `x` belongs to the caller.
         result: torch.Tensor = self.relu(y + shortcut)
         return result
 
 
-class Bottleneck(nn.Module):
-    """
-    A 1x1, a strided 3x3 and a widening 1x1 convolution, and a shortcut.
-
-    :param inputs: channels that come in.
-    :param width: channels of the 3x3 convolution; four times as many go out.
-    :param stride: of the 3x3 convolution, 1 or 2.
-    """
-
-    expansion = 4
-
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        outputs = width * self.expansion
-        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = _conv3x3(width, width, stride)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(inputs, outputs, stride)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map (N, inputs, H, W) to (N, 4 * width, H / stride, W / stride)."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        result: torch.Tensor = self.relu(y + shortcut)
-        return result
-
-
-#: Architecture to (kind of block, blocks in each of the four stages).
-_STAGES: dict[str, tuple[Union[Type[BasicBlock], Type[Bottleneck]], tuple[int, ...]]] = {
-    'resnet18': (BasicBlock, (2, 2, 2, 2)),
-    'resnet34': (BasicBlock, (3, 4, 6, 3)),
-    'resnet50': (Bottleneck, (3, 4, 6, 3)),
-    'resnet101': (Bottleneck, (3, 4, 23, 3)),
-    'resnet152': (Bottleneck, (3, 8, 36, 3)),
+#: Architecture to (how many times as wide as its 3x3 convolutions a block's output is, 4 for
+#: bottlenecks; blocks in each of the four stages).
+_STAGES: dict[str, tuple[int, tuple[int, ...]]] = {
+    'resnet18': (1, (2, 2, 2, 2)),
+    'resnet34': (1, (3, 4, 6, 3)),
+    'resnet50': (4, (3, 4, 6, 3)),
+    'resnet101': (4, (3, 4, 23, 3)),
+    'resnet152': (4, (3, 8, 36, 3)),
 }
 ARCHITECTURES = tuple(_STAGES)
 #: Each stage halves the sides, after the stem has quartered them.
@@ -107,18 +86,18 @@ class ResNet(nn.Module):
                 f'unknown architecture {arch!r}: choose one of {", ".join(ARCHITECTURES)}')
         if num_classes < 2:
             raise UsageError(f'{num_classes} classes: a classifier needs at least 2')
-        block, counts = _STAGES[arch]
+        expansion, counts = _STAGES[arch]
         self.arch = arch
-        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.conv1 = _convolution(3, 64, 7, 2)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _stage(block, 64, 64, counts[0], 1)
-        self.layer2 = _stage(block, 64 * block.expansion, 128, counts[1], 2)
-        self.layer3 = _stage(block, 128 * block.expansion, 256, counts[2], 2)
-        self.layer4 = _stage(block, 256 * block.expansion, 512, counts[3], 2)
+        self.layer1 = _stage(expansion, 64, 64, counts[0], 1)
+        self.layer2 = _stage(expansion, 64 * expansion, 128, counts[1], 2)
+        self.layer3 = _stage(expansion, 128 * expansion, 256, counts[2], 2)
+        self.layer4 = _stage(expansion, 256 * expansion, 512, counts[3], 2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(512 * block.expansion, num_classes)
+        self.fc = nn.Linear(512 * expansion, num_classes)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Map float (N, 3, H, W) to the pooled features, float (N, 512 or 2048)."""
@@ -142,24 +121,22 @@ def architecture_of(keys: set[str]) -> Optional[str]:
     counts = tuple(
         len({key.split('.')[1] for key in keys if key.startswith(f'layer{stage}.')})
         for stage in range(1, 5))
-    block = Bottleneck if 'layer1.0.conv3.weight' in keys else BasicBlock
-    return next((arch for arch, stages in _STAGES.items() if stages == (block, counts)), None)
+    expansion = 4 if 'layer1.0.conv3.weight' in keys else 1
+    return next((arch for arch, stages in _STAGES.items() if stages == (expansion, counts)), None)
 
 
-def _stage(
-        block: Union[Type[BasicBlock], Type[Bottleneck]], inputs: int, width: int, count: int,
-        stride: int) -> nn.Sequential:
-    blocks: list[nn.Module] = [block(inputs, width, stride)]
-    blocks += [block(width * block.expansion, width, 1) for _ in range(count - 1)]
+def _stage(expansion: int, inputs: int, width: int, count: int, stride: int) -> nn.Sequential:
+    blocks = [_block(expansion, inputs, width, stride)]
+    blocks += [_block(expansion, width * expansion, width, 1) for _ in range(count - 1)]
     return nn.Sequential(*blocks)
 
 
-def _conv3x3(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+def _block(expansion: int, inputs: int, width: int, stride: int) -> Block:
+    """Return two 3x3 convolutions, or a bottleneck: a 1x1, a strided 3x3 and a widening 1x1."""
+    if expansion == 1:
+        return Block(inputs, (width, 3, stride), (width, 3, 1))
+    return Block(inputs, (width, 1, 1), (width, 3, stride), (width * expansion, 1, 1))
 
 
-def _shortcut(inputs: int, outputs: int, stride: int) -> Optional[nn.Sequential]:
-    if stride == 1 and inputs == outputs:
-        return None
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+def _convolution(inputs: int, outputs: int, side: int, stride: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, side, stride=stride, padding=side // 2, bias=False)

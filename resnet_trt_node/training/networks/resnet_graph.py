@@ -10,8 +10,7 @@ from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.onnx_tools.graph import BATCH, folded, GraphBuilder, tensor
 from resnet_trt_node.onnx_tools.io_nodes import add_postprocessing, add_preprocessing
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
-from resnet_trt_node.training.networks.resnet import ResNet
-from torch import nn
+from resnet_trt_node.training.networks.resnet import Block, ResNet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,19 +71,15 @@ def add_folded(
         name, x, weight, bias, convolution.stride[0], pads, convolution.groups)
 
 
-def _block(builder: GraphBuilder, name: str, x: str, block: nn.Module) -> str:
-    """Add a BasicBlock or Bottleneck; they differ in the number of convolutions."""
-    parts = dict(block.named_children())
-    count = sum(part.startswith('conv') for part in parts)
+def _block(builder: GraphBuilder, name: str, x: str, block: Block) -> str:
     y = x
-    for index in range(1, count + 1):
-        y = _convolution(builder, f'{name}.conv{index}', y, parts[f'conv{index}'],
-                         parts[f'bn{index}'])
+    count = len(block.layers)
+    for index, (convolution, norm) in enumerate(block.layers, start=1):
+        y = _convolution(builder, f'{name}.conv{index}', y, convolution, norm)
         if index < count:
             y = builder.node('Relu', f'{name}.relu{index}', y)
-    if 'downsample' in parts:
-        convolution, norm = parts['downsample'].children()
-        x = _convolution(builder, f'{name}.downsample.0', x, convolution, norm)
+    if block.downsample is not None:
+        x = _convolution(builder, f'{name}.downsample.0', x, *block.downsample)
     y = builder.node('Add', f'{name}.add', [y, x])
     return builder.node('Relu', f'{name}.relu{count}', y)
 
