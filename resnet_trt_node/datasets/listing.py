@@ -10,16 +10,23 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
+from lzma import LZMAError
 import os
 from pathlib import Path, PurePosixPath
 import re
 import stat
-from typing import Callable, Iterable, Iterator, Mapping, Union
+from typing import Callable, IO, Iterable, Iterator, Mapping, Union
+from zipfile import BadZipFile
+import zlib
 
 from resnet_trt_node.errors import DataError
 from resnet_trt_node.imaging.picture_formats import is_readable
 from resnet_trt_node.regular_file import open_regular
 
+#: What reading a file raises, or a member of a zip file that is damaged or encrypted.
+READ_ERRORS = (
+    BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error, LZMAError, EOFError,
+    UnicodeDecodeError)
 #: Why something is left out, beside the endings.
 HIDDEN, BROKEN_LINK, CIRCLE, NO_FILE = 'hidden', 'broken link', 'link in a circle', 'no file'
 ZIPPED_LINK, SHADOWED = 'link in a zip file', 'of a name that is there twice'
@@ -49,14 +56,22 @@ class Listing:
 
 
 def list_names(
-        names: Iterable[tuple[str, str]], read_start: Callable[[str, int], bytes]) -> Listing:
+        names: Iterable[tuple[str, str]], open_file: Callable[[str], IO[bytes]]) -> Listing:
     """
     Sort out what a folder or zip file holds.
 
     :param names: each name, folders with a '/' at the end, with a reason why it is left out, ''
         where there is none.
-    :param read_start: returns a file's first bytes, so many; b'' where it cannot be read.
+    :param open_file: opens a file, by its name.
     """
+    def read_start(name: str) -> bytes:
+        try:
+            with open_file(name) as file:
+                return file.read(_START_BYTES)
+        except READ_ERRORS:
+            # Then it is counted among those that were not read.
+            return b''
+
     listing = Listing()
     folders: set[str] = set()
     for name, reason in names:
@@ -71,7 +86,7 @@ def list_names(
             if str(part) != '.')
         if name.endswith('/'):
             continue
-        if is_readable(path.suffix, partial(read_start, name, _START_BYTES)):
+        if is_readable(path.suffix, partial(read_start, name)):
             listing.pictures.append(name)
         else:
             listing.unread[name] = ending_of(name)
@@ -125,15 +140,7 @@ def list_folder(root: Union[str, Path]) -> Listing:
     :raises DataError: if it or a folder in it cannot be read.
     """
     root = Path(root)
-
-    def read_start(name: str, count: int) -> bytes:
-        try:
-            with open_regular(root / name) as file:
-                return file.read(count)
-        except OSError:
-            # Then it is counted among those that were not read.
-            return b''
-    return list_names(walk_folder(root), read_start)
+    return list_names(walk_folder(root), lambda name: open_regular(root / name))
 
 
 def walk_folder(root: Path) -> Iterator[tuple[str, str]]:

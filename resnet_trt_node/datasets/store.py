@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from functools import cached_property
-from lzma import LZMAError
 from pathlib import Path
 import stat
 from typing import Iterator, Optional, Union
-from zipfile import BadZipFile, ZipFile, ZipInfo
-import zlib
+from zipfile import ZipFile, ZipInfo
 
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.datasets.listing import (
-    is_hidden, list_folder, list_names, Listing, NO_FILES, SHADOWED, ZIPPED_LINK)
+    is_hidden, list_folder, list_names, Listing, NO_FILES, READ_ERRORS, SHADOWED, ZIPPED_LINK)
 from resnet_trt_node.datasets.pictures import decode_picture, MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame, too_large
 from resnet_trt_node.printable import printable
 from resnet_trt_node.regular_file import read_regular
-
-#: What reading a member of a zip file raises where the file is damaged or encrypted.
-ZIP_ERRORS = (
-    BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error, LZMAError, EOFError,
-    UnicodeDecodeError)
 
 #: Characters of a picture's path that messages show.
 _SHOWN_NAME = 1000
@@ -68,9 +61,11 @@ class PictureStore(Closing):
 
         :raises DataError: if a folder cannot be read.
         """
-        if self._zip is None:
+        archive = self._zip
+        if archive is None:
             return list_folder(self.root)
-        listing = list_names(self._walk_zip(), self._read_start)
+        listing = list_names(
+            self._walk_zip(), lambda name: archive.open(self._member(name)))
         # No name of a file starts like these.
         listing.unread.update((f'/{number}', SHADOWED) for number in range(self._shadowed))
         return listing
@@ -99,7 +94,7 @@ class PictureStore(Closing):
                     f'{too_large(member.file_size, self._max_bytes)}')
             # No more than the size that was looked at is inflated.
             return self._zip.read(member)
-        except (KeyError, *ZIP_ERRORS) as error:
+        except (KeyError, *READ_ERRORS) as error:
             reason = getattr(error, 'strerror', None) or error
             raise FrameError(f'cannot read {printable(name)} in {self.root}: {reason}') from error
 
@@ -144,7 +139,7 @@ class PictureStore(Closing):
             try:
                 return ZipFile(file)
             # ValueError: a name that is not in the encoding it claims, or an absurd offset.
-            except (ValueError, *ZIP_ERRORS) as error:
+            except (ValueError, *READ_ERRORS) as error:
                 raise DataError(
                     f'{file} is not a zip file ({error}): name a folder or a zip file of '
                     'pictures') from error
@@ -156,15 +151,6 @@ class PictureStore(Closing):
         if plain not in self._members:
             raise KeyError(f'there is no {plain!r} in it')
         return self._members[plain]
-
-    def _read_start(self, name: str, count: int) -> bytes:
-        assert self._zip is not None
-        try:
-            with self._zip.open(self._member(name)) as file:
-                return file.read(count)
-        except ZIP_ERRORS:
-            # Then it is counted among those that were not read.
-            return b''
 
     def _walk_zip(self) -> Iterator[tuple[str, str]]:
         start = len(self._prefix)
