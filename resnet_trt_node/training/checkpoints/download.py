@@ -68,14 +68,11 @@ def _open(url: str) -> IO[bytes]:
 
 def _download(url: str, path: Path) -> None:
     from tqdm import tqdm
-    with _open(url) as response, path.open('wb') as file:
-        headers = getattr(response, 'headers', None) or {}
-        total = int(headers.get('Content-Length') or 0) or None
-        # Bars go to the terminal only; logs of pipelines stay clean.
-        with tqdm.wrapattr(
-                response, 'read', total=total, desc=url.rsplit('/', 1)[-1],
-                disable=not sys.stderr.isatty()) as source:
-            shutil.copyfileobj(source, file, 1 << 20)
+    # Bars go to the terminal only; logs of pipelines stay clean.
+    with _open(url) as response, path.open('wb') as file, tqdm.wrapattr(
+            response, 'read', total=getattr(response, 'length', None),
+            desc=url.rsplit('/', 1)[-1], disable=not sys.stderr.isatty()) as source:
+        shutil.copyfileobj(source, file, 1 << 20)
 
 
 def _check(path: Path, sha256: str, what: str, remedy: str) -> None:
