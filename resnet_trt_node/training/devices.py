@@ -45,8 +45,7 @@ def amp_dtype(device: torch.device) -> Optional[torch.dtype]:
 
 def autocast(device: torch.device, dtype: Optional[torch.dtype]) -> ContextManager[Any]:
     """Compute in mixed precision; None for float32."""
-    context: ContextManager[Any] = torch.autocast(device.type, dtype, enabled=dtype is not None)
-    return context
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
 
 
 def convolutions(device: torch.device, exact: bool = False) -> ContextManager[Any]:
@@ -57,9 +56,7 @@ def convolutions(device: torch.device, exact: bool = False) -> ContextManager[An
     """
     if device.type != 'cuda':
         return nullcontext()
-    context: ContextManager[Any] = torch.backends.cudnn.flags(
-        enabled=True, benchmark=True, allow_tf32=not exact)
-    return context
+    return torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=not exact)
 
 
 @contextmanager
