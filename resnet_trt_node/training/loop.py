@@ -214,10 +214,10 @@ class Training:
             pictures = alter_tones(pictures, plan.tones[rows])
         pictures, share = mix_batch(
             normalise(pictures), settings.mix, plan.shares[number], plan.places[number])
-        teacher_logits = self._teacher_logits(pictures)
+        with torch.no_grad(), autocast(self.device, self._amp_dtype):
+            teacher_logits = None if self._teacher is None else self._teacher(pictures).float()
         with autocast(self.device, self._amp_dtype):
-            logits = self._forward(pictures)
-        logits = logits.float()
+            logits = self._forward(pictures).float()
         smoothing = settings.label_smoothing
         loss = functional.cross_entropy(logits, batch.targets, label_smoothing=smoothing)
         if share < 1:
@@ -239,14 +239,6 @@ class Training:
             self.average.update()
             self._after_step(self.average.network)
         return loss.detach(), logits.detach()
-
-    def _teacher_logits(self, pictures: torch.Tensor) -> Optional[torch.Tensor]:
-        """Return the teacher's logits, None without one."""
-        if self._teacher is None:
-            return None
-        with torch.no_grad(), autocast(self.device, self._amp_dtype):
-            answer: torch.Tensor = self._teacher(pictures)
-        return answer.float()
 
     def _look(self, losses: torch.Tensor) -> float:
         """Return the mean loss; refuse to go on if it is not finite."""
