@@ -17,9 +17,7 @@ from resnet_trt_node.onnx_tools.class_names import given_labels, labels_for
 from resnet_trt_node.onnx_tools.deployable import CHECKED_BATCHES, write_model, WrittenModel
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
-from resnet_trt_node.training.checkpoints.files import TrainedModel
-from resnet_trt_node.training.checkpoints.weights import (
-    choose_weights, load_network, WeightsInfo)
+from resnet_trt_node.training.checkpoints.weights import choose_weights, load_network
 from resnet_trt_node.training.networks.resnet import ResNet
 from resnet_trt_node.training.networks.resnet_graph import resnet_graph
 from resnet_trt_node.training.settings import check_image_size
@@ -77,9 +75,13 @@ def export_resnet(
         num_classes = len(names)
     network, info = load_network(arch, weights, num_classes, seed, cache)
     labels = labels_for(names, network.fc.out_features, info.source)
+    if resize is None:
+        share = info.short_side_of_224 / 224 if trained is None else (
+            trained.resize / trained.image_size)
+        resize = round(image_size * share)
     spec = ModelSpec(
         height=image_size, width=image_size, labels=labels,
-        resize=_resize_rule(info, trained, image_size, resize), precision=precision,
+        resize=ResizeRule(resize, image_size, image_size, 'bilinear'), precision=precision,
         architecture=arch, source=info.source, source_sha256=info.sha256, tool_version=__version__)
     difference = write_checked(network, spec, Path(out))
     return WrittenModel(
@@ -117,16 +119,6 @@ def torch_probabilities(network: ResNet, frames: NDArray[np.uint8]) -> NDArray[n
     logits = network(torch.from_numpy(IMAGENET.apply(frames)))
     result: NDArray[np.float32] = torch.softmax(logits, dim=1).numpy()
     return result
-
-
-def _resize_rule(
-        info: WeightsInfo, trained: Optional[TrainedModel], image_size: int,
-        resize: Optional[int]) -> ResizeRule:
-    if resize is None:
-        share = info.short_side_of_224 / 224 if trained is None else (
-            trained.resize / trained.image_size)
-        resize = round(image_size * share)
-    return ResizeRule(resize, image_size, image_size, 'bilinear')
 
 
 def _check_fp16_range(network: ResNet, height: int, width: int) -> None:
