@@ -71,6 +71,7 @@ class StoredPictures:
                 self.targets.index_select(0, part))
 
 
+@dataclass(frozen=True)
 class StreamedPictures:
     """
     Pictures that threads decode and shrink whenever they are needed.
@@ -85,19 +86,15 @@ class StreamedPictures:
     :param workers: threads, 0 for one a processor.
     """
 
-    def __init__(
-            self, data: ClassFolders, items: Sequence[LabelledPicture], side: int,
-            device: torch.device, workers: int) -> None:
-        self._data = data
-        self._items = items
-        self._side = side
-        self._device = device
-        self._workers = workers
-        self._resizer = Resizer(square(side), 'exact')
+    data: ClassFolders
+    items: Sequence[LabelledPicture]
+    side: int
+    device: torch.device
+    workers: int
 
     def __len__(self) -> int:
         """Return N."""
-        return len(self._items)
+        return len(self.items)
 
     def batches(self, order: torch.Tensor, size: int) -> Iterator[StoredPictures]:
         """
@@ -106,20 +103,21 @@ class StreamedPictures:
         :raises DataError: if a picture became unreadable after it was looked at.
         """
         numbers = order[:len(order) // size * size].tolist()
+        resizer = Resizer(square(self.side), 'exact')
         shrunk = decoded(
-            [self._items[number] for number in numbers],
+            [self.items[number] for number in numbers],
             lambda item: _resized(
-                self._resizer, self._data.store.frame(item.name, reduced_to=self._side)),
-            self._workers)
+                resizer, self.data.store.frame(item.name, reduced_to=self.side)),
+            self.workers)
         while found := list(itertools.islice(shrunk, size)):
             # Page-locked, so that the copy to a GPU does not wait for what is computed there.
             batch, corrupt = _gather(
-                found, size, self._resizer.rule, pinned=self._device.type == 'cuda')
+                found, size, resizer.rule, pinned=self.device.type == 'cuda')
             if corrupt:
                 raise DataError(
                     f'{corrupt[0].name} cannot be read any more ({corrupt[0].reason}): do not '
                     'change pictures while they are trained with; mend it and --resume')
-            yield batch.to(self._device)
+            yield batch.to(self.device)
 
 
 def square(side: int) -> ResizeRule:
