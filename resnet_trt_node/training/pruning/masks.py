@@ -95,7 +95,7 @@ class TwoFourMasks:
     def __init__(self, network: nn.Module, fully_connected: bool = False) -> None:
         self.reports: list[LayerReport] = []
         self._masks: dict[str, torch.Tensor] = {}
-        self._by_device: dict[torch.device, dict[str, torch.Tensor]] = {}
+        self._by_device: dict[torch.device, list[torch.Tensor]] = {}
         for name, module in network.named_modules():
             if not isinstance(module, (nn.Conv2d, nn.Linear)):
                 continue
@@ -123,11 +123,11 @@ class TwoFourMasks:
         device = weights[0].device
         if device not in self._by_device:
             # In the weights' own layout and type, so that one kernel can multiply all of them.
-            self._by_device[device] = {
-                name: torch.empty_like(weight).copy_(self._masks[name])
-                for name, weight in zip(self._masks, weights)}
-        masks: Any = list(self._by_device[device].values())
-        torch._foreach_mul_(weights, masks)  # type: ignore[attr-defined,unused-ignore]
+            self._by_device[device] = [
+                torch.empty_like(weight).copy_(mask)
+                for weight, mask in zip(weights, self._masks.values())]
+        torch._foreach_mul_(  # type: ignore[attr-defined,unused-ignore]
+            weights, self._by_device[device])
 
 
 def check_two_four(network: nn.Module, layers: Sequence[str]) -> None:
