@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any, Optional
 
-from resnet_trt_node.errors import UsageError
+from resnet_trt_node.errors import check_choice, UsageError
 import torch
 from torch import nn
 
@@ -81,9 +81,7 @@ class ResNet(nn.Module):
 
     def __init__(self, arch: str, num_classes: int = 1000) -> None:
         super().__init__()
-        if arch not in _STAGES:
-            raise UsageError(
-                f'unknown architecture {arch!r}: choose one of {", ".join(ARCHITECTURES)}')
+        check_choice('architecture', arch, ARCHITECTURES)
         if num_classes < 2:
             raise UsageError(f'{num_classes} classes: a classifier needs at least 2')
         expansion, counts = _STAGES[arch]
