@@ -95,9 +95,10 @@ def run(arguments: Namespace) -> int:
                 raise ModelError(f'{one.model} was changed while it was opened: try again')
         measured = measure(backends, items, pictures.frame, arguments)
         evaluation = Evaluation(
-            [one.model for one in asked], [backend.info for backend in backends], spec.labels,
-            measured, pictures.unlabelled,
-            pictures.absent if isinstance(pictures, ClassFolders) else (), arguments.bins)
+            **vars(measured), models=[one.model for one in asked],
+            infos=[backend.info for backend in backends], labels=spec.labels,
+            unlabelled=pictures.unlabelled, bins=arguments.bins,
+            absent=pictures.absent if isinstance(pictures, ClassFolders) else ())
     if arguments.json:
         print_json(report_document(evaluation, arguments))
     else:

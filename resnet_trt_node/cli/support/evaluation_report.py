@@ -25,14 +25,13 @@ _TOP_K = (1, 5)
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Measured):
     """
-    All results of one run.
+    All results of one run: what was measured, and of what.
 
     :param models: the files: the model, and the one it is compared with.
     :param infos: the backend of each model.
     :param labels: C class names.
-    :param measured: the outcomes.
     :param unlabelled: number of pictures left out because the table does not name them.
     :param absent: classes without a folder.
     :param bins: number of bins of the calibration error.
@@ -41,7 +40,6 @@ class Evaluation:
     models: Sequence[str]
     infos: Sequence[BackendInfo]
     labels: Sequence[str]
-    measured: Measured
     unlabelled: int
     absent: tuple[str, ...]
     bins: int
@@ -49,7 +47,7 @@ class Evaluation:
     @cached_property
     def matrix(self) -> NDArray[np.int64]:
         """Return the confusion matrix of the first model, int64 (C, C)."""
-        outcomes = self.measured.outcomes[0]
+        outcomes = self.outcomes[0]
         return confusion_matrix(outcomes.targets, outcomes.predicted, len(self.labels))
 
     @cached_property
@@ -60,7 +58,7 @@ class Evaluation:
     @cached_property
     def calibrations(self) -> list[Calibration]:
         """Return each model's calibration."""
-        return [measure_calibration(outcomes, self.bins) for outcomes in self.measured.outcomes]
+        return [measure_calibration(outcomes, self.bins) for outcomes in self.outcomes]
 
 
 def print_report(evaluation: Evaluation, worst: int) -> None:
@@ -70,8 +68,7 @@ def print_report(evaluation: Evaluation, worst: int) -> None:
     :param evaluation: the results.
     :param worst: largest number of classes in the table of the weakest ones.
     """
-    measured = evaluation.measured
-    _print_row('pictures', str(len(measured.outcomes[0])))
+    _print_row('pictures', str(len(evaluation.outcomes[0])))
     _print_model(evaluation, 0)
     macro = macro_figures(evaluation.classes)
     shown = sum(figure.count > 0 for figure in evaluation.classes)
@@ -80,10 +77,10 @@ def print_report(evaluation: Evaluation, worst: int) -> None:
         f'%  mean over {shown} of {count_of(len(evaluation.labels), "class")} with '
         f'pictures; precision {macro.precision:.1%}, recall {macro.recall:.1%}')
     _print_worst(evaluation, worst)
-    if measured.agreement is not None:
+    if evaluation.agreement is not None:
         write(f'\nCompared with {evaluation.models[1]} on {evaluation.infos[1].name}')
         _print_model(evaluation, 1)
-        _print_agreement(measured.agreement)
+        _print_agreement(evaluation.agreement)
     _print_notes(evaluation)
 
 
@@ -92,7 +89,7 @@ def _print_row(*cells: str) -> None:
 
 
 def _print_model(evaluation: Evaluation, place: int) -> None:
-    outcomes = evaluation.measured.outcomes[place]
+    outcomes = evaluation.outcomes[place]
     for k in _TOP_K:
         low, high = wilson_interval(outcomes.hits(k), len(outcomes))
         _print_row(f'top-{k}', f'{outcomes.accuracy(k) * 100:.2f}',
@@ -139,13 +136,12 @@ def _print_agreement(found: Agreement) -> None:
 
 
 def _print_notes(evaluation: Evaluation) -> None:
-    measured = evaluation.measured
-    rate = len(measured.outcomes[0]) / (measured.wall_ns / 1e9)
+    rate = len(evaluation.outcomes[0]) / (evaluation.wall_ns / 1e9)
     who = ' and '.join(map(describe_backend, evaluation.infos))
     log(f'{who}: {rate:.1f} pictures a second here, '
-        f'{measured.decode_ns / measured.wall_ns:.0%} of the time spent on decoding')
+        f'{evaluation.decode_ns / evaluation.wall_ns:.0%} of the time spent on decoding')
     notes = [
-        (len(measured.failures), 'picture', 'could not be used and count neither way'),
+        (len(evaluation.failures), 'picture', 'could not be used and count neither way'),
         (evaluation.unlabelled, 'picture', 'without a class left out'),
         (len(evaluation.absent), 'class',
          f'of the model without a folder: {some(evaluation.absent)}')]
@@ -165,31 +161,30 @@ def report_document(evaluation: Evaluation, arguments: Namespace) -> dict[str, A
     :param evaluation: the results.
     :param arguments: the command's options.
     """
-    measured = evaluation.measured
     document: dict[str, Any] = {
         'model': evaluation.models[0], 'images': arguments.images,
         'backend': backend_document(evaluation.infos[0]), 'resize_method': arguments.resize_method,
-        'count': len(measured.outcomes[0]), **_model_document(evaluation, 0),
+        'count': len(evaluation.outcomes[0]), **_model_document(evaluation, 0),
         'macro': asdict(macro_figures(evaluation.classes)),
         'classes': [
             {'label': evaluation.labels[figure.index], **asdict(figure)}
             for figure in evaluation.classes],
         # Right class, answer, pictures: of 1000 x 1000 cells most are 0.
         'confusion': filled_cells(evaluation.matrix),
-        'wall_s': measured.wall_ns / 1e9,
-        'decode_share': measured.decode_ns / measured.wall_ns,
+        'wall_s': evaluation.wall_ns / 1e9,
+        'decode_share': evaluation.decode_ns / evaluation.wall_ns,
         'unlabelled': evaluation.unlabelled, 'absent': list(evaluation.absent),
-        'failures': measured.failures}
-    if measured.agreement is not None:
+        'failures': evaluation.failures}
+    if evaluation.agreement is not None:
         document['comparison'] = {
             'model': evaluation.models[1], 'backend': backend_document(evaluation.infos[1]),
             **_model_document(evaluation, 1),
-            'agreement': _agreement_document(measured.agreement)}
+            'agreement': _agreement_document(evaluation.agreement)}
     return document
 
 
 def _model_document(evaluation: Evaluation, place: int) -> dict[str, Any]:
-    outcomes = evaluation.measured.outcomes[place]
+    outcomes = evaluation.outcomes[place]
     found = evaluation.calibrations[place]
     count = len(found.counts)
     return {

@@ -22,7 +22,7 @@ from resnet_trt_node.imaging.resize import ResizeMethod
 _Decode = Callable[[LabelledPicture], Frame]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Measured:
     """
     The result of one evaluation.
