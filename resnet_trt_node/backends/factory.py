@@ -15,6 +15,7 @@ from resnet_trt_node.errors import BackendUnavailable, ModelError, UsageError
 BACKENDS = {
     'tensorrt': 'resnet_trt_node.backends.tensorrt.backend:TensorRtBackend',
     'tensorrt_rtx': 'resnet_trt_node.backends.tensorrt.backend:TensorRtRtxBackend',
+    'tensorrt_lean': 'resnet_trt_node.backends.tensorrt.backend:TensorRtLeanBackend',
     'onnxruntime': 'resnet_trt_node.backends.onnxruntime:OnnxRuntimeBackend',
     'tvm': '',
     'simulated': 'resnet_trt_node.backends.simulated:SimulatedBackend',
@@ -24,7 +25,7 @@ ENTRY_POINTS = 'resnet_trt_node.backends'
 #: The same for a source tree, of which no metadata is installed.
 _SOURCE_TREE = {'tvm': 'resnet_trt_node.backends.tvm.backend:TvmBackend'}
 #: What `auto` tries, best first.
-AUTO_ORDER = ('tensorrt', 'tensorrt_rtx', 'onnxruntime')
+AUTO_ORDER = ('tensorrt', 'tensorrt_rtx', 'tensorrt_lean', 'onnxruntime')
 BACKEND_CHOICES = ('auto', *BACKENDS)
 
 

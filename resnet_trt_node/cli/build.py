@@ -10,7 +10,7 @@ from typing import Optional
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.engines.cache import BuiltEngine, default_engine_dir
 from resnet_trt_node.backends.tensorrt import versions
-from resnet_trt_node.backends.tensorrt.engine import EngineSource
+from resnet_trt_node.backends.tensorrt.engine import EngineSource, NODE_OPTIONS
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.cli.support.console import log, print_json, write
 from resnet_trt_node.cli.support.options import (
@@ -21,7 +21,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
     add_model_argument(parser)
     parser.add_argument(
-        '--flavour', choices=tuple(versions.FLAVOURS), default='tensorrt',
+        '--flavour', choices=tuple(dict.fromkeys(map(versions.builds_for, versions.FLAVOURS))),
+        default='tensorrt',
         help='which TensorRT compiles; the node must run the same one')
     parser.add_argument(
         '--min-batch', type=int, default=1, metavar='N',
@@ -33,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         'queue_depth, which is 1 for one camera')
     add_node_options(
         parser, 'precision', 'engine_dir', 'device_id', 'dla_core', 'optimization_level',
-        'workspace_mib', 'tf32', 'sparse_weights')
+        'workspace_mib', 'tf32', 'sparse_weights', 'version_compatible')
     parser.add_argument(
         '--target-sm', type=_capability, metavar='X.Y',
         help='compute capability to compile for, such as 8.9, with tensorrt_rtx alone and without '
@@ -74,7 +75,8 @@ def _report(source: EngineSource, engine: BuiltEngine, as_json: bool) -> None:
     done = f'built in {engine.build_s:.0f} s, {engine.reason}' if engine.reason else 'found'
     sizes = ', '.join(f'{low} to {high}, best at {opt}' for low, opt, high in key.profiles)
     write(f'{engine.path}: {len(engine.plan) / 1e6:.1f} MB, {done}')
-    write(f'  {key.flavour} {key.version}, {key.device or "any GPU"} of compute capability '
+    version = key.version or f'{key.builder} or later'
+    write(f'  {key.flavour} {version}, {key.device or "any GPU"} of compute capability '
           f'{key.compute_capability}')
     write(f'  {engine.spec.architecture} {engine.spec.precision}, batch sizes {sizes}')
     if engine.sparsity is not None:
@@ -96,10 +98,12 @@ def _how_the_node_finds(source: EngineSource) -> str:
             return ('the node does not find this engine: its own are best at 1 and the largest, '
                     'or at one size')
         given['opt_batch_size'] = str(tuned[0])
-    for name in ('optimization_level', 'workspace_mib', 'tf32', 'sparse_weights', 'dla_core'):
+    for name in (*NODE_OPTIONS, 'version_compatible'):
         value = getattr(source.options, name)
         if value != getattr(TensorRtOptions, name):
             given[name] = str(value).lower()
+    if source.options.version_compatible:
+        given['engine_host_code'] = 'true'
     return ('the node finds it where the smaller of max_batch_size and cameras x queue_depth is '
             f'{largest}' + ''.join(f', {name} {value}' for name, value in given.items()))
 

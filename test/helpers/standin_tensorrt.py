@@ -1,6 +1,7 @@
 """
-Stand-ins for TensorRT 8.6, 10.x, 11.x and TensorRT-RTX, with the attributes that each has.
+Stand-ins for TensorRT 8.6, 10.x, 11.x, their lean runtimes and TensorRT-RTX.
 
+Each has the attributes that the real one has.
 What they "build" is the ONNX file itself, and what runs it is ONNX Runtime, so that the backend's
 answers are right or wrong, not just there. They enforce TensorRT's rules on order and addresses.
 """
@@ -24,12 +25,14 @@ class StandInTensorRt:
     """
     One make-believe TensorRT.
 
-    :param kind: '8.6', '10', '11' or 'rtx'.
+    :param kind: '8.6', '10', '11' or 'rtx', or 'lean 10' for the lean runtime of one of these.
     :param cuda: the driver that it computes on; None for a machine without a GPU.
     """
 
     def __init__(self, kind: str, cuda: Optional[StandInCuda]) -> None:
-        self.kind = kind
+        self.kind = kind.split()[-1]
+        self.name = 'tensorrt_lean' if 'lean' in kind else (
+            'tensorrt_rtx' if kind == 'rtx' else 'tensorrt')
         self.cuda = cuda
         self.dla_cores = 0
         self.build_fails = self.runtime_fails = ''
@@ -41,8 +44,7 @@ class StandInTensorRt:
 
     def install(self, monkeypatch: Any) -> StandInTensorRt:
         """Put the module where imports find it."""
-        name = 'tensorrt_rtx' if self.kind == 'rtx' else 'tensorrt'
-        monkeypatch.setitem(sys.modules, name, self.module)
+        monkeypatch.setitem(sys.modules, self.name, self.module)
         return self
 
 
@@ -56,7 +58,7 @@ def _module(world: StandInTensorRt) -> Any:
     trt: Any = ModuleType('tensorrt')
     trt.__version__ = {'8.6': '8.6.1', '10': '10.3.0', '11': '11.0.0', 'rtx': '1.7.1'}[kind]
     trt.BuilderFlag = _enum(
-        'BuilderFlag', 'TF32', 'GPU_FALLBACK', 'SPARSE_WEIGHTS',
+        'BuilderFlag', 'TF32', 'GPU_FALLBACK', 'SPARSE_WEIGHTS', 'VERSION_COMPATIBLE',
         *(() if new else ('FP16', 'INT8')),
         *(('REQUIRE_USER_ALLOCATION',) if kind == 'rtx' else ()))
     trt.NetworkDefinitionCreationFlag = _enum('NetworkDefinitionCreationFlag', *(
@@ -159,7 +161,9 @@ def _module(world: StandInTensorRt) -> Any:
             if world.build_fails:
                 self._logger.log(ILogger.Severity.ERROR, world.build_fails)
                 return None
-            head = json.dumps([trt.__version__, config.asked['profiles']]).encode()
+            head = json.dumps([
+                trt.__version__, config.asked['profiles'],
+                trt.BuilderFlag.VERSION_COMPATIBLE in config.asked['flags']]).encode()
             return _MAGIC + len(head).to_bytes(4, 'little') + head + network.onnx
 
     class ParserError:
@@ -249,7 +253,7 @@ def _module(world: StandInTensorRt) -> Any:
         def __init__(self, plan: bytes) -> None:
             size = int.from_bytes(plan[len(_MAGIC):len(_MAGIC) + 4], 'little')
             start = len(_MAGIC) + 4
-            self.version, self.profiles = json.loads(plan[start:start + size])
+            self.version, self.profiles, self.compatible = json.loads(plan[start:start + size])
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = 1
             self.session = onnxruntime.InferenceSession(plan[start + size:], options)
@@ -285,14 +289,34 @@ def _module(world: StandInTensorRt) -> Any:
                 logger.log(ILogger.Severity.ERROR, world.runtime_fails)
                 raise TypeError('pybind11::init(): factory function returned nullptr')
             self._logger = logger
+            self.engine_host_code_allowed = False
 
         def deserialize_cuda_engine(self, plan: bytes) -> Any:
             if not plan.startswith(_MAGIC):
                 self._logger.log(ILogger.Severity.ERROR, 'magicTag does not match')
                 return None
-            return ICudaEngine(plan)
+            engine = ICudaEngine(plan)
+            problem = self._problem_of(engine)
+            if problem:
+                self._logger.log(ILogger.Severity.ERROR, problem)
+                return None
+            return engine
+
+        def _problem_of(self, engine: Any) -> str:
+            built, runs = (int(text.split('.')[0]) for text in (engine.version, trt.__version__))
+            if built != runs and not (engine.compatible and (built, runs) in ((8, 10), (10, 11))):
+                return 'Failed due to an old deserialization call on a newer plan file.'
+            if engine.compatible and not self.engine_host_code_allowed:
+                return ('Cannot deserialize engine with lean runtime since '
+                        'IRuntime::getEngineHostCodeAllowed() is false.')
+            if world.name == 'tensorrt_lean' and not engine.compatible:
+                return 'Unexpected call to stub loadRunner for ShuffleRunner.'
+            return ''
 
     for thing in (ILogger, IBuilderConfig, Builder, OnnxParser, IExecutionContext, ICudaEngine,
                   Runtime):
         setattr(trt, thing.__name__, thing)
+    if world.name == 'tensorrt_lean':
+        for name in ('Builder', 'IBuilderConfig', 'OnnxParser', 'NetworkDefinitionCreationFlag'):
+            delattr(trt, name)
     return trt

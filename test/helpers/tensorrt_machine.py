@@ -18,7 +18,7 @@ class World:
                  **cuda: Any) -> None:
         self.cuda = StandInCuda(**cuda).install(monkeypatch, graphs)
         self.trt = StandInTensorRt(kind, self.cuda).install(monkeypatch)
-        self.name = 'tensorrt_rtx' if kind == 'rtx' else 'tensorrt'
+        self.name = self.trt.name
         self.said: list[str] = []
         self.model = write_tiny_model(folder / 'colours.onnx')
         self.engines = folder / 'engines'

@@ -56,7 +56,7 @@ LIBRARIES = {
     r'launch|launch_ros': r'launch_support\..*',
     r'torch|torchvision|efficientnet_\w+': r'training\..*',
     r'pycuda|cuda': r'backends\.(cuda|tensorrt)\..*',
-    r'tensorrt|tensorrt_rtx': r'backends\.tensorrt\..*',
+    r'tensorrt|tensorrt_rtx|tensorrt_lean': r'backends\.tensorrt\..*',
     r'onnxruntime': r'(backends\.onnxruntime\w*|onnx_tools\..*|compare\..*)',
     r'polygraphy': r'compare\..*',
     r'tvm|tvm_ffi': r'backends\.tvm\..*',
@@ -65,7 +65,7 @@ LIBRARIES = {
 
 #: What a layer must be importable without, as patterns of top-level names.
 ROS = r'rclpy|rcl_interfaces|\w+_(msgs|srvs)|builtin_interfaces|cv_bridge|launch|launch_ros'
-DEVICES = r'pycuda|cuda|tensorrt|tensorrt_rtx|polygraphy|tvm|tvm_ffi|openvino'
+DEVICES = r'pycuda|cuda|tensorrt|tensorrt_rtx|tensorrt_lean|polygraphy|tvm|tvm_ffi|openvino'
 SMALL = r'(?!resnet_trt_node|__future__|re|unicodedata).*'
 PLAIN = rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|cv2|PIL|rosbags'
 WITHOUT = {

@@ -24,7 +24,7 @@ from resnet_trt_node.backends.engines.key import EngineKey
 from resnet_trt_node.backends.engines.side_file import EngineSide
 from resnet_trt_node.contract.sparsity import SparseBuild
 from resnet_trt_node.contract.spec import ModelSpec
-from resnet_trt_node.errors import BackendError
+from resnet_trt_node.errors import BackendError, BackendUnavailable
 
 _MAX_TIMING_BYTES = 1 << 30
 #: Half-written files that are older than this are left from a process that was killed.
@@ -47,6 +47,7 @@ class BuiltEngine:
     :param path: where it lies, None if it could not be stored.
     :param reason: why it was built, '' if it was found.
     :param build_s: seconds that building took, whenever that was.
+    :param builder: version that built it, '' if none but that runs it.
     """
 
     plan: bytes
@@ -56,6 +57,7 @@ class BuiltEngine:
     path: Optional[Path] = None
     reason: str = ''
     build_s: float = 0.0
+    builder: str = ''
 
     @property
     def details(self) -> dict[str, str]:
@@ -63,6 +65,7 @@ class BuiltEngine:
         return {
             'precision': self.spec.precision,
             'engine': str(self.path) if self.path else 'in memory only',
+            **({'engine_built_by': self.builder} if self.builder else {}),
             'engine_built_because': self.reason or 'it was not, it was found',
             'engine_build_s': f'{self.build_s:.1f}'}
 
@@ -130,6 +133,21 @@ class EngineCache:
                 self._cannot_store(problem, error, must_store)
                 return _timed(build, b'', f'not stored: {problem}')
             return self._build_locked(key, build, force, must_store)
+
+    def find(self, key: EngineKey) -> BuiltEngine:
+        """
+        Return the stored engine of a key, where none can be built.
+
+        :raises BackendUnavailable: with the reason, if there is none or it cannot be trusted.
+        """
+        path = self.path_of(key)
+        try:
+            prepare_folder(self.folder)
+            if not path.exists():
+                raise BackendUnavailable(self._why_missing(key))
+            return _read_engine(path, key)
+        except (UntrustedFile, OSError) as error:
+            raise BackendUnavailable(f'{path} cannot be used: {error}') from error
 
     def reject(self, key: EngineKey, engine: BuiltEngine, why: str) -> None:
         """
@@ -271,4 +289,5 @@ def _read_engine(path: Path, key: EngineKey) -> BuiltEngine:
     if side.key != key:
         raise UntrustedFile('its side file describes another engine')
     return BuiltEngine(
-        plan, side.spec, sparsity=side.sparsity, path=path, build_s=side.build_s)
+        plan, side.spec, sparsity=side.sparsity, path=path, build_s=side.build_s,
+        builder=side.key.builder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 import hashlib
 import json
 from typing import Any, Mapping, Tuple
@@ -26,12 +26,14 @@ class EngineKey:
     :param stem: the model file's name without suffix, for people only.
     :param model_sha256: hex digest of the ONNX file.
     :param flavour: 'tensorrt', 'tensorrt_rtx' or 'tvm'.
-    :param version: version of that runtime.
+    :param version: version of that runtime, '' where later ones run the engine as well.
     :param device: the GPU's name, '' where any of its compute capability will do; for TVM on a
         CPU LLVM's name of that.
     :param compute_capability: such as '9.0'; for TVM on a CPU its features.
     :param profiles: (smallest, tuned for, largest) batch size of each optimisation profile.
     :param options: builder options, pairs of name and text, sorted by name.
+    :param builder: the version that builds it where `version` is ''; no part of the key, for
+        any that can run it will do.
     """
 
     stem: str
@@ -42,15 +44,17 @@ class EngineKey:
     compute_capability: str
     profiles: Tuple[Tuple[int, int, int], ...]
     options: Tuple[Tuple[str, str], ...]
+    builder: str = field(default='', compare=False)
 
     def digest(self) -> str:
-        """Return a hex digest of all fields but the file's name."""
+        """Return a hex digest of all fields but the file's name and the builder."""
         return self._digest(
-            [field.name for field in fields(self) if field.name != 'stem'])
+            [field.name for field in fields(self) if field.compare and field.name != 'stem'])
 
     def machine_digest(self) -> str:
         """Return a hex digest of runtime and GPU, which kernel timings hold for."""
-        return self._digest(['flavour', 'version', 'device', 'compute_capability'])
+        return self._digest([
+            'flavour', 'builder' if self.builder else 'version', 'device', 'compute_capability'])
 
     def _digest(self, names: list[str]) -> str:
         values = {name: getattr(self, name) for name in names}
@@ -78,7 +82,10 @@ class EngineKey:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields for a JSON file; the options as an object, to be read by people."""
-        return {**asdict(self), 'options': dict(self.options)}
+        values = {**asdict(self), 'options': dict(self.options)}
+        if not self.builder:
+            del values['builder']
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> EngineKey:
@@ -87,7 +94,9 @@ class EngineKey:
 
         :raises ValueError, KeyError, TypeError, AttributeError: if it is malformed.
         """
-        given: dict[str, Any] = {field.name: str(values[field.name]) for field in fields(cls)}
+        given: dict[str, Any] = {
+            field.name: str(values[field.name] if field.compare else values.get(field.name, ''))
+            for field in fields(cls)}
         given['profiles'] = tuple(
             (int(low), int(opt), int(high)) for low, opt, high in values['profiles'])
         given['options'] = tuple(sorted(

@@ -59,6 +59,11 @@ class EngineSide:
             'built': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
             'build_s': round(self.build_s, 3),
         }
+        if self.key.builder:
+            content['built_by'] = f'{self.key.flavour} {self.key.builder}'
+            content['runs_on'] = (
+                f'{self.key.flavour} and {self.key.flavour}_lean from {self.key.builder} on, as '
+                'far as those load its engines')
         if self.sparsity is not None:
             content['sparsity'] = asdict(self.sparsity)
         content['sha256'] = _digest(content)

@@ -1,8 +1,9 @@
-"""The backend for NVIDIA GPUs: TensorRT and TensorRT-RTX, with pycuda."""
+"""The backends for NVIDIA GPUs: TensorRT, TensorRT-RTX and the lean runtime, with pycuda."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional, Sequence, TYPE_CHECKING, Union
 
@@ -16,7 +17,7 @@ from resnet_trt_node.backends.tensorrt.engine import EngineSource
 from resnet_trt_node.backends.tensorrt.execution import EngineRefused, LoadedEngine
 from resnet_trt_node.backends.tensorrt.log import TensorRtLog
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
-from resnet_trt_node.errors import BackendError
+from resnet_trt_node.errors import BackendError, BackendUnavailable, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +35,7 @@ class TensorRtBackend(Backend):
     :raises BackendUnavailable: if TensorRT, pycuda, the driver or the GPU is missing.
     :raises ModelError: if the model is not deployable, of another precision than asked for, or
         refused by TensorRT.
+    :raises UsageError: for a version-compatible engine that may not run its own code.
     :raises BackendError: if the engine cannot be built or there is not enough memory.
     """
 
@@ -43,6 +45,10 @@ class TensorRtBackend(Backend):
     def __init__(self, path: Union[str, Path], options: TensorRtOptions) -> None:
         self._options = options
         self._trt = versions.load_module(self.flavour)
+        if options.version_compatible and not options.engine_host_code:
+            raise UsageError(
+                'a version_compatible engine carries code of its own, which it may not run: set '
+                'engine_host_code to true, or leave version_compatible out')
         self._source: Optional[EngineSource] = None
         try:
             self._open(path)
@@ -75,8 +81,13 @@ class TensorRtBackend(Backend):
             try:
                 loaded.load(cached.plan)
             except EngineRefused as error:
-                source.cache.reject(source.key, cached, str(error))
-                raise
+                if versions.can_build(self._trt):
+                    source.cache.reject(source.key, cached, str(error))
+                    raise
+                # Another version may run it, so it stays.
+                raise BackendError(
+                    f'{error}; {cached.path} was built by TensorRT {cached.builder}, this is '
+                    f'{self.flavour} {self._trt.__version__}: {source.how_to_build()}') from error
             used_bytes = free_before - device.memory_bytes()[0]
             self._slots = loaded.slots
             super().__init__(
@@ -119,3 +130,18 @@ class TensorRtRtxBackend(TensorRtBackend):
     """The same with TensorRT-RTX, for GeForce and RTX GPUs of compute capability 7.5 on."""
 
     flavour = 'tensorrt_rtx'
+
+
+class TensorRtLeanBackend(TensorRtBackend):
+    """The same with the lean runtime, which runs version-compatible engines and builds none."""
+
+    flavour = 'tensorrt_lean'
+
+    def __init__(self, path: Union[str, Path], options: TensorRtOptions) -> None:
+        # Whether it is installed comes first.
+        versions.load_module(self.flavour)
+        if not options.engine_host_code:
+            raise BackendUnavailable(
+                'its engines run code of their own, which is not allowed (engine_host_code is '
+                'false): set it to true where you trust who builds them')
+        super().__init__(path, replace(options, version_compatible=True))

@@ -80,12 +80,20 @@ class EngineBuilder:
         :raises BackendUnavailable: without a GPU or DLA that the build needs.
         :raises BackendError: if TensorRT cannot build it.
         """
+        self.check_model()
+        with TensorRtLog(self._trt, self._options.log) as self._trt_log:
+            return self._build(timing_cache)
+
+    def check_model(self) -> None:
+        """
+        Read the model.
+
+        :raises ModelError: if it is not deployable or has another precision.
+        """
         self._model = parse_model(self._data, self._path)
         with naming(self._path):
             self._spec = spec_of(self._model)
             check_precision(self._spec, self._options.precision)
-        with TensorRtLog(self._trt, self._options.log) as self._trt_log:
-            return self._build(timing_cache)
 
     def _build(self, timing_cache: bytes) -> BuiltEngine:
         path, options, spec = self._path, self._options, self._spec
@@ -109,11 +117,14 @@ class EngineBuilder:
             plan = builder.build_serialized_network(network, config)
             progress.check()
         if plan is None:
-            raise BackendError(
-                f'TensorRT cannot build {path}: {self._trt_log.explain()}; '
-                + (f'Turing takes fp16: `{HOW_TO_MAKE["fp16"]}`'
-                   if options.target_sm == _TURING and spec.precision == 'fp32' else
-                   'try another optimisation level, more workspace or a smaller batch'))
+            why = self._trt_log.explain()
+            raise BackendError(f'TensorRT cannot build {path}: {why}; ' + (
+                f'Turing takes fp16: `{HOW_TO_MAKE["fp16"]}`'
+                if options.target_sm == _TURING and spec.precision == 'fp32' else
+                'it puts its lean runtime into the engine: name the folder of '
+                'libnvinfer_lean.so in LD_LIBRARY_PATH'
+                if options.version_compatible and 'lean' in why else
+                'try another optimisation level, more workspace or a smaller batch'))
         sparsity = None if sparse is None else SparseBuild.of_log(sparse, self._trt_log.sparsity)
         if sparsity is not None:
             options.log(f'sparse weights: {sparsity.describe()}')
@@ -148,6 +159,8 @@ class EngineBuilder:
         (config.set_flag if options.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
         if options.sparse_weights:
             config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
+        if options.version_compatible:
+            config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
         for flag in versions.precision_flags(trt, self._spec.precision, self._dla):
             config.set_flag(flag)
         versions.share_profiles(trt, config)

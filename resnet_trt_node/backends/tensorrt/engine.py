@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, Optional, Union
 
 from resnet_trt_node.backends.cuda.device import CudaDevice
@@ -19,7 +20,12 @@ from resnet_trt_node.errors import BackendUnavailable, UsageError
 
 #: The options that decide what is compiled, in the order of an engine's key.
 _KEY_OPTIONS = (
-    'dla_core', 'optimization_level', 'sparse_weights', 'target_sm', 'tf32', 'workspace_mib')
+    'dla_core', 'optimization_level', 'sparse_weights', 'target_sm', 'tf32',
+    'version_compatible', 'workspace_mib')
+#: Those of them that are no part of a key unless they are set.
+_OFTEN_UNSET = ('target_sm', 'version_compatible')
+#: Those that a node and a command may set away from their defaults.
+NODE_OPTIONS = ('optimization_level', 'workspace_mib', 'tf32', 'sparse_weights', 'dla_core')
 
 
 class EngineSource:
@@ -53,23 +59,58 @@ class EngineSource:
             options = replace(options, target_sm=capability)
         #: How the engine is built; with TensorRT-RTX they say for which compute capability.
         self.options = options
+        version, builder = str(trt.__version__), ''
+        if options.version_compatible:
+            version, builder = builder, version
         #: What the engine is known by, its profiles among it.
         self.key = EngineKey(
-            path.stem, sha256_of(data), flavour, str(trt.__version__), name, capability, profiles,
+            path.stem, sha256_of(data), versions.builds_for(flavour), version, name, capability,
+            profiles,
             tuple((option, str(getattr(options, option)).lower()) for option in _KEY_OPTIONS
-                  if option != 'target_sm' or options.target_sm is not None))
+                  if option not in _OFTEN_UNSET or getattr(options, option)), builder)
         self.cache = EngineCache(options.engine_dir, options.log)
         self._builder = EngineBuilder(trt, path, data, options, profiles)
+        self._path = path
+        self._can_build = versions.can_build(trt)
 
     def get(self, force: bool = False, must_store: bool = False) -> BuiltEngine:
         """
-        Return the engine, built if need be; arguments and errors as `EngineCache.get`.
+        Return the engine, built if need be and possible; arguments and errors as those of
+        `EngineCache.get` or `find`.
 
         :raises ModelError: for a model that is not deployable or of another precision.
         """
+        if not self._can_build:
+            return self._find()
         engine = self.cache.get(self.key, self._builder.build, force, must_store)
         check_precision(engine.spec, self.options.precision)
         return engine
+
+    def _find(self) -> BuiltEngine:
+        try:
+            engine = self.cache.find(self.key)
+        except BackendUnavailable as error:
+            # A bad model is the better reason.
+            self._builder.check_model()
+            raise BackendUnavailable(
+                f'no engine to run ({error}): {self.how_to_build()}') from error
+        check_precision(engine.spec, self.options.precision)
+        return engine
+
+    def how_to_build(self) -> str:
+        """Return where and how to build the engine, for a runtime that cannot."""
+        key, tuned = self.key, [opt for _, opt, _ in self.key.profiles]
+        words = ['resnet_trt build', quote(self._path.name), '--version-compatible',
+                 f'--max-batch {key.profiles[-1][-1]}']
+        if tuned != sorted({1, key.profiles[-1][-1]}):
+            words.append(f'--opt-batch {",".join(map(str, tuned))}')
+        for name in NODE_OPTIONS:
+            value = getattr(self.options, name)
+            if value != getattr(TensorRtOptions, name):
+                flag = f'--{name.replace("_", "-")}'
+                words.append(flag if value is True else f'{flag} {value}')
+        return (f'build it on a machine with {key.flavour} and the same GPU ({key.device}) with '
+                f'`{" ".join(words)}`, and copy its .engine and .json to {self.cache.folder}')
 
 
 def _device_key(

@@ -32,7 +32,7 @@ def refusal(what: str, cause: str) -> BackendError:
     """
     # Too little memory is not the engine's fault.
     kind = BackendError if 'memory' in cause.lower() else EngineRefused
-    return kind(f'{what} ({cause})')
+    return kind(f'{what} ({versions.translate(cause)})')
 
 
 class LoadedEngine:
@@ -78,6 +78,8 @@ class LoadedEngine:
             raise BackendError(f'TensorRT cannot start: {self.explain()}') from error
         if options.dla_core is not None:
             self._runtime.DLA_core = options.dla_core
+        if options.version_compatible:
+            self._runtime.engine_host_code_allowed = options.engine_host_code
         self.engine = self._runtime.deserialize_cuda_engine(plan)
         if self.engine is None:
             raise refusal('TensorRT cannot load the engine', self.explain())

@@ -12,7 +12,7 @@ from resnet_trt_node.errors import UsageError
 @dataclass(frozen=True)
 class TensorRtOptions(EngineOptions):
     """
-    The options of TensorRT and TensorRT-RTX.
+    The options of TensorRT, TensorRT-RTX and TensorRT's lean runtime.
 
     :param opt_batch_sizes: batch sizes that an engine is tuned for, each in an optimisation
         profile of its own, rising; () tunes for max_batch_size alone.
@@ -21,6 +21,9 @@ class TensorRtOptions(EngineOptions):
         it to TensorRT.
     :param tf32: let fp32 layers multiply in tf32, with 10 bits of mantissa.
     :param sparse_weights: let TensorRT skip the zeros of 2:4 weights, see `contract.sparsity`.
+    :param version_compatible: build an engine that later versions and the lean runtime run; it
+        holds a runtime of its own.
+    :param engine_host_code: let such an engine run that code in this process.
     :param target_sm: compute capability to compile for, such as '8.9'; None is that of this GPU.
         Only TensorRT-RTX can compile for another GPU than the one at hand.
     :param dla_core: deep learning accelerator to run on, None for the GPU.
@@ -35,6 +38,8 @@ class TensorRtOptions(EngineOptions):
     workspace_mib: int = number(0, 0, 1 << 20)
     tf32: bool = False
     sparse_weights: bool = False
+    version_compatible: bool = False
+    engine_host_code: bool = False
     target_sm: Optional[str] = None
     dla_core: Optional[int] = number(None, 0, 7)
     cuda_graph_max_batch: int = number(8, 0, 1024)

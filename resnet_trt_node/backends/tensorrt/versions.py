@@ -1,6 +1,8 @@
 """
 Every difference between TensorRT 8.6, 10.x, 11.x and TensorRT-RTX that this package meets.
 
+The lean runtime of a version has what that has to run engines, and nothing to build them.
+
 Each function asks the module which attributes it has, never which number it bears, and says which
 versions that is for. Everything else goes through what all of them share: the named-tensor API.
 
@@ -14,7 +16,7 @@ progress monitor               no     yes     yes     yes
 layer's name in parser errors  no     yes     yes     yes
 cuBLAS and cuDNN kernels       on     off     none    none
 compiles for another GPU       no     no      no      yes
-memory given to a context      attr.  attr.   method  method
+memory given to a context      attr.  method  method  method
 ============================  =====  ======  ======  =====
 """
 
@@ -28,10 +30,18 @@ from resnet_trt_node.errors import BackendUnavailable
 #: Flavour to (module, what to install).
 FLAVOURS = {
     'tensorrt': ('tensorrt', 'TensorRT with its Python package; JetPack has it'),
-    'tensorrt_rtx': ('tensorrt_rtx', 'pip install tensorrt-rtx-cu13'),
+    'tensorrt_rtx': ('tensorrt_rtx', 'the wheel tensorrt-rtx-cu13'),
+    'tensorrt_lean': ('tensorrt_lean', 'the wheel tensorrt-lean-cu13'),
 }
 #: How often a kernel is timed; building takes about that much longer in its timing part.
 _TIMINGS = 2
+#: Words of TensorRT about an engine that is not for it, and what they mean.
+_WRONG_ENGINE = {
+    'call to stub': 'the engine is not version-compatible',
+    'old deserialization call on a newer plan':
+        'another version built the engine, and this one does not run engines of that',
+    'EngineHostCodeAllowed': 'engine_host_code is false, and the engine carries code of its own',
+}
 
 
 def load_module(flavour: str) -> Any:
@@ -50,11 +60,27 @@ def load_module(flavour: str) -> Any:
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         raise BackendUnavailable(
             f'{module} cannot be imported ({error}): install {advice}') from error
-    if not hasattr(context, 'execute_async_v3') or not hasattr(
-            trt.IBuilderConfig, 'builder_optimization_level'):
+    if not hasattr(context, 'execute_async_v3') or (
+            can_build(trt) and not hasattr(trt.IBuilderConfig, 'builder_optimization_level')):
         raise BackendUnavailable(
             f'{module} {trt.__version__} is too old: 8.6 is the first that can be used')
     return trt
+
+
+def can_build(trt: Any) -> bool:
+    """Tell whether this flavour builds engines; the lean runtime only runs them."""
+    return hasattr(trt, 'Builder')
+
+
+def builds_for(flavour: str) -> str:
+    """Return the flavour that builds the engines of a flavour."""
+    return flavour.replace('_lean', '')
+
+
+def translate(text: str) -> str:
+    """Return what TensorRT says of an engine, with what it means where that is known."""
+    return next((f'{text}: {meaning}' for words, meaning in _WRONG_ENGINE.items()
+                 if words in text), text)
 
 
 def is_strongly_typed(trt: Any, dla: bool) -> bool:

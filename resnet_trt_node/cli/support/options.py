@@ -50,8 +50,8 @@ def add_backend_arguments(parser: ArgumentParser) -> None:
         '--batch-size', type=int, default=8, metavar='N',
         help='largest number of pictures inferred together')
     add_node_options(
-        group, 'device_id', 'cpu_threads', 'sparse_weights', 'engine_dir', 'optimization_level',
-        'resize_method')
+        group, 'device_id', 'cpu_threads', 'sparse_weights', 'version_compatible',
+        'engine_host_code', 'engine_dir', 'optimization_level', 'resize_method')
     add_opt_batch(group)
 
 

@@ -22,7 +22,8 @@ from resnet_trt_node.node.pipeline.settings import LiveSettings
 #: Those that are options of a backend by the same name.
 BACKEND_PARAMETERS = (
     'device_id', 'cpu_threads', 'precision', 'engine_dir', 'optimization_level', 'workspace_mib',
-    'tf32', 'sparse_weights', 'dla_core', 'cuda_graph_max_batch', 'blocking_sync', 'tvm_target')
+    'tf32', 'sparse_weights', 'version_compatible', 'engine_host_code', 'dla_core',
+    'cuda_graph_max_batch', 'blocking_sync', 'tvm_target')
 _NAME_TOKEN = re.compile(r'[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 
 
@@ -72,6 +73,11 @@ class NodeParameters:
         False, 'Allow TF32 in fp32 layers: faster, with 10 bits of mantissa.')
     sparse_weights: bool = _parameter(
         False, 'Allow sparse kernels for a model made by resnet_trt prune, where they are faster.')
+    version_compatible: bool = _parameter(
+        False, 'Build an engine that later TensorRT versions and tensorrt_lean run too.')
+    engine_host_code: bool = _parameter(
+        False, 'Let version-compatible engines run the code that they carry; tensorrt_lean needs '
+        'it.')
     dla_core: int = _parameter(
         -1, 'Deep learning accelerator (DLA) to run on, -1 for the GPU.', low=-1, high=7)
     cuda_graph_max_batch: int = _parameter(

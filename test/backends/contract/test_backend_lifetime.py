@@ -50,8 +50,9 @@ def test_importing_the_module_touches_no_device(name):
         'links = [os.path.join("/proc/self/fd", fd) for fd in os.listdir("/proc/self/fd")]\n'
         'files = [os.readlink(link) for link in links if os.path.lexists(link)]\n'
         'print(json.dumps({"devices": [file for file in files if "nvidia" in file],\n'
-        '    "loaded": sorted({"onnxruntime", "tensorrt", "tensorrt_rtx", "tvm", "torch",\n'
-        '        "pycuda.autoinit", "pycuda.autoprimaryctx"} & set(sys.modules))}))\n')
+        '    "loaded": sorted({"onnxruntime", "tensorrt", "tensorrt_rtx", "tensorrt_lean",\n'
+        '        "tvm", "torch", "pycuda.autoinit",\n'
+        '        "pycuda.autoprimaryctx"} & set(sys.modules))}))\n')
     done = subprocess.run(
         [sys.executable, '-c', script], check=True, stdout=subprocess.PIPE, text=True,
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(path for path in sys.path if path)})
