@@ -2,9 +2,11 @@
 
 from contextlib import suppress
 
+import lean_engines
 import pytest
 
 from resnet_trt_node.backends.tvm.runtime import load_tvm
+from resnet_trt_node.contract import model_file
 from resnet_trt_node.errors import BackendUnavailable
 from standin_cuda import StandInCuda
 from standin_tensorrt import StandInTensorRt
@@ -23,7 +25,9 @@ for module in (test_backend_contract, test_backend_lifetime):
         name: value for name, value in vars(module).items() if not name.startswith('_')})
 
 #: Backend to the versions that stand in for it.
-VERSIONS = [('tensorrt', '8.6'), ('tensorrt', '10'), ('tensorrt', '11'), ('tensorrt_rtx', 'rtx')]
+VERSIONS = [('tensorrt', '8.6'), ('tensorrt', '10'), ('tensorrt', '11'), ('tensorrt_rtx', 'rtx'),
+            ('tensorrt_lean', 'lean 10')]
+_read_regular = model_file.read_regular
 
 
 @pytest.fixture(params=VERSIONS, ids=lambda pair: '-'.join(pair), autouse=True)
@@ -43,6 +47,16 @@ def machine(request, monkeypatch):
 def engine_dir(tmp_path_factory):
     """Return a folder for the stand-ins' engines alone."""
     return tmp_path_factory.mktemp('engines')
+
+
+@pytest.fixture
+def build_for_lean(monkeypatch):
+    """Build on the stand-in of 8.6, reading files as another process does."""
+    def build(path, options):
+        with monkeypatch.context() as patch:
+            patch.setattr(model_file, 'read_regular', _read_regular)
+            lean_engines.build_for_lean(path, options)
+    return build
 
 
 @pytest.fixture
