@@ -47,11 +47,14 @@ fuzz: venv ## broken images, bags, metadata and labels; N=1000000 of each
 lint: venv ## ruff, mypy, ament_flake8, ament_pep257 and the oldest Python
 	$(python) -m pytest -q --timeout=3000 test/package/test_lint.py
 
-# Not in .venv: TensorRT comes with the machine. GPU_PYTHON has it, pycuda, onnx and pytest.
+# Not in .venv: TensorRT comes with the machine. GPU_PYTHON has it, pycuda, onnx and pytest. Where it
+# has tensorrt_lean too, that is tried in a process of its own.
+gpu_pytest = $(or $(GPU_PYTHON),python3) -m pytest -q -p no:cacheprovider
+gpu_tests = test/backends/contract/test_backend_contract.py \
+  test/backends/contract/test_backend_lifetime.py test/backends/tensorrt/test_tensorrt_gpu.py
 gpu-test: ## the backend's tests on this machine's TensorRT and GPU
-	RESNET_TRT_GPU_TEST=1 $(or $(GPU_PYTHON),python3) -m pytest -q -p no:cacheprovider \
-	  -k 'not rtx' test/backends/contract/test_backend_contract.py \
-	  test/backends/contract/test_backend_lifetime.py test/backends/tensorrt/test_tensorrt_gpu.py
+	RESNET_TRT_GPU_TEST=1 $(gpu_pytest) -k 'not rtx and not tensorrt_lean' $(gpu_tests)
+	$(gpu_pytest) -rs -k tensorrt_lean $(gpu_tests)
 
 bench: venv ## real-time figures beside a plain node, about 9 minutes; QUICK=1 takes two
 	PYTHONPATH=tools $(python) -m bench $(if $(QUICK),--quick)

@@ -78,6 +78,8 @@ class EngineKey:
             if before.get(name) != after.get(name):
                 found.append(
                     f'{name} {before.get(name, "unset")} -> {after.get(name, "unset")}')
+        if not found and self.stem != other.stem:
+            found.append(f'the name of the model file {other.stem} -> {self.stem}')
         return found
 
     def to_json(self) -> dict[str, Any]:

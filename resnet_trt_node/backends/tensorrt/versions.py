@@ -79,7 +79,7 @@ def builds_for(flavour: str) -> str:
 
 def translate(text: str) -> str:
     """Return what TensorRT says of an engine, with what it means where that is known."""
-    return next((f'{text}: {meaning}' for words, meaning in _WRONG_ENGINE.items()
+    return next((f'{text.rstrip(".")}: {meaning}' for words, meaning in _WRONG_ENGINE.items()
                  if words in text), text)
 
 

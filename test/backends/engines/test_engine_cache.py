@@ -92,8 +92,10 @@ def test_an_engine_of_the_same_bytes_explains_under_another_name(cache):
     assert cache.get(other, Builder()).reason == 'TensorRT 8.6.0 -> 10.3.0'
 
 
-def test_another_file_name_of_the_same_bytes_is_found_under_its_digest(cache):
+def test_another_file_name_of_the_same_bytes_has_the_same_digest_and_is_told(cache):
     assert replace(KEY, stem='renamed').digest() == KEY.digest()
+    cache.get(KEY, Builder())
+    assert 'model -> renamed' in cache.get(replace(KEY, stem='renamed'), Builder()).reason
 
 
 @pytest.mark.parametrize('stem', ['m' * 250, '\u6a21' * 83, 'm\udcff'])

@@ -15,32 +15,45 @@ import numpy as np
 import onnx
 import pytest
 
+from lean_engines import build_elsewhere
 from relu6_model import write_relu6_model
 from resnet_trt_node.backends.base import warm_up
 from resnet_trt_node.backends.factory import open_backend
+from resnet_trt_node.backends.tensorrt.versions import load_module
 from resnet_trt_node.contract.model_file import spec_of, write_model_spec
 from resnet_trt_node.errors import BackendUnavailable, ModelError
 from resnet_trt_node.onnx_tools.int8.quantize import insert_pairs, Placement
 from tiny_model import write_tiny_model
 
 SIDE = 32
+#: Options of which each value has an engine of its own.
+BUILT_FOR = ('engine_dir', 'optimization_level', 'max_batch_size', 'opt_batch_sizes', 'tf32')
 
 
-@pytest.fixture(scope='module')
-def world(tmp_path_factory):
-    """Return a function that opens the tiny model on TensorRT."""
+@pytest.fixture(scope='module', params=['tensorrt', 'tensorrt_lean'])
+def world(request, tmp_path_factory):
+    """Return a function that opens the tiny model on TensorRT or its lean runtime."""
+    name = request.param
     folder = tmp_path_factory.mktemp('gpu')
-    path = write_tiny_model(folder / 'tiny.onnx', size=SIDE)
+    tiny = write_tiny_model(folder / 'tiny.onnx', size=SIDE)
 
-    def start(**options):
-        return open_backend(path, 'tensorrt', **{
-            'engine_dir': folder / 'engines', 'optimization_level': 0, **options})
+    def start(path=tiny, **options):
+        options = {'engine_dir': folder / 'engines', 'optimization_level': 0, **options}
+        if name == 'tensorrt_lean':
+            options['engine_host_code'] = True
+            wanted = {option: value for option, value in options.items() if option in BUILT_FOR}
+            if (path, wanted) not in built:
+                load_module(name)
+                build_elsewhere(path, wanted)
+                built.append((path, wanted))
+        return open_backend(path, name, **options)
+    built = []
     try:
         start().close()
     except BackendUnavailable as error:
         if os.environ.get('RESNET_TRT_GPU_TEST'):
             raise
-        pytest.skip(f'no TensorRT with a GPU here: {error}')
+        pytest.skip(f'no {name} with a GPU here: {error}')
     return start
 
 
@@ -59,8 +72,7 @@ def frames():
 
 
 def test_the_engine_is_found_the_second_time(world):
-    with world(max_batch_size=3) as backend:
-        assert backend.info.details['engine_built_because']
+    world(max_batch_size=3).close()
     with world(max_batch_size=3) as backend:
         assert backend.info.details['engine_built_because'] == 'it was not, it was found'
         assert float(backend.info.details['device_memory_mib']) > 0
@@ -122,8 +134,7 @@ def test_int8_behind_a_relu6_answers_as_float_does(world, frames, tmp_path):
     onnx.save(model, str(int8))
     found = []
     for path in (fp32, int8):
-        with open_backend(path, 'tensorrt', engine_dir=tmp_path / 'engines',
-                          optimization_level=0) as backend:
+        with world(path) as backend:
             found.append(answers(backend, frames))
     assert 0 < np.abs(found[0] - found[1]).max() < 0.05
     # The pictures do not look alike to it, so that it did not answer blindly.

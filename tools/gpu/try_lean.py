@@ -1,0 +1,101 @@
+"""
+Try version-compatible engines and the lean runtimes on a GPU; JSON comes out.
+
+Usage: try_lean.py MODEL.onnx OUT.json. The full TensorRT is on the path. $KIT holds each lean
+runtime in a folder of its own; where RUNTIME names one of them, that alone is tried.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import product
+import json
+import os
+from pathlib import Path
+import subprocess
+import sys
+import time
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / 'test' / 'helpers')]
+KIT = Path(os.environ.get('KIT', '/opt/kit'))
+#: Where a builder of 8.6 finds what it puts into version-compatible engines.
+LEAN_LIBRARY = KIT / 'lean86' / 'tensorrt_lean' / 'libnvinfer_lean.so.8'
+WRONG = ('nothing', 'code not allowed', 'auto', 'plain', 'altered', 'writable', 'TensorRT alone')
+
+
+def parse() -> argparse.Namespace:
+    """Return the command's arguments."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('model', type=Path)
+    parser.add_argument('out', type=Path)
+    parser.add_argument('--engines', type=Path, default=Path('/tmp/try_lean'))
+    parser.add_argument('--level', type=int, default=2)
+    parser.add_argument('--max-batch', type=int, default=8)
+    parser.add_argument('--seconds', type=float, default=500.0, help='each step may take')
+    parser.add_argument('--runtimes', nargs='+',
+                        default=os.environ.get('RUNTIME', 'lean86 lean10').split())
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Take all steps, each in a process of its own."""
+    given = parse()
+    given.engines.mkdir(parents=True, exist_ok=True)
+    from tiny_model import write_tiny_model
+    tiny = write_tiny_model(given.engines.resolve() / 'tiny.onnx')
+    model, found = given.model.resolve(), {}
+    common = {'folder': str(given.engines.resolve()), 'level': given.level,
+              'max_batch': given.max_batch}
+
+    def step(title: str, runtime: str, what: str, on_path: bool = True, **details: Any) -> None:
+        begun = time.monotonic()
+        result = child(runtime, on_path, given.seconds, {
+            'what': what, 'model': str(model), **common, **details})
+        found[title] = {**result, 's': round(time.monotonic() - begun, 1)}
+        given.out.write_text(json.dumps(found, indent=1))
+        print(title, json.dumps(found[title])[:900], flush=True)
+
+    step('ONNX Runtime', '', 'reference')
+    for where in ('nowhere', 'loaded already'):
+        step(f'build, lean library {where}', '', 'build', False, model=str(tiny), compatible=True,
+             cache=where, library=str(LEAN_LIBRARY) if where != 'nowhere' else '')
+    for path in (tiny, model):
+        for compatible in (False, True):
+            step(f'build {path.name}{" version-compatible" * compatible}', '', 'build',
+                 model=str(path), compatible=compatible)
+        # Before there are large engines, since each gets a copy of all.
+        for runtime, pair in product(given.runtimes, WRONG if path == tiny else ()):
+            step(f'{runtime}: {pair}', runtime, 'wrong', model=str(tiny), pair=pair)
+    for flavour, compatible, runtime in (('tensorrt', False, ''), ('tensorrt', True, ''), *(
+            ('tensorrt_lean', True, runtime) for runtime in given.runtimes)):
+        step(f'run {runtime or "full"}{" version-compatible" * compatible}', runtime, 'run',
+             flavour=flavour, compatible=compatible)
+
+
+def child(runtime: str, on_path: bool, seconds: float, details: dict[str, Any]) -> dict[str, Any]:
+    """Return what `lean_steps` finds in a process with that lean runtime on its path."""
+    environment = dict(os.environ)
+    paths = [str(KIT / runtime)] * bool(runtime) + [
+        part for part in environment.get('PYTHONPATH', '').split(':')
+        if part and not Path(part).name.startswith('lean')]
+    environment['PYTHONPATH'] = ':'.join([*paths, str(ROOT), str(ROOT / 'test' / 'helpers')])
+    if on_path:
+        environment['LD_LIBRARY_PATH'] = (
+            f'{environment.get("LD_LIBRARY_PATH", "")}:{LEAN_LIBRARY.parent}')
+    try:
+        done = subprocess.run(
+            [sys.executable, '-X', 'faulthandler', '-m', 'tools.gpu.lean_steps',
+             json.dumps(details)], capture_output=True, text=True, env=environment, cwd=ROOT,
+            timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        return {'timed_out': seconds, 'stdout': str(error.stdout)[-900:]}
+    results = [line[7:] for line in done.stdout.splitlines() if line.startswith('RESULT ')]
+    ending = {} if done.returncode == 0 else {
+        'ended_with': done.returncode, 'stderr': done.stderr[-1500:]}
+    return {**(json.loads(results[-1]) if results else {}), **ending}
+
+
+if __name__ == '__main__':
+    main()
