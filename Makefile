@@ -16,7 +16,7 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
-.PHONY: help venv demo test test-fast fuzz lint gpu-test bench soak clean
+.PHONY: help venv demo test test-fast fuzz lint gpu-test gpu-bench bench soak clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,6 +55,13 @@ gpu_tests = test/backends/contract/test_backend_contract.py \
 gpu-test: ## the backend's tests on this machine's TensorRT and GPU
 	RESNET_TRT_GPU_TEST=1 $(gpu_pytest) -k 'not rtx and not tensorrt_lean' $(gpu_tests)
 	$(gpu_pytest) -rs -k tensorrt_lean $(gpu_tests)
+
+# FP16 and INT8 are ResNet-50 models; GPU_PYTHON has ROS 2 too. OUT= another JSON file.
+gpu-bench: ## the whole node on this machine's GPU, about 12 minutes; see docs/how-to/gpu.md
+	PYTHONPATH=tools:.$(if $(PYTHONPATH),:$(PYTHONPATH)) $(or $(GPU_PYTHON),python3) \
+	  -m tools.gpu.node_bench --fp16 $(or $(FP16),models/gpu/resnet50_fp16.onnx) \
+	  --int8 $(or $(INT8),models/gpu/resnet50_int8.onnx) --out $(or $(OUT),build/gpu/gpu_node.json) \
+	  $(ARGUMENTS)
 
 bench: venv ## real-time figures beside a plain node, about 9 minutes; QUICK=1 takes two
 	PYTHONPATH=tools $(python) -m bench $(if $(QUICK),--quick)

@@ -155,12 +155,16 @@ class _Loop:
     def _do_match(self, cameras: list[str]) -> None:
         _tell(event='match', matched=all(self._sources[name].matched for name in cameras))
 
-    def _do_run(self, cameras: list[str], seconds: Optional[float]) -> None:
+    def _do_run(
+            self, cameras: list[str], seconds: Optional[float],
+            rate_hz: Optional[float] = None) -> None:
         start_s = time.monotonic() + 0.01
         self._until_s = None if seconds is None else start_s + seconds
         for place, name in enumerate(cameras):
             # Cameras of a car are not in step.
             source = self._sources[name]
+            if rate_hz is not None:
+                source.period_s = 1.0 / rate_hz
             source.due_s = start_s + source.period_s * place / len(cameras)
         _tell(event='running')
 

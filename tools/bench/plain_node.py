@@ -12,6 +12,7 @@ JSON when its input ends.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import json
 import signal
 import sys
@@ -75,8 +76,7 @@ class PlainNode(Node):
         marks.append(time.thread_time_ns())
         resized = cv2.resize(pixels, (_SIDE, _SIDE))
         marks.append(time.thread_time_ns())
-        scaled = (resized.astype(np.float32) / 255.0 - _MEAN) / _DEVIATION
-        tensor = np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])
+        tensor = self._normalise(resized)
         marks.append(time.thread_time_ns())
         names, scores = self._infer(tensor)
         marks.append(time.thread_time_ns())
@@ -88,7 +88,11 @@ class PlainNode(Node):
             self.spent_ns[stage] += end - start
         self.frames += 1
 
-    def _infer(self, tensor: NDArray[np.float32]) -> tuple[list[str], list[float]]:
+    def _normalise(self, resized: Any) -> Any:
+        scaled = (resized.astype(np.float32) / 255.0 - _MEAN) / _DEVIATION
+        return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])
+
+    def _infer(self, tensor: NDArray[Any]) -> tuple[list[str], list[float]]:
         """Return the five best classes with their scores."""
         if self._session is None:
             time.sleep(self._sleep_s)
@@ -103,10 +107,15 @@ class PlainNode(Node):
 
 def main() -> int:
     """Classify until the input ends."""
+    return serve(lambda: PlainNode(*sys.argv[1:4], float(sys.argv[4])))
+
+
+def serve(make: Callable[[], PlainNode]) -> int:
+    """Spin the node that `make` returns until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    node = PlainNode(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4]))
+    node = make()
     Thread(target=_talk, args=(node,), daemon=True).start()
     try:
         rclpy.spin(node)

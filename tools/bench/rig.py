@@ -181,17 +181,20 @@ class Rig:
             status.get(f'{camera.name}/listeners', '1') != '0'
             for camera in self.cameras if camera.receiver == 'ours')
 
-    def measure(self, seconds: float, receiver: str = 'ours') -> Phase:
+    def measure(
+            self, seconds: float, receiver: str = 'ours',
+            rate_hz: Optional[float] = None) -> Phase:
         """
         Let the cameras of one receiver run for a time, and return what came of it.
 
+        :param rate_hz: of each from now on, None for the same as before.
         :raises BenchError: if a process ends meanwhile.
         """
         keys = [camera.key for camera in self.cameras if camera.receiver == receiver]
         sent_before, heard_before = len(self.sent()), len(self.heard())
         before, busy, start_s = self._samples(), busy_cores(), time.monotonic()
         cameras = self.children['cameras']
-        cameras.ask(do='run', cameras=keys, seconds=seconds)
+        cameras.ask(do='run', cameras=keys, seconds=seconds, rate_hz=rate_hz)
         ended = json.loads(cameras.hear(seconds + 60.0))
         took_s = time.monotonic() - start_s
         busy, after = busy_cores() - busy, self._samples()

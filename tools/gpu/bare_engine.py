@@ -30,7 +30,8 @@ class BareEngine:
     :param plan: the engine file.
     :param batch_size: of every run.
     :param profile: index of the optimisation profile.
-    :param frames: uint8 (batch_size or more, H, W, 3), copied in once.
+    :param frames: uint8 (batch_size or more, H, W, 3), copied into `images`, page-locked memory
+        that each run reads; `result` is float32 (batch_size, classes).
     """
 
     def __init__(self, plan: Path, batch_size: int, profile: int, frames: np.ndarray) -> None:
@@ -43,20 +44,20 @@ class BareEngine:
         self._graph_stream = graphs.CUstream(self._handle)
         self._context.set_optimization_profile_async(profile, self._handle)
         self._stream.synchronize()
-        self._images = cuda.pagelocked_zeros((batch_size, *frames.shape[1:]), np.uint8)
-        self._images[:] = frames[:batch_size]
+        self.images = cuda.pagelocked_zeros((batch_size, *frames.shape[1:]), np.uint8)
+        self.images[:] = frames[:batch_size]
         classes = self._engine.get_tensor_shape('probabilities')[1]
         self.result = cuda.pagelocked_zeros((batch_size, classes), np.float32)
-        self._memory = [cuda.mem_alloc(array.nbytes) for array in (self._images, self.result)]
+        self._memory = [cuda.mem_alloc(array.nbytes) for array in (self.images, self.result)]
         self._input, self._output = (int(memory) for memory in self._memory)
-        self._context.set_input_shape('images', tuple(self._images.shape))
+        self._context.set_input_shape('images', tuple(self.images.shape))
         self._context.set_tensor_address('images', self._input)
         self._context.set_tensor_address('probabilities', self._output)
         self.enqueue()
         self._graph = self._record()
 
     def _work(self) -> None:
-        cuda.memcpy_htod_async(self._input, self._images, self._stream)
+        cuda.memcpy_htod_async(self._input, self.images, self._stream)
         if not self._context.execute_async_v3(self._handle):
             raise RuntimeError('execute_async_v3 failed')
         cuda.memcpy_dtoh_async(self.result, self._output, self._stream)

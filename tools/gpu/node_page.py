@@ -1,0 +1,153 @@
+"""
+Write the section of docs/performance.md on the whole node on a GPU, from `node_bench`'s JSON.
+
+Usage: python3 -m tools.gpu.node_page gpu_node.json docs
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+import sys
+from typing import Any, Iterable, Optional
+
+from tools.markdown_page import read_json, table, write_section
+
+#: Columns of the first table to the stage's name in the diagnostics.
+_STAGES = {
+    'receive': 'receive', 'preprocess': 'preprocess', 'wait': 'batch', 'infer': 'infer',
+    'publish': 'publish', 'receive to publish': 'total'}
+_LEGEND = (
+    'Milliseconds, p50 / p95 / p99; the stages are of the last 1,000 answers, from the statistics '
+    'of the node. `receive` is the wait in the middleware until the executor takes the message, '
+    '`wait` that for the backend; `infer` ends when the GPU has finished and the scores are in '
+    'memory of the host. `source to answer` is from the stamp of the camera to the listener, in '
+    'three processes with one clock: it holds the transport and the conversion to a Python '
+    'message, which are no stage. `lost` counts every frame that a camera sent and that has no '
+    'answer, whatever the reason, of the whole run with its start.')
+_ISAAC = (
+    'Isaac ROS 5.0 tells the latency of the first frame of a run, and its node publishes after it '
+    'has enqueued the work, without waiting for the GPU. For comparison, of the same runs: the '
+    'first answer of each, and receive to publish without the inference of the same frame '
+    '(`added`), which is what is left if nobody waits for the GPU.')
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Return the section."""
+    machine = results['machine']
+    of_kind: dict[str, list[dict[str, Any]]] = {'rate': [], 'plain': [], 'limit': []}
+    for one in results['scenarios'].values():
+        of_kind[one['scenario']['kind']].append(one)
+    backend = next((one['backend'] for one in of_kind['rate']), '')
+    lines = [
+        '## The whole node on a GPU', '',
+        f'ResNet-50 with random weights, {backend}, {machine["gpu"]}, {machine["cores"]} cores of '
+        f'{machine["cpu"]}, Python {machine["python"]}, rclpy {machine["rclpy"]}, transport '
+        f'{machine["transport"]}, commit {machine["commit"]}. Cameras at 30 Hz each, node and '
+        'listener are processes of their own on that machine; `max_wait_ms` 0, batches of at most '
+        'six. `make gpu-bench` repeats it: [how-to/gpu.md](how-to/gpu.md#the-whole-node).', '']
+    if of_kind['rate']:
+        lines += [_LEGEND, '', *table(
+            ('scenario', *_STAGES, 'source to answer', 'CPU a frame', 'sent', 'lost'),
+            map(_rate_row, of_kind['rate'])), '', *_missed(of_kind['rate']),
+            '### As others tell it', '', _ISAAC, '', *table(
+                ('scenario', 'first answer', 'added, p50', 'source to answer, p50 / p99'),
+                map(_isaac_row, of_kind['rate'])), '']
+    if of_kind['plain']:
+        lines += [
+            '### Beside the plain node with the same engine', '',
+            'The plain node does everything in its callback and runs the engine with pycuda '
+            '([plain_node.py](../tools/gpu/plain_node.py)); in turns, two each, one camera.', '',
+            *table(('scenario', 'node', 'answered of sent', 'source to answer, p50 / p95 / p99',
+                    'CPU a frame'), [row for one in of_kind['plain'] for row in _plain_rows(one)]),
+            '']
+    if of_kind['limit']:
+        lines += [
+            '### The most that it takes', '',
+            'The rate of every camera is raised by a quarter every three seconds until a frame is '
+            'lost or the cameras themselves, one Python process, are late.', '',
+            *table(('scenario', 'all answered up to', 'source to answer there, p50 / p99',
+                    'then'), map(_limit_row, of_kind['limit']))]
+    return '\n'.join(lines).rstrip()
+
+
+def _title(one: dict[str, Any]) -> str:
+    scenario = one['scenario']
+    form = 'jpeg' if scenario['jpeg'] else 'raw'
+    return f'{scenario["precision"]}, {scenario["cameras"]} {scenario["size"]} {form}'
+
+
+def _shares(values: Iterable[Optional[float]]) -> str:
+    return ' / '.join('-' if value is None else f'{value:.2f}' for value in values)
+
+
+def _spread(values: dict[str, float], *names: str) -> str:
+    return _shares(values[name] for name in names or ('p50', 'p95', 'p99'))
+
+
+def _rate_row(one: dict[str, Any]) -> list[object]:
+    figures = one['figures']
+    stages = figures['stages_ms']
+    balance = figures['balance']
+    return [
+        _title(one),
+        *(_shares(stages[name]) if name in stages else None for name in _STAGES.values()),
+        _spread(figures['source_to_answer_ms']), f'{figures["node_cpu_ms_per_answer"]:.2f}',
+        balance['sent'], balance['sent'] - balance['heard']]
+
+
+def _isaac_row(one: dict[str, Any]) -> list[object]:
+    figures = one['figures']
+    return [_title(one), f'{one["first_answer_ms"]:.2f}',
+            f'{figures["stages_ms"]["added"][0]:.2f}',
+            _spread(figures['source_to_answer_ms'], 'p50', 'p99')]
+
+
+def _missed(rates: list[dict[str, Any]]) -> list[str]:
+    """Return what was lost by reason, and the checks that failed, where there are any."""
+    found = []
+    for one in rates:
+        told = [f'{check["name"]}: {check["measured"]}'
+                for check in one['checks'] if not check['met']]
+        told += [f'{name} {count}' for name, count in one['lost'].items() if count]
+        if told:
+            found.append(f'- {_title(one)}: {", ".join(told)}')
+    return [*found, ''] if found else [
+        'Every frame is accounted for in every scenario, and every answer was heard once.', '']
+
+
+def _plain_rows(one: dict[str, Any]) -> list[list[object]]:
+    return [[_title(one), {'ours': 'this node', 'plain': 'plain node'}[node],
+             f'{turn["answered"]} of {turn["sent"]}', _spread(turn['source_to_answer_ms']),
+             f'{turn["cpu_ms_per_answer"]:.2f}']
+            for node, turns in one['turns'].items() for turn in turns]
+
+
+def _limit_row(one: dict[str, Any]) -> list[object]:
+    steps = one['steps']
+    whole = [step for step in steps
+             if step['answered'] == step['sent'] and not step['cameras_skipped']]
+    if not whole:
+        return [_title(one), f'less than {steps[0]["rate_hz"]:.0f} Hz', None, _end(steps[-1])]
+    return [_title(one), f'{whole[-1]["rate_hz"]:.0f} Hz a camera',
+            _spread(whole[-1]['source_to_answer_ms'], 'p50', 'p99'),
+            _end(steps[-1]) if steps[-1] is not whole[-1] else 'not tried']
+
+
+def _end(step: dict[str, Any]) -> str:
+    """Return what ended the search."""
+    lost = ', '.join(f'{name} {count}' for name, count in step['lost'].items())
+    return (f'at {step["rate_hz"]:.0f} Hz {step["answered"]} of {step["sent"]} answered'
+            + (f' ({lost})' if lost else '')
+            + (f', the cameras left out {step["cameras_skipped"]}'
+               if step['cameras_skipped'] else ''))
+
+
+def main() -> None:
+    """Write the section."""
+    source, docs = map(Path, sys.argv[1:3])
+    write_section(docs / 'performance.md', 'gpu-node', markdown(read_json(source)),
+                  'tools/gpu/node_page.py from docs/performance/gpu_node.json')
+
+
+if __name__ == '__main__':
+    main()
