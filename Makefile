@@ -16,7 +16,7 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
-.PHONY: help venv demo test test-fast fuzz lint gpu-test gpu-bench bench soak clean
+.PHONY: help venv demo test test-ros test-fast fuzz lint gpu-test gpu-bench bench soak clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,6 +34,14 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 3 ? cores + 1 : 4)))
 pytest = $(python) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 test: venv ## linters, mypy and all tests; WORKERS=3 at once
 	$(pytest) --timeout=3000
+
+# What another distribution of ROS 2 can change, in an environment that has only what it takes; a
+# whole one that is there already does as well.
+ROS_TESTS := test/node test/launch_support test/bench $(wildcard test/bag/test_replay*.py) \
+  test/package/test_vision_msgs.py
+test-ros: ## the tests that need ROS 2; ROS=jazzy runs them on Jazzy
+	@PARTS='runtime test' tools/setup_venv.sh
+	$(pytest) --timeout=3000 $(ROS_TESTS)
 
 # A fast test that does what it must not do fails; test/helpers/tiers.py says how to mark slow ones.
 test-fast: venv ## the tests that use no process, network, PyTorch or ROS, in a minute

@@ -13,7 +13,7 @@ set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd)
 distro=${ROS:-kilted}
-parts=${PARTS:-runtime model compare demo development}
+parts=${PARTS:-runtime test model compare demo development}
 name=.venv
 [ "$distro" = kilted ] || name=.venv-$distro
 venv=$root/$name
@@ -59,6 +59,14 @@ sys.exit(not p.exists(p.join(s.get_path("include"), "Python.h")))' \
 # Digest of the files below some paths, and of some words.
 digest() {
   find "$@" -type f -print | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -d ' ' -f 1
+}
+
+# True if the requirements as they stand are installed, in these parts at least.
+has_requirements() {
+  stamped=$(cat "$stamps/requirements" 2>/dev/null) || return 1
+  for word in $requirements; do
+    case " $stamped " in *" $word "*) ;; *) return 1 ;; esac
+  done
 }
 
 is_stamped() { [ "$(cat "$stamps/$1" 2>/dev/null)" = "$2" ]; }
@@ -157,7 +165,7 @@ if [ -n "${PYTHON:-}" ]; then
   is_stamped python "$python" || base="$base $python"
 fi
 requirements="$(digest requirements) $parts"
-messages="$(digest interfaces tools/setup_venv.sh) $requirements"
+messages=$(digest interfaces requirements tools/setup_venv.sh)
 package="$(digest setup.py setup.cfg package.xml)"
 
 # With a lock two calls do not build into each other's environment.
@@ -169,6 +177,6 @@ if ! is_stamped base "$base" || [ ! -e "$stamps/requirements" ] \
     || ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
   create
 fi
-is_stamped requirements "$requirements" || install_requirements
+has_requirements || install_requirements
 is_stamped messages "$messages" || compile_messages
 is_stamped package "$package" || install_package
