@@ -131,7 +131,8 @@ def camera_of(topic: str) -> str:
 
 def run_node(
         model: Path, bag: Path, compressed: bool, out: Path,
-        results: dict[Frame, list[Result]], latencies_ms: dict[Frame, float]) -> None:
+        results: dict[Frame, list[Result]], latencies_ms: dict[Frame, float],
+        backend: str = 'auto') -> None:
     """
     Run the node once over the cameras of one transport.
 
@@ -142,6 +143,7 @@ def run_node(
     transport = 'compressed' if compressed else 'raw'
     parameters = {
         'model_path': str(model),
+        'backend': backend,
         'cameras': '[' + ', '.join(camera.name for camera in cameras) + ']',
         'image_transport': transport,
         # A robot wants the newest frame; this demo counts every one, however slow the machine.
