@@ -61,6 +61,8 @@ def main() -> None:
     for where in ('nowhere', 'loaded already'):
         step(f'build, lean library {where}', '', 'build', False, model=str(tiny), compatible=True,
              cache=where, library=str(LEAN_LIBRARY) if where != 'nowhere' else '')
+    step('build, lean library installed', 'lean86', 'build', False, model=str(tiny),
+         compatible=True, cache='installed')
     for path in (tiny, model):
         for compatible in (False, True):
             step(f'build {path.name}{" version-compatible" * compatible}', '', 'build',

@@ -62,6 +62,10 @@ class EngineSource:
         version, builder = str(trt.__version__), ''
         if options.version_compatible:
             version, builder = builder, version
+            if versions.can_target(trt):
+                raise BackendUnavailable(
+                    f'{flavour} builds none that later versions run (it has no lean runtime): '
+                    'leave version_compatible out, or use tensorrt')
         #: What the engine is known by, its profiles among it.
         self.key = EngineKey(
             path.stem, sha256_of(data), versions.builds_for(flavour), version, name, capability,
