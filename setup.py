@@ -1,11 +1,15 @@
 """Package description; dependencies are in package.xml and requirements/."""
 
 from glob import glob
+import sys
 
 from setuptools import find_packages, setup
 
 package_name = 'resnet_trt_node'
 share = f'share/{package_name}'
+# setup.cfg has colcon put the commands where `ros2 run` and launch look; pip asks for a wheel, and
+# a wheel's commands go into bin/.
+shims = sorted(glob('resource/pip/*')) if 'bdist_wheel' in sys.argv else []
 
 setup(
     name=package_name,
@@ -19,6 +23,7 @@ setup(
         (f'{share}/config', sorted(
             path for kind in ('yaml', 'xml', 'json') for path in glob(f'config/*.{kind}'))),
         (f'{share}/engines', ['engines/README.md']),
+        (f'lib/{package_name}', shims),
     ],
     python_requires='>=3.9',
     install_requires=['setuptools'],

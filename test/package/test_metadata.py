@@ -7,7 +7,10 @@ from importlib import import_module
 from importlib.metadata import distribution, version
 from pathlib import Path
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
+from zipfile import ZipFile
 
 import pytest
 
@@ -64,6 +67,32 @@ def test_commands_exist() -> None:
     assert set(points) == {'classifier_node', 'resnet_trt'}
     for point in points.values():
         assert callable(point.load())
+
+
+@pytest.mark.slow
+def test_pip_installs_commands_where_ros_looks(repository: Path, tmp_path: Path) -> None:
+    """`ros2 run` and launch start what is in lib/PACKAGE; they lead to those of bin/."""
+    subprocess.run(
+        [sys.executable, 'setup.py', '-q', 'egg_info', '-e', tmp_path, 'build', '-b', tmp_path,
+         'bdist_wheel', '-b', tmp_path / 'wheel', '-d', tmp_path],
+        cwd=repository, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    prefix = tmp_path / 'prefix'
+    (prefix / 'bin').mkdir(parents=True)
+    with ZipFile(next(tmp_path.glob('*.whl'))) as wheel:
+        files = {info.filename.partition('/data/')[2]: info for info in wheel.infolist()}
+        for name in ('classifier_node', 'resnet_trt'):
+            info = files[f'lib/{NAME}/{name}']
+            assert info.external_attr >> 16 & 0o111 == 0o111
+            shim = prefix / info.filename.partition('/data/')[2]
+            shim.parent.mkdir(parents=True, exist_ok=True)
+            shim.write_bytes(wheel.read(info))
+            command = prefix / 'bin' / name
+            command.write_text('#!/bin/sh\necho "$0" "$@"\n', encoding='utf-8')
+            for file in (shim, command):
+                file.chmod(0o755)
+            outcome = subprocess.run(
+                [shim, 'a b'], check=True, capture_output=True, encoding='utf-8')
+            assert outcome.stdout.endswith(f'/bin/{name} a b\n')
 
 
 def _imported(path: Path) -> set[str]:
