@@ -57,7 +57,8 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     with BagReader(given['bag']) as bag:
         recorded = {
             name: COMPRESSED_IMAGE in bag.image_types(name) for name in bag.image_topics()}
-    settings = replay_settings(given, recorded)
+    settings = replay_settings(
+        given, recorded, context.launch_configurations.get('ros_namespace', ''))
     node_arguments = {argument.name: given[argument.name] for argument in classify_arguments()}
     node_arguments.update(settings.node_arguments)
     profile = Path(get_package_share_directory(PACKAGE)) / 'config' / SENDER

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 import math
+import posixpath
 from typing import Any
 
 from resnet_trt_node.errors import BagError, UsageError
@@ -62,12 +63,15 @@ def replay_arguments() -> tuple[LaunchArgument, ...]:
         replace(argument, **changed.get(argument.name, {})) for argument in classify_arguments())
 
 
-def replay_settings(given: Mapping[str, str], recorded: Mapping[str, bool]) -> ReplaySettings:
+def replay_settings(
+        given: Mapping[str, str], recorded: Mapping[str, bool],
+        surrounding: str = '') -> ReplaySettings:
     """
     Choose what is played and tell the node where it will be.
 
     :param given: argument name to value.
     :param recorded: the bag's image topics, and whether they are compressed.
+    :param surrounding: the namespace that the launch file is included in.
     :raises UsageError: for a value that cannot be used.
     :raises BagError: if the bag has not what the node shall see.
     """
@@ -80,7 +84,7 @@ def replay_settings(given: Mapping[str, str], recorded: Mapping[str, bool]) -> R
         command.append('--clock')
     topics = [
         _recorded_topic(base, given['image_transport'], recorded)
-        for base in _bases(given, recorded)]
+        for base in _bases(given, recorded, surrounding)]
     compressed = {recorded[topic] for topic in topics}
     if len(compressed) > 1:
         raise UsageError(
@@ -109,15 +113,17 @@ def _base(topic: str) -> str:
     return topic.removesuffix(_SUFFIX)
 
 
-def _bases(given: Mapping[str, str], recorded: Mapping[str, bool]) -> list[str]:
+def _bases(
+        given: Mapping[str, str], recorded: Mapping[str, bool], surrounding: str) -> list[str]:
     """Return the topic of each camera, without its ending for the transport."""
     if given['image_topic']:
         return [
             _base('/' + topic.lstrip('/')) for topic in split('image_topic', given['image_topic'])]
     if given['cameras']:
-        namespace = given['namespace'].strip('/')
-        prefix = f'/{namespace}' if namespace else ''
-        return [f'{prefix}/{camera}/image' for camera in split('cameras', given['cameras'])]
+        namespace = posixpath.join('/', surrounding, given['namespace'])
+        return [
+            posixpath.join(namespace, camera, 'image')
+            for camera in split('cameras', given['cameras'])]
     bases = sorted({_base(topic) for topic in recorded})
     if len(bases) != 1:
         raise BagError(

@@ -11,10 +11,10 @@ BOTH = {'/camera/image_raw': False, '/camera/image_raw/compressed': True}
 TWO = {'/car/front/image': False, '/car/left/image': False}
 
 
-def settings(recorded, **given):
+def settings(recorded, surrounding='', **given):
     everything = {argument.name: argument.default for argument in replay_arguments()}
     assert given.keys() <= everything.keys()
-    return replay_settings({**everything, 'bag': 'drive', **given}, recorded)
+    return replay_settings({**everything, 'bag': 'drive', **given}, recorded, surrounding)
 
 
 def played(result):
@@ -78,9 +78,11 @@ def test_each_camera_has_its_own_topic_in_its_own_order():
     assert result.node_arguments['image_topic'] == '/rear,/car/left/image'
 
 
-@pytest.mark.parametrize('namespace', ['car', '/car', '/car/'])
-def test_cameras_are_found_by_the_names_that_the_node_gives_them(namespace):
-    assert played(settings(TWO, cameras='front,left', namespace=namespace)) == list(TWO)
+@pytest.mark.parametrize(('namespace', 'surrounding'), [
+    ('car', ''), ('/car', ''), ('/car/', ''), ('', '/car'), ('', 'car/'), ('/car', '/other')])
+def test_cameras_are_found_by_the_names_that_the_node_gives_them(namespace, surrounding):
+    result = settings(TWO, surrounding, cameras='front,left', namespace=namespace)
+    assert played(result) == list(TWO)
 
 
 @pytest.mark.parametrize(('recorded', 'given', 'kind', 'message'), [
