@@ -33,6 +33,8 @@ _LEAVES = 'Empty leaves it to params_file.'
 _FLAG = f'Give true or false. {_LEAVES}'
 # What rcl's parameter files may write for true.
 _YAML_TRUE = ('y', 'yes', 'true', 'on')
+# rcl reads these words as no text, but launch writes them into a file without quotes.
+_NO_TEXT = re.compile('y|n|nan|inf|infinity', re.IGNORECASE)
 _SEVERITIES = ('debug', 'info', 'warn', 'error', 'fatal')
 
 
@@ -201,6 +203,13 @@ def split(name: str, text: str) -> list[str]:
     return words
 
 
+def _cameras(name: str, text: str) -> list[str]:
+    words = split(name, text)
+    for word in filter(_NO_TEXT.fullmatch, words):
+        raise UsageError(f'{name}: ROS would not read {word!r} as text, choose another name')
+    return words
+
+
 def _path(name: str, text: str) -> str:
     # No shell expands the ~ of `model_path:=~/model.onnx`.
     return str(full_path(name, text))
@@ -230,5 +239,5 @@ def truth(name: str, text: str) -> bool:
 # How the arguments are read that are parameters of the node, given name and text.
 _READERS: dict[str, Callable[[str, str], Any]] = {
     **dict.fromkeys(('backend', 'image_transport', 'image_reliability'), lambda name, text: text),
-    'model_path': _path, 'engine_dir': _path, 'cameras': split, 'max_batch_size': _integer,
+    'model_path': _path, 'engine_dir': _path, 'cameras': _cameras, 'max_batch_size': _integer,
     'build_only': truth, 'use_sim_time': truth}

@@ -157,6 +157,8 @@ def test_each_camera_has_its_image_topic(params_file):
     ({'cameras': 'front,,left'}, "cameras: 'front,,left'"),
     ({'cameras': 'front,front'}, 'cameras: front, front'),
     ({'cameras': '1st'}, "cameras: '1st'"),
+    ({'cameras': 'x,y'}, "cameras: .*'y'"),
+    ({'cameras': 'Nan'}, "cameras: .*'Nan'"),
     ({'image_topic': '/a b'}, "image_topic: '/a b'"),
     ({'image_topic': '/a/1b'}, "image_topic: '/a/1b'"),
     ({'image_topic': '/a,/b'}, 'image_topic: 2 topics'),
