@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from resnet_trt_node import __version__
-from resnet_trt_node.cli.main import COMMANDS
+from resnet_trt_node.cli.main import COMMANDS, main
 
 
 def test_no_command_shows_the_usage(resnet_trt):
@@ -26,6 +26,14 @@ def test_help_lists_every_command(resnet_trt):
     for name, text in COMMANDS.items():
         assert name in outcome.out
         assert text.split(',')[0] in ' '.join(outcome.out.split())
+
+
+def test_ctrl_c_during_the_imports_of_a_command_shows_no_traceback(monkeypatch, capsys):
+    def interrupted(name):
+        raise KeyboardInterrupt
+    monkeypatch.setattr('resnet_trt_node.cli.main.import_module', interrupted)
+    assert main(['replay', 'drive']) == 130
+    assert capsys.readouterr().err == '\n'
 
 
 @pytest.mark.slow
