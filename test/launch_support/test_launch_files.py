@@ -15,7 +15,8 @@ STAND_IN = Path(__file__).parents[1] / 'helpers' / 'stand_in_node.py'
 
 try:
     import launch
-    from launch.launch_description_sources import PythonLaunchDescriptionSource
+    from launch.launch_description_sources import (
+        AnyLaunchDescriptionSource, PythonLaunchDescriptionSource)
     import launch_ros.actions  # noqa: F401
 except ImportError:
     launch = None
@@ -60,13 +61,17 @@ def prefix(tmp_path, monkeypatch):
     return root
 
 
-def launch_classify(**given):
-    """Run classify.launch.py until the node has ended and return launch's exit code."""
+def launch_file(path, **given):
+    """Run a launch file until its nodes have ended and return launch's exit code."""
     service = launch.LaunchService(noninteractive=True)
     service.include_launch_description(launch.LaunchDescription([
         launch.actions.IncludeLaunchDescription(
-            PythonLaunchDescriptionSource(str(CLASSIFY)), launch_arguments=given.items())]))
+            AnyLaunchDescriptionSource(str(path)), launch_arguments=given.items())]))
     return service.run()
+
+
+def launch_classify(**given):
+    return launch_file(CLASSIFY, **given)
 
 
 def report_of(prefix, **given):
@@ -153,6 +158,43 @@ def test_namespace_topic_and_log_level_reach_the_node(prefix):
         '/car/classification']
     assert report['log_level'] == 'ERROR'
     assert report['parameters']['max_batch_size'] == 2
+
+
+# One file of each language that includes ours in a namespace, with arguments.
+GIVEN = {
+    'namespace': 'car', 'cameras': 'front,left', 'use_sim_time': 'False', 'max_batch_size': '2'}
+INCLUDES = {
+    'robot.launch.py': (
+        'from launch import LaunchDescription\n'
+        'from launch.actions import GroupAction, IncludeLaunchDescription\n'
+        'from launch_ros.actions import PushRosNamespace\n'
+        'def generate_launch_description():\n'
+        '    return LaunchDescription([GroupAction([\n'
+        '        PushRosNamespace("robot"), IncludeLaunchDescription(\n'
+        f'            "FILE", launch_arguments={GIVEN}.items())])])\n'),
+    'robot.launch.xml': (
+        '<launch><group><push-ros-namespace namespace="robot"/><include file="FILE">\n'
+        + '\n'.join(f'<arg name="{name}" value="{value}"/>' for name, value in GIVEN.items())
+        + '</include></group></launch>\n'),
+    'robot.launch.yaml': json.dumps({'launch': [{'group': [
+        {'push_ros_namespace': {'namespace': 'robot'}},
+        {'include': {'file': 'FILE', 'arg': [
+            {'name': name, 'value': value} for name, value in GIVEN.items()]}}]}]})}
+
+
+@needs_launch
+@pytest.mark.parametrize('name', INCLUDES)
+def test_it_can_be_included_from_every_language_in_a_namespace(prefix, tmp_path, name):
+    if not name.endswith('py'):
+        pytest.importorskip(f'launch_{name.rpartition(".")[2]}')
+    including = tmp_path / name
+    including.write_text(INCLUDES[name].replace('FILE', str(CLASSIFY)))
+    assert launch_file(including) == 0
+    report = json.loads((prefix / 'report.json').read_text())
+    assert report['name'] == '/robot/car/classifier'
+    assert report['topics'][2] == '/robot/car/front/image'
+    assert {'cameras': ['front', 'left'], 'use_sim_time': False,
+            'max_batch_size': 2}.items() <= report['parameters'].items()
 
 
 @needs_launch
