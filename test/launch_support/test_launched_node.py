@@ -111,7 +111,8 @@ def test_the_node_starts_and_ends_with_an_interrupt(environment, model):
     launched.process.send_signal(signal.SIGINT)
     assert launched.wait() == 0
     assert 'finished cleanly' in launched.text
-    assert 'Traceback' not in launched.text
+    # launch itself may be interrupted within a callback and print one.
+    assert '] Traceback' not in launched.text
 
 
 def test_a_launch_that_built_nothing_ends_with_exit_code_1(environment, model):
