@@ -13,19 +13,17 @@ from typing import Any, Optional
 
 from builtin_interfaces.msg import Time
 import rclpy
-from rclpy.context import Context
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, IMAGE, STAMP_SECONDS
 from resnet_trt_node.bag.messages import BagImage
 from resnet_trt_node.bag.pacing import mean_spacing_ns, paced, SINGLE_ITEM_PERIOD_NS
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, replay_qos
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros.ros_errors import refusals_explained, startup_explained
+from resnet_trt_node.node.ros.ros_errors import own_node, refusals_explained
 from rosbags.interfaces import Connection
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
@@ -93,7 +91,8 @@ def replay(
         bag: BagReader, *, rate: float = 1.0, loop: bool = False,
         remap: Optional[Mapping[str, str]] = None, topics: Optional[Sequence[str]] = None,
         wait_for_subscribers: Optional[float] = None, restamp: bool = False, clock: bool = False,
-        reliability: str = 'reliable', depth: int = DEFAULT_DEPTH, stop: Optional[Event] = None,
+        reliability: str = 'reliable', depth: int = DEFAULT_DEPTH,
+        enclave: Optional[str] = None, stop: Optional[Event] = None,
         on_progress: Optional[Callable[[BagImage], None]] = None) -> ReplayReport:
     """
     Publish a bag's images in their recorded serialisation, stamps included.
@@ -114,6 +113,7 @@ def replay(
     :param reliability: 'reliable', which is compatible with every subscription, 'best_effort', or
         'recorded' for that of the bag.
     :param depth: history depth of the publishers.
+    :param enclave: the SROS2 enclave, as in `own_node`.
     :param stop: ends the replay early when set.
     :param on_progress: called after each published image, in this thread.
     :raises BagError: if a topic does not exist or has no images, or the bag is damaged.
@@ -134,13 +134,10 @@ def replay(
         raise UsageError(f'depth is {depth}: it must be at least 1')
     profiles = {name: _profile(bag.connections(name), reliability, depth) for name in targets}
     stop = Event() if stop is None else stop
-    context = Context()
     # Without rclpy's signal handlers Ctrl-C raises KeyboardInterrupt, which is handled below.
-    with startup_explained():
-        rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node = own_node(NODE_NAME, enclave)
     with ExitStack() as stack:
-        stack.callback(rclpy.try_shutdown, context=context)
-        node = rclpy.create_node(NODE_NAME, context=context, start_parameter_services=False)
+        stack.callback(rclpy.try_shutdown, context=node.context)
         stack.callback(node.destroy_node)
         publishers = {}
         for name, target in targets.items():

@@ -9,7 +9,7 @@ from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, RELIABILITIES
 from resnet_trt_node.cli.support.console import (
     count_of, print_json, print_warning, Progress, write)
-from resnet_trt_node.cli.support.ros_command import import_ros, sigterm_interrupts
+from resnet_trt_node.cli.support.ros_command import add_enclave, import_ros, sigterm_interrupts
 from resnet_trt_node.errors import UsageError
 
 
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='reliability of the publishers; recorded takes it from the bag')
     parser.add_argument(
         '--depth', type=int, default=DEFAULT_DEPTH, help='history depth of the publishers')
+    add_enclave(parser)
     parser.add_argument(
         '--json', action='store_true', help='no progress bar; print a report as JSON at the end')
 
@@ -52,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
             bag, rate=arguments.rate, loop=arguments.loop, remap=remap, topics=topics,
             wait_for_subscribers=arguments.wait or None, restamp=arguments.restamp,
             clock=arguments.clock, reliability=arguments.reliability,
-            depth=arguments.depth, on_progress=lambda image: progress.step())
+            depth=arguments.depth, enclave=arguments.enclave,
+            on_progress=lambda image: progress.step())
     if arguments.json:
         print_json({
             'bag': str(arguments.bag), **asdict(report), 'warnings': bag.warnings})

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from resnet_trt_node.cli.support.console import print_json
-from resnet_trt_node.cli.support.ros_command import import_ros, sigterm_interrupts
+from resnet_trt_node.cli.support.ros_command import add_enclave, import_ros, sigterm_interrupts
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.printable import printable
 from rich.console import Console, Group
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--wait', type=float, default=5.0, metavar='SECONDS',
         help='how long to wait for the first diagnostics')
+    add_enclave(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console()
     # Ctrl-C is the way to end the live view.
     with suppress(KeyboardInterrupt), sigterm_interrupts(), \
-            listening.DiagnosticsListener(arguments.node) as listener:
+            listening.DiagnosticsListener(arguments.node, arguments.enclave) as listener:
         listener.wait(arguments.wait)
         if arguments.json:
             print_json({name: report.as_json() for name, (report, _) in listener.heard.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -10,6 +11,12 @@ from typing import Any
 
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.ros_environment import check_ros_environment
+
+
+def add_enclave(parser: argparse.ArgumentParser) -> None:
+    """Add the option that ROS's own programs take behind --ros-args."""
+    parser.add_argument(
+        '--enclave', metavar='NAME', help='enclave of SROS2 that holds the keys, such as /tools')
 
 
 def import_ros(command: str, module: str) -> Any:

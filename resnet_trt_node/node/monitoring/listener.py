@@ -10,13 +10,12 @@ from typing import Any, Optional
 from diagnostic_msgs.msg import DiagnosticArray
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.monitoring.diagnostics import CAMERA_PART, NODE_PART
 from resnet_trt_node.node.monitoring.health import Level
 from resnet_trt_node.node.monitoring.report import Report, Value
-from resnet_trt_node.node.ros.ros_errors import startup_explained
+from resnet_trt_node.node.ros.ros_errors import own_node
 from resnet_trt_node.printable import LINE_LIMIT, printable, some
 
 #: /diagnostics may carry anything. These limits on nodes, values of a status and digits of a
@@ -34,21 +33,16 @@ class DiagnosticsListener(Closing):
 
     :param node: name of the only node to keep, such as '/front/classifier'; the namespace may be
         left out. None keeps all.
+    :param enclave: the SROS2 enclave, as in `own_node`.
     """
 
-    def __init__(self, node: Optional[str] = None) -> None:
+    def __init__(self, node: Optional[str] = None, enclave: Optional[str] = None) -> None:
         self._wanted = node
         self._others: set[str] = set()
         #: The last report of each node by its full name, and monotonic() at its arrival.
         self.heard: dict[str, tuple[Report, float]] = {}
-        self._context = rclpy.Context()
-        with startup_explained():
-            rclpy.init(
-                args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node(
-            f'resnet_trt_top_{os.getpid()}', context=self._context, enable_rosout=False,
-            start_parameter_services=False)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._node = own_node(f'resnet_trt_top_{os.getpid()}', enclave, rosout=False)
+        self._executor = SingleThreadedExecutor(context=self._node.context)
         self._executor.add_node(self._node)
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._take, 10)
 
@@ -96,7 +90,7 @@ class DiagnosticsListener(Closing):
         """End the node."""
         self._executor.shutdown()
         self._node.destroy_node()
-        rclpy.shutdown(context=self._context)
+        rclpy.shutdown(context=self._node.context)
 
 
 def reports(message: Any) -> dict[str, Report]:

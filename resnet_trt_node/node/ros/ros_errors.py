@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 import re
+from typing import Optional
+import warnings
 
+import rclpy
+from rclpy.context import Context
 from rclpy.exceptions import NameValidationException
 from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.distribution import UnsupportedEventTypeError
 from resnet_trt_node.printable import printable
@@ -57,6 +63,30 @@ def startup_explained(usage: str = '') -> Iterator[None]:
         elif usage:
             cause += f'; usage: {usage}'
         raise UsageError(cause) from error
+
+
+def own_node(name: str, enclave: Optional[str] = None, rosout: bool = True) -> Node:
+    """
+    Create a node in a context of its own that leaves the command line and signals alone.
+
+    :param name: name of the node.
+    :param enclave: the SROS2 enclave; None is that of the environment, or '/'.
+    :param rosout: whether its log is published.
+    :raises UsageError: if ROS cannot start, or not in this enclave.
+    """
+    context = Context()
+    with startup_explained(), warnings.catch_warnings():
+        # rclpy warns of a node that it has half created.
+        warnings.simplefilter('ignore', RuntimeWarning)
+        rclpy.init(
+            args=[] if enclave is None else ['--ros-args', '--enclave', enclave],
+            context=context, signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            return rclpy.create_node(
+                name, context=context, enable_rosout=rosout, start_parameter_services=False)
+        except BaseException:
+            rclpy.shutdown(context=context)
+            raise
 
 
 def short_cause(error: Exception) -> str:
