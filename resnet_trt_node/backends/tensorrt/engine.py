@@ -79,8 +79,9 @@ class EngineSource:
 
     def get(self, force: bool = False, must_store: bool = False) -> BuiltEngine:
         """
-        Return the engine, built if need be and possible; arguments and errors as those of
-        `EngineCache.get` or `find`.
+        Return the engine, built if need be and possible.
+
+        Arguments and errors are those of `EngineCache.get`, or `find` where nothing can be built.
 
         :raises ModelError: for a model that is not deployable or of another precision.
         """

@@ -11,11 +11,11 @@ import os
 import subprocess
 import sys
 
+from lean_engines import build_elsewhere
 import numpy as np
 import onnx
 import pytest
 
-from lean_engines import build_elsewhere
 from relu6_model import write_relu6_model
 from resnet_trt_node.backends.base import warm_up
 from resnet_trt_node.backends.factory import open_backend
