@@ -2,11 +2,10 @@
 
 import pytest
 import rclpy
-from sample_bags import write_bag
-
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.ros_errors import own_node
+from sample_bags import write_bag
 
 pytestmark = pytest.mark.slow
 
