@@ -29,7 +29,7 @@ setup(
     install_requires=['setuptools'],
     zip_safe=False,
     maintainer='resnet_trt_node maintainers',
-    maintainer_email='maintainers@resnet-trt-node.example.com',
+    maintainer_email='nobody@resnet-trt-node.invalid',
     description='Image classification for ROS 2 on TensorRT and ONNX Runtime',
     license='Apache-2.0',
     entry_points={
