@@ -31,7 +31,7 @@ from markdown_page import read_json, write_json
 from resnet_trt_node.errors import ResnetTrtError, UsageError
 
 SIZES = {'VGA': (640, 480), '1080p': (1920, 1080)}
-#: One engine for each model, tuned for batches of 1 and 6.
+#: The largest batch, of as many cameras.
 BATCH = 6
 _WARM_S = 3.0
 _BUILD_LIMIT_S = 400.0
@@ -103,7 +103,7 @@ class Bench:
             parameters: dict[str, object], seconds: float) -> None:
         self._models, self._engine_dir, self._seconds = models, engine_dir, seconds
         self._parameters = parameters
-        self._plans: dict[str, Path] = {}
+        self._plans: dict[tuple[str, int], Path] = {}
 
     def run(self, scenario: Scenario) -> dict[str, Any]:
         """
@@ -112,7 +112,7 @@ class Bench:
         :returns: ready for JSON.
         :raises BenchError: if a process ends or nothing is heard.
         """
-        plan = self._build(scenario.precision)
+        plan = self._build(scenario)
         if scenario.kind == 'plain' and plan is None:
             raise BenchError('the plain node runs engines, and this backend compiles none')
         run = {'rate': self._rate, 'plain': self._plain, 'limit': self._limit}[scenario.kind]
@@ -125,21 +125,24 @@ class Bench:
             'max_wait_ms': 0.0, 'image_reliability': 'reliable',
             'image_transport': 'compressed' if scenario.jpeg else 'raw', **self._parameters}
 
-    def _build(self, precision: str) -> Optional[Path]:
+    def _build(self, scenario: Scenario) -> Optional[Path]:
         """Return the engine that the node will find, None for a backend without one."""
         if self._engine_dir is None:
             return None
-        if precision not in self._plans:
-            words = node_arguments(['c0'], {
-                **self._of_node(Scenario('rate', precision, 1, 'VGA')), 'build_only': True})
+        # The largest batch is that of so many cameras.
+        kind = scenario.precision, scenario.cameras
+        if kind not in self._plans:
+            words = node_arguments(
+                [camera.name for camera in scenario.sources()],
+                {**self._of_node(scenario), 'build_only': True})
             done = subprocess.run(
                 [sys.executable, '-m', NODE, *words], capture_output=True, text=True,
                 timeout=_BUILD_LIMIT_S, check=False)
             found = re.search(r'engine ready: (\S+)', done.stdout + done.stderr)
             if found is None:
-                raise BenchError(f'no engine of {self._models[precision]}:\n{done.stderr[-2000:]}')
-            self._plans[precision] = Path(found[1])
-        return self._plans[precision]
+                raise BenchError(f'no engine of {self._models[kind[0]]}:\n{done.stderr[-2000:]}')
+            self._plans[kind] = Path(found[1])
+        return self._plans[kind]
 
     def _rate(self, scenario: Scenario, _: Optional[Path]) -> dict[str, Any]:
         with Rig(scenario.sources(), self._of_node(scenario)) as rig:
