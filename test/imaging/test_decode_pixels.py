@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,6 +36,37 @@ def message(
 def to_8_bit(values: Any) -> Any:
     """Return v * 255 / 65535, rounded."""
     return np.floor(values.astype(np.float64) * (255 / 65535) + 0.5).astype(np.uint8)
+
+
+class DeviceBuffer:
+    """What rclpy of Lyrical hands out for data that a publisher keeps on a device."""
+
+    def __init__(self, data: array[int]) -> None:
+        self._data = data
+
+    @property
+    def __class__(self) -> Any:
+        return array
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __buffer__(self, flags: int) -> memoryview:
+        return memoryview(self._data)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason='a class has no __buffer__ before 3.12')
+@pytest.mark.parametrize('compressed', [False, True])
+def test_data_may_be_a_buffer_of_a_device(compressed: bool) -> None:
+    pixels = RNG.integers(0, 255, (16, 24, 3), np.uint8)
+    image = message('rgb8', (16, 24), pixels.reshape(16, -1))
+    if compressed:
+        image = SimpleNamespace(format='png', data=array(
+            'B', cv2.imencode('.png', pixels[..., ::-1])[1].tobytes()))
+    image.data = DeviceBuffer(image.data)
+    frame = decode_message(image)
+    decoded = frame.pixels if frame.order == 'rgb' else frame.pixels[..., ::-1]
+    assert decoded.tolist() == pixels.tolist()
 
 
 @pytest.mark.parametrize('size', [(3, 3), (7, 9), (16, 24), (11, 8)])

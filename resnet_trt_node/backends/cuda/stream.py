@@ -58,7 +58,9 @@ def translated(driver: Any, kind: type[BackendError], doing: str) -> Iterator[No
     try:
         yield
     except driver.Error as error:
-        raise kind(f'{doing}: {cuda_error_text(error)}') from error
+        # From Python 3.12 on its traceback leads to a frame of contextlib that holds the error: a
+        # cycle, in which the caller's objects on the device would wait for the garbage collector.
+        raise kind(f'{doing}: {cuda_error_text(error)}') from error.with_traceback(None)
 
 
 class CudaStream:
