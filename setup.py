@@ -9,7 +9,7 @@ package_name = 'resnet_trt_node'
 share = f'share/{package_name}'
 # setup.cfg has colcon put the commands where `ros2 run` and launch look; pip asks for a wheel, and
 # a wheel's commands go into bin/.
-shims = sorted(glob('resource/pip/*')) if 'bdist_wheel' in sys.argv else []
+shims = sorted(glob('resource/pip/*')) if {'bdist_wheel', 'sdist'} & {*sys.argv} else []
 
 setup(
     name=package_name,
