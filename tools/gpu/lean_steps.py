@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import redirect_stderr, redirect_stdout
-import ctypes
 from dataclasses import replace
 import io
 import json
@@ -69,8 +68,6 @@ class Steps:
     def build(self) -> dict[str, Any]:
         """Build with the command line."""
         from resnet_trt_node.cli.main import main as command
-        if self.asked.get('library'):
-            ctypes.CDLL(self.asked['library'])
         out, error = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(error):
             code = command([

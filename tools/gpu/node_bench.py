@@ -36,7 +36,7 @@ BATCH = 6
 _WARM_S = 3.0
 _BUILD_LIMIT_S = 400.0
 #: Factor between the rates that `run_limit` tries, and seconds at each.
-_STEP, _STEP_S = 1.25, 3.0
+_STEP, _STEP_S = 1.5, 2.0
 _HIGHEST_HZ = 1000.0
 
 

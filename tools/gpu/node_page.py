@@ -1,7 +1,7 @@
 """
 Write the section of docs/performance.md on the whole node on a GPU, from `node_bench`'s JSON.
 
-Usage: python3 -m tools.gpu.node_page gpu_node.json docs
+Usage: python3 -m tools.gpu.node_page gpu_node.json docs NOTES.md
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def markdown(results: dict[str, Any]) -> str:
     """Return the section."""
     machine = results['machine']
     of_kind: dict[str, list[dict[str, Any]]] = {'rate': [], 'plain': [], 'limit': []}
-    for one in results['scenarios'].values():
+    for one in sorted(results['scenarios'].values(), key=_place):
         of_kind[one['scenario']['kind']].append(one)
     backend = next((one['backend'] for one in of_kind['rate']), '')
     lines = [
@@ -63,11 +63,22 @@ def markdown(results: dict[str, Any]) -> str:
     if of_kind['limit']:
         lines += [
             '### The most that it takes', '',
-            'The rate of every camera is raised by a quarter every three seconds until a frame is '
-            'lost or the cameras themselves, one Python process, are late.', '',
+            'The rate of every camera is raised by half every two seconds until a frame is lost '
+            'or the cameras themselves, one Python process, are late.', '',
             *table(('scenario', 'all answered up to', 'source to answer there, p50 / p99',
                     'then'), map(_limit_row, of_kind['limit']))]
     return '\n'.join(lines).rstrip()
+
+
+def page(results: dict[str, Any], notes: str) -> str:
+    """Return the section with what people wrote of the results."""
+    return f'{markdown(results)}\n\n### Why\n\n{notes.strip()}'
+
+
+def _place(one: dict[str, Any]) -> tuple[object, ...]:
+    scenario = one['scenario']
+    return (scenario['jpeg'], scenario['size'] == '1080p', scenario['cameras'],
+            scenario['precision'])
 
 
 def _title(one: dict[str, Any]) -> str:
@@ -144,8 +155,9 @@ def _end(step: dict[str, Any]) -> str:
 
 def main() -> None:
     """Write the section."""
-    source, docs = map(Path, sys.argv[1:3])
-    write_section(docs / 'performance.md', 'gpu-node', markdown(read_json(source)),
+    source, docs, notes = map(Path, sys.argv[1:4])
+    write_section(docs / 'performance.md', 'gpu-node',
+                  page(read_json(source), notes.read_text(encoding='utf-8')),
                   'tools/gpu/node_page.py from docs/performance/gpu_node.json')
 
 

@@ -121,8 +121,8 @@ class EngineBuilder:
             raise BackendError(f'TensorRT cannot build {path}: {why}; ' + (
                 f'Turing takes fp16: `{HOW_TO_MAKE["fp16"]}`'
                 if options.target_sm == _TURING and spec.precision == 'fp32' else
-                'it puts its lean runtime into the engine: install the wheel tensorrt-lean of '
-                'its version, or name the folder of that library in LD_LIBRARY_PATH'
+                'it puts its lean runtime into the engine: name the folder of that library in '
+                'LD_LIBRARY_PATH, see docs/how-to/gpu.md'
                 if options.version_compatible and 'lean' in why else
                 'try another optimisation level, more workspace or a smaller batch'))
         sparsity = None if sparse is None else SparseBuild.of_log(sparse, self._trt_log.sparsity)
@@ -160,7 +160,6 @@ class EngineBuilder:
         if options.sparse_weights:
             config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
         if options.version_compatible:
-            versions.load_lean_library()
             config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
         for flag in versions.precision_flags(trt, self._spec.precision, self._dla):
             config.set_flag(flag)

@@ -22,11 +22,7 @@ memory given to a context      attr.  method  method  method
 
 from __future__ import annotations
 
-from contextlib import suppress
-from ctypes import CDLL
 from importlib import import_module
-from importlib.machinery import PathFinder
-from pathlib import Path
 from typing import Any, Callable
 
 from resnet_trt_node.errors import BackendUnavailable
@@ -85,21 +81,6 @@ def translate(text: str) -> str:
     """Return what TensorRT says of an engine, with what it means where that is known."""
     return next((f'{text.rstrip(".")}: {meaning}' for words, meaning in _WRONG_ENGINE.items()
                  if words in text), text)
-
-
-def load_lean_library() -> None:
-    """
-    Load the libraries of an installed lean runtime.
-
-    A builder puts the one of its own version into version-compatible engines, and looks for it by
-    name alone, among those that are loaded first.
-    """
-    for package in ('tensorrt_lean', 'tensorrt_lean_libs'):
-        spec = PathFinder.find_spec(package)
-        for folder in (spec and spec.submodule_search_locations) or ():
-            for library in Path(folder).glob('libnvinfer_lean.so.*'):
-                with suppress(OSError):
-                    CDLL(str(library))
 
 
 def is_strongly_typed(trt: Any, dla: bool) -> bool:

@@ -220,23 +220,6 @@ def test_rtx_has_none_and_auto_goes_on(world: Any) -> None:
         machine.start(version_compatible=True, engine_host_code=True)
 
 
-def test_the_library_of_an_installed_lean_runtime_is_loaded(
-        world: Any, monkeypatch: Any, tmp_path: Path) -> None:
-    folder = tmp_path / 'tensorrt_lean_libs'
-    folder.mkdir()
-    (folder / '__init__.py').write_text('raise AssertionError("it was imported")')
-    library = folder / 'libnvinfer_lean.so.8'
-    library.write_bytes(b'')
-    loaded: list[str] = []
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(versions, 'CDLL', loaded.append)
-    machine = world()
-    open_backend(machine.model, 'tensorrt', engine_dir=tmp_path / 'others').close()
-    assert loaded == []
-    build(machine)
-    assert loaded == [str(library)]
-
-
 def test_the_command_prints_who_runs_it(world: Any, capsys: Any) -> None:
     machine = world()
     words = ['build', str(machine.model), '--version-compatible', '--engine-dir',
