@@ -139,4 +139,3 @@ def _check_fp16_range(network: ResNet, height: int, width: int) -> None:
         raise ModelError(
             f'{name} reaches {largest[name]:.3g}, fp16 ends at {FP16_MAX:g}: '
             'use --precision fp32')
-

@@ -151,6 +151,7 @@ def test_trigger_configure_blocks_until_all_is_done():
     try:
         node = ClassifierNode(context=context, parameter_overrides=[
             Parameter('backend', value='simulated:1')])
+
         def refused():
             try:
                 return node.trigger_configure()

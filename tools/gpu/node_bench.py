@@ -25,7 +25,7 @@ from bench.camera import Camera, several
 from bench.environment import describe_machine, isolate
 from bench.figures import latencies_ms, spread
 from bench.observer import counts
-from bench.rig import node_arguments, NODE, Phase, Rig
+from bench.rig import NODE, node_arguments, Phase, Rig
 from bench.scenarios.latency import account_checks, common_figures
 from markdown_page import read_json, write_json
 from resnet_trt_node.errors import ResnetTrtError, UsageError
