@@ -15,7 +15,7 @@ import pytest
 from repository import REPOSITORY
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.launch_support.dds_profile import dds_environment, RECEIVER, SENDER
-from resnet_trt_node.node.ros.distribution import DDS_PROFILES_VARIABLE
+from resnet_trt_node.node.distribution import DDS_PROFILES_VARIABLE
 
 pytestmark = pytest.mark.slow
 

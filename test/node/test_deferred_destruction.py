@@ -13,7 +13,7 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from resnet_trt_node.node.deferred_destruction import NodeOfDeferredDestruction
-from resnet_trt_node.node.ros.distribution import events_executor, SubscriptionEventCallbacks
+from resnet_trt_node.node.distribution import events_executor, SubscriptionEventCallbacks
 from std_msgs.msg import String
 
 pytestmark = pytest.mark.slow

@@ -46,7 +46,7 @@ def choose_transport() -> None:
 def profile(name: str) -> dict[str, str]:
     """Return the environment that has Fast DDS use one of the repository's profiles."""
     # Not above: rclpy must not be imported before `isolate_ros`.
-    from resnet_trt_node.node.ros.distribution import DDS_PROFILES_VARIABLE
+    from resnet_trt_node.node.distribution import DDS_PROFILES_VARIABLE
     return {DDS_PROFILES_VARIABLE: str(ROOT / 'config' / name)}
 
 

@@ -17,9 +17,9 @@ from rclpy.qos import (
 )
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.node.annotator import Annotator
-from resnet_trt_node.node.pipeline.pipeline import Pipeline
-from resnet_trt_node.node.ros.distribution import (
+from resnet_trt_node.node.distribution import (
     SubscriptionEventCallbacks, UnsupportedEventTypeError)
+from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.ros.messages import classification
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained, qos_overrides

@@ -17,7 +17,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros.distribution import HAS_POST_SET_CALLBACKS
+from resnet_trt_node.node.distribution import HAS_POST_SET_CALLBACKS
 from resnet_trt_node.node.ros.parameters import check_value, NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.qos_overrides import PREFIX
 

@@ -15,7 +15,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros.distribution import UnsupportedEventTypeError
+from resnet_trt_node.node.distribution import UnsupportedEventTypeError
 from resnet_trt_node.printable import printable
 
 
