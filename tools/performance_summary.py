@@ -38,15 +38,18 @@ class Row(NamedTuple):
     beside: str
 
 
-def summary(realtime: dict[str, Any], sitting: Sitting, tvm: Optional[dict[str, Any]]) -> str:
+def summary(
+        realtime: dict[str, Any], sitting: Sitting, tvm: Optional[dict[str, Any]],
+        node: Optional[dict[str, Any]] = None) -> str:
     """
     Return the first section as Markdown.
 
     :param realtime: as `python -m bench` writes it.
     :param sitting: what a sitting at a GPU measured.
     :param tvm: the comparison of TVM with TensorRT, None if there is none.
+    :param node: as `tools.gpu.node_bench` writes it, None if there is none.
     """
-    rows = [*_gpu_rows(sitting), *_tvm_rows(tvm), *_node_rows(realtime)]
+    rows = [*_gpu_rows(sitting), *_tvm_rows(tvm), *_whole_node_rows(node), *_node_rows(realtime)]
     gpu = sitting.steps.get('machine', {}).get('gpu', 'a GPU')
     machine = realtime['machine']
     return '\n'.join([
@@ -101,6 +104,20 @@ def _tvm_rows(tvm: Optional[dict[str, Any]]) -> Iterator[Row]:
                       f'Apache TVM {other:.3f} ms')
 
 
+def _whole_node_rows(node: Optional[dict[str, Any]]) -> Iterator[Row]:
+    found = node['scenarios'] if node else {}
+    if six := found.get('rate_fp16_6_VGA_raw'):
+        p50, _, p99 = six['figures']['stages_ms']['total']
+        yield Row('the whole node on an H200, ResNet-50 fp16, six VGA cameras at 30 Hz: message '
+                  'in to answer out, p50 / p99', f'{p50:.2f} / {p99:.2f} ms', _AWML)
+    if turns := found.get('plain_fp16_1_1080p_raw', {}).get('turns'):
+        ours, plain = (
+            ', '.join(f'{turn["source_to_answer_ms"]["p50"]:.1f}' for turn in turns[receiver])
+            for receiver in ('ours', 'plain'))
+        yield Row('the same with one 1080p camera: camera to answer, p50 of each turn',
+                  f'{ours} ms', f'a plain rclpy node with the same engine: {plain} ms')
+
+
 def _node_rows(realtime: dict[str, Any]) -> Iterator[Row]:
     figures = {one['name']: one['figures'] for one in realtime['scenarios']}
     if idle := figures.get('added_latency'):
@@ -141,7 +158,8 @@ class _Goal(NamedTuple):
     met: bool
 
 
-def goals(realtime: dict[str, Any], sitting: Sitting) -> str:
+def goals(
+        realtime: dict[str, Any], sitting: Sitting, node: Optional[dict[str, Any]] = None) -> str:
     """Return the last section as Markdown: what was aimed at and missed, and how much was met."""
     every = [
         *(_Goal(f'{one["name"]}: {check["name"]}', _value(check['measured'], check['unit']),
@@ -151,13 +169,28 @@ def goals(realtime: dict[str, Any], sitting: Sitting) -> str:
         *(_Goal(target.what, _value(target.value, ''),
                 ('at most ' if target.at_most else 'at least ') + f'{target.limit:g}',
                 target.verdict == 'reached')
-          for target in targets(sitting))]
+          for target in targets(sitting)),
+        *_whole_node_goals(node)]
     missed = [goal for goal in every if not goal.met]
     return '\n'.join([
         '## Goals that were missed', '',
-        f'This project set itself {len(every)} limits; `python -m bench` and `tools.gpu` print '
+        f'This project set itself {len(every)} limits; `python -m bench` and `tools.gpu` measure '
         f'all of them. {len(every) - len(missed)} are met. The others:', '',
         *table(['goal', 'measured', 'limit'], (goal[:3] for goal in missed))])
+
+
+def _whole_node_goals(node: Optional[dict[str, Any]]) -> Iterator[_Goal]:
+    for name, one in (node['scenarios'] if node else {}).items():
+        if one['scenario']['kind'] != 'rate':
+            continue
+        balance = one['figures']['balance']
+        lost = balance['sent'] - balance['heard']
+        yield _Goal(f'{name} on a GPU: frames lost of {balance["sent"]}', str(lost), 'at most 0',
+                    lost == 0)
+        if name == 'rate_fp16_6_VGA_raw':
+            p99 = one['figures']['stages_ms']['total'][2]
+            yield _Goal(f'{name} on a GPU: p99 of receive to publish', _value(p99, 'ms'),
+                        'at most 2 ms', p99 <= 2.0)
 
 
 def _value(value: Optional[float], unit: str) -> str:
@@ -170,16 +203,16 @@ def write_summary(docs: Path) -> None:
 
     :param docs: the folder of performance.md.
     """
-    realtime, gpu, tvm = (
+    realtime, gpu, tvm, node = (
         read_json(path) if path.exists() else None
-        for path in (docs / 'performance' / name
-                     for name in ('realtime.json', 'gpu.json', 'compare/tvm.json')))
+        for path in (docs / 'performance' / name for name in (
+            'realtime.json', 'gpu.json', 'compare/tvm.json', 'gpu_node.json')))
     if realtime is None or gpu is None:
         return
     sitting = Sitting(gpu)
     page = docs / 'performance.md'
-    write_section(page, 'summary', summary(realtime, sitting, tvm), _COMMAND)
-    write_section(page, 'goals', goals(realtime, sitting), _COMMAND)
+    write_section(page, 'summary', summary(realtime, sitting, tvm, node), _COMMAND)
+    write_section(page, 'goals', goals(realtime, sitting, node), _COMMAND)
 
 
 if __name__ == '__main__':

@@ -48,10 +48,11 @@ def test_only_missed_goals_are_listed():
 
 def test_the_page_of_this_repository_begins_with_its_results():
     page = (REPOSITORY / 'docs' / 'performance.md').read_text(encoding='utf-8')
-    realtime, gpu, tvm = (
+    realtime, gpu, tvm, node = (
         json.loads((REPOSITORY / 'docs' / 'performance' / name).read_text(encoding='utf-8'))
-        for name in ('realtime.json', 'gpu.json', 'compare/tvm.json'))
-    first, last = summary(realtime, Sitting(gpu), tvm), goals(realtime, Sitting(gpu))
+        for name in ('realtime.json', 'gpu.json', 'compare/tvm.json', 'gpu_node.json'))
+    first = summary(realtime, Sitting(gpu), tvm, node)
+    last = goals(realtime, Sitting(gpu), node)
     assert page.index(first) < page.index('## Real time') < page.index('## On a GPU')
     assert page.rstrip().endswith(f'{last}\n\n<!-- end goals -->')
 

@@ -11,6 +11,7 @@ import sys
 from typing import Any, Iterable, Optional
 
 from tools.markdown_page import read_json, table, write_section
+from tools.performance_summary import write_summary
 
 #: Columns of the first table to the stage's name in the diagnostics.
 _STAGES = {
@@ -159,6 +160,7 @@ def main() -> None:
     write_section(docs / 'performance.md', 'gpu-node',
                   page(read_json(source), notes.read_text(encoding='utf-8')),
                   'tools/gpu/node_page.py from docs/performance/gpu_node.json')
+    write_summary(docs)
 
 
 if __name__ == '__main__':
