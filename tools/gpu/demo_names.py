@@ -1,7 +1,7 @@
 """
 The demo's photographs through the node, once with TensorRT and once with ONNX Runtime.
 
-Usage: python -m tools.gpu.demo_names MODEL BAG OUT.json
+Usage: PYTHONPATH=tools:. python -m tools.gpu.demo_names MODEL BAG OUT.json
 
 MODEL is models/efficientnet_lite0.onnx of `make demo`, BAG its demo/photographs. Prints and writes
 where the names differ, and the largest difference of a score; ends with 1 if a name differs.
