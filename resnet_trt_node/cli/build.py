@@ -58,6 +58,9 @@ def run(arguments: Namespace) -> int:
         source = EngineSource(
             trt, arguments.flavour, arguments.model, options, device, arguments.min_batch)
         engine = source.get(force=arguments.force, must_store=True)
+        if engine.builder and engine.builder != source.key.builder:
+            # Building anew is how an engine gets on towards later versions: 8 to 10, 10 to 11.
+            engine = source.get(force=True, must_store=True)
     _report(source, engine, arguments.json)
     return 0
 

@@ -1,7 +1,7 @@
 """
 The whole node on a GPU: synthetic cameras, node and listener in processes of their own.
 
-Usage: PYTHONPATH=tools:. python -m tools.gpu.node_bench --fp16 MODEL --int8 MODEL --out gpu_node.json
+Usage: PYTHONPATH=tools:. python -m tools.gpu.node_bench --fp16 MODEL --int8 MODEL --out FILE
 
 Each scenario's frames are counted from the camera to the listener. Results are written after each
 one, and a second call goes on where the first ended. docs/how-to/gpu.md says how to repeat it.

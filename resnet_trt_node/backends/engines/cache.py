@@ -153,7 +153,8 @@ class EngineCache:
         """
         Move an engine aside that the runtime refused, so that the next `get` builds anew.
 
-        The timings go too: they would lead the builder to the very same engine. Nothing is moved
+        The timings go too, unless they are another builder's: they would lead to the very same
+        engine. Nothing is moved
         if another process did so, or has put another engine there meanwhile, or if the engine
         lives in memory only. Where the folder cannot be written, this object alone passes over
         the engine from now on.
@@ -167,7 +168,8 @@ class EngineCache:
                 stored = self._find(key)
                 if stored is not None and stored.plan == engine.plan:
                     self._move_aside(engine.path, why)
-                    _move_to_bad(self._timing_path(key))
+                    if engine.builder in ('', key.builder):
+                        _move_to_bad(self._timing_path(key))
         except OSError as error:
             self._refused.append(engine.plan)
             self._log(f'{engine.path} cannot be used, nor quarantined '

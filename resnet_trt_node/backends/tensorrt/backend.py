@@ -85,7 +85,7 @@ class TensorRtBackend(Backend):
                     source.cache.reject(source.key, cached, str(error))
                     raise
                 # Another version may run it, so it stays.
-                raise BackendError(
+                raise BackendUnavailable(
                     f'{error}; {cached.path} was built by TensorRT {cached.builder}, this is '
                     f'{self.flavour} {self._trt.__version__}: {source.how_to_build()}') from error
             used_bytes = free_before - device.memory_bytes()[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+import os
 from pathlib import Path
 from shlex import quote
 from typing import Any, Optional, Union
@@ -95,8 +97,9 @@ class EngineSource:
         try:
             engine = self.cache.find(self.key)
         except BackendUnavailable as error:
-            # A bad model is the better reason.
-            self._builder.check_model()
+            # A bad model is the better reason, that onnx is missing is not.
+            with suppress(BackendUnavailable):
+                self._builder.check_model()
             raise BackendUnavailable(
                 f'no engine to run ({error}): {self.how_to_build()}') from error
         check_precision(engine.spec, self.options.precision)
@@ -115,7 +118,8 @@ class EngineSource:
                 flag = f'--{name.replace("_", "-")}'
                 words.append(flag if value is True else f'{flag} {value}')
         return (f'build it on a machine with {key.flavour} and the same GPU ({key.device}) with '
-                f'`{" ".join(words)}`, and copy its .engine and .json to {self.cache.folder}')
+                f'`{" ".join(words)}`, as a user with the same numeric id ({os.geteuid()}), and '
+                f'copy its .engine and .json to {self.cache.folder}')
 
 
 def _device_key(

@@ -85,6 +85,20 @@ def test_a_later_tensorrt_finds_it_and_keeps_its_own_timings(
     assert len(list(machine.engines.glob('timing-*.cache'))) == 2
 
 
+def test_the_build_command_builds_what_another_version_built_again(
+        world: Any, monkeypatch: Any, capsys: Any) -> None:
+    machine = world()
+    words = ['build', str(machine.model), '--version-compatible', '--engine-dir',
+             str(machine.engines), '--json']
+    assert main(words) == 0
+    StandInTensorRt('10', machine.cuda).install(monkeypatch)
+    for built in (True, False):
+        capsys.readouterr()
+        assert main(words) == 0
+        shown = json.loads(capsys.readouterr().out)
+        assert (shown['built'], shown['builder']) == (built, '10.3.0')
+
+
 def test_one_that_is_not_for_it_is_built_again_by_a_full_tensorrt(
         world: Any, monkeypatch: Any) -> None:
     machine = world()
@@ -92,6 +106,8 @@ def test_one_that_is_not_for_it_is_built_again_by_a_full_tensorrt(
     StandInTensorRt('11', machine.cuda).install(monkeypatch)
     with machine.start(version_compatible=True, engine_host_code=True) as backend:
         assert 'does not run engines of that' in backend.info.details['engine_built_because']
+    # The timings of 8.6 led to no engine of 11.
+    assert len(list(machine.engines.glob('timing-*.cache'))) == 2
 
 
 @pytest.mark.parametrize('name', ['tensorrt', 'auto'])
@@ -121,6 +137,19 @@ def test_lean_needs_the_code_to_be_allowed_and_auto_logs_that(
         assert backend.info.name == 'tensorrt_lean'
     line, = machine.said
     assert 'using tensorrt_lean' in line
+
+
+def test_auto_goes_on_from_an_engine_that_this_lean_runtime_refuses(
+        lean: Any, monkeypatch: Any) -> None:
+    machine = lean('8.6', '11')
+    build(machine)
+    for module in ('tensorrt', 'tensorrt_rtx'):
+        monkeypatch.setitem(__import__('sys').modules, module, None)
+    machine.name = 'auto'
+    with machine.start(engine_host_code=True) as backend:
+        assert backend.info.name == 'onnxruntime'
+    line, = machine.said
+    assert 'built by TensorRT 8.6.1' in line
 
 
 def test_without_an_engine_it_tells_the_command_that_builds_it(lean: Any) -> None:
