@@ -19,6 +19,9 @@ from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from tiny_model import write_tiny_model
 
+# Polygraphy imports PyTorch where that is installed.
+pytestmark = pytest.mark.slow
+
 QUICK = ('--iterations', 9, '--rounds', 3, '--warm-up', 1, '--limit', 12, '--threads', 1)
 BACKENDS = ('--backends', 'onnxruntime,polygraphy:onnxrt')
 

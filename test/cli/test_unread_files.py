@@ -82,6 +82,8 @@ def test_a_table_of_classes_is_read_and_so_not_counted(resnet_trt, model, tmp_pa
     assert reports(outcome)
 
 
+# Polygraphy imports PyTorch where that is installed.
+@pytest.mark.slow
 @pytest.mark.parametrize('pack', [Path, zipped])
 def test_compare_counts_what_it_does_not_read(resnet_trt, model, tmp_path, pack):
     data = pack(lay_out(tmp_path / 'data', 'red'))

@@ -11,6 +11,9 @@ from resnet_trt_node.compare.choice import open_subject
 from resnet_trt_node.compare.subject import BackendSubject
 from resnet_trt_node.errors import InferenceError, UsageError
 
+# Polygraphy imports PyTorch where that is installed.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def three(model, perturbed, subject, frames):

@@ -13,6 +13,9 @@ from resnet_trt_node.cli.main import main
 from resnet_trt_node.compare.choice import NAMES, parse_names
 from tiny_model import colour_picture, write_tiny_model
 
+# Polygraphy imports PyTorch where that is installed.
+pytestmark = pytest.mark.slow
+
 PAGE = REPOSITORY / 'docs' / 'how-to' / 'compare-backends.md'
 TEXT = PAGE.read_text(encoding='utf-8')
 COMMANDS = [

@@ -16,6 +16,9 @@ from resnet_trt_node.compare.report import milliseconds, verdict
 from resnet_trt_node.compare.session import Session
 from tools.compare_page import main, plot_of, section, write_comparisons
 
+# Polygraphy imports PyTorch where that is installed.
+pytestmark = pytest.mark.slow
+
 DOCS = REPOSITORY / 'docs'
 RESULTS = sorted((DOCS / 'performance' / 'compare').glob('*.json'))
 

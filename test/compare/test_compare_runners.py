@@ -12,6 +12,9 @@ from resnet_trt_node.compare.runners import PolygraphySubject
 from resnet_trt_node.errors import BackendUnavailable, InferenceError
 from tiny_model import write_blind_model
 
+# Polygraphy imports PyTorch where that is installed.
+pytestmark = pytest.mark.slow
+
 
 def test_answers_are_owned_by_the_caller(subject, frames):
     first = subject.infer(frames[:1])

@@ -20,6 +20,9 @@ from resnet_trt_node.compare.session import Session
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.errors import DataError, ResnetTrtError, UsageError
 
+# Polygraphy imports PyTorch where that is installed.
+pytestmark = pytest.mark.slow
+
 PLAN = Plan((1, 2), rounds=3, iterations=6, warm_up=1, settle_ms=0)
 
 
