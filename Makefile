@@ -44,6 +44,8 @@ test-ros: ## the tests that need ROS 2; ROS=jazzy runs them on Jazzy
 	$(pytest) --timeout=3000 $(ROS_TESTS)
 
 # A fast test that does what it must not do fails; test/helpers/tiers.py says how to mark slow ones.
+# None waits for anything, so that a worker for each core is best.
+test-fast: WORKERS := $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
 test-fast: venv ## the tests that use no process, network, PyTorch or ROS, in a minute
 	$(pytest) --timeout=600 -m 'not slow'
 

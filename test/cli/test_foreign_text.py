@@ -63,6 +63,7 @@ def test_what_classify_shows(resnet_trt, model, folder, form):
     assert_harmless(done.out, done.err)
 
 
+@pytest.mark.slow
 def test_what_evaluate_shows_and_draws(resnet_trt, model, folder, tmp_path):
     table = tmp_path / 'table.tsv'
     names = [os.fsdecode(name) for name in os.listdir(os.fsencode(folder))]

@@ -75,6 +75,7 @@ def test_p_values_are_mcnemars(only_first, only_second, expected):
     assert mcnemar_exact(only_first, only_second) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_p_values_are_those_of_the_binomial_test():
     stats = pytest.importorskip('scipy.stats', reason='SciPy, the reference, is not installed')
     rng = np.random.default_rng(3)

@@ -64,6 +64,7 @@ def test_an_edge_belongs_to_the_bin_below_it():
     assert measure_calibration(outcomes, bins=10).counts.tolist() == [1] * 10
 
 
+@pytest.mark.slow
 def test_believable_probabilities_have_no_error():
     rng = np.random.default_rng(7)
     confidence = rng.uniform(0.5, 1, 40_000)

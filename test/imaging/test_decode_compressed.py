@@ -213,6 +213,7 @@ def test_what_is_no_picture_is_refused_with_its_reason(data: Any, words: str) ->
         decode_compressed(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None, derandomize=True)
 @given(
     kind=st.sampled_from(['JPEG', 'PNG', 'WEBP', 'BMP', 'TIFF', 'PPM']), data=st.data())

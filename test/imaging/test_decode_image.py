@@ -233,6 +233,7 @@ def test_something_else_is_not_an_image() -> None:
         decode_message(SimpleNamespace(encoding='rgb8'))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     encoding=st.sampled_from([*VIEWS, *DEEP, *MOSAICS, *PAIRS]), height=st.integers(3, 9),
@@ -263,6 +264,7 @@ NUMBERS = st.one_of(
     st.floats(), st.text(max_size=3))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     height=NUMBERS, width=NUMBERS, step=NUMBERS,

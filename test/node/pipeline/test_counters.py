@@ -44,6 +44,7 @@ def test_an_unknown_reason_is_a_bug_and_an_error():
         counters.dropped(receive(counters, 'front'), 'bored')
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.data())
 def test_the_sum_breaks_by_each_end_that_is_missed_or_counted_twice(data):

@@ -284,6 +284,7 @@ def test_two_pictures_are_the_fewest(
     assert (report['calibrated_on'], report['compared_on']) == (1, 1)
 
 
+@pytest.mark.slow
 def test_models_of_other_tools_are_quantised(
         pictures: Path, tmp_path: Path, report_on: Callable[..., Any]) -> None:
     """Old opsets know no scales by channel, nodes need no names, Gemm may hold (K, N) weights."""
