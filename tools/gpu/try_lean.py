@@ -19,7 +19,7 @@ from typing import Any, Optional
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / 'test' / 'helpers')]
-KIT = Path(os.environ.get('KIT', '/opt/kit'))
+KIT = Path(os.environ.get('KIT', 'kit'))
 #: Where a builder of 8.6 finds what it puts into version-compatible engines.
 LEAN_LIBRARY = KIT / 'lean86' / 'tensorrt_lean' / 'libnvinfer_lean.so.8'
 WRONG = ('nothing', 'code not allowed', 'auto', 'plain', 'altered', 'writable', 'TensorRT alone')
