@@ -40,5 +40,6 @@ def dds_environment(
     if not path.is_file():
         raise UsageError(
             f'dds_profile: there is no file {str(path)!r}; give {LARGE_IMAGES} or an XML file')
+    # Not above: this module is to be importable without rclpy.
     from resnet_trt_node.node.distribution import DDS_PROFILES_VARIABLE
     return {DDS_PROFILES_VARIABLE: str(path.absolute())}
