@@ -36,14 +36,15 @@ LAYERS = {
     'contract': BASE,
     'imaging': {'contract', *BASE},
     'datasets': {'imaging', 'contract', *BASE},
+    'regions': {'imaging', 'contract', *BASE},
     'backends': GRAPHS,
     'onnx_tools': RUNTIMES,
     'bag': RUNTIMES,
     'compare': RUNTIMES,
     'training': {'onnx_tools', *RUNTIMES},
-    'node': RUNTIMES,
-    'launch_support': {'node', *RUNTIMES},
-    'cli': {'node', 'bag', 'compare', 'training', 'onnx_tools', *RUNTIMES},
+    'node': {'regions', *RUNTIMES},
+    'launch_support': {'node', 'regions', *RUNTIMES},
+    'cli': {'regions', 'node', 'bag', 'compare', 'training', 'onnx_tools', *RUNTIMES},
 }
 
 #: Modules that join two layers side by side: replay plays a bag into ROS.
@@ -81,6 +82,7 @@ WITHOUT = {
     'contract': rf'{ROS}|{DEVICES}|torch|onnxruntime|cv2|PIL|rosbags',
     'imaging': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|rosbags',
     'datasets': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|rosbags',
+    'regions': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|rosbags',
     'backends': rf'{ROS}|{DEVICES}|torch|rosbags',
     'onnx_tools': rf'{ROS}|{DEVICES}|torch|rosbags',
     'bag': rf'{ROS}|{DEVICES}|torch',
