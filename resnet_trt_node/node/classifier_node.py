@@ -20,6 +20,7 @@ from resnet_trt_node.node.monitoring.reporter import Reporter
 from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import PipelineHooks
+from resnet_trt_node.node.pipeline.work import ImageInput
 from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.node.ros.node_topics import NodeTopics
 from resnet_trt_node.node.ros.parameter_server import NodeOfUnsetOverrides, ParameterServer
@@ -100,7 +101,7 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         self._converter.bridge_check.start()
         self._opening = pipeline = Pipeline(
             parameters.cameras or ('',), parameters.queue_depth,
-            parameters.resize_method,  # type: ignore[arg-type]
+            ImageInput(parameters.resize_method),  # type: ignore[arg-type]
             parameters.live_settings(), PipelineHooks(
                 self._opener.open_model, self._converter.to_frame, self._publish,
                 self._log_bad_frame,

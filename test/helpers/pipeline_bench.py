@@ -19,6 +19,7 @@ from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
+from resnet_trt_node.node.pipeline.work import ImageInput
 
 SIZE = 8
 SPEC = ModelSpec(
@@ -113,6 +114,7 @@ class Bench:
     num_buffers: int = NUM_BUFFERS
     asynchronous: bool = True
     settings: LiveSettings = field(default_factory=lambda: LiveSettings(top_k=1))
+    preprocess_threads: int = 1
     results: list[tuple[str, int, int]] = field(default_factory=list)
     bad_frames: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -129,7 +131,8 @@ class Bench:
             lambda camera, reason: self.bad_frames.append(f'{camera}: {reason}'),
             self.failures.append)
         self.pipeline = Pipeline(
-            self.cameras, self.queue_depth, 'exact', self.settings, hooks)
+            self.cameras, self.queue_depth, ImageInput('exact'), self.settings, hooks,
+            self.preprocess_threads)
         self.pipeline.start()
         self.backend.batches.clear()  # those of the warm-up
         self.backend.entered.clear()

@@ -16,7 +16,8 @@ from typing import Any, Callable, Iterator, Optional
 
 import pytest
 from resnet_trt_node.backends import base, simulated
-from resnet_trt_node.node.pipeline import inference_worker, pipeline, scheduler, worker_threads
+from resnet_trt_node.node.pipeline import (
+    inference_worker, pipeline, preprocess_worker, scheduler, worker_threads)
 
 
 class _Wait:
@@ -46,7 +47,7 @@ class SimulatedTime:
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Have pipelines that are made from now on, and the simulated backend, live by it."""
-        for module in (base, inference_worker, pipeline, scheduler):
+        for module in (base, inference_worker, pipeline, preprocess_worker, scheduler):
             patch.setattr(module, 'perf_counter_ns', self.now_ns)
         patch.setattr(scheduler, 'Condition', lambda lock: _Condition(self, lock))
         patch.setattr(worker_threads, 'Thread', self._thread)

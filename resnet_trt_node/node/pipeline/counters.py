@@ -5,6 +5,10 @@ For each camera, at every moment::
 
     received = answered + the dropped, by reason + in progress
 
+and where regions are classified, for each camera's regions::
+
+    received = by outcome, see `region.OUTCOMES` + dropped with their frame + in progress
+
 Each of these is counted by itself, so that the sum fails when a frame ends nowhere or twice. In
 progress are the frames that somebody holds and that have not come to their end: they are known one
 by one, and one that is forgotten on its way is in no number but `received`.
@@ -16,11 +20,12 @@ from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from threading import RLock
 from time import perf_counter_ns
-from typing import Iterable, Optional
+from typing import Iterable, Mapping, Optional
 from weakref import WeakSet
 
 from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 from resnet_trt_node.node.pipeline.stage_times import percentiles_ms, StageTimes
+from resnet_trt_node.regions.region import OUTCOMES
 
 #: Why a frame got no answer:
 #:
@@ -30,14 +35,20 @@ from resnet_trt_node.node.pipeline.stage_times import percentiles_ms, StageTimes
 #: - failed: the backend failed on its batch, twice, or was disabled, or returned no probabilities
 #:   for this frame;
 #: - refused: it arrived, or was not answered in time, while the node was shutting down or
-#:   deactivating.
-DROP_REASONS = ('superseded', 'stale', 'malformed', 'failed', 'refused')
+#:   deactivating;
+#: - unmatched: no detections came for it in time.
+DROP_REASONS = ('superseded', 'stale', 'malformed', 'failed', 'refused', 'unmatched')
 #: What may happen to a camera besides; these are in no sum:
 #:
 #: - lost_in_transport: frames that DDS reports as lost before they reached the node;
 #: - skipped_pictures: annotated pictures that were not drawn, since a newer one came first;
-#: - unusable_stamps: answers whose header stamp is 0 or of another time base.
-CAMERA_EVENTS = ('lost_in_transport', 'skipped_pictures', 'unusable_stamps')
+#: - unusable_stamps: answers whose header stamp is 0 or of another time base;
+#: - unmatched_detections: messages of a detector for which no image came in time.
+CAMERA_EVENTS = (
+    'lost_in_transport', 'skipped_pictures', 'unusable_stamps', 'unmatched_detections')
+#: What is counted of regions: those of the frames that were received, what became of those of
+#: answered frames, and those of dropped frames.
+REGION_COUNTS = ('received', *OUTCOMES, 'dropped')
 #: What may happen to batches:
 #:
 #: - batches: they were inferred;
@@ -60,6 +71,8 @@ class CameraCounts:
     :param events: what is in no sum, see `CAMERA_EVENTS`.
     :param in_progress: frames that are waiting or being worked on.
     :param counted_twice: ends of frames that had ended before, which only a bug brings about.
+    :param regions: regions by `REGION_COUNTS`; all 0 where whole frames are classified.
+    :param regions_in_progress: those of the frames in progress.
     """
 
     received: int = 0
@@ -70,15 +83,21 @@ class CameraCounts:
         default_factory=lambda: dict.fromkeys(CAMERA_EVENTS, 0))
     in_progress: int = 0
     counted_twice: int = 0
+    regions: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(REGION_COUNTS, 0))
+    regions_in_progress: int = 0
 
     def __str__(self) -> str:
         """Return the counters in one line, for the log."""
         dropped = ', '.join(
             f'{number} {reason}' for reason, number in self.dropped.items() if number) or 'none'
+        regions = ', '.join(
+            f'{number} {what}' for what, number in self.regions.items() if number)
         lost = self.events['lost_in_transport']
         return (
             (f'{lost} frames lost in transport; ' if lost else '')
-            + f'{self.received} frames received, {self.answered} answered, dropped: {dropped}')
+            + f'{self.received} frames received, {self.answered} answered, dropped: {dropped}'
+            + (f'; regions: {regions}' if regions else ''))
 
     @property
     def unaccounted(self) -> int:
@@ -87,11 +106,18 @@ class CameraCounts:
         return self.received - ended - self.in_progress
 
     @property
+    def unaccounted_regions(self) -> int:
+        """Return the regions that came to no end, which only a bug brings about."""
+        return 2 * self.regions['received'] - sum(self.regions.values()) \
+            - self.regions_in_progress
+
+    @property
     def mismatch(self) -> Optional[str]:
         """Return how the numbers do not add up, None where they do."""
-        found = [f'{number} frames {how}' for number, how in (
-            (self.unaccounted, 'unaccounted for'),
-            (self.counted_twice, 'counted twice')) if number]
+        found = [f'{number} {how}' for number, how in (
+            (self.unaccounted, 'frames unaccounted for'),
+            (self.counted_twice, 'frames counted twice'),
+            (self.unaccounted_regions, 'regions unaccounted for')) if number]
         return f'{", ".join(found)}: this is a bug, please report it' if found else None
 
 
@@ -117,7 +143,9 @@ class Counters:
         """Count a frame that reached the node."""
         with self._lock:
             if not self._finalized:
-                self._counts[frame.camera].received += 1
+                counts = self._counts[frame.camera]
+                counts.received += 1
+                counts.regions['received'] += frame.num_regions
                 self._in_progress[frame.camera].add(frame)
                 self._last_ns[frame.camera] = perf_counter_ns()
 
@@ -125,14 +153,26 @@ class Counters:
         """Count a frame that gets no answer, for one of `DROP_REASONS`."""
         with self._lock:
             if not self._finalized:
-                self._counts[frame.camera].dropped[reason] += 1
+                counts = self._counts[frame.camera]
+                counts.dropped[reason] += 1
+                counts.regions['dropped'] += frame.num_regions
                 self._end(frame)
 
-    def answered(self, frame: InFlightFrame, stages_ms: dict[str, float]) -> None:
-        """Count a published result, with the milliseconds of each stage that is known."""
+    def answered(
+            self, frame: InFlightFrame, stages_ms: dict[str, float],
+            outcomes: Optional[Mapping[str, int]] = None) -> None:
+        """
+        Count a published result.
+
+        :param stages_ms: the milliseconds of each stage that is known.
+        :param outcomes: how many of its regions had each of `region.OUTCOMES`; None for none.
+        """
         with self._lock:
             if not self._finalized:
-                self._counts[frame.camera].answered += 1
+                counts = self._counts[frame.camera]
+                counts.answered += 1
+                for outcome, number in (outcomes or {}).items():
+                    counts.regions[outcome] += number
                 self._end(frame)
                 self._times.add(stages_ms)
 
@@ -178,7 +218,9 @@ class Counters:
             return {
                 camera: replace(
                     counts, dropped=dict(counts.dropped), events=dict(counts.events),
-                    in_progress=len(self._in_progress[camera]))
+                    in_progress=len(self._in_progress[camera]), regions=dict(counts.regions),
+                    regions_in_progress=sum(
+                        frame.num_regions for frame in self._in_progress[camera]))
                 for camera, counts in self._counts.items()}
 
     def total(self) -> CameraCounts:
@@ -221,8 +263,12 @@ class Counters:
 def sum_counts(counts: Iterable[CameraCounts]) -> CameraCounts:
     """Return the counters of several cameras added up."""
     every = list(counts)
+
+    def add_up(kind: str, keys: Iterable[str]) -> dict[str, int]:
+        return {key: sum(getattr(one, kind)[key] for one in every) for key in keys}
+
     return CameraCounts(
-        sum(one.received for one in every), sum(one.answered for one in every),
-        {reason: sum(one.dropped[reason] for one in every) for reason in DROP_REASONS},
-        {event: sum(one.events[event] for one in every) for event in CAMERA_EVENTS},
-        sum(one.in_progress for one in every), sum(one.counted_twice for one in every))
+        dropped=add_up('dropped', DROP_REASONS), events=add_up('events', CAMERA_EVENTS),
+        regions=add_up('regions', REGION_COUNTS), **{
+            kind: sum(getattr(one, kind) for one in every) for kind in (
+                'received', 'answered', 'in_progress', 'counted_twice', 'regions_in_progress')})

@@ -143,9 +143,9 @@ class InferenceWorker:
         """Have a batch submitted, collected or both; sets its probabilities, or its error."""
         batch.error = None
         try:
-            with self.watchdog.call(f'{what} a batch of {len(batch.frames)}'):
+            with self.watchdog.call(f'{what} a batch of {len(batch.rows)}'):
                 if submit:
-                    backend.submit(len(batch.frames), batch.index)
+                    backend.submit(len(batch.rows), batch.index)
                 if collect:
                     # Copied, since the buffer is filled again while the answer is published.
                     batch.probabilities = backend.collect(batch.index).copy()
@@ -162,7 +162,7 @@ class InferenceWorker:
             batch.submitted_ns = max(batch.submitted_ns, self._inferred_ns)
             batch.inferred_ns = self._inferred_ns = perf_counter_ns()
             self._lost_in_row = self._attempts = 0
-            self._counters.inferred(len(batch.frames))
+            self._counters.inferred(len(batch.rows))
         self._scheduler.finish(batch)
 
     def _retry(self, backend: Backend, batch: Batch) -> None:
@@ -174,7 +174,7 @@ class InferenceWorker:
         else:
             self._lost_in_row += 1
             self._counters.count('failed_batches')
-            self._hooks.log_failure(f'batch of {len(batch.frames)} lost: {batch.error}')
+            self._hooks.log_failure(f'batch of {len(batch.rows)} lost: {batch.error}')
 
     # Recovery.
 

@@ -49,7 +49,7 @@ class LatencyModel:
     def __init__(self) -> None:
         #: Of a whole batch, on the backend alone.
         self.infer = Estimate()
-        #: Of one frame.
+        #: Of one row of a batch.
         self.preprocess = Estimate()
         #: From the end of the inference until the last answer of the batch is published.
         self.publish = Estimate()
@@ -62,9 +62,14 @@ class LatencyModel:
         self.infer = Estimate(infer_ms)
         self._batch_size = batch_size
 
-    def answer_in_ms(self, ahead: int, now_ns: int) -> float:
-        """Return in how long the next batch is published; it hardly ever takes longer."""
-        return self._free_in_ms(ahead, now_ns) + self._after_ms
+    def answer_in_ms(self, ahead: int, now_ns: int, rows: int = 1) -> float:
+        """
+        Return in how long the next batch is published; it hardly ever takes longer.
+
+        :param rows: of the frame, which may fill several batches.
+        """
+        more = max(0, -(-rows // self._batch_size) - 1)
+        return self._free_in_ms(ahead, now_ns) + more * self.infer.mean_ms + self._after_ms
 
     def infer_in_ms(self, ahead: int, now_ns: int) -> float:
         """Return in how long the next batch is inferred, if nothing goes wrong."""

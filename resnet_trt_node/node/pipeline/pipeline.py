@@ -3,7 +3,7 @@ From the reception of a frame to its publication, on three threads.
 
 The executor's callback only puts a message into a queue. From there::
 
-    preprocess worker   takes frames, decodes and resizes each into a row of a free batch buffer
+    preprocess worker   takes frames, decodes and resizes each into rows of a free batch buffer
     inference worker    opens the backend, submits filled buffers, collects their probabilities
     publisher           names the classes and publishes
 
@@ -14,23 +14,20 @@ threads share is in the `Scheduler`. Nothing here knows ROS.
 from __future__ import annotations
 
 from concurrent.futures import Future
-from functools import cached_property
+from dataclasses import replace
 from time import perf_counter_ns
 from typing import Any, Optional, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.result_check import bad_rows
-from resnet_trt_node.contract.prediction import top_predictions
-from resnet_trt_node.errors import FrameError
-from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
 from resnet_trt_node.node.pipeline.backend_state import BackendState
 from resnet_trt_node.node.pipeline.counters import Counters
 from resnet_trt_node.node.pipeline.frame_queue import Batch, InFlightFrame
 from resnet_trt_node.node.pipeline.inference_worker import InferenceWorker, NUM_BUFFERS
+from resnet_trt_node.node.pipeline.preprocess_worker import PreprocessWorker
 from resnet_trt_node.node.pipeline.scheduler import Scheduler
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
+from resnet_trt_node.node.pipeline.work import FrameInput
 from resnet_trt_node.node.pipeline.worker_threads import WorkerThreads
 
 #: Names of a pipeline's threads.
@@ -43,24 +40,29 @@ class Pipeline:
 
     :param cameras: the cameras' names.
     :param queue_depth: frames that wait per camera.
-    :param resize_method: how frames are resized.
+    :param frames: what of a frame is inferred: `ImageInput` or `RegionInput`.
     :param settings: what may change later through `settings`.
     :param hooks: what it calls.
+    :param preprocess_threads: that decode and resize waiting frames at once.
     """
 
     def __init__(
-            self, cameras: Sequence[str], queue_depth: int, resize_method: ResizeMethod,
-            settings: LiveSettings, hooks: PipelineHooks) -> None:
+            self, cameras: Sequence[str], queue_depth: int, frames: FrameInput,
+            settings: LiveSettings, hooks: PipelineHooks, preprocess_threads: int = 1) -> None:
         self.settings = settings
         self.counters = Counters(cameras)
-        self._resize_method = resize_method
+        self._frames = frames
         self._hooks = hooks
         self._scheduler = Scheduler(
             cameras, queue_depth, self.counters, lambda: self.settings)
         self._worker = InferenceWorker(
-            self._scheduler, self.counters, lambda: self.settings, hooks)
+            self._scheduler, self.counters, lambda: self.settings,
+            replace(hooks, open_backend=self._open_backend))
+        preprocess = PreprocessWorker(
+            self._scheduler, frames, hooks, lambda index: self.backend.buffer(index),
+            preprocess_threads)
         self._threads = WorkerThreads({
-            INFERENCE: self._worker.run, PREPROCESS: self._preprocess_loop,
+            INFERENCE: self._worker.run, PREPROCESS: preprocess.run,
             PUBLISHER: self._publish_loop}, self._scheduler.close)
 
     @property
@@ -127,7 +129,9 @@ class Pipeline:
         :param waited_ns: how long ago the middleware had received it, from when on it ages.
         """
         now_ns = perf_counter_ns()
-        self._scheduler.offer(InFlightFrame(camera, message, now_ns - waited_ns, now_ns))
+        self._scheduler.offer(InFlightFrame(
+            camera, message, now_ns - waited_ns, now_ns,
+            num_regions=self._frames.num_regions(message)))
 
     def drain(self, timeout_sec: float) -> int:
         """
@@ -176,68 +180,59 @@ class Pipeline:
         """After `close`: wait for a backend that hangs; tell whether all threads have ended."""
         return self._threads.join(timeout_sec)
 
-    # The preprocess worker.
-
-    @cached_property
-    def _resizer(self) -> Resizer:
-        return Resizer(self.backend.spec.resize, self._resize_method)
-
-    def _preprocess_loop(self) -> None:
-        while (batch := self._scheduler.open_batch()) is not None:
-            try:
-                rows = self.backend.buffer(batch.index)
-                while len(batch.frames) < len(rows) and (
-                        frame := self._scheduler.next_frame(batch)) is not None:
-                    if self._preprocess(frame, rows[len(batch.frames)]):
-                        batch.frames.append(frame)
-            finally:
-                self._scheduler.close_batch(batch)
-
-    def _preprocess(self, frame: InFlightFrame, row: NDArray[np.uint8]) -> bool:
-        resizer = self._resizer
+    def _open_backend(self) -> Backend:
+        backend = self._hooks.open_backend()
         try:
-            resizer.resize(self._hooks.decode(frame.message, resizer.decode_side), row)
-        except Exception as error:  # noqa: B902
-            # Bad frames end in FrameError; should OpenCV or Pillow raise something of their own
-            # for bytes that nobody foresaw, it is still one bad frame and not the node's end.
-            reason = str(error) if isinstance(error, FrameError) else repr(error)
-            self._hooks.log_bad_frame(frame.camera, reason)
-            self._scheduler.drop([frame], 'malformed')
-            return False
-        frame.preprocessed_ns = perf_counter_ns()
-        return True
+            self._frames.open(backend.spec)
+        except BaseException:
+            backend.close()
+            raise
+        return backend
 
     # The publisher.
 
     def _publish_loop(self) -> None:
         while (batch := self._scheduler.next_inferred()) is not None:
-            assert batch.probabilities is not None
-            bad = bad_rows(batch.probabilities)
-            for index, (frame, row) in enumerate(
-                    zip(batch.frames, batch.probabilities, strict=True)):
-                if index in bad:
-                    # The device is well: it is this frame, or the model at it.
-                    self._hooks.log_bad_frame(frame.camera, bad[index])
-                    self._scheduler.drop([frame], 'failed')
-                else:
-                    self._publish(batch, frame, row)
+            self._take_rows(batch)
+            for frame in batch.completing:
+                if not frame.ended:
+                    self._publish(batch, frame)
 
-    def _publish(self, batch: Batch, frame: InFlightFrame, row: NDArray[np.float32]) -> None:
+    def _take_rows(self, batch: Batch) -> None:
+        """Hand the probabilities of a batch to the frames that they are of."""
+        if batch.probabilities is None:
+            return
+        bad = bad_rows(batch.probabilities)
+        for place, ((frame, index), row) in enumerate(
+                zip(batch.rows, batch.probabilities, strict=True)):
+            if frame.ended:
+                continue
+            assert frame.work is not None
+            if place not in bad:
+                frame.work.take(index, row)
+                continue
+            # The device is well: it is this frame, or the model at it.
+            self._hooks.log_bad_frame(frame.camera, bad[place])
+            if frame.work.fail(index):
+                self._scheduler.drop([frame], 'failed')
+
+    def _publish(self, batch: Batch, frame: InFlightFrame) -> None:
         if frame.offered_ns <= self._scheduler.abandoned_ns:
             self._scheduler.drop([frame], 'refused')
             return
+        assert frame.work is not None
         settings = self.settings
-        predictions = top_predictions(
-            row, self.backend.spec.labels, settings.top_k, settings.score_threshold)
+        answer = frame.work.answer(settings)
         # Last of all, so that nothing but publishing comes behind.
         age_ms = (perf_counter_ns() - frame.received_ns) / 1e6
         if settings.max_age_ms and age_ms > settings.max_age_ms:
             self._scheduler.drop([frame], 'stale')
             return
-        source_ms = self._hooks.publish(frame, predictions)
+        source_ms = self._hooks.publish(frame, answer)
         stages_ms = batch.stages_ms(frame, perf_counter_ns())
         if source_ms is None:
             self.counters.count_at(frame.camera, 'unusable_stamps')
         else:
             stages_ms['source_to_publish'] = source_ms
-        self.counters.answered(frame, stages_ms)
+        frame.ended = True
+        self.counters.answered(frame, stages_ms, frame.work.outcomes)

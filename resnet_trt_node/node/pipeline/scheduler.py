@@ -6,7 +6,7 @@ from collections import deque
 from math import inf
 from threading import Condition, RLock
 from time import perf_counter_ns
-from typing import Callable, Iterable, Optional, Sequence
+from typing import Callable, Container, Iterable, Optional, Sequence
 
 from resnet_trt_node.node.pipeline.counters import Counters
 from resnet_trt_node.node.pipeline.frame_queue import Batch, FrameQueue, InFlightFrame
@@ -57,6 +57,8 @@ class Scheduler:
         self._free: deque[int] = deque()
         self._filling = self._recalled = False
         self._closing = False
+        # What frames count as that come back while the threads end.
+        self._close_reason = 'refused'
         #: Whether frames are accepted now.
         self.accepting = False
         #: Frames that were offered until then must not be published, perf_counter_ns.
@@ -85,6 +87,7 @@ class Scheduler:
         """Count frames that get no answer."""
         with self._lock:
             for frame in frames:
+                frame.ended = True
                 self._counters.dropped(frame, reason)
             self._drained.notify_all()
 
@@ -117,6 +120,7 @@ class Scheduler:
         with self._lock:
             self.accepting = False
             self._closing = True
+            self._close_reason = reason
             self.drop(self._waiting.take_all(), reason)
             self._preprocess.notify()
             self._inference.notify()
@@ -138,28 +142,42 @@ class Scheduler:
                 self._preprocess.wait(deferral_sec)
         return None
 
-    def next_frame(self, batch: Batch) -> Optional[InFlightFrame]:
-        """Wait for another frame for the open batch; None when the batch should go as it is."""
+    def next_frames(self, batch: Batch, most: int) -> list[InFlightFrame]:
+        """
+        Wait for more frames for the open batch.
+
+        :param batch: as far as it is filled.
+        :param most: of those that wait at once.
+        :returns: none when the batch should go as it is.
+        """
         with self._lock:
             while not (self._closing or self._recalled):
-                frame = self._take_in_time()
-                if frame is not None or not batch.frames or not self.accepting:
-                    return frame
+                frames = self._take_in_time(most)
+                if frames or not batch.rows or not self.accepting:
+                    return frames
                 # While the backend is busy, the batch could not start anyway.
-                wait_sec = None if self._ahead else self._wait_budget_sec(batch.frames[0])
+                wait_sec = None if self._ahead else self._wait_budget_sec(batch.rows[0][0])
                 if wait_sec is not None and wait_sec <= 0:
-                    return None
+                    return []
                 self._preprocess.wait(wait_sec)
-        return None
+        return []
 
-    def _take_in_time(self) -> Optional[InFlightFrame]:
-        """Return the next frame that can still be answered in time; the others are stale."""
-        while (frame := self._waiting.take()) is not None:
-            frame.taken_ns = perf_counter_ns()
-            age_ms = (frame.taken_ns - frame.received_ns) / 1e6
-            answer_in_ms = self._model.answer_in_ms(self._ahead, frame.taken_ns)
+    def _take_in_time(self, most: int) -> list[InFlightFrame]:
+        """Take frames that can still be answered in time; the others are stale."""
+        frames: list[InFlightFrame] = []
+        while len(frames) < most and (frame := self._waiting.take()) is not None:
+            if frame.ended:
+                # With another batch that some of its rows are in.
+                continue
+            now_ns = perf_counter_ns()
+            age_ms = (now_ns - frame.received_ns) / 1e6
+            answer_in_ms = self._model.answer_in_ms(
+                self._ahead, now_ns, frame.rows_left if frame.work else 1)
             if age_ms + answer_in_ms <= self._max_age_ms:
-                return frame
+                if frame.work is None:
+                    frame.taken_ns = now_ns
+                frames.append(frame)
+                continue
             if age_ms <= self._max_age_ms and not self._ahead:
                 # Only the estimate speaks against the frame. If all were dropped, no batch would
                 # ever correct the estimate.
@@ -167,7 +185,24 @@ class Scheduler:
             # Cameras whose frames always come at a bad moment would never be served otherwise.
             self._waiting.give_back_turn(frame.camera)
             self.drop([frame], 'stale')
-        return None
+        return frames
+
+    def put_back(
+            self, frames: Sequence[InFlightFrame], served: Container[InFlightFrame]) -> None:
+        """
+        Have decoded frames wait again, of which not all rows are in batches.
+
+        :param frames: in the order in which they were taken.
+        :param served: those that have rows in the open batch: other cameras come first now.
+        """
+        with self._lock:
+            for frame in reversed(frames):
+                if self._closing:
+                    self.drop([frame], self._close_reason)
+                    continue
+                self._waiting.put_back(frame)
+                if frame not in served:
+                    self._waiting.give_back_turn(frame.camera)
 
     def _wait_budget_sec(self, first: InFlightFrame) -> float:
         """Return how long a batch that could start now may wait after its first frame."""
@@ -181,15 +216,27 @@ class Scheduler:
         """Hand a batch to the inference worker; an empty one's buffer is free again."""
         with self._lock:
             self._filling = False
-            for frame in batch.frames:
-                self._model.preprocess.add((frame.preprocessed_ns - frame.taken_ns) / 1e6)
-            if batch.frames:
+            for row_ms in batch.row_ms:
+                self._model.preprocess.add(row_ms)
+            if batch.rows:
                 if not self._ahead:
                     self._model.began_ns = perf_counter_ns()
                 self._ready.append(batch)
             else:
                 self._free.append(batch.index)
+                self._publish_in_order(batch.completing)
             self._inference.notify()
+
+    def _publish_in_order(self, frames: Sequence[InFlightFrame]) -> None:
+        """Have frames published that wait for no batch, but not before those ahead of them."""
+        if not frames:
+            return
+        ahead = self._ready or self._submitted
+        if ahead:
+            ahead[-1].completing += frames
+        else:
+            self._inferred.append(Batch(-1, completing=[*frames]))
+            self._publisher.notify()
 
     # For the inference worker.
 
@@ -222,13 +269,15 @@ class Scheduler:
                     return self._submitted[0]
                 if self._ready:
                     batch, now_ns = self._ready.popleft(), perf_counter_ns()
-                    newest_ns = max(frame.received_ns for frame in batch.frames)
-                    infer_in_ms = self._model.infer_in_ms(len(self._submitted), now_ns)
-                    if (now_ns - newest_ns) / 1e6 + infer_in_ms <= self._max_age_ms:
+                    answer_ns = now_ns + 1e6 * self._model.infer_in_ms(
+                        len(self._submitted), now_ns)
+                    # None is left of a batch whose frames ended with another one.
+                    if any((answer_ns - frame.received_ns) / 1e6 <= self._max_age_ms
+                           for frame in batch.frames):
                         self._submitted.append(batch)
                         return batch
                     self._free_buffer(batch)
-                    self.drop(batch.frames, 'stale')
+                    self._lose(batch, 'stale')
                 elif self._closing and not self._filling:
                     return None
                 else:
@@ -240,11 +289,16 @@ class Scheduler:
             self._submitted.popleft()
             self._free_buffer(batch)
             if batch.probabilities is None:
-                self.drop(batch.frames, 'failed')
+                self._lose(batch, 'failed')
             else:
                 self._model.infer.add((batch.inferred_ns - batch.submitted_ns) / 1e6)
                 self._inferred.append(batch)
                 self._publisher.notify()
+
+    def _lose(self, batch: Batch, reason: str) -> None:
+        """Drop the frames of a batch; those that only wait behind it are published."""
+        self.drop(batch.frames, reason)
+        self._publish_in_order([frame for frame in batch.completing if not frame.ended])
 
     def _free_buffer(self, batch: Batch) -> None:
         self._model.began_ns = perf_counter_ns()
@@ -264,10 +318,11 @@ class Scheduler:
             self._recalled = True
             self._preprocess.notify()
             self._inference.wait_for(lambda: not self._filling)
-            for batch in (*self._submitted, *self._ready):
-                self.drop(batch.frames, 'failed')
+            lost = [*self._submitted, *self._ready]
             for used in (self._submitted, self._ready, self._free):
                 used.clear()
+            for batch in lost:
+                self._lose(batch, 'failed')
 
     def wait_closing(self, timeout_sec: float) -> bool:
         """Wait until `close` was called, at most so long; tell whether it was."""
@@ -295,8 +350,9 @@ class Scheduler:
         """Wait for a batch to publish; the one before was published. None at the end."""
         with self._lock:
             if self._publishing is not None:
-                self._model.publish.add(
-                    (perf_counter_ns() - self._publishing.inferred_ns) / 1e6)
+                if self._publishing.inferred_ns:
+                    self._model.publish.add(
+                        (perf_counter_ns() - self._publishing.inferred_ns) / 1e6)
                 self._publishing = None
                 self._drained.notify_all()
             while not self._inferred:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from resnet_trt_node.backends.base import Backend
-from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 
@@ -46,8 +45,8 @@ class PipelineHooks:
         again after the backend kept failing.
     :param decode: turns a message into a frame, raising FrameError for a bad one; also takes how
         many pixels a side suffice, None for all, see `decode_compressed`.
-    :param publish: publishes one result; returns the milliseconds from the frame's own time stamp
-        to the publication, None where the stamp is unusable.
+    :param publish: publishes what `Work.answer` returned; returns the milliseconds from the
+        frame's own time stamp to the publication, None where the stamp is unusable.
     :param log_bad_frame: logs a frame that could not be decoded, or for which the backend
         returned no probabilities: camera and reason.
     :param log_failure: logs a failure of the backend, or what is done about it.
@@ -55,6 +54,6 @@ class PipelineHooks:
 
     open_backend: Callable[[], Backend]
     decode: Callable[[Any, Optional[int]], Frame]
-    publish: Callable[[InFlightFrame, list[Prediction]], Optional[float]]
+    publish: Callable[[InFlightFrame, Any], Optional[float]]
     log_bad_frame: Callable[[str, str], None]
     log_failure: Callable[[str], object]

@@ -1,0 +1,133 @@
+"""What is inferred of a frame: one row of a batch for the whole of it, or one for each region."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Callable, Optional, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from resnet_trt_node.contract.prediction import Prediction, top_predictions
+from resnet_trt_node.contract.spec import ModelSpec
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
+from resnet_trt_node.node.pipeline.settings import LiveSettings
+
+#: Decodes a message, see `PipelineHooks.decode`.
+Decode = Callable[[Any, Optional[int]], Frame]
+
+
+class Work(Protocol):
+    """
+    A frame that is being inferred.
+
+    Preprocess threads call `fill`, each row once, several at a time; then the publisher calls
+    `take` or `fail` for each row, and `answer` once all rows have come.
+    """
+
+    @property
+    def num_rows(self) -> int:
+        """Return how many rows of batches it takes; 0 is answered without the backend."""
+
+    def fill(self, index: int, row: NDArray[np.uint8]) -> None:
+        """
+        Write one of its rows.
+
+        :param index: which, from 0.
+        :param row: uint8 (H, W, 3) of a batch buffer, wholly overwritten.
+        :raises FrameError: if the frame cannot be used.
+        """
+
+    def take(self, index: int, probabilities: NDArray[np.float32]) -> None:
+        """Keep the probabilities of one row, float32 (C,)."""
+
+    def fail(self, index: int) -> bool:
+        """Note that the model returned no probabilities for a row; tell whether all is lost."""
+
+    def answer(self, settings: LiveSettings) -> Any:
+        """Return what `PipelineHooks.publish` gets."""
+
+    @property
+    def outcomes(self) -> Mapping[str, int]:
+        """Return what became of its regions, after `answer`: `region.OUTCOMES` to numbers."""
+
+
+class FrameInput(Protocol):
+    """What all frames of a pipeline have in common; a spec is known once a backend is open."""
+
+    def open(self, spec: ModelSpec) -> None:
+        """Take the spec of the open model; called on the inference worker, before `begin`."""
+
+    def num_regions(self, message: Any) -> int:
+        """Return how many regions a message has; 0 where the whole frame is classified."""
+
+    def begin(self, camera: str, message: Any, decode: Decode) -> Work:
+        """
+        Decode a message and find out what of it is to be inferred; on a preprocess thread.
+
+        :raises FrameError: if the frame cannot be used.
+        """
+
+
+class WholeFrame:
+    """
+    A frame that is classified as a whole; see `Work`.
+
+    :param frame: decoded.
+    :param resizer: brings it to the model's input.
+    :param labels: the class names.
+    """
+
+    num_rows = 1
+    outcomes: Mapping[str, int] = {}
+
+    def __init__(self, frame: Frame, resizer: Resizer, labels: tuple[str, ...]) -> None:
+        self._frame: Optional[Frame] = frame
+        self._resizer = resizer
+        self._labels = labels
+        self._probabilities: Optional[NDArray[np.float32]] = None
+
+    def fill(self, index: int, row: NDArray[np.uint8]) -> None:
+        """Resize it, and let go of its pixels."""
+        assert self._frame is not None
+        self._resizer.resize(self._frame, row)
+        self._frame = None
+
+    def take(self, index: int, probabilities: NDArray[np.float32]) -> None:
+        """Keep its probabilities."""
+        self._probabilities = probabilities
+
+    def fail(self, index: int) -> bool:
+        """Tell that it is lost: it has no other row."""
+        return True
+
+    def answer(self, settings: LiveSettings) -> list[Prediction]:
+        """Return its predictions by descending score."""
+        assert self._probabilities is not None
+        return top_predictions(
+            self._probabilities, self._labels, settings.top_k, settings.score_threshold)
+
+
+class ImageInput:
+    """
+    Whole frames; see `FrameInput`.
+
+    :param resize_method: how they are resized.
+    """
+
+    def __init__(self, resize_method: ResizeMethod) -> None:
+        self._resize_method: ResizeMethod = resize_method
+
+    def open(self, spec: ModelSpec) -> None:
+        """Make the resizer."""
+        self._resizer = Resizer(spec.resize, self._resize_method)
+        self._labels = spec.labels
+
+    def num_regions(self, message: Any) -> int:
+        """Return 0."""
+        return 0
+
+    def begin(self, camera: str, message: Any, decode: Decode) -> WholeFrame:
+        """Decode the message, no larger than the resizer needs it."""
+        resizer = self._resizer
+        return WholeFrame(decode(message, resizer.decode_side), resizer, self._labels)
