@@ -1,4 +1,4 @@
-"""The age of an image by its header stamp, if the stamp is of the node's time base."""
+"""The stamps of headers: in nanoseconds, and the age if they are of the node's time base."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ _MAX_AHEAD_MS = 1_000.0
 _MAX_AGE_MS = 60_000.0
 
 
+def stamp_ns(stamp: Any) -> int:
+    """Return a builtin_interfaces/Time in nanoseconds."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
 def stamp_age_ms(now_ns: int, stamp: Any) -> Optional[float]:
     """
     Return the age of a stamp.
@@ -19,8 +24,8 @@ def stamp_age_ms(now_ns: int, stamp: Any) -> Optional[float]:
     :returns: milliseconds, slightly negative if the camera's clock is ahead; None for a stamp of
         another time base: 0, more than 1 s ahead or more than 60 s old.
     """
-    stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
-    age_ms: float = (now_ns - stamp_ns) / 1e6
-    if not stamp_ns or not -_MAX_AHEAD_MS <= age_ms <= _MAX_AGE_MS:
+    since_ns = stamp_ns(stamp)
+    age_ms = (now_ns - since_ns) / 1e6
+    if not since_ns or not -_MAX_AHEAD_MS <= age_ms <= _MAX_AGE_MS:
         return None
     return age_ms
