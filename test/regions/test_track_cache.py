@@ -1,0 +1,313 @@
+"""Answers kept by track: when they are inferred again, what is forgotten, what is published."""
+
+from __future__ import annotations
+
+from threading import Thread
+
+from hypothesis import given
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.regions.region import Box, Region
+from resnet_trt_node.regions.track_cache import (
+    FORGET_SEC, MAX_ID_LENGTH, MAX_TRACKS, TrackCache, TrackSettings, without_shared_ids)
+
+MS = 1_000_000
+#: Stamps are far from 0, as those of a clock.
+START = 1_700_000_000_000 * MS
+
+
+def row(*values: float) -> np.ndarray:
+    """Return probabilities."""
+    return np.array(values, np.float32)
+
+
+SURE = row(0.75, 0.25)
+
+
+def region(track_id: str = '7', width: float = 40, height: float = 20) -> Region:
+    """Return a region of a track."""
+    return Region(Box(100, 100, width, height), track_id)
+
+
+def cache(**settings) -> TrackCache:
+    """Return a cache that is on."""
+    return TrackCache(TrackSettings(track_cache=True, **settings))
+
+
+def hit(kept: TrackCache, one: Region, stamp_ns: int, camera: str = 'front') -> bool:
+    """Return whether a region needs no inference."""
+    return kept.lookup(camera, one, stamp_ns) is not None
+
+
+def test_an_answer_is_taken_until_it_is_an_interval_old() -> None:
+    kept = cache()
+    assert not hit(kept, region(), START)
+    kept.store('front', region(), START, SURE)
+    for age_ms, taken in ((0, True), (33, True), (499.999999, True), (500, False), (501, False)):
+        found = kept.lookup('front', region(), START + round(age_ms * MS))
+        assert (found is not None) == taken, age_ms
+        if found is not None:
+            np.testing.assert_array_equal(found.probabilities, SURE)
+            assert found.stamp_ns == START
+    kept.store('front', region(), START + 500 * MS, row(0.125, 0.875))
+    found = kept.lookup('front', region(), START + 999 * MS)
+    assert found is not None
+    assert found.stamp_ns == START + 500 * MS
+    np.testing.assert_array_equal(found.probabilities, row(0.125, 0.875))
+
+
+@pytest.mark.parametrize(('width', 'height', 'taken'), [
+    (40, 20, True), (59.9, 20, True), (60, 20, False), (20, 60, False), (20, 59, True),
+    (59, 59, True), (10, 10, True), (float('nan'), 20, False)])
+def test_a_box_whose_longer_side_grew_is_inferred_again(width, height, taken) -> None:
+    kept = cache()
+    kept.store('front', region(), START, SURE)
+    assert hit(kept, region(width=width, height=height), START + MS) == taken
+
+
+def test_growth_counts_from_the_last_inference() -> None:
+    kept = cache()
+    kept.store('front', region(width=40), START, SURE)
+    kept.store('front', region(width=60), START + MS, SURE)
+    assert hit(kept, region(width=80), START + 2 * MS)
+    assert not hit(kept, region(width=90), START + 2 * MS)
+
+
+def test_an_unsure_answer_is_not_taken() -> None:
+    kept = cache(reinfer_below=0.75)
+    kept.store('front', region(), START, row(0.7, 0.3))
+    assert not hit(kept, region(), START + MS)
+    kept.store('front', region(), START + MS, row(0.25, 0.75))
+    assert hit(kept, region(), START + 2 * MS)
+
+
+def test_the_published_score_decides_when_answers_are_smoothed() -> None:
+    kept = cache(reinfer_below=0.75, smoothing='ema', smoothing_window=3)
+    kept.store('front', region(), START, row(1, 0))
+    # Sure of another class; the average is sure of neither until two more agree.
+    kept.store('front', region(), START + MS, row(0, 1))
+    assert not hit(kept, region(), START + 2 * MS)
+    np.testing.assert_array_equal(
+        kept.store('front', region(), START + 2 * MS, row(0, 1)), row(0.25, 0.75))
+    assert hit(kept, region(), START + 3 * MS)
+
+
+@pytest.mark.parametrize('settings', [{'reinfer_interval_ms': 0}, {'reinfer_growth': 1}])
+def test_an_interval_of_0_or_a_growth_of_1_infers_every_frame(settings) -> None:
+    kept = cache(**settings)
+    kept.store('front', region(), START, SURE)
+    assert not hit(kept, region(), START)
+    assert not hit(kept, region(), START + MS)
+
+
+def test_cameras_and_tracks_do_not_share_answers() -> None:
+    kept = cache()
+    kept.store('front', region('7'), START, SURE)
+    kept.store('left', region('8'), START, row(0, 1))
+    assert not hit(kept, region('8'), START + MS)
+    assert not hit(kept, region('7'), START + MS, 'left')
+    found = kept.lookup('left', region('8'), START + MS)
+    assert found is not None
+    np.testing.assert_array_equal(found.probabilities, row(0, 1))
+    assert len(kept) == 2
+
+
+@pytest.mark.parametrize('track_id', ['', 'x' * (MAX_ID_LENGTH + 1)])
+@pytest.mark.parametrize('smoothing', ['none', 'ema', 'majority'])
+def test_without_a_track_nothing_is_kept_nor_smoothed(track_id, smoothing) -> None:
+    kept = cache(smoothing=smoothing)
+    for one in (row(1, 0), row(0, 1)):
+        assert kept.store('front', region(track_id), START, one) is one
+    assert len(kept) == 0
+    assert not hit(kept, region(track_id), START)
+
+
+@pytest.mark.parametrize('stamp_ns', [0, -1])
+def test_without_a_stamp_nothing_is_kept_nor_smoothed(stamp_ns) -> None:
+    kept = cache(smoothing='ema')
+    for one in (row(1, 0), row(0, 1)):
+        assert kept.store('front', region(), stamp_ns, one) is one
+    assert not hit(kept, region(), stamp_ns)
+    assert len(kept) == 0
+
+
+def test_a_stamp_that_goes_back_starts_the_track_anew() -> None:
+    kept = cache(smoothing='ema')
+    kept.store('front', region(), START, row(1, 0))
+    assert not hit(kept, region(), START - 1)
+    np.testing.assert_array_equal(
+        kept.store('front', region(), START - 1, row(0, 1)), row(0, 1))
+    assert hit(kept, region(), START + MS)
+    # The same without the cache, where nothing is looked up.
+    kept = TrackCache(TrackSettings(smoothing='ema'))
+    kept.store('front', region(), START, row(1, 0))
+    np.testing.assert_array_equal(
+        kept.store('front', region(), START - 1, row(0, 1)), row(0, 1))
+
+
+def test_a_track_that_is_not_seen_is_forgotten() -> None:
+    kept = cache(smoothing='ema', smoothing_window=3)
+    for number in range(5):
+        kept.store('front', region(str(number)), START, row(1, 0))
+    limit = round(FORGET_SEC * 1000)
+    kept.store('front', region('0'), START + limit * MS, row(0, 1))
+    assert len(kept) == 5
+    # One of them was looked up, which is as good as inferred.
+    assert not hit(kept, region('1'), START + 1000 * MS)
+    np.testing.assert_array_equal(
+        kept.store('front', region('0'), START + (limit + 1) * MS, row(0.5, 0.5)),
+        row(0.5, 0.5))
+    assert len(kept) == 2
+    # An average of long ago is none of today's.
+    np.testing.assert_array_equal(
+        kept.store('front', region('2'), START + (limit + 2) * MS, row(0, 1)), row(0, 1))
+
+
+def test_a_long_interval_keeps_tracks_for_two_of_it() -> None:
+    kept = cache(reinfer_interval_ms=10_000)
+    kept.store('front', region('1'), START, SURE)
+    kept.store('front', region('2'), START + 20_000 * MS, SURE)
+    assert len(kept) == 2
+    kept.store('front', region('2'), START + 20_001 * MS, SURE)
+    assert len(kept) == 1
+
+
+def test_of_too_many_tracks_those_seen_long_ago_go() -> None:
+    kept = TrackCache(TrackSettings(track_cache=True), max_tracks=3)
+    for number, name in enumerate('abc'):
+        kept.store('front', region(name), START + number, SURE)
+    assert hit(kept, region('a'), START + 3)
+    kept.store('front', region('d'), START + 4, SURE)
+    # The limit is each camera's own.
+    kept.store('left', region('e'), START + 4, SURE)
+    assert [hit(kept, region(name), START + 5) for name in 'abcd'] == [True, False, True, True]
+    assert len(kept) == 4
+
+
+def test_the_default_limit_holds() -> None:
+    kept = cache()
+    for number in range(MAX_TRACKS + 10):
+        kept.store('front', region(str(number)), START, SURE)
+    assert len(kept) == MAX_TRACKS
+    kept.clear()
+    assert len(kept) == 0
+    assert not hit(kept, region('500'), START)
+
+
+def test_smoothing_works_without_the_cache() -> None:
+    kept = TrackCache(TrackSettings(smoothing='majority', smoothing_window=3))
+    found = []
+    for number, best in enumerate([0, 0, 1, 0, 1, 1]):
+        stamp = START + number * MS
+        assert not hit(kept, region(), stamp)
+        found.append(int(kept.store('front', region(), stamp, row(1 - best, best)).argmax()))
+    assert found == [0, 0, 0, 0, 1, 1]
+
+
+def test_off_it_hands_back_what_it_was_given_and_keeps_nothing() -> None:
+    kept = TrackCache(TrackSettings())
+    given_row = row(1, 0)
+    assert kept.store('front', region(), START, given_row) is given_row
+    assert not hit(kept, region(), START)
+    assert len(kept) == 0
+
+
+def test_what_is_kept_is_a_copy_that_cannot_be_changed() -> None:
+    kept = cache()
+    buffer = row(1, 0)
+    assert kept.store('front', region(), START, buffer) is buffer
+    # The backend's array holds the next batch.
+    buffer[:] = row(0, 1)
+    found = kept.lookup('front', region(), START)
+    assert found is not None
+    np.testing.assert_array_equal(found.probabilities, row(1, 0))
+    with pytest.raises(ValueError, match='read-only'):
+        found.probabilities[0] = 0
+
+
+def test_ids_that_a_frame_has_twice_name_no_track() -> None:
+    regions = [region('1'), region('car', 5), region(''), region('car', 6), region('')]
+    got = without_shared_ids(regions)
+    assert [one.track_id for one in got] == ['1', '', '', '', '']
+    assert [one.box for one in got] == [one.box for one in regions]
+
+
+@pytest.mark.parametrize(('name', 'value', 'advice'), [
+    ('reinfer_interval_ms', -1, 'choose 0 to 3600000'),
+    ('reinfer_interval_ms', float('nan'), 'choose 0'),
+    ('reinfer_interval_ms', float('inf'), 'choose 0'),
+    ('reinfer_growth', 0.99, 'choose 1 to 1000'), ('reinfer_below', 1.01, 'choose 0 to 1'),
+    ('smoothing_window', 0, 'choose 1 to 30'), ('smoothing_window', 31, 'choose 1 to 30')])
+def test_values_out_of_range_are_refused(name, value, advice) -> None:
+    with pytest.raises(UsageError, match=f'^{name} is {value}: {advice}'):
+        TrackSettings(**{name: value})
+
+
+def test_an_unknown_smoothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="unknown smoothing 'mean': choose one of none, ema, maj"):
+        TrackSettings(smoothing='mean')
+
+
+@given(events=st.lists(st.tuples(
+    st.sampled_from(['front', 'left']), st.sampled_from(['', 'a', 'b', 'c']),
+    st.integers(0, 5000), st.floats(1, 100), st.floats(0, 1)), max_size=40),
+    smoothing=st.sampled_from(['none', 'ema', 'majority']))
+def test_a_hit_is_always_one_that_the_rules_allow(events, smoothing) -> None:
+    kept = TrackCache(
+        TrackSettings(track_cache=True, smoothing=smoothing, smoothing_window=3), max_tracks=2)
+    stored: dict[tuple[str, str], tuple[int, float, np.ndarray]] = {}
+    for camera, name, time_ms, side, best in events:
+        one, stamp = region(name, side, 1), START + time_ms * MS
+        found = kept.lookup(camera, one, stamp)
+        if found is None:
+            published = kept.store(camera, one, stamp, row(best, 1 - best))
+            stored[camera, name] = stamp, side, published.copy()
+        else:
+            then, side_then, published = stored[camera, name]
+            assert name
+            assert 0 <= stamp - then < 500 * MS
+            assert side < 1.5 * side_then
+            assert published.max() >= 0.5
+            assert found.stamp_ns == then
+            np.testing.assert_array_equal(found.probabilities, published)
+        assert len(kept) <= 4
+
+
+@given(times=st.lists(st.integers(0, 400), min_size=1, max_size=30).map(sorted))
+def test_a_still_scene_is_inferred_once_an_interval(times) -> None:
+    kept = cache(reinfer_interval_ms=100)
+    inferred: list[int] = []
+    for time_ms in times:
+        if not hit(kept, region(), START + time_ms * MS):
+            kept.store('front', region(), START + time_ms * MS, SURE)
+            inferred.append(time_ms)
+    assert inferred[0] == times[0]
+    assert all(later - one >= 100 for one, later in zip(inferred, inferred[1:]))
+    assert all(any(0 <= time_ms - one < 100 for one in inferred) for time_ms in times)
+
+
+def test_two_threads_may_use_it() -> None:
+    kept = TrackCache(TrackSettings(track_cache=True, smoothing='majority'), max_tracks=5)
+    failures: list[BaseException] = []
+
+    def work(look: bool) -> None:
+        try:
+            for number in range(3000):
+                one, stamp = region(str(number % 11)), START + number * MS
+                if look:
+                    kept.lookup('front', one, stamp)
+                else:
+                    kept.store('front', one, stamp, SURE)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [Thread(target=work, args=(look,)) for look in (True, False)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(kept) <= 5
