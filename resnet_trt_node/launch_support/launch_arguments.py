@@ -95,10 +95,15 @@ def classify_arguments() -> tuple[LaunchArgument, ...]:
         _of_parameter('backend'),
         _of_parameter('build_only', _FLAG),
         _of_parameter('engine_dir'),
+        _of_parameter('input'),
         LaunchArgument(
             'image_topic', 'Topic of the images, without the /compressed that image_transport '
             'adds; with cameras one for each, separated by commas. Empty means image in the '
             "node's namespace, or <camera>/image."),
+        LaunchArgument(
+            'detections_topic', "Topic of the detector's vision_msgs/Detection2DArray, for input "
+            'regions; with cameras one for each, separated by commas. Empty means detections in '
+            "the node's namespace, or <camera>/detections."),
         LaunchArgument(
             'cameras', 'Camera names separated by commas: front,left subscribes to front/image '
             f'and left/image. {_LEAVES}'),
@@ -146,7 +151,7 @@ def node_settings(given: Mapping[str, str], surrounding: str = '') -> NodeSettin
     return NodeSettings(
         params_file=params_file,
         namespace=given['namespace'], parameters=parameters,
-        remappings=_remappings(given['image_topic'], parameters.get('cameras', [])),
+        remappings=_remappings(given, parameters.get('cameras') or ['']),
         ros_arguments=_log_arguments(given['log_level']),
         respawn=respawn, one_job=bool(one_job))
 
@@ -169,24 +174,32 @@ def _params_file(given: str) -> Path:
     return path
 
 
-def _remappings(image_topic: str, names: list[str]) -> list[tuple[str, str]]:
-    """Rename the topics of both transports: which of them is used, the YAML file may say."""
-    if not image_topic:
-        return []
-    topics = split('image_topic', image_topic)
-    if len(topics) != max(1, len(names)):
-        raise UsageError(
-            f'image_topic: {len(topics)} topics for {len(names)} cameras; name one topic for '
-            'each camera, in the order of cameras:=..., or a single topic without cameras')
+def _remappings(given: Mapping[str, str], cameras: list[str]) -> list[tuple[str, str]]:
+    """Rename the topics of all inputs and transports: the YAML file may say which is used."""
     pairs = []
-    for name, topic in zip(names or [''], topics):
+    for camera, topic in _topics('image_topic', given['image_topic'], cameras):
+        relative, base = posixpath.join(camera, 'image'), topic.removesuffix('/compressed')
+        pairs += [(relative, base), (f'{relative}/compressed', f'{base}/compressed')]
+    return pairs + [
+        (posixpath.join(camera, 'detections'), topic) for camera, topic
+        in _topics('detections_topic', given['detections_topic'], cameras)]
+
+
+def _topics(argument: str, text: str, cameras: list[str]) -> list[tuple[str, str]]:
+    """Return each camera with its topic, nothing if none is given."""
+    if not text:
+        return []
+    topics = split(argument, text)
+    if len(topics) != len(cameras):
+        number = len(cameras) if cameras != [''] else 0
+        raise UsageError(
+            f'{argument}: {len(topics)} topics for {number} cameras; name one topic for '
+            'each camera, in the order of cameras:=..., or a single topic without cameras')
+    for topic in topics:
         if not _TOPIC.fullmatch(topic):
             raise UsageError(
-                f'image_topic: {topic!r} is not a topic name, such as /camera/image_raw')
-        relative = f'{name}/image' if name else 'image'
-        base = topic.removesuffix('/compressed')
-        pairs += [(relative, base), (f'{relative}/compressed', f'{base}/compressed')]
-    return pairs
+                f'{argument}: {topic!r} is not a topic name, such as /camera/image_raw')
+    return list(zip(cameras, topics))
 
 
 def split(name: str, text: str) -> list[str]:
@@ -238,6 +251,7 @@ def truth(name: str, text: str) -> bool:
 
 # How the arguments are read that are parameters of the node, given name and text.
 _READERS: dict[str, Callable[[str, str], Any]] = {
-    **dict.fromkeys(('backend', 'image_transport', 'image_reliability'), lambda name, text: text),
+    **dict.fromkeys(
+        ('backend', 'input', 'image_transport', 'image_reliability'), lambda name, text: text),
     'model_path': _path, 'engine_dir': _path, 'cameras': _cameras, 'max_batch_size': _integer,
     'build_only': truth, 'use_sim_time': truth}

@@ -45,6 +45,9 @@ def replay_arguments() -> tuple[LaunchArgument, ...]:
             'loop', 'Start again after the last image, until Ctrl-C: true or false.',
             default='false'))
     changed: dict[str, dict[str, Any]] = {
+        'input': {'description': (
+            'What is classified: image or regions. Only images are played; for regions a detector '
+            'must run beside it. Empty leaves it to params_file.')},
         'image_topic': {'description': (
             'Image topics of the bag, one for each camera, separated by commas. Empty takes the '
             "bag's only one, or with cameras <namespace>/<camera>/image.")},

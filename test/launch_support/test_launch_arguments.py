@@ -26,8 +26,9 @@ def settings(installed: Path, **given: str) -> NodeSettings:
 def test_the_promised_arguments_are_there_and_described():
     assert [argument.name for argument in classify_arguments()] == [
         'namespace', 'params_file', 'model_path', 'backend', 'build_only', 'engine_dir',
-        'image_topic', 'cameras', 'image_transport', 'image_reliability', 'max_batch_size',
-        'use_sim_time', 'respawn', 'dds_profile', 'log_level']
+        'input', 'image_topic', 'detections_topic', 'cameras', 'image_transport',
+        'image_reliability', 'max_batch_size', 'use_sim_time', 'respawn', 'dds_profile',
+        'log_level']
     for argument in classify_arguments():
         assert argument.description.endswith('.'), argument.name
 
@@ -82,6 +83,7 @@ def test_choices_are_those_of_the_node_and_nothing():
     choices = {argument.name: argument.choices for argument in classify_arguments()}
     assert choices['backend'] == ('', *BACKEND_CHOICES)
     assert choices['image_transport'] == ('', 'raw', 'compressed')
+    assert choices['input'] == ('', 'image', 'regions')
     # launch would refuse True where true is a choice, and INFO where info is.
     assert choices['use_sim_time'] == choices['build_only'] == choices['log_level'] == ()
     assert choices['model_path'] == ()
@@ -97,6 +99,7 @@ def test_arguments_that_are_not_given_change_nothing(params_file):
     ('model_path', '/models/resnet50.onnx', '/models/resnet50.onnx'),
     ('model_path', 'off', 'off'),
     ('backend', 'simulated', 'simulated'),
+    ('input', 'regions', 'regions'),
     ('image_transport', 'compressed', 'compressed'),
     ('image_reliability', 'reliable', 'reliable'),
     ('max_batch_size', '6', 6),
@@ -145,6 +148,16 @@ def test_each_camera_has_its_image_topic(params_file):
         ('left/image/compressed', 'cam1/image_raw/compressed')]
 
 
+def test_each_camera_has_its_detections(params_file):
+    assert settings(params_file, detections_topic='/yolo/detections').remappings == [
+        ('detections', '/yolo/detections')]
+    assert settings(
+        params_file, cameras='front,left', image_topic='/a/image,/b/image',
+        detections_topic='/a/boxes, b/boxes').remappings[-3:] == [
+        ('left/image/compressed', '/b/image/compressed'), ('front/detections', '/a/boxes'),
+        ('left/detections', 'b/boxes')]
+
+
 @pytest.mark.parametrize(('given', 'keyword'), [
     ({'backend': 'cuda'}, "backend: 'cuda'"),
     ({'image_transport': 'theora'}, "image_transport: 'theora'"),
@@ -163,6 +176,10 @@ def test_each_camera_has_its_image_topic(params_file):
     ({'image_topic': '/a/1b'}, "image_topic: '/a/1b'"),
     ({'image_topic': '/a,/b'}, 'image_topic: 2 topics'),
     ({'image_topic': '/a', 'cameras': 'front,left'}, 'image_topic: 1 topics'),
+    ({'input': 'region'}, "input: 'region'"),
+    ({'detections_topic': '/a b'}, "detections_topic: '/a b'"),
+    ({'detections_topic': '/a,/b'}, 'detections_topic: 2 topics for 0 cameras'),
+    ({'detections_topic': '/a', 'cameras': 'front,left'}, 'detections_topic: 1 topics for 2'),
     ({'params_file': '/nowhere/p.yaml'}, "params_file: .*'/nowhere/p.yaml'"),
     ({'params_file': '~no_such_user/p.yaml'}, 'params_file: .*home .*~no_such_user/p'),
     ({'engine_dir': '~no_such_user/e'}, 'engine_dir: .*home .*~no_such_user/e'),

@@ -21,6 +21,8 @@ class LiveSettings:
     max_age_ms: float = 0.0
     top_k: int = 5
     score_threshold: float = 0.0
+    unknown_below: float = 0.0
+    unknown_label: str = 'unknown'
     reopen_after_failures: int = 3
     max_reopen_attempts: int = 5
     reopen_backoff_sec: float = 0.5

@@ -24,6 +24,8 @@ BACKEND_PARAMETERS = (
     'device_id', 'cpu_threads', 'precision', 'engine_dir', 'optimization_level', 'workspace_mib',
     'tf32', 'sparse_weights', 'version_compatible', 'engine_host_code', 'dla_core',
     'cuda_graph_max_batch', 'blocking_sync', 'tvm_target')
+#: What is classified.
+INPUTS = ('image', 'regions')
 _NAME_TOKEN = re.compile(r'[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 
 
@@ -89,8 +91,8 @@ class NodeParameters:
         'auto', 'What TVM compiles for; auto is the GPU where TVM can use one, else the CPU.',
         choices=TVM_TARGETS)
     max_batch_size: int = _parameter(
-        8, 'Most frames inferred together. A batch never holds more than cameras x queue_depth.',
-        low=1, high=256)
+        8, 'Most frames or regions inferred together. A batch of frames never holds more than '
+        'cameras x queue_depth.', low=1, high=256)
     max_wait_ms: float = _parameter(
         0.0, 'How long the first frame of a batch waits for others while the backend is idle.',
         low=0.0, high=1000.0, live=True)
@@ -101,6 +103,13 @@ class NodeParameters:
     queue_depth: int = _parameter(
         1, 'Frames kept waiting per camera; when one more arrives the oldest is superseded. '
         '1 means the newest frame wins.', low=1, high=1000)
+    preprocess_threads: int = _parameter(
+        0, 'Threads that decode and resize frames that wait at the same time; 0 chooses by the '
+        'number of cores.', low=0, high=64)
+    input: str = _parameter(
+        'image', 'What is classified: image is the whole image -> classification, regions the '
+        'boxes of a detector in it, image and detections -> classified_detections.',
+        choices=INPUTS)
     cameras: tuple[str, ...] = _parameter(
         (), 'Camera names: [front, left] subscribes to front/image and left/image and answers on '
         'front/classification and left/classification. Empty means image -> classification.')
@@ -116,10 +125,60 @@ class NodeParameters:
     resize_method: str = _parameter(
         'fast', 'How frames are resized: exact gives the values of Pillow, fast approximates them '
         'with OpenCV.', choices=('fast', 'exact'))
+    regions_slop_ms: float = _parameter(
+        0.0, 'How far apart the stamps of an image and its detections may be; choose less than '
+        'half of the time between two images. 0 matches equal stamps only.',
+        low=0.0, high=1000.0)
+    regions_wait_ms: float = _parameter(
+        500.0, 'How long an image and detections wait for each other before they count as '
+        'unmatched.', low=1.0, high=60_000.0)
+    regions_queue: int = _parameter(
+        10, 'Images of a camera that wait for their detections, and detections that wait for '
+        'their image; with one more the oldest counts as unmatched.', low=1, high=1000)
+    region_classes: tuple[str, ...] = _parameter(
+        (), 'Only detections whose best hypothesis has one of these class ids are classified, the '
+        'others stay as they are. Empty means all.')
+    region_margin: float = _parameter(
+        0.0, 'Share of the box that is added around it before it is cropped.', low=0.0, high=10.0)
+    region_aspect: str = _parameter(
+        'model', "How a box gets the shape of the model's input: stretch to it, pad to it, or by "
+        "the model's own resize rule.", choices=('model', 'stretch', 'pad'))
+    min_region_px: int = _parameter(
+        8, 'A region of which less than this many pixels lie in the image, in width or height, is '
+        'not classified and gets an empty result.', low=1, high=10_000)
+    max_regions: int = _parameter(
+        1000, 'Regions of one frame that are classified; those after them get an empty result.',
+        low=1, high=100_000)
+    keep_source_results: bool = _parameter(
+        False, "Keep the detector's hypotheses before ours in each detection instead of replacing "
+        'them.')
+    track_cache: bool = _parameter(
+        False, 'Keep the answer of each tracked detection, one with an id, and infer it anew only '
+        'as the reinfer parameters say. Never for what changes its state, such as traffic lights.')
+    reinfer_interval_ms: float = _parameter(
+        500.0, 'With track_cache: infer a track anew when its answer is this old; 0 infers each '
+        'frame.', low=0.0, high=3_600_000.0)
+    reinfer_growth: float = _parameter(
+        1.5, 'With track_cache: infer a track anew when its box has grown to this many times its '
+        'size; 1 infers each frame.', low=1.0, high=1000.0)
+    reinfer_below: float = _parameter(
+        0.5, 'With track_cache: infer a track anew while its best score is below this.',
+        low=0.0, high=1.0)
+    smoothing: str = _parameter(
+        'none', "How a track's scores are smoothed over its inferences, at the price of a delay: "
+        'ema is their exponential moving average, majority takes the most frequent best class.',
+        choices=('none', 'ema', 'majority'))
+    smoothing_window: int = _parameter(
+        5, 'Inferences of a track that smoothing spans.', low=1, high=30)
     top_k: int = _parameter(
         5, 'Most classes in a result.', low=1, high=65_535, live=True)
     score_threshold: float = _parameter(
         0.0, 'Classes with a lower score are left out of a result.', low=0.0, high=1.0, live=True)
+    unknown_below: float = _parameter(
+        0.0, 'A result whose best score is below this has the one class unknown_label instead; 0 '
+        'never.', low=0.0, high=1.0, live=True)
+    unknown_label: str = _parameter(
+        'unknown', 'Class of a result whose best score is below unknown_below.', live=True)
     class_id_format: str = _parameter(
         'label', 'What class_id holds: the class name or its index.', choices=('label', 'index'))
     camera_timeout_sec: float = _parameter(
@@ -171,10 +230,22 @@ class NodeParameters:
                     'joined by /')
         if len(set(self.cameras)) != len(self.cameras):
             raise UsageError(f'cameras: {", ".join(self.cameras)} names one camera twice')
+        if not self.unknown_label:
+            raise UsageError(
+                'unknown_label: an empty class marks a region that cannot be classified, choose '
+                'a word')
+
+    @property
+    def has_regions(self) -> bool:
+        """Tell whether regions of the images are classified."""
+        return self.input == 'regions'
 
     @property
     def batch_limit(self) -> int:
         """Return the largest possible batch, for which the backend is opened."""
+        if self.has_regions:
+            # The regions of one frame fill it.
+            return self.max_batch_size
         return min(self.max_batch_size, max(1, len(self.cameras)) * self.queue_depth)
 
     def live_settings(self) -> LiveSettings:

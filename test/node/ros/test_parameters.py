@@ -63,6 +63,13 @@ def test_defaults_are_valid_and_every_parameter_is_described():
     ({'cameras': ('/front',)}, 'ROS name'),
     ({'cameras': ('a', 'b', 'a')}, 'twice'),
     ({'cameras': (1,)}, 'list of strings'),
+    ({'input': 'boxes'}, 'image, regions'),
+    ({'region_classes': 'car'}, 'write [front], not front'),
+    ({'region_margin': -0.1}, 'out of range'),
+    ({'reinfer_growth': 0.5}, 'out of range'),
+    ({'smoothing': 'median'}, 'none, ema, majority'),
+    ({'smoothing_window': 31}, 'out of range'),
+    ({'unknown_label': ''}, 'unknown_label: an empty class'),
 ])
 def test_unusable_values_are_refused_with_the_reason(values, keyword):
     with pytest.raises(UsageError, match=re.escape(keyword)):
@@ -74,3 +81,22 @@ def test_unusable_values_are_refused_with_the_reason(values, keyword):
 def test_batch_limit_is_what_can_come_together(cameras, depth, largest, limit):
     parameters = NodeParameters(cameras=cameras, queue_depth=depth, max_batch_size=largest)
     assert parameters.batch_limit == limit
+
+
+@pytest.mark.parametrize('cameras', [(), ('a', 'b', 'c')])
+def test_regions_fill_a_batch_whatever_the_number_of_cameras(cameras):
+    parameters = NodeParameters(input='regions', cameras=cameras, max_batch_size=16)
+    assert parameters.batch_limit == 16
+    assert parameters.backend_options(num_buffers=2)['opt_batch_sizes'] == (1, 16)
+
+
+def test_what_is_only_for_regions_does_no_harm_to_images():
+    parameters = NodeParameters(
+        region_classes=('car',), region_margin=0.5, track_cache=True, smoothing='ema')
+    assert not parameters.has_regions
+    assert parameters.batch_limit == 1
+
+
+def test_unknown_classes_are_live():
+    settings = NodeParameters(unknown_below=0.25, unknown_label='none of these').live_settings()
+    assert (settings.unknown_below, settings.unknown_label) == (0.25, 'none of these')
