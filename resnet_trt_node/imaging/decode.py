@@ -7,13 +7,16 @@ nothing here imports ROS.
 
 from __future__ import annotations
 
+from contextlib import suppress
+import sys
 from types import SimpleNamespace
 from typing import Any, Optional
 
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.compressed import decode_compressed
 from resnet_trt_node.imaging.encodings import check_image, convert_image, ENCODINGS
-from resnet_trt_node.imaging.frame import Frame, MAX_IMAGE_BYTES
+from resnet_trt_node.imaging.frame import Frame, MAX_IMAGE_BYTES, view_bytes
+from resnet_trt_node.imaging.picture_header import read_header
 from resnet_trt_node.printable import printable
 
 
@@ -55,3 +58,22 @@ def decode_message(
     return convert_image(check_image(SimpleNamespace(
         height=height, width=width, step=width, is_bigendian=0, data=frame.pixels.reshape(-1),
         encoding=encoding.replace('16', '8'))))
+
+
+def message_size(message: Any) -> tuple[int, int]:
+    """
+    Return the height and width of a message's picture, which is decoded only if need be.
+
+    :param message: as for `decode_message`.
+    :raises FrameError: if its fields or its header say that it cannot be decoded; how much memory
+        it takes is checked when it is.
+    """
+    if hasattr(message, 'encoding'):
+        raw = check_image(message, sys.maxsize)
+        return raw.height, raw.width
+    header = None
+    if hasattr(message, 'data'):
+        # Whatever is wrong with it, decoding explains.
+        with suppress(FrameError):
+            header = read_header(view_bytes(message.data, 'compressed picture').data)
+    return decode_message(message).size if header is None else (header.height, header.width)

@@ -19,7 +19,7 @@ from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
-from resnet_trt_node.node.pipeline.work import ImageInput
+from resnet_trt_node.node.pipeline.work import FrameInput, ImageInput
 
 SIZE = 8
 SPEC = ModelSpec(
@@ -104,6 +104,52 @@ class GatedBackend(Backend):
         return all((now == then).all() for now, then in self.freed)
 
 
+#: A row's value that cannot be written.
+UNFILLABLE = -1
+
+
+class RowsInput:
+    """Frames of several rows: a message is a tuple of values, one for each row, or a bad one."""
+
+    def open(self, spec: ModelSpec) -> None:
+        pass
+
+    def num_regions(self, message: Any) -> int:
+        return len(message) if isinstance(message, tuple) else 1
+
+    def begin(self, camera: str, message: Any, decode: Callable[..., Frame]) -> Rows:
+        if not isinstance(message, tuple):
+            decode(message, None)
+        return Rows(message)
+
+
+class Rows:
+    """Answers the class of each of its rows, None for one that failed."""
+
+    def __init__(self, values: tuple[int, ...]) -> None:
+        self.values = values
+        self.num_rows = len(values)
+        self.classes: list[Optional[int]] = [None] * self.num_rows
+        self.outcomes: dict[str, int] = {}
+
+    def fill(self, index: int, row: np.ndarray) -> None:
+        if self.values[index] == UNFILLABLE:
+            raise FrameError('a row broken on purpose')
+        row[:] = self.values[index]
+
+    def take(self, index: int, probabilities: np.ndarray) -> None:
+        assert self.classes[index] is None
+        self.classes[index] = int(probabilities.argmax())
+
+    def fail(self, index: int) -> bool:
+        return False
+
+    def answer(self, settings: LiveSettings) -> Any:
+        failed = self.classes.count(None)
+        self.outcomes = {'answered': self.num_rows - failed, 'failed': failed}
+        return tuple(self.classes)
+
+
 @dataclass
 class Bench:
     """A pipeline with everything it reports written down."""
@@ -115,7 +161,8 @@ class Bench:
     asynchronous: bool = True
     settings: LiveSettings = field(default_factory=lambda: LiveSettings(top_k=1))
     preprocess_threads: int = 1
-    results: list[tuple[str, int, int]] = field(default_factory=list)
+    frames: FrameInput = field(default_factory=lambda: ImageInput('exact'))
+    results: list[tuple[str, Any, Any]] = field(default_factory=list)
     bad_frames: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     in_publishing: Callable[[], Any] = lambda: None
@@ -131,7 +178,7 @@ class Bench:
             lambda camera, reason: self.bad_frames.append(f'{camera}: {reason}'),
             self.failures.append)
         self.pipeline = Pipeline(
-            self.cameras, self.queue_depth, ImageInput('exact'), self.settings, hooks,
+            self.cameras, self.queue_depth, self.frames, self.settings, hooks,
             self.preprocess_threads)
         self.pipeline.start()
         self.backend.batches.clear()  # those of the warm-up
@@ -163,9 +210,11 @@ class Bench:
             raise ZeroDivisionError('nobody foresaw this')
         return Frame(np.full((SIZE, SIZE, 3), message, np.uint8), 'rgb')
 
-    def _publish(self, frame: InFlightFrame, predictions: list[Prediction]) -> None:
+    def _publish(self, frame: InFlightFrame, answer: Any) -> None:
         self.in_publishing()
-        self.results.append((frame.camera, frame.message, predictions[0].index))
+        self.results.append((
+            frame.camera, frame.message,
+            answer[0].index if answer and isinstance(answer[0], Prediction) else answer))
 
     def hold(self, message: Any = 0, camera: str = 'front') -> None:
         """Have the backend busy with one frame until `release`."""

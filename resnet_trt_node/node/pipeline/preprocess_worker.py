@@ -92,8 +92,7 @@ class PreprocessWorker:
         jobs = [(*place, rows[first + number]) for number, place in enumerate(places)]
         bad |= self._tried(_fill, jobs, lambda job: job[0])
         if bad:
-            self._scheduler.drop(
-                [frame for frame in frames if frame in bad and not frame.ended], 'malformed')
+            self._scheduler.drop([frame for frame in frames if frame in bad], 'malformed')
             kept = [number for number, (frame, _) in enumerate(places) if frame not in bad]
             for number, before in enumerate(kept):
                 if number != before:

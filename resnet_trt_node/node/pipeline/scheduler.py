@@ -84,11 +84,12 @@ class Scheduler:
                 self._preprocess.notify()
 
     def drop(self, frames: Iterable[InFlightFrame], reason: str) -> None:
-        """Count frames that get no answer."""
+        """Count frames that get no answer; those in several batches may have ended before."""
         with self._lock:
             for frame in frames:
-                frame.ended = True
-                self._counters.dropped(frame, reason)
+                if not frame.ended:
+                    frame.ended = True
+                    self._counters.dropped(frame, reason)
             self._drained.notify_all()
 
     def drain(self, timeout_sec: float) -> int:

@@ -7,10 +7,11 @@ from collections import defaultdict
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, RuleBasedStateMachine
-from pipeline_bench import Bench, raises
+from pipeline_bench import Bench, raises, RowsInput, UNFILLABLE
 import pytest
 from resnet_trt_node.node.pipeline import scheduler
 from resnet_trt_node.node.pipeline.settings import LiveSettings
+from resnet_trt_node.node.pipeline.work import ImageInput
 
 CAMERAS = ('front', 'left', 'rear')
 
@@ -26,28 +27,36 @@ def long_drains():
 class PipelineMachine(RuleBasedStateMachine):
     """Offers, failures, drains and changes of settings in any order, in step with threads."""
 
+    def make_input(self):
+        return ImageInput('exact')
+
+    def make_message(self, rows):
+        self.number = (self.number + 1) % 256
+        return self.number
+
     @initialize(
         batch=st.integers(1, 4), depth=st.integers(1, 3), asynchronous=st.booleans(),
-        attempts=st.integers(0, 3), late=st.booleans())
-    def begin(self, batch, depth, asynchronous, attempts, late):
+        attempts=st.integers(0, 3), late=st.booleans(), threads=st.integers(1, 3))
+    def begin(self, batch, depth, asynchronous, attempts, late, threads):
         self.live = LiveSettings(
             top_k=1, reopen_after_failures=2, max_reopen_attempts=attempts,
             reopen_backoff_sec=0.0)
         self.bench = Bench(
             cameras=CAMERAS, max_batch_size=batch, queue_depth=depth, asynchronous=asynchronous,
-            settings=self.live)
+            settings=self.live, preprocess_threads=threads, frames=self.make_input())
         self.bench.faults.late = late
         self.offered = defaultdict(list)
         self.number = 0
         # How many answers there were after the last drain, None when resumed.
         self.drained = None
 
-    @rule(camera=st.sampled_from(CAMERAS), count=st.integers(1, 6))
-    def offer(self, camera, count):
-        for _ in range(count):
-            self.number = (self.number + 1) % 256
-            self.offered[camera].append(self.number)
-            self.bench.pipeline.offer(camera, self.number)
+    @rule(camera=st.sampled_from(CAMERAS), rows=st.lists(
+        st.integers(0, 9), min_size=1, max_size=6))
+    def offer(self, camera, rows):
+        for number in rows:
+            message = self.make_message(number)
+            self.offered[camera].append(message)
+            self.bench.pipeline.offer(camera, message)
 
     @rule(camera=st.sampled_from(CAMERAS), message=st.sampled_from(['broken', 'odd']))
     def offer_a_bad_frame(self, camera, message):
@@ -121,7 +130,28 @@ class PipelineMachine(RuleBasedStateMachine):
             assert all(value in rest for value, _ in answers)
 
 
-PipelineMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, derandomize=True, database=None,
-    suppress_health_check=list(HealthCheck))
+class RowsMachine(PipelineMachine):
+    """The same with frames of any number of rows, as those of which regions are classified."""
+
+    def make_input(self):
+        return RowsInput()
+
+    def make_message(self, rows):
+        values = [super(RowsMachine, self).make_message(1) for _ in range(rows)]
+        return tuple(values)
+
+    @rule(camera=st.sampled_from(CAMERAS), rows=st.integers(0, 5), more=st.integers(0, 2))
+    def offer_a_bad_row_among_good_ones(self, camera, rows, more):
+        for message in (
+                (*self.make_message(rows), UNFILLABLE, *self.make_message(1)),
+                *(self.make_message(1) for _ in range(more))):
+            self.offered[camera].append(message)
+            self.bench.pipeline.offer(camera, message)
+
+
+for machine in (PipelineMachine, RowsMachine):
+    machine.TestCase.settings = settings(
+        max_examples=60, stateful_step_count=25, deadline=None, derandomize=True, database=None,
+        suppress_health_check=list(HealthCheck))
 TestPipeline = PipelineMachine.TestCase
+TestRows = RowsMachine.TestCase
