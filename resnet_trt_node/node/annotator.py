@@ -11,10 +11,10 @@ from __future__ import annotations
 from functools import partial
 from threading import Condition, current_thread, Thread
 from time import monotonic
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Optional
 
-from resnet_trt_node.contract.prediction import Prediction
-from resnet_trt_node.imaging.annotate import annotate
+import numpy as np
+from numpy.typing import NDArray
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.node.ros.messages import rgb_image
 from resnet_trt_node.printable import printable
@@ -49,21 +49,21 @@ class Annotator:
         self._thread: Optional[Thread] = None
 
     def offer(
-            self, camera: str, message: Any, predictions: Sequence[Prediction],
+            self, camera: str, message: Any, draw: Callable[[Frame], NDArray[np.uint8]],
             publish: Callable[[Any], object]) -> None:
         """
         Have a picture drawn, and return at once.
 
         :param camera: whose it is; one of the same camera that still waits is skipped.
         :param message: the source message, which must not change.
-        :param predictions: what is drawn.
+        :param draw: returns an annotated copy of the decoded picture, uint8 (H, W, 3) RGB; called
+            on this object's thread, once or never.
         :param publish: called with the drawn picture's message, on this object's thread.
         """
         with self._changed:
             skipped = camera in self._waiting
             # In the place of the older one, so that a fast camera is not drawn last for ever.
-            self._waiting[camera] = partial(
-                self._draw, camera, message, predictions, publish)
+            self._waiting[camera] = partial(self._draw, camera, message, draw, publish)
             if self._thread is None:
                 self._thread = Thread(target=self._run, name='annotator', daemon=True)
                 self._thread.start()
@@ -98,10 +98,10 @@ class Annotator:
             rest_sec = _REST * (monotonic() - start_sec)
 
     def _draw(
-            self, camera: str, message: Any, predictions: Sequence[Prediction],
+            self, camera: str, message: Any, draw: Callable[[Frame], NDArray[np.uint8]],
             publish: Callable[[Any], object]) -> None:
         try:
-            publish(rgb_image(message.header, annotate(self._to_frame(message), predictions)))
+            publish(rgb_image(message.header, draw(self._to_frame(message))))
         except Exception as error:  # noqa: B902
             # Its result is out. Decoding did well before, so it is whatever Pillow or the
             # middleware raise; a publisher may also be destroyed in mid-picture.

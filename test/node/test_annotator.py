@@ -9,13 +9,14 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
-from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.frame import Frame, to_rgb
 from resnet_trt_node.node.annotator import Annotator
 from std_msgs.msg import Header
 
-SCORES = [Prediction(0, 'cat', 0.5)]
+
+def draw(frame: Frame) -> np.ndarray:
+    return to_rgb(frame.pixels, frame.order)
 
 
 def wait(condition: Callable[[], Any]) -> None:
@@ -50,7 +51,7 @@ class Stage:
 
     def offer(self, value: Any, camera: str = 'front') -> None:
         message = SimpleNamespace(header=Header(frame_id='there'), value=value)
-        self.annotator.offer(camera, message, SCORES, self.publish)
+        self.annotator.offer(camera, message, draw, self.publish)
 
     def hold(self, value: int, camera: str = 'front') -> None:
         """Have the thread be in the middle of a picture."""
@@ -113,7 +114,7 @@ def test_a_publisher_that_is_gone_costs_its_own_picture(stage):
         raise RuntimeError('cannot use Destroyable because destruction was requested')
 
     stage.annotator.offer(
-        '', SimpleNamespace(header=Header(), value=1), SCORES, gone)
+        '', SimpleNamespace(header=Header(), value=1), draw, gone)
     wait(lambda: stage.log)
     assert 'RuntimeError' in stage.log[0]
     stage.offer(3)

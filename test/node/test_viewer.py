@@ -13,17 +13,17 @@ pytestmark = pytest.mark.slow
 FRAMES = 60
 SLOW = '\n'.join((
     'from time import sleep',
-    'from resnet_trt_node.node import annotator',
-    'draw = annotator.annotate',
-    'def slow(*arguments):',
+    'from resnet_trt_node.node.ros import camera_topics',
+    'draw = camera_topics.annotate',
+    'def slow(*arguments, **keywords):',
     '    sleep(1.0)',
-    '    return draw(*arguments)',
-    'annotator.annotate = slow'))
+    '    return draw(*arguments, **keywords)',
+    'camera_topics.annotate = slow'))
 BROKEN = '\n'.join((
-    'from resnet_trt_node.node import annotator',
-    'def broken(*arguments):',
+    'from resnet_trt_node.node.ros import camera_topics',
+    'def broken(*_, **__):',
     "    raise ZeroDivisionError('a bug in the drawing')",
-    'annotator.annotate = broken'))
+    'camera_topics.annotate = broken'))
 
 
 @pytest.mark.parametrize('prepare', [SLOW, BROKEN], ids=['slow', 'broken'])

@@ -16,6 +16,7 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 from resnet_trt_node.contract.prediction import Prediction
+from resnet_trt_node.imaging.annotate import annotate
 from resnet_trt_node.node.annotator import Annotator
 from resnet_trt_node.node.distribution import (
     SubscriptionEventCallbacks, UnsupportedEventTypeError)
@@ -154,7 +155,9 @@ class CameraTopics:
             message.header, predictions, self._parameters.class_id_format))
         age_ms = stamp_age_ms(self._node.get_clock().now().nanoseconds, message.header.stamp)
         if self._annotated.get_subscription_count():
-            self._annotator.offer(self._name, message, predictions, self._annotated.publish)
+            self._annotator.offer(
+                self._name, message, partial(annotate, predictions=predictions),
+                self._annotated.publish)
         return age_ms
 
     def flush(self, timeout_sec: float) -> None:
