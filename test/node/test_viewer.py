@@ -13,17 +13,17 @@ pytestmark = pytest.mark.slow
 FRAMES = 60
 SLOW = '\n'.join((
     'from time import sleep',
-    'from resnet_trt_node.node.ros import camera_topics',
-    'draw = camera_topics.annotate',
+    'from resnet_trt_node.node.ros import camera_results',
+    'draw = camera_results.annotate',
     'def slow(*arguments, **keywords):',
     '    sleep(1.0)',
     '    return draw(*arguments, **keywords)',
-    'camera_topics.annotate = slow'))
+    'camera_results.annotate = slow'))
 BROKEN = '\n'.join((
-    'from resnet_trt_node.node.ros import camera_topics',
+    'from resnet_trt_node.node.ros import camera_results',
     'def broken(*_, **__):',
     "    raise ZeroDivisionError('a bug in the drawing')",
-    'camera_topics.annotate = broken'))
+    'camera_results.annotate = broken'))
 
 
 @pytest.mark.parametrize('prepare', [SLOW, BROKEN], ids=['slow', 'broken'])

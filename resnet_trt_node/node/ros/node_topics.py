@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Callable, Optional
 
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble has it there
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -22,6 +23,8 @@ from vision_msgs.msg import LabelInfo
 
 #: How long destroying the publishers waits for the annotated picture that is being drawn.
 _PICTURE_SEC = 0.1
+#: Period at which what waits in vain for its detections or image is counted.
+_EXPIRY_SEC = 0.1
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -37,9 +40,17 @@ class NodeTopics:
         self._node = node
         self._still_wanted = still_wanted
         self._annotator: Optional[Annotator] = None
+        self._has_regions = False
         self._labels: Optional[Publisher[LabelInfo]] = None
         #: The cameras' topics by name, none while the node is unconfigured.
         self.cameras: dict[str, CameraTopics] = {}
+        self._expiry_timer = node.create_timer(
+            _EXPIRY_SEC, self._expire, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._expiry_timer.cancel()
+
+    def _expire(self) -> None:
+        for camera in list(self.cameras.values()):
+            camera.expire()
 
     def create(self, parameters: NodeParameters, annotator: Annotator) -> None:
         """
@@ -51,6 +62,7 @@ class NodeTopics:
         :raises OpeningCancelled: if the process is about to end.
         """
         self._annotator = annotator
+        self._has_regions = parameters.has_regions
         for name in parameters.cameras or ('',):
             self._check_still_wanted()
             self.cameras[name] = camera = CameraTopics(self._node, name, parameters, annotator)
@@ -65,17 +77,21 @@ class NodeTopics:
         Subscribe to all cameras.
 
         :param pipeline: receives the frames.
-        :returns: the image topics, separated by commas.
+        :returns: the topics, separated by commas.
         :raises UsageError: for QoS that ROS does not accept.
         :raises OpeningCancelled: if the process is about to end.
         """
         for camera in self.cameras.values():
             self._check_still_wanted()
             camera.subscribe(pipeline)
-        return ', '.join(camera.image_topic for camera in self.cameras.values())
+        if self._has_regions:
+            self._expiry_timer.reset()
+        return ', '.join(
+            topic for camera in self.cameras.values() for topic in camera.input_topics)
 
     def unsubscribe(self) -> None:
         """Destroy the subscriptions to all cameras."""
+        self._expiry_timer.cancel()
         for camera in self.cameras.values():
             camera.unsubscribe()
 

@@ -120,8 +120,8 @@ class NodeParameters:
         MAX_IMAGE_BYTES >> 20, 'Memory in MiB that a frame may take, decoding included; one that '
         'would take more is dropped as malformed.', low=1, high=65_536, live=True)
     image_reliability: str = _parameter(
-        'best_effort', 'Reliability of the image subscriptions; best_effort is compatible with '
-        'every publisher.', choices=('best_effort', 'reliable'))
+        'best_effort', 'Reliability of the subscriptions to images and detections; best_effort is '
+        'compatible with every publisher.', choices=('best_effort', 'reliable'))
     resize_method: str = _parameter(
         'fast', 'How frames are resized: exact gives the values of Pillow, fast approximates them '
         'with OpenCV.', choices=('fast', 'exact'))

@@ -1,0 +1,184 @@
+"""What the node receives of a camera: images, or images with the detections in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+from time import perf_counter_ns
+from typing import Any, Optional
+
+from rclpy.node import Node
+from resnet_trt_node.node.pipeline.pipeline import Pipeline
+from resnet_trt_node.node.ros.input_topic import InputTopic, type_name
+from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.stamp_matcher import (
+    DETECTIONS, IMAGE, KINDS, Match, StampMatcher, Unmatched)
+from sensor_msgs.msg import CompressedImage, Image
+from vision_msgs.msg import Detection2DArray
+
+#: So many of each kind are unmatched in a row when their stamps are taken to be at fault.
+_ROW = 5
+
+
+class ImageInput:
+    """
+    Offers each image of a camera to the pipeline.
+
+    :param node: creates and destroys the subscription.
+    :param camera: the camera's name, '' if `cameras` is empty.
+    :param parameters: transport, reliability and depth of the subscription.
+    :raises UsageError: for an invalid name.
+    """
+
+    def __init__(self, node: Node, camera: str, parameters: NodeParameters) -> None:
+        self._camera = camera
+        self._images = image_topic(node, camera, parameters)
+
+    @property
+    def topics(self) -> tuple[InputTopic, ...]:
+        """Return all topics, that of the images first."""
+        return (self._images,)
+
+    def subscribe(self, pipeline: Pipeline) -> None:
+        """
+        Subscribe to the images.
+
+        :param pipeline: receives them, and counts those that DDS lost, if it reports them.
+        :raises UsageError: for invalid qos_overrides, or a topic of another type.
+        """
+        self._images.subscribe(
+            partial(pipeline.offer, self._camera),
+            partial(pipeline.counters.count_at, self._camera, 'lost_in_transport'))
+
+    def unsubscribe(self) -> None:
+        """Destroy the subscription."""
+        self._images.unsubscribe()
+
+    def expire(self) -> None:
+        """Do nothing: no image waits here."""
+
+    def problems(self) -> list[str]:
+        """Return why images do not arrive, in words."""
+        return self._images.problems()
+
+
+class RegionInput:
+    """
+    Matches the images of a camera with the detections in them, and offers both to the pipeline.
+
+    A pair has arrived when the later of the two had: from then on the latency counts, and
+    `max_age_ms`, as before there was nothing to be done. Images without detections are offered as
+    unmatched, detections without an image are counted. The parameters are those of `ImageInput`.
+
+    :raises UsageError: for an invalid name.
+    """
+
+    def __init__(self, node: Node, camera: str, parameters: NodeParameters) -> None:
+        self._camera = camera
+        self._images = image_topic(node, camera, parameters)
+        # As reliable as the images; best effort, the default, hears every detector.
+        self._detections = InputTopic(
+            node, Detection2DArray, topic_of(camera, 'detections'), parameters.regions_queue,
+            parameters.image_reliability == 'reliable')
+        self._matcher = StampMatcher(
+            parameters.regions_queue, round(parameters.regions_wait_ms * 1e6),
+            round(parameters.regions_slop_ms * 1e6))
+        self._pipeline: Optional[Pipeline] = None
+        # Kind and reason of what was unmatched since the last match.
+        self._unmatched: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def topics(self) -> tuple[InputTopic, ...]:
+        """Return all topics, that of the images first."""
+        return (self._images, self._detections)
+
+    def subscribe(self, pipeline: Pipeline) -> None:
+        """
+        Subscribe to images and detections.
+
+        :param pipeline: receives `RegionsMessage`s and unmatched images, and counts unmatched
+            detections and the images that DDS lost, if it reports them.
+        :raises UsageError: for invalid qos_overrides, or a topic of another type.
+        """
+        self._pipeline = pipeline
+        self._unmatched.clear()
+        # Those that DDS loses show in the images, as unmatched.
+        self._detections.subscribe(partial(self._offer, DETECTIONS))
+        self._images.subscribe(
+            partial(self._offer, IMAGE),
+            partial(pipeline.counters.count_at, self._camera, 'lost_in_transport'))
+
+    def unsubscribe(self) -> None:
+        """Destroy the subscriptions; what still waits is unmatched."""
+        for topic in self.topics:
+            topic.unsubscribe()
+        self._take(self._matcher.clear(), perf_counter_ns())
+        self._pipeline = None
+
+    def expire(self) -> None:
+        """Count what has waited for too long; to be called some times a second."""
+        now_ns = perf_counter_ns()
+        self._take(self._matcher.expire(now_ns), now_ns)
+
+    def _offer(self, kind: str, message: Any, waited_ns: int) -> None:
+        now_ns = perf_counter_ns()
+        outcome = self._matcher.offer(kind, message, now_ns, waited_ns)
+        self._take(outcome.unmatched, now_ns, outcome.match)
+
+    def _take(
+            self, unmatched: tuple[Unmatched, ...], now_ns: int,
+            match: Optional[Match] = None) -> None:
+        if self._pipeline is None:
+            return
+        for one in unmatched:
+            self._unmatched[one.kind, one.reason] += 1
+            if one.kind == IMAGE:
+                self._pipeline.offer_unmatched(
+                    self._camera, one.message, now_ns - one.arrived_ns)
+            else:
+                self._pipeline.counters.count_at(self._camera, 'unmatched_detections')
+        if match is not None:
+            self._unmatched.clear()
+            self._pipeline.offer(self._camera, match.message, now_ns - match.arrived_ns)
+
+    def problems(self) -> list[str]:
+        """Return why images or detections do not arrive or match, in words."""
+        notes = [note for topic in self.topics for note in topic.problems()]
+        number = {
+            kind: sum(self._unmatched[kind, reason] for reason in ('expired', 'overflow'))
+            for kind in KINDS}
+        for kind, topic in zip(KINDS, self.topics, strict=True):
+            if self._unmatched[kind, 'no_stamp']:
+                notes.append(
+                    f'{topic.name}: the header stamp is 0, by which nothing is matched: have its '
+                    'publisher set it; detections have that of their image')
+        if number[IMAGE] and not self._detections.publishers:
+            notes.append(
+                f'{self._detections.name} has no publisher: start the detector, or remap the '
+                'topic')
+        elif min(number.values()) >= _ROW:
+            notes.append(
+                f'{self._detections.name}: no stamp is that of an image of {self._images.name}: '
+                "have the detector take over the image's header, or raise regions_slop_ms; if it "
+                'is slow, raise regions_wait_ms and regions_queue')
+        return notes
+
+
+def topic_of(camera: str, topic: str) -> str:
+    """Return the relative name of a camera's topic."""
+    return f'{camera}/{topic}' if camera else topic
+
+
+def image_topic(node: Node, camera: str, parameters: NodeParameters) -> InputTopic:
+    """
+    Return the topic of a camera's images.
+
+    :raises UsageError: for an invalid name.
+    """
+    compressed = parameters.image_transport == 'compressed'
+    other = Image if compressed else CompressedImage
+    return InputTopic(
+        node, CompressedImage if compressed else Image,
+        topic_of(camera, 'image/compressed' if compressed else 'image'), parameters.queue_depth,
+        parameters.image_reliability == 'reliable',
+        {type_name(other): 'set the parameter image_transport to match'})

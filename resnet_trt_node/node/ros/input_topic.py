@@ -1,0 +1,144 @@
+"""One topic that the node subscribes to while it is active."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Optional
+
+from rclpy.node import Node
+from rclpy.qos import (
+    qos_check_compatible,
+    qos_policy_name_from_kind,
+    qos_profile_sensor_data,
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+)
+from resnet_trt_node.node.distribution import (
+    SubscriptionEventCallbacks, UnsupportedEventTypeError)
+from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained, qos_overrides
+from resnet_trt_node.node.ros.reception import with_wait
+from resnet_trt_node.node.ros.ros_errors import refusals_explained
+from resnet_trt_node.printable import printable
+
+#: The remedy for incompatible QoS: only overrides of the user can request too much.
+_QOS_REMEDY = (
+    'set the parameter image_reliability to best_effort and remove qos_overrides, '
+    'or have the publisher offer more')
+
+
+class InputTopic:
+    """
+    A topic, and the subscription to it while there is one.
+
+    :param node: creates and destroys the subscription.
+    :param kind: class of the messages.
+    :param topic: the name, relative so that remapping and namespaces work.
+    :param depth: how many messages the middleware keeps at least.
+    :param reliable: whether the subscription is reliable.
+    :param hints: a remedy for publishers of another type, by that type.
+    :raises UsageError: for an invalid name.
+    """
+
+    def __init__(
+            self, node: Node, kind: Any, topic: str, depth: int, reliable: bool,
+            hints: Optional[Mapping[str, str]] = None) -> None:
+        self._node = node
+        self._kind = kind
+        self._topic = topic
+        self._qos = QoSProfile(
+            depth=max(qos_profile_sensor_data.depth, depth),
+            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT)
+        self._hints = hints or {}
+        self._subscription: Optional[Any] = None
+        with refusals_explained(topic):
+            #: The full name of the topic.
+            self.name = node.resolve_topic_name(topic)
+
+    @property
+    def publishers(self) -> int:
+        """Return the number of publishers of the topic, of any type."""
+        return int(self._node.count_publishers(self.name))
+
+    def subscribe(
+            self, callback: Callable[..., None],
+            on_lost: Optional[Callable[[int], None]] = None) -> None:
+        """
+        Subscribe to the topic.
+
+        :param callback: called with a message and `waited_ns`, see `with_wait`.
+        :param on_lost: called with the number of messages that DDS lost, if the middleware
+            reports it.
+        :raises UsageError: for invalid qos_overrides, or a topic of another type.
+        """
+        # Declared only if the user overrides it: rclpy would keep the values of the first
+        # activation, and a later change of image_reliability would have no effect.
+        overridden = bool(qos_overrides(self._node, self._topic, 'subscription'))
+
+        def on_event(event: Any) -> None:
+            assert on_lost is not None
+            on_lost(lost_messages(event))
+
+        def create(message_lost: Optional[Callable[[Any], None]]) -> Any:
+            events = SubscriptionEventCallbacks(
+                message_lost=message_lost, incompatible_qos=self._on_incompatible_qos)
+            # `problems` reports a topic of another type, with a remedy. Assigned here because the
+            # constructor of ROS 2 Humble lacks the argument.
+            events.incompatible_type = lambda event: None
+            return self._node.create_subscription(
+                self._kind, self._topic, with_wait(callback), self._qos, event_callbacks=events,
+                qos_overriding_options=OPTIONS if overridden else None)
+
+        with refusals_explained(self._topic), \
+                overrides_explained(self._node, self._topic, 'subscription'):
+            try:
+                self._subscription = create(on_event if on_lost else None)
+            except UnsupportedEventTypeError:
+                self._subscription = create(None)
+
+    def _on_incompatible_qos(self, event: Any) -> None:
+        self._node.get_logger().warning(
+            f'{self.name}: a publisher offers an incompatible '
+            f'{qos_policy_name_from_kind(event.last_policy_kind)} policy, its messages are not '
+            f'received: {_QOS_REMEDY}')
+
+    def unsubscribe(self) -> None:
+        """Destroy the subscription."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    def problems(self) -> list[str]:
+        """Return why messages of publishers of the topic do not arrive, in words."""
+        wanted = type_name(self._kind)
+        notes = set()
+        for publisher in self._node.get_publishers_info_by_topic(self.name):
+            carried = publisher.topic_type
+            if carried != wanted:
+                hint = self._hints.get(carried)
+                notes.add(
+                    f'{self.name} carries {printable(carried)}, this node wants {wanted}'
+                    + (f': {hint}' if hint else ''))
+            elif self._subscription is not None:
+                fits, reason = qos_check_compatible(
+                    publisher.qos_profile, self._subscription.qos_profile)
+                if fits == QoSCompatibility.ERROR:
+                    notes.add(
+                        f'{self.name}: {printable(publisher.node_name)} offers an incompatible '
+                        f'QoS ({reason.removeprefix("ERROR: ").rstrip("; ")}): {_QOS_REMEDY}')
+        return sorted(notes)
+
+
+def type_name(kind: Any) -> str:
+    """Return how the ROS graph names a class of messages, such as sensor_msgs/msg/Image."""
+    return f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}'
+
+
+def lost_messages(event: Any) -> int:
+    """
+    Return the number of messages lost since the previous event; 0 where the event has none.
+
+    Fast DDS counts in int32 and at times adds -2^31, which arrives here as 2^64 - 2^31. Once in an
+    hour under load the rest was 2^31 - 1: an overflow or -1, but not the loss of so many images.
+    """
+    change = int(event.total_count_change) & 0x7fff_ffff
+    return change if change < 1 << 30 else 0
