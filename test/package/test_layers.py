@@ -39,7 +39,7 @@ LAYERS = {
     'regions': {'imaging', 'contract', *BASE},
     'backends': GRAPHS,
     'onnx_tools': RUNTIMES,
-    'bag': RUNTIMES,
+    'bag': {'regions', *RUNTIMES},
     'compare': RUNTIMES,
     'training': {'onnx_tools', *RUNTIMES},
     'node': {'regions', *RUNTIMES},

@@ -1,0 +1,127 @@
+"""
+Detection2DArray messages to regions, and back with answers.
+
+Any objects with the fields of vision_msgs 4 will do, those of rclpy and those of rosbags alike, so
+that the node and a bag get the same.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from functools import cache
+from typing import Any, Sequence
+
+from resnet_trt_node.contract.prediction import Prediction
+from resnet_trt_node.regions.region import Box, Region, RegionAnswer, UNUSABLE
+
+# builtin_interfaces/Time: int32 seconds, uint32 nanoseconds.
+_FIRST_SECOND, _LAST_SECOND, _MOST_NANOSECONDS = -2**31, 2**31 - 1, 2**32 - 1
+
+
+def regions_of(message: Any) -> list[Region]:
+    """
+    Return the region of each detection, in their order.
+
+    :param message: a vision_msgs/Detection2DArray; its boxes may be anything, NaN included.
+    """
+    found = []
+    for detection in message.detections:
+        bbox = detection.bbox
+        center = bbox.center
+        position = center.position
+        found.append(Region(
+            Box(position.x, position.y, bbox.size_x, bbox.size_y, center.theta),
+            detection.id, _best_class(detection.results)))
+    return found
+
+
+def classified_message(
+        message: Any, answers: Sequence[RegionAnswer], class_id_format: str,
+        keep_source_results: bool, empty: Any) -> Any:
+    """
+    Return a Detection2DArray with the answers to the regions of another.
+
+    Every detection stays, in its order, with its id and bbox. Its header has the array's frame,
+    and the stamp of the image that was inferred; the array's stamp where nothing was.
+
+    - answered and cached: our hypotheses;
+    - unusable: one empty hypothesis, `class_id` '' and `score` 0;
+    - not_selected: the source's results, whether they are to be kept or not.
+
+    :param message: the source; not changed. The result shares parts with it, so change neither.
+    :param answers: one for each detection.
+    :param class_id_format: content of `class_id`: 'label' for the class name, 'index' for its
+        index.
+    :param keep_source_results: put the source's results in front of ours; otherwise they are
+        left out.
+    :param empty: a vision_msgs/ObjectHypothesisWithPose with nothing set; not changed.
+    :raises ValueError: if there are more answers than detections, or fewer.
+    """
+    if len(answers) != len(message.detections):
+        raise ValueError(
+            f'{len(answers)} answers to {len(message.detections)} detections: give one for each')
+    headers = {None: message.header}
+    detections = []
+    for source, answer in zip(message.detections, answers):
+        stamp_ns = answer.inferred_stamp_ns
+        if stamp_ns not in headers:
+            headers[stamp_ns] = _restamped(message.header, stamp_ns)
+        detection = _shallow_copy(source)
+        detection.header = headers[stamp_ns]
+        if answer.outcome != 'not_selected':
+            ours = [empty] if answer.outcome in UNUSABLE else [
+                _hypothesis(one, class_id_format, empty) for one in answer.predictions]
+            detection.results = [*source.results, *ours] if keep_source_results else ours
+        detections.append(detection)
+    result = _shallow_copy(message)
+    result.detections = detections
+    return result
+
+
+def _best_class(results: Sequence[Any]) -> str:
+    """Return the class with the highest score, the first of equal ones; a NaN is below all."""
+    best, best_score = '', float('nan')
+    for place, one in enumerate(results):
+        hypothesis = one.hypothesis
+        score = hypothesis.score
+        # A comparison with NaN is false.
+        if place == 0 or score > best_score or (best_score != best_score and score == score):
+            best, best_score = hypothesis.class_id, score
+    return best
+
+
+def _hypothesis(prediction: Prediction, class_id_format: str, empty: Any) -> Any:
+    named = _shallow_copy(empty.hypothesis)
+    named.class_id = prediction.label if class_id_format == 'label' else str(prediction.index)
+    named.score = float(prediction.score)
+    result = _shallow_copy(empty)
+    result.hypothesis = named
+    return result
+
+
+def _restamped(header: Any, stamp_ns: int) -> Any:
+    stamp = _shallow_copy(header.stamp)
+    # A foreign stamp may have a second and more in its nanoseconds, also in the last second.
+    stamp.sec = min(max(stamp_ns // 10**9, _FIRST_SECOND), _LAST_SECOND)
+    stamp.nanosec = min(max(stamp_ns - stamp.sec * 10**9, 0), _MOST_NANOSECONDS)
+    result = _shallow_copy(header)
+    result.stamp = stamp
+    return result
+
+
+def _shallow_copy(message: Any) -> Any:
+    """Return a message with the same fields, 20 times as fast as `copy` or rclpy's constructor."""
+    kind = type(message)
+    slots = _slots(kind)
+    if not slots:
+        return copy(message)
+    result = kind.__new__(kind)
+    for name in slots:
+        setattr(result, name, getattr(message, name))
+    return result
+
+
+@cache
+def _slots(kind: type) -> tuple[str, ...]:
+    """Return where rclpy's messages keep their fields; () for classes of another make."""
+    return tuple(getattr(kind, '__slots__', ()))
