@@ -18,6 +18,8 @@ from resnet_trt_node.contract.spec import PRECISIONS
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging.frame import MAX_IMAGE_BYTES
 from resnet_trt_node.node.pipeline.settings import LiveSettings
+from resnet_trt_node.regions.smoothing import MAX_WINDOW, SMOOTHINGS
+from resnet_trt_node.regions.track_cache import TrackSettings
 
 #: Those that are options of a backend by the same name.
 BACKEND_PARAMETERS = (
@@ -167,9 +169,9 @@ class NodeParameters:
     smoothing: str = _parameter(
         'none', "How a track's scores are smoothed over its inferences, at the price of a delay: "
         'ema is their exponential moving average, majority takes the most frequent best class.',
-        choices=('none', 'ema', 'majority'))
+        choices=SMOOTHINGS)
     smoothing_window: int = _parameter(
-        5, 'Inferences of a track that smoothing spans.', low=1, high=30)
+        5, 'Inferences of a track that smoothing spans.', low=1, high=MAX_WINDOW)
     top_k: int = _parameter(
         5, 'Most classes in a result.', low=1, high=65_535, live=True)
     score_threshold: float = _parameter(
@@ -252,6 +254,11 @@ class NodeParameters:
         """Return the values that may change while the node is active."""
         return LiveSettings(**{
             setting.name: getattr(self, setting.name) for setting in fields(LiveSettings)})
+
+    def track_settings(self) -> TrackSettings:
+        """Return how the answers of tracks are kept and smoothed."""
+        return TrackSettings(**{
+            setting.name: getattr(self, setting.name) for setting in fields(TrackSettings)})
 
     def backend_options(
             self, num_buffers: int, log: Callable[[str], None] = discard) -> dict[str, Any]:

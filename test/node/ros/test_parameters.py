@@ -9,6 +9,7 @@ import pytest
 from repository import REPOSITORY
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
+from resnet_trt_node.regions.track_cache import TrackSettings
 import yaml
 
 YAML_FILE = REPOSITORY / 'config' / 'classify.yaml'
@@ -100,3 +101,17 @@ def test_what_is_only_for_regions_does_no_harm_to_images():
 def test_unknown_classes_are_live():
     settings = NodeParameters(unknown_below=0.25, unknown_label='none of these').live_settings()
     assert (settings.unknown_below, settings.unknown_label) == (0.25, 'none of these')
+
+
+def test_tracks_have_the_same_defaults_and_limits_as_their_parameters():
+    assert NodeParameters().track_settings() == TrackSettings()
+    given = {'track_cache': True, 'reinfer_interval_ms': 3_600_000.0, 'reinfer_growth': 1000.0,
+             'reinfer_below': 1.0, 'smoothing': 'majority', 'smoothing_window': 30}
+    assert NodeParameters(**given).track_settings() == TrackSettings(**given)
+    for name, value in (
+            ('reinfer_interval_ms', 3_600_001.0), ('reinfer_growth', 1000.5),
+            ('reinfer_below', 1.5), ('smoothing_window', 31)):
+        with pytest.raises(UsageError, match=name):
+            NodeParameters(**{name: value})
+        with pytest.raises(UsageError, match=name):
+            TrackSettings(**{name: value})
