@@ -1,4 +1,4 @@
-"""Compares the number of images that were read with the counts of the bag."""
+"""Compares the number of messages that were read with the counts of the bag."""
 
 from __future__ import annotations
 
@@ -25,23 +25,25 @@ class UnreadableMessage(BagError):
 
 
 @dataclass
-class ImageCount:
+class MessageCount:
     """
-    The counts of an image topic by metadata.yaml and by the files, and what was read.
+    The counts of a topic by metadata.yaml and by the files, and what was read.
 
+    :param noun: what its messages are, such as 'image'.
     :param is_left_out: whether metadata.yaml lists other topics alone.
     :param listed: number of messages by metadata.yaml, None without a count.
     :param stored: number of messages by the files.
-    :param images: how many of them are images: a topic may have other types as well.
-    :param read: number of images that were read.
-    :param unreadable: number of images that could not be read.
+    :param expected: how many of them are of the type: a topic may have other types as well.
+    :param read: number of these that were read.
+    :param unreadable: number of these that could not be read.
     :param error: the error of the first of these.
     """
 
+    noun: str
     is_left_out: bool
     listed: Optional[int]
     stored: int = 0
-    images: int = 0
+    expected: int = 0
     read: int = 0
     unreadable: int = 0
     error: Optional[UnreadableMessage] = None
@@ -49,11 +51,11 @@ class ImageCount:
     def difference(self) -> str:
         """Return the difference in words, '' if there is none."""
         if self.error is not None:
-            return (f'{self.unreadable} of {self.images} images are not readable, the first '
-                    f'because {self.error.reason}')
-        read = f'{self.read} image{"s" * (self.read != 1)} read'
-        if self.read != self.images:
-            return f'{read}, the bag has {self.images} by its own count'
+            return (f'{self.unreadable} of {self.expected} {self.noun}s are not readable, the '
+                    f'first because {self.error.reason}')
+        read = f'{self.read} {self.noun}{"s" * (self.read != 1)} read'
+        if self.read != self.expected:
+            return f'{read}, the bag has {self.expected} by its own count'
         if self.is_left_out:
             return f'{read}, {METADATA} does not list the topic'
         if self.listed is not None and self.listed != self.stored:

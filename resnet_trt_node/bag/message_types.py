@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any, Optional
 
-from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.interfaces import Connection, MessageDefinitionFormat, Nodetype
 from rosbags.interfaces.typing import Typesdict
 from rosbags.typesys import (
     get_types_from_idl, get_types_from_msg, get_typestore, Stores, TypesysError)
@@ -13,6 +14,8 @@ from rosbags.typesys.store import Typestore
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 CLASSIFICATION = 'vision_msgs/msg/Classification'
+DETECTIONS = 'vision_msgs/msg/Detection2DArray'
+HYPOTHESIS_WITH_POSE = 'vision_msgs/msg/ObjectHypothesisWithPose'
 #: The types of image topics.
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 #: The seconds of a stamp have 32 bits.
@@ -23,6 +26,16 @@ _VISION_MSGS = {
     'vision_msgs/msg/ObjectHypothesis': 'string class_id\nfloat64 score\n',
     CLASSIFICATION: (
         'std_msgs/Header header\nvision_msgs/ObjectHypothesis[] results\n'),
+    'vision_msgs/msg/Point2D': 'float64 x\nfloat64 y\n',
+    'vision_msgs/msg/Pose2D': 'vision_msgs/Point2D position\nfloat64 theta\n',
+    'vision_msgs/msg/BoundingBox2D': (
+        'vision_msgs/Pose2D center\nfloat64 size_x\nfloat64 size_y\n'),
+    HYPOTHESIS_WITH_POSE: (
+        'vision_msgs/ObjectHypothesis hypothesis\ngeometry_msgs/PoseWithCovariance pose\n'),
+    'vision_msgs/msg/Detection2D': (
+        'std_msgs/Header header\nvision_msgs/ObjectHypothesisWithPose[] results\n'
+        'vision_msgs/BoundingBox2D bbox\nstring id\n'),
+    DETECTIONS: 'std_msgs/Header header\nvision_msgs/Detection2D[] detections\n',
 }
 # Separates several IDL files in one text, each of which starts with a line with its name.
 _IDL_SEPARATOR = '=' * 80 + '\n'
@@ -39,6 +52,34 @@ def default_typestore() -> Typestore:
     for name, definition in _VISION_MSGS.items():
         store.register(get_types_from_msg(definition, name))
     return store
+
+
+def other_fields(store: Typestore, name: str) -> Optional[str]:
+    """
+    Return what a type of a bag has in place of our fields, None if it is the same.
+
+    :param store: the types of the bag.
+    :param name: a type of `default_typestore`; the types of its fields are compared too.
+    :returns: such as 'vision_msgs/msg/Pose2D is float64 x, float64 y'.
+    """
+    ours, theirs = default_typestore(), store.fielddefs.get(name, ([], []))
+    fields = ours.fielddefs[name][1]
+    if theirs[1] != fields:
+        return f'{name} is {", ".join(f"{_written(kind)} {field}" for field, kind in theirs[1])}'
+    inner = [_written(kind).partition('[')[0] for _, kind in fields]
+    return next(
+        (found for one in inner if one in ours.fielddefs
+         and (found := other_fields(store, one)) is not None), None)
+
+
+def _written(kind: Any) -> str:
+    """Return a field's type as in a definition."""
+    node, description = kind
+    if node == Nodetype.NAME:
+        return str(description)
+    if node == Nodetype.BASE:
+        return str(description[0])
+    return f'{_written(description[0])}[{description[1] or ""}]'
 
 
 def typestore_for(connection: Connection) -> Typestore:

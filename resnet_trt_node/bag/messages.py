@@ -42,16 +42,23 @@ class BagMessage:
 
 
 @dataclass(frozen=True)
-class BagImage(BagMessage):
+class StampedMessage(BagMessage):
     """
-    A recorded image.
+    A recorded message with a header.
 
     :param stamp_ns: the header's stamp, in nanoseconds.
     :param frame_id: the header's frame.
-    :param message: the deserialised message, with the fields of the ROS message of its type;
-        `message.data` is a uint8 (n,) array, which may be a read-only view of `raw`.
+    :param message: the deserialised message, with the fields of the ROS message of its type.
     """
 
     stamp_ns: int
     frame_id: str
     message: Any = field(repr=False, compare=False)
+
+
+class BagImage(StampedMessage):
+    """A recorded image; `message.data` is uint8 (n,), and may be a read-only view of `raw`."""
+
+
+class BagDetections(StampedMessage):
+    """A recorded vision_msgs/Detection2DArray."""

@@ -1,4 +1,4 @@
-"""Reads the images of a bag: rosbag2 in mcap or sqlite3, or ROS 1; does not need ROS."""
+"""Reads images and detections of a bag: rosbag2 in mcap or sqlite3, or ROS 1; without ROS."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 import logging
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, cast, Optional, Union
 
-from resnet_trt_node.bag.counting import ImageCount, UnreadableMessage
-from resnet_trt_node.bag.message_types import default_typestore, typestore_for
-from resnet_trt_node.bag.messages import BagImage, BagMessage, TopicInfo
-from resnet_trt_node.bag.recording import CDR, encoding_of, is_image, Recording, ROS1
+from resnet_trt_node.bag.counting import MessageCount, UnreadableMessage
+from resnet_trt_node.bag.message_types import (
+    default_typestore, DETECTIONS, other_fields, typestore_for)
+from resnet_trt_node.bag.messages import (
+    BagDetections, BagImage, BagMessage, StampedMessage, TopicInfo)
+from resnet_trt_node.bag.recording import (
+    CDR, DETECTION_ARRAYS, encoding_of, IMAGES, Kind, Recording, ROS1)
 from resnet_trt_node.bag.storage.merging import Stored
 from resnet_trt_node.bag.storage.packing import unpacked
 from resnet_trt_node.closing import Closing
@@ -69,11 +72,11 @@ class BagReader(Closing):
 
     def image_topics(self) -> list[str]:
         """Return the names of the image topics, raw and compressed, sorted."""
-        return sorted({one.topic for one in self._recording.connections if is_image(one)})
+        return self._topics_of(IMAGES)
 
     def image_types(self, topic: str) -> list[str]:
         """Return the message types of a topic's images, sorted; more than one is rare."""
-        return sorted({one.msgtype for one in self.connections(topic) if is_image(one)})
+        return sorted({one.msgtype for one in self.connections(topic) if IMAGES.has(one)})
 
     def choose_images(self, topics: Optional[Sequence[str]]) -> list[str]:
         """
@@ -82,20 +85,26 @@ class BagReader(Closing):
         :param topics: image topics, None for all of them; the leading slash may be left out.
         :raises BagError: if a topic is not there or is not of images, or if the bag has no images.
         """
-        available = self.image_topics()
-        if not available:
-            raise BagError(f'{self.path} has no image topic: it has {self._describe_topics()}')
-        names = available if topics is None else [self._name(topic) for topic in topics]
+        return self._choose(IMAGES, topics)
+
+    def detection_topics(self) -> list[str]:
+        """Return the names of the topics of vision_msgs/Detection2DArray, sorted."""
+        return self._topics_of(DETECTION_ARRAYS)
+
+    def choose_detections(self, topics: Optional[Sequence[str]]) -> list[str]:
+        """
+        Return the full names of topics of vision_msgs/Detection2DArray, in the given order.
+
+        :param topics: such topics, None for all of them; the leading slash may be left out.
+        :raises BagError: if a topic is not there, is of another type or was recorded with another
+            version than vision_msgs 4, or if the bag has no detections.
+        """
+        names = self._choose(DETECTION_ARRAYS, topics)
         for name in names:
-            if name not in available:
-                raise BagError(
-                    f'{self.path}: topic {name} is a {self.topics[name].msgtype}, not an image: '
-                    f'choose of {", ".join(available)}')
-        if names and not self._count_images(names):
-            raise BagError(
-                f'{self.path} has no image on {", ".join(names)}: it has '
-                f'{self._describe_topics()}')
-        return list(dict.fromkeys(names))
+            for connection in self.connections(name):
+                if DETECTION_ARRAYS.has(connection):
+                    self._check_version(connection)
+        return names
 
     def connections(self, topic: str) -> list[Connection]:
         """Return the distinct connections of a topic: its definitions and offered QoS."""
@@ -115,7 +124,7 @@ class BagReader(Closing):
         :param topics: image topics, None for all of them.
         :raises BagError: as `images`.
         """
-        return self._count_images(self.choose_images(topics))
+        return self._count(IMAGES, self.choose_images(topics))
 
     def images(self, topics: Optional[Sequence[str]] = None) -> Iterator[BagImage]:
         """
@@ -128,9 +137,33 @@ class BagReader(Closing):
         :raises BagError: at once if a topic is not there or is not of images, or if the bag has
             no images; while iterating if the bag is damaged or no image is readable.
         """
-        names = self.choose_images(topics)
-        return self._images(
-            names, self._recording.image_counts(names, with_listed=topics is None))
+        chosen = {IMAGES: self.choose_images(topics)}
+        return cast(Iterator[BagImage], self._stamped(chosen, with_listed=topics is None))
+
+    def detections(self, topics: Optional[Sequence[str]] = None) -> Iterator[BagDetections]:
+        """
+        Yield what detectors found, in the order of the log times, as `images` yields images.
+
+        :param topics: topics of vision_msgs/Detection2DArray, None for all of them.
+        :raises BagError: at once as `choose_detections`; while iterating as `images`.
+        """
+        chosen = {DETECTION_ARRAYS: self.choose_detections(topics)}
+        return cast(Iterator[BagDetections], self._stamped(chosen, with_listed=topics is None))
+
+    def images_and_detections(
+            self, images: Optional[Sequence[str]],
+            detections: Optional[Sequence[str]]) -> Iterator[Union[BagImage, BagDetections]]:
+        """
+        Yield both in the order of their log times, the file being read once.
+
+        :param images: as in `images`.
+        :param detections: as in `detections`.
+        :raises BagError: as `images` and `detections`.
+        """
+        chosen = {IMAGES: self.choose_images(images),
+                  DETECTION_ARRAYS: self.choose_detections(detections)}
+        return cast(
+            Iterator[Union[BagImage, BagDetections]], self._stamped(chosen, with_listed=False))
 
     def raw_messages(self, topics: Optional[Sequence[str]] = None) -> Iterator[BagMessage]:
         """
@@ -151,7 +184,7 @@ class BagReader(Closing):
         """
         try:
             # A view, since rosbags slices the encapsulation off, which would copy bytes.
-            return self._store(message).deserialize_cdr(
+            return self._store(message.connection).deserialize_cdr(
                 memoryview(message.raw), message.msgtype)
         except Exception as error:  # rosbags does not wrap the errors of its parsers
             raise self._unreadable(message.connection, message.log_time_ns, error) from error
@@ -165,24 +198,58 @@ class BagReader(Closing):
         """
         if image.raw[1] == _LITTLE_ENDIAN:
             return image.raw
-        return bytes(self._store(image).serialize_cdr(
+        return bytes(self._store(image.connection).serialize_cdr(
             image.message, image.msgtype, little_endian=True))
 
     def close(self) -> None:
         """Remove decompressed files; calling it again does nothing."""
         self._stack.close()
 
-    def _count_images(self, names: Sequence[str]) -> int:
-        return sum(one.msgcount for one in self._recording.connections
-                   if one.topic in names and is_image(one))
+    def _topics_of(self, kind: Kind) -> list[str]:
+        return sorted({one.topic for one in self._recording.connections if kind.has(one)})
 
-    def _store(self, message: BagMessage) -> Typestore:
-        if encoding_of(message.connection) == ROS1:
+    def _choose(self, kind: Kind, topics: Optional[Sequence[str]]) -> list[str]:
+        available = self._topics_of(kind)
+        if not available:
+            raise BagError(
+                f'{self.path} has no {kind.noun} topic: it has {self._describe_topics()}')
+        names = available if topics is None else [self._name(topic) for topic in topics]
+        for name in names:
+            if name not in available:
+                raise BagError(
+                    f'{self.path}: topic {name} is a {self.topics[name].msgtype}, not '
+                    f'{kind.article} {kind.noun}: choose of {", ".join(available)}')
+        if names and not self._count(kind, names):
+            raise BagError(
+                f'{self.path} has no {kind.noun} on {", ".join(names)}: it has '
+                f'{self._describe_topics()}')
+        return list(dict.fromkeys(names))
+
+    def _count(self, kind: Kind, names: Sequence[str]) -> int:
+        return sum(one.msgcount for one in self._recording.connections
+                   if one.topic in names and kind.has(one))
+
+    def _store(self, connection: Connection) -> Typestore:
+        if encoding_of(connection) == ROS1:
             return default_typestore()
-        key = _definition(message.connection)
+        key = _definition(connection)
         if key not in self._stores:
-            self._stores[key] = typestore_for(message.connection)
+            self._stores[key] = typestore_for(connection)
         return self._stores[key]
+
+    def _check_version(self, connection: Connection) -> None:
+        """Refuse detections with other fields than those of vision_msgs 4."""
+        try:
+            fields = other_fields(self._store(connection), DETECTIONS)
+        except Exception as error:  # rosbags does not wrap the errors of its parsers
+            raise BagError(
+                f'{self.path}: the definition of {DETECTIONS} on {connection.topic} cannot be '
+                f'read ({one_line(error)}): record the bag again') from error
+        if fields is not None:
+            raise BagError(
+                f'{self.path}: {connection.topic} is not the {DETECTIONS} of vision_msgs 4, that '
+                f'of ROS 2 Humble and later: in this bag {fields}: record it again with '
+                'vision_msgs 4, or convert it')
 
     def _message(self, stored: Stored) -> BagMessage:
         connection, data = stored.connection, stored.data
@@ -194,17 +261,31 @@ class BagReader(Closing):
             raise self._unreadable(connection, stored.time_ns, error) from error
         return BagMessage(connection.topic, connection.msgtype, stored.time_ns, raw, connection)
 
-    def _images(self, names: Sequence[str], counts: dict[str, ImageCount]) -> Iterator[BagImage]:
-        for stored in self._recording.messages(lambda one: one.topic in names and is_image(one)):
-            count = counts[stored.connection.topic]
+    def _stamped(
+            self, chosen: dict[Kind, list[str]], with_listed: bool) -> Iterator[StampedMessage]:
+        """Yield the messages of each kind on its topics."""
+        def kind_of(connection: Connection) -> Optional[Kind]:
+            return next((kind for kind, names in chosen.items()
+                         if connection.topic in names and kind.has(connection)), None)
+        counts = {kind: self._recording.counts(kind, names, with_listed)
+                  for kind, names in chosen.items()}
+        for stored in self._recording.messages(lambda one: kind_of(one) is not None):
+            kind = kind_of(stored.connection)
+            assert kind is not None
+            count = counts[kind][stored.connection.topic]
             try:
-                image = self._to_image(self._message(stored))
+                message = self._to_stamped(self._message(stored), kind)
             except UnreadableMessage as error:
                 count.unreadable += 1
                 count.error = count.error or error
                 continue
             count.read += 1
-            yield image
+            yield message
+        for of_kind in counts.values():
+            self._compare(of_kind)
+
+    def _compare(self, counts: dict[str, MessageCount]) -> None:
+        """Warn of messages that are missing, and fail if none could be read."""
         errors = [count.error for count in counts.values() if count.error is not None]
         if errors and not any(count.read for count in counts.values()):
             raise errors[0]
@@ -230,7 +311,8 @@ class BagReader(Closing):
 
     def _check_definition(self, message: BagMessage) -> None:
         """Refuse a type whose definition in the bag differs from that of ROS 2."""
-        name, store, standard = message.msgtype, self._store(message), default_typestore()
+        name, store = message.msgtype, self._store(message.connection)
+        standard = default_typestore()
         if store is standard:
             return
         if store.hash_rihs01(name) != standard.hash_rihs01(name):
@@ -239,14 +321,15 @@ class BagReader(Closing):
         # From now on there is nothing to check.
         self._stores[_definition(message.connection)] = standard
 
-    def _to_image(self, message: BagMessage) -> BagImage:
-        image = self.deserialize(message)
+    def _to_stamped(self, message: BagMessage, kind: Kind) -> StampedMessage:
+        content = self.deserialize(message)
         # After deserialising, which fails for an invalid definition.
         self._check_definition(message)
-        stamp = image.header.stamp
-        return BagImage(
+        stamp = content.header.stamp
+        made = BagImage if kind is IMAGES else BagDetections
+        return made(
             **vars(message), stamp_ns=stamp.sec * 10**9 + stamp.nanosec,
-            frame_id=image.header.frame_id, message=image)
+            frame_id=content.header.frame_id, message=content)
 
     def _name(self, topic: str) -> str:
         for name in (topic, f'/{topic}'):

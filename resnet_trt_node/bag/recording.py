@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from resnet_trt_node.bag.counting import ImageCount
-from resnet_trt_node.bag.message_types import IMAGE_TYPES
+from resnet_trt_node.bag.counting import MessageCount
+from resnet_trt_node.bag.message_types import DETECTIONS, IMAGE_TYPES
 from resnet_trt_node.bag.storage.files import MessageFile, open_file, unreadable
 from resnet_trt_node.bag.storage.layout import find_bag
 from resnet_trt_node.bag.storage.merging import merge, Part, Stored
@@ -16,6 +17,32 @@ from resnet_trt_node.errors import BagError
 from rosbags.interfaces import Connection, ConnectionExtRosbag2
 
 CDR, ROS1 = 'cdr', 'ros1'
+
+
+@dataclass(frozen=True)
+class Kind:
+    """
+    Messages that are read alike.
+
+    :param article: of the noun.
+    :param noun: one of them in words.
+    :param types: their types.
+    :param encodings: how they may be serialised.
+    """
+
+    article: str
+    noun: str
+    types: tuple[str, ...]
+    encodings: tuple[str, ...]
+
+    def has(self, connection: Connection) -> bool:
+        """Return whether a topic's messages are of these and can be read."""
+        return connection.msgtype in self.types and encoding_of(connection) in self.encodings
+
+
+IMAGES = Kind('an', 'image', IMAGE_TYPES, (CDR, ROS1))
+#: Those of ROS 1 have other fields.
+DETECTION_ARRAYS = Kind('a', 'Detection2DArray', (DETECTIONS,), (CDR,))
 
 
 class Recording:
@@ -58,26 +85,28 @@ class Recording:
                 parts.append(Part(file.start_ns, partial(_read, path, file, chosen)))
         return merge(parts)
 
-    def image_counts(self, names: Sequence[str], with_listed: bool) -> dict[str, ImageCount]:
+    def counts(
+            self, kind: Kind, names: Sequence[str], with_listed: bool) -> dict[str, MessageCount]:
         """
-        Return the expected number of images by topic.
+        Return the expected number of messages by topic.
 
+        :param kind: which messages.
         :param names: topics.
-        :param with_listed: include image topics that only metadata.yaml lists.
+        :param with_listed: include topics of the kind that only metadata.yaml lists.
         """
         listed = self._metadata.topics
         if with_listed:
             names = [*names, *(
                 name for name, topic in listed.items()
-                if name not in names and topic.msgtype in IMAGE_TYPES)]
+                if name not in names and topic.msgtype in kind.types)]
         counts = {
-            name: ImageCount(False, listed[name].count) if name in listed
-            else ImageCount(bool(listed), None) for name in names}
+            name: MessageCount(kind.noun, False, listed[name].count) if name in listed
+            else MessageCount(kind.noun, bool(listed), None) for name in names}
         for connection in self.connections:
             if connection.topic in counts:
                 counts[connection.topic].stored += connection.msgcount
-                if is_image(connection):
-                    counts[connection.topic].images += connection.msgcount
+                if kind.has(connection):
+                    counts[connection.topic].expected += connection.msgcount
         return counts
 
     def _with_qos(self, connection: Connection) -> Connection:
@@ -92,11 +121,6 @@ def encoding_of(connection: Connection) -> str:
     """Return the serialisation of a topic's messages: CDR, ROS1 or another recorded one."""
     ext = connection.ext
     return ext.serialization_format if isinstance(ext, ConnectionExtRosbag2) else ROS1
-
-
-def is_image(connection: Connection) -> bool:
-    """Return whether a topic's messages are images that can be read."""
-    return connection.msgtype in IMAGE_TYPES and encoding_of(connection) in (CDR, ROS1)
 
 
 def _read(path: Path, file: MessageFile, wanted: Mapping[int, Connection]) -> Iterator[Stored]:

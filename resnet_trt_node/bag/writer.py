@@ -1,4 +1,4 @@
-"""Writes images and classifications into a rosbag2 bag, atomically."""
+"""Writes images, classifications and detections into a rosbag2 bag, atomically."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ import sqlite3
 import tempfile
 from typing import Any, Literal, Optional, Union
 
+import numpy as np
 from resnet_trt_node.bag.message_types import (
-    CLASSIFICATION, default_typestore, STAMP_SECONDS, typestore_for)
+    CLASSIFICATION, default_typestore, DETECTIONS, HYPOTHESIS_WITH_POSE, STAMP_SECONDS,
+    typestore_for)
 from resnet_trt_node.bag.messages import BagMessage
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import BagError, check_choice, UsageError
+from resnet_trt_node.regions.detections import classified_message
+from resnet_trt_node.regions.region import RegionAnswer
 from rosbags.interfaces import (
     Connection, ConnectionExtRosbag2, MessageDefinitionFormat, Qos, QosDurability, QosHistory,
     QosLiveliness, QosReliability, QosTime)
@@ -123,6 +127,30 @@ class BagWriter:
         self.write(
             topic, CLASSIFICATION, message, stamp_ns if log_time_ns is None else log_time_ns)
 
+    def write_detections(
+            self, topic: str, message: Any, answers: Sequence[RegionAnswer],
+            class_id_format: str = 'label', keep_source_results: bool = False,
+            log_time_ns: Optional[int] = None) -> None:
+        """
+        Write a vision_msgs/Detection2DArray with answers, like those of the node.
+
+        :param topic: topic name.
+        :param message: what a detector found, such as `BagDetections.message`; not changed.
+        :param answers: one for each detection.
+        :param class_id_format: content of class_id, 'label' or 'index'.
+        :param keep_source_results: put the detector's results in front of ours.
+        :param log_time_ns: when it counts as recorded, None for the stamp.
+        :raises UsageError: for another class_id_format.
+        :raises ValueError: if there are more answers than detections, or fewer.
+        """
+        check_choice('class_id_format', class_id_format, ('label', 'index'))
+        result = classified_message(
+            message, answers, class_id_format, keep_source_results, _empty_hypothesis())
+        stamp = message.header.stamp
+        self.write(
+            topic, DETECTIONS, result,
+            stamp.sec * 10**9 + stamp.nanosec if log_time_ns is None else log_time_ns)
+
     def copy(self, message: BagMessage) -> None:
         """
         Write an unchanged message of another bag, with its definition and offered QoS.
@@ -221,3 +249,14 @@ def header(stamp_ns: int, frame_id: str) -> Any:
     return types['std_msgs/msg/Header'](
         stamp=types['builtin_interfaces/msg/Time'](sec=seconds, nanosec=nanoseconds),
         frame_id=frame_id)
+
+
+def _empty_hypothesis() -> Any:
+    """Return a vision_msgs/ObjectHypothesisWithPose like one that rclpy makes."""
+    types = default_typestore().types
+    pose = types['geometry_msgs/msg/Pose'](
+        position=types['geometry_msgs/msg/Point'](x=0.0, y=0.0, z=0.0),
+        orientation=types['geometry_msgs/msg/Quaternion'](x=0.0, y=0.0, z=0.0, w=1.0))
+    return types[HYPOTHESIS_WITH_POSE](
+        hypothesis=types['vision_msgs/msg/ObjectHypothesis'](class_id='', score=0.0),
+        pose=types['geometry_msgs/msg/PoseWithCovariance'](pose=pose, covariance=np.zeros(36)))

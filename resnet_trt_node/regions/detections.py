@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from copy import copy
 from functools import cache
-from typing import Any, Sequence
+from typing import Any, Optional, Sequence
 
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.regions.region import Box, Region, RegionAnswer, UNUSABLE
@@ -60,11 +60,11 @@ def classified_message(
     if len(answers) != len(message.detections):
         raise ValueError(
             f'{len(answers)} answers to {len(message.detections)} detections: give one for each')
-    headers = {None: message.header}
+    headers: dict[Optional[int], Any] = {None: message.header}
     detections = []
     for source, answer in zip(message.detections, answers):
         stamp_ns = answer.inferred_stamp_ns
-        if stamp_ns not in headers:
+        if stamp_ns is not None and stamp_ns not in headers:
             headers[stamp_ns] = _restamped(message.header, stamp_ns)
         detection = _shallow_copy(source)
         detection.header = headers[stamp_ns]
@@ -111,7 +111,7 @@ def _restamped(header: Any, stamp_ns: int) -> Any:
 
 def _shallow_copy(message: Any) -> Any:
     """Return a message with the same fields, 20 times as fast as `copy` or rclpy's constructor."""
-    kind = type(message)
+    kind: Any = type(message)
     slots = _slots(kind)
     if not slots:
         return copy(message)
