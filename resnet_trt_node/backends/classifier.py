@@ -6,7 +6,7 @@ from typing import Callable, Iterable, Iterator, Optional, TYPE_CHECKING, TypeVa
 
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.result_check import bad_rows
-from resnet_trt_node.contract.prediction import Prediction, top_predictions
+from resnet_trt_node.contract.prediction import Prediction, top_predictions, UnknownRule
 from resnet_trt_node.errors import AnswerError, FrameError
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
@@ -26,14 +26,16 @@ class Classifier:
     :param top_k: classes a picture.
     :param score_threshold: classes below it are left out.
     :param method: how pictures are resized, see `preprocess`.
+    :param unknown: when a picture shows none of the classes; None for never.
     """
 
     def __init__(
             self, backend: Backend, top_k: int = 5, score_threshold: float = 0.0,
-            method: ResizeMethod = 'fast') -> None:
+            method: ResizeMethod = 'fast', unknown: Optional[UnknownRule] = None) -> None:
         self._backend = backend
         self._top_k = top_k
         self._threshold = score_threshold
+        self._unknown = unknown
         self._resizer = Resizer(backend.spec.resize, method)
 
     def probabilities(
@@ -75,7 +77,8 @@ class Classifier:
         """Yield each item with its top predictions, in order; arguments as `probabilities`."""
         labels = self._backend.spec.labels
         for item, row in self.probabilities(items, frame_of, on_bad, name_of):
-            yield item, top_predictions(row, labels, self._top_k, self._threshold)
+            yield item, top_predictions(
+                row, labels, self._top_k, self._threshold, self._unknown)
 
     def _infer(
             self, waiting: list[T], on_bad: Optional[Callable[[T, FrameError], None]],

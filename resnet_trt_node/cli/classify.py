@@ -19,7 +19,7 @@ from resnet_trt_node.cli.support.options import (
     add_picture_arguments, backend_document, describe_backend, max_image_bytes, open_model,
     print_unread)
 from resnet_trt_node.cli.support.sources import Inputs, Source
-from resnet_trt_node.contract.prediction import Prediction
+from resnet_trt_node.contract.prediction import Prediction, UnknownRule
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 
 #: Largest number of failures that are printed; the others are counted, and --json has all.
@@ -32,7 +32,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         'inputs', metavar='INPUT', nargs='+',
         help='picture, folder or zip file of pictures, or bag; any number of each')
-    add_node_options(parser, 'top_k', 'score_threshold', 'class_id_format')
+    add_node_options(
+        parser, 'top_k', 'score_threshold', 'unknown_below', 'unknown_label', 'class_id_format')
     parser.add_argument(
         '--topic', action='append', metavar='TOPIC',
         help='image topic of the bags; may be given several times; not given: all of them')
@@ -48,7 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Classify all inputs and print the results."""
-    _check(arguments)
+    unknown = _check(arguments)
     with ExitStack() as stack:
         inputs = stack.enter_context(Inputs(
             arguments.inputs, arguments.topic, not arguments.skip_bad,
@@ -59,14 +60,17 @@ def run(arguments: Namespace) -> int:
         bag = None if arguments.output is None else stack.enter_context(
             ClassifiedBag(arguments.output, inputs, arguments.class_id_format))
         backend = stack.enter_context(open_model(arguments))
-        return _Run(arguments, inputs, backend, annotated, bag, inputs.name_width()).go()
+        return _Run(
+            arguments, inputs, backend, annotated, bag, inputs.name_width(), unknown).go()
 
 
-def _check(arguments: Namespace) -> None:
+def _check(arguments: Namespace) -> UnknownRule:
+    """Refuse values out of range before the model is opened; return when nothing is known."""
     if arguments.top_k < 1:
         raise UsageError(f'--top-k {arguments.top_k}: choose at least 1')
     if not 0 <= arguments.score_threshold <= 1:
         raise UsageError(f'--score-threshold {arguments.score_threshold}: choose 0 to 1')
+    return UnknownRule(arguments.unknown_below, arguments.unknown_label)
 
 
 @dataclass
@@ -79,6 +83,7 @@ class _Run:
     annotated: Optional[AnnotatedPictures]
     bag: Optional[ClassifiedBag]
     name_width: int
+    unknown: UnknownRule
     progress: Progress = field(init=False)
     classified: int = 0
     results: list[dict[str, Any]] = field(default_factory=list)
@@ -87,7 +92,7 @@ class _Run:
     def go(self) -> int:
         classifier = Classifier(
             self.backend, self.arguments.top_k, self.arguments.score_threshold,
-            self.arguments.resize_method)
+            self.arguments.resize_method, self.unknown)
         start_ns = perf_counter_ns()
         with Progress(self.inputs.count, 'picture', quiet=self.arguments.json) as self.progress:
             if not self.arguments.json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence, TYPE_CHECKING
+from typing import Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 
@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+#: The index of what is none of the model's classes.
+UNKNOWN_INDEX = -1
+
+
 @dataclass(frozen=True)
 class Prediction:
     """
     One class that a frame may show.
 
-    :param index: the class's place in the model's output, from 0.
+    :param index: the class's place in the model's output, from 0; `UNKNOWN_INDEX` for none of
+        them.
     :param label: its name.
     :param score: its probability, in [0, 1].
     """
@@ -28,9 +33,32 @@ class Prediction:
     score: float
 
 
+@dataclass(frozen=True)
+class UnknownRule:
+    """
+    When a frame shows none of the classes.
+
+    :param below: a best score below this says so, 0 to 1; 0 never does.
+    :param label: what it is called then.
+    :raises UsageError: if they cannot be used.
+    """
+
+    below: float
+    label: str
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be used."""
+        # NaN is in no range.
+        if not 0 <= self.below <= 1:
+            raise UsageError(f'unknown_below is {self.below}: choose 0 to 1')
+        # NUL and halves of characters, which no message can carry, are not printable either.
+        if not self.label or not self.label.isprintable():
+            raise UsageError(f'unknown_label is {self.label!a}: choose printable characters')
+
+
 def top_predictions(
         probabilities: NDArray[np.float32], labels: Sequence[str], top_k: int,
-        score_threshold: float = 0.0) -> list[Prediction]:
+        score_threshold: float = 0.0, unknown: Optional[UnknownRule] = None) -> list[Prediction]:
     """
     Name the most probable classes of one frame.
 
@@ -38,10 +66,17 @@ def top_predictions(
     :param labels: C class names.
     :param top_k: how many classes at most, at least 1; more than C gives C.
     :param score_threshold: classes below it are left out, 0 to 1.
-    :returns: falling scores; of equal ones the lower index first.
+    :param unknown: when the frame shows none of them; None for never.
+    :returns: falling scores; of equal ones the lower index first. For an unknown frame one
+        prediction of the best score, whatever `score_threshold` is.
     """
     if top_k < 1:
         raise UsageError(f'top_k is {top_k}: it must be at least 1')
+    if unknown is not None:
+        # Compared in float32, as below: a score that is printed as 0.7 is not below 0.7.
+        best = probabilities.max()
+        if best < np.float32(unknown.below):
+            return [Prediction(UNKNOWN_INDEX, unknown.label, float(best))]
     # A stable sort of the negated scores puts the lower index first among equals.
     order = np.argsort(-probabilities, kind='stable')[:top_k]
     return [

@@ -7,7 +7,8 @@ import pytest
 
 from resnet_trt_node.backends.classifier import Classifier
 from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
-from resnet_trt_node.contract.prediction import Prediction, top_predictions
+from resnet_trt_node.contract.prediction import (
+    Prediction, top_predictions, UNKNOWN_INDEX, UnknownRule)
 from resnet_trt_node.errors import AnswerError, FrameError, UsageError
 from resnet_trt_node.imaging.frame import Frame
 
@@ -47,6 +48,43 @@ def test_a_score_at_the_threshold_stays():
 def test_a_score_is_at_most_one():
     above = np.nextafter(np.float32(1), np.float32(2))
     assert top_predictions(np.array([0, above], np.float32), LABELS, 1)[0].score == 1.0
+
+
+def test_a_best_score_below_the_limit_is_unknown():
+    rule = UnknownRule(0.7, 'none of these')
+    unsure, sure = np.array([0.1, 0.6, 0.3], np.float32), np.array([0.7, 0.3], np.float32)
+    assert top_predictions(unsure, LABELS, 3, 0.0, rule) == [
+        Prediction(UNKNOWN_INDEX, 'none of these', float(np.float32(0.6)))]
+    # A score at the limit is known, also one that float32 rounds to below 0.7.
+    assert [one.index for one in top_predictions(sure, LABELS, 3, 0.0, rule)] == [0, 1]
+    # The threshold, which leaves classes out, does not leave out that it is none.
+    assert [one.label for one in top_predictions(unsure, LABELS, 3, 0.65, rule)] == [
+        'none of these']
+
+
+def test_a_limit_of_0_or_no_rule_knows_everything():
+    scores = np.array([0, 0], np.float32)
+    for rule in (None, UnknownRule(0.0, 'unknown')):
+        assert [one.index for one in top_predictions(scores, LABELS, 1, 0.0, rule)] == [0]
+
+
+def test_a_limit_of_1_knows_only_what_is_certain():
+    above = np.nextafter(np.float32(1), np.float32(2))
+    rule = UnknownRule(1.0, 'unknown')
+    for best, index in ((np.nextafter(np.float32(1), np.float32(0)), UNKNOWN_INDEX), (1, 0),
+                        (above, 0)):
+        assert top_predictions(
+            np.array([best, 0], np.float32), LABELS, 1, 0.0, rule)[0].index == index
+
+
+@pytest.mark.parametrize(('below', 'label', 'cause'), [
+    (-0.1, 'x', 'unknown_below is -0.1: choose 0 to 1'), (1.1, 'x', 'unknown_below is 1.1'),
+    (float('nan'), 'x', 'unknown_below is nan'), (float('inf'), 'x', 'unknown_below is inf'),
+    (0.5, '', "unknown_label is '': choose printable characters"),
+    (0.5, 'a\0', r"unknown_label is 'a\\x00'"), (0.5, '\udce4', r"unknown_label is '\\udce4'")])
+def test_a_rule_that_cannot_be_used_is_refused(below, label, cause):
+    with pytest.raises(UsageError, match=cause):
+        UnknownRule(below, label)
 
 
 @pytest.mark.parametrize('top_k', [0, -1])

@@ -76,6 +76,17 @@ def test_the_threshold_leaves_classes_out(resnet_trt, colour_model, tmp_path):
     assert sorted(labels) == ['black', 'red']
 
 
+def test_an_unsure_answer_is_unknown(resnet_trt, colour_model, pictures, tmp_path):
+    Image.fromarray(colour_picture('red') // 2).save(tmp_path / 'dim.png')
+    words = ('classify', colour_model, tmp_path / 'dim.png', pictures / 'red.png',
+             '--unknown-below', '0.9', '--unknown-label', 'none of these', '--top-k', '1')
+    dim, red = (one['predictions'] for one in resnet_trt(*words, '--json').document['results'])
+    assert dim == [{
+        'index': -1, 'label': 'none of these', 'score': pytest.approx(0.497, abs=0.01)}]
+    assert (red[0]['index'], red[0]['label']) == (1, 'red')
+    assert 'none of these' in resnet_trt(*words).out
+
+
 def test_a_bag_is_classified_frame_by_frame_and_the_broken_one_reported(
         resnet_trt, colour_model, colour_bag):
     document = resnet_trt('classify', colour_model, colour_bag, '--json').document
@@ -153,6 +164,19 @@ def test_output_holds_indices_where_asked(resnet_trt, colour_model, colour_bag, 
         found = [bag.deserialize(raw).results[0].class_id
                  for raw in bag.raw_messages(['/front/classification'])]
     assert found == ['1', '2', '4']
+
+
+@pytest.mark.parametrize(('class_id_format', 'expected'), [('index', '-1'), ('label', 'none')])
+def test_output_names_what_is_unknown(
+        resnet_trt, colour_model, colour_bag, tmp_path, class_id_format, expected):
+    resnet_trt(
+        'classify', colour_model, colour_bag, '--topic', '/front/image', '--output',
+        tmp_path / 'out', '--class-id-format', class_id_format, '--unknown-below', 1,
+        '--unknown-label', 'none')
+    with BagReader(tmp_path / 'out') as bag:
+        found = [[one.class_id for one in bag.deserialize(raw).results]
+                 for raw in bag.raw_messages(['/front/classification'])]
+    assert found == [[expected]] * 3
 
 
 @pytest.mark.parametrize(('image_topic', 'answer'), [
@@ -265,6 +289,9 @@ def test_nothing_usable_is_an_error_even_when_skipping(resnet_trt, colour_model,
     (['PICTURE', '--top-k', '0'], '--top-k 0'),
     (['PICTURE', '--score-threshold', '1.5'], '--score-threshold 1.5'),
     (['PICTURE', '--score-threshold', 'nan'], '--score-threshold nan'),
+    (['PICTURE', '--unknown-below', '1.5'], 'unknown_below is 1.5'),
+    (['PICTURE', '--unknown-below', 'nan'], 'unknown_below is nan'),
+    (['PICTURE', '--unknown-label', ''], "unknown_label is ''"),
     (['PICTURE', '--batch-size', '0'], 'max_batch_size is 0'),
     (['PICTURE', '--threads', '-1'], 'cpu_threads is -1'),
     (['PICTURE', '--topic', '/image'], '--topic'),

@@ -68,7 +68,8 @@ def add_node_options(parser: Any, *names: str) -> None:
         text = parameter.metadata['description'].rstrip('.')
         taken: dict[str, Any] = {'action': 'store_true'} if kind is bool else {
             'type': kind, 'choices': choices or None, 'default': parameter.default,
-            'metavar': None if choices else 'DIR' if kind is str else 'N'}
+            'metavar': None if choices else 'N' if kind is not str else
+            'DIR' if name.endswith('_dir') else 'NAME'}
         parser.add_argument(
             _FLAGS.get(name, f'--{name.replace("_", "-")}'), dest=name,
             help=text[0].lower() + text[1:], **taken)
