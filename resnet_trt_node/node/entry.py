@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.process_tuning import configure_allocator
 from resnet_trt_node.node.ros.ros_environment import check_ros_environment
 from resnet_trt_node.node.stop_signal import StopSignal
 
@@ -19,11 +20,13 @@ def main() -> int:
     stop = StopSignal()
     try:
         check_ros_environment()
+        # NumPy, OpenCV and rclpy start threads when they are imported.
+        memory = configure_allocator()
     except UsageError as error:
         print(f'classifier_node: {error}', file=sys.stderr)
         return error.exit_code
     from resnet_trt_node.node.main import main as run
-    return run(sys.argv[1:], stop)
+    return run(sys.argv[1:], stop, memory)
 
 
 if __name__ == '__main__':

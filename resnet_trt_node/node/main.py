@@ -19,7 +19,6 @@ from resnet_trt_node.node.classifier_node import ClassifierNode
 from resnet_trt_node.node.command_line import init_ros
 from resnet_trt_node.node.distribution import events_executor
 from resnet_trt_node.node.pipeline.pipeline import THREADS
-from resnet_trt_node.node.process_tuning import configure_allocator
 from resnet_trt_node.node.ros.params_files import warn_of_idle_files
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
 from resnet_trt_node.node.stop_signal import StopSignal
@@ -31,18 +30,19 @@ EXIT_DISABLED = 3
 _WAKE_SEC = 0.2
 
 
-def main(arguments: Sequence[str], stop: StopSignal) -> int:
+def main(arguments: Sequence[str], stop: StopSignal, memory: str) -> int:
     """
     Run the node until SIGINT or SIGTERM.
 
     :param arguments: the command line without the program's name.
     :param stop: the signal handlers.
+    :param memory: what `configure_allocator` returned, for the log.
     :returns: 0 after a signal, 1 after an unexpected exception, 2 for a model, backend, parameter
         or argument that cannot be used, `EXIT_DISABLED` for a disabled backend. If a runtime
         cannot be stopped, such as one that compiles an engine, the process ends here.
     """
     try:
-        code = _main(arguments, stop)
+        code = _main(arguments, stop, memory)
     except Exception:
         if not _hangs():
             raise
@@ -62,10 +62,9 @@ def _hangs() -> bool:
     return any(thread.name in THREADS for thread in threading.enumerate())
 
 
-def _main(arguments: Sequence[str], stop: StopSignal) -> int:
+def _main(arguments: Sequence[str], stop: StopSignal, memory: str) -> int:
     stop.remember()
     try:
-        memory = configure_allocator()
         _configure_opencv()
         return _run(stop, memory, arguments) if init_ros(arguments) else 0
     except ResnetTrtError as error:
