@@ -5,14 +5,20 @@ from __future__ import annotations
 from time import monotonic
 from typing import Callable, Optional
 
+import numpy as np
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.errors import BackendUnavailable, UsageError
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
+from resnet_trt_node.node.process_tuning import touch_memory
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.printable import printable
 
+#: Height and width of the frames for which resizing is planned before the first one comes.
+_USUAL_SIZES = ((480, 640), (720, 1280), (1080, 1920))
 #: A backend that did not end when it was closed gets so long before another one is refused.
 _ABANDONED_SEC = 5.0
 
@@ -68,8 +74,20 @@ class BackendOpener:
             parameters.model_path, parameters.backend,
             **parameters.backend_options(NUM_BUFFERS, self._report))
         self._progress = 'warming up'
+        if not parameters.build_only:
+            touch_memory(max(1, len(parameters.cameras)))
+            _plan_usual_sizes(Resizer(
+                backend.spec.resize, parameters.resize_method))  # type: ignore[arg-type]
         return backend
 
     def _report(self, line: str) -> None:
         self._progress = printable(line)
         self._log(line)
+
+
+def _plan_usual_sizes(resizer: Resizer) -> None:
+    """Resize a black frame of each usual size, which plans that and loads OpenCV's code."""
+    rule = resizer.rule
+    row = np.empty((rule.crop_height, rule.crop_width, 3), np.uint8)
+    for size in _USUAL_SIZES:
+        resizer.resize(Frame(np.zeros((*size, 3), np.uint8), 'bgr'), row)

@@ -21,6 +21,7 @@ from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import PipelineHooks
 from resnet_trt_node.node.pipeline.work import ImageInput
+from resnet_trt_node.node.process_tuning import touch_memory
 from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.node.ros.node_topics import NodeTopics
 from resnet_trt_node.node.ros.parameter_server import NodeOfUnsetOverrides, ParameterServer
@@ -155,6 +156,8 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         if self.pipeline is None or result != TransitionCallbackReturn.SUCCESS:
             return TransitionCallbackReturn.FAILURE
         self.pipeline.resume()
+        # Deactivating gave it back.
+        touch_memory(len(self._topics.cameras))
         try:
             topics = self._topics.subscribe(self.pipeline)
         except (UsageError, OpeningCancelled) as error:

@@ -14,7 +14,8 @@ import pytest
 from repository import REPOSITORY
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.process_tuning import (
-    configure_allocator, give_free_memory_back, HEAP_BLOCK_BYTES, KEPT_BYTES, VARIABLE)
+    configure_allocator, give_free_memory_back, HEAP_BLOCK_BYTES, KEPT_BYTES, MOST_TOUCHED_BYTES,
+    touch_memory, VARIABLE)
 
 pytestmark = pytest.mark.slow
 
@@ -118,6 +119,61 @@ def test_free_memory_between_what_is_held_is_given_back():
     assert 30 <= given_back <= 40
 
 
+#: Prints MiB: what touching for one camera, once more, and for a hundred cameras adds, how many of
+#: 30 MiB of frames cost page faults then, and what stays of all when it is given back.
+TOUCHING = '\n'.join((
+    'import ctypes',
+    'import resource',
+    'import threading',
+    'import psutil',
+    'from resnet_trt_node.node.process_tuning import (',
+    '    configure_allocator, give_free_memory_back, touch_memory)',
+    'configure_allocator({})',
+    'libc = ctypes.CDLL(None)',
+    'libc.malloc.restype = ctypes.c_void_p',
+    'libc.free.argtypes = [ctypes.c_void_p]',
+    'resident = lambda: psutil.Process().memory_info().rss >> 20',
+    'faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt',
+    'start = resident()',
+    'for cameras in (1, 1, 100):',
+    '    thread = threading.Thread(target=touch_memory, args=(cameras,))',
+    '    thread.start()',
+    '    thread.join()',
+    '    print(resident() - start)',
+    'before = faults()',
+    'blocks = [libc.malloc(6 << 20) for _ in range(5)]',
+    'for block in blocks:',
+    '    ctypes.memset(block, 1, 6 << 20)',
+    'print((faults() - before) * resource.getpagesize() >> 20)',
+    'for block in blocks:',
+    '    libc.free(block)',
+    'give_free_memory_back()',
+    'print(resident() - start)',
+    'touch_memory(1)',
+    'print(resident() - start)',
+))
+
+
+@needs_glibc
+def test_memory_that_was_touched_costs_the_first_frames_nothing():
+    once, again, most, faults, given_back, anew = map(int, subprocess.run(
+        [sys.executable, '-c', TOUCHING], cwd=REPOSITORY, capture_output=True, text=True,
+        check=True).stdout.split())
+    assert once == pytest.approx(32, abs=2)
+    assert again == once
+    assert most == pytest.approx(MOST_TOUCHED_BYTES >> 20, abs=2)
+    assert faults < 1
+    assert given_back < 4
+    assert anew == pytest.approx(32, abs=4)
+
+
+def test_nothing_is_touched_where_the_policy_is_not_ours(monkeypatch):
+    monkeypatch.setattr('resnet_trt_node.node.process_tuning._keeping', None)
+    monkeypatch.setattr('ctypes.memset', None)
+    configure_allocator({VARIABLE: 'system'})
+    touch_memory(6)
+
+
 def test_nothing_is_given_back_where_the_policy_is_not_ours(monkeypatch):
     monkeypatch.setattr('resnet_trt_node.node.process_tuning._keeping', None)
     monkeypatch.setattr('ctypes.CDLL', None)
@@ -144,8 +200,12 @@ def minor_faults(pid: int) -> int:
     return int(text.rsplit(')', 1)[1].split()[7])
 
 
-def faults_and_growth() -> tuple[float, int]:
-    """Return a node's page faults a 1080p frame after a warm-up, and the bytes that it grew."""
+def faults_and_growth() -> tuple[int, float, int]:
+    """
+    Return the page faults of a node's first 1080p frame and of one after a warm-up.
+
+    The third is the bytes that it grew after the warm-up.
+    """
     pixels = np.random.default_rng(0).integers(0, 255, (1080, 1920, 3), np.uint8)
     message = image(pixels, encoding='bgr8')
     peer = Peer()
@@ -157,6 +217,7 @@ def faults_and_growth() -> tuple[float, int]:
             peer.connect('image')
             assert 'memory: ' in node.log
             process = psutil.Process(node.pid)
+            first = minor_faults(node.pid)
             for number in range(1, FRAMES + 1):
                 message.header.stamp.nanosec = number
                 peer.publish('image', message)
@@ -164,10 +225,12 @@ def faults_and_growth() -> tuple[float, int]:
                 peer.spin_until(
                     lambda number=number: len(peer.heard['classification']) == number,
                     f'answer {number}')
+                if number == 1:
+                    first = minor_faults(node.pid) - first
                 if number == WARM_UP:
                     faults, resident = minor_faults(node.pid), process.memory_info().rss
             return (
-                (minor_faults(node.pid) - faults) / (FRAMES - WARM_UP),
+                first, (minor_faults(node.pid) - faults) / (FRAMES - WARM_UP),
                 process.memory_info().rss - resident)
     finally:
         peer.close()
@@ -177,8 +240,10 @@ def faults_and_growth() -> tuple[float, int]:
 def test_frames_cost_no_page_faults_and_memory_does_not_grow(monkeypatch):
     pages = BYTES / os.sysconf('SC_PAGE_SIZE')
     monkeypatch.setenv(VARIABLE, 'keep')
-    faults, growth = faults_and_growth()
+    first, faults, growth = faults_and_growth()
     assert faults < 0.1 * pages
+    # Untouched memory would cost three times the pages of a frame.
+    assert first < pages
     # The frames that were seen are 250 times as large.
     assert growth < 5 * BYTES < KEPT_BYTES
     assert BYTES < HEAP_BLOCK_BYTES
