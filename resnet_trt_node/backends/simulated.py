@@ -35,31 +35,35 @@ SIMULATED_SPEC = ModelSpec(
 @dataclass(frozen=True)
 class SimulatedOptions(BackendOptions):
     """
-    Options of the simulated backend, given behind its name: `simulated:MS:FAIL_EVERY`.
+    Options of the simulated backend, given behind its name: `simulated:MS+ROW_MS:FAIL_EVERY`.
 
     :param simulated_ms: what a batch takes, in milliseconds.
+    :param simulated_row_ms: what each row of it takes besides.
     :param simulated_fail_every: of the batches after the warm-up every n-th raises
         InferenceError; 0 none.
     """
 
     simulated_ms: float = number(5.0, 0, 10_000)
+    simulated_row_ms: float = number(0.0, 0, 1000)
     simulated_fail_every: int = number(0, 0, 1_000_000)
 
     @classmethod
     def from_text(cls, text: str) -> Dict[str, Any]:
-        """Read '5' or '5:3', milliseconds and which batches fail."""
+        """Read '5', '5+0.3' or '5:3': milliseconds, those of a row, which batches fail."""
         took, _, every = text.partition(':')
+        batch, _, row = took.partition('+')
         try:
-            return {'simulated_ms': float(took), 'simulated_fail_every': int(every or 0)}
+            return {'simulated_ms': float(batch), 'simulated_row_ms': float(row or 0),
+                    'simulated_fail_every': int(every or 0)}
         except ValueError as error:
             raise UsageError(
-                f'simulated:{text}: write simulated:MS or simulated:MS:FAIL_EVERY, such as '
-                'simulated:5') from error
+                f'simulated:{text}: write simulated:MS, simulated:MS+ROW_MS or either with '
+                ':FAIL_EVERY, such as simulated:5 or simulated:5+0.3') from error
 
 
 class SimulatedBackend(Backend):
     """
-    Answers the frame's mean red value as its class, or the last class, after a fixed time.
+    Answers the frame's mean red value as its class, or the last class, after a known time.
 
     :param path: a deployable ONNX file whose spec is taken; '' takes `SIMULATED_SPEC`.
     :param options: what a batch takes, and which ones fail.
@@ -71,6 +75,7 @@ class SimulatedBackend(Backend):
         # Path('') is '.', and no folder is a model.
         spec = read_model_spec(path) if str(path) not in ('', '.') else SIMULATED_SPEC
         self._fixed_s = options.simulated_ms / 1e3
+        self._row_s = options.simulated_row_ms / 1e3
         self._fail_every = options.simulated_fail_every
         # perf_counter when the device will have done each buffer, and all of them.
         self._done_s: dict[int, float] = {}
@@ -79,7 +84,9 @@ class SimulatedBackend(Backend):
         self._batches = -WARM_UP_CALLS * len(powers_of_two(options.max_batch_size))
         super().__init__(
             spec,
-            BackendInfo('simulated', '1', 'none', {'simulated_ms': str(options.simulated_ms)}),
+            BackendInfo('simulated', '1', 'none', {
+                'simulated_ms': str(options.simulated_ms),
+                'simulated_row_ms': str(options.simulated_row_ms)}),
             host_buffers(spec, options))
 
     def _submit(self, batch_size: int, index: int) -> None:
@@ -89,7 +96,7 @@ class SimulatedBackend(Backend):
                 f'batch {self._batches} failed, as simulated:MS:FAIL_EVERY has it: leave the last '
                 'number out')
         start_s = max(perf_counter(), self._idle_s)
-        self._idle_s = start_s + self._fixed_s
+        self._idle_s = start_s + self._fixed_s + batch_size * self._row_s
         self._done_s[index] = self._idle_s
 
     def _collect(self, batch_size: int, index: int) -> NDArray[np.float32]:

@@ -24,6 +24,29 @@ def test_submitting_returns_at_once_and_batches_follow_each_other(monkeypatch):
     assert slept_s == pytest.approx([0.03, 0.03])
 
 
+def test_a_batch_takes_longer_for_each_row(monkeypatch):
+    slept_s = []
+    monkeypatch.setattr(simulated, 'perf_counter', lambda: 100.0)
+    monkeypatch.setattr(simulated, 'sleep', slept_s.append)
+    options = SimulatedOptions(max_batch_size=8, simulated_ms=5.0, simulated_row_ms=0.3)
+    with SimulatedBackend('', options) as backend:
+        backend.infer(8)
+    assert slept_s == pytest.approx([0.005 + 8 * 0.0003])
+
+
+@pytest.mark.parametrize(('text', 'batch_ms', 'row_ms', 'fail_every'), [
+    ('5', 5.0, 0.0, 0), ('5+0.3', 5.0, 0.3, 0), ('0.5:3', 0.5, 0.0, 3), ('5+0.3:2', 5.0, 0.3, 2)])
+def test_options_behind_the_name(text, batch_ms, row_ms, fail_every):
+    assert SimulatedOptions.from_text(text) == {
+        'simulated_ms': batch_ms, 'simulated_row_ms': row_ms, 'simulated_fail_every': fail_every}
+
+
+@pytest.mark.parametrize('text', ['', 'x', '5+x', '5:x', '+'])
+def test_other_options_are_refused_with_an_example(text):
+    with pytest.raises(UsageError, match=r'such as simulated:5 or simulated:5\+0\.3$'):
+        SimulatedOptions.from_text(text)
+
+
 def test_every_nth_batch_after_the_warm_up_fails():
     options = SimulatedOptions(
         max_batch_size=3, num_buffers=2, simulated_ms=0.0, simulated_fail_every=4)
