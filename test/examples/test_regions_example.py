@@ -1,0 +1,224 @@
+"""The example of regions: boxes from a table or a grid, and other detectors' messages."""
+
+from __future__ import annotations
+
+from importlib import import_module
+import os
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from repository import REPOSITORY
+from resnet_trt_node.errors import DataError
+from resnet_trt_node.regions.region import Box, Region
+
+pytestmark = pytest.mark.slow
+
+sensor_msgs = pytest.importorskip('sensor_msgs.msg', reason='ROS 2 is not installed')
+std_msgs = pytest.importorskip('std_msgs.msg', reason='ROS 2 is not installed')
+vision_msgs = pytest.importorskip('vision_msgs.msg', reason='vision_msgs is not built')
+
+FOLDER = REPOSITORY / 'examples' / 'regions'
+TABLE = (
+    'file\tcenter_x\tcenter_y\twidth\theight\tid\tclass\ttheta\n'
+    'a.png\t10\t20\t30.5\t40\t7\tcat\t0\n'
+    '\n'
+    'b.png\t1\t2\t3\t4\t\tcup\n'
+    'a.png\t5\t6\t7\t8\t9\tdog\t-0.5\n'
+    '1700000000000000042\t3\t3\t3\t3\t4\tlamp\n'
+    '*\t8\t8\t2\t2\t5\tsign\n')
+
+
+@pytest.fixture
+def detector(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    return import_module('grid_detector')
+
+
+@pytest.fixture
+def converter(detector):
+    return import_module('to_detections')
+
+
+@pytest.fixture
+def peer():
+    from node_process import Peer
+    peer = Peer()
+    yield peer
+    peer.close()
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, str(FOLDER / 'grid_detector.py'), *arguments],
+        env={**os.environ, 'PYTHONPATH': str(REPOSITORY)}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True)
+
+
+def boxes(message):
+    return [(one.id, one.bbox.center.position.x, one.bbox.center.position.y, one.bbox.size_x,
+             one.bbox.size_y, one.bbox.center.theta, one.results[0].hypothesis.class_id)
+            for one in message.detections]
+
+
+def test_a_table_names_files_and_stamps(detector, tmp_path):
+    """Its header and empty lines are left out; a rotation need not be given."""
+    (tmp_path / 'boxes.tsv').write_text(TABLE)
+    assert detector.read_boxes(tmp_path / 'boxes.tsv') == {
+        'a.png': [Region(Box(10, 20, 30.5, 40, 0.0), '7', 'cat'),
+                  Region(Box(5, 6, 7, 8, -0.5), '9', 'dog')],
+        'b.png': [Region(Box(1, 2, 3, 4), '', 'cup')],
+        '1700000000000000042': [Region(Box(3, 3, 3, 3), '4', 'lamp')],
+        '*': [Region(Box(8, 8, 2, 2), '5', 'sign')]}
+
+
+@pytest.mark.parametrize('line', ['a.png\t1\t2\t3\t4\t5', 'a.png\t1\t2\tx\t4\t5\tcat', 'a.png'])
+def test_a_broken_line_is_named(detector, tmp_path, line):
+    """The message says which line, and what one looks like."""
+    (tmp_path / 'boxes.tsv').write_text(f'{TABLE}{line}\n')
+    with pytest.raises(DataError, match=r'boxes\.tsv, line 8: write file<TAB>center_x'):
+        detector.read_boxes(tmp_path / 'boxes.tsv')
+
+
+def test_a_table_that_is_not_there_is_named(detector, tmp_path):
+    """An error of the user, not of the program."""
+    with pytest.raises(DataError, match=r'none\.tsv'):
+        detector.read_boxes(tmp_path / 'none.tsv')
+
+
+def test_a_grid_covers_the_picture(detector):
+    """Row by row, side by side, each window with its number."""
+    assert detector.grid(2, 3, 0.0, 90, 80) == [
+        Region(Box(20 + 40 * column, 15 + 30 * row, 40, 30), str(2 * row + column), 'window')
+        for row in range(3) for column in range(2)]
+
+
+def test_windows_overlap(detector):
+    """Half of each window is its neighbour's too, and the outer ones end with the picture."""
+    windows = [one.box for one in detector.grid(3, 1, 0.5, 100, 200)]
+    assert [(box.center_x, box.width, box.height) for box in windows] == [
+        (50, 100, 100), (100, 100, 100), (150, 100, 100)]
+
+
+def test_a_message_has_the_header_of_its_image(detector):
+    """Of each detection too; a detector without scores is sure."""
+    header = std_msgs.Header(frame_id='front')
+    header.stamp.sec = 3
+    message = detector.detections(
+        header, [Region(Box(1, 2, 3, 4, 0.5), '7', 'cat'), Region(Box(5, 6, 7, 8))], [0.25, 1.0])
+    assert message.header == message.detections[0].header == header
+    assert boxes(message) == [('7', 1, 2, 3, 4, 0.5, 'cat'), ('', 5, 6, 7, 8, 0, '')]
+    assert message.detections[0].results[0].hypothesis.score == 0.25
+
+
+def test_pictures_are_played_with_their_boxes(peer, tmp_path):
+    """Each image comes with the boxes of its file, those of every file, and the grid."""
+    (tmp_path / 'boxes.tsv').write_text(TABLE)
+    for name, shade in (('a.png', 1), ('b.png', 2)):
+        cv2.imwrite(str(tmp_path / name), np.full((10, 20, 3), shade, np.uint8))
+    images, found = peer.heard['image'], peer.heard['detections']
+    peer.listen('image', sensor_msgs.Image)
+    peer.listen('detections', vision_msgs.Detection2DArray)
+    with start('--boxes', str(tmp_path / 'boxes.tsv'), '--play', str(tmp_path), '--grid', '1x1',
+               '--rate', '50') as process:
+        peer.spin_until(lambda: len(images) == len(found) == 2, 'two pictures')
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (0, '2 pictures published\n'), err
+    assert [(image.width, image.height, image.data[0]) for image in images] == [
+        (20, 10, 1), (20, 10, 2)]
+    assert [one.header for one in found] == [image.header for image in images]
+    every, whole = ('5', 8, 8, 2, 2, 0, 'sign'), ('0', 10, 5, 20, 10, 0, 'window')
+    assert [boxes(message) for message in found] == [
+        [every, ('7', 10, 20, 30.5, 40, 0, 'cat'), ('9', 5, 6, 7, 8, -0.5, 'dog'), whole],
+        [every, ('', 1, 2, 3, 4, 0, 'cup'), whole]]
+
+
+def test_images_of_a_camera_are_answered_by_their_stamp(peer, tmp_path):
+    """As a detector does; Ctrl-C ends it without a word."""
+    (tmp_path / 'boxes.tsv').write_text(TABLE)
+    peer.listen('detections', vision_msgs.Detection2DArray)
+    publisher = peer.node.create_publisher(sensor_msgs.Image, 'image', 10)
+    from node_process import image
+    with start('--boxes', str(tmp_path / 'boxes.tsv'), '--grid', '2x1') as process:
+        def answered():
+            publisher.publish(image(np.zeros((10, 20, 3), np.uint8), 42))
+            return peer.heard['detections']
+        message = peer.spin_until(answered, 'boxes')[0]
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert 'Traceback' not in err
+    assert (message.header.stamp.nanosec, message.header.frame_id) == (42, 'camera')
+    assert boxes(message) == [
+        ('5', 8, 8, 2, 2, 0, 'sign'), ('4', 3, 3, 3, 3, 0, 'lamp'),
+        ('0', 5, 5, 10, 10, 0, 'window'), ('1', 15, 5, 10, 10, 0, 'window')]
+
+
+@pytest.mark.parametrize(('arguments', 'words'), [
+    ((), 'give --boxes, --grid or both'), (('--grid', '0x2'), 'such as 4x3'),
+    (('--grid', '2x2', '--overlap', '1'), 'not in 0.0 to 0.95'),
+    (('--grid', '2x2', '--play', 'none'), 'none'), (('--boxes', 'none.tsv'), 'none.tsv')])
+def test_what_cannot_be_done_is_one_line(arguments, words):
+    """The last line says what is wrong."""
+    with start(*arguments) as process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert words in err.splitlines()[-1]
+    assert 'Traceback' not in err
+
+
+def test_detections_of_yolo_ros_are_converted(converter):
+    """Field for field, the ids of its tracker too."""
+    def numbers(**fields):
+        return SimpleNamespace(**fields)
+    header = std_msgs.Header(frame_id='front')
+    message = converter.from_yolo_ros(numbers(header=header, detections=[numbers(
+        class_id=9, class_name='traffic light', score=0.75, id='12', bbox=numbers(
+            center=numbers(position=numbers(x=10.0, y=20.0), theta=0.5),
+            size=numbers(x=30.0, y=40.0)))]))
+    assert message.header == header
+    assert boxes(message) == [('12', 10, 20, 30, 40, 0.5, 'traffic light')]
+    assert message.detections[0].results[0].hypothesis.score == 0.75
+
+
+def roi(x, y, width, height):
+    return sensor_msgs.RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height)
+
+
+def test_traffic_lights_of_autoware_are_converted(converter):
+    """One that was not detected is an empty box in both."""
+    message = converter.from_traffic_light_rois(SimpleNamespace(header=std_msgs.Header(), rois=[
+        SimpleNamespace(roi=roi(10, 20, 30, 41), traffic_light_id=88, traffic_light_type=0),
+        SimpleNamespace(roi=roi(0, 0, 0, 0), traffic_light_id=89, traffic_light_type=1)]))
+    assert boxes(message) == [
+        ('88', 25, 40.5, 30, 41, 0, 'car_traffic_light'),
+        ('89', 0, 0, 0, 0, 0, 'pedestrian_traffic_light')]
+
+
+def test_objects_of_autoware_are_converted(converter):
+    """The class is the number of the most probable one; one without a class has none."""
+    classes = [SimpleNamespace(label=1, probability=0.25),
+               SimpleNamespace(label=7, probability=0.5)]
+    objects = [SimpleNamespace(object=SimpleNamespace(classification=found),
+                               feature=SimpleNamespace(roi=roi(10, 20, 30, 40)))
+               for found in (classes, [])]
+    message = converter.from_objects_with_feature(
+        SimpleNamespace(header=std_msgs.Header(), feature_objects=objects))
+    assert boxes(message) == [('', 25, 40, 30, 40, 0, '7'), ('', 25, 40, 30, 40, 0, '')]
+    assert [one.results[0].hypothesis.score for one in message.detections] == [0.5, 0.0]
+
+
+def test_a_type_that_is_not_installed_is_one_line():
+    """The message says what to source."""
+    process = subprocess.run(
+        [sys.executable, str(FOLDER / 'to_detections.py'), 'yolo_msgs/msg/DetectionArray'],
+        env={**os.environ, 'PYTHONPATH': str(REPOSITORY)}, capture_output=True, text=True,
+        timeout=120, check=False)
+    assert process.returncode == 2
+    assert process.stderr == (
+        "to_detections: No module named 'yolo_msgs': source the workspace that has "
+        'yolo_msgs/msg/DetectionArray\n')
