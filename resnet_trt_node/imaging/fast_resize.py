@@ -4,9 +4,10 @@ Antialiased resampling out of steps that OpenCV vectorises.
 Pillow and torchvision weigh all source pixels under a triangle (bilinear) or a cubic (bicubic)
 whose width grows with the scale; OpenCV has no such filter. A chain of three steps comes close
 at a fraction of the time: halve the picture as often as the scale allows (the mean of 2 x 2
-pixels), blur it with a short symmetric kernel, and interpolate bilinearly at the output's grid.
-The kernel's taps are those for which the whole chain's weights come closest, by least squares,
-to Pillow's, and what still differs is the `misfit` that tells whether the chain may be used.
+pixels), blur it with a short symmetric kernel, and interpolate at the output's grid, linearly,
+by OpenCV's cubic, or a mixture of both. The kernel's taps are those for which the whole chain's weights come closest,
+by least squares, to Pillow's, and what still differs is the `misfit` that tells which
+interpolation is better, and whether the chain may be used at all.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
 
 #: Half the width of each antialiasing filter, in output pixels.
 SUPPORT = {'bilinear': 1.0, 'bicubic': 2.0}
-#: After halving, the scale that remains is at least this, so that the bilinear interpolation at
+#: How the chain's last step interpolates, each with the pixels that it reads on either side;
+#: 'mixed' is `CUBIC_SHARE` of the cubic's result and the rest of the linear one's.
+LAST_STEPS = {'linear': 1, 'cubic': 2, 'mixed': 2}
+#: OpenCV's cubic is Keys' with a = -3/4, Pillow's with a = -1/2: this is 2/3 of the former and
+#: 1/3 of that with a = 0, from which a linear interpolation differs little.
+CUBIC_SHARE = 2 / 3
+#: After halving, the scale that remains is at least this, so that the interpolation at
 #: the end, whose own blur varies with the grid's phase, stays narrow beside the filter.
 MIN_REMAINING_SCALE = 1.75
 #: Output positions over which the taps are fitted: enough phases of the grid for any scale.
@@ -72,44 +79,56 @@ def filter_weights(
     :returns: weights of the same shape, not normalised.
     """
     x = np.abs(offsets) / max(scale, 1.0)
-    if interpolation == 'bilinear':
-        return np.maximum(0.0, 1.0 - x)
-    # Keys, 'Cubic convolution interpolation for digital image processing' (1981), with a = -1/2.
-    near = (1.5 * x - 2.5) * x * x + 1.0
-    far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    return np.maximum(0.0, 1.0 - x) if interpolation == 'bilinear' else _keys_cubic(x, -0.5)
+
+
+def _keys_cubic(x: NDArray[np.float64], a: float) -> NDArray[np.float64]:
+    """Return the weights at distances of Keys, 'Cubic convolution interpolation' (1981)."""
+    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    far = ((a * x - 5.0 * a) * x + 8.0 * a) * x - 4.0 * a
     return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
 
 
-@lru_cache(maxsize=256)
-def fit_blur(scale: float, halvings: int, interpolation: str) -> Blur:
+def _last_step_weights(offsets: NDArray[np.float64], last_step: str) -> NDArray[np.float64]:
+    """Return the weights of OpenCV's interpolation."""
+    x = np.abs(offsets)
+    cubic_share = {'linear': 0.0, 'cubic': 1.0, 'mixed': CUBIC_SHARE}[last_step]
+    linear = np.maximum(0.0, 1.0 - x)
+    return linear + cubic_share * (_keys_cubic(x, -0.75) - linear)
+
+
+@lru_cache(maxsize=1024)
+def fit_blur(
+        scale: float, halvings: int, interpolation: str, last_step: str = 'linear') -> Blur:
     """
     Find the blur between halving and interpolating along one axis.
 
     :param scale: source pixels an output pixel along the axis.
     :param halvings: how often the picture was halved before.
     :param interpolation: 'bilinear' or 'bicubic'.
-    :returns: the best kernel; a single tap of 1 where the picture is not shrunk.
+    :param last_step: one of `LAST_STEPS`.
+    :returns: the best kernel; a single tap of 1 where the picture is not shrunk, unless a cubic
+        has to become linear.
     """
     remaining = scale / 2**halvings
     # Further taps would find nothing under Pillow's filter: the interpolation adds one pixel.
-    radius = math.ceil(SUPPORT[interpolation] * max(remaining, 1.0) * 0.8) if scale > 1 else 0
-    reach = math.ceil(SUPPORT[interpolation] * max(remaining, 1.0)) + radius + 2
-    wanted, columns = [], []
-    for position in range(_POSITIONS):
-        # In pixels of the halved picture, whose pixel 0 has its centre at 0.
-        centre = position * remaining + 0.5 / 2**halvings - 0.5
-        pixels = math.floor(centre) + np.arange(-reach, reach + 1, dtype=np.float64)
-        wanted.append(_block_weights(pixels, centre, scale, halvings, interpolation))
-        # What each pair of taps contributes: the triangle of the interpolation, shifted.
-        columns.append(np.stack([
-            filter_weights(pixels - shift - centre, 1.0, 'bilinear')
-            + (filter_weights(pixels + shift - centre, 1.0, 'bilinear') if shift else 0.0)
-            for shift in range(radius + 1)], axis=1))
-    target, matrix = np.concatenate(wanted), np.concatenate(columns)
+    if scale > 1.0:
+        radius = math.ceil(SUPPORT[interpolation] * max(remaining, 1.0) * 0.8)
+    else:
+        radius = int(last_step != 'linear' and interpolation == 'bilinear')
+    reach = math.ceil(SUPPORT[interpolation] * max(remaining, 1.0)) + radius + 3
+    # In pixels of the halved picture, whose pixel 0 has its centre at 0.
+    centres = np.arange(_POSITIONS)[:, None] * remaining + 0.5 / 2**halvings - 0.5
+    pixels = np.floor(centres) + np.arange(-reach, reach + 1, dtype=np.float64)
+    target = _block_weights(pixels - centres, scale, halvings, interpolation).ravel()
+    # What each pair of taps contributes: the weights of the interpolation, shifted.
+    shifts = np.arange(-radius, radius + 1, dtype=np.float64)
+    single = _last_step_weights((pixels - centres).ravel()[:, None] - shifts, last_step)
+    matrix = single[:, radius:].copy()
+    matrix[:, 1:] += single[:, :radius][:, ::-1]
     # The taps sum to 1, which leaves the middle one no freedom.
-    counts = np.full(radius, 2.0)
     side = np.linalg.lstsq(
-        matrix[:, 1:] - matrix[:, :1] * counts, target - matrix[:, 0], rcond=None)[0]
+        matrix[:, 1:] - 2.0 * matrix[:, :1], target - matrix[:, 0], rcond=None)[0]
     half = np.concatenate([[1.0 - 2.0 * side.sum()], side])
     misfit = np.linalg.norm(matrix @ half - target) / np.linalg.norm(target)
     taps = np.concatenate([half[:0:-1], half])
@@ -118,12 +137,11 @@ def fit_blur(scale: float, halvings: int, interpolation: str) -> Blur:
 
 
 def _block_weights(
-        pixels: NDArray[np.float64], centre: float, scale: float, halvings: int,
+        offsets: NDArray[np.float64], scale: float, halvings: int,
         interpolation: str) -> NDArray[np.float64]:
-    """Return the weight that Pillow's filter gives to each pixel of the halved picture."""
+    """Return the weight that Pillow's filter gives to each pixel of the halved picture, by row."""
     block = 2**halvings
     within = (np.arange(block) + 0.5) / block - 0.5
-    offsets = (pixels[:, None] + within - centre) * block
-    weights = filter_weights(offsets, scale, interpolation)
-    total: NDArray[np.float64] = weights.sum(axis=1) / weights.sum()
+    weights = filter_weights((offsets[..., None] + within) * block, scale, interpolation)
+    total: NDArray[np.float64] = weights.sum(axis=2) / weights.sum(axis=(1, 2))[:, None]
     return total

@@ -13,7 +13,8 @@ from PIL import Image
 
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import check_choice, FrameError, UsageError
-from resnet_trt_node.imaging.fast_resize import Blur, count_halvings, fit_blur, SUPPORT
+from resnet_trt_node.imaging.fast_resize import (
+    Blur, count_halvings, CUBIC_SHARE, fit_blur, LAST_STEPS, SUPPORT)
 from resnet_trt_node.imaging.frame import CHANNELS, Frame, to_rgb
 
 if TYPE_CHECKING:
@@ -33,13 +34,23 @@ FAST_P999_ERROR = 18
 #: The fast chain is used where its weights differ from Pillow's by less than this, relative to
 #: their norm; a mean error of a level on photographs lies there.
 _MAX_MISFIT = 0.1
+#: Below this the last step is linear, which is quicker than the others.
+_GOOD_MISFIT = 0.08
 #: And where the filter reaches no further than this in the halved picture, either way. Only a
 #: stretch of very long pictures needs more.
 _MAX_SUPPORT = 16
+#: Blurs are fitted for so many scales an octave, so that endless sizes share a few of them.
+_SCALES_PER_OCTAVE = 64
+#: Any that is no ratio of small numbers, so that a fit sees all phases of the output's grid.
+_ODD_SCALE = 0.618
 #: The mean of four integers is rounded up at a half: an eighth of a level brighter on average.
 _HALVING_BIAS = 0.125
-#: Sides that OpenCV's `remap` can address.
-_MAX_REMAP_SIDE = 32_766
+#: Sides that OpenCV's `warpAffine` can address.
+_MAX_WARP_SIDE = 32_766
+#: So many output pixels may be made in vain to come a source pixel closer to the right place, and
+#: so many at most.
+_PIXELS_PER_SHIFT = 4000
+_MAX_EXTRA = 256
 
 # Pillow before 9.1, which Ubuntu 22.04 has, knows the filters by their plain names only.
 _RESAMPLING: Any = getattr(Image, 'Resampling', Image)
@@ -55,10 +66,11 @@ class Resizer:
     - 'exact' is Pillow's own resampling on the same grid; every value lies within
       `EXACT_MAX_ERROR` of Pillow's resize and crop, which is what torchvision evaluates with.
     - 'fast', the default, is a chain of OpenCV's vectorised steps fitted to Pillow's filter (see
-      `resampling`). It takes a third of the exact method's time for VGA, a quarter for 1080p,
-      and differs within `FAST_MEAN_ERROR` and `FAST_P999_ERROR` on photographs, so that networks
-      name 99 of 100 pictures alike. Where the chain is not close enough, which its weights tell
-      beforehand, it is the exact method: for enlarging, and at some ratios slightly above 1.
+      `fast_resize`). It takes a third of the exact method's time for VGA, a quarter for 1080p, a
+      sixth for enlarging bilinearly and a third for enlarging by a cubic. It differs within
+      `FAST_MEAN_ERROR` and `FAST_P999_ERROR` on photographs, so that networks name 99 of 100
+      pictures alike. Where the chain is not close enough, which its weights tell beforehand, it
+      is the exact method: for a stretch of very long pictures.
 
     Evaluate a model with 'exact' to compare with published numbers; run a camera with 'fast'.
     Any number of threads may use one object; OpenCV and Pillow release the GIL.
@@ -90,18 +102,14 @@ class Resizer:
         Write the resized and cropped frame.
 
         :param frame: any decoded frame; not changed.
-        :param out: uint8 (crop_height, crop_width, 3), RGB, C-contiguous, the caller's; wholly
-            overwritten.
+        :param out: uint8 (crop_height, crop_width, 3), RGB, each row contiguous, the caller's;
+            wholly overwritten.
         :raises FrameError: if the frame has no pixels, or its shape is not that of its order.
         :raises UsageError: if `out` cannot take the result.
         """
         rule = self.rule
         _check_frame(frame)
-        if (out.shape != (rule.crop_height, rule.crop_width, 3) or out.dtype != np.uint8
-                or not out.flags.c_contiguous or not out.flags.writeable):
-            raise UsageError(
-                f'cannot resize into {out.dtype} {out.shape}: give a writable C-contiguous uint8 '
-                f'({rule.crop_height}, {rule.crop_width}, 3), such as a row of a batch buffer')
+        check_row(out, rule)
         if rule.interpolation == 'nearest':
             rows, columns = _nearest_pixels(rule, *frame.size, frame.reduction)
             to_rgb(frame.pixels[rows[:, None], columns], frame.order, out)
@@ -112,6 +120,21 @@ class Resizer:
             _resize_exact(frame, rule, out)
         else:
             chain.run(frame, out)
+
+
+def check_row(out: NDArray[np.uint8], rule: ResizeRule) -> None:
+    """
+    Refuse an array that cannot take a picture resized by a rule.
+
+    :raises UsageError: unless it is a writable uint8 (crop_height, crop_width, 3) whose rows are
+        contiguous.
+    """
+    if (out.shape != (rule.crop_height, rule.crop_width, 3) or out.dtype != np.uint8
+            or out.strides[1:] != (3, 1) or not out.flags.writeable):
+        raise UsageError(
+            f'cannot resize into {out.dtype} {out.shape}: give a writable uint8 '
+            f'({rule.crop_height}, {rule.crop_width}, 3) whose rows are contiguous, such as a '
+            'row of a batch buffer')
 
 
 @dataclass(frozen=True)
@@ -179,62 +202,190 @@ def plan_crop(
 
 
 @dataclass(frozen=True)
-class _Chain:
-    """The fast method for pictures of one size; arrays are read only and owned by the cache."""
+class _Cut:
+    """
+    One axis of the fast method.
 
-    window: tuple[slice, slice]
+    :param source: pixels that are read.
+    :param missing: how many more halving needs behind them.
+    :param blur: what follows on halving.
+    :param window: of the blurred pixels, those that are interpolated.
+    :param count: into how many.
+    :param wanted: which of these are the crop.
+    """
+
+    source: slice
+    missing: int
+    blur: Blur
+    window: slice
+    count: int
+    wanted: slice
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """The fast method for pictures of one size; the taps are read only and shared."""
+
     halvings: int
-    vertical: Blur
-    horizontal: Blur
-    maps: tuple[NDArray[Any], NDArray[Any]]
+    vertical: _Cut
+    horizontal: _Cut
+    last_step: str
+    #: From output to blurred pixels, for OpenCV's warp; None where it is a plain resize.
+    affine: Optional[NDArray[np.float64]]
 
     def run(self, frame: Frame, out: NDArray[np.uint8]) -> None:
         """Halve, blur, interpolate and write as RGB."""
-        pixels: Any = frame.pixels[self.window]
+        vertical, horizontal = self.vertical, self.horizontal
+        pixels: Any = frame.pixels[vertical.source, horizontal.source]
+        if vertical.missing or horizontal.missing:
+            pixels = cv2.copyMakeBorder(
+                pixels, 0, vertical.missing, 0, horizontal.missing, cv2.BORDER_REFLECT)
         for _ in range(self.halvings):
             half = (pixels.shape[1] // 2, pixels.shape[0] // 2)
             pixels = cv2.resize(pixels, half, interpolation=cv2.INTER_AREA)
-        if self.vertical.radius or self.horizontal.radius:
+        if vertical.blur.radius or horizontal.blur.radius:
             pixels = cv2.sepFilter2D(
-                pixels, -1, self.horizontal.taps, self.vertical.taps,
+                pixels, -1, horizontal.blur.taps, vertical.blur.taps,
                 delta=-_HALVING_BIAS * self.halvings, borderType=cv2.BORDER_REFLECT)
-        target = out if frame.order == 'rgb' else None
-        pixels = cv2.remap(
-            pixels, *self.maps, cv2.INTER_LINEAR, dst=target, borderMode=cv2.BORDER_REPLICATE)
+        pixels, order = pixels[vertical.window, horizontal.window], frame.order
+        if pixels.shape[2:] == (4,):
+            # OpenCV's cubic rounds four channels otherwise than three.
+            pixels, order = to_rgb(pixels, order), 'rgb'
+        size = (horizontal.count, vertical.count)
+        target = out if order == 'rgb' and size == out.shape[1::-1] else None
+        if self.affine is None:
+            pixels = _interpolate(pixels, size, self.last_step, target)
+        else:
+            pixels = cv2.warpAffine(
+                pixels, self.affine, size, dst=target, borderMode=cv2.BORDER_REPLICATE,
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         if target is None:
-            to_rgb(pixels, frame.order, out)
+            to_rgb(pixels[vertical.wanted, horizontal.wanted], order, out)
 
 
-# A robot has a few cameras, each of one size; the maps take 300 KB a size.
-@lru_cache(maxsize=16)
+def _interpolate(
+        pixels: Any, size: tuple[int, int], last_step: str,
+        target: Optional[NDArray[np.uint8]]) -> Any:
+    """Return pixels resized without antialiasing, written to the target if there is one."""
+    if last_step == 'linear':
+        return cv2.resize(pixels, size, dst=target, interpolation=cv2.INTER_LINEAR)
+    cubic = cv2.resize(pixels, size, dst=target, interpolation=cv2.INTER_CUBIC)
+    if last_step == 'cubic':
+        return cubic
+    linear = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
+    return cv2.addWeighted(cubic, CUBIC_SHARE, linear, 1.0 - CUBIC_SHARE, 0.0, dst=target)
+
+
+# Regions have endless sizes; a plan takes a few hundred bytes.
+@lru_cache(maxsize=4096)
 def _plan_chain(
         rule: ResizeRule, height: int, width: int, reduction: int) -> Optional[_Chain]:
     """Return the fast method for pictures of this size, None where it is not close enough."""
     axes = plan_crop(rule, height, width, reduction)
     # A stretch may scale the axes differently; halving takes both.
     halvings = count_halvings(min(axis.scale for axis in axes))
+    if (SUPPORT[rule.interpolation] * max(axis.scale for axis in axes)
+            > _MAX_SUPPORT * 2**halvings):
+        return None
+    best_misfit, last_step = math.inf, ''
+    blurs: list[Blur] = []
+    for candidate in LAST_STEPS:
+        fitted = [
+            _fit_blur(axis.scale, reduction, halvings, rule.interpolation, candidate)
+            for axis in axes]
+        misfit = max(blur.misfit for blur in fitted)
+        if misfit < best_misfit:
+            best_misfit, last_step, blurs = misfit, candidate, fitted
+        if candidate == 'linear' and misfit <= _GOOD_MISFIT:
+            break
+    if best_misfit > _MAX_MISFIT:
+        return None
+    if last_step == 'linear' and max(axis.scale for axis in axes) > 1.0:
+        chain = _plan_warp(axes, halvings, blurs)
+        if chain is not None:
+            return chain
+    vertical, horizontal = (
+        _plan_cut(axis, halvings, blur, last_step) for axis, blur in zip(axes, blurs))
+    return _Chain(halvings, vertical, horizontal, last_step, None)
+
+
+def _plan_warp(
+        axes: tuple[Axis, Axis], halvings: int, blurs: list[Blur]) -> Optional[_Chain]:
+    """
+    Place the crop by a warp, which is slower than a resize but begins and ends anywhere.
+
+    Shrinking, most of the time goes into the blur, and a cut has more pixels to blur.
+    """
     block = 2**halvings
+    cuts, rows = [], []
+    for axis, blur in zip(axes, blurs):
+        source = axis.window((blur.radius + 2) * block, block)
+        cuts.append(_Cut(source, 0, blur, slice(None), axis.count, slice(None)))
+        scale = axis.scale / block
+        rows.append((scale, (axis.start - source.start) / block + 0.5 * scale - 0.5))
+    if any(cut.source.stop - cut.source.start > _MAX_WARP_SIDE * block for cut in cuts):
+        return None
+    (y_scale, y), (x_scale, x) = rows
+    affine = np.array([[x_scale, 0.0, x], [0.0, y_scale, y]])
+    return _Chain(halvings, cuts[0], cuts[1], 'linear', affine)
+
+
+def _fit_blur(
+        scale: float, reduction: int, halvings: int, interpolation: str, last_step: str) -> Blur:
+    """Return the blur for about this scale, in pixels of the reduced picture."""
     # What the decoder reduced was halved too; the taps make up for that as well.
-    halved_before = reduction.bit_length() - 1
-    # remap places its grid to 1/32 of a source pixel, which shows where that becomes large.
-    if (min(axis.scale for axis in axes) < 1.0
-            or SUPPORT[rule.interpolation] * max(axis.scale for axis in axes)
-            > _MAX_SUPPORT * block):
-        return None
-    blurs = [
-        fit_blur(axis.scale * reduction, halvings + halved_before, rule.interpolation)
-        for axis in axes]
-    windows = [
-        axis.window((blur.radius + 2) * block, block) for axis, blur in zip(axes, blurs)]
-    if (any(blur.misfit > _MAX_MISFIT for blur in blurs)
-            or any(window.stop - window.start > _MAX_REMAP_SIDE * block for window in windows)):
-        return None
-    grids = [
-        (axis.start + (np.arange(axis.count) + 0.5) * axis.scale - window.start) / block - 0.5
-        for axis, window in zip(axes, windows)]
-    rows, columns = np.meshgrid(*(grid.astype(np.float32) for grid in grids), indexing='ij')
-    maps = cv2.convertMaps(columns, rows, cv2.CV_16SC2)
-    return _Chain((windows[0], windows[1]), halvings, blurs[0], blurs[1], maps)
+    scale, halvings = scale * reduction, halvings + reduction.bit_length() - 1
+    if scale < 1.0:
+        # Enlarging, the filter has one width.
+        fitted = _ODD_SCALE
+    elif (8.0 * scale).is_integer():
+        # The output's grid has few phases, and taps for just these fit far better.
+        fitted = scale
+    else:
+        steps = math.floor(math.log2(scale) * _SCALES_PER_OCTAVE) + 0.5
+        fitted = 2.0 ** (steps / _SCALES_PER_OCTAVE)
+    return fit_blur(fitted, halvings, interpolation, last_step)
+
+
+def _plan_cut(axis: Axis, halvings: int, blur: Blur, last_step: str) -> _Cut:
+    """
+    Find the pixels that an axis of the crop needs.
+
+    OpenCV's resize, by far its fastest interpolation, spreads whole pixels over whole pixels. So
+    they begin and end where the edge of an output pixel, at or beyond the crop's, lies close
+    enough to that of a halved source pixel.
+    """
+    block = 2**halvings
+    scale = axis.scale / block
+    first = round(axis.start / axis.scale)
+    # The interpolation repeats its last pixels, which only the picture's own edges should see.
+    margin = max(0, math.ceil((LAST_STEPS[last_step] - 0.5) / scale - 0.5))
+    low = _meeting(max(0, first - margin), -1, scale)
+    high, whole = first + axis.count + margin, axis.length / axis.scale
+    if high >= whole - 1e-6 and axis.length % block == 0 and abs(round(whole) - whole) < 1e-6:
+        high = round(whole)
+    else:
+        high = _meeting(high, 1, scale)
+    start = round(low * scale)
+    end = max(start + 1, round(high * scale))
+    # What the blur reads on either side, where the picture has it.
+    before = max(0, start - blur.radius)
+    after = max(end, min(-(-axis.length // block), end + blur.radius))
+    stop = min(axis.length, after * block)
+    return _Cut(
+        slice(before * block, stop), after * block - stop, blur,
+        slice(start - before, end - before), high - low,
+        slice(first - low, first - low + axis.count))
+
+
+def _meeting(nearest: int, step: int, scale: float) -> int:
+    """Return an output pixel, this or one further on, whose edge is close to a source pixel's."""
+    if nearest == 0:
+        return 0
+    distances = np.arange(_MAX_EXTRA if step > 0 else min(_MAX_EXTRA, nearest) + 1)
+    edges = (nearest + step * distances) * scale
+    costs = np.abs(edges - np.rint(edges)) + distances / _PIXELS_PER_SHIFT
+    return nearest + step * int(costs.argmin())
 
 
 def _resize_exact(frame: Frame, rule: ResizeRule, out: NDArray[np.uint8]) -> None:

@@ -7,7 +7,7 @@ from PIL import Image
 import pytest
 
 from resnet_trt_node.imaging.fast_resize import (
-    count_halvings, filter_weights, fit_blur, MIN_REMAINING_SCALE)
+    count_halvings, filter_weights, fit_blur, LAST_STEPS, MIN_REMAINING_SCALE)
 
 FILTERS = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
 
@@ -62,3 +62,18 @@ def test_no_shrinking_needs_no_blur() -> None:
     assert blur.radius == 0
     assert blur.misfit < 1e-12
     assert fit_blur(0.8, 0, 'bicubic').misfit > 0.1
+    assert fit_blur(0.8, 0, 'bicubic', 'mixed').radius == 0
+
+
+@pytest.mark.parametrize('interpolation', FILTERS)
+def test_every_scale_has_a_last_step_that_comes_close(interpolation: str) -> None:
+    for scale in (0.618, *np.arange(1.01, 12.0, 0.0618)):
+        halvings = count_halvings(scale)
+        assert min(
+            fit_blur(scale, halvings, interpolation, last_step).misfit
+            for last_step in LAST_STEPS) < 0.1
+
+
+def test_a_cubic_is_mixed_with_a_linear_interpolation_to_be_pillows() -> None:
+    misfits = [fit_blur(0.618, 0, 'bicubic', last_step).misfit for last_step in LAST_STEPS]
+    np.testing.assert_allclose(misfits, [0.13, 0.05, 0.03], atol=0.01)

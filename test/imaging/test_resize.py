@@ -105,7 +105,8 @@ def test_fast_does_not_shift_the_picture_or_its_brightness(
     picture = sized(photographs[0], *size)
     wanted = reference(picture, RULES['bilinear']).astype(float)
     signed = resized(Frame(picture, 'rgb'), RULES['bilinear'], 'fast') - wanted
-    assert abs(signed.mean()) < 0.1
+    # Enlarging, OpenCV cuts off instead of rounding.
+    assert abs(signed.mean()) < (0.1 if min(size) > 256 else 0.25)
     # A shift by d pixels adds d times the slope; this is d's least-squares estimate.
     for slope in np.gradient(wanted, axis=(0, 1)):
         assert abs((signed * slope).sum() / (slope * slope).sum()) < 0.02

@@ -1,0 +1,180 @@
+"""From a box in a frame to the model's input."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from resnet_trt_node.contract.spec import ResizeRule
+from resnet_trt_node.errors import FrameError
+from resnet_trt_node.imaging.frame import CHANNELS, Frame
+from resnet_trt_node.imaging.resize import check_row, ResizeMethod, Resizer
+from resnet_trt_node.regions.geometry import clip, place, Placed, why_unusable
+from resnet_trt_node.regions.region import Box
+from resnet_trt_node.regions.selection import check_cropping
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: What surrounds a crop that is padded, and what a rotated box has outside the image: the mean
+#: colour of ImageNet's photographs, which normalisation makes 0.
+PAD_RGB = (124, 116, 104)
+#: The same as one grey, by the weights of RGB to grey.
+PAD_GRAY = 117
+_PAD = {
+    'rgb': PAD_RGB, 'bgr': PAD_RGB[::-1], 'rgba': (*PAD_RGB, 255), 'bgra': (*PAD_RGB[::-1], 255),
+    'gray': (PAD_GRAY,)}
+#: A box that reaches less than this into a pixel does not take it: that is rounding.
+_ROUNDING_PX = 0.01
+#: A box whose corners a rotation moves by less is upright.
+_UPRIGHT_PX = 0.1
+#: Sides that OpenCV's `warpAffine` can address.
+_MAX_WARP_SIDE = 32_766
+
+
+class RegionCropper:
+    """
+    Crops regions out of frames and resizes them to a model's input.
+
+    A box grows by its margin, is cut off at the image's edges and rounded outwards to whole
+    pixels, where it reaches at least a hundredth of a pixel into the next. These pixels alone are
+    read: the result is that of resizing them as a picture of their own.
+
+    A rotated box is turned upright first, its own x axis to the right and its y axis down, pixel
+    for pixel by a bilinear interpolation, whatever the method is; then it is resized like any
+    other crop, so that it is antialiased like it. It is cut off to the smallest box of the same
+    rotation around what is inside the image; corners of that outside the image are `PAD_RGB`.
+
+    Any number of threads may use one object; OpenCV and Pillow release the GIL.
+
+    :param rule: how a picture becomes the model's input.
+    :param method: 'fast' or 'exact', see `Resizer`.
+    :param aspect: 'model' resizes a crop by the rule, usually its short side and then a centre
+        crop; 'stretch' stretches it to the model's input; 'pad' scales it so that it just fits,
+        centred, and fills the rest with `PAD_RGB`.
+    :param margin: share of the box's width that is added on its left and again on its right, and
+        of its height above and below.
+    :raises UsageError: for an unknown method or aspect, or a margin that no box can have.
+    """
+
+    def __init__(
+            self, rule: ResizeRule, method: ResizeMethod, aspect: str, margin: float) -> None:
+        check_cropping(aspect, margin)
+        self._rule = rule
+        self._pad = aspect == 'pad'
+        self._margin = margin
+        self._method: ResizeMethod = method
+        whole = ResizeRule(None, rule.crop_height, rule.crop_width, rule.interpolation)
+        self._resizer = Resizer(whole if aspect == 'stretch' else rule, method)
+
+    def crop(self, frame: Frame, box: Box, out: NDArray[np.uint8]) -> None:
+        """
+        Write the resized crop.
+
+        :param frame: any decoded frame; not changed. Of one that was decoded at reduced size the
+            box is in pixels of the whole one.
+        :param box: where; `select` returns None for those that can be cropped.
+        :param out: uint8 (crop_height, crop_width, 3), RGB, each row contiguous, the caller's;
+            wholly overwritten.
+        :raises FrameError: if the box is not finite, empty or outside, or the frame is not what
+            its order says.
+        :raises UsageError: if `out` cannot take the result.
+        """
+        check_row(out, self._rule)
+        pixels = self._cut(frame, box)
+        if self._pad:
+            self._resize_padded(pixels, out)
+        else:
+            self._resizer.resize(pixels, out)
+
+    def _cut(self, frame: Frame, box: Box) -> Frame:
+        """Return the box's pixels, upright."""
+        if frame.reduction > 1:
+            factor = 1.0 / frame.reduction
+            box = Box(factor * box.center_x, factor * box.center_y, factor * box.width,
+                      factor * box.height, box.theta)
+        height, width = frame.pixels.shape[:2]
+        why = why_unusable(box, 0, height, width)
+        if why is not None:
+            raise FrameError(
+                f'a region is {why.replace("_", " ")} ({box}) in a frame of {width}x{height} '
+                'pixels: select the regions that can be cropped')
+        if box.theta:
+            corner = 0.5 * max(box.width, box.height)
+            if math.cos(box.theta) < 0.0 or corner * abs(math.sin(box.theta)) > _UPRIGHT_PX:
+                return self._turn_upright(frame, box)
+        grow = 0.5 + self._margin
+        columns, rows = (
+            _whole_pixels(middle - grow * size, middle + grow * size, length)
+            for middle, size, length in (
+                (box.center_x, box.width, width), (box.center_y, box.height, height)))
+        return Frame(frame.pixels[rows, columns], frame.order)
+
+    def _turn_upright(self, frame: Frame, box: Box) -> Frame:
+        """Return the pixels of a rotated box, interpolated at its own grid."""
+        height, width = frame.pixels.shape[:2]
+        clipped = clip(place(box, height, width, self._margin), height, width)
+        if clipped is None or frame.order not in CHANNELS:
+            raise FrameError(
+                f'no pixel of a rotated region ({box}) lies in a frame of {width}x{height} '
+                f'{frame.order!r} pixels: select the regions that can be cropped')
+        # Whole pixels, around the same middle.
+        count_x, count_y = (
+            max(1, math.ceil(end - start - _ROUNDING_PX))
+            for start, end in ((clipped.left, clipped.right), (clipped.top, clipped.bottom)))
+        first_x = 0.5 * (clipped.left + clipped.right - count_x + 1)
+        first_y = 0.5 * (clipped.top + clipped.bottom - count_y + 1)
+        columns, rows = _window(clipped, height, width)
+        if max(columns.stop - columns.start, rows.stop - rows.start) > _MAX_WARP_SIDE:
+            raise FrameError(
+                f'a rotated region ({box}) has more than {_MAX_WARP_SIDE} pixels a side: '
+                'give an upright box')
+        cos, sin = clipped.cos, clipped.sin
+        # OpenCV counts from the middle of the first pixel.
+        affine = np.array([
+            [cos, -sin, first_x * cos - first_y * sin + 0.5 * (width - 1) - columns.start],
+            [sin, cos, first_x * sin + first_y * cos + 0.5 * (height - 1) - rows.start]])
+        nearest = self._rule.interpolation == 'nearest'
+        pixels: Any = cv2.warpAffine(
+            frame.pixels[rows, columns], affine, (count_x, count_y),
+            flags=(cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT, borderValue=_PAD[frame.order])
+        return Frame(pixels, frame.order)
+
+    def _resize_padded(self, frame: Frame, out: NDArray[np.uint8]) -> None:
+        """Scale pixels to fit and surround them with `PAD_RGB`."""
+        rule = self._rule
+        height, width = frame.pixels.shape[:2]
+        scale = min(rule.crop_height / height, rule.crop_width / width)
+        rows, columns = (
+            min(count, max(1, round(scale * length)))
+            for count, length in ((rule.crop_height, height), (rule.crop_width, width)))
+        top, left = (rule.crop_height - rows) // 2, (rule.crop_width - columns) // 2
+        resizer = Resizer(ResizeRule(None, rows, columns, rule.interpolation), self._method)
+        inner = out[top:top + rows, left:left + columns]
+        if (rows, columns) != (rule.crop_height, rule.crop_width):
+            out[:] = PAD_RGB
+        resizer.resize(frame, inner)
+
+
+def _whole_pixels(start: float, end: float, length: int) -> slice:
+    """Return the pixels of an interval of which some part is in the image."""
+    first = min(length - 1, math.floor(max(0.0, start + _ROUNDING_PX)))
+    return slice(first, max(first + 1, math.ceil(min(float(length), end - _ROUNDING_PX))))
+
+
+def _window(clipped: Placed, height: int, width: int) -> tuple[slice, slice]:
+    """Return the columns and rows of the image around a clipped box, and two more on each side."""
+    corners = [
+        (x * clipped.cos - y * clipped.sin, x * clipped.sin + y * clipped.cos)
+        for x in (clipped.left, clipped.right) for y in (clipped.top, clipped.bottom)]
+    slices = []
+    for values, length in zip(zip(*corners), (width, height)):
+        low, high = min(values) + 0.5 * length, max(values) + 0.5 * length
+        slices.append(slice(
+            max(0, min(length - 1, math.floor(low) - 2)),
+            max(1, min(length, math.ceil(high) + 2))))
+    return slices[0], slices[1]
