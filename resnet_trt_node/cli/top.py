@@ -24,7 +24,13 @@ _STAGES = {
     'preprocess': 'decode and resize', 'batch': 'wait for the backend',
     'infer': 'infer', 'publish': 'publish', 'total': 'receive to publish',
     'added': 'the same less infer', 'source_to_publish': 'stamp to publish'}
-_DROPS = ('superseded', 'stale', 'malformed', 'failed', 'refused')
+_DROPS = ('superseded', 'stale', 'malformed', 'failed', 'refused', 'unmatched')
+#: Counters of regions besides those received and answered, and their names in the view.
+_REGIONS = {
+    'cached': 'cached', 'not_selected': 'of other classes', 'empty': 'empty',
+    'not_finite': 'not finite', 'outside': 'outside', 'too_small': 'too small',
+    'too_many': 'too many', 'failed': 'failed', 'dropped': 'dropped with their frames',
+    'in_progress': 'in progress'}
 #: Limits of the view; --json has everything.
 _MOST_NODES, _MOST_CAMERAS, _MOST_FAULTS = 20, 100, 20
 _WORD, _SENTENCE = 200, 500
@@ -99,10 +105,10 @@ def _node(report: Any) -> Group:
         f'{values["model"] or "model"} {values["precision"]} on {values["backend"]}, '
         f'{values["device"]}; {values["state"]}, batches up to {values["max_batch_size"]}')
     batches = Text(
-        f'batches of {values["mean_batch_size"]} frames (size:number '
+        f'batches of {values["mean_batch_size"]} (size:number '
         f'{values["batch_sizes"] or "-"}), {values["retried_batches"]} retried, '
         f'{values["failed_batches"]} failed, backend reopened {values["reopened_backends"]} times')
-    parts: list[Any] = [head, what, batches, _cameras(report)]
+    parts: list[Any] = [head, what, batches, *_regions(report.values), _cameras(report)]
     faulty = [camera for camera in report.cameras.values() if camera.level.name != 'OK']
     parts += [
         Text(f'{camera.level.name}  {_Values(camera.values)["image_topic"]}: '
@@ -112,6 +118,18 @@ def _node(report: Any) -> Group:
     if 'total_p50_ms' in report.values:
         parts.append(_latencies(report.values))
     return Group(*parts)
+
+
+def _regions(values: dict[str, Any]) -> list[Text]:
+    """Return the line about regions; none where whole frames are classified."""
+    if 'regions_received' not in values:
+        return []
+    shown = _Values(values)
+    rest = [f'{shown[f"regions_{key}"]} {words}' for key, words in _REGIONS.items()
+            if values.get(f'regions_{key}')]
+    return [Text(', '.join([
+        f'regions: {shown["regions_per_frame"]} a frame, {shown["regions_received"]} received, '
+        f'{shown["regions_answered"]} answered', *rest]))]
 
 
 def _cameras(report: Any) -> Group:
@@ -125,6 +143,8 @@ def _cameras(report: Any) -> Group:
         drops += [f'{values["in_progress"]} in progress'] * bool(camera.values.get('in_progress'))
         drops += [f'({values["lost_in_transport"]} lost before)'] * bool(
             camera.values.get('lost_in_transport'))
+        drops += [f'({values["unmatched_detections"]} detections without an image)'] * bool(
+            camera.values.get('unmatched_detections'))
         cells = [printable(name, _WORD) or values['image_topic'], *(values[key] for key in (
             'received_hz', 'answered_hz', 'received', 'answered')), ', '.join(drops)]
         # rich would interpret markup in a string; names may look like markup.

@@ -5,11 +5,10 @@ from __future__ import annotations
 from concurrent.futures import Future
 from functools import partial
 from time import monotonic
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble has it there
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
-from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import ResnetTrtError, UsageError
 from resnet_trt_node.node.annotator import Annotator
 from resnet_trt_node.node.async_configure import NodeOfAsyncConfigure, OpeningCancelled
@@ -19,10 +18,11 @@ from resnet_trt_node.node.monitoring.report import opened_line
 from resnet_trt_node.node.monitoring.reporter import Reporter
 from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
+from resnet_trt_node.node.pipeline.preprocess_worker import chosen_threads
 from resnet_trt_node.node.pipeline.settings import PipelineHooks
-from resnet_trt_node.node.pipeline.work import ImageInput
 from resnet_trt_node.node.process_tuning import touch_memory
 from resnet_trt_node.node.ros.conversion import Converter
+from resnet_trt_node.node.ros.frames import frames_of
 from resnet_trt_node.node.ros.node_topics import NodeTopics
 from resnet_trt_node.node.ros.parameter_server import NodeOfUnsetOverrides, ParameterServer
 from resnet_trt_node.node.ros.parameters import NodeParameters
@@ -43,8 +43,9 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
     Classifies the images of one or several cameras.
 
     configure opens and warms the model, activate subscribes, deactivate drains, cleanup frees.
-    Subscribes `image` (or `image/compressed`); publishes `classification`, `label_info`
-    (latched), `image_annotated` (while someone listens) and `/diagnostics`.
+    Subscribes `image` (or `image/compressed`), with regions `detections` too; publishes
+    `classification` or `classified_detections`, `label_info` (latched), `image_annotated` (while
+    someone listens) and `/diagnostics`.
 
     :param still_wanted: asked during what takes seconds, such as creating the topics of hundreds
         of cameras; False ends it.
@@ -101,12 +102,12 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
         self._converter.max_bytes = parameters.max_image_mib << 20
         self._converter.bridge_check.start()
         self._opening = pipeline = Pipeline(
-            parameters.cameras or ('',), parameters.queue_depth,
-            ImageInput(parameters.resize_method),  # type: ignore[arg-type]
+            parameters.cameras or ('',), parameters.queue_depth, frames_of(parameters),
             parameters.live_settings(), PipelineHooks(
                 self._opener.open_model, self._converter.to_frame, self._publish,
                 self._log_bad_frame,
-                lambda line: self.get_logger().error(printable(line, LINE_LIMIT))))
+                lambda line: self.get_logger().error(printable(line, LINE_LIMIT))),
+            chosen_threads(parameters.preprocess_threads))
         self._reporter.progress = self._opener.begin()
         return pipeline
 
@@ -236,8 +237,8 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnse
 
     # Frames.
 
-    def _publish(self, frame: InFlightFrame, predictions: list[Prediction]) -> Optional[float]:
-        return self._topics.cameras[frame.camera].publish(frame.message, predictions)
+    def _publish(self, frame: InFlightFrame, answer: Sequence[Any]) -> Optional[float]:
+        return self._topics.cameras[frame.camera].publish(frame.message, answer)
 
     def _drain(self) -> None:
         self._active = False

@@ -17,7 +17,7 @@ from resnet_trt_node.node.monitoring.report import Statistics, TopicState
 from resnet_trt_node.node.pipeline.counters import CAMERA_EVENTS, DROP_REASONS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
-from resnet_trt_node.node.pipeline.work import ImageInput
+from resnet_trt_node.node.pipeline.work import WholeFrames
 from resnet_trt_node.node.pipeline.stage_times import STAGES
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 from tiny_model import write_tiny_model
@@ -94,7 +94,7 @@ def make_report():
     pipelines = []
 
     def make():
-        pipeline = Pipeline(('front',), 1, ImageInput('fast'), LiveSettings(), PipelineHooks(
+        pipeline = Pipeline(('front',), 1, WholeFrames('fast'), LiveSettings(), PipelineHooks(
             lambda: SimulatedBackend('', SimulatedOptions(simulated_ms=0.0)),
             lambda message: Frame(message, 'rgb'), lambda *_: None, lambda *_: None,
             lambda *_: None))

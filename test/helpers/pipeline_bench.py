@@ -19,7 +19,7 @@ from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
-from resnet_trt_node.node.pipeline.work import FrameInput, ImageInput
+from resnet_trt_node.node.pipeline.work import FrameInput, WholeFrames
 
 SIZE = 8
 SPEC = ModelSpec(
@@ -161,7 +161,7 @@ class Bench:
     asynchronous: bool = True
     settings: LiveSettings = field(default_factory=lambda: LiveSettings(top_k=1))
     preprocess_threads: int = 1
-    frames: FrameInput = field(default_factory=lambda: ImageInput('exact'))
+    frames: FrameInput = field(default_factory=lambda: WholeFrames('exact'))
     results: list[tuple[str, Any, Any]] = field(default_factory=list)
     bad_frames: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)

@@ -149,6 +149,7 @@ def _difference(now: CameraCounts, before: CameraCounts) -> CameraCounts:
         now, received=now.received - before.received, answered=now.answered - before.answered,
         dropped={reason: number - before.dropped[reason]
                  for reason, number in now.dropped.items()},
+        regions={what: number - before.regions[what] for what, number in now.regions.items()},
         events={event: number - before.events[event] for event, number in now.events.items()})
 
 
@@ -170,7 +171,19 @@ def _counters(counts: CameraCounts) -> dict[str, Value]:
     return {
         'received': counts.received, 'answered': counts.answered,
         'in_progress': counts.in_progress,
-        **{f'dropped_{reason}': number for reason, number in counts.dropped.items()}}
+        **{f'dropped_{reason}': number for reason, number in counts.dropped.items()},
+        **_regions(counts)}
+
+
+def _regions(counts: CameraCounts) -> dict[str, Value]:
+    """Return the counters of regions; none where whole frames are classified."""
+    received, frames = counts.regions['received'], counts.received - counts.dropped['unmatched']
+    if not received:
+        return {}
+    return {
+        **{f'regions_{what}': number for what, number in counts.regions.items()},
+        'regions_in_progress': counts.regions_in_progress,
+        'regions_per_frame': round(received / max(1, frames), 1)}
 
 
 def _batches(pipeline: Pipeline) -> dict[str, Value]:

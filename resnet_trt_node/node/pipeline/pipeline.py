@@ -40,7 +40,7 @@ class Pipeline:
 
     :param cameras: the cameras' names.
     :param queue_depth: frames that wait per camera.
-    :param frames: what of a frame is inferred: `ImageInput` or `RegionInput`.
+    :param frames: what of a frame is inferred: `WholeFrames` or `RegionFrames`.
     :param settings: what may change later through `settings`.
     :param hooks: what it calls.
     :param preprocess_threads: that decode and resize waiting frames at once.
@@ -132,6 +132,19 @@ class Pipeline:
         self._scheduler.offer(InFlightFrame(
             camera, message, now_ns - waited_ns, now_ns,
             num_regions=self._frames.num_regions(message)))
+
+    def offer_unmatched(self, camera: str, message: Any, waited_ns: int = 0) -> None:
+        """
+        Count a frame whose regions are unknown, since no detections came for it.
+
+        :param camera: whose it is.
+        :param message: its image.
+        :param waited_ns: how long ago the middleware had received it.
+        """
+        now_ns = perf_counter_ns()
+        frame = InFlightFrame(camera, message, now_ns - waited_ns, now_ns)
+        self.counters.received(frame)
+        self._scheduler.drop([frame], 'unmatched')
 
     def drain(self, timeout_sec: float) -> int:
         """

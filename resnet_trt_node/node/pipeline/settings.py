@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from resnet_trt_node.backends.base import Backend
+from resnet_trt_node.contract.prediction import UnknownRule
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 
@@ -27,6 +28,11 @@ class LiveSettings:
     max_reopen_attempts: int = 5
     reopen_backoff_sec: float = 0.5
     infer_timeout_ms: float = 5000.0
+
+    @property
+    def unknown(self) -> Optional[UnknownRule]:
+        """Return when a frame or region shows none of the classes, None for never."""
+        return UnknownRule(self.unknown_below, self.unknown_label) if self.unknown_below else None
 
     def backoff_sec(self, attempt: int) -> float:
         """

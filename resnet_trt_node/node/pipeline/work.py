@@ -105,10 +105,11 @@ class WholeFrame:
         """Return its predictions by descending score."""
         assert self._probabilities is not None
         return top_predictions(
-            self._probabilities, self._labels, settings.top_k, settings.score_threshold)
+            self._probabilities, self._labels, settings.top_k, settings.score_threshold,
+            settings.unknown)
 
 
-class ImageInput:
+class WholeFrames:
     """
     Whole frames; see `FrameInput`.
 

@@ -18,6 +18,8 @@ from resnet_trt_node.contract.spec import PRECISIONS
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging.frame import MAX_IMAGE_BYTES
 from resnet_trt_node.node.pipeline.settings import LiveSettings
+from resnet_trt_node.regions.frame_regions import RegionSettings
+from resnet_trt_node.regions.selection import RegionRules
 from resnet_trt_node.regions.smoothing import MAX_WINDOW, SMOOTHINGS
 from resnet_trt_node.regions.track_cache import TrackSettings
 
@@ -255,10 +257,15 @@ class NodeParameters:
         return LiveSettings(**{
             setting.name: getattr(self, setting.name) for setting in fields(LiveSettings)})
 
-    def track_settings(self) -> TrackSettings:
-        """Return how the answers of tracks are kept and smoothed."""
-        return TrackSettings(**{
-            setting.name: getattr(self, setting.name) for setting in fields(TrackSettings)})
+    def region_settings(self) -> RegionSettings:
+        """Return how regions are classified, and how the answers of tracks are kept."""
+        return RegionSettings(
+            self.resize_method,  # type: ignore[arg-type]
+            RegionRules(
+                self.region_classes, self.region_margin, self.region_aspect, self.min_region_px,
+                self.max_regions),
+            TrackSettings(**{
+                setting.name: getattr(self, setting.name) for setting in fields(TrackSettings)}))
 
     def backend_options(
             self, num_buffers: int, log: Callable[[str], None] = discard) -> dict[str, Any]:

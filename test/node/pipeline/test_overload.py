@@ -15,7 +15,7 @@ from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
-from resnet_trt_node.node.pipeline.work import ImageInput
+from resnet_trt_node.node.pipeline.work import WholeFrames
 from simulated_time import SimulatedTime
 
 CAMERAS = ('front', 'left', 'right', 'rear')
@@ -88,7 +88,7 @@ def drive(simulated_time):
             ages_ms.append((simulated_time.now_s() - frame.message) * 1e3)
             simulated_time.sleep(0.0002)
 
-        pipeline = Pipeline(CAMERAS, 1, ImageInput('fast'), settings, PipelineHooks(
+        pipeline = Pipeline(CAMERAS, 1, WholeFrames('fast'), settings, PipelineHooks(
             open_backend, decode, publish, lambda *_: None, lambda *_: None))
 
         def offer_for(seconds: float) -> int:

@@ -12,7 +12,7 @@ from resnet_trt_node.errors import BackendUnavailable
 from resnet_trt_node.node.pipeline import scheduler
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
-from resnet_trt_node.node.pipeline.work import ImageInput
+from resnet_trt_node.node.pipeline.work import WholeFrames
 
 
 def test_each_frame_gets_its_own_answer(make_bench):
@@ -298,7 +298,7 @@ def test_a_backend_that_cannot_be_opened_is_reported_to_the_caller():
     def fail() -> Backend:
         raise BackendUnavailable('no device')
 
-    pipeline = Pipeline(('front',), 1, ImageInput('fast'), LiveSettings(), PipelineHooks(
+    pipeline = Pipeline(('front',), 1, WholeFrames('fast'), LiveSettings(), PipelineHooks(
         fail, lambda message, side: message, lambda *_: None, lambda *_: None, lambda *_: None))
     with pytest.raises(BackendUnavailable, match='no device'):
         pipeline.start()
@@ -314,7 +314,7 @@ def test_opening_can_be_cancelled():
         gate.wait(30)
         return backend
 
-    pipeline = Pipeline(('front',), 1, ImageInput('fast'), LiveSettings(), PipelineHooks(
+    pipeline = Pipeline(('front',), 1, WholeFrames('fast'), LiveSettings(), PipelineHooks(
         slow, lambda message, side: message, lambda *_: None, lambda *_: None, lambda *_: None))
     assert not pipeline.begin().done()
     assert not pipeline.close(0.0)

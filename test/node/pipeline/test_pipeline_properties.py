@@ -11,7 +11,7 @@ from pipeline_bench import Bench, raises, RowsInput, UNFILLABLE
 import pytest
 from resnet_trt_node.node.pipeline import scheduler
 from resnet_trt_node.node.pipeline.settings import LiveSettings
-from resnet_trt_node.node.pipeline.work import ImageInput
+from resnet_trt_node.node.pipeline.work import WholeFrames
 
 CAMERAS = ('front', 'left', 'rear')
 
@@ -28,7 +28,7 @@ class PipelineMachine(RuleBasedStateMachine):
     """Offers, failures, drains and changes of settings in any order, in step with threads."""
 
     def make_input(self):
-        return ImageInput('exact')
+        return WholeFrames('exact')
 
     def make_message(self, rows):
         self.number = (self.number + 1) % 256

@@ -10,7 +10,7 @@ import pytest
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
-from resnet_trt_node.node.pipeline.work import ImageInput
+from resnet_trt_node.node.pipeline.work import WholeFrames
 
 CAMERAS = ('front', 'left', 'rear')
 #: Opens again at once and is disabled soon.
@@ -130,7 +130,7 @@ def test_what_a_backend_raises_is_not_taken_for_the_waiting_s_own_time_out(error
     def fail() -> Backend:
         raise error
 
-    pipeline = Pipeline(('front',), 1, ImageInput('fast'), LiveSettings(), PipelineHooks(
+    pipeline = Pipeline(('front',), 1, WholeFrames('fast'), LiveSettings(), PipelineHooks(
         fail, lambda message, side: message, lambda *_: None, lambda *_: None, lambda *_: None))
     with pytest.raises(type(error), match=str(error)):
         pipeline.start()

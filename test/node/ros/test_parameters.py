@@ -104,10 +104,10 @@ def test_unknown_classes_are_live():
 
 
 def test_tracks_have_the_same_defaults_and_limits_as_their_parameters():
-    assert NodeParameters().track_settings() == TrackSettings()
+    assert NodeParameters().region_settings().tracks == TrackSettings()
     given = {'track_cache': True, 'reinfer_interval_ms': 3_600_000.0, 'reinfer_growth': 1000.0,
              'reinfer_below': 1.0, 'smoothing': 'majority', 'smoothing_window': 30}
-    assert NodeParameters(**given).track_settings() == TrackSettings(**given)
+    assert NodeParameters(**given).region_settings().tracks == TrackSettings(**given)
     for name, value in (
             ('reinfer_interval_ms', 3_600_001.0), ('reinfer_growth', 1000.5),
             ('reinfer_below', 1.5), ('smoothing_window', 31)):

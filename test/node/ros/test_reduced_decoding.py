@@ -14,7 +14,7 @@ from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOption
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
-from resnet_trt_node.node.pipeline.work import ImageInput
+from resnet_trt_node.node.pipeline.work import WholeFrames
 from resnet_trt_node.node.ros.conversion import Converter
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -47,7 +47,7 @@ def test_the_pipeline_asks_for_what_its_resizer_needs(method, side):
         return SimulatedBackend('', SimulatedOptions(
             max_batch_size=1, num_buffers=2, simulated_ms=0.0))
 
-    pipeline = Pipeline(('front',), 1, ImageInput(method), LiveSettings(), PipelineHooks(
+    pipeline = Pipeline(('front',), 1, WholeFrames(method), LiveSettings(), PipelineHooks(
         open_backend, decode, lambda *_: None, lambda *_: None, lambda *_: None))
     try:
         pipeline.start()

@@ -1,0 +1,158 @@
+"""The regions of one frame, from their selection to their answers; for the node and for bags."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Callable, Mapping, Optional, Sequence, TYPE_CHECKING
+
+from resnet_trt_node.contract.prediction import top_predictions, UnknownRule
+from resnet_trt_node.contract.spec import ModelSpec
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.resize import ResizeMethod
+from resnet_trt_node.regions.crop import RegionCropper
+from resnet_trt_node.regions.region import Region, RegionAnswer
+from resnet_trt_node.regions.selection import RegionRules, select
+from resnet_trt_node.regions.track_cache import TrackCache, TrackSettings, without_shared_ids
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class RegionSettings:
+    """
+    How regions are classified; the meaning is that of the node's parameters.
+
+    :param method: how crops are resized.
+    :param rules: which regions are classified, and what is cropped.
+    :param tracks: how answers are kept by track.
+    """
+
+    method: ResizeMethod = 'fast'
+    rules: RegionRules = field(default_factory=RegionRules)
+    tracks: TrackSettings = field(default_factory=TrackSettings)
+
+
+class RegionClassifier:
+    """
+    What all frames have in common.
+
+    :param spec: of the model.
+    :param settings: how.
+    """
+
+    def __init__(self, spec: ModelSpec, settings: RegionSettings) -> None:
+        self.labels = spec.labels
+        self.rules = settings.rules
+        self.cropper = RegionCropper(
+            spec.resize, settings.method, settings.rules.aspect, settings.rules.margin)
+        self.tracks = TrackCache(settings.tracks)
+
+
+class FrameRegions:
+    """
+    One frame's regions: `num_rows` of them are inferred, the others have their answer already.
+
+    `fill` may be called by several threads at once, each row by one of them; the other methods by
+    one thread.
+
+    :param classifier: crops, and keeps answers by track.
+    :param camera: whose frame it is.
+    :param stamp_ns: the image's.
+    :param regions: as the detector found them.
+    :param size: height and width of the image.
+    :param load: decodes the image at full size; called if a region is to be inferred.
+    :raises FrameError: if it cannot be decoded.
+    """
+
+    def __init__(
+            self, classifier: RegionClassifier, camera: str, stamp_ns: int,
+            regions: Sequence[Region], size: tuple[int, int],
+            load: Callable[[], Frame]) -> None:
+        self._classifier = classifier
+        self._camera = camera
+        self._stamp_ns = stamp_ns
+        self._regions = without_shared_ids(regions)
+        self._outcomes = select(self._regions, classifier.rules, *size)
+        tracks = classifier.tracks
+        self._cached = {
+            number: hit for number, outcome in enumerate(self._outcomes) if outcome is None
+            and (hit := tracks.lookup(camera, self._regions[number], stamp_ns)) is not None}
+        # The region in each row.
+        self._inferred = [
+            number for number, outcome in enumerate(self._outcomes)
+            if outcome is None and number not in self._cached]
+        self._probabilities: dict[int, NDArray[np.float32]] = {}
+        self._frame = load() if self._inferred else None
+        self._unfilled = set(range(len(self._inferred)))
+
+    @property
+    def num_rows(self) -> int:
+        """Return how many regions are inferred."""
+        return len(self._inferred)
+
+    def fill(self, index: int, row: NDArray[np.uint8]) -> None:
+        """
+        Write the crop of a region that is inferred.
+
+        :param index: which row, from 0.
+        :param row: uint8 (H, W, 3), wholly overwritten.
+        """
+        frame = self._frame
+        assert frame is not None
+        self._classifier.cropper.crop(frame, self._regions[self._inferred[index]].box, row)
+        self._unfilled.discard(index)
+        if not self._unfilled:
+            # Decoded, it may take many times the memory of its message.
+            self._frame = None
+
+    def take(self, index: int, probabilities: NDArray[np.float32]) -> None:
+        """
+        Keep what was inferred.
+
+        :param index: which row, from 0.
+        :param probabilities: float32 (C,).
+        """
+        self._probabilities[self._inferred[index]] = probabilities
+
+    def fail(self, index: int) -> bool:
+        """Note that the model returned nothing for a row; the other regions are not lost."""
+        return False
+
+    def answers(
+            self, top_k: int, score_threshold: float,
+            unknown: Optional[UnknownRule]) -> list[RegionAnswer]:
+        """
+        Return what became of each region, in their order; once, since tracks remember it.
+
+        :param top_k: most classes of a region.
+        :param score_threshold: classes below it are left out.
+        :param unknown: when a region shows none of the classes.
+        """
+        answers = []
+        for number, region in enumerate(self._regions):
+            outcome, stamp_ns = self._outcomes[number], self._stamp_ns
+            hit, row = self._cached.get(number), self._probabilities.get(number)
+            if outcome is not None:
+                answers.append(RegionAnswer(outcome))
+                continue
+            if hit is not None:
+                outcome, probabilities, stamp_ns = 'cached', hit.probabilities, hit.stamp_ns
+            elif row is not None:
+                outcome, probabilities = 'answered', self._classifier.tracks.store(
+                    self._camera, region, stamp_ns, row)
+            else:
+                answers.append(RegionAnswer('failed'))
+                continue
+            predictions = top_predictions(
+                probabilities, self._classifier.labels, top_k, score_threshold, unknown)
+            answers.append(RegionAnswer(outcome, tuple(predictions), stamp_ns))
+        self._counted: Mapping[str, int] = Counter(answer.outcome for answer in answers)
+        return answers
+
+    @property
+    def outcomes(self) -> Mapping[str, int]:
+        """Return how many regions had each of `region.OUTCOMES`, after `answers`."""
+        return self._counted
