@@ -14,6 +14,7 @@ from typing import Any, Callable, Mapping, Optional
 
 from resnet_trt_node.backends.factory import BACKEND_CHOICES
 from resnet_trt_node.backends.options import discard, TVM_TARGETS
+from resnet_trt_node.contract.prediction import UnknownRule
 from resnet_trt_node.contract.spec import PRECISIONS
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging.frame import MAX_IMAGE_BYTES
@@ -110,7 +111,7 @@ class NodeParameters:
     preprocess_threads: int = _parameter(
         0, 'Threads that decode and resize frames that wait at the same time; 0 chooses by the '
         'number of cores.', low=0, high=64)
-    input: str = _parameter(
+    input: str = _parameter(  # noqa: A003  # the parameter's name
         'image', 'What is classified: image is the whole image -> classification, regions the '
         'boxes of a detector in it, image and detections -> classified_detections.',
         choices=INPUTS)
@@ -234,10 +235,7 @@ class NodeParameters:
                     'joined by /')
         if len(set(self.cameras)) != len(self.cameras):
             raise UsageError(f'cameras: {", ".join(self.cameras)} names one camera twice')
-        if not self.unknown_label:
-            raise UsageError(
-                'unknown_label: an empty class marks a region that cannot be classified, choose '
-                'a word')
+        UnknownRule(self.unknown_below, self.unknown_label)
 
     @property
     def has_regions(self) -> bool:

@@ -182,7 +182,7 @@ def test_any_stamp_can_be_written(
 
 @pytest.mark.slow
 def test_a_message_of_the_wire_comes_back_the_same(source: Any) -> None:
-    """rclpy's C code makes what a subscription hands out, and reads what is published."""
+    """What a subscription hands out is made by C code, which also reads what is published."""
     cdr = pytest.importorskip('rclpy.serialization', reason='rclpy is not installed')
     received = cdr.deserialize_message(
         cdr.serialize_message(source), messages.Detection2DArray)

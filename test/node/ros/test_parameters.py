@@ -7,6 +7,7 @@ import re
 
 import pytest
 from repository import REPOSITORY
+from resnet_trt_node.contract.prediction import UnknownRule
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 from resnet_trt_node.regions.track_cache import TrackSettings
@@ -70,7 +71,9 @@ def test_defaults_are_valid_and_every_parameter_is_described():
     ({'reinfer_growth': 0.5}, 'out of range'),
     ({'smoothing': 'median'}, 'none, ema, majority'),
     ({'smoothing_window': 31}, 'out of range'),
-    ({'unknown_label': ''}, 'unknown_label: an empty class'),
+    ({'unknown_label': ''}, 'unknown_label'),
+    ({'unknown_label': 'a\0b'}, 'choose printable characters'),
+    ({'unknown_below': 1.5}, 'unknown_below: 1.5 is out of range'),
 ])
 def test_unusable_values_are_refused_with_the_reason(values, keyword):
     with pytest.raises(UsageError, match=re.escape(keyword)):
@@ -100,7 +103,8 @@ def test_what_is_only_for_regions_does_no_harm_to_images():
 
 def test_unknown_classes_are_live():
     settings = NodeParameters(unknown_below=0.25, unknown_label='none of these').live_settings()
-    assert (settings.unknown_below, settings.unknown_label) == (0.25, 'none of these')
+    assert settings.unknown == UnknownRule(0.25, 'none of these')
+    assert NodeParameters().live_settings().unknown is None
 
 
 def test_tracks_have_the_same_defaults_and_limits_as_their_parameters():

@@ -7,8 +7,8 @@ from time import monotonic
 from types import SimpleNamespace
 from typing import Any, Callable, Iterator, Optional
 
-import numpy as np
 from node_process import compressed, image
+import numpy as np
 import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
