@@ -56,6 +56,7 @@ def test_live_parameters_and_the_way_to_set_the_others(peer):
         assert len(peer.heard['label_info'][-1].class_map) == 256
         for name, value in (
                 ('max_wait_ms', 1.0), ('max_age_ms', 100.0), ('camera_timeout_sec', 1.0),
+                ('unknown_below', 0.5),
                 ('warn_drop_ratio', 0.1), ('reopen_backoff_sec', 0.1), ('max_reopen_attempts', 7),
                 ('reopen_after_failures', 2), ('diagnostics_period_sec', 0.2)):
             assert set_parameter(peer, name, number(value)) == (True, ''), name
