@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, Field, field, fields
 from pathlib import Path
 import re
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, get_args, Mapping, Optional
 
 from resnet_trt_node.backends.factory import BACKEND_CHOICES
 from resnet_trt_node.backends.options import discard, TVM_TARGETS
@@ -20,7 +20,7 @@ from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging.frame import MAX_IMAGE_BYTES
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 from resnet_trt_node.regions.frame_regions import RegionSettings
-from resnet_trt_node.regions.selection import RegionRules
+from resnet_trt_node.regions.selection import Aspect, MAX_MARGIN, RegionRules
 from resnet_trt_node.regions.smoothing import MAX_WINDOW, SMOOTHINGS
 from resnet_trt_node.regions.track_cache import TrackSettings
 
@@ -144,10 +144,11 @@ class NodeParameters:
         (), 'Only detections whose best hypothesis has one of these class ids are classified, the '
         'others stay as they are. Empty means all.')
     region_margin: float = _parameter(
-        0.0, 'Share of the box that is added around it before it is cropped.', low=0.0, high=10.0)
+        0.0, 'Share of the width of a box that is added on its left and on its right before it is '
+        'cropped, and of its height above and below.', low=0.0, high=MAX_MARGIN)
     region_aspect: str = _parameter(
         'model', "How a box gets the shape of the model's input: stretch to it, pad to it, or by "
-        "the model's own resize rule.", choices=('model', 'stretch', 'pad'))
+        "the model's own resize rule.", choices=get_args(Aspect))
     min_region_px: int = _parameter(
         8, 'A region of which less than this many pixels lie in the image, in width or height, is '
         'not classified and gets an empty result.', low=1, high=10_000)

@@ -10,6 +10,7 @@ from repository import REPOSITORY
 from resnet_trt_node.contract.prediction import UnknownRule
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
+from resnet_trt_node.regions.selection import RegionRules
 from resnet_trt_node.regions.track_cache import TrackSettings
 import yaml
 
@@ -119,3 +120,18 @@ def test_tracks_have_the_same_defaults_and_limits_as_their_parameters():
             NodeParameters(**{name: value})
         with pytest.raises(UsageError, match=name):
             TrackSettings(**{name: value})
+
+
+def test_regions_have_the_same_defaults_and_limits_as_their_parameters():
+    assert NodeParameters().region_settings().rules == RegionRules()
+    rules = RegionRules(('car', ''), 4.0, 'pad', 1, 1)
+    given = {'region_classes': rules.classes, 'region_margin': 4.0, 'region_aspect': 'pad',
+             'min_region_px': 1, 'max_regions': 1}
+    assert NodeParameters(**given).region_settings().rules == rules
+    for name, field, value in (
+            ('region_margin', 'margin', 4.5), ('region_aspect', 'aspect', 'crop'),
+            ('min_region_px', 'min_px', 0), ('max_regions', 'max_regions', 0)):
+        with pytest.raises(UsageError, match=name):
+            NodeParameters(**{name: value})
+        with pytest.raises(UsageError):
+            RegionRules(**{field: value})
