@@ -211,7 +211,7 @@ def test_twenty_lifecycle_cycles_leave_nothing_behind(peer):
 @pytest.mark.parametrize('where', ['preprocess', 'inference', 'publisher'])
 def test_an_error_that_nobody_foresaw_ends_the_process_with_its_traceback(peer, where):
     owner, name = {
-        'preprocess': ('pipeline.Pipeline', '_preprocess'),
+        'preprocess': ('preprocess_worker.PreprocessWorker', '_preprocess'),
         'inference': ('inference_worker.InferenceWorker', '_call'),
         'publisher': ('pipeline.Pipeline', '_publish')}[where]
     module, kind = owner.split('.')
