@@ -51,7 +51,7 @@ test-fast: venv ## the tests that use no process, network, PyTorch or ROS, in a 
 
 # N inputs for each reader; TARGET=image is one of them, see test/fuzz/fuzz.py.
 N ?= 1000000
-fuzz: venv ## broken images, bags, metadata and labels; N=1000000 of each
+fuzz: venv ## broken images, bags, metadata, labels and odd detections; N=1000000 of each
 	$(python) test/fuzz/fuzz.py --number $(N) $(if $(TARGET),--target $(TARGET))
 
 lint: venv ## ruff, mypy, ament_flake8, ament_pep257 and the oldest Python

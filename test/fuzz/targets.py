@@ -15,6 +15,7 @@ import tempfile
 from types import SimpleNamespace
 from typing import Any, Callable
 
+import detection_messages
 from hypothesis import strategies as st
 import numpy as np
 from resnet_trt_node.bag.reader import BagReader
@@ -282,4 +283,5 @@ TARGETS = {
     'bag': Target(_edited_files('*.mcap'), _check_bag),
     'metadata': Target(_METADATA, _check_metadata),
     'labels': Target(_LABELS, _check_labels),
+    'detections': Target(detection_messages.CASES, detection_messages.check),
 }

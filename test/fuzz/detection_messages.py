@@ -1,0 +1,225 @@
+"""
+Detection2DArray messages that no sound detector sends, through what reads and answers them.
+
+Twice where ROS 2 is there: with the messages of rosbags and with those of rclpy, which must agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import cycle, islice
+from math import inf, nan
+from random import Random
+import struct
+from types import SimpleNamespace
+from typing import Any, Optional
+
+from hypothesis import strategies as st
+import numpy as np
+from resnet_trt_node.bag.message_types import (
+    default_typestore, DETECTIONS, HYPOTHESIS_WITH_POSE)
+from resnet_trt_node.contract.prediction import Prediction
+from resnet_trt_node.regions.detections import classified_message, regions_of
+from resnet_trt_node.regions.region import OUTCOMES, Region, RegionAnswer, UNUSABLE
+
+_STORE = default_typestore()
+_TYPES = _STORE.types
+_NUMBERS = (
+    nan, inf, -inf, 0.0, -0.0, -1.0, 0.5, 1.0, 7.0, 8.0, 32.0, 48.0, 320.5, 640.0, 1e9, -1e9,
+    2.0**31, 2.0**63, 2.0**64, 1e308, -1e308, 5e-324)
+_TEXTS = ('', '', '7', 'car', '-1', '\x00', 'a\x00b', '\x1b[2J', '\n', '\u202e', 'x' * 5000)
+_SECONDS = (0, -1, -2**31, 2**31 - 1, 1_700_000_000)
+_NANOSECONDS = (0, 1, 999_999_999, 10**9, 2**32 - 1)
+#: How many detections, where it is not a handful: one time in so many.
+_CROWDS = ((40, 60), (500, 500), (4000, 5000))
+
+
+@dataclass(frozen=True)
+class Case:
+    """
+    A message and how it is answered.
+
+    :param message: made of rosbags' types.
+    :param answers: one for each detection.
+    :param class_id_format: 'label' or 'index'.
+    :param keep: whether the source's results are kept.
+    """
+
+    message: Any
+    answers: list[RegionAnswer]
+    class_id_format: str
+    keep: bool
+
+
+def _pose(x: float, w: float) -> Any:
+    pose = _TYPES['geometry_msgs/msg/Pose'](
+        _TYPES['geometry_msgs/msg/Point'](x, 0.0, 0.0),
+        _TYPES['geometry_msgs/msg/Quaternion'](0.0, 0.0, 0.0, w))
+    return _TYPES['geometry_msgs/msg/PoseWithCovariance'](pose, np.zeros(36))
+
+
+def _hypothesis(class_id: str, score: float, x: float, w: float) -> Any:
+    named = _TYPES['vision_msgs/msg/ObjectHypothesis'](class_id, score)
+    return _TYPES[HYPOTHESIS_WITH_POSE](named, _pose(x, w))
+
+
+class _Maker:
+    """
+    Makes messages of random parts.
+
+    Hypothesis would take ten times as long to draw each part as the check takes.
+
+    :param seed: decides everything.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(seed)
+
+    def case(self) -> Case:
+        """Return a message with a handful of different detections, now and then very many."""
+        random = self._random
+        some = [self._found() for _ in range(random.randrange(5))]
+        number = len(some)
+        for one_in, crowd in _CROWDS:
+            if some and not random.randrange(one_in):
+                number = crowd
+        answers = [self._answer() for _ in range(random.randrange(1, 5))]
+        return Case(
+            _TYPES[DETECTIONS](self._header(), list(islice(cycle(some), number))),
+            list(islice(cycle(answers), number)), random.choice(['label', 'index']),
+            random.random() < 0.5)
+
+    def _found(self) -> Any:
+        results = [
+            _hypothesis(self._text(), self._number(), self._number(), 1.0)
+            for _ in range(self._random.randrange(4))]
+        x, y, theta, width, height = (self._number() for _ in range(5))
+        center = _TYPES['vision_msgs/msg/Pose2D'](_TYPES['vision_msgs/msg/Point2D'](x, y), theta)
+        return _TYPES['vision_msgs/msg/Detection2D'](
+            self._header(), results,
+            _TYPES['vision_msgs/msg/BoundingBox2D'](center, width, height),
+            self._text())
+
+    def _answer(self) -> RegionAnswer:
+        random = self._random
+        stamp_ns = random.choice([
+            None, random.choice(_SECONDS) * 10**9 + random.choice(_NANOSECONDS),
+            random.getrandbits(81) - 2**80])
+        return RegionAnswer(random.choice(OUTCOMES), tuple(
+            Prediction(random.randrange(-1, 1000), self._text(), random.random())
+            for _ in range(random.randrange(4))), stamp_ns)
+
+    def _header(self) -> Any:
+        random = self._random
+        seconds = random.choice([*_SECONDS, random.randrange(-2**31, 2**31)])
+        nanoseconds = random.choice([*_NANOSECONDS, random.getrandbits(32)])
+        stamp = _TYPES['builtin_interfaces/msg/Time'](seconds, nanoseconds)
+        return _TYPES['std_msgs/msg/Header'](stamp, self._text())
+
+    def _number(self) -> float:
+        random = self._random
+        kind = random.randrange(3)
+        if kind == 0:
+            return random.choice(_NUMBERS)
+        if kind == 1:
+            return random.uniform(-100, 800)
+        # Any 64 bits are a number, or NaN.
+        return float(struct.unpack('d', random.randbytes(8))[0])
+
+    def _text(self) -> str:
+        random = self._random
+        if random.randrange(3):
+            return random.choice(_TEXTS)
+        # Latin and rare code points, surrogates apart.
+        return ''.join(
+            chr(random.choice([random.randrange(256), random.randrange(0xe000, 0x110000)]))
+            for _ in range(random.randrange(9)))
+
+
+#: Each message is made from one number.
+CASES = st.integers(0, 2**64 - 1).map(lambda seed: _Maker(seed).case())
+
+
+def check(case: Case) -> None:
+    """Have a message read and answered, and refuse a result that lost or changed anything."""
+    raw = _wire(case.message)
+    received = _STORE.deserialize_cdr(raw, DETECTIONS)
+    found = regions_of(received)
+    _check_regions(found, case.message)
+    result = classified_message(
+        received, case.answers, case.class_id_format, case.keep,
+        _hypothesis('', 0.0, 0.0, 1.0))
+    assert _wire(received) == raw, 'the source has changed'
+    published = _wire(result)
+    _check_result(case, _STORE.deserialize_cdr(published, DETECTIONS))
+    ros = _ros()
+    # rclpy ends a text at its first NUL.
+    if ros is not None and not _has_nul(case):
+        message = ros.deserialize(raw, ros.type)
+        assert repr(ros.regions(message)) == repr(found)
+        ours = ros.classified(message, case.answers, case.class_id_format, case.keep)
+        again = _STORE.deserialize_cdr(ros.serialize(ours), DETECTIONS)
+        assert _wire(again) == published, 'the node and a bag differ'
+
+
+def _wire(message: Any) -> bytes:
+    return bytes(_STORE.serialize_cdr(message, DETECTIONS))
+
+
+def _has_nul(case: Case) -> bool:
+    return '\x00' in ''.join([
+        case.message.header.frame_id, *(one.label for each in case.answers
+                                        for one in each.predictions),
+        *(text for one in case.message.detections
+          for text in (one.id, one.header.frame_id, *(
+              each.hypothesis.class_id for each in one.results)))])
+
+
+@cache
+def _ros() -> Optional[SimpleNamespace]:
+    """Return what the node uses, None without ROS 2."""
+    try:
+        from rclpy.serialization import deserialize_message, serialize_message
+        from resnet_trt_node.node.ros.detections import classified, regions
+        from vision_msgs.msg import Detection2DArray
+    except ImportError:
+        return None
+    return SimpleNamespace(
+        deserialize=deserialize_message, serialize=serialize_message, regions=regions,
+        classified=classified, type=Detection2DArray)
+
+
+def _check_regions(found: list[Region], message: Any) -> None:
+    assert len(found) == len(message.detections)
+    for region, one in zip(found, message.detections):
+        box, bbox, position = region.box, one.bbox, one.bbox.center.position
+        assert region.track_id == one.id
+        assert repr((box.center_x, box.center_y, box.theta, box.width, box.height)) == repr(
+            (position.x, position.y, bbox.center.theta, bbox.size_x, bbox.size_y))
+        scores = {each.hypothesis.class_id: each.hypothesis.score for each in one.results}
+        assert region.class_id in scores or (not scores and region.class_id == '')
+
+
+def _check_result(case: Case, result: Any) -> None:
+    source = case.message
+    assert repr(result.header) == repr(source.header)
+    assert len(result.detections) == len(source.detections)
+    for one, before, answer in zip(result.detections, source.detections, case.answers):
+        assert one.id == before.id
+        assert repr(one.bbox) == repr(before.bbox)
+        assert one.header.frame_id == source.header.frame_id
+        if answer.inferred_stamp_ns is None:
+            assert repr(one.header.stamp) == repr(source.header.stamp)
+        kept = before.results if case.keep or answer.outcome == 'not_selected' else []
+        ours = one.results[len(kept):]
+        assert [each.hypothesis.class_id for each in one.results[:len(kept)]] == [
+            each.hypothesis.class_id for each in kept]
+        if answer.outcome == 'not_selected':
+            assert ours == []
+        elif answer.outcome in UNUSABLE:
+            assert [(each.hypothesis.class_id, each.hypothesis.score) for each in ours] == [
+                ('', 0.0)]
+        else:
+            assert [each.hypothesis.score for each in ours] == [
+                each.score for each in answer.predictions]
