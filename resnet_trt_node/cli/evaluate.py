@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Union
 
 from resnet_trt_node.backends.factory import BACKEND_CHOICES
-from resnet_trt_node.bag.storage.names import is_bag
 from resnet_trt_node.cli.support.console import print_json
 from resnet_trt_node.cli.support.evaluation_files import check_outputs, write_outputs
 from resnet_trt_node.cli.support.evaluation_report import Evaluation, print_report, report_document
-from resnet_trt_node.cli.support.measurement import measure
+from resnet_trt_node.cli.support.measurement import (
+    add_labelled_arguments, LABELLED_HELP, labelled_items, measure, open_labelled)
 from resnet_trt_node.cli.support.options import (
     add_backend_arguments, add_model_argument, add_output_arguments, add_picture_arguments,
-    max_image_bytes, open_model, print_unread)
+    open_model)
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.class_folders import ClassFolders
-from resnet_trt_node.datasets.labelled import LabelledPictures, spread, TABLE_NAME
-from resnet_trt_node.datasets.store import PictureStore
-from resnet_trt_node.errors import DataError, ModelError, UsageError
+from resnet_trt_node.errors import ModelError, UsageError
 from resnet_trt_node.evaluation.reliability import BINS
 
 #: Bounds the memory; more bins would be empty.
@@ -32,15 +28,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments."""
     add_model_argument(parser)
     parser.add_argument(
-        '--images', required=True, metavar='DIR',
-        help='folder, zip file or folder within a zip file (pictures.zip/test) of the pictures: '
-        "with a table of classes, or with one folder for each class, named as the model's labels")
-    parser.add_argument(
-        '--labels', metavar='TSV',
-        help=f'table of file<TAB>class index; without it {TABLE_NAME} among the pictures, or '
-        'class folders')
-    parser.add_argument(
-        '--limit', type=int, metavar='N', help='only N pictures, evenly spread over the table')
+        '--images', required=True, metavar='DIR', help=LABELLED_HELP)
+    add_labelled_arguments(parser)
     add_output_arguments(parser)
     add_picture_arguments(parser)
     group = parser.add_argument_group('output')
@@ -81,12 +70,9 @@ def run(arguments: Namespace) -> int:
     spec = read_model_spec(arguments.model)
     others = _others(arguments, spec)
     with ExitStack() as stack:
-        pictures = _open_pictures(arguments, spec)
+        pictures = open_labelled(arguments, spec)
         stack.enter_context(pictures)
-        print_unread(pictures.unread)
-        items = pictures.items
-        if arguments.limit is not None:
-            items = spread(items, arguments.limit)
+        items = labelled_items(arguments, pictures)
         asked = [arguments, *others]
         names = [one.backend for one in asked]
         backends = [stack.enter_context(open_model(one, names)) for one in asked]
@@ -126,28 +112,3 @@ def _others(arguments: Namespace, spec: ModelSpec) -> list[Namespace]:
     return [Namespace(**{
         **vars(arguments), 'model': model,
         'backend': arguments.compare_backend or arguments.backend})]
-
-
-def _open_pictures(
-        arguments: Namespace, spec: ModelSpec) -> Union[LabelledPictures, ClassFolders]:
-    """Open the pictures by their table if there is one, else as class folders."""
-    path = Path(arguments.images)
-    if is_bag(path) and not (path.is_dir() and (arguments.labels is not None or any(
-            file.name == TABLE_NAME or file.is_dir() for file in path.iterdir()))):
-        raise DataError(
-            f'{arguments.images} is a bag: its images have no file names that a table could give '
-            'classes to. Classify them with `resnet_trt classify`, or compare models on them with '
-            '`resnet_trt compare --images`')
-    if arguments.labels is None:
-        with PictureStore(arguments.images) as store:
-            folders = TABLE_NAME not in store.file_names() and bool(store.listing.folders)
-        if folders:
-            try:
-                return ClassFolders(
-                    Path(arguments.images), spec.labels, max_image_bytes(arguments))
-            except DataError as error:
-                raise DataError(
-                    f'there is no {TABLE_NAME} in {arguments.images}, and its folders cannot be '
-                    f"the model's classes: {error}") from error
-    return LabelledPictures(
-        arguments.images, arguments.labels, spec.num_classes, max_image_bytes(arguments))

@@ -54,6 +54,8 @@ def _lines(found: Inspection) -> list[tuple[str, str]]:
     operators = ', '.join(f'{count} {name}' for name, count in found.operators.items())
     if found.sparse_layers:
         lines.append(('sparsity', f'2:4 in {found.sparse_layers} layers'))
+    if found.temperature not in (None, 1):
+        lines.append(('temperature', f'{found.temperature:.4f}'))
     return lines + [
         ('precision', found.precision if spec is None else spec.precision),
         ('parameters', f'{found.parameters:,}, {found.weight_bytes / 1e6:.1f} MB of constants'),

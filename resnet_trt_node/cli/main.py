@@ -26,6 +26,7 @@ COMMANDS = {
     'inspect': 'show what a model is: shapes, precision, labels, cost',
     'classify': 'classify pictures, folders, zip files or bags',
     'evaluate': 'measure accuracy on labelled pictures, and how far two models agree',
+    'calibrate': 'fit a temperature, so that scores say how often the model is right',
     'compare': 'compare accuracy and latency of backends and models',
     'replay': 'publish the images of a bag through ROS',
     'top': 'watch running nodes: rates, drops, latencies',

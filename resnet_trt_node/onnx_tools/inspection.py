@@ -22,6 +22,7 @@ from resnet_trt_node.contract.sparsity import two_four_layers
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import ModelError, ResnetTrtError
 from resnet_trt_node.onnx_tools.simplify import simplify
+from resnet_trt_node.onnx_tools.temperature import temperature_of
 
 _PRECISIONS: dict[int, str] = {
     TensorProto.FLOAT: 'fp32', TensorProto.FLOAT16: 'fp16', TensorProto.BFLOAT16: 'bf16',
@@ -49,6 +50,8 @@ class Inspection:
     :param macs: multiply-accumulates for one picture, of convolutions and matrix products only;
         None where shapes are unknown. One is two floating point operations.
     :param operators: node type to count, most frequent first.
+    :param temperature: that `resnet_trt calibrate` wrote into it, 1 if none; None if its output
+        is not made by a softmax.
     :param sparse_layers: convolutions and matrix products whose weights are 2:4.
     """
 
@@ -66,6 +69,7 @@ class Inspection:
     weight_bytes: int
     macs: Optional[int]
     operators: dict[str, int]
+    temperature: Optional[float]
     sparse_layers: int
 
     @property
@@ -111,7 +115,13 @@ def inspect_model(path: Union[str, Path]) -> Inspection:
             for tensor in tensors),
         macs=_macs_of(model),
         operators=dict(Counter(node.op_type for node in nodes_of(model)).most_common()),
-        sparse_layers=len(two_four_layers(model)))
+        temperature=_temperature_of(model), sparse_layers=len(two_four_layers(model)))
+
+
+def _temperature_of(model: onnx.ModelProto) -> Optional[float]:
+    with suppress(ModelError):
+        return temperature_of(model)
+    return None
 
 
 def _macs_of(model: onnx.ModelProto) -> Optional[int]:
