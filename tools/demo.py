@@ -23,9 +23,11 @@ from bench.children import Child, wait_until
 from bench.environment import profile
 from bench.isolation import isolate_ros
 from demo_steps import DemoError
-from demo_steps.listener import Listener, Result
+from demo_steps.listener import Listener, RegionResult, Result
 from demo_steps.model import get_model
+from demo_steps.region_answers import draw_scenes, find_region_problems, print_regions
 from demo_steps.recording import Camera, CAMERAS, write_recording
+from demo_steps.scenes import TABLE, write_scenes
 from matplotlib.figure import Figure
 
 from resnet_trt_node.bag.messages import BagImage
@@ -66,37 +68,47 @@ def main() -> int:
 
 
 def show(model: Path | None, out: Path) -> int:
-    """Go through the four steps."""
+    """Go through the five steps."""
     start_s = time.perf_counter()
     print('Photographs go through a ROS 2 node and come back named: half a minute, a few more the '
           'first time\n'
-          '[1/4] A model: weights and everything around them in one ONNX file', flush=True)
+          '[1/5] A model: weights and everything around them in one ONNX file', flush=True)
     if model is None:
         model = get_model(Path('models'))
     labels = read_model_spec(model).labels
 
-    print('[2/4] A recording: photographs of three cameras in a rosbag2 bag', flush=True)
+    print('[2/5] A recording: photographs of three cameras in a rosbag2 bag', flush=True)
     bag = out / 'photographs'
-    for old in (bag, out / 'annotated'):
+    scenes = out / 'scenes'
+    for old in (bag, out / 'annotated', scenes):
         shutil.rmtree(old, ignore_errors=True)
     shown = write_recording(bag)
     images = read_images(bag)
     print(f'      {bag}: {len(images)} images at 5 Hz on '
           + ', '.join(camera.topic for camera in CAMERAS))
 
-    print('[3/4] The node classifies what the bag replays, first raw images, then compressed ones',
+    print('[3/5] The node classifies what the bag replays, first raw images, then compressed ones',
           flush=True)
     results: dict[Frame, list[Result]] = {}
     latencies_ms: dict[Frame, float] = {}
     for compressed in (False, True):
         run_node(model, bag, compressed, out, results, latencies_ms)
 
-    print('[4/4] What came back')
+    print('[4/5] What came back')
     predictions = {
         frame: named(results[frame][0], labels) for frame in images if frame in results}
     print_answers(shown, predictions, latencies_ms)
     draw(images, shown, predictions, out)
     problems = find_problems(images, results)
+
+    print('[5/5] Regions: two scenes of several photographs, and a table of boxes as a detector '
+          'would\n      send them; the node names what is in each box', flush=True)
+    regions = write_scenes(scenes)
+    answers = run_regions(model, scenes, sum(map(len, regions.values())), out)
+    alone = {shown[frame]: names[0].label for frame, names in predictions.items()}
+    print_regions(regions, answers, alone)
+    draw_scenes(scenes, regions, answers, labels, out / 'regions_sheet.png')
+    problems += find_region_problems(regions, answers, alone)
     for problem in problems:
         print(f'demo: {problem}', file=sys.stderr)
     if problems:
@@ -169,6 +181,30 @@ def run_node(
             latencies_ms[frame] = (results[frame][0].received_ns - start_ns) / 1e6
     print(f'      {len(published_ns)} {transport} images published; the node ended '
           f'{stopped_s:.1f} s after Ctrl-C')
+
+
+def run_regions(
+        model: Path, scenes: Path, count: int, out: Path) -> dict[str, list[RegionResult]]:
+    """Run the node on the regions of scenes, and return the answers to each region's id."""
+    parameters = {
+        'model_path': str(model), 'backend': 'auto', 'input': 'regions',
+        'queue_depth': '10', 'image_reliability': 'reliable'}
+    with start_node('node_regions', parameters, out) as node, Listener() as listener:
+        wait_until(lambda: listener.ready, 'the node to be ready', START_TIMEOUT_S, [node])
+        arguments = ['--boxes', str(scenes / TABLE), '--play', str(scenes)]
+        print('      $ python3 examples/regions/grid_detector.py ' + shlex.join(arguments))
+        with Child('detector', 'examples.regions.grid_detector', arguments, out, talks=False) \
+                as detector:
+            wait_until(lambda: not detector.alive, 'the scenes', START_TIMEOUT_S, [node])
+            if detector.stop() != 0:
+                raise DemoError(f'grid_detector failed\n{detector.tail()}')
+        end_s = time.monotonic() + RESULT_TIMEOUT_S
+        wait_until(lambda: len(listener.regions) >= count or time.monotonic() > end_s,
+                   'the regions', 2 * RESULT_TIMEOUT_S, [node])
+        code = node.stop()
+        if code != 0:
+            raise DemoError(f'classifier_node ended with exit code {code}\n{node.tail()}')
+        return dict(listener.regions)
 
 
 def start_node(name: str, parameters: dict[str, str], out: Path) -> Child:
@@ -274,6 +310,7 @@ def print_ending(out: Path, model: Path, bag: Path, count: int, took_s: float) -
         f'\nAll {count} images came back with their own stamps, {took_s:.0f} s in all. Look at\n'
         f'  {out}/contact_sheet.png   every image with its names\n'
         f'  {out}/annotated/          the same one by one\n'
+        f'  {out}/regions_sheet.png   the scenes with the names of their regions\n'
         'Try next\n'
         f'  .venv/bin/resnet_trt inspect {model}\n'
         f'  .venv/bin/resnet_trt classify {model} YOUR_PICTURE.jpg\n'

@@ -51,8 +51,18 @@ def test_every_photograph_comes_back_named(tools, colour_model, tmp_path):
     assert best['left', 'palace'] == best['rear', 'palace'] == 'white'
     assert all(float(row[3]) > 0 for row in rows)
     assert 'All 12 images' in out
+    # Each region of the scenes is named as its photograph was alone, or it would be an error.
+    regions = re.findall(
+        r'^scene_\d\.png  (\w+) +\d+x\d+ at \d+, \d+ +(\w+) .* ([\w-]+) *$', out, re.MULTILINE)
+    assert len(regions) == 9
+    assert [shown for shown, name, alone in regions if name != alone] == ['speck']
     sheet = np.asarray(Image.open(tmp_path / 'demo' / 'contact_sheet.png'))
     assert sheet.shape[1] > 4 * 480
+    scenes = np.asarray(Image.open(tmp_path / 'demo' / 'regions_sheet.png'))
+    assert scenes.shape == (2 * 720 + 16, 1280, 3)
+    green, red = (scenes == (64, 196, 132)).all(axis=2), (scenes == (255, 120, 110)).all(axis=2)
+    assert green[:720].sum() > 5000
+    assert (red[:720].any(), red[736:].any()) == (False, True)
     assert len(list((tmp_path / 'demo' / 'annotated').iterdir())) == 12
 
 
@@ -98,3 +108,49 @@ def test_each_way_to_miss_a_frame_is_named(tools):
     for problem, keywords in zip(
             problems, ('2 .*front.* 1 ns', 'left.* 3 ns', 'no .*front.* 2 ns')):
         assert re.search(keywords, problem)
+
+
+def test_scenes_show_photographs_where_their_boxes_are(tools, tmp_path):
+    from demo_steps.recording import find_photograph
+    from demo_steps.scenes import write_scenes
+    regions = write_scenes(tmp_path)
+    cat = regions['scene_1.png'][0]
+    box = cat.box
+    left, top = box.center_x - box.width / 2, box.center_y - box.height / 2
+    assert (left, top, box.theta) == (35, 40, 0)
+    scene = np.asarray(Image.open(tmp_path / 'scene_1.png'))
+    np.testing.assert_array_equal(
+        scene[40:40 + int(box.height), 35:35 + int(box.width)],
+        np.asarray(Image.open(find_photograph('cat'))))
+    # Beyond the photographs it is grey.
+    assert (scene[:30].max(axis=2) == scene[:30].min(axis=2)).all()
+    lines = (tmp_path / 'boxes.tsv').read_text().splitlines()
+    assert len(lines) == 10
+    assert lines[1].split('\t') == [
+        'scene_1.png', '260.5', '190', '451', '300', 'scene_1.png/cat', 'photograph', '0.0']
+
+
+def test_each_way_to_miss_a_region_is_named(tools, tmp_path):
+    from demo_steps.listener import RegionResult
+    from demo_steps.region_answers import find_region_problems
+    from demo_steps.scenes import SCENES, write_scenes
+    regions = write_scenes(tmp_path)
+    alone = {part.photograph: part.photograph.upper() for parts in SCENES.values()
+             for part in parts}
+    complete = {
+        region.track_id: [RegionResult(((alone.get(region.track_id[12:], ''), 0.0),), 0)]
+        for found in regions.values() for region in found}
+    assert find_region_problems(regions, complete, alone) == []
+    named = [RegionResult((('dog', 0.5),), 0)]
+    wrong = {
+        **complete, 'scene_1.png/cat': named, 'scene_1.png/coffee': named * 2,
+        'scene_1.png/rocket': [RegionResult((('ROCKET', 0.5),), 1)],
+        'scene_2.png/speck': named, 'scene_2.png/flower': [RegionResult((), 0)]}
+    del wrong['scene_2.png/palace']
+    assert find_region_problems(regions, wrong, alone) == [
+        "the region scene_1.png/cat is 'dog', alone it was 'CAT'",
+        '2 results for the region scene_1.png/coffee',
+        'the answer for scene_1.png/rocket is of another image',
+        "the region scene_2.png/flower is '', alone it was 'FLOWER'",
+        '0 results for the region scene_2.png/palace',
+        'the region scene_2.png/speck is too small and has a name']

@@ -23,7 +23,7 @@ from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 from tiny_model import write_tiny_model
 
 HOW_TO = REPOSITORY / 'docs' / 'how-to'
-PAGES = ('many-cameras.md', 'diagnostics.md', 'wait-and-batch.md')
+PAGES = ('many-cameras.md', 'diagnostics.md', 'wait-and-batch.md', 'regions.md')
 
 
 def commands(page: str) -> list[str]:
@@ -38,7 +38,7 @@ NODES = [line for page in PAGES for line in commands(page) if line.startswith('c
 def test_commands_are_those_that_are_tried():
     words = {line.split()[0] for page in PAGES for line in commands(page)}
     assert words == {'classifier_node', 'resnet_trt'}
-    assert len(NODES) == 3
+    assert len(NODES) == 4
 
 
 @pytest.mark.slow

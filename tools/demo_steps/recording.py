@@ -71,7 +71,7 @@ def write_recording(path: Path) -> dict[tuple[str, int], str]:
             for camera in CAMERAS:
                 if number < len(camera.photographs):
                     photograph = camera.photographs[number]
-                    _write_image(bag, camera, _find(photograph), stamp_ns)
+                    _write_image(bag, camera, find_photograph(photograph), stamp_ns)
                     shown[camera.name, stamp_ns] = photograph
     return shown
 
@@ -93,7 +93,12 @@ def _write_image(bag: BagWriter, camera: Camera, file: Path, stamp_ns: int) -> N
         data=pixels.reshape(-1)), stamp_ns)
 
 
-def _find(photograph: str) -> Path:
+def find_photograph(photograph: str) -> Path:
+    """
+    Return the file of a photograph.
+
+    :raises DemoError: if the package that holds it is missing.
+    """
     package, file = _PHOTOGRAPHS[photograph]
     # Looking the package up instead of importing it saves a second.
     spec = find_spec(package)

@@ -1,0 +1,107 @@
+"""docs/how-to/regions.md says what the node does: parameters, outcomes, delays and commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import numpy as np
+import pytest
+from repository import REPOSITORY
+from resnet_trt_node.launch_support.launch_arguments import classify_arguments
+from resnet_trt_node.node.ros.parameters import check_value, parameter_fields
+from resnet_trt_node.regions.region import OUTCOMES
+from resnet_trt_node.regions.smoothing import make_smoother
+from resnet_trt_node.regions.track_cache import FORGET_SEC
+import yaml
+
+TEXT = (REPOSITORY / 'docs' / 'how-to' / 'regions.md').read_text(encoding='utf-8')
+#: Those that a test runs stand in fenced blocks, those that need a detector in indented ones.
+COMMANDS = [
+    line.strip() for line in TEXT.replace('\\\n', ' ').splitlines()
+    if re.match(r'(    )?(classifier_node|ros2 launch resnet_trt_node|python3) ', line)]
+
+
+def test_every_command_is_looked_at():
+    """The node by itself and by launch, and the converters."""
+    assert sorted(line.split()[0] for line in COMMANDS) == [
+        *['classifier_node'] * 6, *['python3'] * 2, 'ros2']
+
+
+@pytest.mark.parametrize('line', [line for line in COMMANDS if line.startswith('classifier_node')])
+def test_a_node_takes_these_parameters_and_topics(line):
+    """Each has a value that it may have, and what is remapped is a topic of the node."""
+    words = shlex.split(line)
+    given = dict(word.split(':=', 1) for word in words if ':=' in word and '/' not in word[:2])
+    remapped = {word.split(':=')[0] for flag, word in zip(words, words[1:]) if flag == '-r'}
+    parameters = {word.split(':=')[0] for flag, word in zip(words, words[1:]) if flag == '-p'}
+    assert remapped == {'image', 'detections'}
+    assert {'model_path', 'input'} <= parameters <= set(parameter_fields())
+    for name in parameters - {'model_path'}:
+        value = yaml.safe_load(given[name])
+        check_value(parameter_fields()[name], tuple(value) if isinstance(value, list) else value)
+
+
+def test_the_launch_file_takes_these_arguments():
+    """As many topics as cameras, too."""
+    line = next(line for line in COMMANDS if line.startswith('ros2'))
+    given = dict(re.findall(r' (\w+):=(\S+)', line))
+    assert set(given) <= {argument.name for argument in classify_arguments()}
+    assert given['input'] == 'regions'
+    assert len({given[name].count(',') for name in (
+        'cameras', 'image_topic', 'detections_topic')}) == 1
+
+
+def test_the_converters_are_there(monkeypatch):
+    """The types are those that it converts; the topics are its own."""
+    pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+    pytest.importorskip('vision_msgs', reason='vision_msgs is not built')
+    monkeypatch.syspath_prepend(REPOSITORY / 'examples' / 'regions')
+    from to_detections import CONVERTERS
+    for line in COMMANDS:
+        if line.startswith('python3'):
+            _, script, kind, *words = shlex.split(line)
+            assert (REPOSITORY / script).is_file()
+            assert kind in CONVERTERS
+            assert {word.split(':=')[0] for word in words if ':=' in word} == {'in', 'detections'}
+    for kind in CONVERTERS:
+        assert kind in TEXT
+
+
+def test_defaults_are_those_of_the_node():
+    """Of the parameters in tables."""
+    rows = re.findall(r'^\| `(\w+)` \| `(.+?)` \|', TEXT, re.MULTILINE)
+    assert len(rows) == 8
+    for name, default in rows:
+        wanted = parameter_fields()[name].default
+        assert yaml.safe_load(default) == (list(wanted) if isinstance(wanted, tuple) else wanted)
+
+
+def test_every_outcome_is_explained():
+    """Under what is counted."""
+    section = TEXT.split('## What is counted')[1]
+    assert [outcome for outcome in OUTCOMES if f'`{outcome}`' not in section] == []
+
+
+def test_delays_are_those_of_the_smoothers():
+    """Inferences of the new class until the answer follows, less the one that is no delay."""
+    windows = [int(cell) for cell in re.search(
+        r'\| `smoothing_window` \| (.+) \|', TEXT)[1].replace(' (default)', '').split(' | ')]
+    assert len(windows) == 5
+    for smoothing in ('ema', 'majority'):
+        told = re.search(rf'\| `{smoothing}` \| (.+) \|', TEXT)[1].split(' | ')
+        delays = []
+        for window in windows:
+            smoother = make_smoother(smoothing, window)
+            for _ in range(3 * window):
+                smoother.add(np.array((1, 0), np.float32))
+            delay = 0
+            while smoother.add(np.array((0, 1), np.float32)).argmax() == 0:
+                delay += 1
+            delays.append(str(delay))
+        assert told == delays
+
+
+def test_a_track_is_forgotten_after_this_time():
+    """In seconds."""
+    assert f'not seen for {FORGET_SEC:g} s' in ' '.join(TEXT.split())
