@@ -25,8 +25,8 @@ from bench.isolation import isolate_ros
 from demo_steps import DemoError
 from demo_steps.listener import Listener, RegionResult, Result
 from demo_steps.model import get_model
-from demo_steps.region_answers import draw_scenes, find_region_problems, print_regions
 from demo_steps.recording import Camera, CAMERAS, write_recording
+from demo_steps.region_answers import draw_scenes, find_region_problems, print_regions
 from demo_steps.scenes import TABLE, write_scenes
 from matplotlib.figure import Figure
 
@@ -114,7 +114,8 @@ def show(model: Path | None, out: Path) -> int:
     if problems:
         print(f'demo: what the node printed is in {out}/node_*.log', file=sys.stderr)
         return 1
-    print_ending(out, model, bag, len(images), time.perf_counter() - start_s)
+    print_ending(
+        out, model, bag, len(images), len(answers), time.perf_counter() - start_s)
     return 0
 
 
@@ -304,10 +305,12 @@ def find_problems(
     return sorted(problems)
 
 
-def print_ending(out: Path, model: Path, bag: Path, count: int, took_s: float) -> None:
+def print_ending(
+        out: Path, model: Path, bag: Path, images: int, regions: int, took_s: float) -> None:
     """Say what was shown and where to go from here."""
     print(
-        f'\nAll {count} images came back with their own stamps, {took_s:.0f} s in all. Look at\n'
+        f'\nAll {images} images and {regions} regions came back with their own stamps, '
+        f'{took_s:.0f} s in all. Look at\n'
         f'  {out}/contact_sheet.png   every image with its names\n'
         f'  {out}/annotated/          the same one by one\n'
         f'  {out}/regions_sheet.png   the scenes with the names of their regions\n'

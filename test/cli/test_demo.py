@@ -50,7 +50,7 @@ def test_every_photograph_comes_back_named(tools, colour_model, tmp_path):
     assert best['front', 'rocket'] == best['rear', 'rocket'] == 'black'
     assert best['left', 'palace'] == best['rear', 'palace'] == 'white'
     assert all(float(row[3]) > 0 for row in rows)
-    assert 'All 12 images' in out
+    assert 'All 12 images and 9 regions' in out
     # Each region of the scenes is named as its photograph was alone, or it would be an error.
     regions = re.findall(
         r'^scene_\d\.png  (\w+) +\d+x\d+ at \d+, \d+ +(\w+) .* ([\w-]+) *$', out, re.MULTILINE)

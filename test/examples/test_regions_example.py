@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from importlib import import_module
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import cv2
+from image_bags import BagWriter
 import numpy as np
 import pytest
 from repository import REPOSITORY
@@ -57,6 +61,33 @@ def start(*arguments):
         [sys.executable, str(FOLDER / 'grid_detector.py'), *arguments],
         env={**os.environ, 'PYTHONPATH': str(REPOSITORY)}, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True)
+
+
+PAGE = (FOLDER / 'README.md').read_text()
+COMMANDS = re.findall(r'```sh\n(.+)\n```', PAGE)
+#: What the shell finds by these names.
+PROGRAMS = {
+    'classifier_node': ['-m', 'resnet_trt_node.node.entry'],
+    'resnet_trt': ['-m', 'resnet_trt_node.cli.main'],
+    'python3': []}
+
+
+def launch(line, folder):
+    """Start a command of the page in a folder."""
+    program, *words = shlex.split(line)
+    return subprocess.Popen(
+        [sys.executable, *PROGRAMS[program], *words], cwd=folder,
+        env={**os.environ, 'PYTHONPATH': str(REPOSITORY)}, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True)
+
+
+def end(*processes):
+    """End processes as Ctrl-C does, and check that they end well."""
+    for process in processes:
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, out
+        assert 'Traceback' not in out
 
 
 def boxes(message):
@@ -222,3 +253,58 @@ def test_a_type_that_is_not_installed_is_one_line():
     assert process.stderr == (
         "to_detections: No module named 'yolo_msgs': source the workspace that has "
         'yolo_msgs/msg/DetectionArray\n')
+
+
+@pytest.fixture
+def workplace(tmp_path, efficientnet_lite0):
+    """Make a folder with what the page names."""
+    (tmp_path / 'models').mkdir()
+    shutil.copy(efficientnet_lite0, tmp_path / 'models' / 'efficientnet_lite0.onnx')
+    (tmp_path / 'examples').symlink_to(FOLDER.parent)
+    return tmp_path
+
+
+def test_the_pages_scenes_are_named(peer, workplace):
+    """Each region gets the name of its photograph, whatever else is in the image."""
+    pytest.importorskip('skimage', reason='the photographs of scikit-image are not installed')
+    pytest.importorskip('sklearn', reason='the photographs of scikit-learn are not installed')
+    from demo_steps.scenes import write_scenes
+    write_scenes(workplace / 'demo' / 'scenes')
+    node, echo, detector = COMMANDS[:3]
+    assert echo == 'ros2 topic echo /classified_detections'
+    peer.listen('classified_detections', vision_msgs.Detection2DArray)
+    heard = peer.heard['classified_detections']
+    with launch(node, workplace) as first, launch(detector, workplace) as second:
+        peer.spin_until(lambda: len(heard) >= 3, 'three scenes')
+        end(second, first)
+    names = {one.id: one.results[0].hypothesis.class_id
+             for message in heard for one in message.detections}
+    assert names == {
+        'scene_1.png/cat': 'tiger cat', 'scene_1.png/coffee': 'espresso',
+        'scene_1.png/rocket': 'missile', 'scene_2.png/motorcycle': 'moped',
+        'scene_2.png/flower': 'daisy', 'scene_2.png/palace': 'palace',
+        'scene_2.png/cameraman': 'tripod', 'scene_2.png/coffee': 'espresso',
+        'scene_2.png/speck': ''}
+
+
+def test_the_pages_grid_over_a_bag(peer, workplace):
+    """Each image of the bag comes back with the twelve windows of the grid."""
+    with BagWriter(workplace / 'drive') as bag:
+        for number in range(3):
+            bag.write_image(
+                '/camera/image_raw', np.full((120, 160, 3), 80 * number, np.uint8),
+                10**18 + number * 2 * 10**8, 'camera', encoding='rgb8')
+    detector, node, replay = COMMANDS[3:]
+    peer.listen('classified_detections', vision_msgs.Detection2DArray)
+    heard = peer.heard['classified_detections']
+    with launch(node, workplace) as first, launch(detector, workplace) as second:
+        peer.spin_until(
+            lambda: peer.node.count_subscribers('/camera/image_raw') == 2, 'subscriptions')
+        with launch(replay, workplace) as third:
+            out, _ = third.communicate(timeout=120)
+        assert third.returncode == 0, out
+        peer.spin_until(lambda: heard, 'an answer')
+        end(second, first)
+    for message in heard:
+        assert [one.id for one in message.detections] == [str(number) for number in range(12)]
+        assert all(one.results[0].hypothesis.class_id for one in message.detections)
