@@ -73,7 +73,7 @@ gpu-bench: ## the whole node on this machine's GPU, about 12 minutes; see docs/h
 	  --int8 $(or $(INT8),models/gpu/resnet50_int8.onnx) --out $(or $(OUT),build/gpu/gpu_node.json) \
 	  $(ARGUMENTS)
 
-bench: venv ## real-time figures beside a plain node, about 9 minutes; QUICK=1 takes two
+bench: venv ## real-time figures beside a plain node, about 11 minutes; QUICK=1 takes two
 	PYTHONPATH=tools $(python) -m bench $(if $(QUICK),--quick)
 
 soak: venv ## six cameras and faults for HOURS=0.17 hours; DEPLOYMENT=default loses frames

@@ -5,7 +5,10 @@ from __future__ import annotations
 from bench.figures import (
     Account, account, Balance, balance_checks, Check, growth, latencies_ms, percentile, spread,
     sum_balances, unevenness)
-from bench.records import HEARD, read, RecordWriter, SENT
+from bench.records import HEARD, read, RecordWriter, REGIONS, SENT
+from bench.rig import Phase
+from bench.scenarios.latency import dropped, region_checks
+from bench.scenarios.regions import regions_per_second
 import numpy as np
 import pytest
 
@@ -77,6 +80,33 @@ def test_counters_are_checked_against_cameras_and_listener(balances, invented, u
     checks = balance_checks(balances)
     assert [check.measured for check in checks] == [invented, unheard]
     assert [check.met for check in checks] == [not invented, not unheard]
+
+
+def regions(*rows):
+    return np.array(list(rows), REGIONS)
+
+
+def test_regions_a_second_count_between_the_first_and_the_last_answer():
+    second = 10**9
+    answers = regions(
+        (1, 0, 12 * second, 10, 10, 0), (0, 0, 10 * second, 10, 10, 0),
+        (0, 1, 14 * second, 10, 8, 0))
+    assert regions_per_second(answers) == pytest.approx((10 + 8) / 4)
+    assert regions_per_second(answers[:1]) is None
+    assert regions_per_second(regions((0, 0, 1, 10, 0, 0), (0, 1, 2, 10, 0, 0))) is None
+
+
+@pytest.mark.parametrize(('row', 'wrong', 'mistaken'), [
+    ((0, 0, 0, 10, 10, 0), 0, 0), ((0, 0, 0, 10, 8, 1), 2, 1), ((0, 0, 0, 9, 9, 0), 2, 0),
+    ((0, 0, 0, 12, 12, 0), 4, 0)])
+def test_each_region_of_an_answered_frame_has_its_answer(row, wrong, mistaken):
+    phase = Phase(1.0, sent(), heard(), {}, 0.0, 0, 0.0, regions=regions(row))
+    assert [check.measured for check in region_checks(phase, 10)] == [wrong, mistaken]
+
+
+def test_drops_are_told_by_camera_and_reason():
+    status = {'c0/dropped_stale': '3', 'c0/dropped_failed': '0', 'c0/received': '5'}
+    assert dropped(status) == {'c0/dropped_stale': 3}
 
 
 def test_unevenness_in_per_cent_of_the_mean():

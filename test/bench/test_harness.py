@@ -7,15 +7,15 @@ import subprocess
 import sys
 
 from bench import BenchError
-from bench.camera import Camera, from_json, several, to_json
-from bench.cameras_process import BROKEN, broken_message, message
+from bench.camera import Camera, DETECTED_CLASS, from_json, several, to_json
+from bench.cameras_process import BROKEN, broken_message, detections, message
 from bench.children import Child, wait_until
 from bench.deployment import DEFAULT, PROFILE
 from bench.environment import choose_transport, describe_machine
 from bench.faulty_node import order_faults, take_fault
 from bench.observer import counts, stage_ms, stages, unaccounted
 from bench.procfs import sample
-from bench.scenarios import latency
+from bench.scenarios import latency, regions
 from bench.scenarios.soak import LoggedAccount, read_accounts
 import numpy as np
 import pytest
@@ -68,6 +68,23 @@ def test_frames_name_their_camera(encoding, jpeg):
     pixels = np.asarray(frame.pixels)
     red = pixels if pixels.ndim == 2 else pixels[..., frame.order.index('r')]
     assert abs(float(red.mean()) - 123) < 3
+
+
+def test_regions_lie_within_the_picture_and_name_themselves():
+    camera, = several(1, regions=10)
+    boxes = camera.boxes()
+    assert boxes == camera.boxes()
+    assert boxes != several(2, regions=10)[1].boxes()
+    picture = camera.picture()
+    for box, found in zip(boxes, detections(camera).detections, strict=True):
+        assert 40 <= min(box.width, box.height) <= max(box.width, box.height) <= 200
+        crop = picture[box.top:box.top + box.height, box.left:box.left + box.width, 2]
+        assert crop.shape == (box.height, box.width)
+        assert camera.expected(box) == round(float(crop.mean()))
+        assert found.bbox.center.position.x - found.bbox.size_x / 2 == box.left
+        assert found.bbox.center.position.y + found.bbox.size_y / 2 == box.top + box.height
+        assert found.results[0].hypothesis.class_id == DETECTED_CLASS
+    assert len({camera.expected(box) for box in boxes}) > 5
 
 
 @pytest.mark.parametrize('kind', BROKEN)
@@ -186,3 +203,22 @@ def test_three_seconds_of_a_scenario(monkeypatch):
     assert figures['node_cpu_ms_per_answer'] > 0
     assert {'queue', 'preprocess', 'infer', 'publish', 'total'} <= figures['stages_ms'].keys()
     assert 'inference' in figures['node_threads_ms_per_answer']
+
+
+def test_two_seconds_of_regions(monkeypatch):
+    for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
+        monkeypatch.setenv(name, '')
+        monkeypatch.delenv(name)
+    choose_transport()
+    outcome = regions.run(2.0)
+    checks = {check.name: check for check in outcome.checks}
+    for name in (
+            'frames that the node received and cannot account for',
+            'answers that are foreign, repeated or mistaken',
+            'regions of answered frames without an answer, or beyond those sent',
+            "regions with another region's answer"):
+        assert checks[name].met, checks[name]
+    for receiver in ('ours', 'plain'):
+        found = outcome.figures['regions'][receiver]
+        assert found['regions_answered'] == 10 * found['frames_answered'] > 0
+        assert found['regions_hz'] > 0

@@ -39,6 +39,22 @@ def test_section_holds_what_was_measured():
     assert 'killed 2 x' in text
 
 
+def test_regions_stand_beside_those_of_the_plain_node():
+    receiver = {
+        'frames_sent': 3600, 'frames_answered': 3599, 'regions_sent': 36000,
+        'regions_answered': 35990, 'regions_hz': 1199.5, 'cpu_ms_per_region': 0.8,
+        'source_to_answer_ms': {'p50': 20.0, 'p95': 30.0, 'p99': 40.0}}
+    load = {'cores_busy': 1.0, 'cores_of_others': 0.0, 'camera_frames_skipped': 0}
+    outcome = Outcome('regions', 'regions of six cameras', [], {
+        'seconds': 30.0, 'sent': 3600, 'answered': 3599, 'load': load, 'max_batch_size': 32,
+        'mean_batch_size': '20.5', 'dropped': {'c0/dropped_superseded': 1}, 'stages_ms': {},
+        'source_to_answer_ms': receiver['source_to_answer_ms'], 'node_cpu_ms_per_answer': 8.0,
+        'regions': {'ours': receiver, 'plain': {**receiver, 'regions_hz': 170.5}}})
+    text = markdown({**results()[0], 'scenarios': [outcome.to_json()]}, plotted=False)
+    assert '| regions answered a second | 1199.5 | 170.5 |' in text
+    assert 'frames dropped: c0/dropped_superseded 1.' in text
+
+
 def test_only_missed_goals_are_listed():
     text = goals(results()[0], Sitting({}))
     assert '| soak: exit code | 1 | at most 0 |' in text

@@ -20,14 +20,14 @@ from bench.environment import describe_machine, isolate, ROOT
 from bench.figures import Outcome
 from bench.models import find_models
 from bench.report import print_outcome, replaced, write_page
-from bench.scenarios import cpu_per_frame, latency, overload, soak
+from bench.scenarios import cpu_per_frame, latency, overload, regions, soak
 from markdown_page import read_json, write_json
 from resnet_trt_node.errors import ResnetTrtError, UsageError
 
 #: Seconds of each scenario, and of the quick run. 1000 answers fill the node's percentiles: 35 s
 #: at 30 Hz.
 _SECONDS = {'cpu': (15.0, 4.0), 'idle': (36.0, 8.0), 'six': (30.0, 6.0), 'overload': (30.0, 6.0),
-            'tight': (30.0, 6.0), 'soak': (180.0, 32.0)}
+            'tight': (30.0, 6.0), 'regions': (30.0, 6.0), 'soak': (180.0, 32.0)}
 
 
 def main() -> int:
@@ -149,6 +149,8 @@ def _steps(arguments: argparse.Namespace) -> list[tuple[str, _Scenario]]:
                      lambda: overload.run(length['overload'])),
         'tight': ('the same with little time to answer',
                   lambda: overload.run(length['tight'], overload.TIGHT_MAX_AGE_MS)),
+        'regions': ('regions, beside a plain node',
+                    lambda: regions.run(length['regions'])),
         'soak': (f'faults for {length["soak"] / 60:.1f} minutes; `make soak HOURS=0.17` takes ten',
                  lambda: soak.run(length['soak'], 2.0 if quick else 5.0))}
     if quick and only is None:

@@ -21,7 +21,7 @@ from threading import Thread
 import time
 from typing import Any, Optional
 
-from bench.camera import Camera, from_json
+from bench.camera import Camera, DETECTED_CLASS, from_json
 from bench.records import RecordWriter, SENT
 import cv2
 import rclpy
@@ -29,6 +29,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
+from vision_msgs.msg import (
+    BoundingBox2D, Detection2D, Detection2DArray, ObjectHypothesis, ObjectHypothesisWithPose)
 
 #: What can be wrong with a frame.
 BROKEN = ('short', 'encoding', 'empty', 'step', 'noise')
@@ -58,7 +60,7 @@ def main() -> int:
 
 
 class _Source:
-    """One camera: its publisher, its serialised message and when its next frame is due."""
+    """One camera: its publishers, its serialised messages and when its next frame is due."""
 
     def __init__(
             self, node: Node, camera: Camera, index: int, records: RecordWriter) -> None:
@@ -66,21 +68,27 @@ class _Source:
         self._index = index
         self._records = records
         self._kind: Any = CompressedImage if camera.jpeg else Image
-        self._publisher = node.create_publisher(
-            self._kind, camera.image_topic,
-            QoSProfile(depth=10, reliability=(
-                ReliabilityPolicy.BEST_EFFORT if camera.best_effort
-                else ReliabilityPolicy.RELIABLE)))
-        self._data = bytearray(serialize_message(message(camera)))
+        qos = QoSProfile(depth=10, reliability=(
+            ReliabilityPolicy.BEST_EFFORT if camera.best_effort else ReliabilityPolicy.RELIABLE))
+        self._publishers = [node.create_publisher(self._kind, camera.image_topic, qos)]
+        self._data = [bytearray(serialize_message(message(camera)))]
+        if camera.regions:
+            self._publishers.append(
+                node.create_publisher(Detection2DArray, camera.detections_topic, qos))
+            self._data.append(bytearray(serialize_message(detections(camera))))
         self.period_s = 1.0 / camera.rate_hz
         self.due_s: Optional[float] = None
         self.late_ms: list[float] = []
         self.skipped = 0
 
+    def choose_regions(self, number: int) -> None:
+        """Send only the first ones of the camera's regions from now on."""
+        self._data[1] = bytearray(serialize_message(detections(self._camera, number)))
+
     @property
     def matched(self) -> bool:
         """Tell whether anybody listens."""
-        return bool(self._publisher.get_subscription_count() > 0)
+        return all(one.get_subscription_count() > 0 for one in self._publishers)
 
     def publish_due(self, now_s: float) -> None:
         """Publish a frame; what is due as well by now is skipped, never sent in a burst."""
@@ -93,13 +101,15 @@ class _Source:
 
     def publish_broken(self, kind: str) -> None:
         """Publish one frame with something wrong."""
-        self._send(bytearray(serialize_message(broken_message(self._camera, kind))), broken=True)
+        broken = bytearray(serialize_message(broken_message(self._camera, kind)))
+        self._send([broken, *self._data[1:]], broken=True)
 
-    def _send(self, data: bytearray, broken: bool) -> None:
+    def _send(self, data: list[bytearray], broken: bool) -> None:
         stamp_ns = time.time_ns()
-        _STAMP.pack_into(data, _STAMP_AT, *divmod(stamp_ns, 10**9))
         self._records.write(self._index, int(broken), stamp_ns)
-        self._publisher.publish(bytes(data))
+        for publisher, one in zip(self._publishers, data):
+            _STAMP.pack_into(one, _STAMP_AT, *divmod(stamp_ns, 10**9))
+            publisher.publish(bytes(one))
 
 
 class _Loop:
@@ -157,7 +167,10 @@ class _Loop:
 
     def _do_run(
             self, cameras: list[str], seconds: Optional[float],
-            rate_hz: Optional[float] = None) -> None:
+            rate_hz: Optional[float] = None, regions: Optional[int] = None) -> None:
+        if regions is not None:
+            for name in cameras:
+                self._sources[name].choose_regions(regions)
         start_s = time.monotonic() + 0.01
         self._until_s = None if seconds is None else start_s + seconds
         for place, name in enumerate(cameras):
@@ -195,6 +208,25 @@ def message(camera: Camera) -> Any:
         # rclpy checks each element of anything but an array of the very type.
         filled.data = array('B', pixels.tobytes())
     filled.header.frame_id = camera.name
+    return filled
+
+
+def detections(camera: Camera, number: Optional[int] = None) -> Detection2DArray:
+    """
+    Return a camera's regions as a detector tells them, the stamp still zero.
+
+    :param number: how many of them; None for all.
+    """
+    filled = Detection2DArray()
+    filled.header.frame_id = camera.name
+    for number, box in enumerate(camera.boxes()[:number]):
+        found = Detection2D(id=str(number), bbox=BoundingBox2D(
+            size_x=float(box.width), size_y=float(box.height)), results=[
+                ObjectHypothesisWithPose(hypothesis=ObjectHypothesis(
+                    class_id=DETECTED_CLASS, score=0.9))])
+        found.bbox.center.position.x = box.left + box.width / 2
+        found.bbox.center.position.y = box.top + box.height / 2
+        filled.detections.append(found)
     return filled
 
 

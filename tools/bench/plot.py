@@ -9,7 +9,8 @@ _COLOURS = {
     'receive': '#4c72b0', 'convert': '#dd8452', 'resize': '#55a868', 'normalise': '#c44e52',
     'infer': '#8172b3', 'publish': '#937860'}
 _TITLES = {'added_latency': 'one camera, idle', 'six_cameras': 'six cameras, 30 Hz',
-           'overload': 'twice the capacity', 'overload_tight': 'the same, 150 ms'}
+           'overload': 'twice the capacity', 'overload_tight': 'the same, 150 ms',
+           'regions': 'six cameras, 10 regions each'}
 
 
 def draw(results: dict[str, Any], path: Path) -> bool:

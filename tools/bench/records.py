@@ -19,13 +19,20 @@ SENT = np.dtype([('camera', '<i4'), ('broken', '<i4'), ('stamp_ns', '<i8')])
 HEARD = np.dtype([
     ('camera', '<i4'), ('answer', '<i4'), ('stamp_ns', '<i8'), ('received_ns', '<i8')])
 
+#: An answer to a frame with regions, beside its record of kind `HEARD`: index of the camera, the
+#: source's stamp, arrival, regions in the message, those with a class, and those of these with the
+#: class of another region.
+REGIONS = np.dtype([
+    ('camera', '<i4'), ('stamp_ns', '<i8'), ('received_ns', '<i8'), ('regions', '<i4'),
+    ('answered', '<i4'), ('mistaken', '<i4')])
+
 
 class RecordWriter:
     """
     Appends records to a file.
 
     :param path: the file, created if it is not there.
-    :param kind: `SENT` or `HEARD`.
+    :param kind: `SENT`, `HEARD` or `REGIONS`.
     """
 
     def __init__(self, path: Path, kind: np.dtype[np.void]) -> None:
@@ -46,7 +53,7 @@ def read(path: Path, kind: np.dtype[np.void], start: int = 0) -> NDArray[np.void
     Return the records of a file that may still be written to.
 
     :param path: the file; none yet means no records.
-    :param kind: `SENT` or `HEARD`.
+    :param kind: `SENT`, `HEARD` or `REGIONS`.
     :param start: how many records to leave out.
     """
     if not path.exists():

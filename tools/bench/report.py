@@ -216,5 +216,25 @@ def _soak_figures(figures: dict[str, Any]) -> list[str]:
         *(f'- {complaint}' for complaint in figures['complaints'])]
 
 
+def _region_figures(figures: dict[str, Any]) -> list[str]:
+    ours, plain = (figures['regions'][receiver] for receiver in ('ours', 'plain'))
+    rows = {
+        'regions answered a second': 'regions_hz', 'regions answered': 'regions_answered',
+        'regions sent': 'regions_sent', 'frames answered': 'frames_answered',
+        'frames sent': 'frames_sent', 'ms of CPU a region': 'cpu_ms_per_region'}
+    lost = ', '.join(f'{name} {count}' for name, count in figures['dropped'].items())
+    return [
+        *table(('', 'this node', 'plain node'),
+               [(row, ours[key], plain[key]) for row, key in rows.items()]
+               + [(f'source to answer, {share}, ms', ours['source_to_answer_ms'][share],
+                   plain['source_to_answer_ms'][share]) for share in ('p50', 'p95', 'p99')]), '',
+        'The plain node matches images and detections by their stamps, crops and infers region by '
+        'region in its callback ([plain_regions_node.py](../tools/bench/plain_regions_node.py)); '
+        'the backend takes for one region what it takes in this node for a batch of one. '
+        f'This node: batches of {figures["mean_batch_size"]} regions on average, at most '
+        f'{figures["max_batch_size"]}; frames dropped: {lost or "none"}.', '',
+        *_latency_figures({key: value for key, value in figures.items() if key != 'dropped'})]
+
+
 _FIGURES = {'cpu_per_frame': _cpu_figures, 'cpu_per_frame_onnxruntime': _cpu_figures,
-            'soak': _soak_figures, 'soak_default': _soak_figures}
+            'regions': _region_figures, 'soak': _soak_figures, 'soak_default': _soak_figures}

@@ -20,7 +20,7 @@ from bench.environment import ROOT
 from bench.figures import Account, account, Balance
 from bench.observer import counts, Observer
 from bench.procfs import busy_cores, ProcessSample
-from bench.records import HEARD, read, SENT
+from bench.records import HEARD, read, REGIONS, SENT
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,6 +68,7 @@ class Phase:
     :param late_ms_p99: how late the cameras were.
     :param status: the node's diagnostics afterwards.
     :param balances: of our cameras, from the start to the end of this stretch.
+    :param regions: records of kind `REGIONS`, of the answers among `heard` that have regions.
     """
 
     seconds: float
@@ -79,6 +80,7 @@ class Phase:
     late_ms_p99: float
     status: dict[str, str] = field(default_factory=dict)
     balances: list[Balance] = field(default_factory=list)
+    regions: NDArray[np.void] = field(default_factory=lambda: np.empty(0, REGIONS))
 
     def load(self) -> dict[str, Any]:
         """Return what shows whether the machine was the limit: cores by process."""
@@ -133,7 +135,8 @@ class Rig:
             tempfile.TemporaryDirectory(prefix='resnet_trt_bench_')))
         self.observer = self._stack.enter_context(Observer(NODE_NAME))
         self._add(Child('listener', 'bench.listener_process', [
-            to_json(self.cameras), str(self.folder / 'heard')], self.folder,
+            to_json(self.cameras), str(self.folder / 'heard'),
+            str(self.folder / 'heard_regions')], self.folder,
             environment=self._deployment.node)).hear()
         ours = [camera.name for camera in self.cameras if camera.receiver == 'ours']
         if ours:
@@ -183,18 +186,21 @@ class Rig:
 
     def measure(
             self, seconds: float, receiver: str = 'ours',
-            rate_hz: Optional[float] = None) -> Phase:
+            rate_hz: Optional[float] = None, regions: Optional[int] = None) -> Phase:
         """
         Let the cameras of one receiver run for a time, and return what came of it.
 
         :param rate_hz: of each from now on, None for the same as before.
+        :param regions: of each frame from now on, at most `Camera.regions`, likewise.
         :raises BenchError: if a process ends meanwhile.
         """
         keys = [camera.key for camera in self.cameras if camera.receiver == receiver]
         sent_before, heard_before = len(self.sent()), len(self.heard())
+        regions_before = len(self.heard_regions())
         before, busy, start_s = self._samples(), busy_cores(), time.monotonic()
         cameras = self.children['cameras']
-        cameras.ask(do='run', cameras=keys, seconds=seconds, rate_hz=rate_hz)
+        cameras.ask(
+            do='run', cameras=keys, seconds=seconds, rate_hz=rate_hz, regions=regions)
         ended = json.loads(cameras.hear(seconds + 60.0))
         took_s = time.monotonic() - start_s
         busy, after = busy_cores() - busy, self._samples()
@@ -203,7 +209,8 @@ class Rig:
             took_s, self.sent(sent_before), self.heard(heard_before),
             {name: Usage.between(before[name], after[name]) for name in after},
             busy / took_s, ended['skipped'], ended['late_ms_p99'], status,
-            self._balances(status) if receiver == 'ours' else [])
+            self._balances(status) if receiver == 'ours' else [],
+            self.heard_regions(regions_before))
 
     def settle(self, receiver: str = 'ours') -> dict[str, str]:
         """Wait until nothing is in progress and no answer comes; return the node's diagnostics."""
@@ -231,6 +238,10 @@ class Rig:
     def heard(self, start: int = 0) -> NDArray[np.void]:
         """Return the records of answers heard so far."""
         return read(self.folder / 'heard', HEARD, start)
+
+    def heard_regions(self, start: int = 0) -> NDArray[np.void]:
+        """Return the records of answers with regions heard so far."""
+        return read(self.folder / 'heard_regions', REGIONS, start)
 
     def account(self, phase: Phase, simulated: bool = True) -> Account:
         """Compare what was sent and heard in a phase."""

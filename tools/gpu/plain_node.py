@@ -20,26 +20,25 @@ import pycuda.driver as cuda
 from tools.gpu.bare_engine import BareEngine
 
 
-class PlainEngineNode(PlainNode):
+class EngineClassifier:
     """
-    Classifies the images of one camera on the GPU.
+    An engine that takes uint8 pixels, at batch 1; made by the thread that infers.
 
-    :param namespace: its namespace.
-    :param camera: CAMERA/image is subscribed, CAMERA/classification published.
     :param plan: the engine file; its first profile is used.
     """
 
-    def __init__(self, namespace: str, camera: str, plan: Path) -> None:
-        super().__init__(namespace, camera, '', 0.0)
+    def __init__(self, plan: Path) -> None:
         cuda.init()
         # rclpy.spin calls back in the thread that made it.
         self._cuda = cuda.Device(0).make_context()
         self._engine = BareEngine(plan, 1, 0, np.zeros((1, 224, 224, 3), np.uint8))
 
-    def _normalise(self, resized: Any) -> Any:
+    def normalise(self, resized: Any) -> Any:
+        """Return the pixels: the engine normalises them."""
         return resized
 
-    def _infer(self, tensor: NDArray[np.uint8]) -> tuple[list[str], list[float]]:
+    def infer(self, tensor: NDArray[np.uint8]) -> tuple[list[str], list[float]]:
+        """Return the five best classes with their scores."""
         self._engine.images[0] = tensor
         self._engine.enqueue()
         probabilities = self._engine.result[0]
@@ -48,4 +47,5 @@ class PlainEngineNode(PlainNode):
 
 
 if __name__ == '__main__':
-    sys.exit(serve(lambda: PlainEngineNode(sys.argv[1], sys.argv[2], Path(sys.argv[3]))))
+    sys.exit(serve(lambda: PlainNode(
+        sys.argv[1], sys.argv[2], EngineClassifier(Path(sys.argv[3])))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bench.camera import Camera, several
 from bench.figures import (
     Account, balance_checks, Check, latencies_ms, Outcome, percentile, rounded, spread,
@@ -69,6 +71,26 @@ def account_checks(rig: Rig, phase: Phase, done: Account) -> list[Check]:
         *balance_checks(phase.balances),
         Check('answers that are foreign, repeated or mistaken',
               done.foreign + done.repeated + done.mistaken, 0)]
+
+
+def region_checks(phase: Phase, regions: int) -> list[Check]:
+    """
+    Return the checks that every region of an answered frame has an answer, and its own.
+
+    :param regions: of each frame.
+    """
+    answers = phase.regions
+    return [
+        Check('regions of answered frames without an answer, or beyond those sent',
+              int(np.abs(regions - answers['answered']).sum()
+                  + np.abs(regions - answers['regions']).sum()), 0),
+        Check("regions with another region's answer", int(answers['mistaken'].sum()), 0)]
+
+
+def dropped(status: Mapping[str, str]) -> dict[str, int]:
+    """Return the frames that the node dropped, by camera and reason, where there are any."""
+    return {key: int(value) for key, value in status.items()
+            if '/dropped_' in key and value != '0'}
 
 
 def common_figures(phase: Phase, seconds: float) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.camera import several
 from bench.figures import Check, latencies_ms, Outcome, percentile, rounded, unevenness
 from bench.rig import Rig
-from bench.scenarios.latency import account_checks, common_figures
+from bench.scenarios.latency import account_checks, common_figures, dropped
 import numpy as np
 
 _CAMERAS = 6
@@ -46,6 +46,5 @@ def run(seconds: float, max_age_ms: float = MAX_AGE_MS) -> Outcome:
     outcome.figures = {
         **common_figures(phase, seconds), 'capacity_hz': capacity_hz,
         'throughput_hz': rounded(throughput_hz, 1), 'answers_per_camera': per_camera,
-        'dropped': {key: int(value) for key, value in phase.status.items()
-                    if '/dropped_' in key and value != '0'}}
+        'dropped': dropped(phase.status)}
     return outcome
