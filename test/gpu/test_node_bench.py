@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
+from bench import BenchError
 from markdown_page import read_json
 import pytest
 from repository import REPOSITORY
 from tiny_model import write_tiny_model
 
-from tools.gpu.node_bench import scenarios
+from tools.gpu.node_bench import _at_most, scenarios
 from tools.gpu.node_page import markdown
 
 pytestmark = pytest.mark.slow
@@ -26,7 +30,7 @@ def measured(tmp_path_factory):
     command = [
         sys.executable, '-m', 'tools.gpu.node_bench', '--fp16', str(model), '--int8', str(model),
         '--out', str(out), '--backend', 'onnxruntime', '--seconds', '2', '--only',
-        'rate_fp16_1_VGA_raw', 'limit_fp16_1_VGA_raw']
+        'rate_fp16_1_VGA_raw', 'limit_fp16_1_VGA_raw', 'regions_fp16_1_VGA_raw_6']
     environment = {**os.environ, 'PYTHONPATH': f'{REPOSITORY / "tools"}:{REPOSITORY}'}
     done = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
@@ -34,7 +38,7 @@ def measured(tmp_path_factory):
     # The second call finds everything done.
     again = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
-    assert '[1/2]' not in again.stdout
+    assert '[1/3]' not in again.stdout
     return read_json(out)
 
 
@@ -47,6 +51,15 @@ def test_every_frame_is_in_the_balance(measured):
         balance['sent'])
     assert all(check['met'] for check in found['checks'])
     assert found['first_answer_ms'] > 0
+
+
+def test_every_region_of_the_answered_frames_has_an_answer(measured):
+    found = measured['scenarios']['regions_fp16_1_VGA_raw_6']
+    assert all(check['met'] for check in found['checks'])
+    figures = found['figures']
+    assert found['regions']['sent'] == 6 * figures['sent']
+    assert found['regions']['answered'] == 6 * figures['answered'] > 0
+    assert found['regions']['answered_hz'] > 0
 
 
 def test_the_limit_ends_where_frames_are_lost_or_cameras_late(measured):
@@ -72,6 +85,45 @@ def test_the_page_tells_what_was_lost(measured):
     assert row.endswith(f'| {balance["sent"] - balance["heard"]} |')
 
 
+def test_the_page_tells_regions(measured):
+    text = markdown(measured)
+    hz = measured['scenarios']['regions_fp16_1_VGA_raw_6']['regions']['answered_hz']
+    assert f'| fp16, 1 VGA raw, 6 regions | {hz:,.0f} |' in text
+    assert 'most regions' not in text
+
+
+def test_the_page_tells_where_the_search_for_most_regions_ended():
+    spread = {'p50': 5.0, 'p95': 6.0, 'p99': 7.0}
+    step = {'regions': 30, 'regions_hz': 5400.0, 'sent': 360, 'answered': 360, 'lost': {},
+            'cameras_skipped': 0, 'source_to_answer_ms': spread}
+    last = {**step, 'regions': 45, 'answered': 340, 'lost': {'dropped_superseded': 20}}
+    limit = next(one for one in scenarios() if one.kind == 'regions_limit')
+    machine = dict.fromkeys(
+        ('gpu', 'cores', 'cpu', 'python', 'rclpy', 'transport', 'commit'), '?')
+    results = {'machine': machine, 'scenarios': {
+        limit.name: {'scenario': asdict(limit), 'steps': [step, last]}}}
+    assert ('| fp16, 6 VGA raw | 30 regions of a frame | 5,400 | 5.00 / 7.00 | 45 regions: 340 of '
+            '360 answered (dropped_superseded 20) |') in markdown(results)
+    results['scenarios'][limit.name]['steps'] = [last]
+    assert '| fp16, 6 VGA raw | less than 45 regions |  |  |' in markdown(results)
+
+
+def test_a_scenario_that_takes_too_long_is_an_error():
+    with pytest.raises(BenchError, match=r'its 0\.05 s'), _at_most(0.05):
+        time.sleep(30)
+    with _at_most(30):
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_batches_and_engines_fit_the_scenario():
+    chosen = {one.name: (one.batch, one.engine_batch) for one in scenarios()}
+    assert chosen['rate_fp16_1_VGA_raw'] == (6, 1)
+    assert chosen['rate_fp16_6_VGA_raw'] == (6, 6)
+    assert chosen['regions_fp16_1_VGA_raw_6'] == (8, 8)
+    assert chosen['regions_fp16_6_1080p_raw_20'] == (64, 64)
+
+
 def test_the_scenarios_have_names_of_their_own():
     names = [one.name for one in scenarios()]
-    assert len(set(names)) == len(names) == 22
+    assert len(set(names)) == len(names) == 27

@@ -219,8 +219,8 @@ def detections(camera: Camera, number: Optional[int] = None) -> Detection2DArray
     """
     filled = Detection2DArray()
     filled.header.frame_id = camera.name
-    for number, box in enumerate(camera.boxes()[:number]):
-        found = Detection2D(id=str(number), bbox=BoundingBox2D(
+    for place, box in enumerate(camera.boxes()[:number]):
+        found = Detection2D(id=str(place), bbox=BoundingBox2D(
             size_x=float(box.width), size_y=float(box.height)), results=[
                 ObjectHypothesisWithPose(hypothesis=ObjectHypothesis(
                     class_id=DETECTED_CLASS, score=0.9))])

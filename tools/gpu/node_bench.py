@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,18 +28,28 @@ from bench.environment import describe_machine, isolate
 from bench.figures import latencies_ms, spread
 from bench.observer import counts
 from bench.rig import NODE, node_arguments, Phase, Rig
-from bench.scenarios.latency import account_checks, common_figures
+from bench.scenarios.latency import account_checks, common_figures, region_checks
+from bench.scenarios.regions import regions_per_second
 from markdown_page import read_json, write_json
 from resnet_trt_node.errors import ResnetTrtError, UsageError
 
 SIZES = {'VGA': (640, 480), '1080p': (1920, 1080)}
 #: The largest batch, of as many cameras.
 BATCH = 6
+#: Regions of one frame, and the largest batch with them: a detector's few, and many cameras' many.
+FEW_REGIONS, FEW_BATCH = 6, 8
+MANY_REGIONS, MANY_BATCH = 20, 64
+#: The most regions of a frame that are tried.
+MOST_REGIONS = 512
 _WARM_S = 3.0
 _BUILD_LIMIT_S = 400.0
 #: Factor between the rates that `run_limit` tries, and seconds at each.
 _STEP, _STEP_S = 1.5, 2.0
 _HIGHEST_HZ = 1000.0
+#: Seconds that a scenario may take without building its engine, beyond those of its measurement.
+_OVERHEAD_S = 60.0
+#: Scenarios with regions are measured for this long at most: all of them in three minutes.
+_REGIONS_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -46,12 +58,14 @@ class Scenario:
     What is measured together.
 
     :param kind: 'rate' for a fixed rate, 'plain' for the same beside the plain node with the same
-        engine, in turns, 'limit' for the highest rate without a drop.
+        engine, in turns, 'limit' for the highest rate without a drop; 'regions' and
+        'regions_plain' likewise, 'regions_limit' for the most regions of a frame without a drop.
     :param precision: of the model, 'fp16' or 'int8'.
     :param cameras: how many.
     :param size: one of `SIZES`.
     :param jpeg: whether they send jpeg.
     :param rate_hz: of each camera, or where a search begins.
+    :param regions: of each frame, or where a search begins; 0 where whole frames are classified.
     """
 
     kind: str
@@ -60,18 +74,34 @@ class Scenario:
     size: str
     jpeg: bool = False
     rate_hz: float = 30.0
+    regions: int = 0
 
     @property
     def name(self) -> str:
         """Return one word."""
         form = 'jpeg' if self.jpeg else 'raw'
-        return f'{self.kind}_{self.precision}_{self.cameras}_{self.size}_{form}'
+        return f'{self.kind}_{self.precision}_{self.cameras}_{self.size}_{form}' + (
+            f'_{self.regions}' if self.regions else '')
+
+    @property
+    def batch(self) -> int:
+        """Return the node's max_batch_size."""
+        if not self.regions:
+            return BATCH
+        return FEW_BATCH if self.regions <= FEW_BATCH else MANY_BATCH
+
+    @property
+    def engine_batch(self) -> int:
+        """Return the largest batch of the engine."""
+        # A camera has one frame in a batch.
+        return self.batch if self.regions else self.cameras
 
     def sources(self) -> list[Camera]:
         """Return the cameras."""
         width, height = SIZES[self.size]
+        most = MOST_REGIONS if self.kind == 'regions_limit' else self.regions
         return [replace(camera, jpeg=self.jpeg) for camera in several(
-            self.cameras, rate_hz=self.rate_hz, width=width, height=height)]
+            self.cameras, rate_hz=self.rate_hz, width=width, height=height, regions=most)]
 
 
 def scenarios() -> Iterator[Scenario]:
@@ -86,6 +116,11 @@ def scenarios() -> Iterator[Scenario]:
     for size in SIZES:
         for cameras in (1, BATCH):
             yield Scenario('limit', 'fp16', cameras, size, rate_hz=60.0)
+    yield Scenario('regions', 'fp16', 1, 'VGA', regions=FEW_REGIONS)
+    yield Scenario('regions_plain', 'fp16', 1, 'VGA', regions=FEW_REGIONS)
+    for size in SIZES:
+        yield Scenario('regions', 'fp16', BATCH, size, regions=MANY_REGIONS)
+    yield Scenario('regions_limit', 'fp16', BATCH, 'VGA', regions=MANY_REGIONS)
 
 
 class Bench:
@@ -103,6 +138,7 @@ class Bench:
             parameters: dict[str, object], seconds: float) -> None:
         self._models, self._engine_dir, self._seconds = models, engine_dir, seconds
         self._parameters = parameters
+        #: By precision and largest batch.
         self._plans: dict[tuple[str, int], Path] = {}
 
     def run(self, scenario: Scenario) -> dict[str, Any]:
@@ -113,15 +149,24 @@ class Bench:
         :raises BenchError: if a process ends or nothing is heard.
         """
         plan = self._build(scenario)
-        if scenario.kind == 'plain' and plan is None:
+        if scenario.kind.endswith('plain') and plan is None:
             raise BenchError('the plain node runs engines, and this backend compiles none')
-        run = {'rate': self._rate, 'plain': self._plain, 'limit': self._limit}[scenario.kind]
-        return {'scenario': asdict(scenario), **run(scenario, plan)}
+        run = {'rate': self._rate, 'plain': self._plain, 'limit': self._limit,
+               'regions': self._rate, 'regions_plain': self._plain,
+               'regions_limit': self._regions_limit}[scenario.kind]
+        with _at_most(_OVERHEAD_S + self._length_s(scenario)):
+            return {'scenario': asdict(scenario), **run(scenario, plan)}
+
+    def _length_s(self, scenario: Scenario) -> float:
+        return min(self._seconds, _REGIONS_S) if scenario.regions else self._seconds
 
     def _of_node(self, scenario: Scenario) -> dict[str, object]:
         return {
             **({'engine_dir': self._engine_dir} if self._engine_dir else {}),
-            'model_path': self._models[scenario.precision], 'max_batch_size': BATCH,
+            **({'input': 'regions'} if scenario.regions else {}),
+            # Many regions fill whole batches: one build less.
+            **({'opt_batch_sizes': [MANY_BATCH]} if scenario.batch == MANY_BATCH else {}),
+            'model_path': self._models[scenario.precision], 'max_batch_size': scenario.batch,
             'max_wait_ms': 0.0, 'image_reliability': 'reliable',
             'image_transport': 'compressed' if scenario.jpeg else 'raw', **self._parameters}
 
@@ -129,8 +174,7 @@ class Bench:
         """Return the engine that the node will find, None for a backend without one."""
         if self._engine_dir is None:
             return None
-        # The largest batch is that of so many cameras.
-        kind = scenario.precision, scenario.cameras
+        kind = scenario.precision, scenario.engine_batch
         if kind not in self._plans:
             words = node_arguments(
                 [camera.name for camera in scenario.sources()],
@@ -148,23 +192,27 @@ class Bench:
         with Rig(scenario.sources(), self._of_node(scenario)) as rig:
             # What a benchmark tells that counts the first frame of a run alone.
             first = rig.measure(_WARM_S)
-            phase = rig.measure(self._seconds)
+            length_s = self._length_s(scenario)
+            phase = rig.measure(length_s)
             checks = account_checks(rig, phase, rig.account(phase, simulated=False))
+            if scenario.regions:
+                checks += region_checks(phase, scenario.regions)
             return {
-                **_figures(scenario, phase, self._seconds),
+                **_figures(scenario, phase, length_s),
                 'first_answer_ms': round(float(latencies_ms(first.heard)[0]), 3),
                 'checks': [check.to_json() for check in checks]}
 
     def _plain(self, scenario: Scenario, plan: Optional[Path]) -> dict[str, Any]:
         ours, = scenario.sources()
         cameras = [ours, replace(ours, receiver='plain')]
-        others = {'plain': ('tools.gpu.plain_node', ours.name, str(plan))}
+        others: dict[str, tuple[str, ...]] = {'plain': (
+            'tools.gpu.plain_node', ours.name, str(plan), *(['regions'] * bool(ours.regions)))}
         found: dict[str, Any] = {'ours': [], 'plain': []}
         with Rig(cameras, self._of_node(scenario), others) as rig:
             for receiver in found:
                 rig.measure(_WARM_S, receiver)
             for receiver in 2 * list(found):
-                phase = rig.measure(self._seconds / 2, receiver)
+                phase = rig.measure(self._length_s(scenario) / 2, receiver)
                 process = 'node' if receiver == 'ours' else 'plain'
                 found[receiver].append({
                     'sent': len(phase.sent), 'answered': len(phase.heard),
@@ -180,22 +228,64 @@ class Bench:
             before = _lost(rig.settle(), scenario)
             while rate <= _HIGHEST_HZ:
                 phase = rig.measure(_STEP_S, rate_hz=rate)
-                now = _lost(phase.status, scenario)
-                lost = {name: count for name in now if (count := now[name] - before[name])}
-                steps.append({
-                    'rate_hz': round(rate, 1), 'sent': len(phase.sent),
-                    'answered': len(phase.heard), 'lost': lost,
-                    'cameras_skipped': phase.skipped,
-                    'source_to_answer_ms': spread(latencies_ms(phase.heard)),
-                    'load': phase.load()})
-                if len(phase.heard) < len(phase.sent) or phase.skipped:
+                steps.append({'rate_hz': round(rate, 1), **_step(scenario, phase, before)})
+                if _exceeded(steps[-1]):
                     break
-                before, rate = now, rate * _STEP
+                before, rate = _lost(phase.status, scenario), rate * _STEP
+        return {'steps': steps}
+
+    def _regions_limit(self, scenario: Scenario, _: Optional[Path]) -> dict[str, Any]:
+        regions, steps = scenario.regions, []
+        with Rig(scenario.sources(), self._of_node(scenario)) as rig:
+            rig.measure(_WARM_S, regions=regions)
+            before = _lost(rig.settle(), scenario)
+            while regions <= MOST_REGIONS:
+                phase = rig.measure(_STEP_S, regions=regions)
+                rate = regions_per_second(phase.regions)
+                steps.append({
+                    'regions': regions, 'regions_hz': rate and round(rate, 1),
+                    **_step(scenario, phase, before)})
+                if _exceeded(steps[-1]):
+                    break
+                before, regions = _lost(phase.status, scenario), round(regions * _STEP)
         return {'steps': steps}
 
 
-def _figures(scenario: Scenario, phase: Phase, seconds: float) -> dict[str, Any]:
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raise a BenchError where the body takes longer."""
+    def end(*_: object) -> None:
+        raise BenchError(f'took longer than its {seconds:g} s')
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _step(scenario: Scenario, phase: Phase, before: dict[str, int]) -> dict[str, Any]:
+    """Return what one step of a search shows; `before` is `_lost` when it began."""
+    now = _lost(phase.status, scenario)
     return {
+        'sent': len(phase.sent), 'answered': len(phase.heard),
+        'lost': {name: count for name in now if (count := now[name] - before[name])},
+        'cameras_skipped': phase.skipped,
+        'source_to_answer_ms': spread(latencies_ms(phase.heard)), 'load': phase.load()}
+
+
+def _exceeded(step: dict[str, Any]) -> bool:
+    """Tell whether a frame was lost, or the cameras could not send one."""
+    return step['answered'] < step['sent'] or step['cameras_skipped'] > 0
+
+
+def _figures(scenario: Scenario, phase: Phase, seconds: float) -> dict[str, Any]:
+    rate = regions_per_second(phase.regions)
+    return {
+        **({'regions': {'sent': scenario.regions * len(phase.sent),
+                        'answered': int(phase.regions['answered'].sum()),
+                        'answered_hz': rate and round(rate, 1)}} if scenario.regions else {}),
         'figures': common_figures(phase, seconds), 'lost': _lost(phase.status, scenario),
         'backend': phase.status.get('backend'), 'batches': phase.status.get('mean_batch_size')}
 
@@ -274,8 +364,9 @@ def _measure(arguments: argparse.Namespace) -> int:
 
 def _summary(found: dict[str, Any]) -> str:
     if 'steps' in found:
+        tried = 'regions' if found['scenario']['regions'] else 'rate_hz'
         return '; '.join(
-            f'{step["rate_hz"]} Hz: {step["answered"]} of {step["sent"]}, {step["lost"]}, '
+            f'{tried} {step[tried]}: {step["answered"]} of {step["sent"]}, {step["lost"]}, '
             f'{step["cameras_skipped"]} skipped' for step in found['steps'])
     if 'turns' in found:
         return str(found['turns'])

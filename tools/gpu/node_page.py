@@ -6,6 +6,7 @@ Usage: python3 -m tools.gpu.node_page gpu_node.json docs NOTES.md
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 import sys
 from typing import Any, Iterable, Optional
@@ -30,12 +31,17 @@ _ISAAC = (
     'has enqueued the work, without waiting for the GPU. For comparison, of the same runs: the '
     'first answer of each, and receive to publish without the inference of the same frame '
     '(`added`), which is what is left if nobody waits for the GPU.')
+_REGIONS = (
+    'Boxes of 40 to 200 pixels at random places come as `vision_msgs/Detection2DArray` right '
+    'behind each image, with its stamp, as from a detector. The node crops on the CPU, and the '
+    'regions of all cameras share batches. `receive to publish` begins when image and boxes are '
+    'there and ends when the answers to all regions of the frame are out.')
 
 
 def markdown(results: dict[str, Any]) -> str:
     """Return the section."""
     machine = results['machine']
-    of_kind: dict[str, list[dict[str, Any]]] = {'rate': [], 'plain': [], 'limit': []}
+    of_kind: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for one in sorted(results['scenarios'].values(), key=_place):
         of_kind[one['scenario']['kind']].append(one)
     backend = next((one['backend'] for one in of_kind['rate']), '')
@@ -67,7 +73,27 @@ def markdown(results: dict[str, Any]) -> str:
             'The rate of every camera is raised by half every two seconds until a frame is lost '
             'or the cameras themselves, one Python process, are late.', '',
             *table(('scenario', 'all answered up to', 'source to answer there, p50 / p99',
-                    'then'), map(_limit_row, of_kind['limit']))]
+                    'then'), map(_limit_row, of_kind['limit'])), '']
+    if of_kind['regions']:
+        lines += ['### Regions', '', _REGIONS, '', *table(
+            ('scenario', 'regions answered a second', *_STAGES, 'source to answer',
+             'CPU a frame', 'sent', 'lost'), map(_regions_row, of_kind['regions'])), '',
+            *_missed(of_kind['regions'])]
+    if of_kind['regions_plain']:
+        lines += [
+            'Beside a plain node that crops and infers region by region in its callback, with the '
+            'same engine ([plain_regions_node.py](../tools/bench/plain_regions_node.py)); in '
+            'turns, two each.', '',
+            *table(('scenario', 'node', 'answered of sent', 'source to answer, p50 / p95 / p99',
+                    'CPU a frame'),
+                   [row for one in of_kind['regions_plain'] for row in _plain_rows(one)]), '']
+    if of_kind['regions_limit']:
+        lines += [
+            'The number of regions of every frame is raised by half every two seconds until a '
+            'frame is lost.', '',
+            *table(('scenario', 'all answered up to', 'regions answered a second',
+                    'source to answer there, p50 / p99', 'then'),
+                   map(_regions_limit_row, of_kind['regions_limit']))]
     return '\n'.join(lines).rstrip()
 
 
@@ -79,13 +105,20 @@ def page(results: dict[str, Any], notes: str) -> str:
 def _place(one: dict[str, Any]) -> tuple[object, ...]:
     scenario = one['scenario']
     return (scenario['jpeg'], scenario['size'] == '1080p', scenario['cameras'],
-            scenario['precision'])
+            scenario['precision'], _regions(one))
+
+
+def _regions(one: dict[str, Any]) -> int:
+    """Return how many regions a frame has; results from before there were any tell none."""
+    return int(one['scenario'].get('regions', 0))
 
 
 def _title(one: dict[str, Any]) -> str:
     scenario = one['scenario']
     form = 'jpeg' if scenario['jpeg'] else 'raw'
-    return f'{scenario["precision"]}, {scenario["cameras"]} {scenario["size"]} {form}'
+    regions = ('' if scenario['kind'] == 'regions_limit' or not _regions(one)
+               else f', {_regions(one)} regions')
+    return f'{scenario["precision"]}, {scenario["cameras"]} {scenario["size"]} {form}{regions}'
 
 
 def _shares(values: Iterable[Optional[float]]) -> str:
@@ -105,6 +138,27 @@ def _rate_row(one: dict[str, Any]) -> list[object]:
         *(_shares(stages[name]) if name in stages else None for name in _STAGES.values()),
         _spread(figures['source_to_answer_ms']), f'{figures["node_cpu_ms_per_answer"]:.2f}',
         balance['sent'], balance['sent'] - balance['heard']]
+
+
+def _regions_row(one: dict[str, Any]) -> list[object]:
+    title, *others = _rate_row(one)
+    return [title, f'{one["regions"]["answered_hz"]:,.0f}', *others]
+
+
+def _regions_limit_row(one: dict[str, Any]) -> list[object]:
+    whole, last = _whole(one['steps']), one['steps'][-1]
+    ended = f'{last["regions"]} regions: {_ended(last)}' if last not in whole else 'not tried'
+    if not whole:
+        return [_title(one), f'less than {last["regions"]} regions', None, None, ended]
+    best = whole[-1]
+    return [_title(one), f'{best["regions"]} regions of a frame', f'{best["regions_hz"]:,.0f}',
+            _spread(best['source_to_answer_ms'], 'p50', 'p99'), ended]
+
+
+def _whole(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the steps of a search in which nothing was lost."""
+    return [step for step in steps
+            if step['answered'] == step['sent'] and not step['cameras_skipped']]
 
 
 def _isaac_row(one: dict[str, Any]) -> list[object]:
@@ -136,8 +190,7 @@ def _plain_rows(one: dict[str, Any]) -> list[list[object]]:
 
 def _limit_row(one: dict[str, Any]) -> list[object]:
     steps = one['steps']
-    whole = [step for step in steps
-             if step['answered'] == step['sent'] and not step['cameras_skipped']]
+    whole = _whole(steps)
     if not whole:
         return [_title(one), f'less than {steps[0]["rate_hz"]:.0f} Hz', None, _end(steps[-1])]
     return [_title(one), f'{whole[-1]["rate_hz"]:.0f} Hz a camera',
@@ -146,9 +199,14 @@ def _limit_row(one: dict[str, Any]) -> list[object]:
 
 
 def _end(step: dict[str, Any]) -> str:
-    """Return what ended the search."""
+    """Return what ended the search for the highest rate."""
+    return f'at {step["rate_hz"]:.0f} Hz {_ended(step)}'
+
+
+def _ended(step: dict[str, Any]) -> str:
+    """Return what was lost in the last step of a search."""
     lost = ', '.join(f'{name} {count}' for name, count in step['lost'].items())
-    return (f'at {step["rate_hz"]:.0f} Hz {step["answered"]} of {step["sent"]} answered'
+    return (f'{step["answered"]} of {step["sent"]} answered'
             + (f' ({lost})' if lost else '')
             + (f', the cameras left out {step["cameras_skipped"]}'
                if step['cameras_skipped'] else ''))

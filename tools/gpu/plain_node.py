@@ -1,10 +1,11 @@
 """
 The plain node of `bench` with an engine of TensorRT: what the node is measured against on a GPU.
 
-Usage: PYTHONPATH=tools:. python -m tools.gpu.plain_node NAMESPACE CAMERA ENGINE
+Usage: PYTHONPATH=tools:. python -m tools.gpu.plain_node NAMESPACE CAMERA ENGINE [regions]
 
 The engine takes uint8 pixels and normalises them, so that the callback converts, resizes, infers
-one frame and publishes; it is the same engine as the node's, at batch 1.
+one frame and publishes; it is the same engine as the node's, at batch 1. With `regions` it is
+`bench.plain_regions_node`, which infers one region after the other.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 from typing import Any
 
 from bench.plain_node import PlainNode, serve
+from bench.plain_regions_node import PlainRegionsNode
 import numpy as np
 from numpy.typing import NDArray
 import pycuda.driver as cuda
@@ -46,6 +48,13 @@ class EngineClassifier:
         return [str(index) for index in best], [float(probabilities[index]) for index in best]
 
 
+def main() -> int:
+    """Classify until the input ends."""
+    namespace, camera, plan, *kind = sys.argv[1:]
+    if kind == ['regions']:
+        return serve(lambda: PlainRegionsNode(namespace, [camera], EngineClassifier(Path(plan))))
+    return serve(lambda: PlainNode(namespace, camera, EngineClassifier(Path(plan))))
+
+
 if __name__ == '__main__':
-    sys.exit(serve(lambda: PlainNode(
-        sys.argv[1], sys.argv[2], EngineClassifier(Path(sys.argv[3])))))
+    sys.exit(main())
