@@ -100,8 +100,11 @@ def test_regions_a_second_count_between_the_first_and_the_last_answer():
     ((0, 0, 0, 10, 10, 0), 0, 0), ((0, 0, 0, 10, 8, 1), 2, 1), ((0, 0, 0, 9, 9, 0), 2, 0),
     ((0, 0, 0, 12, 12, 0), 4, 0)])
 def test_each_region_of_an_answered_frame_has_its_answer(row, wrong, mistaken):
-    phase = Phase(1.0, sent(), heard(), {}, 0.0, 0, 0.0, regions=regions(row))
-    assert [check.measured for check in region_checks(phase, 10)] == [wrong, mistaken]
+    status = {'c0/regions_received': '10', 'c0/regions_answered': '9',
+              'c0/regions_per_frame': '10.0'}
+    phase = Phase(1.0, sent(), heard(), {}, 0.0, 0, 0.0, status, regions=regions(row))
+    assert [check.measured for check in region_checks(phase, ['c0'], 10)] == [
+        1, wrong, mistaken]
 
 
 def test_drops_are_told_by_camera_and_reason():

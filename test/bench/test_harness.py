@@ -13,7 +13,7 @@ from bench.children import Child, wait_until
 from bench.deployment import DEFAULT, PROFILE
 from bench.environment import choose_transport, describe_machine
 from bench.faulty_node import order_faults, take_fault
-from bench.observer import counts, stage_ms, stages, unaccounted
+from bench.observer import counts, stage_ms, stages, unaccounted, unaccounted_regions
 from bench.procfs import sample
 from bench.scenarios import latency, regions
 from bench.scenarios.soak import LoggedAccount, read_accounts
@@ -40,6 +40,15 @@ def test_diagnostics_are_understood():
     assert unaccounted(numbers) == 1
     with pytest.raises(BenchError, match="camera 'left'"):
         counts(STATUS, 'left')
+
+
+def test_regions_in_the_diagnostics_are_counted():
+    status = {'front/regions_received': '30', 'front/regions_answered': '17',
+              'front/regions_too_small': '2', 'front/regions_dropped': '10',
+              'front/regions_in_progress': '0', 'front/regions_per_frame': '10.0'}
+    assert unaccounted_regions(status, 'front') == 1
+    with pytest.raises(BenchError, match="camera 'left'"):
+        unaccounted_regions(status, 'left')
 
 
 def test_accounts_in_the_log_are_understood():
@@ -214,6 +223,7 @@ def test_two_seconds_of_regions(monkeypatch):
     checks = {check.name: check for check in outcome.checks}
     for name in (
             'frames that the node received and cannot account for',
+            'regions that the node received and cannot account for',
             'answers that are foreign, repeated or mistaken',
             'regions of answered frames without an answer, or beyond those sent',
             "regions with another region's answer"):

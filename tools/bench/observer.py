@@ -164,3 +164,17 @@ def unaccounted(numbers: Mapping[str, int]) -> int:
     """Return the frames that were received and ended in no counter."""
     ended = sum(value for key, value in numbers.items() if key.startswith('dropped_'))
     return numbers['received'] - numbers['answered'] - ended - numbers.get('in_progress', 0)
+
+
+def unaccounted_regions(status: Mapping[str, str], camera: str) -> int:
+    """
+    Return the regions that were received and ended in no counter.
+
+    :raises BenchError: if none are counted for the camera.
+    """
+    prefix = f'{camera}/regions_'
+    numbers = {key[len(prefix):]: int(value) for key, value in status.items()
+               if key.startswith(prefix) and key != f'{prefix}per_frame'}
+    if 'received' not in numbers:
+        raise BenchError(f'the diagnostics count no regions for camera {camera!r}')
+    return 2 * numbers['received'] - sum(numbers.values())

@@ -196,7 +196,8 @@ class Bench:
             phase = rig.measure(length_s)
             checks = account_checks(rig, phase, rig.account(phase, simulated=False))
             if scenario.regions:
-                checks += region_checks(phase, scenario.regions)
+                checks += region_checks(
+                    phase, [camera.name for camera in rig.cameras], scenario.regions)
             return {
                 **_figures(scenario, phase, length_s),
                 'first_answer_ms': round(float(latencies_ms(first.heard)[0]), 3),

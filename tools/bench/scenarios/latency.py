@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bench.camera import Camera, several
 from bench.figures import (
     Account, balance_checks, Check, latencies_ms, Outcome, percentile, rounded, spread,
     sum_balances)
-from bench.observer import counts, stage_ms, stages, unaccounted
+from bench.observer import counts, stage_ms, stages, unaccounted, unaccounted_regions
 from bench.rig import Phase, Rig
 import numpy as np
 
@@ -73,14 +73,17 @@ def account_checks(rig: Rig, phase: Phase, done: Account) -> list[Check]:
               done.foreign + done.repeated + done.mistaken, 0)]
 
 
-def region_checks(phase: Phase, regions: int) -> list[Check]:
+def region_checks(phase: Phase, cameras: Sequence[str], regions: int) -> list[Check]:
     """
-    Return the checks that every region of an answered frame has an answer, and its own.
+    Return the checks that no region is lost and each has its own answer.
 
+    :param cameras: names of ours.
     :param regions: of each frame.
     """
     answers = phase.regions
+    lost = sum(abs(unaccounted_regions(phase.status, name)) for name in cameras)
     return [
+        Check('regions that the node received and cannot account for', lost, 0),
         Check('regions of answered frames without an answer, or beyond those sent',
               int(np.abs(regions - answers['answered']).sum()
                   + np.abs(regions - answers['regions']).sum()), 0),

@@ -42,7 +42,7 @@ def run(seconds: float) -> Outcome:
             phases[receiver] = rig.measure(seconds, receiver)
         phase = phases['ours']
         checks = [*account_checks(rig, phase, rig.account(phase, simulated=False)),
-                  *region_checks(phase, _REGIONS)]
+                  *region_checks(phase, names.split(','), _REGIONS)]
     rates = {receiver: regions_per_second(one.regions) for receiver, one in phases.items()}
     infer_ms = _BATCH_MS + _BATCH * _ROW_MS
     ours_hz, plain_hz = rates['ours'], rates['plain']
