@@ -33,7 +33,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         'inputs', metavar='INPUT', nargs='+',
         help='picture, folder or zip file of pictures, or bag; any number of each')
     add_node_options(
-        parser, 'top_k', 'score_threshold', 'unknown_below', 'unknown_label', 'class_id_format')
+        parser, 'top_k', 'score_threshold', 'unknown_below', 'unknown_label',
+        'unknown_criterion', 'class_id_format')
     parser.add_argument(
         '--topic', action='append', metavar='TOPIC',
         help='image topic of the bags; may be given several times; not given: all of them')
@@ -70,7 +71,8 @@ def _check(arguments: Namespace) -> UnknownRule:
         raise UsageError(f'--top-k {arguments.top_k}: choose at least 1')
     if not 0 <= arguments.score_threshold <= 1:
         raise UsageError(f'--score-threshold {arguments.score_threshold}: choose 0 to 1')
-    return UnknownRule(arguments.unknown_below, arguments.unknown_label)
+    return UnknownRule(
+        arguments.unknown_below, arguments.unknown_label, arguments.unknown_criterion)
 
 
 @dataclass

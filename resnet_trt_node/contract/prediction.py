@@ -7,7 +7,7 @@ from typing import Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 
-from resnet_trt_node.errors import UsageError
+from resnet_trt_node.errors import check_choice, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: The index of what is none of the model's classes.
 UNKNOWN_INDEX = -1
+#: What says that a frame shows none of the classes, see `UnknownRule`.
+UNKNOWN_CRITERIA = ('score', 'entropy')
 
 
 @dataclass(frozen=True)
@@ -38,22 +40,45 @@ class UnknownRule:
     """
     When a frame shows none of the classes.
 
-    :param below: a best score below this says so, 0 to 1; 0 never does.
+    :param below: a value below this says so, 0 to 1; 0 never does.
     :param label: what it is called then.
+    :param criterion: what is compared: 'score' is the best score; 'entropy' is e to the minus
+        entropy of all scores, in nats, which is 1 / k where k classes are equally probable.
     :raises UsageError: if they cannot be used.
     """
 
     below: float
     label: str
+    criterion: str = 'score'
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be used."""
+        check_choice('unknown_criterion', self.criterion, UNKNOWN_CRITERIA)
         # NaN is in no range.
         if not 0 <= self.below <= 1:
             raise UsageError(f'unknown_below is {self.below}: choose 0 to 1')
         # NUL and halves of characters, which no message can carry, are not printable either.
         if not self.label or not self.label.isprintable():
             raise UsageError(f'unknown_label is {self.label!a}: choose printable characters')
+
+    def applies(self, probabilities: NDArray[np.float32]) -> bool:
+        """
+        Tell whether a frame shows none of the classes.
+
+        :param probabilities: float32 (C,).
+        """
+        if self.criterion == 'entropy':
+            return self.below > 0 and sureness(probabilities) < self.below
+        # Compared in float32, as score_threshold is: what is printed as 0.7 is not below 0.7.
+        return bool(probabilities.max() < np.float32(self.below))
+
+
+def sureness(probabilities: NDArray[np.float32]) -> float:
+    """Return e to the minus entropy of one frame's probabilities, float32 (C,)."""
+    exact = probabilities.astype(np.float64)
+    # 0 ln 0 is 0.
+    positive = exact[exact > 0]
+    return float(np.exp(positive @ np.log(positive)))
 
 
 def top_predictions(
@@ -72,11 +97,9 @@ def top_predictions(
     """
     if top_k < 1:
         raise UsageError(f'top_k is {top_k}: it must be at least 1')
-    if unknown is not None:
-        # Compared in float32, as below: a score that is printed as 0.7 is not below 0.7.
-        best = probabilities.max()
-        if best < np.float32(unknown.below):
-            return [Prediction(UNKNOWN_INDEX, unknown.label, float(best))]
+    if unknown is not None and unknown.applies(probabilities):
+        return [Prediction(
+            UNKNOWN_INDEX, unknown.label, min(1.0, float(probabilities.max())))]
     # A stable sort of the negated scores puts the lower index first among equals.
     order = np.argsort(-probabilities, kind='stable')[:top_k]
     return [

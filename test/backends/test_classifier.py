@@ -8,7 +8,7 @@ import pytest
 from resnet_trt_node.backends.classifier import Classifier
 from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
 from resnet_trt_node.contract.prediction import (
-    Prediction, top_predictions, UNKNOWN_INDEX, UnknownRule)
+    Prediction, sureness, top_predictions, UNKNOWN_INDEX, UnknownRule)
 from resnet_trt_node.errors import AnswerError, FrameError, UsageError
 from resnet_trt_node.imaging.frame import Frame
 
@@ -75,6 +75,26 @@ def test_a_limit_of_1_knows_only_what_is_certain():
                         (above, 0)):
         assert top_predictions(
             np.array([best, 0], np.float32), LABELS, 1, 0.0, rule)[0].index == index
+
+
+def test_by_entropy_the_other_classes_count_too():
+    # Both best scores are 0.5; e^-H is 1 / 2 for two equal classes, and less for more of them.
+    two, three = np.array([0.5, 0.5, 0], np.float32), np.array([0.5, 0.25, 0.25], np.float32)
+    assert sureness(two) == pytest.approx(1 / 2)
+    assert sureness(three) == pytest.approx(2**-1.5)
+    assert sureness(np.full(8, 1 / 8, np.float32)) == pytest.approx(1 / 8)
+    assert sureness(np.array([1, 0], np.float32)) == 1
+    rule = UnknownRule(0.4, 'unknown', 'entropy')
+    assert [one.index for one in top_predictions(two, LABELS, 1, 0.0, rule)] == [0]
+    assert top_predictions(three, LABELS, 1, 0.0, rule) == [
+        Prediction(UNKNOWN_INDEX, 'unknown', 0.5)]
+    assert not UnknownRule(0, 'unknown', 'entropy').applies(three)
+    assert not UnknownRule(1, 'unknown', 'entropy').applies(np.array([1, 0], np.float32))
+
+
+def test_another_criterion_is_refused():
+    with pytest.raises(UsageError, match="unknown_criterion 'margin': choose one of score, entr"):
+        UnknownRule(0.5, 'unknown', 'margin')
 
 
 @pytest.mark.parametrize(('below', 'label', 'cause'), [

@@ -85,6 +85,12 @@ def test_an_unsure_answer_is_unknown(resnet_trt, colour_model, pictures, tmp_pat
         'index': -1, 'label': 'none of these', 'score': pytest.approx(0.497, abs=0.01)}]
     assert (red[0]['index'], red[0]['label']) == (1, 'red')
     assert 'none of these' in resnet_trt(*words).out
+    # Two classes are equally probable, and six others hardly: e^-H is a little below a half.
+    for limit, index in ((0.49, -1), (0.48, 0)):
+        document = resnet_trt(
+            'classify', colour_model, tmp_path / 'dim.png', '--unknown-below', limit,
+            '--unknown-criterion', 'entropy', '--top-k', '1', '--json').document
+        assert document['results'][0]['predictions'][0]['index'] == index
 
 
 def test_a_bag_is_classified_frame_by_frame_and_the_broken_one_reported(

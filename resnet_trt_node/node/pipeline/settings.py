@@ -24,6 +24,7 @@ class LiveSettings:
     score_threshold: float = 0.0
     unknown_below: float = 0.0
     unknown_label: str = 'unknown'
+    unknown_criterion: str = 'score'
     reopen_after_failures: int = 3
     max_reopen_attempts: int = 5
     reopen_backoff_sec: float = 0.5

@@ -14,7 +14,7 @@ from typing import Any, Callable, get_args, Mapping, Optional
 
 from resnet_trt_node.backends.factory import BACKEND_CHOICES
 from resnet_trt_node.backends.options import discard, TVM_TARGETS
-from resnet_trt_node.contract.prediction import UnknownRule
+from resnet_trt_node.contract.prediction import UNKNOWN_CRITERIA, UnknownRule
 from resnet_trt_node.contract.spec import PRECISIONS
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging.frame import MAX_IMAGE_BYTES
@@ -185,6 +185,10 @@ class NodeParameters:
         'never.', low=0.0, high=1.0, live=True)
     unknown_label: str = _parameter(
         'unknown', 'Class of a result whose best score is below unknown_below.', live=True)
+    unknown_criterion: str = _parameter(
+        'score', 'What unknown_below is compared with: the best score; or, by entropy, a value '
+        'that is 1 / k where k classes are equally probable.', choices=UNKNOWN_CRITERIA,
+        live=True)
     class_id_format: str = _parameter(
         'label', 'What class_id holds: the class name or its index.', choices=('label', 'index'))
     camera_timeout_sec: float = _parameter(
