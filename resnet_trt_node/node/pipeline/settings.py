@@ -33,7 +33,9 @@ class LiveSettings:
     @property
     def unknown(self) -> Optional[UnknownRule]:
         """Return when a frame or region shows none of the classes, None for never."""
-        return UnknownRule(self.unknown_below, self.unknown_label) if self.unknown_below else None
+        return UnknownRule(
+            self.unknown_below, self.unknown_label,
+            self.unknown_criterion) if self.unknown_below else None
 
     def backoff_sec(self, attempt: int) -> float:
         """

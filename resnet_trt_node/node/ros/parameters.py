@@ -240,7 +240,7 @@ class NodeParameters:
                     'joined by /')
         if len(set(self.cameras)) != len(self.cameras):
             raise UsageError(f'cameras: {", ".join(self.cameras)} names one camera twice')
-        UnknownRule(self.unknown_below, self.unknown_label)
+        UnknownRule(self.unknown_below, self.unknown_label, self.unknown_criterion)
 
     @property
     def has_regions(self) -> bool:

@@ -75,6 +75,7 @@ def test_defaults_are_valid_and_every_parameter_is_described():
     ({'unknown_label': ''}, 'unknown_label'),
     ({'unknown_label': 'a\0b'}, 'choose printable characters'),
     ({'unknown_below': 1.5}, 'unknown_below: 1.5 is out of range'),
+    ({'unknown_criterion': 'margin'}, 'unknown_criterion'),
 ])
 def test_unusable_values_are_refused_with_the_reason(values, keyword):
     with pytest.raises(UsageError, match=re.escape(keyword)):
