@@ -5,9 +5,9 @@ Pillow and torchvision weigh all source pixels under a triangle (bilinear) or a 
 whose width grows with the scale; OpenCV has no such filter. A chain of three steps comes close
 at a fraction of the time: halve the picture as often as the scale allows (the mean of 2 x 2
 pixels), blur it with a short symmetric kernel, and interpolate at the output's grid, linearly,
-by OpenCV's cubic, or a mixture of both. The kernel's taps are those for which the whole chain's weights come closest,
-by least squares, to Pillow's, and what still differs is the `misfit` that tells which
-interpolation is better, and whether the chain may be used at all.
+by OpenCV's cubic, or a mixture of both. The kernel's taps are those for which the whole chain's
+weights come closest, by least squares, to Pillow's, and what still differs is the `misfit` that
+tells which interpolation is better, and whether the chain may be used at all.
 """
 
 from __future__ import annotations
