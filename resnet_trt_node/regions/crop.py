@@ -68,7 +68,9 @@ class RegionCropper:
         self._margin = margin
         self._method: ResizeMethod = method
         whole = ResizeRule(None, rule.crop_height, rule.crop_width, rule.interpolation)
-        self._resizer = Resizer(whole if aspect == 'stretch' else rule, method)
+        self._resizer = Resizer(whole if aspect == 'stretch' else rule, method, many=True)
+        # Copied from, since NumPy repeats three bytes slowly.
+        self._padding = np.full((rule.crop_height, rule.crop_width, 3), PAD_RGB, np.uint8)
 
     def crop(self, frame: Frame, box: Box, out: NDArray[np.uint8]) -> None:
         """
@@ -153,11 +155,13 @@ class RegionCropper:
             min(count, max(1, round(scale * length)))
             for count, length in ((rule.crop_height, height), (rule.crop_width, width)))
         top, left = (rule.crop_height - rows) // 2, (rule.crop_width - columns) // 2
-        resizer = Resizer(ResizeRule(None, rows, columns, rule.interpolation), self._method)
-        inner = out[top:top + rows, left:left + columns]
-        if (rows, columns) != (rule.crop_height, rule.crop_width):
-            out[:] = PAD_RGB
-        resizer.resize(frame, inner)
+        bottom, right = top + rows, left + columns
+        for bands in (slice(None, top), slice(bottom, None)):
+            out[bands] = self._padding[bands]
+        for bands in (slice(None, left), slice(right, None)):
+            out[top:bottom, bands] = self._padding[top:bottom, bands]
+        fitting = ResizeRule(None, rows, columns, rule.interpolation)
+        Resizer(fitting, self._method, many=True).resize(frame, out[top:bottom, left:right])
 
 
 def _whole_pixels(start: float, end: float, length: int) -> slice:
