@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Optional, Sequence, TYPE_CHECKING
 
 import cv2
@@ -254,6 +255,11 @@ def _write(
         picture: NDArray[np.uint8], rectangle: NDArray[np.float64], ink: NDArray[np.uint8],
         colour: tuple[int, int, int]) -> None:
     left, top, right, bottom = rectangle.astype(int)
-    share = ink[..., None].astype(np.float32) / 255
-    picture[top:bottom, left:right] = np.rint(
-        np.array(colour, np.float32) * (1 - share) + np.array(_INK, np.float32) * share)
+    picture[top:bottom, left:right] = _shades(colour)[ink]
+
+
+@lru_cache(maxsize=len(_STYLES))
+def _shades(colour: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Return a label's colour for each share of ink in a pixel, (256, 3)."""
+    share = np.arange(256)[:, None] / 255
+    return np.rint(np.array(colour) * (1 - share) + np.array(_INK) * share).astype(np.uint8)
