@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments
+from resnet_trt_node.node.pipeline.counters import REGION_COUNTS
 from resnet_trt_node.node.ros.parameters import check_value, parameter_fields
-from resnet_trt_node.regions.region import OUTCOMES
 from resnet_trt_node.regions.smoothing import make_smoother
 from resnet_trt_node.regions.track_cache import FORGET_SEC
 import yaml
@@ -77,10 +77,11 @@ def test_defaults_are_those_of_the_node():
         assert yaml.safe_load(default) == (list(wanted) if isinstance(wanted, tuple) else wanted)
 
 
-def test_every_outcome_is_explained():
+def test_every_counter_is_explained():
     """Under what is counted."""
     section = TEXT.split('## What is counted')[1]
-    assert [outcome for outcome in OUTCOMES if f'`{outcome}`' not in section] == []
+    counted = (*REGION_COUNTS, 'in_progress', 'per_frame')
+    assert [name for name in counted if f'`regions_{name}`' not in section] == []
 
 
 def test_delays_are_those_of_the_smoothers():
