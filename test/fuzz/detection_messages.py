@@ -6,10 +6,10 @@ Twice where ROS 2 is there: with the messages of rosbags and with those of rclpy
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import cycle, islice
-from math import inf, nan
+from math import inf, isfinite, nan
 from random import Random
 import struct
 from types import SimpleNamespace
@@ -22,6 +22,7 @@ from resnet_trt_node.bag.message_types import (
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.regions.detections import classified_message, regions_of
 from resnet_trt_node.regions.region import OUTCOMES, Region, RegionAnswer, UNUSABLE
+from resnet_trt_node.regions.selection import RegionRules, select
 
 _STORE = default_typestore()
 _TYPES = _STORE.types
@@ -38,15 +39,19 @@ _CROWDS = ((40, 60), (500, 500), (4000, 5000))
 @dataclass(frozen=True)
 class Case:
     """
-    A message and how it is answered.
+    A message, the frame that it belongs to, and how it is answered.
 
     :param message: made of rosbags' types.
-    :param answers: one for each detection.
+    :param rules: which of its regions are inferred.
+    :param size: height and width of the frame.
+    :param answers: one for each detection, unless `select` gives another outcome.
     :param class_id_format: 'label' or 'index'.
     :param keep: whether the source's results are kept.
     """
 
     message: Any
+    rules: RegionRules
+    size: tuple[int, int]
     answers: list[RegionAnswer]
     class_id_format: str
     keep: bool
@@ -86,7 +91,8 @@ class _Maker:
                 number = crowd
         answers = [self._answer() for _ in range(random.randrange(1, 5))]
         return Case(
-            _TYPES[DETECTIONS](self._header(), list(islice(cycle(some), number))),
+            _TYPES[DETECTIONS](self._header(), list(islice(cycle(some), number))), self._rules(),
+            (random.choice([1, 480]), random.choice([1, 640, 8000])),
             list(islice(cycle(answers), number)), random.choice(['label', 'index']),
             random.random() < 0.5)
 
@@ -94,7 +100,9 @@ class _Maker:
         results = [
             _hypothesis(self._text(), self._number(), self._number(), 1.0)
             for _ in range(self._random.randrange(4))]
-        x, y, theta, width, height = (self._number() for _ in range(5))
+        sound = self._random.random() < 0.5
+        x, y, theta, width, height = (
+            self._random.uniform(-100, 800) if sound else self._number() for _ in range(5))
         center = _TYPES['vision_msgs/msg/Pose2D'](_TYPES['vision_msgs/msg/Point2D'](x, y), theta)
         return _TYPES['vision_msgs/msg/Detection2D'](
             self._header(), results,
@@ -109,6 +117,12 @@ class _Maker:
         return RegionAnswer(random.choice(OUTCOMES), tuple(
             Prediction(random.randrange(-1, 1000), self._text(), random.random())
             for _ in range(random.randrange(4))), stamp_ns)
+
+    def _rules(self) -> RegionRules:
+        random = self._random
+        return RegionRules(
+            classes=tuple(self._text() for _ in range(random.choice([0, 0, 0, 3]))),
+            min_px=random.choice([1, 8, 500]), max_regions=random.choice([1, 2, 100, 1000]))
 
     def _header(self) -> Any:
         random = self._random
@@ -147,6 +161,7 @@ def check(case: Case) -> None:
     received = _STORE.deserialize_cdr(raw, DETECTIONS)
     found = regions_of(received)
     _check_regions(found, case.message)
+    case = replace(case, answers=_selected(case, found))
     result = classified_message(
         received, case.answers, case.class_id_format, case.keep,
         _hypothesis('', 0.0, 0.0, 1.0))
@@ -161,6 +176,24 @@ def check(case: Case) -> None:
         ours = ros.classified(message, case.answers, case.class_id_format, case.keep)
         again = _STORE.deserialize_cdr(ros.serialize(ours), DETECTIONS)
         assert _wire(again) == published, 'the node and a bag differ'
+
+
+def _selected(case: Case, found: list[Region]) -> list[RegionAnswer]:
+    """Return the answers that the regions get, those of the selection first."""
+    outcomes = select(found, case.rules, *case.size)
+    assert len(outcomes) == len(found)
+    assert sum(outcome is None for outcome in outcomes) <= case.rules.max_regions
+    for outcome, region in zip(outcomes, found):
+        box = region.box
+        numbers = (box.center_x, box.center_y, box.width, box.height, box.theta)
+        if outcome is None:
+            assert all(isfinite(one) for one in numbers)
+            assert min(box.width, box.height) > 0
+            assert not case.rules.classes or region.class_id in case.rules.classes
+        else:
+            assert outcome in ('not_selected', *UNUSABLE)
+    return [answer if outcome is None else RegionAnswer(outcome)
+            for outcome, answer in zip(outcomes, case.answers)]
 
 
 def _wire(message: Any) -> bytes:
