@@ -7,7 +7,7 @@ import re
 import shlex
 
 from image_bags import BagWriter
-from measure_unknown import auroc, compare, criteria, Answers, section
+from measure_unknown import Answers, auroc, compare, criteria, section
 import numpy as np
 from PIL import Image
 import pytest
