@@ -104,8 +104,10 @@ def test_what_is_only_for_regions_does_no_harm_to_images():
 
 
 def test_unknown_classes_are_live():
-    settings = NodeParameters(unknown_below=0.25, unknown_label='none of these').live_settings()
-    assert settings.unknown == UnknownRule(0.25, 'none of these')
+    settings = NodeParameters(
+        unknown_below=0.25, unknown_label='none of these',
+        unknown_criterion='entropy').live_settings()
+    assert settings.unknown == UnknownRule(0.25, 'none of these', 'entropy')
     assert NodeParameters().live_settings().unknown is None
 
 
