@@ -15,14 +15,13 @@ import json
 from pathlib import Path
 from queue import Empty, SimpleQueue
 import signal
-import struct
 import sys
 from threading import Thread
 import time
 from typing import Any, Optional
 
 from bench.camera import Camera, DETECTED_CLASS, from_json
-from bench.records import RecordWriter, SENT
+from bench.records import RecordWriter, SENT, STAMP, STAMP_AT
 import cv2
 import rclpy
 from rclpy.node import Node
@@ -34,9 +33,6 @@ from vision_msgs.msg import (
 
 #: What can be wrong with a frame.
 BROKEN = ('short', 'encoding', 'empty', 'step', 'noise')
-#: The stamp stands right behind the four bytes that tell the byte order.
-_STAMP = struct.Struct('<iI')
-_STAMP_AT = 4
 
 
 def main() -> int:
@@ -108,7 +104,7 @@ class _Source:
         stamp_ns = time.time_ns()
         self._records.write(self._index, int(broken), stamp_ns)
         for publisher, one in zip(self._publishers, data):
-            _STAMP.pack_into(one, _STAMP_AT, *divmod(stamp_ns, 10**9))
+            STAMP.pack_into(one, STAMP_AT, *divmod(stamp_ns, 10**9))
             publisher.publish(bytes(one))
 
 

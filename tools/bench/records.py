@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+import struct
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,17 @@ SENT = np.dtype([('camera', '<i4'), ('broken', '<i4'), ('stamp_ns', '<i8')])
 HEARD = np.dtype([
     ('camera', '<i4'), ('answer', '<i4'), ('stamp_ns', '<i8'), ('received_ns', '<i8')])
 
-#: An answer to a frame with regions, beside its record of kind `HEARD`: index of the camera, the
+#: An answer to a frame with regions, after its record of kind `HEARD`: index of the camera, the
 #: source's stamp, arrival, regions in the message, those with a class, and those of these with the
 #: class of another region.
 REGIONS = np.dtype([
     ('camera', '<i4'), ('stamp_ns', '<i8'), ('received_ns', '<i8'), ('regions', '<i4'),
     ('answered', '<i4'), ('mistaken', '<i4')])
+
+#: The stamp of a serialised message that begins with a header: right behind the four bytes that
+#: tell the byte order.
+STAMP = struct.Struct('<iI')
+STAMP_AT = 4
 
 
 class RecordWriter:

@@ -205,8 +205,13 @@ class Rig:
         took_s = time.monotonic() - start_s
         busy, after = busy_cores() - busy, self._samples()
         status = self.settle(receiver)
+        heard = self.heard(heard_before)
+        with_regions = [index for index, camera in enumerate(self.cameras) if camera.regions]
+        expected = regions_before + np.count_nonzero(np.isin(heard['camera'], with_regions))
+        wait_until(lambda: len(self.heard_regions()) >= expected, 'the answers to be read', 60.0,
+                   [self.children['listener']])
         return Phase(
-            took_s, self.sent(sent_before), self.heard(heard_before),
+            took_s, self.sent(sent_before), heard,
             {name: Usage.between(before[name], after[name]) for name in after},
             busy / took_s, ended['skipped'], ended['late_ms_p99'], status,
             self._balances(status) if receiver == 'ours' else [],
