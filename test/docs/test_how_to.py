@@ -17,8 +17,8 @@ from resnet_trt_node.node.monitoring.report import Statistics, TopicState
 from resnet_trt_node.node.pipeline.counters import CAMERA_EVENTS, DROP_REASONS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
-from resnet_trt_node.node.pipeline.work import WholeFrames
 from resnet_trt_node.node.pipeline.stage_times import STAGES
+from resnet_trt_node.node.pipeline.work import WholeFrames
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 from tiny_model import write_tiny_model
 

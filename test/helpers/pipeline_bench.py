@@ -111,7 +111,7 @@ UNFILLABLE = -1
 class RowsInput:
     """Frames of several rows: a message is a tuple of values, one for each row, or a bad one."""
 
-    def open(self, spec: ModelSpec) -> None:
+    def use_model(self, spec: ModelSpec) -> None:
         pass
 
     def num_regions(self, message: Any) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 
-import numpy as np
 from node_process import compressed, image, NodeProcess, Peer
+import numpy as np
 from PIL import Image as Picture
 import pytest
 from sensor_msgs.msg import CompressedImage, Image

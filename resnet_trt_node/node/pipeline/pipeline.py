@@ -196,7 +196,7 @@ class Pipeline:
     def _open_backend(self) -> Backend:
         backend = self._hooks.open_backend()
         try:
-            self._frames.open(backend.spec)
+            self._frames.use_model(backend.spec)
         except BaseException:
             backend.close()
             raise

@@ -39,7 +39,7 @@ class RegionFrames:
         self._regions_of = regions_of
         self._stamp_ns_of = stamp_ns_of
 
-    def open(self, spec: ModelSpec) -> None:
+    def use_model(self, spec: ModelSpec) -> None:
         """Begin with no tracks."""
         self._classifier = RegionClassifier(spec, self._settings)
 

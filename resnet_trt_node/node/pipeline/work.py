@@ -55,7 +55,7 @@ class Work(Protocol):
 class FrameInput(Protocol):
     """What all frames of a pipeline have in common; a spec is known once a backend is open."""
 
-    def open(self, spec: ModelSpec) -> None:
+    def use_model(self, spec: ModelSpec) -> None:
         """Take the spec of the open model; called on the inference worker, before `begin`."""
 
     def num_regions(self, message: Any) -> int:
@@ -119,7 +119,7 @@ class WholeFrames:
     def __init__(self, resize_method: ResizeMethod) -> None:
         self._resize_method: ResizeMethod = resize_method
 
-    def open(self, spec: ModelSpec) -> None:
+    def use_model(self, spec: ModelSpec) -> None:
         """Make the resizer."""
         self._resizer = Resizer(spec.resize, self._resize_method)
         self._labels = spec.labels
