@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Iterator, Optional, TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import Callable, Iterable, Iterator, Optional, TYPE_CHECKING, TypeVar, Union
 
 from resnet_trt_node.backends.base import Backend
-from resnet_trt_node.backends.result_check import bad_rows
+from resnet_trt_node.backends.row_batches import RowBatches
 from resnet_trt_node.contract.prediction import Prediction, top_predictions, UnknownRule
 from resnet_trt_node.errors import AnswerError, FrameError
 from resnet_trt_node.imaging.frame import Frame
@@ -53,22 +54,29 @@ class Classifier:
         :param name_of: how such an `AnswerError` names an item, '' for not at all.
         :returns: pairs of the item and a float32 (C,) row that the caller owns.
         """
-        waiting: list[T] = []
-        buffer = self._backend.buffer()
+        return self.written(
+            items, lambda item, row: self._resizer.resize(frame_of(item), row), on_bad, name_of)
+
+    def written(
+            self, items: Iterable[T], write: Callable[[T, NDArray[np.uint8]], object],
+            on_bad: Optional[Callable[[T, FrameError], None]] = None,
+            name_of: Callable[[T], str] = str) -> Iterator[tuple[T, NDArray[np.float32]]]:
+        """
+        Yield each item with its class probabilities, as `probabilities` does.
+
+        :param write: overwrites an item's row of the batch, uint8 (H, W, 3).
+        """
+        batches: RowBatches[T] = RowBatches(self._backend)
         for item in items:
             try:
-                self._resizer.resize(frame_of(item), buffer[len(waiting)])
+                answers = batches.put(item, partial(write, item))
             except FrameError as error:
                 if on_bad is None:
                     raise
                 on_bad(item, error)
                 continue
-            waiting.append(item)
-            if len(waiting) == self._backend.max_batch_size:
-                yield from self._infer(waiting, on_bad, name_of)
-                waiting = []
-        if waiting:
-            yield from self._infer(waiting, on_bad, name_of)
+            yield from _usable(answers, on_bad, name_of)
+        yield from _usable(batches.infer(), on_bad, name_of)
 
     def classify(
             self, items: Iterable[T], frame_of: Callable[[T], Frame],
@@ -80,19 +88,18 @@ class Classifier:
             yield item, top_predictions(
                 row, labels, self._top_k, self._threshold, self._unknown)
 
-    def _infer(
-            self, waiting: list[T], on_bad: Optional[Callable[[T, FrameError], None]],
-            name_of: Callable[[T], str]) -> Iterator[tuple[T, NDArray[np.float32]]]:
-        self._backend.submit(len(waiting))
-        # The backend's result lives until the next submit, the caller's rows longer.
-        rows = self._backend.collect().copy()
-        bad = bad_rows(rows)
-        for place, (item, row) in enumerate(zip(waiting, rows)):
-            if place not in bad:
-                yield item, row
-                continue
-            name = name_of(item)
-            error = AnswerError(f'{name}: {bad[place]}' if name else bad[place])
-            if on_bad is None:
-                raise error
-            on_bad(item, error)
+
+def _usable(
+        answers: Iterable[tuple[T, Union[NDArray[np.float32], str]]],
+        on_bad: Optional[Callable[[T, FrameError], None]],
+        name_of: Callable[[T], str]) -> Iterator[tuple[T, NDArray[np.float32]]]:
+    """Yield the items that have probabilities."""
+    for item, found in answers:
+        if not isinstance(found, str):
+            yield item, found
+            continue
+        name = name_of(item)
+        error = AnswerError(f'{name}: {found}' if name else found)
+        if on_bad is None:
+            raise error
+        on_bad(item, error)
