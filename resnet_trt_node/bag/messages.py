@@ -55,6 +55,11 @@ class StampedMessage(BagMessage):
     frame_id: str
     message: Any = field(repr=False, compare=False)
 
+    @property
+    def header(self) -> Any:
+        """Return the message's header."""
+        return self.message.header
+
 
 class BagImage(StampedMessage):
     """A recorded image; `message.data` is uint8 (n,), and may be a read-only view of `raw`."""

@@ -18,6 +18,9 @@ from resnet_trt_node.cli.support.options import (
     add_backend_arguments, add_model_argument, add_node_options, add_output_arguments,
     add_picture_arguments, backend_document, describe_backend, max_image_bytes, open_model,
     print_unread)
+from resnet_trt_node.cli.support.regions.bag_run import classify_regions
+from resnet_trt_node.cli.support.regions.options import (
+    add_region_arguments, refuse_region_options, REGION_OPTIONS)
 from resnet_trt_node.cli.support.sources import Inputs, Source
 from resnet_trt_node.contract.prediction import Prediction, UnknownRule
 from resnet_trt_node.errors import DataError, FrameError, UsageError
@@ -42,15 +45,20 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--annotate', metavar='DIR', help='write each picture with its classes drawn on it')
     parser.add_argument(
         '--output', metavar='BAG',
-        help='write a bag of the images with vision_msgs/Classification messages beside them')
+        help='write a bag of the images with vision_msgs/Classification messages beside them, or '
+        'of images and detections with the classified ones')
     add_output_arguments(parser)
     add_picture_arguments(parser)
+    add_region_arguments(parser)
     add_backend_arguments(parser)
 
 
 def run(arguments: Namespace) -> int:
     """Classify all inputs and print the results."""
     unknown = _check(arguments)
+    if arguments.regions is not None:
+        return classify_regions(arguments, unknown)
+    refuse_region_options(arguments, REGION_OPTIONS, '--regions')
     with ExitStack() as stack:
         inputs = stack.enter_context(Inputs(
             arguments.inputs, arguments.topic, not arguments.skip_bad,
@@ -137,7 +145,8 @@ class _Run:
             raise type(error)(
                 f'{error}; leave it out, or skip such files with --skip-bad') from error
         if self.bag is not None:
-            self.bag.copy(source)
+            assert source.image is not None
+            self.bag.copy(source.image)
         self.failures.append({**_identity(source), 'error': str(error)})
         self.progress.step()
         if not self.arguments.json and len(self.failures) <= _MAX_PRINTED_FAILURES:

@@ -10,7 +10,7 @@ from PIL import Image
 import pytest
 
 from resnet_trt_node.bag.reader import BagReader
-from resnet_trt_node.cli.support.classified_bag import classification_topic
+from resnet_trt_node.cli.support.classified_bag import answer_topic
 from tiny_model import colour_picture, write_blind_model
 
 
@@ -160,7 +160,7 @@ def test_output_holds_indices_where_asked(resnet_trt, colour_model, colour_bag, 
     ('/front/image/compressed', '/front/classification'),
     ('/camera/color/image_raw/compressed', '/camera/color/classification')])
 def test_answers_stand_where_the_node_would_publish_them(image_topic, answer):
-    assert classification_topic(image_topic) == answer
+    assert answer_topic(image_topic) == answer
 
 
 def test_two_topics_with_one_answer_topic_need_a_choice(resnet_trt, colour_model, tmp_path):

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Union
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from resnet_trt_node.atomic_file import whole_file
@@ -13,6 +15,8 @@ from resnet_trt_node.cli.support.sources import Source
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import DataError
 from resnet_trt_node.imaging.annotate import annotate
+from resnet_trt_node.regions.draw import annotate_regions
+from resnet_trt_node.regions.region import Region, RegionAnswer
 
 _JPEG_QUALITY = 92
 
@@ -44,8 +48,26 @@ class AnnotatedPictures:
         :raises UsageError: if it cannot be written.
         """
         assert source.frame is not None
+        return self._save(source, annotate(source.frame, predictions))
+
+    def write_regions(
+            self, source: Source, regions: Sequence[Region],
+            answers: Sequence[RegionAnswer]) -> Path:
+        """
+        Draw regions with their classes on a loaded picture of a bag, and write it.
+
+        :param regions: of the picture.
+        :param answers: one for each.
+        :returns: the path of the file.
+        :raises UsageError: if it cannot be written.
+        """
+        assert source.frame is not None
+        assert source.image is not None
+        return self._save(source, annotate_regions(
+            source.frame, regions, answers, source.image.stamp_ns))
+
+    def _save(self, source: Source, pixels: NDArray[np.uint8]) -> Path:
         path = self._free(_stem(source))
-        pixels = annotate(source.frame, predictions)
         with whole_file(path) as temporary:
             Image.fromarray(pixels).save(temporary, 'JPEG', quality=_JPEG_QUALITY)
         return path

@@ -59,6 +59,8 @@ def add_node_options(parser: Any, *names: str) -> None:
     """
     Add options that mean what the node's parameters of these names do.
 
+    That of a list is given once for each of its values, and is None where it is not given.
+
     :param parser: a parser or a group of its arguments.
     """
     for name in names:
@@ -67,12 +69,14 @@ def add_node_options(parser: Any, *names: str) -> None:
         choices = parameter.metadata['choices']
         text = parameter.metadata['description'].rstrip('.')
         taken: dict[str, Any] = {'action': 'store_true'} if kind is bool else {
+            'action': 'append', 'metavar': 'NAME'} if kind is tuple else {
             'type': kind, 'choices': choices or None, 'default': parameter.default,
             'metavar': None if choices else 'N' if kind is not str else
             'DIR' if name.endswith('_dir') else 'NAME'}
         parser.add_argument(
             _FLAGS.get(name, f'--{name.replace("_", "-")}'), dest=name,
-            help=text[0].lower() + text[1:], **taken)
+            help=text[0].lower() + text[1:] + '; may be given several times' * (kind is tuple),
+            **taken)
 
 
 def backend_options(arguments: Namespace) -> dict[str, Any]:

@@ -106,6 +106,11 @@ class Inputs(Closing):
         """Return what is missing in the bags, as far as they have been read."""
         return [line for bag in self.bags for line in bag.warnings]
 
+    @property
+    def has_pictures(self) -> bool:
+        """Tell whether any input is no bag."""
+        return len(self._parts) > len(self.bags)
+
     def image_topics(self, bag: BagReader) -> list[str]:
         """Return the selected image topics of a bag."""
         return bag.choose_images(self._topics)

@@ -1,0 +1,1 @@
+"""Regions offline: of the images of a bag, and of labelled pictures."""
