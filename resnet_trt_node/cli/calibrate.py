@@ -59,24 +59,26 @@ def run(arguments: Namespace) -> int:
 
     with open_labelled(arguments, spec) as pictures, open_model(arguments) as backend:
         measured = measure(
-            [backend], labelled_items(arguments, pictures), pictures.frame, arguments, take)
+            [backend], labelled_items(arguments, pictures), pictures, arguments, take)
         info = backend.info
     if len(rows) < MIN_PICTURES:
         raise DataError(
-            f'{len(rows)} usable pictures: calibrate on at least {MIN_PICTURES}, half of which '
-            'check the temperature of the others')
+            f'{len(rows)} usable {pictures.noun}s: calibrate on at least {MIN_PICTURES}, half of '
+            'which check the temperature of the others')
     found = _calibrate(np.stack(rows), np.array(targets))
     written = write_calibrated(arguments.model, arguments.output, found['factor'])
     document = {
         'model': arguments.model, 'output': str(arguments.output), 'images': arguments.images,
         'backend': backend_document(info), 'count': len(rows), 'failures': measured.failures,
-        'unlabelled': pictures.unlabelled, 'temperature_before': before,
-        'temperature': before * found['factor'], **found, 'sha256': written.sha256,
-        'max_abs_difference': written.max_abs_difference}
+        'unusable': measured.unusable, 'unlabelled': pictures.unlabelled,
+        'temperature_before': before, 'temperature': before * found['factor'], **found,
+        'sha256': written.sha256, 'max_abs_difference': written.max_abs_difference}
     if arguments.json:
         print_json(document)
     else:
-        log(f'{len(rows)} pictures classified by {describe_backend(info)}')
+        log(f'{len(rows)} {pictures.noun}s classified by {describe_backend(info)}')
+        if measured.unusable:
+            log(measured.describe_unusable())
         _print(document)
     return 0
 

@@ -79,11 +79,11 @@ def run(arguments: Namespace) -> int:
         for one, backend in zip(asked, backends):
             if backend.spec.labels != spec.labels:
                 raise ModelError(f'{one.model} was changed while it was opened: try again')
-        measured = measure(backends, items, pictures.frame, arguments)
+        measured = measure(backends, items, pictures, arguments)
         evaluation = Evaluation(
             **vars(measured), models=[one.model for one in asked],
             infos=[backend.info for backend in backends], labels=spec.labels,
-            unlabelled=pictures.unlabelled, bins=arguments.bins,
+            unlabelled=pictures.unlabelled, bins=arguments.bins, noun=pictures.noun,
             absent=pictures.absent if isinstance(pictures, ClassFolders) else ())
     if arguments.json:
         print_json(report_document(evaluation, arguments))

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence, Union
+from typing import Any, Callable, Optional, Sequence, TYPE_CHECKING, Union
 
 from resnet_trt_node.closing import Closing
+from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.listing import count_unread
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.datasets.store import PictureStore, plain_name
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
 from resnet_trt_node.regular_file import read_regular
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: The table's name where none is given: it then lies among the pictures.
 TABLE_NAME = 'labels.tsv'
@@ -34,6 +40,19 @@ class LabelledPicture:
     name: str
     target: int
 
+    @property
+    def place(self) -> dict[str, Any]:
+        """Return which one it is, for JSON."""
+        return {'file': self.name}
+
+    def describe(self) -> str:
+        """Return which one it is, for messages."""
+        return self.name
+
+
+#: Writes a decoded picture into a row of a batch, uint8 (H, W, 3).
+WriteRow = Callable[['LabelledPicture', Frame, 'NDArray[np.uint8]'], object]
+
 
 class PictureSet(Closing):
     """
@@ -50,6 +69,8 @@ class PictureSet(Closing):
     unread: Counter[str]
     #: Pictures whose class is not known.
     unlabelled = 0
+    #: What one of them is called.
+    noun = 'picture'
 
     def __init__(self, root: Union[str, Path], max_bytes: int) -> None:
         self.store = PictureStore(root, max_bytes)
@@ -62,9 +83,47 @@ class PictureSet(Closing):
         """
         return self.store.frame(item.name)
 
+    def writer(self, spec: ModelSpec, method: ResizeMethod) -> WriteRow:
+        """
+        Return what writes decoded pictures into the batches of a model.
+
+        :param spec: the model's.
+        :param method: see `Resizer`.
+        """
+        resizer = Resizer(spec.resize, method)
+        return lambda item, frame, row: resizer.resize(frame, row)
+
     def close(self) -> None:
         """Close the zip file; calling it again does nothing."""
         self.store.close()
+
+    def _take_named(self, table: str, where: str) -> None:
+        """
+        Note which pictures the table does not name.
+
+        :param table: the table's name among the pictures, '' if it is elsewhere.
+        :param where: what the table is called in messages.
+        :raises DataError: if it names files that are missing.
+        """
+        listing, named = self.store.listing, dict.fromkeys(item.name for item in self.items)
+        present = {*listing.pictures, *listing.unread}
+        missing = [
+            name for name in named
+            if (plain_name(name) not in present if self.store.is_zip
+                else name not in present and not (self.store.root / name).is_file())]
+        if missing:
+            shown = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')
+            raise DataError(
+                f'{where} names {len(missing)} of {len(named)} files that are not in '
+                f'{self.store.root}: {shown}')
+        plain = {plain_name(name) for name in named}
+        self.unlabelled = sum(name not in plain for name in listing.pictures)
+        self.unread = count_unread(listing, *plain, table)
+
+    def _name_here(self, table: Union[str, Path]) -> str:
+        """Return a table's name among the pictures, '' if it is elsewhere."""
+        place, root = Path(table).resolve(), self.store.root.resolve()
+        return place.relative_to(root).as_posix() if root in place.parents else ''
 
 
 class LabelledPictures(PictureSet):
@@ -90,53 +149,44 @@ class LabelledPictures(PictureSet):
             where, text = self._read_table(labels)
             # In the table's order.
             self.items = parse_table(text, num_classes, where)
-            listing = self.store.listing
-            self._check_missing({*listing.pictures, *listing.unread}, where)
+            self._take_named(TABLE_NAME if labels is None else self._name_here(labels), where)
         except BaseException:
             self.close()
             raise
-        named = {plain_name(item.name) for item in self.items}
-        self.unlabelled = sum(name not in named for name in listing.pictures)
-        self.unread = count_unread(listing, *named, self._table_name(labels))
 
     def _read_table(self, labels: Optional[Union[str, Path]]) -> tuple[str, str]:
         """Return where the table is, for messages, and its text."""
-        lacking = f'{labels or f"{TABLE_NAME} in {self.store.root}"}'
+        if labels is not None:
+            return str(labels), read_table(labels, f'give --labels a table, {_FORM}')
+        lacking = f'{TABLE_NAME} in {self.store.root}'
         try:
-            if labels is not None:
-                return str(labels), read_regular(labels, _MAX_TABLE_BYTES).decode('utf-8-sig')
             if TABLE_NAME not in self.store.file_names():
-                raise FileNotFoundError
+                raise DataError(f'there is no {lacking}: give --labels a table, {_FORM}')
             where = lacking if self.store.is_zip else str(self.store.root / TABLE_NAME)
             return where, self.store.read(TABLE_NAME).decode('utf-8-sig')
-        except FileNotFoundError as error:
-            raise DataError(f'there is no {lacking}: give --labels a table, {_FORM}') from error
-        except OSError as error:
-            raise DataError(
-                f'cannot read the table of classes {labels}: {error.strerror or error}') from error
         except FrameError as error:
             raise DataError(f'cannot read the table of classes: {error}') from error
         except UnicodeDecodeError as error:
-            raise DataError(
-                f'{labels or TABLE_NAME} is not UTF-8 text: {_FORM} on each line') from error
+            raise DataError(f'{TABLE_NAME} is not UTF-8 text: save it as UTF-8') from error
 
-    def _table_name(self, labels: Optional[Union[str, Path]]) -> str:
-        """Return the table's name among the pictures, '' if it is elsewhere."""
-        if labels is None:
-            return TABLE_NAME
-        place, root = Path(labels).resolve(), self.store.root.resolve()
-        return place.relative_to(root).as_posix() if root in place.parents else ''
 
-    def _check_missing(self, present: set[str], where: str) -> None:
-        missing = [
-            item.name for item in self.items
-            if (plain_name(item.name) not in present if self.store.is_zip
-                else item.name not in present and not (self.store.root / item.name).is_file())]
-        if missing:
-            shown = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')
-            raise DataError(
-                f'{where} names {len(missing)} of {len(self.items)} files that are not in '
-                f'{self.store.root}: {shown}')
+def read_table(path: Union[str, Path], remedy: str) -> str:
+    """
+    Return the text of a table, without a byte-order mark.
+
+    :param path: the file.
+    :param remedy: what to do if there is none.
+    :raises DataError: if there is none, or it cannot be read.
+    """
+    try:
+        return read_regular(path, _MAX_TABLE_BYTES).decode('utf-8-sig')
+    except FileNotFoundError as error:
+        raise DataError(f'there is no {path}: {remedy}') from error
+    except OSError as error:
+        raise DataError(
+            f'cannot read the table of classes {path}: {error.strerror or error}') from error
+    except UnicodeDecodeError as error:
+        raise DataError(f'{path} is not UTF-8 text: save it as UTF-8') from error
 
 
 def parse_table(text: str, num_classes: int, where: str) -> tuple[LabelledPicture, ...]:

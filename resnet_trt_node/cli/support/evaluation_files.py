@@ -115,13 +115,13 @@ def _draw_confusion(evaluation: Evaluation, path: Path, form: str) -> None:
         parse_math=False)
     axis.tick_params(length=0, labelsize=9)
     axis.set_xlabel('answer')
-    axis.set_ylabel('right class (pictures)')
+    axis.set_ylabel(f'right class ({evaluation.noun}s)')
     axis.set_title(title, fontsize=10, loc='left', parse_math=False)
     _write_numbers(axis, counts, shares)
     bar = figure.colorbar(
         image, ax=axis, fraction=0.04, pad=0.02, ticks=[0, 0.01, 0.05, 0.1, 0.2, 0.5, 1],
         format=lambda share, _: f'{share:.0%}')
-    bar.set_label("share of the right class's pictures")
+    bar.set_label(f"share of the right class's {evaluation.noun}s")
     # Tight: with square cells the constrained layout may cut a label off.
     figure.savefig(path, format=form, dpi=120, bbox_inches='tight')
 
@@ -130,7 +130,7 @@ def _chosen_classes(evaluation: Evaluation) -> tuple[list[int], str]:
     """Return the plotted classes and the title."""
     matrix, labels = evaluation.matrix, evaluation.labels
     total, wrong = int(matrix.sum()), int(matrix.sum() - np.trace(matrix))
-    title = f'top-1 {1 - wrong / total:.1%} of {total} pictures'
+    title = f'top-1 {1 - wrong / total:.1%} of {total} {evaluation.noun}s'
     if len(labels) <= _MOST_CLASSES:
         return list(range(len(labels))), title
     chosen = list(most_confused(matrix, _MOST_CLASSES))
@@ -186,7 +186,7 @@ def _draw_reliability(evaluation: Evaluation, path: Path, form: str) -> None:
             parse_math=False)
         bottom.bar(centres, found.counts, 0.92 * width, color='#999999')
         bottom.set_xlabel('confidence')
-        for axis, label in ((top, 'accuracy'), (bottom, 'pictures')):
+        for axis, label in ((top, 'accuracy'), (bottom, f'{evaluation.noun}s')):
             axis.spines[['top', 'right']].set_visible(False)
             if not place:
                 axis.set_ylabel(label)

@@ -35,6 +35,7 @@ class Evaluation(Measured):
     :param unlabelled: number of pictures left out because the table does not name them.
     :param absent: classes without a folder.
     :param bins: number of bins of the calibration error.
+    :param noun: what was measured, such as 'picture'.
     """
 
     models: Sequence[str]
@@ -43,6 +44,7 @@ class Evaluation(Measured):
     unlabelled: int
     absent: tuple[str, ...]
     bins: int
+    noun: str
 
     @cached_property
     def matrix(self) -> NDArray[np.int64]:
@@ -68,14 +70,14 @@ def print_report(evaluation: Evaluation, worst: int) -> None:
     :param evaluation: the results.
     :param worst: largest number of classes in the table of the weakest ones.
     """
-    _print_row('pictures', str(len(evaluation.outcomes[0])))
+    _print_row(f'{evaluation.noun}s', str(len(evaluation.outcomes[0])))
     _print_model(evaluation, 0)
     macro = macro_figures(evaluation.classes)
     shown = sum(figure.count > 0 for figure in evaluation.classes)
     _print_row(
         'F1', f'{macro.f1 * 100:.2f}',
         f'%  mean over {shown} of {count_of(len(evaluation.labels), "class")} with '
-        f'pictures; precision {macro.precision:.1%}, recall {macro.recall:.1%}')
+        f'{evaluation.noun}s; precision {macro.precision:.1%}, recall {macro.recall:.1%}')
     _print_worst(evaluation, worst)
     if evaluation.agreement is not None:
         write(f'\nCompared with {evaluation.models[1]} on {evaluation.infos[1].name}')
@@ -114,7 +116,7 @@ def _print_worst(evaluation: Evaluation, worst: int) -> None:
         _percent(figure.recall), _percent(figure.f1),
         '' if figure.confused_with is None
         else f'{labels[figure.confused_with]} ({figure.confused} x)') for figure in weak]
-    head = ('weakest classes', 'pictures', 'precision', 'recall', 'F1', 'most often taken for')
+    head = ('weakest classes', f'{evaluation.noun}s', 'precision', 'recall', 'F1', 'most often taken for')
     write()
     print_table(head, rows, 'lrrrr')
 
@@ -138,16 +140,18 @@ def _print_agreement(found: Agreement) -> None:
 def _print_notes(evaluation: Evaluation) -> None:
     rate = len(evaluation.outcomes[0]) / (evaluation.wall_ns / 1e9)
     who = ' and '.join(map(describe_backend, evaluation.infos))
-    log(f'{who}: {rate:.1f} pictures a second here, '
+    log(f'{who}: {rate:.1f} {evaluation.noun}s a second here, '
         f'{evaluation.decode_ns / evaluation.wall_ns:.0%} of the time spent on decoding')
     notes = [
-        (len(evaluation.failures), 'picture', 'could not be used and count neither way'),
+        (len(evaluation.failures), evaluation.noun, 'could not be used and count neither way'),
         (evaluation.unlabelled, 'picture', 'without a class left out'),
         (len(evaluation.absent), 'class',
          f'of the model without a folder: {some(evaluation.absent)}')]
     for number, what, note in notes:
         if number:
             log(f'{count_of(number, what)} {note}')
+    if evaluation.unusable:
+        log(evaluation.describe_unusable())
 
 
 def _percent(share: Optional[float]) -> str:
@@ -162,7 +166,7 @@ def report_document(evaluation: Evaluation, arguments: Namespace) -> dict[str, A
     :param arguments: the command's options.
     """
     document: dict[str, Any] = {
-        'model': evaluation.models[0], 'images': arguments.images,
+        'model': evaluation.models[0], 'images': arguments.images, 'crops': arguments.crops,
         'backend': backend_document(evaluation.infos[0]), 'resize_method': arguments.resize_method,
         'count': len(evaluation.outcomes[0]), **_model_document(evaluation, 0),
         'macro': asdict(macro_figures(evaluation.classes)),
@@ -174,7 +178,7 @@ def report_document(evaluation: Evaluation, arguments: Namespace) -> dict[str, A
         'wall_s': evaluation.wall_ns / 1e9,
         'decode_share': evaluation.decode_ns / evaluation.wall_ns,
         'unlabelled': evaluation.unlabelled, 'absent': list(evaluation.absent),
-        'failures': evaluation.failures}
+        'failures': evaluation.failures, 'unusable': evaluation.unusable}
     if evaluation.agreement is not None:
         document['comparison'] = {
             'model': evaluation.models[1], 'backend': backend_document(evaluation.infos[1]),

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
+import numpy as np
+from numpy.typing import NDArray
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.classifier import Classifier
 from resnet_trt_node.bag.storage.names import is_bag
 from resnet_trt_node.cli.support.console import count_of, log, Progress
-from resnet_trt_node.cli.support.options import max_image_bytes, print_unread
+from resnet_trt_node.cli.support.options import add_node_options, max_image_bytes, print_unread
+from resnet_trt_node.cli.support.regions.crops import COLUMNS, LabelledCrops, UnusableCrop
+from resnet_trt_node.cli.support.regions.options import (
+    CROP_OPTIONS, refuse_region_options, region_parameters)
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.class_folders import ClassFolders
 from resnet_trt_node.datasets.labelled import (
-    LabelledPicture, LabelledPictures, spread, TABLE_NAME)
+    LabelledPicture, LabelledPictures, PictureSet, spread, TABLE_NAME, WriteRow)
 from resnet_trt_node.datasets.store import PictureStore
-from resnet_trt_node.errors import AnswerError, DataError, FrameError
+from resnet_trt_node.errors import AnswerError, DataError, FrameError, UsageError
 from resnet_trt_node.evaluation.agreement import Agreement, AgreementCollector
 from resnet_trt_node.evaluation.outcomes import OutcomeCollector, Outcomes
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.imaging.resize import ResizeMethod
-
-_Decode = Callable[[LabelledPicture], Frame]
-
 
 #: What the pictures of `open_labelled` may be, for the help of their argument.
 LABELLED_HELP = (
@@ -42,19 +44,34 @@ def add_labelled_arguments(parser: ArgumentParser) -> None:
         help=f'table of file<TAB>class index; without it {TABLE_NAME} among the pictures, or '
         'class folders')
     parser.add_argument(
-        '--limit', type=int, metavar='N', help='only N pictures, evenly spread over the table')
+        '--crops', metavar='TSV',
+        help='measure boxes in the pictures, not these: table with the columns '
+        f'{", ".join(COLUMNS)} and, where boxes are rotated, theta, named in its first line; '
+        'class is a name or an index')
+    parser.add_argument(
+        '--limit', type=int, metavar='N',
+        help='only N pictures or crops, evenly spread over the table')
+    add_node_options(parser.add_argument_group('how crops are cut out'), *CROP_OPTIONS)
 
 
-def open_labelled(
-        arguments: Namespace, spec: ModelSpec) -> Union[LabelledPictures, ClassFolders]:
+def open_labelled(arguments: Namespace, spec: ModelSpec) -> PictureSet:
     """
-    Open the pictures by their table if there is one, else as class folders.
+    Open the pictures by their table if there is one, else as class folders; or crops of them.
 
-    :param arguments: the options of `add_labelled_arguments` and `add_picture_arguments`, and the
-        pictures as `images`.
+    :param arguments: the options of `add_labelled_arguments`, `add_picture_arguments` and
+        `add_backend_arguments`, and the pictures as `images`.
     :param spec: of the model whose classes they have.
     :raises DataError: if they cannot be read, or have other classes.
+    :raises UsageError: for options that do not go together.
     """
+    if arguments.crops is not None:
+        if arguments.labels is not None:
+            raise UsageError('--labels and --crops both give classes: leave one of them out')
+        return LabelledCrops(
+            arguments.images, arguments.crops, spec.labels,
+            region_parameters(arguments, CROP_OPTIONS).region_settings().rules,
+            max_image_bytes(arguments))
+    refuse_region_options(arguments, CROP_OPTIONS, '--crops')
     path = Path(arguments.images)
     if is_bag(path) and not (path.is_dir() and (arguments.labels is not None or any(
             file.name == TABLE_NAME or file.is_dir() for file in path.iterdir()))):
@@ -77,9 +94,7 @@ def open_labelled(
         arguments.images, arguments.labels, spec.num_classes, max_image_bytes(arguments))
 
 
-def labelled_items(
-        arguments: Namespace,
-        pictures: Union[LabelledPictures, ClassFolders]) -> Sequence[LabelledPicture]:
+def labelled_items(arguments: Namespace, pictures: PictureSet) -> Sequence[LabelledPicture]:
     """Return the pictures that --limit leaves, and print how many files were not read."""
     print_unread(pictures.unread)
     if arguments.limit is None:
@@ -95,27 +110,37 @@ class Measured:
     :param outcomes: one for each model, on the pictures that no model failed on.
     :param agreement: agreement of two models; None for one.
     :param failures: name and error of the other pictures.
+    :param unusable: crops that cannot be classified, with the reason; they count neither way.
     :param wall_ns: time from the first picture to the last answer.
     :param decode_ns: the part of it spent on reading and decoding.
     """
 
     outcomes: list[Outcomes]
     agreement: Optional[Agreement]
-    failures: list[dict[str, str]]
+    failures: list[dict[str, Any]]
+    unusable: list[dict[str, Any]]
     wall_ns: int
     decode_ns: int
 
+    def describe_unusable(self) -> str:
+        """Return how many crops cannot be classified, and why; '' if all can."""
+        counts = Counter(one['outcome'] for one in self.unusable)
+        return f'{count_of(len(self.unusable), "crop")} cannot be cut out and ' \
+            f'{"counts" if len(self.unusable) == 1 else "count"} neither way: ' + ', '.join(
+                f'{number} {outcome}' for outcome, number in sorted(counts.items())
+            ) if counts else ''
+
 
 def measure(
-        backends: Sequence[Backend], items: Sequence[LabelledPicture], decode: _Decode,
+        backends: Sequence[Backend], items: Sequence[LabelledPicture], pictures: PictureSet,
         arguments: Namespace,
         take: Optional[Callable[[Sequence[Any], int], object]] = None) -> Measured:
     """
     Run one or two models on labelled pictures.
 
     :param backends: open backends, whose models have the same classes.
-    :param items: the pictures.
-    :param decode: reads and decodes one.
+    :param items: those of the pictures that are measured.
+    :param pictures: reads and decodes them.
     :param arguments: the options of `add_output_arguments` and `add_backend_arguments`.
     :param take: gets each picture's rows of probabilities, one of each model, and its class.
     :raises FrameError: for the first picture that cannot be used, unless --skip-bad is given.
@@ -123,31 +148,38 @@ def measure(
     """
     collectors = [OutcomeCollector() for _ in backends]
     pair = AgreementCollector() if len(backends) == 2 else None
-    failures: list[dict[str, str]] = []
+    failures: list[dict[str, Any]] = []
+    unusable: list[dict[str, Any]] = []
     decode_ns = 0
 
     def timed(item: LabelledPicture) -> Frame:
         nonlocal decode_ns
         start_ns = perf_counter_ns()
         try:
-            return decode(item)
+            return pictures.frame(item)
         finally:
             decode_ns += perf_counter_ns() - start_ns
 
-    with Progress(len(items), 'picture', quiet=arguments.json) as progress:
+    with Progress(len(items), pictures.noun, quiet=arguments.json) as progress:
         def fail(item: LabelledPicture, error: FrameError) -> None:
+            if isinstance(error, UnusableCrop):
+                unusable.append(
+                    {**item.place, 'outcome': error.outcome, 'error': str(error)})
+                progress.step()
+                return
             if not arguments.skip_bad:
                 remedy = '' if isinstance(error, AnswerError) else 'mend the data, or '
                 raise type(error)(
                     f'{error}; {remedy}skip such files with --skip-bad') from error
-            failures.append({'file': item.name, 'error': str(error)})
+            failures.append({**item.place, 'error': str(error)})
             progress.step()
             if not arguments.json:
                 log(f'skipped: {error}')
 
         hits = done = 0
         start_ns = perf_counter_ns()
-        for item, rows in _answers(backends, items, timed, fail, arguments.resize_method):
+        writers = [pictures.writer(one.spec, arguments.resize_method) for one in backends]
+        for item, rows in _answers(backends, writers, items, timed, fail):
             for place, (collector, row) in enumerate(zip(collectors, rows)):
                 hits += collector.add(row, item.target) and place == 0
             if take is not None:
@@ -159,29 +191,35 @@ def measure(
         wall_ns = perf_counter_ns() - start_ns
     if not done:
         raise DataError(
-            f'none of {count_of(len(items), "picture")} could be used; the first: '
-            f'{failures[0]["error"]}')
+            f'none of {count_of(len(items), pictures.noun)} could be used; the first: '
+            f'{(*failures, *unusable)[0]["error"]}')
     return Measured(
         [collector.outcomes() for collector in collectors],
-        pair.agreement() if pair is not None else None, failures, wall_ns, decode_ns)
+        pair.agreement() if pair is not None else None, failures, unusable, wall_ns, decode_ns)
 
 
 def _answers(
-        backends: Sequence[Backend], items: Sequence[LabelledPicture], decode: _Decode,
+        backends: Sequence[Backend], writers: Sequence[WriteRow],
+        items: Sequence[LabelledPicture], decode: Callable[[LabelledPicture], Frame],
         fail: Callable[[LabelledPicture, FrameError], None],
-        method: ResizeMethod) -> Iterator[tuple[LabelledPicture, list[Any]]]:
+) -> Iterator[tuple[LabelledPicture, list[Any]]]:
     """Yield each picture with one row for each model; a failure in one model skips it for all."""
-    classifiers = [Classifier(backend, method=method) for backend in backends]
+    classifiers = [Classifier(backend) for backend in backends]
     size = max(backend.max_batch_size for backend in backends)
     for start in range(0, len(items), size):
         usable = items[start:start + size]
         # Each picture is decoded once for all models; the cache holds one batch.
         frames = lru_cache(maxsize=None)(decode)
-        answers: list[dict[str, Any]] = []
-        for classifier in classifiers:
-            answers.append({
-                item.name: row for item, row in classifier.probabilities(
-                    usable, frames, fail, lambda item: item.name)})
-            usable = [item for item in usable if item.name in answers[-1]]
+        answers: list[dict[LabelledPicture, Any]] = []
+        for classifier, write in zip(classifiers, writers):
+            answers.append(dict(classifier.written(
+                usable, partial(_write, frames, write), fail, lambda item: item.describe())))
+            usable = [item for item in usable if item in answers[-1]]
         for item in usable:
-            yield item, [rows[item.name] for rows in answers]
+            yield item, [rows[item] for rows in answers]
+
+
+def _write(
+        decode: Callable[[LabelledPicture], Frame], write: WriteRow, item: LabelledPicture,
+        row: NDArray[np.uint8]) -> None:
+    write(item, decode(item), row)
