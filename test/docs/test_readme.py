@@ -10,12 +10,15 @@ import subprocess
 import sys
 
 import cv2
+from detection_messages import at, detections_of
 from image_bags import BagWriter
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 import pytest
 from repository import REPOSITORY
+from resnet_trt_node.bag.message_types import DETECTIONS
+from resnet_trt_node.regions.region import Region
 import stalled
 from tiny_model import COLOURS, write_tiny_model
 
@@ -52,6 +55,11 @@ def workplace(tmp_path_factory):
             bag.write_image(
                 '/camera/image_raw', np.full((48, 64, 3), COLOURS[colour], np.uint8),
                 10**18 + number * 10**7, 'camera', encoding='rgb8')
+            bag.write('/camera/detections', DETECTIONS, detections_of(
+                10**18 + number * 10**7, Region(at(8, 8, 40, 30)), Region(at(99, 0, 9, 9))),
+                10**18 + number * 10**7)
+    (folder / 'photos' / 'crops.tsv').write_text(
+        'file\tcenter_x\tcenter_y\twidth\theight\tclass\ncat.jpg\t40\t30\t30\t30\tred\n')
     _write_float_classifier(folder / 'float_classifier.onnx')
     return folder
 
@@ -99,7 +107,8 @@ def test_command_that_needs_the_network_is_refused_in_words_without_it(command, 
 def test_what_the_commands_left(workplace):
     """Runs last: the files that the README promises are there and hold what they should."""
     assert sorted(path.name for path in (workplace / 'annotated').iterdir())
-    assert (workplace / 'drive_classified' / 'metadata.yaml').exists()
+    for bag in ('drive_classified', 'drive_regions'):
+        assert (workplace / bag / 'metadata.yaml').exists()
     assert (workplace / 'models' / 'mine.onnx').exists()
     shutil.rmtree(workplace / 'annotated')
 

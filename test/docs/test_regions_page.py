@@ -5,14 +5,22 @@ from __future__ import annotations
 import re
 import shlex
 
+from detection_messages import at, detections_of
+from image_bags import BagWriter
 import numpy as np
+from PIL import Image
 import pytest
 from repository import REPOSITORY
+from resnet_trt_node.bag.message_types import DETECTIONS
+from resnet_trt_node.cli.main import main
+from resnet_trt_node.cli.support.regions.crops import parse_crops
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments
 from resnet_trt_node.node.pipeline.counters import REGION_COUNTS
 from resnet_trt_node.node.ros.parameters import check_value, parameter_fields
+from resnet_trt_node.regions.region import Box, Region
 from resnet_trt_node.regions.smoothing import make_smoother
 from resnet_trt_node.regions.track_cache import FORGET_SEC
+from tiny_model import colour_picture, write_tiny_model
 import yaml
 
 TEXT = (REPOSITORY / 'docs' / 'how-to' / 'regions.md').read_text(encoding='utf-8')
@@ -106,3 +114,36 @@ def test_delays_are_those_of_the_smoothers():
 def test_a_track_is_forgotten_after_this_time():
     """In seconds."""
     assert f'not seen for {FORGET_SEC:g} s' in ' '.join(TEXT.split())
+
+
+def test_the_commands_for_bags_and_crops_run_as_they_stand(tmp_path, monkeypatch, capsys):
+    """On a bag with detections, and a table of the columns shown."""
+    lines = [
+        line for line in TEXT.splitlines() if re.match('resnet_trt (classify|evaluate) ', line)]
+    assert len(lines) == 3
+    monkeypatch.chdir(tmp_path)
+    for folder in ('models', 'photos'):
+        (tmp_path / folder).mkdir()
+    write_tiny_model('models/resnet50.onnx')
+    Image.fromarray(colour_picture('red')).save('photos/front.png')
+    (tmp_path / 'crops.tsv').write_text(
+        'file\tcenter_x\tcenter_y\twidth\theight\tclass\nfront.png\t30\t20\t20\t20\tred\n')
+    with BagWriter('drive') as bag:
+        bag.write_image('/front/image', colour_picture('red'), 1, 'front', 'rgb8')
+        bag.write('/front/detections', DETECTIONS, detections_of(1, Region(at(0, 0, 30, 30))), 1)
+    for line in lines:
+        assert main(shlex.split(line)[1:]) == 0
+    found = capsys.readouterr().out
+    assert re.search('/front/image 0.000000001 +0 +- +answered +1 +99.* % +red', found)
+    assert re.search('top-1 +100.00', found)
+    assert (tmp_path / 'drive_classified').is_dir()
+    assert [path.name for path in (tmp_path / 'seen').iterdir()] == ['drive_front_image_1.jpg']
+
+
+def test_the_table_of_crops_is_read_as_it_stands():
+    """Where tabs are between the columns."""
+    rows = re.search('    (file  .*)\n    (.*)\n', TEXT)
+    assert rows is not None
+    table = '\n'.join('\t'.join(re.split(' {2,}', row)) for row in rows.groups())
+    [crop] = parse_crops(table, ('tiger cat',), 'table')
+    assert crop.box == Box(260.5, 190.0, 451.0, 300.0, 0.0)

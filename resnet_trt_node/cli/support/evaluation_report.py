@@ -116,7 +116,8 @@ def _print_worst(evaluation: Evaluation, worst: int) -> None:
         _percent(figure.recall), _percent(figure.f1),
         '' if figure.confused_with is None
         else f'{labels[figure.confused_with]} ({figure.confused} x)') for figure in weak]
-    head = ('weakest classes', f'{evaluation.noun}s', 'precision', 'recall', 'F1', 'most often taken for')
+    head = ('weakest classes', f'{evaluation.noun}s', 'precision', 'recall', 'F1',
+            'most often taken for')
     write()
     print_table(head, rows, 'lrrrr')
 

@@ -110,15 +110,18 @@ def matches(
 def _image_topic(bag: BagReader, detections: str, number: int) -> str:
     """Return the image topic of the camera whose detections a topic has."""
     camera = detections.rpartition('/')[0]
-    names = (f'{camera}/image', f'{camera}/image/compressed')
     topics = bag.image_topics()
-    found = [name for name in names if name in topics] or (topics if number == 1 else [])
+    # Those of the node's name come first, then any in the same namespace, then the only one.
+    named = [name for name in topics if name in (f'{camera}/image', f'{camera}/image/compressed')]
+    beside = [name for name in topics
+              if name.removesuffix('/compressed').rpartition('/')[0] == camera]
+    found = named or beside or (topics if number == 1 else [])
     if len(found) == 1:
         return found[0]
     raise UsageError(
-        f'--regions {detections}: the images of its camera are not found by their name, '
-        f'{" or ".join(names)}: give one --topic for each --regions, of '
-        f'{", ".join(topics) or "another bag, this one has no images"}')
+        f'--regions {detections}: {" and ".join(found) or "no topic"} has the images of its '
+        f'camera by the names, {camera}/image or another in {camera or "/"}: give one --topic for '
+        f'each --regions, of {", ".join(topics) or "a bag with images"}')
 
 
 def _unmatched(one: Unmatched) -> UnmatchedMessage:

@@ -25,7 +25,7 @@ def add_region_arguments(parser: ArgumentParser) -> None:
         '--regions', action='append', metavar='TOPIC',
         help='classify the boxes of this topic of vision_msgs/Detection2DArray in the images of '
         'the same stamps; may be given several times, --topic as often and in the same order; '
-        'without --topic CAMERA/detections goes with CAMERA/image')
+        'without --topic CAMERA/detections goes with CAMERA/image, or another topic beside it')
     add_node_options(group, *REGION_OPTIONS)
 
 
