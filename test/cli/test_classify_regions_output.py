@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import nan
 from pathlib import Path
+from random import Random
 
 from detection_messages import at, detections_of
 from image_bags import BagWriter
@@ -179,6 +180,35 @@ def test_many_frames_without_regions_do_not_pile_up(resnet_trt, colour_model, tm
     assert [one['stamp_ns'] for one in document['results']] == [
         10**9 + number * MS for number in range(40)]
     assert [number for number, one in enumerate(document['results']) if names(one)] == [0, 20]
+
+
+@pytest.mark.parametrize('seed', range(6))
+def test_every_message_is_answered_or_told_once(resnet_trt, colour_model, tmp_path, seed):
+    random = Random(seed)
+    images, found = [], []
+    with BagWriter(tmp_path / 'bag') as bag:
+        for number in range(30):
+            stamp_ns = number * 100 * MS
+            if random.random() < 0.8:
+                images.append(stamp_ns)
+                bag.write_image(
+                    '/image', scene(), stamp_ns, 'camera', 'rgb8',
+                    log_time_ns=stamp_ns + random.randrange(400) * MS)
+            if random.random() < 0.8:
+                found.append(stamp_ns + random.choice((0, 0, 0, 9, 30)) * MS)
+                bag.write(
+                    '/detections', DETECTIONS, detections_of(found[-1], patch('blue')),
+                    stamp_ns + random.randrange(900) * MS)
+    document = resnet_trt(
+        'classify', colour_model, tmp_path / 'bag', '--regions', '/detections', '--json',
+        '--regions-slop-ms', 10, '--regions-queue', 5).document
+    told = {kind: [one['stamp_ns'] for one in document['unmatched'] if one['kind'] == kind]
+            for kind in ('image', 'detections')}
+    assert all(told.values())
+    pairs = [(one['stamp_ns'], one['detections_stamp_ns']) for one in document['results']]
+    assert all(abs(image - boxes) <= 10 * MS for image, boxes in pairs)
+    assert sorted([*told['image'], *(image for image, _ in pairs)]) == images
+    assert sorted([*told['detections'], *(boxes for _, boxes in pairs)]) == sorted(found)
 
 
 def test_options_without_their_meaning_are_refused(

@@ -1,0 +1,79 @@
+"""Rows of batches: each gets its own answer, whatever fails beside it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resnet_trt_node.backends.factory import open_backend
+from resnet_trt_node.backends.row_batches import RowBatches
+from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
+from resnet_trt_node.errors import FrameError
+from tiny_model import write_blind_model
+
+
+@pytest.fixture
+def backend():
+    """Return a backend with three rows that answers their red value."""
+    with SimulatedBackend('', SimulatedOptions(max_batch_size=3, simulated_ms=0.0)) as opened:
+        yield opened
+
+
+def write(value, row):
+    """Fill a row with one red value."""
+    row[:] = (value, 0, 0)
+
+
+def refuse(row):
+    """Spoil a row and fail."""
+    row[:] = 255
+    raise FrameError('broken')
+
+
+def classes(answers):
+    """Return items with the classes of their answers."""
+    return [(item, int(row.argmax())) for item, row in answers]
+
+
+def test_a_full_batch_is_inferred_at_once(backend):
+    batches = RowBatches(backend)
+    assert batches.put('a', partial(write, 10)) == []
+    assert batches.put('b', partial(write, 20)) == []
+    assert classes(batches.put('c', partial(write, 30))) == [('a', 10), ('b', 20), ('c', 30)]
+    assert batches.put('d', partial(write, 40)) == []
+    assert classes(batches.infer()) == [('d', 40)]
+    assert batches.infer() == []
+
+
+def test_a_row_that_cannot_be_written_is_not_added(backend):
+    batches = RowBatches(backend)
+    batches.put('a', partial(write, 10))
+    with pytest.raises(FrameError, match='broken'):
+        batches.put('bad', refuse)
+    batches.put('b', partial(write, 20))
+    assert classes(batches.infer()) == [('a', 10), ('b', 20)]
+
+
+def test_answers_outlive_the_next_batch(backend):
+    batches = RowBatches(backend)
+    batches.put('a', partial(write, 10))
+    first = batches.infer()
+    for number in range(6):
+        batches.put(number, partial(write, 200))
+    assert classes(first) == [('a', 10)]
+
+
+def test_a_bad_row_is_told_in_words_and_its_neighbours_are_right(tmp_path: Path):
+    path = write_blind_model(tmp_path / 'blind.onnx')
+    with open_backend(path, 'onnxruntime', max_batch_size=3, num_buffers=1) as backend:
+        batches: RowBatches[str] = RowBatches(backend)
+        batches.put('red', lambda row: np.copyto(row, (255, 0, 0), casting='unsafe'))
+        batches.put('white', lambda row: np.copyto(row, 255))
+        red, white, blue = batches.put(
+            'blue', lambda row: np.copyto(row, (0, 0, 255), casting='unsafe'))
+    assert classes([red, blue]) == [('red', 1), ('blue', 4)]
+    assert white[0] == 'white'
+    assert 'NaN' in white[1]
