@@ -11,6 +11,8 @@ import pytest
 from region_scenes import MS, names, patch, scene, write_region_bag
 from repository import REPOSITORY
 from resnet_trt_node.bag.message_types import DETECTIONS
+from resnet_trt_node.cli.support.regions.options import REGION_OPTIONS
+from resnet_trt_node.node.ros.parameters import parameter_fields
 
 FRONT = ('--regions', '/front/detections')
 BOTH = ('--regions', '/front/detections', '--regions', 'left/detections',
@@ -164,3 +166,9 @@ def test_images_are_found_by_their_names(
     document = resnet_trt(*words).document
     assert [(one['topic'], names(one)) for one in document['results']] == [
         (chosen or images[0], ['blue'])]
+
+
+def test_every_parameter_of_regions_is_an_option():
+    names = list(parameter_fields())
+    start, end = names.index('regions_slop_ms'), names.index('top_k')
+    assert names[start:end] == list(REGION_OPTIONS)
