@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, RuleBasedStateMachine
 from pipeline_bench import Bench, raises, RowsInput, UNFILLABLE
 import pytest
-from resnet_trt_node.node.pipeline import scheduler
+from resnet_trt_node.node.pipeline import preprocess_worker, scheduler
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 from resnet_trt_node.node.pipeline.work import WholeFrames
 
@@ -17,10 +17,12 @@ CAMERAS = ('front', 'left', 'rear')
 
 
 @pytest.fixture(scope='module', autouse=True)
-def long_drains():
-    """Have drains wait for the publication under way, however busy the machine is."""
+def patient_and_parallel():
+    """Have drains wait for the publication under way, and several threads preprocess."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scheduler, '_PUBLISH_SEC', 60.0)
+        # Each step with the threads that it has.
+        patch.setattr(preprocess_worker, '_WORTH_MS', 0.0)
         yield
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from threading import Barrier, get_ident
+
 from pipeline_bench import raises, RowsInput, UNFILLABLE
 import pytest
+from resnet_trt_node.node.pipeline import preprocess_worker
 from resnet_trt_node.node.pipeline.preprocess_worker import chosen_threads
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 
@@ -128,7 +131,9 @@ def test_a_row_without_probabilities_costs_itself_alone(make_rows):
 
 
 @pytest.mark.parametrize('threads', [1, 3])
-def test_a_row_that_cannot_be_written_costs_its_frame_and_moves_no_other(make_rows, threads):
+def test_a_row_that_cannot_be_written_costs_its_frame_and_moves_no_other(
+        make_rows, threads, monkeypatch):
+    monkeypatch.setattr(preprocess_worker, '_WORTH_MS', 0.0)
     bench = make_rows(cameras=CAMERAS, max_batch_size=8, preprocess_threads=threads)
     bench.hold((100,))
     with bench.pipeline._scheduler._lock:
@@ -158,8 +163,38 @@ def test_a_frame_that_grows_too_old_in_the_middle_is_stale_as_a_whole(make_rows)
     assert bench.backend.batches == [[1]]
 
 
+def test_frames_that_take_long_are_decoded_at_the_same_time(make_bench, monkeypatch):
+    monkeypatch.setattr(preprocess_worker, '_WORTH_MS', 0.0)
+    together = Barrier(3)
+    bench = make_bench(cameras=CAMERAS, preprocess_threads=3)
+    bench.hold(1)
+    # Broken unless three of them are in it at once.
+    bench.in_decoding = lambda message: together.wait(60.0)
+    with bench.pipeline._scheduler._lock:
+        for number, camera in enumerate(CAMERAS, start=2):
+            bench.pipeline.offer(camera, number)
+    bench.release()
+    bench.finish()
+    assert sorted(bench.results) == [
+        ('front', 1, 1), ('front', 2, 2), ('left', 3, 3), ('rear', 4, 4)]
+
+
+def test_short_frames_are_all_decoded_on_one_thread(make_bench):
+    threads = set()
+    bench = make_bench(cameras=CAMERAS, preprocess_threads=3)
+    bench.hold(1)
+    bench.in_decoding = lambda message: threads.add(get_ident())
+    with bench.pipeline._scheduler._lock:
+        for number, camera in enumerate(CAMERAS, start=2):
+            bench.pipeline.offer(camera, number)
+    bench.release()
+    bench.finish()
+    assert len(bench.results) == 4
+    assert len(threads) == 1
+
+
 @pytest.mark.parametrize(('wanted', 'cores', 'chosen'), [
-    (0, 1, 1), (0, 2, 1), (0, 7, 1), (0, 8, 2), (0, 12, 3), (0, 16, 4), (0, 128, 4), (1, 128, 1),
+    (0, 1, 1), (0, 3, 1), (0, 4, 2), (0, 12, 6), (0, 16, 8), (0, 128, 8), (1, 128, 1),
     (6, 2, 6)])
 def test_threads_are_chosen_by_the_cores_unless_they_are_given(wanted, cores, chosen):
     assert chosen_threads(wanted, cores) == chosen
