@@ -16,7 +16,8 @@ from resnet_trt_node.cli.main import main
 from resnet_trt_node.cli.support.regions.crops import parse_crops
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments
 from resnet_trt_node.node.pipeline.counters import REGION_COUNTS
-from resnet_trt_node.node.ros.parameters import check_value, parameter_fields
+from resnet_trt_node.node.ros.parameter_values import check_value
+from resnet_trt_node.node.ros.parameters import parameter_fields
 from resnet_trt_node.regions.region import Box, Region
 from resnet_trt_node.regions.smoothing import make_smoother
 from resnet_trt_node.regions.track_cache import FORGET_SEC

@@ -10,7 +10,8 @@ from resnet_trt_node.backends.factory import open_backend, options_of
 from resnet_trt_node.cli.support.console import log
 from resnet_trt_node.datasets.listing import describe_unread
 from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
-from resnet_trt_node.node.ros.parameters import BACKEND_PARAMETERS, parameter_fields, to_backend
+from resnet_trt_node.node.ros.parameter_values import to_backend
+from resnet_trt_node.node.ros.parameters import BACKEND_PARAMETERS, parameter_fields
 from resnet_trt_node.printable import printable
 
 #: Parameter of the node to its option, where that has another name.

@@ -18,7 +18,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.distribution import HAS_POST_SET_CALLBACKS
-from resnet_trt_node.node.ros.parameters import check_value, NodeParameters, parameter_fields
+from resnet_trt_node.node.ros.parameter_values import check_value
+from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.qos_overrides import PREFIX
 
 #: Parameters that ROS itself declares or reads in every node.
