@@ -11,6 +11,7 @@ import numpy as np
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.frame import CHANNELS, Frame
+from resnet_trt_node.imaging.resampling.chain import MAX_WARP_SIDE
 from resnet_trt_node.imaging.resize import check_row, ResizeMethod, Resizer
 from resnet_trt_node.regions.geometry import clip, place, Placed, why_unusable
 from resnet_trt_node.regions.region import Box
@@ -31,8 +32,6 @@ _PAD = {
 _ROUNDING_PX = 0.01
 #: A box whose corners a rotation moves by less is upright.
 _UPRIGHT_PX = 0.1
-#: Sides that OpenCV's `warpAffine` can address.
-_MAX_WARP_SIDE = 32_766
 
 
 class RegionCropper:
@@ -130,9 +129,9 @@ class RegionCropper:
         first_x = 0.5 * (clipped.left + clipped.right - count_x + 1)
         first_y = 0.5 * (clipped.top + clipped.bottom - count_y + 1)
         columns, rows = _window(clipped, height, width)
-        if max(columns.stop - columns.start, rows.stop - rows.start) > _MAX_WARP_SIDE:
+        if max(columns.stop - columns.start, rows.stop - rows.start) > MAX_WARP_SIDE:
             raise FrameError(
-                f'a rotated region ({box}) has more than {_MAX_WARP_SIDE} pixels a side: '
+                f'a rotated region ({box}) has more than {MAX_WARP_SIDE} pixels a side: '
                 'give an upright box')
         cos, sin = clipped.cos, clipped.sin
         # OpenCV counts from the middle of the first pixel.

@@ -14,8 +14,7 @@ import pytest
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import FrameError, UsageError
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.imaging.resize import (
-    EXACT_MAX_ERROR, plan_crop, Resizer)
+from resnet_trt_node.imaging.resize import EXACT_MAX_ERROR, Resizer
 
 FILTERS = {
     'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC,
@@ -139,19 +138,6 @@ def test_padded_read_only_rows_are_no_obstacle(name: str, method: Any) -> None:
     np.testing.assert_array_equal(
         resized(Frame(padded[:, :640], 'rgb'), RULES[name], method),
         resized(Frame(picture, 'rgb'), RULES[name], method))
-
-
-def test_the_crop_lies_where_torchvision_puts_it() -> None:
-    # 1080 rows become 256, 1920 columns int(256 * 1920 / 1080) = 455; the crop starts at
-    # round(115.5) = 116, to the even neighbour.
-    vertical, horizontal = plan_crop(ResizeRule(256, 224, 224), 1080, 1920)
-    assert vertical.scale == 1080 / 256
-    assert vertical.start == 16 * 1080 / 256
-    assert horizontal.scale == 1920 / 455
-    assert horizontal.start == 116 * 1920 / 455
-    # round(114.5) is 114, not 115.
-    assert plan_crop(ResizeRule(256, 224, 224), 453, 256)[0].start == 114.0
-    assert plan_crop(ResizeRule(None, 224, 224), 480, 640)[1].scale == 640 / 224
 
 
 def test_jpegs_may_be_decoded_at_twice_the_short_side() -> None:

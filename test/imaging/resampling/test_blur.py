@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from resnet_trt_node.imaging.fast_resize import (
+from resnet_trt_node.imaging.resampling.blur import (
     count_halvings, filter_weights, fit_blur, LAST_STEPS, MIN_REMAINING_SCALE)
 
 FILTERS = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}

@@ -1,0 +1,1 @@
+"""How pixels are resampled: where the crop lies, and the methods; `resize` chooses."""
