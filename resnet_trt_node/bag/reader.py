@@ -9,22 +9,15 @@ from pathlib import Path
 from typing import Any, cast, Optional, Union
 
 from resnet_trt_node.bag.counting import MessageCount, UnreadableMessage
-from resnet_trt_node.bag.message_types import (
-    default_typestore, DETECTIONS, other_fields, typestore_for)
+from resnet_trt_node.bag.decoder import MessageDecoder
 from resnet_trt_node.bag.messages import (
     BagDetections, BagImage, BagMessage, StampedMessage, TopicInfo)
 from resnet_trt_node.bag.recording import (
     CDR, DETECTION_ARRAYS, encoding_of, IMAGES, Kind, Recording, ROS1)
-from resnet_trt_node.bag.storage.merging import Stored
-from resnet_trt_node.bag.storage.packing import unpacked
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.errors import BagError
-from resnet_trt_node.printable import one_line
 from rosbags.interfaces import Connection
-from rosbags.typesys.store import Typestore
 
-# Second byte of the encapsulation that starts every CDR message.
-_LITTLE_ENDIAN = 1
 _LOG = logging.getLogger(__name__)
 
 
@@ -46,12 +39,12 @@ class BagReader(Closing):
         #: Warnings about missing data; reading adds to them.
         self.warnings: list[str] = []
         self._warn = warn
-        self._stores: dict[object, Typestore] = {}
         with ExitStack() as stack:
             self._recording = Recording(Path(path), stack)
             self._stack = stack.pop_all()
         #: The bag's folder or file.
         self.path = self._recording.path
+        self._decoder = MessageDecoder(self.path)
         #: Log time of the first message of any topic, in nanoseconds.
         self.start_ns = self._recording.start_ns
         #: Nanoseconds from the first to the last message of any topic.
@@ -103,7 +96,7 @@ class BagReader(Closing):
         for name in names:
             for connection in self.connections(name):
                 if DETECTION_ARRAYS.has(connection):
-                    self._check_version(connection)
+                    self._decoder.check_detections(connection)
         return names
 
     def connections(self, topic: str) -> list[Connection]:
@@ -173,7 +166,7 @@ class BagReader(Closing):
         :raises BagError: at once if a topic is not there; while iterating if the bag is damaged.
         """
         names = list(self.topics) if topics is None else [self._name(topic) for topic in topics]
-        return map(self._message, self._recording.messages(lambda one: one.topic in names))
+        return map(self._decoder.message, self._recording.messages(lambda one: one.topic in names))
 
     def deserialize(self, message: BagMessage) -> Any:
         """
@@ -182,12 +175,7 @@ class BagReader(Closing):
         :param message: a message of this bag; the bag's own type definitions are used.
         :raises BagError: if it does not follow its definition, or there is none.
         """
-        try:
-            # A view, since rosbags slices the encapsulation off, which would copy bytes.
-            return self._store(message.connection).deserialize_cdr(
-                memoryview(message.raw), message.msgtype)
-        except Exception as error:  # rosbags does not wrap the errors of its parsers
-            raise self._unreadable(message.connection, message.log_time_ns, error) from error
+        return self._decoder.deserialize(message)
 
     def wire_bytes(self, image: BagImage) -> bytes:
         """
@@ -196,10 +184,7 @@ class BagReader(Closing):
         :param image: an image of this bag.
         :returns: `image.raw` itself unless it was recorded on a big-endian machine.
         """
-        if image.raw[1] == _LITTLE_ENDIAN:
-            return image.raw
-        return bytes(self._store(image.connection).serialize_cdr(
-            image.message, image.msgtype, little_endian=True))
+        return self._decoder.little_endian(image)
 
     def close(self) -> None:
         """Remove decompressed files; calling it again does nothing."""
@@ -229,38 +214,6 @@ class BagReader(Closing):
         return sum(one.msgcount for one in self._recording.connections
                    if one.topic in names and kind.has(one))
 
-    def _store(self, connection: Connection) -> Typestore:
-        if encoding_of(connection) == ROS1:
-            return default_typestore()
-        key = _definition(connection)
-        if key not in self._stores:
-            self._stores[key] = typestore_for(connection)
-        return self._stores[key]
-
-    def _check_version(self, connection: Connection) -> None:
-        """Refuse detections with other fields than those of vision_msgs 4."""
-        try:
-            fields = other_fields(self._store(connection), DETECTIONS)
-        except Exception as error:  # rosbags does not wrap the errors of its parsers
-            raise BagError(
-                f'{self.path}: the definition of {DETECTIONS} on {connection.topic} cannot be '
-                f'read ({one_line(error)}): record the bag again') from error
-        if fields is not None:
-            raise BagError(
-                f'{self.path}: {connection.topic} is not the {DETECTIONS} of vision_msgs 4, that '
-                f'of ROS 2 Humble and later: in this bag {fields}: record it again with '
-                'vision_msgs 4, or convert it')
-
-    def _message(self, stored: Stored) -> BagMessage:
-        connection, data = stored.connection, stored.data
-        try:
-            raw = unpacked(data) if encoding_of(connection) == CDR else data
-            if encoding_of(connection) == ROS1:
-                raw = bytes(default_typestore().ros1_to_cdr(data, connection.msgtype))
-        except Exception as error:  # the libraries do not wrap the errors of their parsers
-            raise self._unreadable(connection, stored.time_ns, error) from error
-        return BagMessage(connection.topic, connection.msgtype, stored.time_ns, raw, connection)
-
     def _stamped(
             self, chosen: dict[Kind, list[str]], with_listed: bool) -> Iterator[StampedMessage]:
         """Yield the messages of each kind on its topics."""
@@ -274,7 +227,7 @@ class BagReader(Closing):
             assert kind is not None
             count = counts[kind][stored.connection.topic]
             try:
-                message = self._to_stamped(self._message(stored), kind)
+                message = self._decoder.stamped(stored, kind)
             except UnreadableMessage as error:
                 count.unreadable += 1
                 count.error = count.error or error
@@ -302,35 +255,6 @@ class BagReader(Closing):
             self.warnings.append(line)
             self._warn(line)
 
-    def _unreadable(
-            self, connection: Connection, time_ns: int, error: Exception) -> UnreadableMessage:
-        reason = one_line(error).rstrip('.') or type(error).__name__
-        return UnreadableMessage(
-            self.path, connection.topic, f'the message logged at {time_ns} ns is not a readable '
-            f'{connection.msgtype} ({reason})')
-
-    def _check_definition(self, message: BagMessage) -> None:
-        """Refuse a type whose definition in the bag differs from that of ROS 2."""
-        name, store = message.msgtype, self._store(message.connection)
-        standard = default_typestore()
-        if store is standard:
-            return
-        if store.hash_rihs01(name) != standard.hash_rihs01(name):
-            raise UnreadableMessage(
-                self.path, message.topic, f'its definition of {name} is not that of ROS 2')
-        # From now on there is nothing to check.
-        self._stores[_definition(message.connection)] = standard
-
-    def _to_stamped(self, message: BagMessage, kind: Kind) -> StampedMessage:
-        content = self.deserialize(message)
-        # After deserialising, which fails for an invalid definition.
-        self._check_definition(message)
-        stamp = content.header.stamp
-        made = BagImage if kind is IMAGES else BagDetections
-        return made(
-            **vars(message), stamp_ns=stamp.sec * 10**9 + stamp.nanosec,
-            frame_id=content.header.frame_id, message=content)
-
     def _name(self, topic: str) -> str:
         for name in (topic, f'/{topic}'):
             if name in self.topics:
@@ -344,8 +268,3 @@ class BagReader(Closing):
         return ', '.join(
             f'{name} ({info.msgtype}{foreign.get(name, "")}, {info.count})'
             for name, info in self.topics.items())
-
-
-def _definition(connection: Connection) -> object:
-    """Return a key for the layout of a topic's messages."""
-    return connection.msgtype, connection.msgdef, connection.digest
