@@ -1,12 +1,12 @@
-"""Crops: the rows of pictures pasted at known places, rotation, and any box at all."""
+"""Crops of upright boxes: the rows of pictures pasted at known places."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-import math
 from typing import Any
 
-import cv2
+from cropped_pictures import (
+    alone, box_of, cropped, frame_with, HEIGHT, LEFT, picture, RULE, TOP, WIDTH)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
@@ -14,57 +14,14 @@ from PIL import Image
 import pytest
 
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.errors import FrameError, UsageError
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.imaging.resize import FAST_MEAN_ERROR, FAST_P999_ERROR, Resizer
-from resnet_trt_node.regions.crop import PAD_GRAY, PAD_RGB, RegionCropper
-from resnet_trt_node.regions.region import Box, Region
-from resnet_trt_node.regions.selection import RegionRules, select
+from resnet_trt_node.imaging.resize import FAST_MEAN_ERROR, FAST_P999_ERROR
+from resnet_trt_node.regions.crop import PAD_RGB, RegionCropper
+from resnet_trt_node.regions.region import Box
 
-RULE = ResizeRule(64, 56, 56)
 RULES = {
     'bilinear': RULE, 'bicubic': ResizeRule(64, 56, 56, 'bicubic'),
     'nearest': ResizeRule(64, 56, 56, 'nearest'), 'oblong': ResizeRule(64, 48, 60)}
-HEIGHT, WIDTH = 300, 400
-#: Of the pasted picture in the frame.
-LEFT, TOP = 150, 90
-
-
-def picture(height: int, width: int) -> np.ndarray:
-    """Return an RGB picture of slow waves, another in each channel and direction."""
-    rows, columns = np.mgrid[0:height, 0:width]
-    return np.rint(np.dstack([
-        128 + 100 * np.sin(rows / 9), 128 + 100 * np.cos(columns / 11),
-        128 + 100 * np.sin((rows + 2 * columns) / 25)])).astype(np.uint8)
-
-
-def frame_with(pasted: np.ndarray, left: int = LEFT, top: int = TOP) -> np.ndarray:
-    """Return an RGB frame of noise with a picture in it."""
-    frame = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
-    frame[top:top + pasted.shape[0], left:left + pasted.shape[1]] = pasted
-    return frame
-
-
-def box_of(width: int, height: int, theta: float = 0.0) -> Box:
-    """Return the box of a pasted picture of this size."""
-    return Box(LEFT + width / 2, TOP + height / 2, width, height, theta)
-
-
-def cropped(
-        frame: Frame, box: Box, rule: ResizeRule = RULE, method: Any = 'fast',
-        aspect: str = 'model', margin: float = 0.0) -> np.ndarray:
-    """Return the crop, from a batch row whose old content would show."""
-    out = np.full((3, rule.crop_height, rule.crop_width, 3), 255, np.uint8)
-    RegionCropper(rule, method, aspect, margin).crop(frame, box, out[1])
-    assert (out[::2] == 255).all()
-    return out[1]
-
-
-def alone(pixels: np.ndarray, rule: ResizeRule = RULE, method: Any = 'fast') -> np.ndarray:
-    """Return a picture of its own, resized by a rule."""
-    out = np.empty((rule.crop_height, rule.crop_width, 3), np.uint8)
-    Resizer(rule, method, many=True).resize(Frame(np.ascontiguousarray(pixels), 'rgb'), out)
-    return out
 
 
 @pytest.mark.parametrize('method', ['fast', 'exact'])
@@ -162,86 +119,6 @@ def test_padding_surrounds_a_crop_that_fits(
     assert (got == PAD_RGB).all()
 
 
-@pytest.mark.parametrize('quarters', [-1, 1, 2, 3, 4])
-def test_a_quarter_turn_is_exact(quarters: int) -> None:
-    pasted = picture(60, 100)
-    # NumPy turns to the left, a box with rising theta to the right.
-    turned = np.rot90(pasted, -quarters)
-    frame = Frame(frame_with(turned), 'rgb')
-    height, width = turned.shape[:2]
-    box = Box(LEFT + width / 2, TOP + height / 2, 100, 60, quarters * math.pi / 2)
-    np.testing.assert_array_equal(cropped(frame, box), alone(pasted))
-
-
-@pytest.mark.parametrize('degrees', [-160, -75, -20, 7, 30, 45, 110, 400])
-@pytest.mark.parametrize('method', ['fast', 'exact'])
-def test_a_rotated_picture_is_turned_upright(degrees: float, method: Any) -> None:
-    # The frame is a smooth function of the place, and so is what the box has to show.
-    theta, width, height, x, y = math.radians(degrees), 120, 80, 205.0, 148.0
-    cos, sin = math.cos(theta), math.sin(theta)
-
-    def shade(columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        across = (columns - x) * cos + (rows - y) * sin
-        down = (rows - y) * cos - (columns - x) * sin
-        return np.clip(np.dstack(
-            [128 + across, 128 + 2 * down, 128 + 60 * np.sin(across / 15)]), 0, 255)
-
-    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH] + 0.5
-    frame = Frame(np.rint(shade(columns, rows)).astype(np.uint8), 'rgb')
-    got = cropped(frame, Box(x, y, width, height, theta), ResizeRule(None, 40, 60), method)
-    across, down = (np.arange(60) - 29.5) * 2, (np.arange(40) - 19.5) * 2
-    wanted = shade(
-        x + across[None] * cos - down[:, None] * sin, y + across[None] * sin + down[:, None] * cos)
-    assert np.abs(got - wanted).max() <= 3
-    assert abs((got - wanted).mean()) < 0.3
-
-
-def test_theta_goes_from_right_to_down() -> None:
-    # A red line from the middle down to the right is along the box's x axis.
-    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    cv2.line(pixels, (200, 150), (270, 220), (255, 0, 0), 9)
-    got = cropped(
-        Frame(pixels, 'rgb'), Box(200, 150, 160, 160, math.pi / 4), aspect='stretch')[..., 0]
-    assert got[28, 40] == 255
-    assert got[28, 16] == got[16, 28] == got[40, 28] == 0
-
-
-def test_a_margin_grows_a_rotated_box_along_its_own_axes() -> None:
-    pixels = picture(HEIGHT, WIDTH)
-    np.testing.assert_array_equal(
-        cropped(Frame(pixels, 'rgb'), Box(200, 150, 100, 40, 0.7), margin=0.25),
-        cropped(Frame(pixels, 'rgb'), Box(200, 150, 150, 60, 0.7)))
-
-
-def test_a_rotation_that_no_pixel_shows_is_none() -> None:
-    pixels = picture(HEIGHT, WIDTH)
-    np.testing.assert_array_equal(
-        cropped(Frame(pixels, 'rgb'), Box(200, 150, 100, 40, 1e-4)),
-        alone(pixels[130:170, 150:250]))
-
-
-def test_rotated_boxes_are_cut_off_around_what_is_inside() -> None:
-    pixels = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
-    got = cropped(
-        Frame(pixels, 'rgb'), Box(0, 0, 200, 200, math.pi / 4), aspect='stretch')
-    # Inside is a triangle: the image's corner is in the middle of the crop's left edge.
-    assert (got[28, 3:] == 200).all()
-    assert (got[0, 0] == PAD_RGB).all()
-    assert (got[-1, 0] == PAD_RGB).all()
-    grey = cropped(
-        Frame(pixels[..., 0], 'gray'), Box(0, 0, 200, 200, math.pi / 4), aspect='stretch')
-    assert (grey[0, 0] == PAD_GRAY).all()
-
-
-def test_a_huge_rotated_box_is_the_whole_image() -> None:
-    pixels = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
-    got = cropped(
-        Frame(pixels, 'rgb'), Box(0, 0, 1.7e308, 1.7e308, math.pi / 4), aspect='stretch')
-    assert (got[28, 28] == 200).all()
-    # Of the square around the image a half is outside.
-    assert 0.4 < (got == 200).all(axis=2).mean() < 0.55
-
-
 @pytest.mark.parametrize('theta', [0.0, 0.6])
 def test_the_box_of_a_reduced_frame_is_that_in_the_whole_one(theta: float) -> None:
     pixels = picture(HEIGHT, WIDTH)
@@ -279,68 +156,6 @@ def test_fast_stays_within_its_bounds_on_photographs(name: str, aspect: str) -> 
             difference = np.abs(fast - exact)
             assert difference.mean() <= FAST_MEAN_ERROR / 2
             assert np.percentile(difference, 99.9) <= FAST_P999_ERROR
-
-
-FINITE = st.floats(allow_nan=False, allow_infinity=False)
-NEAR = st.floats(-600, 600)
-
-
-@settings(max_examples=300, deadline=None, derandomize=True)
-@given(
-    x=FINITE | NEAR, y=FINITE | NEAR, width=FINITE | NEAR, height=FINITE | NEAR,
-    theta=st.just(0.0) | FINITE | st.floats(-7, 7), margin=st.sampled_from([0.0, 0.1, 4.0]),
-    aspect=st.sampled_from(['model', 'stretch', 'pad']))
-def test_any_finite_box_is_unusable_or_fills_the_row(
-        x: float, y: float, width: float, height: float, theta: float, margin: float,
-        aspect: str) -> None:
-    frame, box = Frame(picture(60, 90), 'rgb'), Box(x, y, width, height, theta)
-    cropper = RegionCropper(ResizeRule(20, 16, 16), 'fast', aspect, margin)
-    rows = np.empty((2, 16, 16, 3), np.uint8)
-    rows[0], rows[1] = 0, 255
-    outcome = select([Region(box)], RegionRules(min_px=1), 60, 90)[0]
-    if outcome is None:
-        for row in rows:
-            cropper.crop(frame, box, row)
-        np.testing.assert_array_equal(rows[0], rows[1])
-    else:
-        assert outcome in ('empty', 'outside', 'too_small')
-
-
-@pytest.mark.parametrize(('box', 'words'), [
-    (Box(math.nan, 0, 1, 1), 'not finite'), (Box(10, 10, 0, 5), 'empty'),
-    (Box(500, 10, 50, 5), 'outside .* 400x300'), (Box(500, 10, 50, 5, 0.5), 'outside')])
-def test_boxes_that_cannot_be_cropped_are_refused(box: Box, words: str) -> None:
-    with pytest.raises(FrameError, match=words):
-        cropped(Frame(picture(HEIGHT, WIDTH), 'rgb'), box)
-
-
-@pytest.mark.parametrize('theta', [0.0, 0.5])
-@pytest.mark.parametrize('frame', [
-    Frame(np.zeros((HEIGHT, WIDTH), np.uint8), 'rgb'),
-    Frame(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 'yuv'),
-    Frame(np.zeros((HEIGHT, WIDTH, 3), np.float32), 'rgb'),  # type: ignore[arg-type]
-    Frame(np.zeros((0, WIDTH, 3), np.uint8), 'rgb')])
-def test_a_frame_that_contradicts_itself_is_refused(frame: Frame, theta: float) -> None:
-    with pytest.raises(FrameError):
-        cropped(frame, Box(200, 150, 80, 50, theta))
-
-
-@pytest.mark.parametrize('aspect', ['model', 'stretch', 'pad'])
-def test_a_row_that_cannot_take_the_result_is_refused(aspect: str) -> None:
-    cropper = RegionCropper(RULE, 'fast', aspect, 0.0)
-    with pytest.raises(UsageError, match='cannot resize into'):
-        cropper.crop(
-            Frame(picture(HEIGHT, WIDTH), 'rgb'), Box(200, 150, 80, 50),
-            np.empty((60, 60, 3), np.uint8))
-
-
-@pytest.mark.parametrize(('method', 'aspect', 'margin', 'words'), [
-    ('quick', 'model', 0.0, "method 'quick'"), ('fast', 'squash', 0.0, "aspect 'squash'"),
-    ('fast', 'model', -1.0, 'margin of -1')])
-def test_settings_that_do_not_exist_are_refused(
-        method: Any, aspect: str, margin: float, words: str) -> None:
-    with pytest.raises(UsageError, match=words):
-        RegionCropper(RULE, method, aspect, margin)
 
 
 def test_threads_share_a_cropper() -> None:

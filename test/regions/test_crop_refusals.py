@@ -1,0 +1,80 @@
+"""Any box, frame, row or setting is cropped or refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from cropped_pictures import cropped, HEIGHT, picture, RULE, WIDTH
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from resnet_trt_node.contract.spec import ResizeRule
+from resnet_trt_node.errors import FrameError, UsageError
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.regions.crop import RegionCropper
+from resnet_trt_node.regions.region import Box, Region
+from resnet_trt_node.regions.selection import RegionRules, select
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+NEAR = st.floats(-600, 600)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    x=FINITE | NEAR, y=FINITE | NEAR, width=FINITE | NEAR, height=FINITE | NEAR,
+    theta=st.just(0.0) | FINITE | st.floats(-7, 7), margin=st.sampled_from([0.0, 0.1, 4.0]),
+    aspect=st.sampled_from(['model', 'stretch', 'pad']))
+def test_any_finite_box_is_unusable_or_fills_the_row(
+        x: float, y: float, width: float, height: float, theta: float, margin: float,
+        aspect: str) -> None:
+    frame, box = Frame(picture(60, 90), 'rgb'), Box(x, y, width, height, theta)
+    cropper = RegionCropper(ResizeRule(20, 16, 16), 'fast', aspect, margin)
+    rows = np.empty((2, 16, 16, 3), np.uint8)
+    rows[0], rows[1] = 0, 255
+    outcome = select([Region(box)], RegionRules(min_px=1), 60, 90)[0]
+    if outcome is None:
+        for row in rows:
+            cropper.crop(frame, box, row)
+        np.testing.assert_array_equal(rows[0], rows[1])
+    else:
+        assert outcome in ('empty', 'outside', 'too_small')
+
+
+@pytest.mark.parametrize(('box', 'words'), [
+    (Box(math.nan, 0, 1, 1), 'not finite'), (Box(10, 10, 0, 5), 'empty'),
+    (Box(500, 10, 50, 5), 'outside .* 400x300'), (Box(500, 10, 50, 5, 0.5), 'outside')])
+def test_boxes_that_cannot_be_cropped_are_refused(box: Box, words: str) -> None:
+    with pytest.raises(FrameError, match=words):
+        cropped(Frame(picture(HEIGHT, WIDTH), 'rgb'), box)
+
+
+@pytest.mark.parametrize('theta', [0.0, 0.5])
+@pytest.mark.parametrize('frame', [
+    Frame(np.zeros((HEIGHT, WIDTH), np.uint8), 'rgb'),
+    Frame(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 'yuv'),
+    Frame(np.zeros((HEIGHT, WIDTH, 3), np.float32), 'rgb'),  # type: ignore[arg-type]
+    Frame(np.zeros((0, WIDTH, 3), np.uint8), 'rgb')])
+def test_a_frame_that_contradicts_itself_is_refused(frame: Frame, theta: float) -> None:
+    with pytest.raises(FrameError):
+        cropped(frame, Box(200, 150, 80, 50, theta))
+
+
+@pytest.mark.parametrize('aspect', ['model', 'stretch', 'pad'])
+def test_a_row_that_cannot_take_the_result_is_refused(aspect: str) -> None:
+    cropper = RegionCropper(RULE, 'fast', aspect, 0.0)
+    with pytest.raises(UsageError, match='cannot resize into'):
+        cropper.crop(
+            Frame(picture(HEIGHT, WIDTH), 'rgb'), Box(200, 150, 80, 50),
+            np.empty((60, 60, 3), np.uint8))
+
+
+@pytest.mark.parametrize(('method', 'aspect', 'margin', 'words'), [
+    ('quick', 'model', 0.0, "method 'quick'"), ('fast', 'squash', 0.0, "aspect 'squash'"),
+    ('fast', 'model', -1.0, 'margin of -1')])
+def test_settings_that_do_not_exist_are_refused(
+        method: Any, aspect: str, margin: float, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        RegionCropper(RULE, method, aspect, margin)
