@@ -23,9 +23,9 @@ from resnet_trt_node.node.pipeline.settings import PipelineHooks
 from resnet_trt_node.node.process_tuning import touch_memory
 from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.node.ros.frames import frames_of
-from resnet_trt_node.node.ros.node_topics import NodeTopics
 from resnet_trt_node.node.ros.parameter_server import NodeOfUnsetOverrides, ParameterServer
 from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.topics.node_topics import NodeTopics
 from resnet_trt_node.node.transition_exceptions import reported
 from resnet_trt_node.printable import LINE_LIMIT, printable
 

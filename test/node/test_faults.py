@@ -262,8 +262,9 @@ def run_broken(name: str, more: str = '') -> NodeProcess:
 
 
 @pytest.mark.parametrize('name', [
-    'ros.camera_topics.CameraTopics.__init__', 'classifier_node.ClassifierNode._publish_labels',
-    'ros.camera_topics.CameraTopics.subscribe'])
+    'ros.topics.camera_topics.CameraTopics.__init__',
+    'classifier_node.ClassifierNode._publish_labels',
+    'ros.topics.camera_topics.CameraTopics.subscribe'])
 def test_what_a_failed_transition_has_left_is_freed(name):
     with run_broken(name) as node:
         assert node.wait() == 1
@@ -273,8 +274,8 @@ def test_what_a_failed_transition_has_left_is_freed(name):
 
 
 def test_the_process_ends_with_the_first_error():
-    with run_broken('ros.camera_topics.CameraTopics.subscribe', more=(
-            'from resnet_trt_node.node.ros.node_topics import NodeTopics\n'
+    with run_broken('ros.topics.camera_topics.CameraTopics.subscribe', more=(
+            'from resnet_trt_node.node.ros.topics.node_topics import NodeTopics\n'
             'NodeTopics.close = lambda *_: [][0]')) as node:
         assert node.wait() == 1
     assert 'on_error failed' in node.log

@@ -26,7 +26,7 @@ _SLOW_IMPORT = '\n'.join((
 #: Each camera's topics take a while, as those of the thousandth do.
 _SLOW_TOPICS = '\n'.join((
     'from time import sleep',
-    'from resnet_trt_node.node.ros.camera_topics import CameraTopics',
+    'from resnet_trt_node.node.ros.topics.camera_topics import CameraTopics',
     'do = CameraTopics.{method}',
     'def slow(self, *words):',
     "    print('{method}', flush=True)",

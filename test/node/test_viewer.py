@@ -13,14 +13,14 @@ pytestmark = pytest.mark.slow
 FRAMES = 60
 SLOW = '\n'.join((
     'from time import sleep',
-    'from resnet_trt_node.node.ros import camera_results',
+    'from resnet_trt_node.node.ros.topics import camera_results',
     'draw = camera_results.annotate',
     'def slow(*arguments, **keywords):',
     '    sleep(1.0)',
     '    return draw(*arguments, **keywords)',
     'camera_results.annotate = slow'))
 BROKEN = '\n'.join((
-    'from resnet_trt_node.node.ros import camera_results',
+    'from resnet_trt_node.node.ros.topics import camera_results',
     'def broken(*_, **__):',
     "    raise ZeroDivisionError('a bug in the drawing')",
     'camera_results.annotate = broken'))

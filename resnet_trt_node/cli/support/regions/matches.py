@@ -7,7 +7,8 @@ from typing import Callable, cast, Iterator, Mapping, Optional, Sequence, TYPE_C
 
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.parameters import NodeParameters
-from resnet_trt_node.node.ros.stamp_matcher import DETECTIONS, IMAGE, StampMatcher, Unmatched
+from resnet_trt_node.node.ros.topics.stamp_matcher import (
+    DETECTIONS, IMAGE, StampMatcher, Unmatched)
 
 if TYPE_CHECKING:
     from resnet_trt_node.bag.messages import BagDetections, BagImage, StampedMessage

@@ -16,8 +16,8 @@ from rclpy.qos import (
 from resnet_trt_node.node.distribution import (
     SubscriptionEventCallbacks, UnsupportedEventTypeError)
 from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained, qos_overrides
-from resnet_trt_node.node.ros.reception import with_wait
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
+from resnet_trt_node.node.ros.topics.reception import with_wait
 from resnet_trt_node.printable import printable
 
 #: The remedy for incompatible QoS: only overrides of the user can request too much.

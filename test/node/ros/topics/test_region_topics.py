@@ -17,12 +17,12 @@ from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.node.annotator import Annotator
 from resnet_trt_node.node.deferred_destruction import NodeOfDeferredDestruction
 from resnet_trt_node.node.distribution import events_executor
-from resnet_trt_node.node.ros import camera_inputs
-from resnet_trt_node.node.ros.camera_topics import CameraTopics
 from resnet_trt_node.node.ros.conversion import Converter
-from resnet_trt_node.node.ros.node_topics import NodeTopics
 from resnet_trt_node.node.ros.parameters import NodeParameters
-from resnet_trt_node.node.ros.stamp_matcher import RegionsMessage
+from resnet_trt_node.node.ros.topics import camera_inputs
+from resnet_trt_node.node.ros.topics.camera_topics import CameraTopics
+from resnet_trt_node.node.ros.topics.node_topics import NodeTopics
+from resnet_trt_node.node.ros.topics.stamp_matcher import RegionsMessage
 from resnet_trt_node.regions.region import RegionAnswer
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String

@@ -13,8 +13,8 @@ from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.node.ros.detections import classified, regions
 from resnet_trt_node.node.ros.messages import classification
 from resnet_trt_node.node.ros.parameters import NodeParameters
-from resnet_trt_node.node.ros.stamp_matcher import RegionsMessage
 from resnet_trt_node.node.ros.stamps import stamp_ns
+from resnet_trt_node.node.ros.topics.stamp_matcher import RegionsMessage
 from resnet_trt_node.regions.draw import annotate_regions
 from resnet_trt_node.regions.region import RegionAnswer
 from vision_msgs.msg import Classification, Detection2DArray

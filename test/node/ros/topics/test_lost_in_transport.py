@@ -7,7 +7,7 @@ import os
 from types import SimpleNamespace
 
 import pytest
-from resnet_trt_node.node.ros.input_topic import lost_messages
+from resnet_trt_node.node.ros.topics.input_topic import lost_messages
 from simulated_node import check_sums, red, run
 from std_srvs.srv import Trigger
 

@@ -9,9 +9,9 @@ from typing import Any, Optional
 
 from rclpy.node import Node
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
-from resnet_trt_node.node.ros.input_topic import InputTopic, type_name
 from resnet_trt_node.node.ros.parameters import NodeParameters
-from resnet_trt_node.node.ros.stamp_matcher import (
+from resnet_trt_node.node.ros.topics.input_topic import InputTopic, type_name
+from resnet_trt_node.node.ros.topics.stamp_matcher import (
     DETECTIONS, IMAGE, KINDS, Match, StampMatcher, Unmatched)
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray

@@ -8,12 +8,12 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from resnet_trt_node.node.annotator import Annotator
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
-from resnet_trt_node.node.ros.camera_inputs import ImageInput, RegionInput, topic_of
-from resnet_trt_node.node.ros.camera_results import ImageResults, RegionResults
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
 from resnet_trt_node.node.ros.stamps import stamp_age_ms
+from resnet_trt_node.node.ros.topics.camera_inputs import ImageInput, RegionInput, topic_of
+from resnet_trt_node.node.ros.topics.camera_results import ImageResults, RegionResults
 from sensor_msgs.msg import Image
 
 

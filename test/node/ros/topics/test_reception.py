@@ -6,7 +6,7 @@ from inspect import signature
 from time import sleep
 
 import pytest
-from resnet_trt_node.node.ros.reception import waited_ns, with_wait
+from resnet_trt_node.node.ros.topics.reception import waited_ns, with_wait
 from simulated_node import check_sums, red, run, wait_for_status
 
 pytestmark = pytest.mark.slow

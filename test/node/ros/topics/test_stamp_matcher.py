@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
-from resnet_trt_node.node.ros.stamp_matcher import (
-    DETECTIONS, IMAGE, KINDS, Outcome, RegionsMessage, StampMatcher, Unmatched, UNMATCHED_REASONS)
 from resnet_trt_node.node.ros.stamps import stamp_ns
+from resnet_trt_node.node.ros.topics.stamp_matcher import (
+    DETECTIONS, IMAGE, KINDS, Outcome, RegionsMessage, StampMatcher, Unmatched, UNMATCHED_REASONS)
 
 MS = 10**6
 
