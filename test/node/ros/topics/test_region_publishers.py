@@ -1,0 +1,109 @@
+"""Cameras and detectors of any QoS, and what is said of those that do not fit."""
+
+from __future__ import annotations
+
+import pytest
+from rclpy.qos import ReliabilityPolicy
+from region_stage import BEST_EFFORT, boxes, picture, RELIABLE
+from resnet_trt_node.node.ros.topics import camera_inputs
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+from vision_msgs.msg import Detection2DArray
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize('qos', [RELIABLE, BEST_EFFORT], ids=['reliable', 'best_effort'])
+def test_by_default_every_detector_is_heard(stage, qos):
+    topics = stage.camera()
+    topics.subscribe(stage.pipeline)
+    images = stage.publisher(Image, '/front/image', qos)
+    detections = stage.publisher(Detection2DArray, '/front/detections', qos)
+
+    def matched():
+        images.publish(picture(1))
+        detections.publish(boxes(1))
+        return stage.pipeline.pairs
+    stage.spin_until(matched)
+    assert topics.problems() == []
+
+
+def test_qos_of_the_detections_is_overridden_by_the_standard_parameters(stage):
+    stage.node.declare_parameter(
+        'qos_overrides./front/detections.subscription.reliability', 'reliable')
+    topics = stage.camera()
+    assert topics.overridable == [
+        ('/front/image', 'subscription'), ('/front/detections', 'subscription'),
+        ('/front/classified_detections', 'publisher'), ('/front/image_annotated', 'publisher')]
+    topics.subscribe(stage.pipeline)
+    images, detections = (stage.spin_until(
+        lambda topic=topic: stage.peer.get_subscriptions_info_by_topic(topic))
+        for topic in topics.input_topics)
+    assert images[0].qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+    assert detections[0].qos_profile.reliability == ReliabilityPolicy.RELIABLE
+
+
+def test_problems_name_topics_and_remedies(stage):
+    topics = stage.camera(image_reliability='reliable')
+    topics.subscribe(stage.pipeline)
+    assert topics.problems() == []
+    images = stage.publisher(Image, '/front/image')
+    foreign = stage.publisher(String, '/front/detections', heard=False)
+    stage.spin_until(topics.problems)
+    assert topics.problems() == [
+        '/front/detections carries std_msgs/msg/String, this node wants '
+        'vision_msgs/msg/Detection2DArray']
+    stage.peer.destroy_publisher(foreign)
+    stage.spin_until(lambda: not topics.problems())
+    unreliable = stage.publisher(
+        Detection2DArray, '/front/detections', BEST_EFFORT, heard=False)
+    stage.spin_until(topics.problems)
+    note, = topics.problems()
+    assert note.startswith('/front/detections: detector offers an incompatible QoS')
+    assert 'image_reliability to best_effort' in note
+    stage.peer.destroy_publisher(unreliable)
+    stage.spin_until(lambda: not topics.problems())
+
+    unstamped = picture(0)
+    unstamped.header.stamp.sec = 0
+    images.publish(unstamped)
+    stage.spin_until(lambda: stage.pipeline.unmatched)
+    note, = topics.problems()
+    assert note.startswith('/front/image: the header stamp is 0')
+    detections = stage.publisher(Detection2DArray, '/front/detections')
+    images.publish(picture(1))
+    detections.publish(boxes(1))
+    stage.spin_until(lambda: stage.pipeline.pairs)
+    assert topics.problems() == []
+
+
+def test_missing_detectors_and_foreign_stamps_are_reported(stage, monkeypatch):
+    topics = stage.camera(image_reliability='reliable')
+    topics.subscribe(stage.pipeline)
+    images = stage.publisher(Image, '/front/image')
+    images.publish(picture(1))
+    stage.spin_until(lambda: topics._input._matcher.waiting['image'])
+    late_ns = camera_inputs.perf_counter_ns() + 61 * 10**9
+    with monkeypatch.context() as patch:
+        patch.setattr(camera_inputs, 'perf_counter_ns', lambda: late_ns)
+        topics.expire()
+    assert topics.problems() == [
+        '/front/detections has no publisher: start the detector, or remap the topic']
+    detections = stage.publisher(Detection2DArray, '/front/detections')
+    assert topics.problems() == []
+    for number in range(2, 20):
+        images.publish(picture(number))
+        detections.publish(boxes(number + 500))
+        # One by one: the middleware keeps fewer than wait here.
+        stage.spin_until(lambda sent=number - 1: (
+            topics._input._matcher.waiting['image'] + len(stage.pipeline.unmatched) == sent + 1
+            and topics._input._matcher.waiting['detections']
+            + stage.pipeline.unmatched_detections == sent))
+    # 18 of each, of which 10 may wait.
+    assert stage.pipeline.unmatched_detections == 8
+    note, = topics.problems()
+    assert note.startswith(
+        '/front/detections: no stamp is that of an image of /front/image: have the detector')
+    images.publish(picture(519))
+    stage.spin_until(lambda: stage.pipeline.pairs)
+    assert topics.problems() == []
