@@ -69,7 +69,7 @@ gpu-test: ## the backend's tests on this machine's TensorRT and GPU
 # FP16 and INT8 are ResNet-50 models; GPU_PYTHON has ROS 2 too. OUT= another JSON file.
 gpu-bench: ## the whole node on this machine's GPU, about 15 minutes; see docs/how-to/gpu.md
 	PYTHONPATH=tools:.$(if $(PYTHONPATH),:$(PYTHONPATH)) $(or $(GPU_PYTHON),python3) \
-	  -m tools.gpu.node_bench --fp16 $(or $(FP16),models/gpu/resnet50_fp16.onnx) \
+	  -m tools.gpu.node.bench --fp16 $(or $(FP16),models/gpu/resnet50_fp16.onnx) \
 	  --int8 $(or $(INT8),models/gpu/resnet50_int8.onnx) --out $(or $(OUT),build/gpu/gpu_node.json) \
 	  $(ARGUMENTS)
 

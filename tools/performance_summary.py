@@ -49,7 +49,7 @@ def summary(
     :param realtime: as `python -m bench` writes it.
     :param sitting: what a sitting at a GPU measured.
     :param tvm: the comparison of TVM with TensorRT, None if there is none.
-    :param node: as `tools.gpu.node_bench` writes it, None if there is none.
+    :param node: as `tools.gpu.node.bench` writes it, None if there is none.
     """
     rows = [*_gpu_rows(sitting), *_tvm_rows(tvm), *_whole_node_rows(node), *_node_rows(realtime)]
     gpu = sitting.steps.get('machine', {}).get('gpu', 'a GPU')

@@ -16,8 +16,9 @@ import pytest
 from repository import REPOSITORY
 from tiny_model import write_tiny_model
 
-from tools.gpu.node_bench import _at_most, scenarios
-from tools.gpu.node_page import markdown
+from tools.gpu.node.measurement import _at_most
+from tools.gpu.node.page import markdown
+from tools.gpu.node.scenarios import scenarios
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +29,7 @@ def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp('node_bench')
     model, out = write_tiny_model(folder / 'tiny.onnx'), folder / 'out.json'
     command = [
-        sys.executable, '-m', 'tools.gpu.node_bench', '--fp16', str(model), '--int8', str(model),
+        sys.executable, '-m', 'tools.gpu.node.bench', '--fp16', str(model), '--int8', str(model),
         '--out', str(out), '--backend', 'onnxruntime', '--seconds', '2', '--only',
         'rate_fp16_1_VGA_raw', 'limit_fp16_1_VGA_raw', 'regions_fp16_1_VGA_raw_6']
     environment = {**os.environ, 'PYTHONPATH': f'{REPOSITORY / "tools"}:{REPOSITORY}'}

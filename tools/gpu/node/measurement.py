@@ -1,46 +1,25 @@
-"""
-The whole node on a GPU: synthetic cameras, node and listener in processes of their own.
-
-Usage: PYTHONPATH=tools:. python -m tools.gpu.node_bench --fp16 MODEL --int8 MODEL --out FILE
-
-Each scenario's frames are counted from the camera to the listener. Results are written after each
-one, and a second call goes on where the first ended. docs/how-to/gpu.md says how to repeat it.
-"""
+"""Measures a scenario: synthetic cameras, node and listener in processes of their own."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 import re
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 from typing import Any, Optional
 
 from bench import BenchError
-from bench.camera import Camera, several
-from bench.environment import describe_machine, isolate
 from bench.figures import latencies_ms, spread
 from bench.observer import counts
 from bench.rig import NODE, node_arguments, Phase, Rig
 from bench.scenarios.latency import account_checks, common_figures, region_checks
 from bench.scenarios.regions import regions_per_second
-from markdown_page import read_json, write_json
-from resnet_trt_node.errors import ResnetTrtError, UsageError
+from tools.gpu.node.scenarios import MANY_BATCH, MOST_REGIONS, Scenario
 
-SIZES = {'VGA': (640, 480), '1080p': (1920, 1080)}
-#: The largest batch, of as many cameras.
-BATCH = 6
-#: Regions of one frame, and the largest batch with them: a detector's few, and many cameras' many.
-FEW_REGIONS, FEW_BATCH = 6, 8
-MANY_REGIONS, MANY_BATCH = 20, 64
-#: The most regions of a frame that are tried.
-MOST_REGIONS = 512
 _WARM_S = 3.0
 _BUILD_LIMIT_S = 400.0
 #: Factor between the rates that `run_limit` tries, and seconds at each.
@@ -50,77 +29,6 @@ _HIGHEST_HZ = 1000.0
 _OVERHEAD_S = 60.0
 #: Scenarios with regions are measured for this long at most: all of them in three minutes.
 _REGIONS_S = 10.0
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """
-    What is measured together.
-
-    :param kind: 'rate' for a fixed rate, 'plain' for the same beside the plain node with the same
-        engine, in turns, 'limit' for the highest rate without a drop; 'regions' and
-        'regions_plain' likewise, 'regions_limit' for the most regions of a frame without a drop.
-    :param precision: of the model, 'fp16' or 'int8'.
-    :param cameras: how many.
-    :param size: one of `SIZES`.
-    :param jpeg: whether they send jpeg.
-    :param rate_hz: of each camera, or where a search begins.
-    :param regions: of each frame, or where a search begins; 0 where whole frames are classified.
-    """
-
-    kind: str
-    precision: str
-    cameras: int
-    size: str
-    jpeg: bool = False
-    rate_hz: float = 30.0
-    regions: int = 0
-
-    @property
-    def name(self) -> str:
-        """Return one word."""
-        form = 'jpeg' if self.jpeg else 'raw'
-        return f'{self.kind}_{self.precision}_{self.cameras}_{self.size}_{form}' + (
-            f'_{self.regions}' if self.regions else '')
-
-    @property
-    def batch(self) -> int:
-        """Return the node's max_batch_size."""
-        if not self.regions:
-            return BATCH
-        return FEW_BATCH if self.regions <= FEW_BATCH else MANY_BATCH
-
-    @property
-    def engine_batch(self) -> int:
-        """Return the largest batch of the engine."""
-        # A camera has one frame in a batch.
-        return self.batch if self.regions else self.cameras
-
-    def sources(self) -> list[Camera]:
-        """Return the cameras."""
-        width, height = SIZES[self.size]
-        most = MOST_REGIONS if self.kind == 'regions_limit' else self.regions
-        return [replace(camera, jpeg=self.jpeg) for camera in several(
-            self.cameras, rate_hz=self.rate_hz, width=width, height=height, regions=most)]
-
-
-def scenarios() -> Iterator[Scenario]:
-    """Give all that is measured, in their order."""
-    for precision in ('fp16', 'int8'):
-        for jpeg in (False, True):
-            for size in SIZES:
-                for cameras in (1, BATCH):
-                    yield Scenario('rate', precision, cameras, size, jpeg)
-    for size in SIZES:
-        yield Scenario('plain', 'fp16', 1, size)
-    for size in SIZES:
-        for cameras in (1, BATCH):
-            yield Scenario('limit', 'fp16', cameras, size, rate_hz=60.0)
-    yield Scenario('regions', 'fp16', 1, 'VGA', regions=FEW_REGIONS)
-    yield Scenario('regions_plain', 'fp16', 1, 'VGA', regions=FEW_REGIONS)
-    for size in SIZES:
-        yield Scenario('regions', 'fp16', BATCH, size, regions=MANY_REGIONS)
-    yield Scenario('regions_limit', 'fp16', BATCH, 'VGA', regions=MANY_REGIONS)
 
 
 class Bench:
@@ -208,7 +116,8 @@ class Bench:
         ours, = scenario.sources()
         cameras = [ours, replace(ours, receiver='plain')]
         others: dict[str, tuple[str, ...]] = {'plain': (
-            'tools.gpu.plain_node', ours.name, str(plan), *(['regions'] * bool(ours.regions)))}
+            'tools.gpu.node.plain_node', ours.name, str(plan),
+            *(['regions'] * bool(ours.regions)))}
         found: dict[str, Any] = {'ours': [], 'plain': []}
         with Rig(cameras, self._of_node(scenario), others) as rig:
             for receiver in found:
@@ -300,94 +209,3 @@ def _lost(status: dict[str, str], scenario: Scenario) -> dict[str, int]:
             if name.startswith('dropped_') or name == 'lost_in_transport':
                 total[name] = total.get(name, 0) + count
     return total
-
-
-def main() -> int:
-    """
-    Measure what is missing in the JSON.
-
-    :returns: 0, 1 if a scenario failed, 2 for what the user can mend.
-    """
-    parser = argparse.ArgumentParser(
-        prog='node_bench', description=(__doc__ or '').strip().splitlines()[0])
-    parser.add_argument('--fp16', type=Path, required=True, help='ResNet-50 in fp16, ONNX')
-    parser.add_argument('--int8', type=Path, required=True, help='the same, quantized')
-    parser.add_argument('--out', type=Path, required=True, help='JSON; what it holds is kept')
-    parser.add_argument('--backend', default='tensorrt', help='of the node, for trying this out')
-    parser.add_argument('--engine-dir', type=Path, default=Path('build/gpu/engines'))
-    parser.add_argument('--seconds', type=float, default=20.0, help='of each scenario')
-    parser.add_argument('--budget-s', type=float, default=1e9, help='stop before so many seconds')
-    parser.add_argument('--only', nargs='+', metavar='NAME', help='scenarios; a prefix is enough')
-    parser.add_argument('-p', dest='parameters', action='append', default=[],
-                        metavar='NAME:=VALUE',
-                        help='parameter of the node, such as optimization_level:=2')
-    arguments = parser.parse_args()
-    try:
-        return _measure(arguments)
-    except ResnetTrtError as error:
-        print(f'node_bench: {error}', file=sys.stderr)
-        return error.exit_code
-
-
-def _measure(arguments: argparse.Namespace) -> int:
-    models = {'fp16': arguments.fp16, 'int8': arguments.int8}
-    for path in models.values():
-        if not path.is_file():
-            raise UsageError(f'no model {path}: docs/how-to/gpu.md has the commands that make it')
-    given = {'backend': arguments.backend,
-             **dict(one.split(':=', 1) for one in arguments.parameters)}
-    engines = arguments.engine_dir.resolve() if arguments.backend == 'tensorrt' else None
-    results = read_json(arguments.out) if arguments.out.exists() else {'scenarios': {}}
-    bench = Bench(
-        {name: path.resolve() for name, path in models.items()}, engines,
-        given, arguments.seconds)
-    chosen = [one for one in scenarios() if arguments.only is None or any(
-        one.name.startswith(name) for name in arguments.only)]
-    begun, failed = time.monotonic(), 0
-    with tempfile.TemporaryDirectory(prefix='resnet_trt_bench_') as folder, isolate(Path(folder)):
-        results['machine'] = {**describe_machine(), 'gpu': _gpu()}
-        for number, scenario in enumerate(chosen, 1):
-            if scenario.name in results['scenarios']:
-                continue
-            if time.monotonic() - begun > arguments.budget_s:
-                print('the time is up: call again to go on')
-                break
-            print(f'[{number}/{len(chosen)}] {scenario.name}', flush=True)
-            try:
-                results['scenarios'][scenario.name] = found = bench.run(scenario)
-            except BenchError as error:
-                failed += 1
-                print(f'      failed: {error}', flush=True)
-                continue
-            write_json(arguments.out, results)
-            print(f'      {_summary(found)}', flush=True)
-    return 1 if failed else 0
-
-
-def _summary(found: dict[str, Any]) -> str:
-    if 'steps' in found:
-        tried = 'regions' if found['scenario']['regions'] else 'rate_hz'
-        return '; '.join(
-            f'{tried} {step[tried]}: {step["answered"]} of {step["sent"]}, {step["lost"]}, '
-            f'{step["cameras_skipped"]} skipped' for step in found['steps'])
-    if 'turns' in found:
-        return str(found['turns'])
-    figures = found['figures']
-    missed = [check['name'] for check in found['checks'] if not check['met']]
-    return (f'{figures["answered"]} of {figures["sent"]}, receive to publish '
-            f'{figures["stages_ms"].get("total")}, source to answer '
-            f'{figures["source_to_answer_ms"]}, missed: {missed}, {found["lost"]}')
-
-
-def _gpu() -> str:
-    """Return the GPU's name and driver, '' where the program that tells is missing."""
-    try:
-        return subprocess.run(
-            ['nvidia-smi', '--query-gpu=name,driver_version', '--format=csv,noheader'],
-            capture_output=True, text=True, timeout=30, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ''
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,7 +1,7 @@
 """
 The plain node of `bench` with an engine of TensorRT: what the node is measured against on a GPU.
 
-Usage: PYTHONPATH=tools:. python -m tools.gpu.plain_node NAMESPACE CAMERA ENGINE [regions]
+Usage: PYTHONPATH=tools:. python -m tools.gpu.node.plain_node NAMESPACE CAMERA ENGINE [regions]
 
 The engine takes uint8 pixels and normalises them, so that the callback converts, resizes, infers
 one frame and publishes; it is the same engine as the node's, at batch 1. With `regions` it is

@@ -1,7 +1,7 @@
 """
-Write the section of docs/performance.md on the whole node on a GPU, from `node_bench`'s JSON.
+Write the section of docs/performance.md on the whole node on a GPU, from the JSON of `bench`.
 
-Usage: python3 -m tools.gpu.node_page gpu_node.json docs NOTES.md
+Usage: python3 -m tools.gpu.node.page gpu_node.json docs NOTES.md
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def markdown(results: dict[str, Any]) -> str:
         lines += [
             '### Beside the plain node with the same engine', '',
             'The plain node does everything in its callback and runs the engine with pycuda '
-            '([plain_node.py](../tools/gpu/plain_node.py)); in turns, two each, one camera.', '',
+            '([plain_node.py](../tools/gpu/node/plain_node.py)); in turns, two each, one '
+            'camera.', '',
             *table(('scenario', 'node', 'answered of sent', 'source to answer, p50 / p95 / p99',
                     'CPU a frame'), [row for one in of_kind['plain'] for row in _plain_rows(one)]),
             '']
@@ -217,7 +218,7 @@ def main() -> None:
     source, docs, notes = map(Path, sys.argv[1:4])
     write_section(docs / 'performance.md', 'gpu-node',
                   page(read_json(source), notes.read_text(encoding='utf-8')),
-                  'tools/gpu/node_page.py from docs/performance/gpu_node.json')
+                  'tools/gpu/node/page.py from docs/performance/gpu_node.json')
     write_summary(docs)
 
 
