@@ -15,9 +15,9 @@ import tempfile
 from types import SimpleNamespace
 from typing import Any, Callable
 
-import detection_messages
 from hypothesis import strategies as st
 import numpy as np
+import odd_detections
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.datasets.listing import count_unread, describe_unread
@@ -283,5 +283,5 @@ TARGETS = {
     'bag': Target(_edited_files('*.mcap'), _check_bag),
     'metadata': Target(_METADATA, _check_metadata),
     'labels': Target(_LABELS, _check_labels),
-    'detections': Target(detection_messages.CASES, detection_messages.check),
+    'detections': Target(odd_detections.CASES, odd_detections.check),
 }

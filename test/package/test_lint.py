@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 import os
 from pathlib import Path
@@ -90,3 +91,12 @@ def test_files_stay_short(repository: Path) -> None:
         if lines > 330:
             long_files[str(path.relative_to(repository))] = lines
     assert long_files == {}
+
+
+def test_modules_on_the_import_path_have_names_of_their_own(
+        pytestconfig: pytest.Config) -> None:
+    """Of two helpers of one name the tests of one would get the other."""
+    names = Counter(path.stem for folder in pytestconfig.getini('pythonpath')
+                    for path in Path(folder).glob('*.py') if path.stem != '__init__')
+    assert 'sample_bags' in names
+    assert [name for name, number in names.items() if number > 1] == []
