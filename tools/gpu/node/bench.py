@@ -77,7 +77,8 @@ def _measure(arguments: argparse.Namespace) -> int:
                 break
             print(f'[{number}/{len(chosen)}] {scenario.name}', flush=True)
             try:
-                results['scenarios'][scenario.name] = found = bench.run(scenario)
+                found = {'commit': results['machine']['commit'], **bench.run(scenario)}
+                results['scenarios'][scenario.name] = found
             except BenchError as error:
                 failed += 1
                 print(f'      failed: {error}', flush=True)

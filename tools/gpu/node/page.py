@@ -41,16 +41,20 @@ _REGIONS = (
 def markdown(results: dict[str, Any]) -> str:
     """Return the section."""
     machine = results['machine']
+    others = sorted({
+        one.get('commit', machine['commit']) for one in results['scenarios'].values()}
+        - {machine['commit']})
     of_kind: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for one in sorted(results['scenarios'].values(), key=_place):
+        one = {**one, 'older': one.get('commit', machine['commit']) != machine['commit']}
         of_kind[one['scenario']['kind']].append(one)
     backend = next((one['backend'] for one in of_kind['rate']), '')
     lines = [
         '## The whole node on a GPU', '',
         f'ResNet-50 with random weights, {backend}, {machine["gpu"]}, {machine["cores"]} cores of '
         f'{machine["cpu"]}, Python {machine["python"]}, rclpy {machine["rclpy"]}, transport '
-        f'{machine["transport"]}, commit {machine["commit"]}. Cameras at 30 Hz each, node and '
-        'listener are processes of their own on that machine; `max_wait_ms` 0, batches of at most '
+        f'{machine["transport"]}, commit {machine["commit"]}{_older(others)}. Cameras at 30 Hz '
+        'each, node and listener are processes of their own on that machine; `max_wait_ms` 0, batches of at most '
         'six. `make gpu-bench` repeats it: [how-to/gpu.md](how-to/gpu.md#the-whole-node).', '']
     if of_kind['rate']:
         lines += [_LEGEND, '', *table(
@@ -98,6 +102,10 @@ def markdown(results: dict[str, Any]) -> str:
     return '\n'.join(lines).rstrip()
 
 
+def _older(commits: list[str]) -> str:
+    return f', with * by an earlier one ({", ".join(commits)})' if commits else ''
+
+
 def page(results: dict[str, Any], notes: str) -> str:
     """Return the section with what people wrote of the results."""
     return f'{markdown(results)}\n\n### Why\n\n{notes.strip()}'
@@ -119,7 +127,9 @@ def _title(one: dict[str, Any]) -> str:
     form = 'jpeg' if scenario['jpeg'] else 'raw'
     regions = ('' if scenario['kind'] == 'regions_limit' or not _regions(one)
                else f', {_regions(one)} regions')
-    return f'{scenario["precision"]}, {scenario["cameras"]} {scenario["size"]} {form}{regions}'
+    older = '*' if one.get('older') else ''
+    return (f'{scenario["precision"]}, {scenario["cameras"]} {scenario["size"]} '
+            f'{form}{regions}{older}')
 
 
 def _shares(values: Iterable[Optional[float]]) -> str:

@@ -13,8 +13,8 @@ BATCH = 6
 #: Regions of one frame, and the largest batch with them: a detector's few, and many cameras' many.
 FEW_REGIONS, FEW_BATCH = 6, 8
 MANY_REGIONS, MANY_BATCH = 20, 64
-#: The most regions of a frame that are tried.
-MOST_REGIONS = 512
+#: The search for the most regions of a frame begins and ends with so many.
+LEAST_REGIONS, MOST_REGIONS = 4, 512
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Scenario:
         """Return the node's max_batch_size."""
         if not self.regions:
             return BATCH
-        return FEW_BATCH if self.regions <= FEW_BATCH else MANY_BATCH
+        return FEW_BATCH if self.cameras * self.regions <= FEW_BATCH else MANY_BATCH
 
     @property
     def engine_batch(self) -> int:
@@ -85,4 +85,4 @@ def scenarios() -> Iterator[Scenario]:
     yield Scenario('regions_plain', 'fp16', 1, 'VGA', regions=FEW_REGIONS)
     for size in SIZES:
         yield Scenario('regions', 'fp16', BATCH, size, regions=MANY_REGIONS)
-    yield Scenario('regions_limit', 'fp16', BATCH, 'VGA', regions=MANY_REGIONS)
+    yield Scenario('regions_limit', 'fp16', BATCH, 'VGA', regions=LEAST_REGIONS)
