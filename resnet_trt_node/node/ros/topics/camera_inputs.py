@@ -112,34 +112,43 @@ class RegionInput:
         """Destroy the subscriptions; what still waits is unmatched."""
         for topic in self.topics:
             topic.unsubscribe()
-        self._take(self._matcher.clear(), perf_counter_ns())
-        self._pipeline = None
+        pipeline, self._pipeline = self._pipeline, None
+        self._clear(pipeline)
 
     def expire(self) -> None:
         """Count what has waited for too long; to be called some times a second."""
         now_ns = perf_counter_ns()
-        self._take(self._matcher.expire(now_ns), now_ns)
+        self._take(self._pipeline, self._matcher.expire(now_ns), now_ns)
 
     def _offer(self, kind: str, message: Any, waited_ns: int) -> None:
+        # Another thread may deactivate the node meanwhile, so it is read once.
+        pipeline = self._pipeline
+        if pipeline is None:
+            return
         now_ns = perf_counter_ns()
         outcome = self._matcher.offer(kind, message, now_ns, waited_ns)
-        self._take(outcome.unmatched, now_ns, outcome.match)
+        self._take(pipeline, outcome.unmatched, now_ns, outcome.match)
+        if self._pipeline is None:
+            # The message may have come to wait after the others were cleared away.
+            self._clear(pipeline)
+
+    def _clear(self, pipeline: Optional[Pipeline]) -> None:
+        self._take(pipeline, self._matcher.clear(), perf_counter_ns())
 
     def _take(
-            self, unmatched: tuple[Unmatched, ...], now_ns: int,
+            self, pipeline: Optional[Pipeline], unmatched: tuple[Unmatched, ...], now_ns: int,
             match: Optional[Match] = None) -> None:
-        if self._pipeline is None:
+        if pipeline is None:
             return
         for one in unmatched:
             self._unmatched[one.kind, one.reason] += 1
             if one.kind == IMAGE:
-                self._pipeline.offer_unmatched(
-                    self._camera, one.message, now_ns - one.arrived_ns)
+                pipeline.offer_unmatched(self._camera, one.message, now_ns - one.arrived_ns)
             else:
-                self._pipeline.counters.count_at(self._camera, 'unmatched_detections')
+                pipeline.counters.count_at(self._camera, 'unmatched_detections')
         if match is not None:
             self._unmatched.clear()
-            self._pipeline.offer(self._camera, match.message, now_ns - match.arrived_ns)
+            pipeline.offer(self._camera, match.message, now_ns - match.arrived_ns)
 
     def problems(self) -> list[str]:
         """Return why images or detections do not arrive or match, in words."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from node_process import compressed
 import numpy as np
 import pytest
@@ -97,6 +99,42 @@ def test_deactivating_counts_what_waits_and_is_deaf_until_activated_again(stage)
         publisher.publish(message)
     stage.spin_until(lambda: len(stage.pipeline.pairs) == 2)
     assert len(stage.pipeline.unmatched) == 1
+
+
+def test_another_thread_may_deactivate_while_messages_are_taken(stage, monkeypatch):
+    topics = stage.camera()
+    topics.subscribe(stage.pipeline)
+    found = topics._input
+    for number in (1, 2, 3):
+        found._offer('image', picture(number), 0)
+    offer_unmatched = stage.pipeline.offer_unmatched
+
+    def deactivated(camera: str, message: Any, waited_ns: int = 0) -> None:
+        topics.unsubscribe()
+        offer_unmatched(camera, message, waited_ns)
+
+    monkeypatch.setattr(stage.pipeline, 'offer_unmatched', deactivated)
+    monkeypatch.setattr(camera_inputs, 'perf_counter_ns', lambda: 10**18)
+    topics.expire()
+    assert [one.header.stamp.nanosec for one in stage.pipeline.unmatched] == [1, 2, 3]
+
+
+def test_a_message_that_is_taken_while_others_are_cleared_away_waits_no_longer(
+        stage, monkeypatch):
+    topics = stage.camera()
+    topics.subscribe(stage.pipeline)
+    matcher = topics._input._matcher
+    offer = matcher.offer
+
+    def late(*arguments: Any) -> Any:
+        topics.unsubscribe()
+        return offer(*arguments)
+
+    monkeypatch.setattr(matcher, 'offer', late)
+    topics._input._offer('image', picture(1), 0)
+    topics._input._offer('detections', boxes(2), 0)
+    assert matcher.waiting == {'image': 0, 'detections': 0}
+    assert [one.header.stamp.nanosec for one in stage.pipeline.unmatched] == [1]
 
 
 def test_slop_matches_stamps_that_differ(stage):
