@@ -77,6 +77,7 @@ class FrameRegions:
         self._regions = without_shared_ids(regions)
         self._outcomes = select(self._regions, classifier.rules, *size)
         tracks = classifier.tracks
+        tracks.see(camera, stamp_ns)
         self._cached = {
             number: hit for number, outcome in enumerate(self._outcomes) if outcome is None
             and (hit := tracks.lookup(camera, self._regions[number], stamp_ns)) is not None}

@@ -115,9 +115,10 @@ class TrackCache:
     The answers of all cameras' tracks.
 
     Time is that of the images' stamps, so that a bag gives the same answers at any speed. An image
-    without a stamp (0 or less) is inferred and remembers nothing; a track whose stamp goes back
-    starts anew. An id counts for one camera only. `lookup` and `store` may be called by different
-    threads.
+    without a stamp (0 or less) is inferred and remembers nothing. Where a camera's stamps go back,
+    as when a simulation starts again, the tracks that were inferred later start anew: their ids
+    may have been given to others since. An id counts for one camera only. `see` and `lookup` may
+    be called by other threads than `store`.
 
     A track is forgotten, its smoothing included, when it was not seen for `FORGET_SEC` or for two
     reinfer_interval_ms, whichever is longer, or when its camera has more than `max_tracks`.
@@ -132,6 +133,8 @@ class TrackCache:
         self._lock = Lock()
         # Of each camera, by id, those seen last at the end.
         self._cameras: dict[str, OrderedDict[str, _Track]] = {}
+        # The newest stamp of each camera's answers.
+        self._newest_ns: dict[str, int] = {}
 
     def __len__(self) -> int:
         """Return how many tracks are kept."""
@@ -142,6 +145,18 @@ class TrackCache:
         """Forget all tracks."""
         with self._lock:
             self._cameras.clear()
+            self._newest_ns.clear()
+
+    def see(self, camera: str, stamp_ns: int) -> None:
+        """
+        Note that a frame has come, whether it has tracks or none; called before `lookup`.
+
+        :param camera: whose it is.
+        :param stamp_ns: the image's.
+        """
+        if stamp_ns > 0:
+            with self._lock:
+                self._go_back(camera, stamp_ns)
 
     def lookup(self, camera: str, region: Region, stamp_ns: int) -> Optional[CachedAnswer]:
         """
@@ -176,6 +191,9 @@ class TrackCache:
                 region, stamp_ns):
             return probabilities
         with self._lock:
+            # A frame of the time before may have been published after this one was seen.
+            self._go_back(camera, stamp_ns)
+            self._newest_ns[camera] = stamp_ns
             tracks = self._cameras.setdefault(camera, OrderedDict())
             track = self._find(camera, region, stamp_ns)
             smoother = track.smoother if track else make_smoother(
@@ -189,6 +207,15 @@ class TrackCache:
             tracks.move_to_end(region.track_id)
             self._forget(tracks, stamp_ns)
         return kept if smoother else probabilities
+
+    def _go_back(self, camera: str, stamp_ns: int) -> None:
+        """Forget those tracks of a camera that were inferred later than now."""
+        if stamp_ns >= self._newest_ns.get(camera, stamp_ns):
+            return
+        tracks = self._cameras[camera]
+        for track_id in [name for name, one in tracks.items() if one.answer.stamp_ns > stamp_ns]:
+            del tracks[track_id]
+        self._newest_ns[camera] = stamp_ns
 
     def _find(self, camera: str, region: Region, stamp_ns: int) -> Optional[_Track]:
         """Return the region's track, now seen; one that must start anew is forgotten."""

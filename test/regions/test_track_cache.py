@@ -148,6 +148,35 @@ def test_a_stamp_that_goes_back_starts_the_track_anew() -> None:
         kept.store('front', region(), START - 1, row(0, 1)), row(0, 1))
 
 
+@pytest.mark.parametrize('between', ['another track', 'no track'])
+def test_a_simulation_that_starts_again_gives_its_ids_to_others(between) -> None:
+    kept = cache(smoothing='ema')
+    kept.store('front', region('7'), START + 5000 * MS, row(1, 0))
+    kept.store('left', region('7'), START + 5000 * MS, row(1, 0))
+    if between == 'no track':
+        kept.see('front', START)
+    else:
+        kept.store('front', region('1'), START, SURE)
+    # Later than the answer of the time before, and another thing.
+    assert not hit(kept, region('7'), START + 5100 * MS)
+    np.testing.assert_array_equal(
+        kept.store('front', region('7'), START + 5100 * MS, row(0, 1)), row(0, 1))
+    assert hit(kept, region('7'), START + 5100 * MS, 'left')
+
+
+def test_frames_in_flight_are_not_taken_for_stamps_that_go_back() -> None:
+    kept = cache()
+    kept.store('front', region('7'), START, SURE)
+    # The next but one is seen before the next one is, on another thread, and has no stamp.
+    kept.see('front', START + 2 * MS)
+    kept.see('front', START + MS)
+    kept.see('front', 0)
+    assert hit(kept, region('7'), START + MS)
+    kept.store('front', region('8'), START + MS, SURE)
+    assert hit(kept, region('7'), START + 2 * MS)
+    assert hit(kept, region('8'), START + 2 * MS)
+
+
 def test_a_track_that_is_not_seen_is_forgotten() -> None:
     kept = cache(smoothing='ema', smoothing_window=3)
     for number in range(5):
