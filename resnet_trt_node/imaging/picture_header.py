@@ -32,6 +32,8 @@ _JPEG_PROGRESSIVE = (0xc2, 0xc6, 0xca, 0xce)
 #: Values of a TIFF's PhotometricInterpretation.
 _TIFF_WHITE_IS_0, _TIFF_INKS = 0, 5
 _TIFF_COLOURED = (2, 3, 5, 6, 8, 9, 10)
+#: Values of its Orientation whose rows are the picture's columns.
+_TIFF_LYING = range(5, 9)
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 #: Colour type of a png to the channels that come of it.
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 4, 6: 4}
@@ -200,6 +202,9 @@ def _read_tiff(data: memoryview) -> PictureHeader:
     sample_bytes = max(1, -(-bits // 8))
     # A tile is held as a whole, however much of it lies outside of the picture.
     tile = tags.get('tile_width', width) * tags.get('tile_height', 1)
+    if tags.get('orientation', 1) in _TIFF_LYING:
+        # OpenCV turns it whatever its flags say.
+        width, height = height, width
     return PictureHeader(
         'tiff', width, height, channels, sample_bytes,
         decoder_bytes=width * height * channels * sample_bytes + tile * channels * sample_bytes,

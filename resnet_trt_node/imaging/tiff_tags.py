@@ -8,8 +8,8 @@ from typing import Optional
 #: Tags of a picture at most; those of cameras and scanners have a few dozen.
 MAX_TAGS = 4096
 _NUMBERS = {
-    256: 'width', 257: 'height', 258: 'bits', 262: 'colour', 277: 'samples', 322: 'tile_width',
-    323: 'tile_height'}
+    256: 'width', 257: 'height', 258: 'bits', 262: 'colour', 274: 'orientation', 277: 'samples',
+    322: 'tile_width', 323: 'tile_height'}
 #: Type of a value to its bytes.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
           16: 8, 17: 8, 18: 8}

@@ -18,7 +18,7 @@ import pytest
 
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.compressed import decode_compressed
-from resnet_trt_node.imaging.decode import decode_message
+from resnet_trt_node.imaging.decode import decode_message, message_size
 
 #: Turned a quarter clockwise for display; 274 is EXIF's number of the orientation.
 ORIENTATION, QUARTER_TURN = 274, 6
@@ -102,6 +102,18 @@ def test_orientation_is_followed_only_where_asked_for() -> None:
     # Reduced to a square, it is as wide as it was all the same.
     assert decode_compressed(saved(smooth_picture(121, 128), 'JPEG'), 16).full_size == (121, 128)
     assert decode_compressed(saved(smooth_picture(127, 128), 'JPEG'), 15).full_size == (127, 128)
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'TIFF', 'WEBP'])
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_the_size_of_a_message_is_that_of_its_decoded_picture(
+        kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    data = BytesIO()
+    Image.new('RGB', (60, 40)).save(data, kind, exif=exif)
+    message = SimpleNamespace(format=kind.lower(), data=data.getvalue())
+    assert message_size(message) == decode_message(message).size
 
 
 @pytest.mark.parametrize(('reduced_to', 'factor'), [
