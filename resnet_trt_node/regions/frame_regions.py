@@ -13,7 +13,8 @@ from resnet_trt_node.imaging.resize import ResizeMethod
 from resnet_trt_node.regions.crop import RegionCropper
 from resnet_trt_node.regions.region import Region, RegionAnswer
 from resnet_trt_node.regions.selection import RegionRules, select
-from resnet_trt_node.regions.track_cache import TrackCache, TrackSettings, without_shared_ids
+from resnet_trt_node.regions.track_cache import (
+    MAX_TRACKS, TrackCache, TrackSettings, without_shared_ids)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +49,9 @@ class RegionClassifier:
         self.rules = settings.rules
         self.cropper = RegionCropper(
             spec.resize, settings.method, settings.rules.aspect, settings.rules.margin)
-        self.tracks = TrackCache(settings.tracks)
+        # With fewer than a frame may have, each would go before it came again.
+        self.tracks = TrackCache(
+            settings.tracks, max(MAX_TRACKS, settings.rules.max_regions))
 
 
 class FrameRegions:

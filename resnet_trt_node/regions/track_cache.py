@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from resnet_trt_node.regions.region import Region
 
-#: Largest number of tracks kept for a camera, the default of max_regions; the one that was not
-#: seen for longest goes first.
+#: Largest number of tracks kept for a camera, the default of max_regions, or max_regions where
+#: that is more; the one that was not seen for longest goes first.
 MAX_TRACKS = 1000
 #: A track that was not seen for this long is forgotten, in seconds of image stamps; for two
 #: intervals where those are longer.

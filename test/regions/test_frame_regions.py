@@ -1,0 +1,61 @@
+"""The regions of a frame: what is inferred, and what their tracks answer."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
+
+from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.regions.frame_regions import (
+    FrameRegions, RegionClassifier, RegionSettings)
+from resnet_trt_node.regions.region import Box, Region
+from resnet_trt_node.regions.selection import RegionRules
+from resnet_trt_node.regions.track_cache import MAX_TRACKS, TrackSettings
+
+SPEC = ModelSpec(
+    height=8, width=8, labels=('red', 'green'), resize=ResizeRule(8, 8, 8), precision='fp32')
+BOX = Box(20, 20, 16, 16)
+MS = 1_000_000
+START = 1_700_000_000_000 * MS
+
+
+def make_classifier(**rules: int) -> RegionClassifier:
+    """Return one that keeps tracks."""
+    return RegionClassifier(SPEC, RegionSettings(
+        rules=RegionRules(**rules), tracks=TrackSettings(track_cache=True)))
+
+
+def begin(
+        classifier: RegionClassifier, stamp_ns: int, regions: Sequence[Region]) -> FrameRegions:
+    """Return a frame of black pixels."""
+    return FrameRegions(
+        classifier, 'front', stamp_ns, regions, (40, 40),
+        lambda: Frame(np.zeros((40, 40, 3), np.uint8), 'rgb'))
+
+
+def infer(
+        classifier: RegionClassifier, stamp_ns: int, regions: Sequence[Region]) -> list[str]:
+    """Answer all regions; return what became of each."""
+    frame = begin(classifier, stamp_ns, regions)
+    for row in range(frame.num_rows):
+        frame.take(row, np.array((0.25, 0.75), np.float32))
+    return [answer.outcome for answer in frame.answers(1, 0.0, None)]
+
+
+def test_as_many_tracks_are_kept_as_a_frame_may_have() -> None:
+    number = MAX_TRACKS + 100
+    classifier = make_classifier(max_regions=number)
+    regions = [Region(BOX, str(place)) for place in range(number)]
+    assert infer(classifier, START, regions) == ['answered'] * number
+    assert infer(classifier, START + MS, regions) == ['cached'] * number
+
+
+def test_a_frame_without_regions_tells_that_time_went_back() -> None:
+    classifier = make_classifier()
+    regions = [Region(BOX, '7')]
+    assert infer(classifier, START + 5000 * MS, regions) == ['answered']
+    assert infer(classifier, START + 5050 * MS, regions) == ['cached']
+    assert infer(classifier, START, []) == []
+    assert infer(classifier, START + 5100 * MS, regions) == ['answered']
