@@ -257,8 +257,9 @@ def without_shared_ids(regions: Sequence[Region]) -> list[Region]:
     :returns: as many, in their order.
     """
     counts = Counter(region.track_id for region in regions)
-    return [replace(region, track_id='') if counts[region.track_id] > 1 else region
-            for region in regions]
+    return [
+        replace(region, track_id='') if region.track_id and counts[region.track_id] > 1 else region
+        for region in regions]
 
 
 def _is_tracked(region: Region, stamp_ns: int) -> bool:
