@@ -83,9 +83,11 @@ class PreprocessWorker:
             while (batch := self._scheduler.open_batch()) is not None:
                 try:
                     rows = self._buffer(batch.index)
-                    while (room := len(rows) - len(batch.rows)) and (
+                    # Those without rows count too: they could come for ever.
+                    while (room := len(rows) - max(
+                            len(batch.rows), len(batch.completing))) > 0 and (
                             frames := self._scheduler.next_frames(
-                                batch, min(room, self._at_once))):
+                                batch, self._at_once, room)):
                         self._preprocess(batch, rows, frames)
                 finally:
                     self._scheduler.close_batch(batch)
@@ -120,7 +122,10 @@ class PreprocessWorker:
         for frame in frames:
             if frame not in bad:
                 frame.preprocessed_ns = end_ns
-                (unfinished if frame.rows_left else batch.completing).append(frame)
+                # One without rows does not overtake an unfinished one of its camera.
+                (unfinished if frame.rows_left or any(
+                    one.camera == frame.camera for one in unfinished)
+                 else batch.completing).append(frame)
         if unfinished:
             self._scheduler.put_back(unfinished, {frame for frame, _ in places})
 

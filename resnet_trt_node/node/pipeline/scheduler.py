@@ -143,17 +143,19 @@ class Scheduler:
                 self._preprocess.wait(deferral_sec)
         return None
 
-    def next_frames(self, batch: Batch, most: int) -> list[InFlightFrame]:
+    def next_frames(self, batch: Batch, most: int, room: int) -> list[InFlightFrame]:
         """
         Wait for more frames for the open batch.
 
         :param batch: as far as it is filled.
         :param most: of those that wait at once.
+        :param room: rows of the batch that are free: no frame is begun for nothing behind those
+            that fill it, or ever more would be, and each grows old decoded.
         :returns: none when the batch should go as it is.
         """
         with self._lock:
             while not (self._closing or self._recalled):
-                frames = self._take_in_time(most)
+                frames = self._take_in_time(most, room)
                 if frames or not batch.rows or not self.accepting:
                     return frames
                 # While the backend is busy, the batch could not start anyway.
@@ -163,10 +165,11 @@ class Scheduler:
                 self._preprocess.wait(wait_sec)
         return []
 
-    def _take_in_time(self, most: int) -> list[InFlightFrame]:
+    def _take_in_time(self, most: int, room: int) -> list[InFlightFrame]:
         """Take frames that can still be answered in time; the others are stale."""
         frames: list[InFlightFrame] = []
-        while len(frames) < most and (frame := self._waiting.take()) is not None:
+        while len(frames) < most and room > 0 and (
+                frame := self._waiting.take()) is not None:
             if frame.ended:
                 # With another batch that some of its rows are in.
                 continue
@@ -178,6 +181,7 @@ class Scheduler:
                 if frame.work is None:
                     frame.taken_ns = now_ns
                 frames.append(frame)
+                room -= frame.rows_left if frame.work else 1
                 continue
             if age_ms <= self._max_age_ms and not self._ahead:
                 # Only the estimate speaks against the frame. If all were dropped, no batch would
@@ -225,14 +229,14 @@ class Scheduler:
                 self._ready.append(batch)
             else:
                 self._free.append(batch.index)
-                self._publish_in_order(batch.completing)
+                self._publish_behind(self._ready or self._submitted, batch.completing)
             self._inference.notify()
 
-    def _publish_in_order(self, frames: Sequence[InFlightFrame]) -> None:
-        """Have frames published that wait for no batch, but not before those ahead of them."""
+    def _publish_behind(
+            self, ahead: Sequence[Batch], frames: Sequence[InFlightFrame]) -> None:
+        """Have frames published that wait for no batch, but not before the batches ahead."""
         if not frames:
             return
-        ahead = self._ready or self._submitted
         if ahead:
             ahead[-1].completing += frames
         else:
@@ -278,7 +282,7 @@ class Scheduler:
                         self._submitted.append(batch)
                         return batch
                     self._free_buffer(batch)
-                    self._lose(batch, 'stale')
+                    self._lose(batch, 'stale', self._submitted)
                 elif self._closing and not self._filling:
                     return None
                 else:
@@ -296,10 +300,10 @@ class Scheduler:
                 self._inferred.append(batch)
                 self._publisher.notify()
 
-    def _lose(self, batch: Batch, reason: str) -> None:
+    def _lose(self, batch: Batch, reason: str, ahead: Sequence[Batch] = ()) -> None:
         """Drop the frames of a batch; those that only wait behind it are published."""
         self.drop(batch.frames, reason)
-        self._publish_in_order([frame for frame in batch.completing if not frame.ended])
+        self._publish_behind(ahead, [frame for frame in batch.completing if not frame.ended])
 
     def _free_buffer(self, batch: Batch) -> None:
         self._model.began_ns = perf_counter_ns()

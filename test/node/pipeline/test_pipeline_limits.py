@@ -56,9 +56,9 @@ def test_a_camera_whose_frames_always_come_at_a_bad_moment_is_served_in_turn(clo
     for _ in range(6):
         scheduler.offer(frame('front', clock))
         scheduler.offer(frame('left', clock))
-        served += [one.camera for one in scheduler.next_frames(Batch(0), 1)]
+        served += [one.camera for one in scheduler.next_frames(Batch(0), 1, 1)]
         clock.now_ns += 150 * MS
-        assert scheduler.next_frames(Batch(0), 1) == []
+        assert scheduler.next_frames(Batch(0), 1, 1) == []
     assert served == ['front', 'left'] * 3
     assert counters.total().dropped['stale'] == 6
 
@@ -69,11 +69,11 @@ def test_a_backend_opened_again_at_another_speed_is_judged_by_its_own_warm_up(
         clock, before_ms, after_ms, taken):
     scheduler, counters = make_scheduler(before_ms)
     scheduler.offer(frame('front', clock))
-    found = [bool(scheduler.next_frames(Batch(0), 1))]
+    found = [bool(scheduler.next_frames(Batch(0), 1, 1))]
     scheduler.recall_buffers()
     scheduler.add_buffers([0, 1], after_ms, 1)
     scheduler.offer(frame('front', clock))
-    found.append(bool(scheduler.next_frames(Batch(0), 1)))
+    found.append(bool(scheduler.next_frames(Batch(0), 1, 1)))
     assert found == taken
     assert counters.total().dropped['stale'] == 1
 
