@@ -100,12 +100,14 @@ class _Track:
     A track that was inferred.
 
     :param answer: the last one.
+    :param class_id: the detector's class then.
     :param longer_side: of its box then, in pixels.
     :param seen_ns: the newest stamp that it was asked for.
     """
 
     smoother: Union[Ema, Majority, None]
     answer: CachedAnswer
+    class_id: str
     longer_side: float
     seen_ns: int
 
@@ -202,7 +204,7 @@ class TrackCache:
             kept = (smoother.add(probabilities) if smoother else probabilities.copy()).view()
             kept.flags.writeable = False
             tracks[region.track_id] = _Track(
-                smoother, CachedAnswer(kept, stamp_ns), _longer_side(region),
+                smoother, CachedAnswer(kept, stamp_ns), region.class_id, _longer_side(region),
                 max(stamp_ns, track.seen_ns if track else 0))
             tracks.move_to_end(region.track_id)
             self._forget(tracks, stamp_ns)
@@ -232,7 +234,9 @@ class TrackCache:
 
     def _still_holds(self, track: _Track, region: Region, stamp_ns: int) -> bool:
         settings = self._settings
+        # Some trackers number the things of each class by themselves.
         return (stamp_ns - track.answer.stamp_ns < settings.interval_ns
+                and region.class_id == track.class_id
                 and _longer_side(region) < settings.reinfer_growth * track.longer_side
                 and bool(track.answer.probabilities.max() >= settings.reinfer_below))
 

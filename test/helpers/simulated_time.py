@@ -17,7 +17,7 @@ from typing import Any, Callable, Iterator, Optional
 import pytest
 from resnet_trt_node.backends import base, simulated
 from resnet_trt_node.node.pipeline import (
-    inference_worker, pipeline, preprocess_worker, scheduler, worker_threads)
+    frame_intake, inference_worker, pipeline, preprocess_worker, scheduler, worker_threads)
 
 
 class _Wait:
@@ -47,7 +47,8 @@ class SimulatedTime:
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Have pipelines that are made from now on, and the simulated backend, live by it."""
-        for module in (base, inference_worker, pipeline, preprocess_worker, scheduler):
+        for module in (
+                base, frame_intake, inference_worker, pipeline, preprocess_worker, scheduler):
             patch.setattr(module, 'perf_counter_ns', self.now_ns)
         patch.setattr(scheduler, 'Condition', lambda lock: _Condition(self, lock))
         patch.setattr(worker_threads, 'Thread', self._thread)

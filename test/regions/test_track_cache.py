@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Thread
 
 from hypothesis import given
@@ -66,6 +67,14 @@ def test_a_box_whose_longer_side_grew_is_inferred_again(width, height, taken) ->
     kept = cache()
     kept.store('front', region(), START, SURE)
     assert hit(kept, region(width=width, height=height), START + MS) == taken
+
+
+def test_another_class_of_the_detector_is_inferred_again() -> None:
+    kept = cache()
+    car, truck = (replace(region(), class_id=name) for name in ('car', 'truck'))
+    kept.store('front', car, START, SURE)
+    assert hit(kept, car, START + MS)
+    assert not hit(kept, truck, START + MS)
 
 
 def test_growth_counts_from_the_last_inference() -> None:

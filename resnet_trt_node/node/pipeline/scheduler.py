@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from math import inf
 from threading import Condition, RLock
 from time import perf_counter_ns
 from typing import Callable, Container, Iterable, Optional, Sequence
 
 from resnet_trt_node.node.pipeline.counters import Counters
+from resnet_trt_node.node.pipeline.frame_intake import FrameIntake
 from resnet_trt_node.node.pipeline.frame_queue import Batch, FrameQueue, InFlightFrame
 from resnet_trt_node.node.pipeline.latency_model import LatencyModel
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 
-#: From the end of a wait until the backend has the batch: another thread wakes and submits it.
-_SUBMIT_MS = 2.0
 #: So many inferred batches may wait to be published before no more are begun.
 _MOST_UNPUBLISHED = 4
 #: The batch that is being published when a drain times out gets this long to end.
@@ -38,7 +36,6 @@ class Scheduler:
             self, cameras: Sequence[str], queue_depth: int, counters: Counters,
             settings: Callable[[], LiveSettings]) -> None:
         self._counters = counters
-        self._settings = settings
         self._lock = RLock()
         # What the three threads and the caller of `drain` wait for.
         self._preprocess = Condition(self._lock)
@@ -49,6 +46,7 @@ class Scheduler:
         # A frame's way: it waits, its batch is ready, submitted, inferred and being published.
         # None comes after the last inferred batch.
         self._waiting = FrameQueue(cameras, queue_depth)
+        self._intake = FrameIntake(self._waiting, self._model, settings)
         self._ready: deque[Batch] = deque()
         self._submitted: deque[Batch] = deque()
         self._inferred: deque[Optional[Batch]] = deque()
@@ -136,7 +134,7 @@ class Scheduler:
                 if (self._free and len(self._waiting)
                         and len(self._inferred) < _MOST_UNPUBLISHED):
                     deferral_sec = self._model.deferral_ms(
-                        self._ahead, self._max_age_ms, perf_counter_ns()) / 1e3
+                        self._ahead, self._intake.max_age_ms, perf_counter_ns()) / 1e3
                     if deferral_sec <= 0:
                         self._filling = True
                         return Batch(self._free.popleft())
@@ -155,42 +153,18 @@ class Scheduler:
         """
         with self._lock:
             while not (self._closing or self._recalled):
-                frames = self._take_in_time(most, room)
+                frames, stale = self._intake.take(most, room, self._ahead)
+                if stale:
+                    self.drop(stale, 'stale')
                 if frames or not batch.rows or not self.accepting:
                     return frames
                 # While the backend is busy, the batch could not start anyway.
-                wait_sec = None if self._ahead else self._wait_budget_sec(batch.rows[0][0])
+                wait_sec = None if self._ahead else self._intake.wait_budget_sec(
+                    batch.rows[0][0])
                 if wait_sec is not None and wait_sec <= 0:
                     return []
                 self._preprocess.wait(wait_sec)
         return []
-
-    def _take_in_time(self, most: int, room: int) -> list[InFlightFrame]:
-        """Take frames that can still be answered in time; the others are stale."""
-        frames: list[InFlightFrame] = []
-        while len(frames) < most and room > 0 and (
-                frame := self._waiting.take()) is not None:
-            if frame.ended:
-                # With another batch that some of its rows are in.
-                continue
-            now_ns = perf_counter_ns()
-            age_ms = (now_ns - frame.received_ns) / 1e6
-            answer_in_ms = self._model.answer_in_ms(
-                self._ahead, now_ns, frame.rows_left if frame.work else 1)
-            if age_ms + answer_in_ms <= self._max_age_ms:
-                if frame.work is None:
-                    frame.taken_ns = now_ns
-                frames.append(frame)
-                room -= frame.rows_left if frame.work else 1
-                continue
-            if age_ms <= self._max_age_ms and not self._ahead:
-                # Only the estimate speaks against the frame. If all were dropped, no batch would
-                # ever correct the estimate.
-                self._model.decay()
-            # Cameras whose frames always come at a bad moment would never be served otherwise.
-            self._waiting.give_back_turn(frame.camera)
-            self.drop([frame], 'stale')
-        return frames
 
     def put_back(
             self, frames: Sequence[InFlightFrame], served: Container[InFlightFrame]) -> None:
@@ -208,14 +182,6 @@ class Scheduler:
                 self._waiting.put_back(frame)
                 if frame not in served:
                     self._waiting.give_back_turn(frame.camera)
-
-    def _wait_budget_sec(self, first: InFlightFrame) -> float:
-        """Return how long a batch that could start now may wait after its first frame."""
-        now_ns = perf_counter_ns()
-        return min(
-            self._settings().max_wait_ms - (now_ns - first.taken_ns) / 1e6,
-            self._max_age_ms - (now_ns - first.received_ns) / 1e6
-            - self._model.answer_in_ms(0, now_ns) - _SUBMIT_MS) / 1e3
 
     def close_batch(self, batch: Batch) -> None:
         """Hand a batch to the inference worker; an empty one's buffer is free again."""
@@ -277,7 +243,7 @@ class Scheduler:
                     answer_ns = now_ns + 1e6 * self._model.infer_in_ms(
                         len(self._submitted), now_ns)
                     # None is left of a batch whose frames ended with another one.
-                    if any((answer_ns - frame.received_ns) / 1e6 <= self._max_age_ms
+                    if any((answer_ns - frame.received_ns) / 1e6 <= self._intake.max_age_ms
                            for frame in batch.frames):
                         self._submitted.append(batch)
                         return batch
@@ -344,10 +310,6 @@ class Scheduler:
     def _ahead(self) -> int:
         """Return how many batches the backend has not finished, submitted or not."""
         return len(self._submitted) + len(self._ready)
-
-    @property
-    def _max_age_ms(self) -> float:
-        return self._settings().max_age_ms or inf
 
     # For the publisher.
 

@@ -7,7 +7,7 @@ from threading import Event, Thread
 import pipeline_bench
 from pipeline_bench import GatedBackend
 import pytest
-from resnet_trt_node.node.pipeline import scheduler as scheduler_module
+from resnet_trt_node.node.pipeline import frame_intake, scheduler as scheduler_module
 from resnet_trt_node.node.pipeline.counters import Counters
 from resnet_trt_node.node.pipeline.frame_queue import Batch, InFlightFrame
 from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
@@ -31,7 +31,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(scheduler_module, 'perf_counter_ns', clock)
+    for module in (frame_intake, scheduler_module):
+        monkeypatch.setattr(module, 'perf_counter_ns', clock)
     return clock
 
 

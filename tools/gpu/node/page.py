@@ -54,8 +54,9 @@ def markdown(results: dict[str, Any]) -> str:
         f'ResNet-50 with random weights, {backend}, {machine["gpu"]}, {machine["cores"]} cores of '
         f'{machine["cpu"]}, Python {machine["python"]}, rclpy {machine["rclpy"]}, transport '
         f'{machine["transport"]}, commit {machine["commit"]}{_older(others)}. Cameras at 30 Hz '
-        'each, node and listener are processes of their own on that machine; `max_wait_ms` 0, batches of at most '
-        'six. `make gpu-bench` repeats it: [how-to/gpu.md](how-to/gpu.md#the-whole-node).', '']
+        'each, node and listener are processes of their own on that machine; `max_wait_ms` 0, '
+        'batches of at most six. `make gpu-bench` repeats it: '
+        '[how-to/gpu.md](how-to/gpu.md#the-whole-node).', '']
     if of_kind['rate']:
         lines += [_LEGEND, '', *table(
             ('scenario', *_STAGES, 'source to answer', 'CPU a frame', 'sent', 'lost'),
