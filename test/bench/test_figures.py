@@ -12,6 +12,8 @@ from bench.scenarios.regions import regions_per_second
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def sent(*rows):
     return np.array(list(rows), SENT)

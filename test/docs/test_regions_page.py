@@ -61,6 +61,7 @@ def test_the_launch_file_takes_these_arguments():
         'cameras', 'image_topic', 'detections_topic')}) == 1
 
 
+@pytest.mark.slow
 def test_the_converters_are_there(monkeypatch):
     """The types are those that it converts; the topics are its own."""
     pytest.importorskip('rclpy', reason='ROS 2 is not installed')

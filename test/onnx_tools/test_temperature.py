@@ -23,6 +23,8 @@ from resnet_trt_node.onnx_tools.temperature import temperature_of, write_calibra
 from resnet_trt_node.training.export import export_resnet
 from tiny_model import write_tiny_model
 
+pytestmark = pytest.mark.slow
+
 
 def answers(path: Path) -> np.ndarray:
     """Return what a model answers on synthetic frames."""

@@ -1,4 +1,4 @@
-"""Answers kept by track: when they are inferred again, what is forgotten, what is published."""
+"""Answers kept by track: when they are inferred again, and what is published."""
 
 from __future__ import annotations
 
@@ -11,36 +11,9 @@ import numpy as np
 import pytest
 
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.regions.region import Box, Region
 from resnet_trt_node.regions.track_cache import (
-    FORGET_SEC, MAX_ID_LENGTH, MAX_TRACKS, TrackCache, TrackSettings, without_shared_ids)
-
-MS = 1_000_000
-#: Stamps are far from 0, as those of a clock.
-START = 1_700_000_000_000 * MS
-
-
-def row(*values: float) -> np.ndarray:
-    """Return probabilities."""
-    return np.array(values, np.float32)
-
-
-SURE = row(0.75, 0.25)
-
-
-def region(track_id: str = '7', width: float = 40, height: float = 20) -> Region:
-    """Return a region of a track."""
-    return Region(Box(100, 100, width, height), track_id)
-
-
-def cache(**settings) -> TrackCache:
-    """Return a cache that is on."""
-    return TrackCache(TrackSettings(track_cache=True, **settings))
-
-
-def hit(kept: TrackCache, one: Region, stamp_ns: int, camera: str = 'front') -> bool:
-    """Return whether a region needs no inference."""
-    return kept.lookup(camera, one, stamp_ns) is not None
+    MAX_ID_LENGTH, TrackCache, TrackSettings, without_shared_ids)
+from tracks import cache, hit, MS, region, row, START, SURE
 
 
 def test_an_answer_is_taken_until_it_is_an_interval_old() -> None:
@@ -141,98 +114,6 @@ def test_without_a_stamp_nothing_is_kept_nor_smoothed(stamp_ns) -> None:
         assert kept.store('front', region(), stamp_ns, one) is one
     assert not hit(kept, region(), stamp_ns)
     assert len(kept) == 0
-
-
-def test_a_stamp_that_goes_back_starts_the_track_anew() -> None:
-    kept = cache(smoothing='ema')
-    kept.store('front', region(), START, row(1, 0))
-    assert not hit(kept, region(), START - 1)
-    np.testing.assert_array_equal(
-        kept.store('front', region(), START - 1, row(0, 1)), row(0, 1))
-    assert hit(kept, region(), START + MS)
-    # The same without the cache, where nothing is looked up.
-    kept = TrackCache(TrackSettings(smoothing='ema'))
-    kept.store('front', region(), START, row(1, 0))
-    np.testing.assert_array_equal(
-        kept.store('front', region(), START - 1, row(0, 1)), row(0, 1))
-
-
-@pytest.mark.parametrize('between', ['another track', 'no track'])
-def test_a_simulation_that_starts_again_gives_its_ids_to_others(between) -> None:
-    kept = cache(smoothing='ema')
-    kept.store('front', region('7'), START + 5000 * MS, row(1, 0))
-    kept.store('left', region('7'), START + 5000 * MS, row(1, 0))
-    if between == 'no track':
-        kept.see('front', START)
-    else:
-        kept.store('front', region('1'), START, SURE)
-    # Later than the answer of the time before, and another thing.
-    assert not hit(kept, region('7'), START + 5100 * MS)
-    np.testing.assert_array_equal(
-        kept.store('front', region('7'), START + 5100 * MS, row(0, 1)), row(0, 1))
-    assert hit(kept, region('7'), START + 5100 * MS, 'left')
-
-
-def test_frames_in_flight_are_not_taken_for_stamps_that_go_back() -> None:
-    kept = cache()
-    kept.store('front', region('7'), START, SURE)
-    # The next but one is seen before the next one is, on another thread, and has no stamp.
-    kept.see('front', START + 2 * MS)
-    kept.see('front', START + MS)
-    kept.see('front', 0)
-    assert hit(kept, region('7'), START + MS)
-    kept.store('front', region('8'), START + MS, SURE)
-    assert hit(kept, region('7'), START + 2 * MS)
-    assert hit(kept, region('8'), START + 2 * MS)
-
-
-def test_a_track_that_is_not_seen_is_forgotten() -> None:
-    kept = cache(smoothing='ema', smoothing_window=3)
-    for number in range(5):
-        kept.store('front', region(str(number)), START, row(1, 0))
-    limit = round(FORGET_SEC * 1000)
-    kept.store('front', region('0'), START + limit * MS, row(0, 1))
-    assert len(kept) == 5
-    # One of them was looked up, which is as good as inferred.
-    assert not hit(kept, region('1'), START + 1000 * MS)
-    np.testing.assert_array_equal(
-        kept.store('front', region('0'), START + (limit + 1) * MS, row(0.5, 0.5)),
-        row(0.5, 0.5))
-    assert len(kept) == 2
-    # An average of long ago is none of today's.
-    np.testing.assert_array_equal(
-        kept.store('front', region('2'), START + (limit + 2) * MS, row(0, 1)), row(0, 1))
-
-
-def test_a_long_interval_keeps_tracks_for_two_of_it() -> None:
-    kept = cache(reinfer_interval_ms=10_000)
-    kept.store('front', region('1'), START, SURE)
-    kept.store('front', region('2'), START + 20_000 * MS, SURE)
-    assert len(kept) == 2
-    kept.store('front', region('2'), START + 20_001 * MS, SURE)
-    assert len(kept) == 1
-
-
-def test_of_too_many_tracks_those_seen_long_ago_go() -> None:
-    kept = TrackCache(TrackSettings(track_cache=True), max_tracks=3)
-    for number, name in enumerate('abc'):
-        kept.store('front', region(name), START + number, SURE)
-    assert hit(kept, region('a'), START + 3)
-    kept.store('front', region('d'), START + 4, SURE)
-    # The limit is each camera's own.
-    kept.store('left', region('e'), START + 4, SURE)
-    assert [hit(kept, region(name), START + 5) for name in 'abcd'] == [True, False, True, True]
-    assert len(kept) == 4
-
-
-def test_the_default_limit_holds() -> None:
-    kept = cache()
-    for number in range(MAX_TRACKS + 10):
-        kept.store('front', region(str(number)), START, SURE)
-    assert len(kept) == MAX_TRACKS
-    kept.clear()
-    assert len(kept) == 0
-    assert not hit(kept, region('500'), START)
 
 
 def test_smoothing_works_without_the_cache() -> None:
