@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_left
+from collections import Counter, deque
 from functools import partial
 from time import perf_counter_ns
 from typing import Any, Optional
@@ -10,6 +11,7 @@ from typing import Any, Optional
 from rclpy.node import Node
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.stamps import stamp_ns
 from resnet_trt_node.node.ros.topics.input_topic import InputTopic, type_name
 from resnet_trt_node.node.ros.topics.stamp_matcher import (
     DETECTIONS, IMAGE, KINDS, Match, StampMatcher, Unmatched)
@@ -18,6 +20,9 @@ from vision_msgs.msg import Detection2DArray
 
 #: So many of each kind are unmatched in a row when their stamps are taken to be at fault.
 _ROW = 5
+#: So many stamps of each kind are remembered, to tell messages that come late from foreign stamps:
+#: ten seconds at 30 Hz.
+_STAMPS = 300
 
 
 class ImageInput:
@@ -79,13 +84,16 @@ class RegionInput:
         # As reliable as the images; best effort, the default, hears every detector.
         self._detections = InputTopic(
             node, Detection2DArray, topic_of(camera, 'detections'), parameters.regions_queue,
-            parameters.image_reliability == 'reliable')
+            parameters.image_reliability == 'reliable',
+            hint='have the detector publish that, or convert it as '
+                 'examples/regions/to_detections.py does')
+        self._slop_ns = round(parameters.regions_slop_ms * 1e6)
         self._matcher = StampMatcher(
-            parameters.regions_queue, round(parameters.regions_wait_ms * 1e6),
-            round(parameters.regions_slop_ms * 1e6))
+            parameters.regions_queue, round(parameters.regions_wait_ms * 1e6), self._slop_ns)
         self._pipeline: Optional[Pipeline] = None
-        # Kind and reason of what was unmatched since the last match.
+        # Kind and reason of what was unmatched since the last match, and its stamps by kind.
         self._unmatched: Counter[tuple[str, str]] = Counter()
+        self._stamps_ns: dict[str, deque[int]] = {kind: deque(maxlen=_STAMPS) for kind in KINDS}
 
     @property
     def topics(self) -> tuple[InputTopic, ...]:
@@ -101,7 +109,7 @@ class RegionInput:
         :raises UsageError: for invalid qos_overrides, or a topic of another type.
         """
         self._pipeline = pipeline
-        self._unmatched.clear()
+        self._forget_unmatched()
         # Those that DDS loses show in the images, as unmatched.
         self._detections.subscribe(partial(self._offer, DETECTIONS))
         self._images.subscribe(
@@ -126,6 +134,8 @@ class RegionInput:
         if pipeline is None:
             return
         now_ns = perf_counter_ns()
+        if stamp_ns(message.header.stamp):
+            del self._unmatched[kind, 'no_stamp']
         outcome = self._matcher.offer(kind, message, now_ns, waited_ns)
         self._take(pipeline, outcome.unmatched, now_ns, outcome.match)
         if self._pipeline is None:
@@ -142,13 +152,30 @@ class RegionInput:
             return
         for one in unmatched:
             self._unmatched[one.kind, one.reason] += 1
+            self._stamps_ns[one.kind].append(stamp_ns(one.message.header.stamp))
             if one.kind == IMAGE:
                 pipeline.offer_unmatched(self._camera, one.message, now_ns - one.arrived_ns)
             else:
                 pipeline.counters.count_at(self._camera, 'unmatched_detections')
         if match is not None:
-            self._unmatched.clear()
+            self._forget_unmatched()
             pipeline.offer(self._camera, match.message, now_ns - match.arrived_ns)
+
+    def _forget_unmatched(self) -> None:
+        self._unmatched.clear()
+        for stamps_ns in self._stamps_ns.values():
+            stamps_ns.clear()
+
+    def _partners_missed_each_other(self) -> bool:
+        # Copies first: deactivating appends on whatever thread.
+        images_ns, detections_ns = (
+            [stamp for stamp in tuple(self._stamps_ns[kind]) if stamp] for kind in KINDS)
+        images_ns.sort()
+        for stamp in detections_ns:
+            nearest = bisect_left(images_ns, stamp - self._slop_ns)
+            if nearest < len(images_ns) and images_ns[nearest] <= stamp + self._slop_ns:
+                return True
+        return False
 
     def problems(self) -> list[str]:
         """Return why images or detections do not arrive or match, in words."""
@@ -159,17 +186,20 @@ class RegionInput:
         for kind, topic in zip(KINDS, self.topics, strict=True):
             if self._unmatched[kind, 'no_stamp']:
                 notes.append(
-                    f'{topic.name}: the header stamp is 0, by which nothing is matched: have its '
-                    'publisher set it; detections have that of their image')
+                    f'{topic.name}: the header stamp is 0, so that nothing matches it: have the '
+                    + ('driver set it' if kind == IMAGE
+                       else "detector copy the image's header"))
         if number[IMAGE] and not self._detections.publishers:
             notes.append(
                 f'{self._detections.name} has no publisher: start the detector, or remap the '
                 'topic')
         elif min(number.values()) >= _ROW:
             notes.append(
+                f'{self._detections.name}: detections and their images arrive too far apart: '
+                'raise regions_wait_ms and regions_queue'
+                if self._partners_missed_each_other() else
                 f'{self._detections.name}: no stamp is that of an image of {self._images.name}: '
-                "have the detector take over the image's header, or raise regions_slop_ms; if it "
-                'is slow, raise regions_wait_ms and regions_queue')
+                "have the detector copy the image's header, or raise regions_slop_ms")
         return notes
 
 

@@ -36,12 +36,13 @@ class InputTopic:
     :param depth: how many messages the middleware keeps at least.
     :param reliable: whether the subscription is reliable.
     :param hints: a remedy for publishers of another type, by that type.
+    :param hint: the remedy for types that are not in `hints`.
     :raises UsageError: for an invalid name.
     """
 
     def __init__(
             self, node: Node, kind: Any, topic: str, depth: int, reliable: bool,
-            hints: Optional[Mapping[str, str]] = None) -> None:
+            hints: Optional[Mapping[str, str]] = None, hint: str = '') -> None:
         self._node = node
         self._kind = kind
         self._topic = topic
@@ -49,6 +50,7 @@ class InputTopic:
             depth=max(qos_profile_sensor_data.depth, depth),
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT)
         self._hints = hints or {}
+        self._hint = hint
         self._subscription: Optional[Any] = None
         with refusals_explained(topic):
             #: The full name of the topic.
@@ -114,7 +116,7 @@ class InputTopic:
         for publisher in self._node.get_publishers_info_by_topic(self.name):
             carried = publisher.topic_type
             if carried != wanted:
-                hint = self._hints.get(carried)
+                hint = self._hints.get(carried, self._hint)
                 notes.add(
                     f'{self.name} carries {printable(carried)}, this node wants {wanted}'
                     + (f': {hint}' if hint else ''))

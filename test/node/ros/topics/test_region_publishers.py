@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from rclpy.qos import ReliabilityPolicy
-from region_stage import BEST_EFFORT, boxes, picture, RELIABLE
+from region_stage import BEST_EFFORT, boxes, feed, picture, RELIABLE
 from resnet_trt_node.node.ros.topics import camera_inputs
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
@@ -52,7 +52,8 @@ def test_problems_name_topics_and_remedies(stage):
     stage.spin_until(topics.problems)
     assert topics.problems() == [
         '/front/detections carries std_msgs/msg/String, this node wants '
-        'vision_msgs/msg/Detection2DArray']
+        'vision_msgs/msg/Detection2DArray: have the detector publish that, or convert it as '
+        'examples/regions/to_detections.py does']
     stage.peer.destroy_publisher(foreign)
     stage.spin_until(lambda: not topics.problems())
     unreliable = stage.publisher(
@@ -69,8 +70,21 @@ def test_problems_name_topics_and_remedies(stage):
     images.publish(unstamped)
     stage.spin_until(lambda: stage.pipeline.unmatched)
     note, = topics.problems()
-    assert note.startswith('/front/image: the header stamp is 0')
+    assert note == (
+        '/front/image: the header stamp is 0, so that nothing matches it: have the driver set it')
     detections = stage.publisher(Detection2DArray, '/front/detections')
+    unstamped = boxes(0)
+    unstamped.header.stamp.sec = 0
+    detections.publish(unstamped)
+    stage.spin_until(lambda: len(topics.problems()) == 2)
+    assert topics.problems()[1] == (
+        '/front/detections: the header stamp is 0, so that nothing matches it: have the detector '
+        "copy the image's header")
+    # It is told no longer than it is so, matched or not.
+    images.publish(picture(2))
+    detections.publish(boxes(3))
+    stage.spin_until(lambda: not topics.problems())
+    assert stage.pipeline.pairs == []
     images.publish(picture(1))
     detections.publish(boxes(1))
     stage.spin_until(lambda: stage.pipeline.pairs)
@@ -105,5 +119,37 @@ def test_missing_detectors_and_foreign_stamps_are_reported(stage, monkeypatch):
     assert note.startswith(
         '/front/detections: no stamp is that of an image of /front/image: have the detector')
     images.publish(picture(519))
+    stage.spin_until(lambda: stage.pipeline.pairs)
+    assert topics.problems() == []
+
+
+@pytest.mark.parametrize(('slop_ms', 'offset_ns', 'words'), [
+    (0.0, 0, 'raise regions_wait_ms and regions_queue'),
+    (0.002, 1500, 'raise regions_wait_ms and regions_queue'),
+    (0.0, 1500, 'raise regions_slop_ms'), (0.001, 1500, 'raise regions_slop_ms'),
+    (0.001, -1500, 'raise regions_slop_ms')])
+def test_detections_that_come_late_and_foreign_stamps_differ(
+        stage, monkeypatch, slop_ms, offset_ns, words):
+    topics = stage.camera(
+        image_reliability='reliable', regions_wait_ms=500.0, regions_slop_ms=slop_ms)
+    topics.subscribe(stage.pipeline)
+    images, detections = feed(stage)
+    now_ns = 10**12
+    monkeypatch.setattr(camera_inputs, 'perf_counter_ns', lambda: now_ns)
+    numbers = range(10_000, 60_000, 10_000)
+    for publisher, sent in (
+            (images, [picture(number) for number in numbers]),
+            (detections, [boxes(number + offset_ns) for number in numbers])):
+        for message in sent:
+            publisher.publish(message)
+        stage.spin_until(lambda: sum(topics._input._matcher.waiting.values()) == 5)
+        assert topics.problems() == []
+        now_ns += 500_000_001
+        topics.expire()
+    note, = topics.problems()
+    assert note.startswith('/front/detections: ')
+    assert note.endswith(words)
+    images.publish(picture(70_000))
+    detections.publish(boxes(70_000))
     stage.spin_until(lambda: stage.pipeline.pairs)
     assert topics.problems() == []
