@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 from itertools import count
+import os
 from pathlib import Path
 import re
 import sys
@@ -22,6 +23,7 @@ from typing import Any, Optional
 import rclpy
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data, QoSProfile
 from rclpy.utilities import remove_ros_args
@@ -29,6 +31,7 @@ from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, ResnetTrtError, UsageError
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.frame import to_rgb
+from resnet_trt_node.node.distribution import DDS_PROFILES_VARIABLE
 from resnet_trt_node.node.ros.messages import rgb_image
 from resnet_trt_node.regions.region import Box, Region
 from sensor_msgs.msg import CompressedImage, Image
@@ -37,6 +40,8 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 
 #: In the table's first column: boxes of every picture.
 EVERY = '*'
+#: Fast DDS's own shared memory is smaller than one scene; camera drivers need this as well.
+_DDS_PROFILE = Path(__file__).resolve().parents[2] / 'config' / 'fastdds_large_images.xml'
 #: How long to wait for subscriptions, and then for their side to know of this one.
 _WAIT_SEC, _DISCOVERY_SEC = 60.0, 0.5
 
@@ -216,6 +221,8 @@ def main() -> int:
     arguments = parser.parse_args(remove_ros_args(sys.argv)[1:])
     if not arguments.boxes and not arguments.grid:
         parser.error('give --boxes, --grid or both')
+    if arguments.play:
+        os.environ.setdefault(DDS_PROFILES_VARIABLE, str(_DDS_PROFILE))
     rclpy.init()
     try:
         node = GridDetector(arguments)
@@ -231,6 +238,10 @@ def main() -> int:
         return error.exit_code
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except rclpy_implementation.RCLError:
+        # A signal that ends the process makes whatever is being published fail.
+        if rclpy.ok():
+            raise
     finally:
         rclpy.try_shutdown()
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib import import_module
 import os
 import re
@@ -72,13 +73,18 @@ PROGRAMS = {
     'python3': []}
 
 
+@contextmanager
 def launch(line, folder):
-    """Start a command of the page in a folder."""
+    """Run a command of the page in a folder, at most as long as the block."""
     program, *words = shlex.split(line)
-    return subprocess.Popen(
-        [sys.executable, *PROGRAMS[program], *words], cwd=folder,
-        env={**os.environ, 'PYTHONPATH': str(REPOSITORY)}, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True)
+    with subprocess.Popen(
+            [sys.executable, *PROGRAMS[program], *words], cwd=folder,
+            env={**os.environ, 'PYTHONPATH': str(REPOSITORY)}, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def end(*processes):
@@ -168,6 +174,12 @@ def test_pictures_are_played_with_their_boxes(peer, tmp_path):
         [every, ('', 1, 2, 3, 4, 0, 'cup'), whole]]
 
 
+def test_what_is_played_has_the_shared_memory_of_a_camera(detector):
+    """Fast DDS by itself loses most scenes; the profile is where the example looks for it."""
+    assert detector._DDS_PROFILE == REPOSITORY / 'config' / 'fastdds_large_images.xml'
+    assert detector._DDS_PROFILE.is_file()
+
+
 def test_images_of_a_camera_are_answered_by_their_stamp(peer, tmp_path):
     """As a detector does; Ctrl-C ends it without a word."""
     (tmp_path / 'boxes.tsv').write_text(TABLE)
@@ -187,6 +199,20 @@ def test_images_of_a_camera_are_answered_by_their_stamp(peer, tmp_path):
     assert boxes(message) == [
         ('5', 8, 8, 2, 2, 0, 'sign'), ('4', 3, 3, 3, 3, 0, 'lamp'),
         ('0', 5, 5, 10, 10, 0, 'window'), ('1', 15, 5, 10, 10, 0, 'window')]
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_playing_without_a_word(peer, tmp_path, number):
+    """Whatever it publishes at that moment."""
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((500, 500, 3), np.uint8))
+    peer.listen('image', sensor_msgs.Image)
+    peer.listen('detections', vision_msgs.Detection2DArray)
+    with start('--grid', '9x9', '--play', str(tmp_path), '--rate', '1000', '--loop') as process:
+        peer.spin_until(lambda: peer.heard['detections'], 'boxes')
+        process.send_signal(number)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert 'Traceback' not in err
 
 
 @pytest.mark.parametrize(('arguments', 'words'), [
@@ -300,10 +326,14 @@ def test_the_pages_grid_over_a_bag(peer, workplace):
     with launch(node, workplace) as first, launch(detector, workplace) as second:
         peer.spin_until(
             lambda: peer.node.count_subscribers('/camera/image_raw') == 2, 'subscriptions')
-        with launch(replay, workplace) as third:
-            out, _ = third.communicate(timeout=120)
-        assert third.returncode == 0, out
-        peer.spin_until(lambda: heard, 'an answer')
+
+        def replayed():
+            # Again where the node and the detector have not yet found each other.
+            with launch(replay, workplace) as third:
+                out, _ = third.communicate(timeout=120)
+            assert third.returncode == 0, out
+            return heard
+        peer.spin_until(replayed, 'an answer')
         end(second, first)
     for message in heard:
         assert [one.id for one in message.detections] == [str(number) for number in range(12)]
