@@ -97,7 +97,8 @@ def _node(report: Any) -> Group:
     values = _Values(report.values)
     worst = max([report.level, *(camera.level for camera in report.cameras.values())])
     # The node itself may be OK while a camera is not.
-    message = report.message if report.level == worst else f'{report.message}, but a camera is not'
+    message = report.message if report.level == worst \
+        else f'{report.message}, but a camera has a problem'
     head = Text(f'{worst.name}  {printable(message, _SENTENCE)}', style=_STYLES[worst.name])
     if 'backend' not in report.values:
         return Group(head)

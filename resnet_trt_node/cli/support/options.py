@@ -108,8 +108,8 @@ def add_picture_arguments(
     parser.add_argument(
         '--max-image-mib', type=_mebibytes, metavar='MIB',
         default=default,
-        help='memory that a picture may take while it is decoded; not given: '
-        f'{MAX_FILE_IMAGE_BYTES >> 20}')
+        help='memory that a picture may take while it is decoded'
+        + (f'; not given: {MAX_FILE_IMAGE_BYTES >> 20}' if default is None else ''))
 
 
 def _mebibytes(text: str) -> int:
