@@ -11,6 +11,12 @@ from resnet_trt_node.node.pipeline.counters import CameraCounts
 from resnet_trt_node.node.ros.parameters import NodeParameters
 
 
+#: What to do where DDS loses frames.
+LOST_REMEDY = (
+    'its shared memory or receive buffers are too small for them, see '
+    'docs/how-to/large-images.md')
+
+
 class Level(IntEnum):
     """The levels of diagnostic_msgs/DiagnosticStatus."""
 
@@ -56,8 +62,9 @@ def camera_health(
         health.add(Level.WARN, f'{period.dropped["malformed"]} frames could not be decoded')
     lost = period.events['lost_in_transport']
     if lost and lost / (lost + period.received) > parameters.warn_drop_ratio:
-        health.add(Level.WARN, f'DDS lost {lost} of {lost + period.received} frames on the way: '
-                               'its shared memory or receive buffers are too small for them')
+        health.add(
+            Level.WARN, f'DDS lost {lost} of {lost + period.received} frames on the way: '
+                        f'{LOST_REMEDY}')
     # Those that were refused are no fault of the camera: the node itself was stopping.
     dropped = sum(period.dropped.values()) - period.dropped['refused']
     ended = period.answered + dropped

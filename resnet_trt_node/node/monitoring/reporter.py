@@ -12,7 +12,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from resnet_trt_node.node.monitoring.camera_watchdog import CameraWatchdog
 from resnet_trt_node.node.monitoring.diagnostics import diagnostic_array
-from resnet_trt_node.node.monitoring.health import Level
+from resnet_trt_node.node.monitoring.health import Level, LOST_REMEDY
 from resnet_trt_node.node.monitoring.report import Report, Statistics, TopicState
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.ros.parameters import NodeParameters
@@ -170,7 +170,9 @@ class Reporter:
                     f'{camera.image_topic}: images again after {seconds:.1f} s')
                 continue
             publishers = camera.publishers
+            lost = self._pipeline.counters.counts()[name].events['lost_in_transport']
             self._node.get_logger().warning(
                 f'{camera.image_topic}: no image for {self._parameters().camera_timeout_sec:g} s; '
                 + (f'it has {publishers} publisher{"s" * (publishers > 1)}' if publishers
-                   else 'it has no publisher: start the camera, or remap the topic'))
+                   else 'it has no publisher: start the camera, or remap the topic')
+                + (f'; DDS lost {lost} frames so far: {LOST_REMEDY}' if lost else ''))
