@@ -71,6 +71,8 @@ class PreprocessWorker:
         self._threads = threads
         # CPU time of a frame, in milliseconds: unlike real time it has no waiting for the GIL.
         self._frame = Estimate()
+        # What each share of the present frames took, in nanoseconds.
+        self._spent_ns: list[int] = []
 
     @property
     def _at_once(self) -> int:
@@ -95,7 +97,7 @@ class PreprocessWorker:
     def _preprocess(
             self, batch: Batch, rows: NDArray[np.uint8], frames: Sequence[InFlightFrame]) -> None:
         """Decode frames, and write as many of their rows as the batch has room for."""
-        start_ns, self._cpu_ns = perf_counter_ns(), 0
+        start_ns = perf_counter_ns()
         bad = self._tried(
             self._begin, [frame for frame in frames if frame.work is None], lambda frame: frame)
         first = len(batch.rows)
@@ -115,7 +117,9 @@ class PreprocessWorker:
                     rows[first + number] = rows[first + before]
             places = [places[number] for number in kept]
         end_ns = perf_counter_ns()
-        self._frame.add(self._cpu_ns / 1e6 / len(frames))
+        if self._spent_ns:
+            self._frame.add(sum(self._spent_ns) / 1e6 / len(frames))
+            self._spent_ns.clear()
         batch.rows += places
         batch.row_ms += [(end_ns - start_ns) / 1e6 / max(1, len(places))] * len(places)
         unfinished: list[InFlightFrame] = []
@@ -133,30 +137,36 @@ class PreprocessWorker:
             self, work: Callable[[_Job], None], jobs: Sequence[_Job],
             frame_of: Callable[[_Job], InFlightFrame]) -> set[InFlightFrame]:
         """Do all jobs, on several threads where that pays; return the bad frames."""
-        if not jobs:
-            return set()
-
-        def share(number: int) -> tuple[set[InFlightFrame], int]:
-            bad, start_ns = set[InFlightFrame](), thread_time_ns()
-            for job in jobs[number::threads]:
-                try:
-                    work(job)
-                except Exception as error:  # noqa: B902
-                    # Bad frames end in FrameError; should OpenCV or Pillow raise something of
-                    # their own for bytes that nobody foresaw, it is still one bad frame and not
-                    # the node's end.
-                    frame = frame_of(job)
-                    if frame not in bad:
-                        reason = str(error) if isinstance(error, FrameError) else repr(error)
-                        self._hooks.log_bad_frame(frame.camera, reason)
-                        bad.add(frame)
-            return bad, thread_time_ns() - start_ns
-
         threads = min(self._at_once, len(jobs))
-        others = [self._pool.submit(share, number) for number in range(1, threads)]
-        found = [share(0), *(other.result() for other in others)]
-        self._cpu_ns += sum(cpu_ns for _, cpu_ns in found)
-        return set().union(*(bad for bad, _ in found))
+        if threads < 2:
+            return self._share(work, jobs, frame_of)
+        others = [self._pool.submit(self._share, work, jobs[number::threads], frame_of)
+                  for number in range(1, threads)]
+        bad = self._share(work, jobs[::threads], frame_of)
+        return bad.union(*(other.result() for other in others))
+
+    def _share(
+            self, work: Callable[[_Job], None], jobs: Sequence[_Job],
+            frame_of: Callable[[_Job], InFlightFrame]) -> set[InFlightFrame]:
+        """Do some jobs on the calling thread; return the bad frames."""
+        bad: set[InFlightFrame] = set()
+        # What only one thread can do need not be measured.
+        start_ns = thread_time_ns() if self._threads > 1 else None
+        for job in jobs:
+            try:
+                work(job)
+            except Exception as error:  # noqa: B902
+                # Bad frames end in FrameError; should OpenCV or Pillow raise something of their
+                # own for bytes that nobody foresaw, it is still one bad frame and not the node's
+                # end.
+                frame = frame_of(job)
+                if frame not in bad:
+                    reason = str(error) if isinstance(error, FrameError) else repr(error)
+                    self._hooks.log_bad_frame(frame.camera, reason)
+                    bad.add(frame)
+        if start_ns is not None:
+            self._spent_ns.append(thread_time_ns() - start_ns)
+        return bad
 
     def _begin(self, frame: InFlightFrame) -> None:
         frame.work = self._frames.begin(frame.camera, frame.message, self._hooks.decode)
