@@ -77,7 +77,8 @@ def _latency(axis: Any, figures: dict[str, Any]) -> None:
     axis.set_ylabel('% of answers')
     axis.set_title('Source to answer', fontsize=10)
     # Between the curves of an idle node and those of a busy one.
-    axis.legend(fontsize=7, frameon=False, loc='center left', bbox_to_anchor=(0.3, 0.6))
+    axis.legend(
+        fontsize=7, frameon=False, loc='upper center', bbox_to_anchor=(0.5, -0.2), ncols=2)
 
 
 def _memory(axis: Any, figures: dict[str, Any]) -> None:
