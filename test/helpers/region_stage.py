@@ -49,8 +49,10 @@ class StandInPipeline:
         self.pairs: list[RegionsMessage] = []
         self.unmatched: list[Any] = []
         self.waited_ns: list[int] = []
+        self.arrived: list[str] = []
         self.events: Counter[tuple[str, str]] = Counter()
-        self.counters = SimpleNamespace(count_at=self._count_at)
+        self.counters = SimpleNamespace(
+            count_at=self._count_at, arrived=self.arrived.append)
 
     def offer(self, camera: str, message: Any, waited_ns: int = 0) -> None:
         assert camera == 'front'

@@ -149,6 +149,11 @@ class Counters:
                 self._in_progress[frame.camera].add(frame)
                 self._last_ns[frame.camera] = perf_counter_ns()
 
+    def arrived(self, camera: str) -> None:
+        """Note that a camera sends, though its image is received only when detections came."""
+        with self._lock:
+            self._last_ns[camera] = perf_counter_ns()
+
     def dropped(self, frame: InFlightFrame, reason: str) -> None:
         """Count a frame that gets no answer, for one of `DROP_REASONS`."""
         with self._lock:
@@ -239,7 +244,7 @@ class Counters:
             return dict(self._events)
 
     def last_received_ns(self) -> dict[str, int]:
-        """Return perf_counter_ns of the last frame of each camera that sent any."""
+        """Return perf_counter_ns of the last frame that came of each camera that sent any."""
         with self._lock:
             return dict(self._last_ns)
 

@@ -138,7 +138,7 @@ class NodeParameters:
         500.0, 'How long an image and detections wait for each other before they count as '
         'unmatched.', low=1.0, high=60_000.0)
     regions_queue: int = _parameter(
-        10, 'Images of a camera that wait for their detections, and detections that wait for '
+        16, 'Images of a camera that wait for their detections, and detections that wait for '
         'their image; with one more the oldest counts as unmatched.', low=1, high=1000)
     region_classes: tuple[str, ...] = _parameter(
         (), 'Only detections whose best hypothesis has one of these class ids are classified, the '

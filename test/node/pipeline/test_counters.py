@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import perf_counter_ns
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
@@ -179,3 +181,12 @@ def test_counters_in_one_line():
     counts.events['lost_in_transport'] = 40
     assert str(counts) == (
         '40 frames lost in transport; 12 frames received, 9 answered, dropped: 2 stale, 1 failed')
+
+
+def test_a_camera_whose_images_wait_for_detections_is_not_silent():
+    counters = Counters(['front', 'left'])
+    assert counters.last_received_ns() == {}
+    before_ns = perf_counter_ns()
+    counters.arrived('left')
+    assert before_ns <= counters.last_received_ns().pop('left') <= perf_counter_ns()
+    assert counters.counts()['left'].received == 0

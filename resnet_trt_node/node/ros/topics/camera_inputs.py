@@ -136,6 +136,9 @@ class RegionInput:
         now_ns = perf_counter_ns()
         if stamp_ns(message.header.stamp):
             del self._unmatched[kind, 'no_stamp']
+        if kind == IMAGE:
+            # Or a camera would seem silent while a slow detector has its images wait.
+            pipeline.counters.arrived(self._camera)
         outcome = self._matcher.offer(kind, message, now_ns, waited_ns)
         self._take(pipeline, outcome.unmatched, now_ns, outcome.match)
         if self._pipeline is None:

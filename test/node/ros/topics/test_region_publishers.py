@@ -92,7 +92,7 @@ def test_problems_name_topics_and_remedies(stage):
 
 
 def test_missing_detectors_and_foreign_stamps_are_reported(stage, monkeypatch):
-    topics = stage.camera(image_reliability='reliable')
+    topics = stage.camera(image_reliability='reliable', regions_queue=10)
     topics.subscribe(stage.pipeline)
     images = stage.publisher(Image, '/front/image')
     images.publish(picture(1))
