@@ -189,14 +189,21 @@ class Peer:
         an unknown client up after 100 ms. So what may be asked twice is asked again. A transition
         may not: one that does not exist is asked first, until it is refused.
         """
-        client = self.node.create_client(kind, service)
-        self.spin_until(client.service_is_ready, f'the service {service}')
-        is_transition = kind is ChangeState
-        if is_transition:
-            self._ask(client, ChangeState.Request(transition=Transition(label='none')), True)
-        answer = self._ask(client, request, not is_transition)
+        client = self._client(kind, service)
+        answer = self._ask(client, request, kind is not ChangeState)
         self.node.destroy_client(client)
         return answer
+
+    def begin(self, kind: Any, service: str, request: Any) -> Any:
+        """Call a service, and return the future of its answer; see `call`."""
+        return self._client(kind, service).call_async(request)
+
+    def _client(self, kind: Any, service: str) -> Any:
+        client = self.node.create_client(kind, service)
+        self.spin_until(client.service_is_ready, f'the service {service}')
+        if kind is ChangeState:
+            self._ask(client, ChangeState.Request(transition=Transition(label='none')), True)
+        return client
 
     def _ask(self, client: Any, request: Any, again: bool) -> Any:
         futures = [client.call_async(request)]

@@ -101,9 +101,8 @@ def test_change_state_is_answered_at_the_end_with_the_true_result(
     backend.hang_in('opening', PROGRESS)
     with run(backend, executor, '-p', 'autostart:=false') as node:
         wait_for_status(peer, 'state', 'unconfigured')
-        client = peer.node.create_client(ChangeState, '/classifier/change_state')
-        peer.spin_until(client.service_is_ready, 'change_state')
-        answer = client.call_async(ChangeState.Request(transition=Transition(label='configure')))
+        answer = peer.begin(ChangeState, '/classifier/change_state', ChangeState.Request(
+            transition=Transition(label='configure')))
         is_configuring(peer, backend)
         assert not answer.done()
         if not works:
@@ -130,9 +129,8 @@ def test_a_signal_meanwhile_ends_it(peer, backend, executor, autostart):
     backend.hang_in('opening', PROGRESS)
     with run(backend, executor, '-p', f'autostart:={autostart}') as node:
         if not autostart:
-            client = peer.node.create_client(ChangeState, '/classifier/change_state')
-            peer.spin_until(client.service_is_ready, 'change_state')
-            answer = client.call_async(ChangeState.Request(transition=Transition(id=CONFIGURE)))
+            answer = peer.begin(ChangeState, '/classifier/change_state', ChangeState.Request(
+                transition=Transition(id=CONFIGURE)))
         is_configuring(peer, backend)
         code = node.stop(signal.SIGTERM)
         assert code == 0, node.log
