@@ -45,7 +45,7 @@ def find_softmax(model: onnx.ModelProto) -> tuple[onnx.NodeProto, bool]:
         if node is None or node.op_type not in ('Cast', 'Identity'):
             break
         is_float = is_float and node.op_type == 'Identity'
-        name = node.input[0]
+        name = _input(node, 0)
     node = producers.get(name)
     if node is None or node.op_type != 'Softmax':
         made_by = 'no node' if node is None else f'the {node.op_type} {node.name!r}'
@@ -67,15 +67,25 @@ def temperature_of(model: onnx.ModelProto) -> float:
     :raises ModelError: see `find_softmax`.
     """
     value = _constant(model, find_softmax(model)[0])
-    return 1.0 if value is None else float(numpy_helper.to_array(value))
+    try:
+        return 1.0 if value is None else float(numpy_helper.to_array(value))
+    except (TypeError, ValueError) as error:  # what onnx and NumPy make of a malformed tensor
+        raise ModelError(
+            f'its temperature {_VALUE!r} is no number: calibrate the model as it was before '
+            'again') from error
 
 
 def _constant(model: onnx.ModelProto, softmax: onnx.NodeProto) -> Optional[onnx.TensorProto]:
     """Return the constant that the softmax's logits are divided by, None for none."""
-    node = producers_of(model.graph).get(softmax.input[0])
+    node = producers_of(model.graph).get(_input(softmax, 0))
     if node is None or node.op_type != 'Div' or node.output[0] != _SCALED:
         return None
-    return constants_in(model.graph).get(node.input[1])
+    return constants_in(model.graph).get(_input(node, 1))
+
+
+def _input(node: onnx.NodeProto, index: int) -> str:
+    """Return the name of an input, '' for one that a malformed node lacks."""
+    return node.input[index] if index < len(node.input) else ''
 
 
 def set_temperature(model: onnx.ModelProto, temperature: float) -> None:
