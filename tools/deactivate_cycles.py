@@ -6,6 +6,7 @@ follow, or nothing was lost: then nothing was shown. For the whole proof:
 
     python tools/deactivate_cycles.py --cycles 1000
     python tools/deactivate_cycles.py --cycles 1000 --size 1280x720 --rate 30
+    python tools/deactivate_cycles.py --cycles 1000 --size 1280x720 --rate 30 --regions 12
 """
 
 from __future__ import annotations
@@ -33,10 +34,13 @@ def main() -> int:
     parser.add_argument('--executor', nargs='+', default=EXECUTORS, help='of the node')
     parser.add_argument('--size', default='640x480', help='of the frames')
     parser.add_argument('--rate', type=float, default=200.0, help='frames per second')
+    parser.add_argument(
+        '--regions', type=int, default=0, help='of each frame, which are classified instead of it')
     arguments = parser.parse_args()
     width, height = (int(word) for word in arguments.size.split('x'))
     camera = Camera(
-        'c0', width=width, height=height, rate_hz=arguments.rate, best_effort=DEFAULT.best_effort)
+        'c0', width=width, height=height, rate_hz=arguments.rate, best_effort=DEFAULT.best_effort,
+        regions=arguments.regions)
     with isolate_ros(), tempfile.TemporaryDirectory(prefix='resnet_trt_cycles_') as logs:
         os.environ['ROS_LOG_DIR'] = logs
         try:
@@ -58,7 +62,8 @@ def run(executor: str, camera: Camera, cycles: int) -> str:
     # Imports rclpy, which reads the environment.
     from bench.rig import Rig
     with Rig([camera], {
-            'backend': 'simulated', 'executor': executor, 'diagnostics_period_sec': 0.1},
+            'backend': 'simulated', 'executor': executor, 'diagnostics_period_sec': 0.1,
+            'input': 'regions' if camera.regions else 'image'},
             deployment=DEFAULT) as rig:
         children = list(rig.children.values())
 

@@ -12,6 +12,7 @@ from image_bags import BagWriter
 from PIL import Image
 import pytest
 
+from region_scenes import write_region_bag
 from resnet_trt_node.cli.main import main
 from tiny_model import colour_picture, write_tiny_model
 
@@ -106,3 +107,9 @@ def colour_bag(tmp_path: Path) -> Path:
                 '/left/image/compressed', data.getvalue(), 'png',
                 1_050_000_000 + number * 10**8, 'left_camera')
     return path
+
+
+@pytest.fixture
+def region_bag(tmp_path: Path) -> Path:
+    """Return the bag of `write_region_bag`."""
+    return write_region_bag(tmp_path / 'regions')

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from detection_messages import detections_of
 from image_bags import BagWriter
 import pytest
 
-from region_scenes import MS, names, patch, scene, write_region_bag
+from region_scenes import BOTH, FRONT, MS, names, patch, scene
 from repository import REPOSITORY
 from resnet_trt_node.bag.message_types import DETECTIONS
 from resnet_trt_node.cli.support.regions.options import REGION_OPTIONS
 from resnet_trt_node.node.ros.parameters import parameter_fields
-
-FRONT = ('--regions', '/front/detections')
-BOTH = ('--regions', '/front/detections', '--regions', 'left/detections',
-        '--regions-slop-ms', 50)
-
-
-@pytest.fixture
-def region_bag(tmp_path: Path) -> Path:
-    """Return the bag of `write_region_bag`."""
-    return write_region_bag(tmp_path / 'regions')
 
 
 @pytest.mark.parametrize('batch_size', [1, 2, 3, 8])

@@ -13,21 +13,11 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from region_scenes import MS, names, patch, scene, write_region_bag
+from region_scenes import BOTH, FRONT, MS, names, patch, scene
 from resnet_trt_node.bag.message_types import DETECTIONS
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.regions.region import Region
 from tiny_model import write_blind_model
-
-FRONT = ('--regions', '/front/detections')
-BOTH = ('--regions', '/front/detections', '--regions', 'left/detections',
-        '--regions-slop-ms', 50)
-
-
-@pytest.fixture
-def region_bag(tmp_path: Path) -> Path:
-    """Return the bag of `write_region_bag`."""
-    return write_region_bag(tmp_path / 'regions')
 
 
 def test_output_holds_images_detections_and_the_answers(

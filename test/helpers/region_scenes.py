@@ -17,6 +17,9 @@ from tiny_model import COLOURS
 MS = 1_000_000
 #: Where a scene shows what colour.
 PLACES = {'red': (0, 0), 'green': (40, 0), 'blue': (0, 40), 'yellow': (40, 40)}
+#: Options that name the detections of the bag of `write_region_bag`: one camera's, and both.
+FRONT = ('--regions', '/front/detections')
+BOTH = (*FRONT, '--regions', 'left/detections', '--regions-slop-ms', 50)
 
 
 def scene(**shown: str) -> np.ndarray:

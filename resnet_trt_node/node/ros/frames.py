@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from resnet_trt_node.node.pipeline.region_frames import RegionFrames
-from resnet_trt_node.node.pipeline.work import FrameInput, WholeFrames
+from resnet_trt_node.node.pipeline.work import FrameInput, RegionFrames, WholeFrames
 from resnet_trt_node.node.ros.detections import regions
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.stamps import stamp_ns
