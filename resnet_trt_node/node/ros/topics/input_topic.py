@@ -24,6 +24,8 @@ from resnet_trt_node.printable import printable
 _QOS_REMEDY = (
     'set the parameter image_reliability to best_effort and remove qos_overrides, '
     'or have the publisher offer more')
+#: What rmw calls the node of an endpoint while discovery has not told of the node.
+_UNKNOWN_NODE = '_NODE_NAME_UNKNOWN_'
 
 
 class InputTopic:
@@ -124,9 +126,11 @@ class InputTopic:
                 fits, reason = qos_check_compatible(
                     publisher.qos_profile, self._subscription.qos_profile)
                 if fits == QoSCompatibility.ERROR:
+                    name = publisher.node_name
+                    whose = 'a publisher' if name == _UNKNOWN_NODE else printable(name)
                     notes.add(
-                        f'{self.name}: {printable(publisher.node_name)} offers an incompatible '
-                        f'QoS ({reason.removeprefix("ERROR: ").rstrip("; ")}): {_QOS_REMEDY}')
+                        f'{self.name}: {whose} offers an incompatible QoS '
+                        f'({reason.removeprefix("ERROR: ").rstrip("; ")}): {_QOS_REMEDY}')
         return sorted(notes)
 
 
