@@ -67,7 +67,7 @@ def run(arguments: Namespace) -> int:
 
 def _report(source: EngineSource, engine: BuiltEngine, as_json: bool) -> None:
     if as_json:
-        print_json({
+        print_json('build', {
             'engine': str(engine.path), 'bytes': len(engine.plan), 'built': bool(engine.reason),
             'reason': engine.reason, 'build_s': round(engine.build_s, 3),
             'precision': engine.spec.precision,

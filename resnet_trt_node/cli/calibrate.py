@@ -74,7 +74,7 @@ def run(arguments: Namespace) -> int:
         'temperature_before': before, 'temperature': before * found['factor'], **found,
         'sha256': written.sha256, 'max_abs_difference': written.max_abs_difference}
     if arguments.json:
-        print_json(document)
+        print_json('calibrate', document)
     else:
         log(f'{len(rows)} {pictures.noun}s classified by {describe_backend(info)}')
         if measured.unusable:

@@ -140,7 +140,7 @@ def run(arguments: Namespace) -> int:
     if arguments.out is not None:
         _write(document, arguments.out)
     if arguments.json:
-        print_json(document)
+        print_json('compare', document)
     else:
         _print(document)
     return 0 if document['accuracy']['agree'] else DISAGREE

@@ -86,7 +86,7 @@ def run(arguments: Namespace) -> int:
             unlabelled=pictures.unlabelled, bins=arguments.bins, noun=pictures.noun,
             absent=pictures.absent if isinstance(pictures, ClassFolders) else ())
     if arguments.json:
-        print_json(report_document(evaluation, arguments))
+        print_json('evaluate', report_document(evaluation, arguments))
     else:
         print_report(evaluation, arguments.worst)
     # After the results are printed, so that a full disk does not lose them.

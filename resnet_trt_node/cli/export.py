@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         precision=arguments.precision, seed=arguments.seed,
         image_size=arguments.image_size, resize=arguments.resize, cache=arguments.cache)
     if arguments.json:
-        print_json(report.to_dict())
+        print_json('export', report.to_dict())
         return 0
     spec = report.spec
     write(f'{report.path}: {spec.architecture} {spec.precision}, {spec.source}, '

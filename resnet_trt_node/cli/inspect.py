@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Inspect and print; a model that is not deployable is shown too."""
     found = inspect_model(arguments.model)
     if arguments.json:
-        print_json(found.to_dict())
+        print_json('inspect', found.to_dict())
         return 0
     for name, text in _lines(found):
         write(f'{name:12}{text}')

@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         channel_order=arguments.channel_order, activation=arguments.activation,
         output=arguments.output)
     if arguments.json:
-        print_json(report.to_dict())
+        print_json('prepare', report.to_dict())
         return 0
     spec = report.spec
     softmax = 'logits, softmax added' if report.activation == 'softmax' else 'probabilities'

@@ -84,7 +84,7 @@ def run(arguments: Namespace) -> int:
             return 0
         layers, tuning = result
     if arguments.json:
-        print_json({
+        print_json('prune', {
             'path': str(arguments.output), 'sparsity': arguments.sparsity,
             'layers': [asdict(one) for one in layers],
             'accuracy': None if tuning is None else asdict(tuning)})

@@ -108,7 +108,7 @@ def run(arguments: Namespace) -> int:
         'size_bytes': arguments.output.stat().st_size,
         'fp32_size_bytes': arguments.model.stat().st_size}
     if arguments.json:
-        print_json({**report, 'sensitivity': [asdict(one) for one in ranking]})
+        print_json('quantize', {**report, 'sensitivity': [asdict(one) for one in ranking]})
     else:
         _print(arguments, report, ranking)
     if compared['same_top1_95'][1] < _LOW_AGREEMENT:

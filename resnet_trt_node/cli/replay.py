@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
             depth=arguments.depth, enclave=arguments.enclave,
             on_progress=lambda image: progress.step())
     if arguments.json:
-        print_json({
+        print_json('replay', {
             'bag': str(arguments.bag), **asdict(report), 'warnings': bag.warnings})
     else:
         for source, topic in report.topics.items():

@@ -62,7 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
             listening.DiagnosticsListener(arguments.node, arguments.enclave) as listener:
         listener.wait(arguments.wait)
         if arguments.json:
-            print_json({name: report.as_json() for name, (report, _) in listener.heard.items()})
+            print_json('top', {'nodes': {
+                name: report.as_json() for name, (report, _) in listener.heard.items()}})
         elif arguments.once or not console.is_terminal:
             console.print(view(listener.heard))
         else:

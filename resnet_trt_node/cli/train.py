@@ -93,7 +93,7 @@ def run(arguments: Namespace) -> int:
         with memory_errors(training.batch_size):
             summary = folder.finish(training)
     if arguments.json:
-        print_json({
+        print_json('train', {
             'out': str(arguments.out), 'checkpoint': str(arguments.out / BEST),
             'labels': list(data.labels), 'settings': asdict(settings),
             'summary': asdict(summary), 'epochs': [asdict(one) for one in training.history]})

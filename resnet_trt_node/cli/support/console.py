@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import sys
-from typing import Any, Iterable, Optional, Sequence
+from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.printable import printable, printable_json, printable_lines
@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 #: Largest number of characters of a table cell.
 CELL_LIMIT = 1000
+#: Version of the JSON documents of all commands: one more when a key is renamed or removed.
+JSON_VERSION = 1
 
 
 class Progress(Closing):
@@ -64,11 +66,20 @@ def print_warning(line: str) -> None:
     log(f'warning: {printable(line, CELL_LIMIT)}')
 
 
-def print_json(document: dict[str, Any]) -> None:
-    """Print one JSON document; non-ASCII characters are escaped unless stdout is UTF-8."""
+def print_json(command: str, document: Mapping[str, Any]) -> None:
+    """
+    Print one JSON document, which says whose it is and in which version.
+
+    Non-ASCII characters are escaped unless stdout is UTF-8.
+
+    :param command: whose document it is, such as 'classify'.
+    :param document: its other keys, none of them `format` or `version`.
+    """
+    head = {'format': f'resnet_trt.{command}', 'version': JSON_VERSION}
+    assert not head.keys() & document.keys()
     # The escapes that the stream itself writes for other encodings are not valid JSON.
     unicode = codecs.lookup(sys.stdout.encoding or 'utf-8').name == 'utf-8'
-    print(printable_json(json.dumps(document, indent=2, ensure_ascii=not unicode)))
+    print(printable_json(json.dumps({**head, **document}, indent=2, ensure_ascii=not unicode)))
 
 
 def table_row(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -132,7 +132,7 @@ class _Run:
         if self.output is not None:
             self.output.finish()
         if self.arguments.json:
-            print_json(self._document())
+            print_json('classify', self._document())
         else:
             self._summarise((perf_counter_ns() - start_ns) / 1e9)
         return 0
