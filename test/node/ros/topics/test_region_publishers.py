@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from rclpy.qos import ReliabilityPolicy
 from region_stage import BEST_EFFORT, boxes, feed, picture, RELIABLE
@@ -90,6 +92,19 @@ def test_problems_name_topics_and_remedies(stage):
     detections.publish(boxes(1))
     stage.spin_until(lambda: stage.pipeline.pairs)
     assert topics.problems() == []
+
+
+def test_a_publisher_whose_node_is_unknown_is_not_named(stage, monkeypatch):
+    topics = stage.camera(image_reliability='reliable')
+    topics.subscribe(stage.pipeline)
+    endpoint = SimpleNamespace(
+        topic_type='vision_msgs/msg/Detection2DArray', node_name='_NODE_NAME_UNKNOWN_',
+        qos_profile=BEST_EFFORT)
+    monkeypatch.setattr(
+        stage.node, 'get_publishers_info_by_topic',
+        lambda topic: [endpoint] if topic == '/front/detections' else [])
+    note, = topics.problems()
+    assert note.startswith('/front/detections: a publisher offers an incompatible QoS (')
 
 
 def test_missing_detectors_and_foreign_stamps_are_reported(stage, monkeypatch):
