@@ -25,7 +25,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from resnet_trt_node.launch_support.dds_profile import dds_environment, RECEIVER
 from resnet_trt_node.launch_support.launch_arguments import (
-    classify_arguments, NODE_NAME, node_settings)
+    classify_arguments, NODE_NAME, node_settings, refuse_former_names)
 
 
 #: Long enough not to keep a machine busy with starts that fail.
@@ -46,6 +46,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def _start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Return the node; only here are the arguments' values known."""
+    refuse_former_names(context.launch_configurations)
     given = {
         argument.name: LaunchConfiguration(argument.name).perform(context)
         for argument in classify_arguments()}

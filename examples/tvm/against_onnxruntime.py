@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument('--json', type=Path, help='write the figures there')
     arguments = parser.parse_args()
     options = {
-        'cpu_threads': arguments.threads, 'num_buffers': 1,
+        'threads': arguments.threads, 'num_buffers': 1,
         'log': lambda line: print(line, file=sys.stderr)}
     try:
         with open_backend(arguments.model, 'onnxruntime', **options) as reference, \

@@ -29,10 +29,10 @@ class OnnxRuntimeOptions(BackendOptions):
     """
     Options of the ONNX Runtime backend.
 
-    :param cpu_threads: threads that infer, 0 leaves it to the runtime.
+    :param threads: threads that infer, 0 leaves it to the runtime.
     """
 
-    cpu_threads: int = number(0, 0, 1024)
+    threads: int = number(0, 0, 1024)
 
 
 class OnnxRuntimeBackend(Backend):
@@ -54,7 +54,7 @@ class OnnxRuntimeBackend(Backend):
     def __init__(self, path: Union[str, Path], options: OnnxRuntimeOptions) -> None:
         data = read_model(path)
         refuse_external_data(data, path)
-        session = self._session = CpuSession(data, path, options.cpu_threads)
+        session = self._session = CpuSession(data, path, options.threads)
         with naming(path):
             spec = checked_spec(
                 session.get_modelmeta().custom_metadata_map,
@@ -64,7 +64,7 @@ class OnnxRuntimeBackend(Backend):
             spec,
             BackendInfo(
                 'onnxruntime', session.version, 'CPU',
-                {'cpu_threads': str(options.cpu_threads or 'all')}),
+                {'threads': str(options.threads or 'all')}),
             host_buffers(spec, options))
 
     def _submit(self, batch_size: int, index: int) -> None:

@@ -19,9 +19,8 @@ HOW_TO_MAKE = {
     'fp16': 'resnet_trt export --precision fp16',
     'int8': 'resnet_trt quantize MODEL.onnx --calibration DIR',
 }
-#: What options are called on the command line where that is another name.
-_CALLED = {
-    'cpu_threads': 'cpu_threads (--threads)', 'opt_batch_sizes': 'opt_batch_size (--opt-batch)'}
+#: What the node's parameters and the commands call an option where that is another name.
+_CALLED = {'max_batch_size': 'batch_size', 'opt_batch_sizes': 'opt_batch_size'}
 #: What TVM may compile for.
 TVM_TARGETS = ('auto', 'cpu', 'cuda')
 
@@ -49,7 +48,7 @@ def check_fields(options: Any) -> None:
         low, high = option.metadata.get('range', (None, None))
         # `not (low <= value)` also refuses NaN.
         if low is not None and not low <= value <= high:
-            raise UsageError(f'{option.name} is {value}: choose {low} to {high}')
+            raise UsageError(f'{called(option.name)} is {value}: choose {low} to {high}')
         check_choice(option.name, value, option.metadata.get('choices', (value,)))
 
 
@@ -93,11 +92,11 @@ class EngineOptions(BackendOptions):
     """
     Options of a backend that compiles engines for a device.
 
-    :param device_id: index of the accelerator.
+    :param device: index of the accelerator.
     :param engine_dir: folder of compiled engines; None is the default one.
     """
 
-    device_id: int = number(0, 0, 255)
+    device: int = number(0, 0, 255)
     engine_dir: Optional[Path] = None
 
 

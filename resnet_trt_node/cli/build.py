@@ -30,10 +30,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_opt_batch(parser, '1 and the largest, as in the node')
     parser.add_argument(
         '--max-batch', type=int, default=1, metavar='N',
-        help='largest batch: for the node the smaller of its max_batch_size and cameras x '
+        help='largest batch: for the node the smaller of its batch_size and cameras x '
         'queue_depth, which is 1 for one camera')
     add_node_options(
-        parser, 'precision', 'engine_dir', 'device_id', 'dla_core', 'optimization_level',
+        parser, 'precision', 'engine_dir', 'device', 'dla_core', 'optimization_level',
         'workspace_mib', 'tf32', 'sparse_weights', 'version_compatible')
     parser.add_argument(
         '--target-sm', type=_capability, metavar='X.Y',
@@ -54,7 +54,7 @@ def run(arguments: Namespace) -> int:
     with ExitStack() as stack:
         device: Optional[CudaDevice] = None
         if arguments.target_sm is None:
-            device = stack.enter_context(CudaDevice(arguments.device_id, log))
+            device = stack.enter_context(CudaDevice(arguments.device, log))
         source = EngineSource(
             trt, arguments.flavour, arguments.model, options, device, arguments.min_batch)
         engine = source.get(force=arguments.force, must_store=True)
@@ -107,7 +107,7 @@ def _how_the_node_finds(source: EngineSource) -> str:
             given[name] = str(value).lower()
     if source.options.version_compatible:
         given['engine_host_code'] = 'true'
-    return ('the node finds it where the smaller of max_batch_size and cameras x queue_depth is '
+    return ('the node finds it where the smaller of batch_size and cameras x queue_depth is '
             f'{largest}' + ''.join(f', {name} {value}' for name, value in given.items()))
 
 

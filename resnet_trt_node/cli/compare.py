@@ -105,7 +105,7 @@ def _add_latency_arguments(parser: ArgumentParser) -> None:
         '--warm-up', type=int, default=Plan.warm_up, metavar='N',
         help='inferences before anything is timed')
     add_node_options(
-        group, 'device_id', 'cpu_threads', 'engine_dir', 'optimization_level', 'sparse_weights',
+        group, 'device', 'threads', 'engine_dir', 'optimization_level', 'sparse_weights',
         'engine_host_code')
 
 

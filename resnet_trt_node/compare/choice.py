@@ -14,8 +14,8 @@ from resnet_trt_node.errors import BackendUnavailable, UsageError
 
 #: What Polygraphy's own runners are called here, and the options that they use.
 _POLYGRAPHY_OPTIONS = {
-    'polygraphy:onnxrt': frozenset({'cpu_threads'}),
-    'polygraphy:trt': frozenset({'device_id', 'optimization_level', 'tf32', 'sparse_weights'}),
+    'polygraphy:onnxrt': frozenset({'threads'}),
+    'polygraphy:trt': frozenset({'device', 'optimization_level', 'tf32', 'sparse_weights'}),
 }
 NAMES = (*BACKENDS, *_POLYGRAPHY_OPTIONS)
 

@@ -77,7 +77,7 @@ def open_polygraphy(
 
     :param name: 'polygraphy:onnxrt' or 'polygraphy:trt'.
     :param path: the deployable ONNX file.
-    :param options: `max_batch_size`, and `cpu_threads` or `device_id`, `optimization_level`,
+    :param options: `max_batch_size`, and `threads` or `device`, `optimization_level`,
         `tf32`, `sparse_weights` are used.
     :raises BackendUnavailable: if the runtime behind it is missing.
     :raises ModelError: if the runtime cannot use the model.
@@ -97,7 +97,7 @@ def _onnxrt(
         data: bytes, path: Union[str, Path],
         options: OnnxRuntimeOptions) -> Tuple[BaseRunner, str, str]:
     # Polygraphy's loader has no way to set the threads; all else is as it would have it.
-    session = CpuSession(data, path, options.cpu_threads, defaults=True)
+    session = CpuSession(data, path, options.threads, defaults=True)
     from polygraphy.backend.onnxrt import OnnxrtRunner
     return OnnxrtRunner(session), session.version, 'CPU'
 
@@ -105,7 +105,7 @@ def _onnxrt(
 def _trt(
         data: bytes, spec: ModelSpec, options: TensorRtOptions) -> Tuple[BaseRunner, str, str]:
     trt = versions.load_module('tensorrt')
-    if options.device_id:
+    if options.device:
         raise BackendUnavailable(
             'Polygraphy runs TensorRT on GPU 0 only: choose it with CUDA_VISIBLE_DEVICES')
     from polygraphy.backend.trt import (

@@ -21,6 +21,7 @@ from resnet_trt_node.node.ros.parameter_values import full_path
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.params_files import value_for
 from resnet_trt_node.printable import printable
+from resnet_trt_node.spelling import RENAMED_PARAMETERS
 
 #: What the launch files call the node.
 NODE_NAME = 'classifier'
@@ -110,7 +111,7 @@ def classify_arguments() -> tuple[LaunchArgument, ...]:
             f'and left/image. {_LEAVES}'),
         _of_parameter('image_transport'),
         _of_parameter('image_reliability'),
-        _of_parameter('max_batch_size'),
+        _of_parameter('batch_size'),
         LaunchArgument(
             'use_sim_time', f'Take the time from /clock instead of the system. {_FLAG}'),
         LaunchArgument(
@@ -155,6 +156,21 @@ def node_settings(given: Mapping[str, str], surrounding: str = '') -> NodeSettin
         remappings=_remappings(given, parameters.get('cameras') or ['']),
         ros_arguments=_log_arguments(given['log_level']),
         respawn=respawn, one_job=bool(one_job))
+
+
+def refuse_former_names(configurations: Mapping[str, str]) -> None:
+    """
+    Refuse arguments by their former names, which launch would ignore without a word.
+
+    :param configurations: name to value of all that the launch was given. Where the present name
+        has a value, the former one is taken for an argument of the launch file that includes ours.
+    :raises UsageError: naming the present name.
+    """
+    for argument in classify_arguments():
+        for former, present in RENAMED_PARAMETERS.items():
+            if present == argument.name and not configurations.get(present):
+                if former in configurations:
+                    raise UsageError(f'unknown argument {former!r}: it is called {present} now')
 
 
 def _log_arguments(level: str) -> list[str]:
@@ -254,5 +270,5 @@ def truth(name: str, text: str) -> bool:
 _READERS: dict[str, Callable[[str, str], Any]] = {
     **dict.fromkeys(
         ('backend', 'input', 'image_transport', 'image_reliability'), lambda name, text: text),
-    'model_path': _path, 'engine_dir': _path, 'cameras': _cameras, 'max_batch_size': _integer,
+    'model_path': _path, 'engine_dir': _path, 'cameras': _cameras, 'batch_size': _integer,
     'build_only': truth, 'use_sim_time': truth}

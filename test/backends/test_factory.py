@@ -7,7 +7,7 @@ import pytest
 
 from resnet_trt_node.backends import factory
 from resnet_trt_node.backends.onnxruntime import OnnxRuntimeOptions
-from resnet_trt_node.backends.options import BackendOptions, EngineOptions
+from resnet_trt_node.backends.options import BackendOptions, called, EngineOptions
 from resnet_trt_node.backends.simulated import (
     SIMULATED_SPEC, SimulatedBackend, SimulatedOptions)
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
@@ -151,12 +151,12 @@ def test_a_bad_model_is_no_reason_to_try_the_next(path, monkeypatch):
 @pytest.mark.parametrize(('kind', 'name', 'value'), [
     (BackendOptions, 'max_batch_size', 0), (BackendOptions, 'max_batch_size', 1025),
     (BackendOptions, 'num_buffers', 0), (BackendOptions, 'num_buffers', 17),
-    (BackendOptions, 'precision', 'fp8'), (EngineOptions, 'device_id', -1),
-    (OnnxRuntimeOptions, 'cpu_threads', -1), (TensorRtOptions, 'dla_core', 8),
+    (BackendOptions, 'precision', 'fp8'), (EngineOptions, 'device', -1),
+    (OnnxRuntimeOptions, 'threads', -1), (TensorRtOptions, 'dla_core', 8),
     (TensorRtOptions, 'opt_batch_sizes', (2,)), (SimulatedOptions, 'simulated_ms', -1.0),
     (SimulatedOptions, 'simulated_ms', float('nan'))])
 def test_options_out_of_range_are_refused(kind, name, value):
-    with pytest.raises(UsageError, match=f'{name}.*choose '):
+    with pytest.raises(UsageError, match=f'{called(name)}.*choose '):
         kind(**{name: value})
 
 
@@ -179,7 +179,7 @@ def test_what_means_nothing_behind_the_name_is_refused(path, name):
 
 #: An allowed value of each option that is not its default.
 SET = {
-    'device_id': 1, 'cpu_threads': 2, 'engine_dir': Path('engines'), 'opt_batch_sizes': (1,),
+    'device': 1, 'threads': 2, 'engine_dir': Path('engines'), 'opt_batch_sizes': (1,),
     'optimization_level': 1, 'workspace_mib': 1, 'tf32': True, 'sparse_weights': True,
     'version_compatible': True, 'engine_host_code': True, 'target_sm': '8.9', 'dla_core': 0,
     'cuda_graph_max_batch': 0, 'zero_copy_max_batch': 0, 'blocking_sync': True,
@@ -191,7 +191,7 @@ def test_each_option_is_common_or_some_backends_own():
     own = [factory.options_of(name) for name in factory.BACKENDS]
     assert frozenset().union(*own) == common | set(SET)
     assert frozenset.intersection(*own) == common
-    assert factory.options_of('auto') == factory.options_of('tensorrt') | {'cpu_threads'}
+    assert factory.options_of('auto') == factory.options_of('tensorrt') | {'threads'}
 
 
 def test_an_option_that_no_backend_knows_is_refused(path):

@@ -25,8 +25,8 @@ def test_threads_sleep_and_int8_does_not_saturate(tmp_path, monkeypatch):
     really = onnxruntime.InferenceSession
     monkeypatch.setattr(onnxruntime, 'InferenceSession', noted)
     model = write_tiny_model(tmp_path / 'tiny.onnx')
-    with OnnxRuntimeBackend(model, OnnxRuntimeOptions(cpu_threads=1)) as backend:
-        assert backend.info.details == {'cpu_threads': '1'}
+    with OnnxRuntimeBackend(model, OnnxRuntimeOptions(threads=1)) as backend:
+        assert backend.info.details == {'threads': '1'}
     options, = made
     assert options.intra_op_num_threads == 1
     # Spinning takes the CPU from other nodes; CPUs without VNNI need the other.
@@ -42,7 +42,7 @@ def test_it_runs_without_the_package_onnx(tmp_path):
         'import sys\n'
         'sys.modules["onnx"] = None\n'
         'from resnet_trt_node.backends.factory import open_backend\n'
-        'with open_backend(sys.argv[1], "onnxruntime", cpu_threads=1) as backend:\n'
+        'with open_backend(sys.argv[1], "onnxruntime", threads=1) as backend:\n'
         '    assert backend.infer(1).shape == (1, backend.spec.num_classes)\n'), str(model)],
         check=True)
 

@@ -182,12 +182,12 @@ def test_answers_that_are_none_are_refused(saved, read, frames, tmp_path):
 
 def test_options_are_for_the_backends_that_use_them(model):
     names = parse_names('onnxruntime, polygraphy:trt,simulated')
-    check_used(names, {'max_batch_size': 8, 'cpu_threads': 2, 'tf32': True, 'simulated_ms': 0,
+    check_used(names, {'max_batch_size': 8, 'threads': 2, 'tf32': True, 'simulated_ms': 0,
                        'precision': 'fp16'})
     with pytest.raises(UsageError, match='dla_core'):
         check_used(names, {'dla_core': 1})
-    with open_subject('onnxruntime', model, {'cpu_threads': 1, 'tf32': True}) as subject:
-        assert subject.info.details['cpu_threads'] == '1'
+    with open_subject('onnxruntime', model, {'threads': 1, 'tf32': True}) as subject:
+        assert subject.info.details['threads'] == '1'
 
 
 @pytest.mark.parametrize(('text', 'keyword'), [

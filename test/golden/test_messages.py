@@ -63,7 +63,7 @@ PARAMETERS = [
     {'autostart': 'yes'}, {'cameras': ('/front',)}, {'cameras': ('a', 'a')}, {'cameras': (1,)}]
 
 LAUNCH_ARGUMENTS = [
-    {'max_batch_size': 'many'}, {'use_sim_time': 'yes'}, {'log_level': 'loud'},
+    {'batch_size': 'many'}, {'use_sim_time': 'yes'}, {'log_level': 'loud'},
     {'cameras': 'front,,left'}, {'image_topic': '/a b'}, {'image_topic': '/a,/b'},
     {'build_only': 'true', 'respawn': 'true'}, {'engine_dir': '~no_such_user/engines'}]
 

@@ -15,7 +15,7 @@ from resnet_trt_node.compare.subject import Subject
 from resnet_trt_node.contract.spec import ResizeRule
 
 SPEC = replace(SIMULATED_SPEC, height=1, width=1, resize=ResizeRule(1, 1, 1))
-OPTIONS = {'max_batch_size': 4, 'num_buffers': 1, 'cpu_threads': 1}
+OPTIONS = {'max_batch_size': 4, 'num_buffers': 1, 'threads': 1}
 
 
 class FakeSubject(Subject):

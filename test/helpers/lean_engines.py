@@ -23,7 +23,7 @@ def build_for_lean(path: Union[str, Path], options: dict[str, Any]) -> None:
     chosen = TensorRtOptions(**{
         **{name: value for name, value in options.items() if name in known},
         'version_compatible': True})
-    with CudaDevice(chosen.device_id) as device:
+    with CudaDevice(chosen.device) as device:
         EngineSource(versions.load_module('tensorrt'), 'tensorrt', path, chosen, device).get(
             must_store=True)
 

@@ -67,7 +67,7 @@ def answers(path, frames, backend, engine_dir, **options):
     largest = options.setdefault('max_batch_size', BATCH)
     rows, size = [], 1
     with open_backend(
-            path, backend, implied=('engine_dir', 'tvm_target'), num_buffers=1, cpu_threads=2,
+            path, backend, implied=('engine_dir', 'tvm_target'), num_buffers=1, threads=2,
             engine_dir=engine_dir, **options) as opened:
         while sum(map(len, rows)) < len(frames):
             batch = frames[sum(map(len, rows)):][:size]

@@ -32,7 +32,7 @@ BATCH = 8
 def backend(efficientnet_lite0: Path) -> Iterator[Backend]:
     """Return EfficientNet-Lite0 with its real weights, opened."""
     with open_backend(efficientnet_lite0, 'onnxruntime', max_batch_size=2 * BATCH,
-                      num_buffers=1, cpu_threads=2) as opened:
+                      num_buffers=1, threads=2) as opened:
         yield opened
 
 

@@ -7,7 +7,7 @@ import pytest
 from resnet_trt_node.backends.factory import BACKEND_CHOICES
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.launch_support.launch_arguments import (
-    classify_arguments, node_settings, NodeSettings)
+    classify_arguments, node_settings, NodeSettings, refuse_former_names)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_the_promised_arguments_are_there_and_described():
     assert [argument.name for argument in classify_arguments()] == [
         'namespace', 'params_file', 'model_path', 'backend', 'build_only', 'engine_dir',
         'input', 'image_topic', 'detections_topic', 'cameras', 'image_transport',
-        'image_reliability', 'max_batch_size', 'use_sim_time', 'respawn', 'dds_profile',
+        'image_reliability', 'batch_size', 'use_sim_time', 'respawn', 'dds_profile',
         'log_level']
     for argument in classify_arguments():
         assert argument.description.endswith('.'), argument.name
@@ -102,7 +102,7 @@ def test_arguments_that_are_not_given_change_nothing(params_file):
     ('input', 'regions', 'regions'),
     ('image_transport', 'compressed', 'compressed'),
     ('image_reliability', 'reliable', 'reliable'),
-    ('max_batch_size', '6', 6),
+    ('batch_size', '6', 6),
     ('cameras', 'front', ['front']),
     ('cameras', 'front, left,rear/right', ['front', 'left', 'rear/right']),
     ('use_sim_time', 'true', True),
@@ -161,9 +161,9 @@ def test_each_camera_has_its_detections(params_file):
 @pytest.mark.parametrize(('given', 'keyword'), [
     ({'backend': 'cuda'}, "backend: 'cuda'"),
     ({'image_transport': 'theora'}, "image_transport: 'theora'"),
-    ({'max_batch_size': 'many'}, "max_batch_size: 'many'"),
-    ({'max_batch_size': '2.0'}, "max_batch_size: '2.0'"),
-    ({'max_batch_size': '0'}, 'max_batch_size: 0 is out of range'),
+    ({'batch_size': 'many'}, "batch_size: 'many'"),
+    ({'batch_size': '2.0'}, "batch_size: '2.0'"),
+    ({'batch_size': '0'}, 'batch_size: 0 is out of range'),
     ({'use_sim_time': 'yes'}, "use_sim_time: 'yes'"),
     ({'build_only': '2'}, "build_only: '2'"),
     ({'log_level': 'loud'}, "log_level: 'loud'"),
@@ -188,3 +188,19 @@ def test_each_camera_has_its_detections(params_file):
 def test_unusable_values_are_refused_by_name(params_file, given, keyword):
     with pytest.raises(UsageError, match=f'^{keyword}'):
         settings(params_file, **given)
+
+
+def test_a_former_name_is_answered_with_the_present_one():
+    with pytest.raises(UsageError, match="'max_batch_size': it is called batch_size now"):
+        refuse_former_names({'max_batch_size': '4', 'batch_size': ''})
+
+
+@pytest.mark.parametrize('configurations', [
+    {'batch_size': '4'},
+    # An argument of the launch file that includes ours, which hands it on.
+    {'max_batch_size': '4', 'batch_size': '4'},
+    # No launch argument by either name: it is none of ours.
+    {'device_id': '1'},
+])
+def test_what_is_no_former_name_of_an_argument_is_let_through(configurations):
+    refuse_former_names(configurations)

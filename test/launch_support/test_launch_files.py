@@ -26,7 +26,7 @@ needs_launch = pytest.mark.skipif(launch is None, reason=(
 # The specific section would win over one for all nodes, so the arguments must beat both.
 YAML = {
     '/**': {'ros__parameters': {
-        'model_path': 'yaml.onnx', 'backend': 'onnxruntime', 'max_batch_size': 3}},
+        'model_path': 'yaml.onnx', 'backend': 'onnxruntime', 'batch_size': 3}},
     'classifier': {'ros__parameters': {
         'cameras': ['left', 'right'], 'image_transport': 'compressed', 'use_sim_time': True}}}
 IN_YAML = {
@@ -110,7 +110,7 @@ def test_without_arguments_the_yaml_file_decides(prefix):
 @pytest.mark.parametrize(('name', 'text', 'value'), [
     ('model_path', '1.5', '1.5'),
     ('backend', 'simulated', 'simulated'),
-    ('max_batch_size', '7', 7),
+    ('batch_size', '7', 7),
     ('cameras', 'off,on', ['off', 'on']),
     ('image_transport', 'raw', 'raw'),
     ('use_sim_time', 'False', False),
@@ -151,18 +151,18 @@ def test_a_yaml_file_that_is_to_build_fails_with_the_node_too(
 def test_namespace_topic_and_log_level_reach_the_node(prefix):
     report = report_of(
         prefix, namespace='car', image_topic='/camera/image_raw', log_level='ERROR',
-        max_batch_size='2')
+        batch_size='2')
     assert report['name'] == '/car/classifier'
     assert report['topics'] == [
         '/camera/image_raw', '/camera/image_raw/compressed', '/car/front/image',
         '/car/classification']
     assert report['log_level'] == 'ERROR'
-    assert report['parameters']['max_batch_size'] == 2
+    assert report['parameters']['batch_size'] == 2
 
 
 # One file of each language that includes ours in a namespace, with arguments.
 GIVEN = {
-    'namespace': 'car', 'cameras': 'front,left', 'use_sim_time': 'False', 'max_batch_size': '2'}
+    'namespace': 'car', 'cameras': 'front,left', 'use_sim_time': 'False', 'batch_size': '2'}
 INCLUDES = {
     'robot.launch.py': (
         'from launch import LaunchDescription\n'
@@ -194,7 +194,7 @@ def test_it_can_be_included_from_every_language_in_a_namespace(prefix, tmp_path,
     assert report['name'] == '/robot/car/classifier'
     assert report['topics'][2] == '/robot/car/front/image'
     assert {'cameras': ['front', 'left'], 'use_sim_time': False,
-            'max_batch_size': 2}.items() <= report['parameters'].items()
+            'batch_size': 2}.items() <= report['parameters'].items()
 
 
 @needs_launch
@@ -230,11 +230,12 @@ def test_another_params_file_takes_the_place_of_the_installed_one(prefix, tmp_pa
     ('image_transport', 'theora', 'value "theora"'),
     ('use_sim_time', 'maybe', "use_sim_time: 'maybe'"),
     ('log_level', 'loud', "log_level: 'loud' is unknown"),
-    ('max_batch_size', '0', 'max_batch_size: 0'),
+    ('batch_size', '0', 'batch_size: 0'),
     ('cameras', 'a,,b', "cameras: 'a,,b'"),
     ('respawn', 'often', "respawn: 'often'"),
     ('params_file', '/nowhere.yaml', "no file '/nowhere.yaml'"),
     ('dds_profile', '/nowhere.xml', "no file '/nowhere.xml'"),
+    ('max_batch_size', '4', 'it is called batch_size now'),
 ])
 def test_an_unusable_argument_ends_the_launch_before_the_node_starts(
         prefix, caplog, name, text, message):

@@ -88,7 +88,7 @@ def test_the_node_answers_the_same(recording, offline, efficientnet_lite0, compr
         for camera in cameras:
             peer.listen(f'/{camera.name}/classification', Classification)
         arguments = [
-            '-p', f'model_path:={efficientnet_lite0}', '-p', 'cpu_threads:=1',
+            '-p', f'model_path:={efficientnet_lite0}', '-p', 'threads:=1',
             '-p', 'image_reliability:=reliable', '-p', 'queue_depth:=20',
             '-p', 'diagnostics_period_sec:=0.1',
             '-p', 'cameras:=[' + ', '.join(camera.name for camera in cameras) + ']',
@@ -200,7 +200,7 @@ def node_answers(
         for camera in cameras:
             peer.listen(f'/{camera.name}/classified_detections', Detection2DArray)
         with NodeProcess(
-                '-p', 'input:=regions', '-p', 'cpu_threads:=1', '-p', 'queue_depth:=20',
+                '-p', 'input:=regions', '-p', 'threads:=1', '-p', 'queue_depth:=20',
                 '-p', 'regions_wait_ms:=60000.0', '-p', 'regions_queue:=100',
                 '-p', 'image_reliability:=reliable', '-p', 'diagnostics_period_sec:=0.1',
                 '-p', 'cameras:=[' + ', '.join(camera.name for camera in cameras) + ']',

@@ -55,7 +55,7 @@ def is_configuring(peer, backend):
     assert (statistics['state'], statistics['level']) == ('configuring', 'WARN')
     assert PROGRESS in statistics['message']
     # What the model is opened with cannot change under it, what frames meet can.
-    accepted, reason = set_parameter(peer, 'max_batch_size', ParameterValue(
+    accepted, reason = set_parameter(peer, 'batch_size', ParameterValue(
         type=ParameterType.PARAMETER_INTEGER, integer_value=3))
     assert not accepted
     assert 'configured' in reason

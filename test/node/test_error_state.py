@@ -109,7 +109,7 @@ def test_a_backend_disabled_while_inactive_leads_to_the_error_state_too(peer, tm
 def test_batches_that_fail_once_cost_no_frame(peer):
     peer.listen_to_results()
     # Between a failure and its second attempt two other batches may be submitted, not four.
-    with run('-p', 'backend:=simulated:1:5', '-p', 'max_batch_size:=1') as node:
+    with run('-p', 'backend:=simulated:1:5', '-p', 'batch_size:=1') as node:
         peer.connect('image')
         for value in range(30):
             peer.publish('image', red(value))

@@ -26,7 +26,7 @@ def backend(tmp_path):
 
 def run(backend, executor, *arguments):
     return NodeProcess(
-        *SIMULATED, '-p', f'executor:={executor}', '-p', 'max_batch_size:=1', *arguments,
+        *SIMULATED, '-p', f'executor:={executor}', '-p', 'batch_size:=1', *arguments,
         prepare=backend.prepare)
 
 

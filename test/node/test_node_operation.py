@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 def test_statistics_and_diagnostics_have_the_same_numbers(peer):
     peer.listen_to_results('front/')
-    with run('-p', 'cameras:=[front, left]', '-p', 'max_batch_size:=1') as node:
+    with run('-p', 'cameras:=[front, left]', '-p', 'batch_size:=1') as node:
         peer.connect('front/image', camera='front/')
         stamped = red(7)
         stamped.header.stamp = peer.node.get_clock().now().to_msg()
@@ -166,7 +166,7 @@ def test_an_inactive_node_publishes_nothing(peer, tmp_path):
     peer.listen_to_results()
     backend = SlowBackend(tmp_path)
     # Without a time-out, after which it would be disabled.
-    with run('-p', 'infer_timeout_ms:=0.0', '-p', 'max_batch_size:=1',
+    with run('-p', 'infer_timeout_ms:=0.0', '-p', 'batch_size:=1',
              prepare=backend.prepare) as node:
         peer.connect('image')
         backend.hang_in('_collect')

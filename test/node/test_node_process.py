@@ -33,7 +33,7 @@ def flat(colour: str, height: int = 48, width: int = 64) -> np.ndarray:
 def run(model, *arguments: str) -> NodeProcess:
     # Reliable and deep, so that what is tested is the node and not how busy the machine is.
     return NodeProcess(
-        '-p', f'model_path:={model}', '-p', 'cpu_threads:=1', '-p', 'image_reliability:=reliable',
+        '-p', f'model_path:={model}', '-p', 'threads:=1', '-p', 'image_reliability:=reliable',
         '-p', 'queue_depth:=1000', '-p', 'diagnostics_period_sec:=0.1', *arguments)
 
 
@@ -208,6 +208,7 @@ def test_an_echoed_signal_does_not_kill(model, peer):
     (['-p', 'top_k:=0'], 'top_k: 0 is out of range'),
     (['-p', 'score_threshold:=2.0'], 'score_threshold: 2.0 is out of range'),
     (['-p', 'topk:=1'], 'did you mean top_k?'),
+    (['-p', 'max_batch_size:=4'], "'max_batch_size': it is called batch_size now"),
     (['-p', 'top_k:=five'], "top_k: 'five' is not an integer"),
     (['-p', 'cameras:=[front, front]'], 'twice'),
     (['-p', 'cameras:=[front door]'], "'front door'"),
@@ -222,7 +223,7 @@ def test_an_echoed_signal_does_not_kill(model, peer):
     (['-p', 'backend:=simulated', '-p', 'tf32:=true'],
      'tf32 is True, which simulated does not use'),
     (['-p', 'backend:=simulated', '-p', 'opt_batch_size:=1'],
-     'opt_batch_size (--opt-batch) is 1, which simulated does not use'),
+     'opt_batch_size is 1, which simulated does not use'),
 ], ids=lambda value: value[-1] if isinstance(value, list) else None)
 def test_bad_input_ends_with_one_message_and_exit_code_2(arguments, keyword):
     with NodeProcess(*arguments) as node:

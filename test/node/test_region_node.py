@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 #: Where patches of these red values lie in a scene of 640x480: left, top and side.
 PATCHES = {10: (0, 0, 100), 60: (300, 20, 64), 200: (500, 300, 140), 120: (20, 400, 40)}
 REGIONS = ('-p', 'input:=regions', '-p', 'regions_wait_ms:=60000.0', '-p',
-           'regions_queue:=1000', '-p', 'max_batch_size:=4')
+           'regions_queue:=1000', '-p', 'batch_size:=4')
 
 
 def scene() -> np.ndarray:

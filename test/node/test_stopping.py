@@ -41,7 +41,7 @@ def test_listeners_that_hang_do_not_hold_it_up(peer, count, infer_ms):
     cameras = [f'camera_{number}' for number in range(count)]
     with listening_process(cameras) as listener, run(
             '-p', f'cameras:=[{", ".join(cameras)}]', '-p', f'backend:=simulated:{infer_ms}', '-p',
-            'max_batch_size:=1') as node:
+            'batch_size:=1') as node:
         peer.listen_to_diagnostics()
         for camera in cameras:
             peer.connect(f'{camera}/image', camera=f'{camera}/')

@@ -18,7 +18,7 @@ import pytest
 
 NAME = 'resnet_trt_node'
 BASE = {'errors', 'interrupt', 'labels', 'label_file', 'printable', 'regular_file', 'atomic_file',
-        'closing'}
+        'closing', 'spelling'}
 GRAPHS = {'contract', 'imaging', 'evaluation', *BASE}
 RUNTIMES = {'backends', 'datasets', *GRAPHS}
 
@@ -28,6 +28,7 @@ LAYERS = {
     'errors': {'printable'},
     'interrupt': set(),
     'closing': set(),
+    'spelling': set(),
     'regular_file': set(),
     'atomic_file': {'errors'},
     'labels': {'errors', 'printable', 'regular_file'},
@@ -74,6 +75,7 @@ WITHOUT = {
     'errors': SMALL,
     'interrupt': PLAIN,
     'closing': rf'{PLAIN}|numpy',
+    'spelling': rf'{PLAIN}|numpy',
     'labels': PLAIN,
     'label_file': PLAIN,
     'regular_file': rf'{PLAIN}|numpy',

@@ -92,7 +92,7 @@ def _reference_input(data: bytes) -> Any:
 
 def _ours(archive: Path, model: Path, fit: Any) -> Answers:
     with LabelledPictures(archive, None, 1000) as pictures, open_backend(
-            model, 'onnxruntime', max_batch_size=8, cpu_threads=2) as backend:
+            model, 'onnxruntime', max_batch_size=8, threads=2) as backend:
         rows = [
             (item.target, int(row.argmax())) for item, row in Classifier(
                 backend, method=fit).probabilities(pictures.items, pictures.frame)]

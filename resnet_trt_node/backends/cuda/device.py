@@ -114,7 +114,7 @@ class CudaDevice(Closing):
         if count == 0:
             raise BackendUnavailable('the CUDA driver finds no GPU: look at nvidia-smi')
         if index >= count:
-            raise UsageError(f'device_id is {index}: there are {count} GPUs, 0 to {count - 1}')
+            raise UsageError(f'device is {index}: there are {count} GPUs, 0 to {count - 1}')
         return self._driver.Device(index)
 
     def _errors(self, kind: type[BackendError], doing: str) -> ContextManager[None]:

@@ -67,7 +67,7 @@ class TensorRtBackend(Backend):
         """Get an engine and everything that runs it, or free all and move the engine aside."""
         options = self._options
         with ExitStack() as stack:
-            device = stack.enter_context(CudaDevice(options.device_id, options.log))
+            device = stack.enter_context(CudaDevice(options.device, options.log))
             free_before = device.memory_bytes()[0]
             # Kept for a second try, since it knows then why it builds.
             source = self._source = self._source or EngineSource(
@@ -110,7 +110,7 @@ class TensorRtBackend(Backend):
         }
         return BackendInfo(
             self.flavour, str(self._trt.__version__),
-            f'{device.name} ({options.device_id})', details)
+            f'{device.name} ({options.device})', details)
 
     def warm_up_sizes(self, index: int) -> Sequence[int]:
         """Return the sizes that a buffer has a graph of, and those that stand for the others."""

@@ -35,11 +35,11 @@ class TvmOptions(EngineOptions):
     """
     Options of the TVM backend.
 
-    :param cpu_threads: threads that infer, 0 for every core.
+    :param threads: threads that infer, 0 for every core.
     :param tvm_target: what to compile for; auto is the GPU where TVM can use one, else the CPU.
     """
 
-    cpu_threads: int = number(0, 0, 1024)
+    threads: int = number(0, 0, 1024)
     tvm_target: str = choice('auto', TVM_TARGETS)
 
 
@@ -119,18 +119,18 @@ def _choose_target(tvm: Any, options: TvmOptions) -> Union[Cpu, Gpu]:
     target: Union[Cpu, Gpu, None] = None
     if options.tvm_target != 'cpu':
         try:
-            target = Gpu(tvm, options.device_id)
+            target = Gpu(tvm, options.device)
         except BackendUnavailable as error:
             if options.tvm_target == 'cuda':
                 raise
             options.log(f'TVM compiles for the CPU: {error}')
-    option, other = ('device_id', 'CPU') if target is None else ('cpu_threads', 'GPU')
+    option, other = ('device', 'CPU') if target is None else ('threads', 'GPU')
     if getattr(options, option) != getattr(TvmOptions, option):
         reason = f'{called(option)} has no effect where TVM computes on the {other}'
         if options.tvm_target != 'auto':
             raise UsageError(f'{reason}: leave it out, or set another tvm_target')
         options.log(reason)
-    return target or Cpu(tvm, options.cpu_threads)
+    return target or Cpu(tvm, options.threads)
 
 
 def _check_linker() -> None:

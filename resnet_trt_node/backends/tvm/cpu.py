@@ -46,7 +46,7 @@ class Cpu:
     def details(self) -> Dict[str, str]:
         """Return what else is worth showing."""
         return {'target': f'{self.name}, {self.registers.lanes} lanes',
-                'cpu_threads': str(self._threads)}
+                'threads': str(self._threads)}
 
     @property
     def registers(self) -> Registers:

@@ -14,8 +14,6 @@ from resnet_trt_node.node.ros.parameter_values import to_backend
 from resnet_trt_node.node.ros.parameters import BACKEND_PARAMETERS, parameter_fields
 from resnet_trt_node.printable import printable
 
-#: Parameter of the node to its option, where that has another name.
-_FLAGS = {'cpu_threads': '--threads'}
 #: Upper bound of --max-image-mib: 1 TiB.
 _MAX_MEBIBYTES = 1 << 20
 
@@ -51,7 +49,7 @@ def add_backend_arguments(parser: ArgumentParser) -> None:
         '--batch-size', type=int, default=8, metavar='N',
         help='largest number of pictures inferred together')
     add_node_options(
-        group, 'device_id', 'cpu_threads', 'sparse_weights', 'version_compatible',
+        group, 'device', 'threads', 'sparse_weights', 'version_compatible',
         'engine_host_code', 'engine_dir', 'optimization_level', 'resize_method')
     add_opt_batch(group)
 
@@ -75,7 +73,7 @@ def add_node_options(parser: Any, *names: str) -> None:
             'metavar': None if choices else 'N' if kind is not str else
             'DIR' if name.endswith('_dir') else 'NAME'}
         parser.add_argument(
-            _FLAGS.get(name, f'--{name.replace("_", "-")}'), dest=name,
+            f'--{name.replace("_", "-")}', dest=name,
             help=text[0].lower() + text[1:] + '; may be given several times' * (kind is tuple),
             **taken)
 

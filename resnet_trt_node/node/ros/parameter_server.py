@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import Field, replace
-import difflib
 from typing import Any, Callable
 
 from rcl_interfaces.msg import (
@@ -21,6 +20,7 @@ from resnet_trt_node.node.distribution import HAS_POST_SET_CALLBACKS
 from resnet_trt_node.node.ros.parameter_values import check_value
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.qos_overrides import PREFIX
+from resnet_trt_node.spelling import instead, RENAMED_PARAMETERS
 
 #: Parameters that ROS itself declares or reads in every node.
 _ROS_PARAMETERS = ('use_sim_time', 'start_type_description_service')
@@ -77,9 +77,9 @@ class ParameterServer:
         for name in self._node.get_parameters_by_prefix(''):
             if name in self._known or name in _ROS_PARAMETERS or name.startswith(PREFIX):
                 continue
-            close = difflib.get_close_matches(name, self._known, n=1)
-            hint = f'did you mean {close[0]}?' if close else f'there are {", ".join(self._known)}'
-            raise UsageError(f'unknown parameter {name!r}: {hint}')
+            hint = instead(name, self._known, RENAMED_PARAMETERS)
+            raise UsageError(
+                f'unknown parameter {name!r}: {hint or "there are " + ", ".join(self._known)}')
 
     def _declare(self, parameter: Field[Any]) -> None:
         # rclpy has declared it from the override, without description and range.

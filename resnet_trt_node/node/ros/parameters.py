@@ -26,7 +26,7 @@ from resnet_trt_node.regions.track_cache import TrackSettings
 
 #: Those that are options of a backend by the same name.
 BACKEND_PARAMETERS = (
-    'device_id', 'cpu_threads', 'precision', 'engine_dir', 'optimization_level', 'workspace_mib',
+    'device', 'threads', 'precision', 'engine_dir', 'optimization_level', 'workspace_mib',
     'tf32', 'sparse_weights', 'version_compatible', 'engine_host_code', 'dla_core',
     'cuda_graph_max_batch', 'blocking_sync', 'tvm_target')
 #: What is classified.
@@ -57,8 +57,8 @@ class NodeParameters:
     backend: str = _parameter(
         'auto', 'Runtime that infers; auto chooses the best one that this machine can run.',
         choices=BACKEND_CHOICES)
-    device_id: int = _parameter(0, 'Index of the GPU.', low=0, high=255)
-    cpu_threads: int = _parameter(
+    device: int = _parameter(0, 'Index of the GPU.', low=0, high=255)
+    threads: int = _parameter(
         0, 'Threads of a backend on the CPU; 0 for the default of the runtime.', low=0, high=1024)
     precision: str = _parameter(
         'any', 'Refuse a model of another precision; a model states its precision in its graph.',
@@ -95,7 +95,7 @@ class NodeParameters:
     tvm_target: str = _parameter(
         'auto', 'What TVM compiles for; auto is the GPU where TVM can use one, else the CPU.',
         choices=TVM_TARGETS)
-    max_batch_size: int = _parameter(
+    batch_size: int = _parameter(
         8, 'Most frames or regions inferred together. A batch of frames never holds more than '
         'cameras x queue_depth.', low=1, high=256)
     max_wait_ms: float = _parameter(
@@ -252,8 +252,8 @@ class NodeParameters:
         """Return the largest possible batch, for which the backend is opened."""
         if self.has_regions:
             # The regions of one frame fill it.
-            return self.max_batch_size
-        return min(self.max_batch_size, max(1, len(self.cameras)) * self.queue_depth)
+            return self.batch_size
+        return min(self.batch_size, max(1, len(self.cameras)) * self.queue_depth)
 
     def live_settings(self) -> LiveSettings:
         """Return the values that may change while the node is active."""

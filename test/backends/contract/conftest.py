@@ -53,7 +53,7 @@ def opener(name, model, engine_dir, build_for_lean, engines_of_lean):
     def open_it(path=model, **options):
         # Of what is for all backends each gets what it uses.
         own = {option: value for option, value in (
-            ('cpu_threads', 2), ('engine_dir', engine_dir), ('simulated_ms', 0.0),
+            ('threads', 2), ('engine_dir', engine_dir), ('simulated_ms', 0.0),
             ('engine_host_code', lean))
             if option in options_of(name)}
         given = {'max_batch_size': MAX_BATCH, 'num_buffers': 2, **own, **options}

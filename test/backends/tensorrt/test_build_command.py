@@ -82,7 +82,7 @@ def test_it_builds_what_the_node_asks_for(rtx, model, tmp_path, capsys, cameras)
 
 
 @pytest.mark.parametrize(('words', 'message'), [
-    (['--max-batch', '0'], 'max_batch_size is 0'),
+    (['--max-batch', '0'], 'batch_size is 0'),
     (['--max-batch', '4', '--opt-batch', '8'], 'opt_batch_sizes are'),
     (['--max-batch', '4', '--min-batch', '5'], 'batch sizes 5 to 4'),
     (['--target-sm', '3.5'], 'it knows 7.5'),

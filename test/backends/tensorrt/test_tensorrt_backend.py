@@ -126,7 +126,7 @@ def test_a_graph_that_cannot_be_recorded_is_done_without(world: Any) -> None:
 
 def test_info_names_runtime_device_precision_and_engine(world: Any) -> None:
     machine = world(names=('Card A', 'Card B'))
-    with machine.start(device_id=1, max_batch_size=2) as backend:
+    with machine.start(device=1, max_batch_size=2) as backend:
         assert (backend.info.name, backend.info.version) == ('tensorrt', '8.6.1')
         assert backend.info.device == 'Card B (1)'
         details = backend.info.details
@@ -135,7 +135,7 @@ def test_info_names_runtime_device_precision_and_engine(world: Any) -> None:
         assert 'first engine' in details['engine_built_because']
         # Two buffers of two 32 x 32 frames, eight floats each, and 4 KiB of scratch.
         assert details['buffers_memory_mib'] == f'{2 * (2 * 3072 + 64 + 4096) / 2**20:.1f}'
-    with machine.start(device_id=1, max_batch_size=2) as backend:
+    with machine.start(device=1, max_batch_size=2) as backend:
         assert backend.info.details['engine_built_because'] == 'it was not, it was found'
     assert len(machine.trt.builds) == 1
 
@@ -210,8 +210,8 @@ def test_errors_name_what_is_missing(world: Any, monkeypatch: Any) -> None:
     with pytest.raises(BackendUnavailable, match='no GPU'):
         machine.start()
     machine = world()
-    with pytest.raises(UsageError, match='device_id is 3'):
-        machine.start(device_id=3)
+    with pytest.raises(UsageError, match='device is 3'):
+        machine.start(device=3)
     with pytest.raises(ModelError, match='--precision fp16'):
         machine.start(precision='fp16')
     with pytest.raises(BackendUnavailable, match='accelerator'):

@@ -104,7 +104,7 @@ def test_trained_weights_agree_on_labelled_photographs(
         with LabelledPictures(shared_data / 'imagenet-200.zip', None, 1000) as pictures, \
                 open_backend(
                     efficientnet_lite0, backend, implied=['engine_dir'], max_batch_size=8,
-                    cpu_threads=2, engine_dir=engine_dir) as opened:
+                    threads=2, engine_dir=engine_dir) as opened:
             rows[backend] = np.stack([row for _, row in Classifier(opened).probabilities(
                 pictures.items[:60], pictures.frame)])
     np.testing.assert_allclose(rows['tvm'], rows['onnxruntime'], atol=1e-4)
@@ -131,9 +131,9 @@ def test_it_computes_with_as_many_threads_as_asked_and_binds_none(tmp_path, engi
         'before = os.sched_getaffinity(0)\n'
         'for count in (2, 1):\n'
         '    with open_backend(sys.argv[1], "tvm", \n'
-        '            cpu_threads=count, engine_dir=Path(sys.argv[2])) as backend:\n'
+        '            threads=count, engine_dir=Path(sys.argv[2])) as backend:\n'
         '        backend.infer(1)\n'
-        '        assert backend.info.details["cpu_threads"] == str(count)\n'
+        '        assert backend.info.details["threads"] == str(count)\n'
         'assert all(os.sched_getaffinity(int(thread)) == before\n'
         '           for thread in os.listdir("/proc/self/task"))\n')
     subprocess.run([sys.executable, '-c', script, str(path), str(engine_dir)], check=True)
@@ -147,13 +147,13 @@ def test_a_module_is_found_again_and_a_miss_has_a_reason(tmp_path):
     def reason(**options):
         with open_backend(
                 path, 'tvm', engine_dir=engines, log=log.append,
-                **{'cpu_threads': 1, **options}) as backend:
+                **{'threads': 1, **options}) as backend:
             return backend.info.details['engine_built_because']
 
     assert 'first' in reason()
     assert 'found' in reason()
     # The loops are the same for every number of threads.
-    assert 'found' in reason(cpu_threads=2)
+    assert 'found' in reason(threads=2)
     assert 'batch sizes' in reason(max_batch_size=2)
     write_tiny_model(path, size=16)
     assert 'model file' in reason()
@@ -269,10 +269,10 @@ def test_kernels_for_a_gpu_are_written(resnet18, precision):
 
 def test_an_option_of_the_other_target_is_refused_or_reported(tmp_path, engine_dir):
     path = write_tiny_model(tmp_path / 'tiny.onnx')
-    with pytest.raises(UsageError, match='device_id'):
-        open_backend(path, 'tvm', engine_dir=engine_dir, tvm_target='cpu', device_id=1)
+    with pytest.raises(UsageError, match='device'):
+        open_backend(path, 'tvm', engine_dir=engine_dir, tvm_target='cpu', device=1)
     lines = []
     try:
-        open_backend(path, 'tvm', engine_dir=engine_dir, device_id=1, log=lines.append).close()
+        open_backend(path, 'tvm', engine_dir=engine_dir, device=1, log=lines.append).close()
     finally:
-        assert any('device_id' in line for line in lines)
+        assert any('device' in line for line in lines)

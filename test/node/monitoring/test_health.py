@@ -168,7 +168,7 @@ def test_the_report_while_the_backend_is_opened_again(make_bench):
     bench.answer(1)
     bench.wait(lambda: bench.reopening)
     report = Statistics().report(
-        bench.pipeline, {}, NodeParameters(cameras=('front',), queue_depth=4, max_batch_size=4))
+        bench.pipeline, {}, NodeParameters(cameras=('front',), queue_depth=4, batch_size=4))
     assert report.level == Level.ERROR
     assert 'again: 1 batches' in report.message
     assert report.values['backend_state'] == 'opening again'

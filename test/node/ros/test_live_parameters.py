@@ -61,7 +61,7 @@ def test_live_parameters_and_the_way_to_set_the_others(peer):
                 ('reopen_after_failures', 2), ('diagnostics_period_sec', 0.2)):
             assert set_parameter(peer, name, number(value)) == (True, ''), name
         for name, value in (
-                ('max_batch_size', 2), ('queue_depth', 1), ('device_id', 1)):
+                ('batch_size', 2), ('queue_depth', 1), ('device', 1)):
             accepted, reason = set_parameter(peer, name, number(value))
             assert not accepted
             assert 'clean up' in reason

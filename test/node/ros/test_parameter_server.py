@@ -8,8 +8,10 @@ import pytest
 from rcl_interfaces.msg import SetParametersResult
 import rclpy
 from rclpy.parameter import Parameter
+from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros import parameter_server
 from resnet_trt_node.node.ros.parameter_server import NodeOfUnsetOverrides, ParameterServer
+from resnet_trt_node.spelling import RENAMED_PARAMETERS
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +41,21 @@ def node() -> Iterator[Vetoing]:
     yield node
     node.destroy_node()
     rclpy.shutdown(context=context)
+
+
+@pytest.mark.parametrize(('former', 'present'), RENAMED_PARAMETERS.items())
+def test_a_former_name_in_a_file_is_answered_with_the_present_one(tmp_path, former, present):
+    path = tmp_path / 'params.yaml'
+    path.write_text(f'/**:\n  ros__parameters:\n    {former}: 4\n')
+    context = rclpy.Context()
+    rclpy.init(context=context, args=['--ros-args', '--params-file', str(path)])
+    node = Vetoing(context)
+    try:
+        with pytest.raises(UsageError, match=f"'{former}': it is called {present} now$"):
+            serve(node)
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
 
 
 def serve(node: Vetoing) -> ParameterServer:

@@ -59,7 +59,7 @@ def test_defaults_are_valid_and_every_parameter_is_described():
     ({'top_k': True}, 'not an integer'),
     ({'score_threshold': 1}, 'write 1.0, not 1'),
     ({'score_threshold': float('nan')}, 'out of range'),
-    ({'max_batch_size': 257}, 'out of range'),
+    ({'batch_size': 257}, 'out of range'),
     ({'image_transport': 'theora'}, 'raw, compressed'),
     ({'autostart': 'yes'}, 'true or false'),
     ({'cameras': ('',)}, 'ROS name'),
@@ -85,13 +85,13 @@ def test_unusable_values_are_refused_with_the_reason(values, keyword):
 @pytest.mark.parametrize(('cameras', 'depth', 'largest', 'limit'), [
     ((), 1, 8, 1), (('a', 'b', 'c'), 1, 8, 3), (('a', 'b', 'c'), 4, 8, 8), ((), 16, 8, 8)])
 def test_batch_limit_is_what_can_come_together(cameras, depth, largest, limit):
-    parameters = NodeParameters(cameras=cameras, queue_depth=depth, max_batch_size=largest)
+    parameters = NodeParameters(cameras=cameras, queue_depth=depth, batch_size=largest)
     assert parameters.batch_limit == limit
 
 
 @pytest.mark.parametrize('cameras', [(), ('a', 'b', 'c')])
 def test_regions_fill_a_batch_whatever_the_number_of_cameras(cameras):
-    parameters = NodeParameters(input='regions', cameras=cameras, max_batch_size=16)
+    parameters = NodeParameters(input='regions', cameras=cameras, batch_size=16)
     assert parameters.batch_limit == 16
     assert parameters.backend_options(num_buffers=2)['opt_batch_sizes'] == (1, 16)
 

@@ -76,7 +76,7 @@ def _round(
     parameters: dict[str, object] = {'backend': 'simulated:5'}
     if models is not None:
         parameters = {
-            'backend': 'onnxruntime', 'model_path': str(models[0]), 'cpu_threads': 1}
+            'backend': 'onnxruntime', 'model_path': str(models[0]), 'threads': 1}
     turns = {}
     others = {
         'plain': ('bench.plain_node', 'front', str(models[1]) if models else '', '5.0'),

@@ -24,7 +24,7 @@ _CHANGES: tuple[tuple[str, object, bool], ...] = (
     ('max_wait_ms', 0.0, True), ('max_age_ms', 500.0, True), ('max_age_ms', 0.0, True),
     ('score_threshold', 0.1, True), ('score_threshold', 0.0, True),
     # These must be refused, and nothing else happen.
-    ('top_k', -1, False), ('max_batch_size', 2, False), ('queue_depth', 0, False))
+    ('top_k', -1, False), ('batch_size', 2, False), ('queue_depth', 0, False))
 
 
 class Faults:

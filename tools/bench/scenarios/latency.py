@@ -21,7 +21,7 @@ _WARM_S = 1.0
 def run_idle(seconds: float, rate_hz: float = 30.0) -> Outcome:
     """Measure what the node adds to inference for one VGA camera."""
     with Rig([Camera('front', rate_hz=rate_hz)], {
-            'backend': f'simulated:{_BACKEND_MS}', 'max_batch_size': 1}) as rig:
+            'backend': f'simulated:{_BACKEND_MS}', 'batch_size': 1}) as rig:
         rig.measure(_WARM_S)
         phase = rig.measure(seconds)
         done = rig.account(phase)
@@ -41,7 +41,7 @@ def run_six(seconds: float, max_wait_ms: float = 5.0, rate_hz: float = 30.0) -> 
     """Measure six VGA cameras at 30 Hz with a backend of 5 ms a batch."""
     cameras = several(6, rate_hz=rate_hz)
     with Rig(cameras, {
-            'backend': f'simulated:{_BACKEND_MS}', 'max_batch_size': 6,
+            'backend': f'simulated:{_BACKEND_MS}', 'batch_size': 6,
             'max_wait_ms': max_wait_ms, 'image_reliability': 'reliable'}) as rig:
         rig.measure(_WARM_S)
         phase = rig.measure(seconds)

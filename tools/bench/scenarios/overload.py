@@ -21,7 +21,7 @@ def run(seconds: float, max_age_ms: float = MAX_AGE_MS) -> Outcome:
     capacity_hz = _BATCH * 1e3 / _BACKEND_MS
     rate_hz = 2 * capacity_hz / _CAMERAS
     with Rig(several(_CAMERAS, rate_hz=rate_hz), {
-            'backend': f'simulated:{_BACKEND_MS}', 'max_batch_size': _BATCH,
+            'backend': f'simulated:{_BACKEND_MS}', 'batch_size': _BATCH,
             'max_age_ms': max_age_ms}) as rig:
         warm = rig.measure(_WARM_S)
         phase = rig.measure(seconds)

@@ -34,7 +34,7 @@ def run(seconds: float) -> Outcome:
     others = {'plain': ('bench.plain_regions_node', names, '', str(_BATCH_MS + _ROW_MS))}
     with Rig(cameras, {
             'input': 'regions', 'backend': f'simulated:{_BATCH_MS}+{_ROW_MS}',
-            'max_batch_size': _BATCH, 'max_wait_ms': _MAX_WAIT_MS,
+            'batch_size': _BATCH, 'max_wait_ms': _MAX_WAIT_MS,
             'image_reliability': 'reliable'}, others) as rig:
         phases = {}
         for receiver in ('ours', 'plain'):

@@ -51,7 +51,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix='resnet_trt_soak_') as folder:
         faults_file = Path(folder) / 'faults'
         with Rig(_cameras(rate_hz, deployment), {
-                'backend': 'simulated:5', 'max_batch_size': 6,
+                'backend': 'simulated:5', 'batch_size': 6,
                 # A node that started itself would end when its backend is disabled.
                 'image_reliability': 'best_effort' if deployment.best_effort else 'reliable',
                 'autostart': False, **_RECOVERY}, module='bench.faulty_node',

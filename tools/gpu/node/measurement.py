@@ -75,7 +75,7 @@ class Bench:
             **({'opt_batch_size': MANY_BATCH}
                if self._engine_dir and scenario.batch == MANY_BATCH else {}),
             **({'input': 'regions'} if scenario.regions else {}),
-            'model_path': self._models[scenario.precision], 'max_batch_size': scenario.batch,
+            'model_path': self._models[scenario.precision], 'batch_size': scenario.batch,
             'max_wait_ms': 0.0, 'image_reliability': 'reliable',
             'image_transport': 'compressed' if scenario.jpeg else 'raw', **self._parameters}
 

@@ -50,7 +50,7 @@ class Scenario:
 
     @property
     def batch(self) -> int:
-        """Return the node's max_batch_size."""
+        """Return the node's batch_size."""
         if not self.regions:
             return BATCH
         return FEW_BATCH if self.cameras * self.regions <= FEW_BATCH else MANY_BATCH
