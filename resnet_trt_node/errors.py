@@ -16,6 +16,7 @@ as it is, without a traceback::
     |   +-- DamagedPictureError cut off or damaged on its way
     +-- BagError                a bag that is missing, empty, unindexed or of other types
     +-- DataError               a folder or table of pictures that cannot be used
+    +-- DownloadError           an address that cannot be reached, or sends something else
 """
 
 from __future__ import annotations
@@ -80,6 +81,10 @@ class BagError(ResnetTrtError):
 
 class DataError(ResnetTrtError):
     """A folder or table of pictures that cannot be used."""
+
+
+class DownloadError(ResnetTrtError):
+    """An address that cannot be reached, or that sends something else than it should."""
 
 
 def check_choice(

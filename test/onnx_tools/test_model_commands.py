@@ -12,8 +12,8 @@ from classifiers import write_classifier
 import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.contract.model_file import read_model_spec
+from resnet_trt_node.downloads import transfer
 from resnet_trt_node.onnx_tools.deployable import WrittenModel
-from resnet_trt_node.training.checkpoints import download
 
 pytestmark = pytest.mark.slow
 
@@ -97,7 +97,7 @@ def test_a_missing_network_is_one_line(
     def unreachable(url: str) -> object:
         raise OSError('Network is unreachable')
 
-    monkeypatch.setattr(download, '_open', unreachable)
+    monkeypatch.setattr(transfer, '_open', unreachable)
     assert main(['export', '--cache', str(tmp_path / 'cache'),
                  '-o', str(tmp_path / 'net.onnx')]) == 2
     error = capsys.readouterr().err

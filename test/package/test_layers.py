@@ -38,14 +38,16 @@ LAYERS = {
     'imaging': {'contract', *BASE},
     'datasets': {'imaging', 'contract', *BASE},
     'regions': {'imaging', 'contract', *BASE},
+    'downloads': {'contract', *BASE},
     'backends': GRAPHS,
     'onnx_tools': RUNTIMES,
     'bag': {'regions', *RUNTIMES},
     'compare': RUNTIMES,
-    'training': {'onnx_tools', *RUNTIMES},
+    'training': {'onnx_tools', 'downloads', *RUNTIMES},
     'node': {'regions', *RUNTIMES},
     'launch_support': {'node', 'regions', *RUNTIMES},
-    'cli': {'regions', 'node', 'bag', 'compare', 'training', 'onnx_tools', *RUNTIMES},
+    'cli': {'regions', 'node', 'bag', 'compare', 'training', 'onnx_tools', 'downloads',
+            *RUNTIMES},
 }
 
 #: Modules that join two layers side by side: replay plays a bag into ROS.
@@ -85,6 +87,7 @@ WITHOUT = {
     'imaging': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|rosbags',
     'datasets': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|rosbags',
     'regions': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|rosbags',
+    'downloads': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|cv2|PIL|rosbags',
     'backends': rf'{ROS}|{DEVICES}|torch|rosbags',
     'onnx_tools': rf'{ROS}|{DEVICES}|torch|rosbags',
     'bag': rf'{ROS}|{DEVICES}|torch',

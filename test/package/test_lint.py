@@ -19,7 +19,7 @@ FOLDERS = ['launch', 'resnet_trt_node', 'test', 'tools']
 PYTHON_39 = [f'resnet_trt_node/{part}' for part in (
     'atomic_file.py', 'closing.py', 'errors.py', 'interrupt.py', 'label_file.py', 'labels.py',
     'printable.py', 'regular_file.py', 'backends', 'compare', 'contract', 'datasets',
-    'evaluation', 'imaging', 'onnx_tools', 'regions', 'training')]
+    'downloads', 'evaluation', 'imaging', 'onnx_tools', 'regions', 'training')]
 
 #: Linter to its arguments.
 LINTERS = {

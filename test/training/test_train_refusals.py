@@ -12,8 +12,8 @@ from typing import Callable
 import pytest
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.cli.main import main
+from resnet_trt_node.downloads import transfer
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.training.checkpoints import download
 from shapes import CLASSES, write_shapes
 from train_command import train
 
@@ -59,7 +59,7 @@ def test_unreachable_weights_are_one_line(
     def unreachable(url: str) -> object:
         raise OSError('Network is unreachable')
 
-    monkeypatch.setattr(download, '_open', unreachable)
+    monkeypatch.setattr(transfer, '_open', unreachable)
     message = refused(
         divided_shapes, '--weights', 'imagenet1k_v1', '--cache', str(tmp_path / 'cache'))
     assert 'cannot download' in message

@@ -9,6 +9,7 @@ from typing import Any, Callable
 from urllib.error import HTTPError, URLError
 
 import pytest
+from resnet_trt_node.downloads import transfer
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.training.checkpoints import download
 
@@ -37,7 +38,7 @@ def _raise(error: Exception) -> Any:
 
 def _use(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], Any]) -> Opener:
     opener = Opener(answer)
-    monkeypatch.setattr(download, '_open', opener)
+    monkeypatch.setattr(transfer, '_open', opener)
     return opener
 
 
@@ -73,7 +74,7 @@ def test_without_network_one_line_names_the_ways_out(
 def test_a_body_that_breaks_off_leaves_nothing(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _use(monkeypatch, lambda: io.BytesIO(CONTENT[:100]))
-    with pytest.raises(ModelError, match=f'published .*{HASH}: something on the way'):
+    with pytest.raises(ModelError, match=f'published .*{HASH}: download it by hand'):
         download.fetch_checkpoint(URL, HASH, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -105,9 +106,9 @@ def test_eight_digits_in_common_are_not_enough(
 def test_the_cache_is_where_the_environment_puts_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', '/xdg')
     monkeypatch.setenv('RESNET_TRT_CACHE', '/own')
-    assert download.cache_folder() == Path('/own')
+    assert transfer.cache_folder() == Path('/own')
     monkeypatch.delenv('RESNET_TRT_CACHE')
-    assert download.cache_folder() == Path('/xdg/resnet_trt_node')
+    assert transfer.cache_folder() == Path('/xdg/resnet_trt_node')
     monkeypatch.setenv('XDG_CACHE_HOME', '')
     monkeypatch.setenv('HOME', '/home/someone')
-    assert download.cache_folder() == Path('/home/someone/.cache/resnet_trt_node')
+    assert transfer.cache_folder() == Path('/home/someone/.cache/resnet_trt_node')

@@ -1,0 +1,1 @@
+"""Files from elsewhere: fetched once, checked against their whole sha256."""
