@@ -17,6 +17,7 @@ from resnet_trt_node.printable import printable, printable_lines
 #: `add_arguments(parser)` and `run(arguments) -> exit code`. It is imported only if it is called,
 #: so that a command needs only its own dependencies.
 COMMANDS = {
+    'fetch': 'get a ready model from an index, or list what it has',
     'train': 'train or fine-tune a ResNet on your own classes',
     'export': 'write a ResNet as a deployable ONNX model',
     'prepare': 'make any float image classifier in ONNX deployable',

@@ -120,8 +120,9 @@ def _reason(error: Exception) -> str:
         return f'HTTP {error.code}'
     if isinstance(error, http.client.HTTPException):
         return f'the answer is no whole HTTP: {type(error).__name__} {error}'.rstrip()
-    reason = getattr(error, 'reason', None) or getattr(error, 'strerror', None) or error
-    return str(reason) or type(error).__name__
+    # A URLError wraps another; the numbers of system errors mean nothing to most readers.
+    reason = getattr(error, 'reason', None) or error
+    return str(getattr(reason, 'strerror', None) or reason) or type(error).__name__
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

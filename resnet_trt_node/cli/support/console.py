@@ -25,12 +25,15 @@ class Progress(Closing):
     :param total: number of steps, None if unknown.
     :param unit: name of a step, such as 'picture'.
     :param quiet: no bar; there is none either if stderr is not a terminal.
+    :param scaled: write thousands as k and millions as M, for bytes.
     """
 
-    def __init__(self, total: Optional[int], unit: str, quiet: bool = False) -> None:
+    def __init__(
+            self, total: Optional[int], unit: str, quiet: bool = False,
+            scaled: bool = False) -> None:
         self._bar = tqdm(
             total=total, unit=f' {unit}', leave=False, file=sys.stderr, dynamic_ncols=True,
-            disable=True if quiet else None)
+            unit_scale=scaled, disable=True if quiet else None)
 
     def step(self, note: str = '') -> None:
         """
@@ -41,6 +44,15 @@ class Progress(Closing):
         if note:
             self._bar.set_postfix_str(printable(note), refresh=False)
         self._bar.update()
+
+    def advance(self, steps: int, total: Optional[int]) -> None:
+        """
+        Advance by several steps.
+
+        :param total: of all steps, None if that is still unknown.
+        """
+        self._bar.total = total
+        self._bar.update(steps)
 
     def close(self) -> None:
         """Remove the bar."""

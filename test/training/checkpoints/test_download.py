@@ -101,14 +101,3 @@ def test_eight_digits_in_common_are_not_enough(
     with pytest.raises(ModelError, match=f'{HASH}, .*{wanted}'):
         download.fetch_checkpoint(URL, wanted, tmp_path)
     assert not list(tmp_path.iterdir())
-
-
-def test_the_cache_is_where_the_environment_puts_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('XDG_CACHE_HOME', '/xdg')
-    monkeypatch.setenv('RESNET_TRT_CACHE', '/own')
-    assert transfer.cache_folder() == Path('/own')
-    monkeypatch.delenv('RESNET_TRT_CACHE')
-    assert transfer.cache_folder() == Path('/xdg/resnet_trt_node')
-    monkeypatch.setenv('XDG_CACHE_HOME', '')
-    monkeypatch.setenv('HOME', '/home/someone')
-    assert transfer.cache_folder() == Path('/home/someone/.cache/resnet_trt_node')
