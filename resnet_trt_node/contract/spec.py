@@ -12,9 +12,10 @@ module turns that metadata into objects and back; reading it from a file is `mod
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 import json
-from typing import Any, Mapping, Optional, Tuple
+from typing import Any, Iterator, Mapping, Optional, Tuple
 
 from resnet_trt_node.errors import check_choice, LabelsError, ModelError
 from resnet_trt_node.labels import check_labels, tell_apart
@@ -103,9 +104,7 @@ class ModelSpec:
     def __post_init__(self) -> None:
         """Refuse contradictions."""
         check_choice('precision', self.precision, PRECISIONS, ModelError)
-        if not self.labels:
-            raise LabelsError('the model has no class names: export it again with --labels FILE')
-        check_labels(self.labels, where='the class names of the model')
+        _check_class_names(self.labels)
         if (self.resize.crop_height, self.resize.crop_width) != (self.height, self.width):
             raise ModelError(
                 f'the resize rule ends in {self.resize.crop_height}x{self.resize.crop_width}, '
@@ -145,33 +144,91 @@ class ModelSpec:
         :param metadata: every property of the file; those of other tools are ignored.
         :raises ModelError: if properties are missing, of a newer contract, or malformed.
         """
-        values = {
-            name[len(_PREFIX):]: value for name, value in metadata.items()
-            if name.startswith(_PREFIX)}
-        missing = {'contract', 'labels', 'resize', 'precision'} - values.keys()
-        if missing:
-            raise ModelError(
-                f'not a deployable model, its metadata lacks {", ".join(sorted(missing))}: '
-                f'{HOW_TO_MAKE_ONE}')
-        if values['contract'] != CONTRACT_VERSION:
-            raise ModelError(
-                f'the model follows contract {values["contract"]!r}, this version reads '
-                f'{CONTRACT_VERSION}: update resnet_trt_node or export the model again')
-        try:
-            resize: dict[str, Any] = json.loads(values['resize'])
-            height, width = (int(side) for side in resize['crop'])
-            short_side = resize['short_side']
-            rule = ResizeRule(
-                None if short_side is None else int(short_side), height, width,
-                str(resize['interpolation']))
-            labels: list[str] = json.loads(values['labels'])
-            # A bare string would pass for a list of its letters.
-            if not isinstance(labels, list) or not all(
-                    isinstance(label, str) for label in labels):
-                raise ValueError('the labels are no list of strings')
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise ModelError(
-                f'the metadata of the model is malformed ({error}): export it again') from error
+        values = own_properties(metadata)
+        check_properties(values)
+        rule = resize_in(values)
         return cls(
-            height, width, tell_apart(labels), rule, values['precision'],
+            rule.crop_height, rule.crop_width, class_names_in(values), rule, values['precision'],
             **{name: values.get(name, '') for name in _OPTIONAL})
+
+
+# Parts of the metadata, each with its rules; `ModelSpec.from_metadata` needs all of them kept.
+
+def own_properties(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return the properties of a file that are the contract's, without their prefix."""
+    return {name[len(_PREFIX):]: value for name, value in metadata.items()
+            if name.startswith(_PREFIX)}
+
+
+def check_properties(values: Mapping[str, str]) -> None:
+    """
+    Check that the properties are there and of the contract's version.
+
+    :param values: see `own_properties`.
+    :raises ModelError: if not.
+    """
+    missing = {'contract', 'labels', 'resize', 'precision'} - values.keys()
+    if missing:
+        raise ModelError(
+            f'not a deployable model, its metadata lacks {", ".join(sorted(missing))}: '
+            f'{HOW_TO_MAKE_ONE}')
+    if values['contract'] != CONTRACT_VERSION:
+        raise ModelError(
+            f'the model follows contract {values["contract"]!r}, this version reads '
+            f'{CONTRACT_VERSION}: update resnet_trt_node or export the model again')
+
+
+def resize_in(values: Mapping[str, str]) -> ResizeRule:
+    """
+    Return the resize rule of checked properties.
+
+    :raises ModelError: if it is malformed, or none that a picture can follow.
+    """
+    with _malformed():
+        resize: dict[str, Any] = json.loads(values['resize'])
+        height, width = (int(side) for side in resize['crop'])
+        short_side = resize['short_side']
+        return ResizeRule(
+            None if short_side is None else int(short_side), height, width,
+            str(resize['interpolation']))
+
+
+def class_names_in(values: Mapping[str, str]) -> Tuple[str, ...]:
+    """
+    Return the class names of checked properties, equal ones told apart.
+
+    :raises ModelError: if they are malformed or not usable.
+    """
+    with _malformed():
+        labels: list[str] = json.loads(values['labels'])
+        # A bare string would pass for a list of its letters.
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise ValueError('the labels are no list of strings')
+    names = tell_apart(labels)
+    _check_class_names(names)
+    return names
+
+
+def precision_in(values: Mapping[str, str]) -> str:
+    """
+    Return the precision of checked properties.
+
+    :raises ModelError: if it is none of `PRECISIONS`.
+    """
+    check_choice('precision', values['precision'], PRECISIONS, ModelError)
+    return values['precision']
+
+
+def _check_class_names(labels: Tuple[str, ...]) -> None:
+    if not labels:
+        raise LabelsError('the model has no class names: export it again with --labels FILE')
+    check_labels(labels, where='the class names of the model')
+
+
+@contextmanager
+def _malformed() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise ModelError(
+            f'the metadata of the model is malformed ({error}): export it again') from error
