@@ -35,8 +35,8 @@ def entry_of(
     return IndexEntry(
         name=name, file=f'{name}-{sha256[:8]}.onnx', sha256=sha256, bytes=model.stat().st_size,
         precision=spec.precision, height=spec.height, width=spec.width,
-        classes=spec.num_classes, licence=licence, description=description, source=source or spec.source,
-        top1_percent=top1_percent)
+        classes=spec.num_classes, licence=licence, description=description,
+        source=source or spec.source, top1_percent=top1_percent)
 
 
 def add_to_index(folder: Path, models: dict[Path, IndexEntry]) -> tuple[IndexEntry, ...]:
@@ -81,7 +81,8 @@ def main(words: Optional[Sequence[str]] = None) -> int:
                 arguments.name or arguments.description or arguments.source
                 or arguments.top1 is not None):
             raise UsageError(
-                '--name, --description, --source and --top1 are of one model: run this once for each')
+                '--name, --description, --source and --top1 are of one model: run this once for '
+                'each')
         entries = add_to_index(arguments.output, {
             model: entry_of(
                 model, arguments.name or model.stem, arguments.licence, arguments.description,

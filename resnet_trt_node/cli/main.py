@@ -23,6 +23,7 @@ COMMANDS = {
     'prepare': 'make any float image classifier in ONNX deployable',
     'quantize': 'make a model int8, calibrated on pictures or a bag',
     'prune': 'make a network 2:4 sparse, which engines run with half of the multiplications',
+    'check': 'tell which clauses of the contract a model keeps, and how to mend the others',
     'build': 'compile a model for this GPU ahead of time, so that the node starts at once',
     'inspect': 'show what a model is: shapes, precision, labels, cost',
     'classify': 'classify pictures, folders, zip files or bags',

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from resnet_trt_node.contract.spec import (
     check_properties, class_names_in, CONTRACT_VERSION, HOW_TO_MAKE_ONE, INPUT_NAME, ModelSpec,
@@ -93,11 +93,11 @@ def declared_clauses(
     """
     values = own_properties(metadata)
     error = _error_of(check_properties, values)
+    found = f'contract version {values["contract"]}' if 'contract' in values else 'no contract'
     yield Clause(
-        'metadata', 'contract, labels, resize and precision of contract version '
-        f'{CONTRACT_VERSION}', 'all there' if error is None else
-        some(sorted(values)) or 'none of them', error)
-    parts = []
+        'metadata', f'contract version {CONTRACT_VERSION}, with labels, resize and precision',
+        found, error)
+    parts: List[Any] = []
     for name, wanted, read, shown in _PARTS:
         if error is not None:
             yield Clause(name, wanted, 'not in the metadata', checked=False)

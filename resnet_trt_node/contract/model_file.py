@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 import hashlib
 from pathlib import Path
-from typing import Iterator, TYPE_CHECKING, Union
+from typing import Dict, Iterator, List, Tuple, TYPE_CHECKING, Union
 
-from resnet_trt_node.contract.declared import checked_spec
+from resnet_trt_node.contract.declared import checked_spec, TensorInfo
 from resnet_trt_node.contract.external_data import external_files
 from resnet_trt_node.contract.spec import HOW_TO_MAKE_ONE, ModelSpec
 from resnet_trt_node.errors import BackendUnavailable, ModelError
@@ -67,9 +67,9 @@ def parse_model(data: bytes, path: Union[str, Path]) -> onnx.ModelProto:
     :raises ModelError: if it is no ONNX, or has tensors in other files.
     :raises BackendUnavailable: if the package onnx is not installed.
     """
-    model = _parse(data, path)
+    model = parse_graph(data, path)
     refuse_external_data(data, path)
-    _check_constants(model, path)
+    refuse_damaged(model, path)
     return model
 
 
@@ -115,7 +115,7 @@ def load_with_outside_tensors(path: Union[str, Path]) -> onnx.ModelProto:
     :raises BackendUnavailable: if the package onnx is not installed.
     """
     data = read_model(path)
-    model = _parse(data, path)
+    model = parse_graph(data, path)
     folder = Path(path).parent
     files = _external_files(data, path)
     for name in files:
@@ -142,11 +142,17 @@ def load_with_outside_tensors(path: Union[str, Path]) -> onnx.ModelProto:
             raise ModelError(
                 f'{path} has more than 2 GiB of weights, which do not go into one ONNX file: use '
                 'a smaller network, or export it in fp16')
-    _check_constants(model, path)
+    refuse_damaged(model, path)
     return model
 
 
-def _check_constants(model: onnx.ModelProto, path: Union[str, Path]) -> None:
+def refuse_damaged(model: onnx.ModelProto, path: Union[str, Path]) -> None:
+    """
+    Refuse a model with a constant whose bytes do not fit its type and shape.
+
+    :param path: where it is from, for messages.
+    :raises ModelError: naming the constant.
+    """
     from resnet_trt_node.contract.onnx_check import damaged_constant
     name = damaged_constant(model)
     if name is not None:
@@ -161,7 +167,15 @@ def _names(files: list[str]) -> str:
                  for name in files], 3)
 
 
-def _parse(data: bytes, path: Union[str, Path]) -> onnx.ModelProto:
+def parse_graph(data: bytes, path: Union[str, Path]) -> onnx.ModelProto:
+    """
+    Make a model of the bytes of its file; tensors may be in other files, which are not read.
+
+    :param data: the file's content.
+    :param path: where it is from, for messages.
+    :raises ModelError: if it is no ONNX.
+    :raises BackendUnavailable: if the package onnx is not installed.
+    """
     try:
         import onnx
         from resnet_trt_node.contract.onnx_graph import names_of
@@ -206,13 +220,18 @@ def spec_of(model: onnx.ModelProto) -> ModelSpec:
 
     :raises ModelError: if the model is not deployable; the message names what differs.
     """
+    return checked_spec(*declarations_of(model))
+
+
+def declarations_of(model: onnx.ModelProto) -> Tuple[
+        Dict[str, str], List[TensorInfo], List[TensorInfo]]:
+    """Return a loaded model's properties, inputs and outputs."""
     from resnet_trt_node.contract.onnx_graph import inputs_of, tensor_info
     # Properties of other tools need not be text.
     metadata = {one.key: one.value for one in model.metadata_props
                 if isinstance(one.key, str) and isinstance(one.value, str)}
-    return checked_spec(
-        metadata, [tensor_info(value) for value in inputs_of(model.graph)],
-        [tensor_info(value) for value in model.graph.output])
+    return (metadata, [tensor_info(value) for value in inputs_of(model.graph)],
+            [tensor_info(value) for value in model.graph.output])
 
 
 def write_model_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:

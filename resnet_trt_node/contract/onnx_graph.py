@@ -179,6 +179,14 @@ def weight_types(model: onnx.ModelProto) -> Set[int]:
         for name in node.input[WEIGHT_PLACES[node.op_type]:][:1] if name in constants}
 
 
+def precision_of(model: onnx.ModelProto) -> str:
+    """Return what the graph computes in, one of `spec.PRECISIONS`, by its large layers."""
+    if is_int8(model):
+        return 'int8'
+    # A mixed graph counts as the narrower: its accuracy is that of its roughest part.
+    return 'fp16' if TensorProto.FLOAT16 in weight_types(model) else 'fp32'
+
+
 # Names
 
 def names_of(model: onnx.ModelProto) -> Iterator[Union[str, bytes]]:

@@ -50,7 +50,7 @@ class IndexEntry:
     name: str
     file: str
     sha256: str
-    bytes: int
+    bytes: int  # noqa: A003  the key of the file
     precision: str
     height: int
     width: int

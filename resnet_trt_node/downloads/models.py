@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 import hashlib
 from pathlib import Path
-from typing import Callable, Optional, Tuple, Union
+from typing import Callable, Tuple, Union
 from urllib.parse import urlsplit, urlunsplit
 
 from resnet_trt_node.atomic_file import check_place, whole_file

@@ -128,7 +128,7 @@ def _reason(error: Exception) -> str:
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows no redirect to another scheme, and none that gives encryption up."""
 
-    def redirect_request(  # noqa: D102  as in its base
+    def redirect_request(
             self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str,
             headers: http.client.HTTPMessage,
             newurl: str) -> Optional[urllib.request.Request]:

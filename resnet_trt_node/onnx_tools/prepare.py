@@ -30,7 +30,7 @@ from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 ACTIVATIONS = ('auto', 'softmax', 'none')
 CHANNEL_ORDERS = ('rgb', 'bgr')
 STRETCH = 'stretch'
-_DEFAULT_CROP = 224
+DEFAULT_CROP = 224
 #: The short side in ImageNet's usual evaluation rule, for each pixel of the crop.
 _RESIZE_TO_CROP = 256 / 224
 
@@ -116,7 +116,7 @@ def prepare(
 def _resize_rule(
         source: SourceModel, resize: Optional[Union[int, str]], crop: Optional[int],
         interpolation: str) -> ResizeRule:
-    asked = _DEFAULT_CROP if crop is None else crop
+    asked = DEFAULT_CROP if crop is None else crop
     height, width = source.height or asked, source.width or asked
     if crop is not None and (height, width) != (crop, crop):
         raise UsageError(

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Iterable, Optional, Tuple
 
 import onnx
-from onnx import TensorProto
 from resnet_trt_node.contract.declared import TensorInfo
 from resnet_trt_node.contract.onnx_graph import (
-    inputs_of, is_int8, names_read, producers_of, replace_all, tensor_info, trace_back,
-    weight_types)
+    inputs_of, names_read, precision_of, producers_of, replace_all, tensor_info, trace_back)
 from resnet_trt_node.errors import check_choice, ModelError, UsageError
 from resnet_trt_node.onnx_tools.training_mode import refuse_training_mode
 
@@ -53,10 +51,7 @@ class SourceModel:
     @property
     def precision(self) -> str:
         """Return what the graph computes in, by the constants of its large layers."""
-        if is_int8(self.model):
-            return 'int8'
-        # A mixed graph counts as the narrower: its accuracy is that of its roughest part.
-        return 'fp16' if TensorProto.FLOAT16 in weight_types(self.model) else 'fp32'
+        return precision_of(self.model)
 
 
 def read_source(

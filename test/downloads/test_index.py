@@ -45,7 +45,7 @@ def test_texts_need_not_be_there():
 @pytest.mark.parametrize('data', [
     b'', b'<html>', b'\xff', b'[' * 100_000, b'[]', b'{}', b'null', document(format='other')])
 def test_what_is_no_index_is_refused(data):
-    with pytest.raises(DownloadError, match='no JSON|no index'):
+    with pytest.raises(DownloadError, match=r'no JSON|no index'):
         read_index(data)
 
 
@@ -83,7 +83,7 @@ def test_missing_keys_are_named():
 
 @pytest.mark.parametrize('models', [None, {}, [5], [[]]])
 def test_models_have_to_be_a_list_of_objects(models):
-    with pytest.raises(DownloadError, match='no list of models|no object'):
+    with pytest.raises(DownloadError, match=r'no list of models|no object'):
         read_index(document(models=models))
 
 

@@ -25,7 +25,9 @@ class ModelServer:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802  http.server's name
+            """Answers one request."""
+
+            def do_GET(self) -> None:
                 name = self.path.lstrip('/')
                 server.asked.append(name)
                 answer = server.instead.get(name)

@@ -1,0 +1,99 @@
+"""The `resnet_trt prepare` command for a model from elsewhere, as far as its file tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Tuple
+
+import onnx
+from resnet_trt_node.contract.model_file import load_with_outside_tensors
+from resnet_trt_node.contract.onnx_graph import constants_in, names_read, tensor_info
+from resnet_trt_node.errors import ModelError, UsageError
+from resnet_trt_node.onnx_tools.normalisation import IMAGENET
+from resnet_trt_node.onnx_tools.prepare import DEFAULT_CROP
+from resnet_trt_node.onnx_tools.reference import Reference, softmax_is_missing
+from resnet_trt_node.onnx_tools.source_model import read_source, SourceModel
+from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
+
+#: Nodes by which graphs normalise their input themselves.
+_ARITHMETIC = ('Sub', 'Div', 'Mul', 'Add')
+_IMAGENET_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class PrepareAdvice:
+    """
+    How to make a model deployable.
+
+    :param words: of the command line, none if `prepare` cannot do it.
+    :param notes: what the file does not tell and the user has to, or why it cannot be done.
+    """
+
+    words: Tuple[str, ...]
+    notes: Tuple[str, ...]
+
+
+def advise(path: Path) -> PrepareAdvice:
+    """
+    Find the command that makes a model deployable.
+
+    :param path: a model that is not.
+    """
+    words = ['resnet_trt', 'prepare', str(path), '-o', f'{path.stem}_deployable.onnx']
+    notes: list[str] = []
+    try:
+        model = load_with_outside_tensors(path)
+        source = _source(model, words, notes)
+        _advise_normalisation(source, words, notes)
+        side = source.height or source.width or DEFAULT_CROP
+        if source.height is None or source.width is None:
+            words += ['--crop', str(side)]
+            notes.append(f'the model takes pictures of any size: {side} is a guess')
+        height, width = source.height or side, source.width or side
+        reference = Reference(source, str(path), IMAGENET)
+        rows = reference(sample_frames(2, height, width))
+        if rows.shape[1] != _IMAGENET_CLASSES:
+            words += ['--labels', 'labels.txt']
+            notes.append(
+                f'labels.txt is a file of yours with its {rows.shape[1]} class names, one a line')
+        softmax_is_missing(rows, source.last_op, 'auto')
+    except ModelError as error:
+        return PrepareAdvice((), (f'`resnet_trt prepare` cannot mend it: {error}',))
+    except UsageError as error:
+        notes.append(str(error))
+    return PrepareAdvice(tuple(words), tuple(notes))
+
+
+def _source(model: onnx.ModelProto, words: list[str], notes: list[str]) -> SourceModel:
+    outputs = list(model.graph.output)
+    output = None
+    if len(outputs) > 1:
+        infos = [tensor_info(value) for value in outputs]
+        output = next((info.name for info in infos if len(info.shape) == 2), infos[0].name)
+        words += ['--output-name', output]
+        names = ', '.join(info.name for info in infos)
+        notes.append(f'the model has the outputs {names}: which has the classes is a guess')
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    try:
+        return read_source(copy, 'auto', output)
+    except UsageError:
+        words += ['--layout', 'nchw']
+        notes.append('of its sides two may be the channels: --layout nchw is a guess')
+        return read_source(model, 'nchw', output)
+
+
+def _advise_normalisation(source: SourceModel, words: list[str], notes: list[str]) -> None:
+    graph = source.model.graph
+    constants = constants_in(graph)
+    first = next((node for node in graph.node if source.input_name in names_read([node])), None)
+    if first is not None and first.op_type in _ARITHMETIC and set(first.input) & set(constants):
+        words += ['--mean', '0', '--std', '1', '--scale', '255']
+        notes.append(f'the graph begins with {first.op_type}, so that it may normalise by itself: '
+                     '--scale 1 if it takes pixels of 0 to 255')
+        return
+    for option, values in (('--mean', IMAGENET.mean), ('--std', IMAGENET.std)):
+        words += [option, *map(str, values)]
+    notes.append("mean and std are ImageNet's usual ones, which no file states: write those that "
+                 'the network was trained with')
