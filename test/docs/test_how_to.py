@@ -117,8 +117,8 @@ def test_parameters_that_are_named_exist():
         named |= {word for word in re.findall(r'`(\w+_(?:ms|sec|ratio|size|depth|attempts|'
                                               r'failures|every|reliability|transport))`', text)
                   if not re.search(r'_p\d\d_ms$|^mean_batch', word)}
-    # A counter, with the unit-like ending of a parameter.
-    assert named - known == {'lost_in_transport'}
+    # Keys of the diagnostics, with the unit-like ending of a parameter.
+    assert named - known == {'lost_in_transport', 'current_delay_from_realtime_ms'}
     assert {'max_wait_ms', 'camera_timeout_sec', 'warn_drop_ratio'} <= named
 
 

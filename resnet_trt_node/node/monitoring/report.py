@@ -15,6 +15,7 @@ from resnet_trt_node.node.monitoring.health import camera_health, Level, node_he
 from resnet_trt_node.node.pipeline.counters import CameraCounts, sum_counts
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.topics.arrivals import ArrivalRates
 from resnet_trt_node.printable import printable
 
 #: Entries of `BackendInfo.details` that are reported.
@@ -33,6 +34,7 @@ class TopicState:
     :param listeners: subscriptions to its results.
     :param timeout: how long it has sent nothing, if longer than `camera_timeout_sec`.
     :param notes: problems of the image topic, in words.
+    :param arrivals: how often images arrive, and how old they are then.
     """
 
     image_topic: str
@@ -40,6 +42,7 @@ class TopicState:
     listeners: int
     timeout: Optional[str] = None
     notes: list[str] = field(default_factory=list)
+    arrivals: ArrivalRates = ArrivalRates()
 
 
 @dataclass
@@ -136,12 +139,21 @@ class Statistics:
         health = camera_health(period, topic.timeout, topic.notes, parameters)
         return Report(health.level, health.message('OK'), {
             'image_topic': topic.image_topic, 'publishers': topic.publishers,
-            'listeners': topic.listeners, **self._rates(period), **_counters(counts),
-            **counts.events})
+            'listeners': topic.listeners, **self._rates(period), **_arrivals(topic.arrivals),
+            **_counters(counts), **counts.events})
 
     def _rates(self, period: CameraCounts) -> dict[str, Value]:
         return {'received_hz': round(period.received / self._elapsed_sec, 1),
                 'answered_hz': round(period.answered / self._elapsed_sec, 1)}
+
+
+def _arrivals(rates: ArrivalRates) -> dict[str, Value]:
+    """Return them by greenwave_monitor's keys, see `diagnostics`."""
+    values: dict[str, Value] = {
+        'frame_rate_node': round(rates.node_hz, 2), 'frame_rate_msg': round(rates.stamp_hz, 2)}
+    if rates.delay_ms is not None:
+        values['current_delay_from_realtime_ms'] = round(rates.delay_ms, 3)
+    return values
 
 
 def _difference(now: CameraCounts, before: CameraCounts) -> CameraCounts:

@@ -132,7 +132,8 @@ class Reporter:
         topics = {
             name: TopicState(
                 camera.image_topic, camera.publishers, camera.listeners,
-                self._watch.reason(name, now_ns), self._notes(name, camera))
+                self._watch.reason(name, now_ns), self._notes(name, camera),
+                camera.arrival_rates)
             for name, camera in self._cameras.items()}
         if self._pipeline is not None:
             mismatch = self._pipeline.counters.total().mismatch

@@ -12,6 +12,7 @@ from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
 from resnet_trt_node.node.ros.stamps import stamp_age_ms
+from resnet_trt_node.node.ros.topics.arrivals import ArrivalRates
 from resnet_trt_node.node.ros.topics.camera_inputs import ImageInput, RegionInput, topic_of
 from resnet_trt_node.node.ros.topics.camera_results import ImageResults, RegionResults
 from sensor_msgs.msg import Image
@@ -83,6 +84,11 @@ class CameraTopics:
     def publishers(self) -> int:
         """Return the number of publishers of the image topic, of any type."""
         return self._input.topics[0].publishers
+
+    @property
+    def arrival_rates(self) -> ArrivalRates:
+        """Return how often images arrive, and how old they are then."""
+        return self._input.topics[0].arrivals.rates()
 
     def subscribe(self, pipeline: Pipeline) -> None:
         """

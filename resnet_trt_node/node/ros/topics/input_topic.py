@@ -17,6 +17,7 @@ from resnet_trt_node.node.distribution import (
     SubscriptionEventCallbacks, UnsupportedEventTypeError)
 from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained, qos_overrides
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
+from resnet_trt_node.node.ros.topics.arrivals import Arrivals
 from resnet_trt_node.node.ros.topics.reception import with_wait
 from resnet_trt_node.printable import printable
 
@@ -57,6 +58,12 @@ class InputTopic:
         with refusals_explained(topic):
             #: The full name of the topic.
             self.name = node.resolve_topic_name(topic)
+        #: The messages that arrived since the last `subscribe`.
+        self.arrivals = self._no_arrivals()
+
+    def _no_arrivals(self) -> Arrivals:
+        clock = self._node.get_clock()
+        return Arrivals(lambda: int(clock.now().nanoseconds))
 
     @property
     def publishers(self) -> int:
@@ -77,6 +84,11 @@ class InputTopic:
         # Declared only if the user overrides it: rclpy would keep the values of the first
         # activation, and a later change of image_reliability would have no effect.
         overridden = bool(qos_overrides(self._node, self._topic, 'subscription'))
+        arrivals = self.arrivals = self._no_arrivals()
+
+        def on_message(message: Any, waited_ns: int) -> None:
+            arrivals.add(message.header.stamp)
+            callback(message, waited_ns=waited_ns)
 
         def on_event(event: Any) -> None:
             assert on_lost is not None
@@ -89,7 +101,7 @@ class InputTopic:
             # constructor of ROS 2 Humble lacks the argument.
             events.incompatible_type = lambda event: None
             return self._node.create_subscription(
-                self._kind, self._topic, with_wait(callback), self._qos, event_callbacks=events,
+                self._kind, self._topic, with_wait(on_message), self._qos, event_callbacks=events,
                 qos_overriding_options=OPTIONS if overridden else None)
 
         with refusals_explained(self._topic), \
