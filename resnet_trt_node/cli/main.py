@@ -31,6 +31,7 @@ COMMANDS = {
     'calibrate': 'fit a temperature, so that scores say how often the model is right',
     'compare': 'compare accuracy and latency of backends and models',
     'replay': 'publish the images of a bag through ROS',
+    'doctor': 'show what this machine can run, and what to install for the rest',
     'top': 'watch running nodes: rates, drops, latencies',
 }
 

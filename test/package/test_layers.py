@@ -47,7 +47,7 @@ LAYERS = {
     'node': {'regions', *RUNTIMES},
     'launch_support': {'node', 'regions', *RUNTIMES},
     'cli': {'regions', 'node', 'bag', 'compare', 'training', 'onnx_tools', 'downloads',
-            *RUNTIMES},
+            'launch_support', *RUNTIMES},
 }
 
 #: Modules that join two layers side by side: replay plays a bag into ROS.

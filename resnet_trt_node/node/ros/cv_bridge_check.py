@@ -17,15 +17,17 @@ from resnet_trt_node.printable import printable
 
 #: Importing OpenCV and cv_bridge takes seconds on a small computer with a slow disk.
 _LIMIT_SEC = 20
-#: It ends itself, even if the node was killed. The C++ half is loaded by the first conversion.
-_CHECK = (
-    'import signal, sys\n'
-    f'signal.alarm({_LIMIT_SEC})\n'
-    'sys.path[:] = sys.argv[1:]\n'
+#: Tries it out. The C++ half is loaded by the first conversion.
+TRIAL = (
     'from types import SimpleNamespace\n'
     'from cv_bridge import CvBridge\n'
     'CvBridge().imgmsg_to_cv2(SimpleNamespace(height=1, width=1, step=2, encoding="mono16", '
     'is_bigendian=0, data=bytearray(2)), "mono8")\n')
+#: It ends itself, even if the node was killed.
+_CHECK = (
+    'import signal, sys\n'
+    f'signal.alarm({_LIMIT_SEC})\n'
+    f'sys.path[:] = sys.argv[1:]\n{TRIAL}')
 
 
 class CvBridgeCheck:
