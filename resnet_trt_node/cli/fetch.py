@@ -75,7 +75,7 @@ def _refuse_for_list(arguments: argparse.Namespace) -> None:
 
 def _list(place: IndexPlace, entries: tuple[IndexEntry, ...], as_json: bool) -> None:
     if as_json:
-        print_json('fetch', {
+        print_json('fetch_list', {
             'index': str(place.index), 'models': [entry.to_dict() for entry in entries]})
         return
     print_table(

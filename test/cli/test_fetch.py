@@ -93,7 +93,7 @@ def test_the_models_are_listed(server, resnet_trt, words):
 
 def test_the_list_as_json(published, resnet_trt):
     document = resnet_trt('fetch', '--index', published, '--json').document
-    assert document['format'] == 'resnet_trt.fetch'
+    assert document['format'] == 'resnet_trt.fetch_list'
     assert [model['name'] for model in document['models']] == ['colours']
 
 
