@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 
 #: Protobuf's own limit for a message.
 _MAX_BYTES = (1 << 31) - 1
+_ENGINE = (
+    '{0} is a TensorRT engine by its name: name the ONNX model instead, whose engine is built '
+    'once and kept')
+_CHECKPOINT = (
+    '{0} is a PyTorch checkpoint by its name: make the ONNX model with `resnet_trt export '
+    '--weights {0}`, or with torch.onnx.export and `resnet_trt prepare`')
+#: What a file that is no ONNX is by its suffix, and what to do; the file's name goes in.
+_OTHER_FORMATS = {
+    **dict.fromkeys(('.engine', '.plan', '.trt'), _ENGINE),
+    **dict.fromkeys(('.pt', '.pth', '.ckpt'), _CHECKPOINT)}
 
 
 @contextmanager
@@ -93,7 +103,14 @@ def _external_files(data: bytes, path: Union[str, Path]) -> list[str]:
     try:
         return external_files(data)
     except ValueError as error:
-        raise ModelError(f'{path} is not an ONNX file ({error}): {HOW_TO_MAKE_ONE}') from error
+        raise _not_onnx(path, error) from error
+
+
+def _not_onnx(path: Union[str, Path], error: Exception) -> ModelError:
+    other = _OTHER_FORMATS.get(Path(path).suffix.lower())
+    if other is not None:
+        return ModelError(other.format(path))
+    return ModelError(f'{path} is not an ONNX file ({error}): {HOW_TO_MAKE_ONE}')
 
 
 def load_model(path: Union[str, Path]) -> onnx.ModelProto:
@@ -188,7 +205,7 @@ def parse_graph(data: bytes, path: Union[str, Path]) -> onnx.ModelProto:
         if not model.graph.output:
             raise ValueError('it has no graph')
     except Exception as error:  # noqa: B902  protobuf raises types of its own, by version
-        raise ModelError(f'{path} is not an ONNX file ({error}): {HOW_TO_MAKE_ONE}') from error
+        raise _not_onnx(path, error) from error
     for name in names_of(model):
         if not isinstance(name, str):
             raise ModelError(

@@ -23,7 +23,7 @@ from resnet_trt_node.node.pipeline.settings import PipelineHooks
 from resnet_trt_node.node.process_tuning import touch_memory
 from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.node.ros.frames import frames_of
-from resnet_trt_node.node.ros.parameter_server import NodeOfUnsetOverrides, ParameterServer
+from resnet_trt_node.node.ros.parameter_server import NodeOfCheckedParameters, ParameterServer
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.node_topics import NodeTopics
 from resnet_trt_node.node.transition_exceptions import reported
@@ -38,7 +38,7 @@ _WATCH_SEC = 0.5
 _HUNG_IN_DRAIN_MS = 900.0
 
 
-class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfUnsetOverrides):
+class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfCheckedParameters):
     """
     Classifies the images of one or several cameras.
 

@@ -28,7 +28,8 @@ from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.label_file import read_labels
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments, node_settings
 from resnet_trt_node.node.process_tuning import configure_allocator
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameter_hints import unknown_parameter
+from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.ros_environment import check_ros_environment
 from sample_bags import pixels_of, write_bag
 from tiny_model import write_tiny_model
@@ -60,7 +61,20 @@ COMMANDS = [
 
 PARAMETERS = [
     {'top_k': 0}, {'top_k': True}, {'score_threshold': 1}, {'image_transport': 'theora'},
-    {'autostart': 'yes'}, {'cameras': ('/front',)}, {'cameras': ('a', 'a')}, {'cameras': (1,)}]
+    {'autostart': 'yes'}, {'cameras': ('/front',)}, {'cameras': ('a', 'a')}, {'cameras': (1,)},
+    {'max_age_ms': 5}, {'top_k': 3.0}, {'top_k': '3'}, {'top_k': 'five'}, {'top_k': -1},
+    {'max_age_ms': -5.0}, {'max_wait_ms': 'long'}, {'build_only': 1}, {'tf32': 'perhaps'},
+    {'cameras': 'front'}, {'cameras': '[front, left]'}, {'cameras': 'front,left'},
+    {'cameras': 5}, {'cameras': (True, False)}, {'cameras': ('/front/image_raw',)},
+    {'cameras': ('front door',)}, {'model_path': 5}, {'model_path': ('a.onnx', 'b.onnx')},
+    {'input': 'region'}, {'backend': 'TensorRT'}, {'precision': 'FP16'}]
+
+#: Names that are no parameters of the node, and what they were set to.
+UNKNOWN_PARAMETERS = {
+    'image_topic': '/cam', 'detections_topic': '/detector/boxes', 'image': '/a b', 'label_info': 5,
+    'model': 'model.onnx', 'conf_threshold': 0.5, 'labels': 'names.txt', 'engine_path': 'a.engine',
+    'namespace': 'car', 'name': 'front', 'params_file': 'a.yaml', 'log_level': 'debug',
+    'respawn': True, 'fps': 30, 'top\x1b[31m\n': 1}
 
 LAUNCH_ARGUMENTS = [
     {'batch_size': 'many'}, {'use_sim_time': 'yes'}, {'log_level': 'loud'},
@@ -113,8 +127,11 @@ def refused_models(folder: Path) -> dict[str, Path]:
     onnx.save(foreign, str(folder / 'foreign.onnx'))
     onnx.save(onnx.load(str(folder / 'model.onnx')), str(folder / 'outside.onnx'),
               save_as_external_data=True, location='weights.data', size_threshold=0)
+    others = {name: folder / name for name in ('a.engine', 'a.plan', 'a.pt', 'a.PTH')}
+    for path in others.values():
+        path.write_bytes(b'no model' * 50)
     return {name: folder / f'{name}.onnx' for name in (
-        'missing', 'pipe', 'foreign', 'outside')} | {'folder': folder}
+        'missing', 'pipe', 'foreign', 'outside')} | {'folder': folder} | others
 
 
 def refused_pictures(folder: Path) -> dict[str, Path]:
@@ -170,6 +187,8 @@ def test_messages(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         found[f'resnet_trt {line}'] = output.err.rstrip('\n')
     for values in PARAMETERS:
         found[f'parameters {values}'] = error_of(partial(NodeParameters, **values))
+    for name, value in UNKNOWN_PARAMETERS.items():
+        found[f'parameter {name!r}'] = unknown_parameter(name, value, parameter_fields())
     usual = {argument.name: '' for argument in classify_arguments()}
     for given in LAUNCH_ARGUMENTS:
         found[f'launch {given}'] = error_of(

@@ -6,7 +6,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from node_process import Peer
 from rcl_interfaces.msg import Parameter, ParameterValue
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 
 
 def lifecycle(peer: Peer, transition: int) -> bool:
@@ -19,7 +19,13 @@ def state(peer: Peer) -> str:
     return str(answer.current_state.label)
 
 
-def set_parameter(peer: Peer, name: str, value: ParameterValue) -> tuple[bool, str]:
-    request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
-    result = peer.call(SetParameters, '/classifier/set_parameters', request).results[0]
+def set_parameter(
+        peer: Peer, name: str, value: ParameterValue,
+        atomically: bool = False) -> tuple[bool, str]:
+    changes = [Parameter(name=name, value=value)]
+    result = peer.call(
+        SetParametersAtomically, '/classifier/set_parameters_atomically',
+        SetParametersAtomically.Request(parameters=changes)).result if atomically else peer.call(
+        SetParameters, '/classifier/set_parameters',
+        SetParameters.Request(parameters=changes)).results[0]
     return result.successful, result.reason

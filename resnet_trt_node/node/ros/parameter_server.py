@@ -17,20 +17,20 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.distribution import HAS_POST_SET_CALLBACKS
+from resnet_trt_node.node.ros.parameter_hints import unknown_parameter
 from resnet_trt_node.node.ros.parameter_values import check_value
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.qos_overrides import PREFIX
-from resnet_trt_node.spelling import instead, RENAMED_PARAMETERS
 
 #: Parameters that ROS itself declares or reads in every node.
 _ROS_PARAMETERS = ('use_sim_time', 'start_type_description_service')
 
 
-class NodeOfUnsetOverrides(LifecycleNode):
+class NodeOfCheckedParameters(LifecycleNode):
     """
-    A lifecycle node whose parameter overrides may have no value.
+    A lifecycle node that refuses parameters in our words, and takes overrides without a value.
 
-    rclpy reads an empty YAML list so, and refuses to declare it automatically.
+    rclpy reads an empty YAML list as no value, and refuses to declare it automatically.
     """
 
     def declare_parameters(  # type: ignore[override]  # Its types differ between releases.
@@ -41,6 +41,24 @@ class NodeOfUnsetOverrides(LifecycleNode):
         return super().declare_parameters(
             namespace, [(one[0], None, unset) if one[1] is None else one for one in parameters],
             ignore_override)
+
+    def set_parameters_atomically(
+            self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
+        """
+        Override rclpy's method, which the services call: refuse first what rclpy would refuse.
+
+        Its checks of name, type and range come before all callbacks, and tell nobody what to write.
+        """
+        known = parameter_fields()
+        try:
+            for change in parameter_list:
+                if change.name in known:
+                    _check_change(change, known[change.name])
+                elif not self.has_parameter(change.name):
+                    raise UsageError(unknown_parameter(change.name, change.value, known))
+        except UsageError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return super().set_parameters_atomically(parameter_list)
 
 
 class ParameterServer:
@@ -74,12 +92,9 @@ class ParameterServer:
             node.add_post_set_parameters_callback(self._commit)
 
     def _refuse_unknown(self) -> None:
-        for name in self._node.get_parameters_by_prefix(''):
-            if name in self._known or name in _ROS_PARAMETERS or name.startswith(PREFIX):
-                continue
-            hint = instead(name, self._known, RENAMED_PARAMETERS)
-            raise UsageError(
-                f'unknown parameter {name!r}: {hint or "there are " + ", ".join(self._known)}')
+        for name, given in self._node.get_parameters_by_prefix('').items():
+            if not (name in self._known or name in _ROS_PARAMETERS or name.startswith(PREFIX)):
+                raise UsageError(unknown_parameter(name, given.value, self._known))
 
     def _declare(self, parameter: Field[Any]) -> None:
         # rclpy has declared it from the override, without description and range.
@@ -105,9 +120,6 @@ class ParameterServer:
         return SetParametersResult(successful=True)
 
     def _check_may_change(self, change: Parameter[Any], parameter: Field[Any]) -> None:
-        if change.type_ == Parameter.Type.NOT_SET:
-            # rclpy would undeclare a dynamically typed parameter, which ends all changes.
-            raise UsageError(f'{change.name} cannot be deleted: set a value')
         if parameter.metadata['at_start']:
             raise UsageError(
                 f'{change.name} is read when the process starts: restart it with '
@@ -127,6 +139,13 @@ class ParameterServer:
         return replace(self.values, **{
             change.name: _to_field(change.value, self._known[change.name])
             for change in changes if change.name in self._known})
+
+
+def _check_change(change: Parameter[Any], parameter: Field[Any]) -> None:
+    if change.type_ == Parameter.Type.NOT_SET:
+        # rclpy would undeclare a dynamically typed parameter, which ends all changes.
+        raise UsageError(f'{change.name} cannot be deleted: set a value')
+    check_value(parameter, _to_field(change.value, parameter))
 
 
 def _to_ros(value: object) -> Any:

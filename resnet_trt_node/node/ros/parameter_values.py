@@ -7,11 +7,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from resnet_trt_node.errors import UsageError
-
-_TYPE_WORDS = {
-    str: 'a string', int: 'an integer', bool: 'true or false',
-    tuple: 'a list of strings (write [front], not front)',
-    float: 'a floating-point number (write 1.0, not 1)'}
+from resnet_trt_node.node.ros.parameter_hints import type_error
 
 
 def check_value(parameter: Field[Any], value: object) -> None:
@@ -26,7 +22,7 @@ def check_value(parameter: Field[Any], value: object) -> None:
     # `type` rather than isinstance: in Python a bool is an int.
     strings = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
     if type(value) is not kind or (kind is tuple and not strings):
-        raise UsageError(f'{name}: {value!r} is not {_TYPE_WORDS[kind]}')
+        raise UsageError(f'{name}: {type_error(value, parameter.default)}')
     low, high, choices = metadata['low'], metadata['high'], metadata['choices']
     # `not (low <= value <= high)` also refuses NaN.
     if low is not None and not low <= value <= high:

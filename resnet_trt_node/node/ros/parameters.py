@@ -234,10 +234,7 @@ class NodeParameters:
         for parameter in fields(self):
             check_value(parameter, getattr(self, parameter.name))
         for name in self.cameras:
-            if not _NAME_TOKEN.fullmatch(name):
-                raise UsageError(
-                    f'cameras: {name!r} is not a ROS name: use letters, digits and _, parts '
-                    'joined by /')
+            _check_camera(name)
         if len(set(self.cameras)) != len(self.cameras):
             raise UsageError(f'cameras: {", ".join(self.cameras)} names one camera twice')
         UnknownRule(self.unknown_below, self.unknown_label, self.unknown_criterion)
@@ -286,6 +283,19 @@ class NodeParameters:
             # Not set by the user: a backend that does not know it may ignore it.
             'implied': () if self.opt_batch_size else ('opt_batch_sizes',),
             **to_backend({name: getattr(self, name) for name in BACKEND_PARAMETERS})}
+
+
+def _check_camera(name: str) -> None:
+    if _NAME_TOKEN.fullmatch(name):
+        return
+    topic = name.removesuffix('/compressed').strip('/')
+    camera = topic.rpartition('/')[0] or topic
+    if name.startswith('/') and _NAME_TOKEN.fullmatch(camera):
+        raise UsageError(
+            f'cameras: {name!r} is a topic: name the camera, such as {camera}, whose images are '
+            f'{camera}/image, and remap that to the topic, -r {camera}/image:={name}')
+    raise UsageError(
+        f'cameras: {name!r} is not a ROS name: use letters, digits and _, parts joined by /')
 
 
 def parameter_fields() -> dict[str, Field[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from node_services import set_parameter
 import pytest
 from rcl_interfaces.msg import ParameterType, ParameterValue
-from simulated_node import number, red, run, wait_for_status
+from simulated_node import number, red, run, text, wait_for_status
 from vision_msgs.msg import LabelInfo
 
 pytestmark = pytest.mark.slow
@@ -71,6 +71,45 @@ def test_live_parameters_and_the_way_to_set_the_others(peer):
         assert not accepted
         assert 'process starts' in reason
         assert node.stop() == 0
+
+
+@pytest.mark.parametrize('atomically', [False, True])
+def test_a_wrong_type_or_name_is_answered_with_what_to_write(peer, atomically):
+    with run('-p', 'autostart:=false') as node:
+        for name, value, reason in (
+                ('max_age_ms', number(5), 'max_age_ms: 5 is not a floating-point number: write 5.0'),
+                ('max_age_ms', text('5'),
+                 "max_age_ms: '5' is not a floating-point number: write 5.0"),
+                ('max_age_ms', number(-1.0),
+                 'max_age_ms: -1.0 is out of range, choose 0.0 to 60000.0'),
+                ('top_k', number(3.0), 'top_k: 3.0 is not an integer: write 3'),
+                ('cameras', text('front'),
+                 "cameras: 'front' is not a list of strings: write [front]"),
+                ('max_age', number(5.0), "unknown parameter 'max_age': did you mean max_age_ms?"),
+                ('image_topic', text('/cam'),
+                 "unknown parameter 'image_topic': remap the topic, --ros-args -r image:=/cam, or "
+                 'with ros2 launch image_topic:=/cam')):
+            assert set_parameter(peer, name, value, atomically) == (False, reason)
+        assert set_parameter(peer, 'max_age_ms', number(5.0), atomically) == (True, '')
+        # None of ours: rclpy's own are left to it.
+        assert set_parameter(peer, 'use_sim_time', ParameterValue(
+            type=ParameterType.PARAMETER_BOOL, bool_value=False), atomically) == (True, '')
+        assert node.stop() == 0
+    assert 'Traceback' not in node.log
+
+
+@pytest.mark.parametrize(('line', 'reason'), [
+    ('max_age_ms: 5', 'max_age_ms: 5 is not a floating-point number: write 5.0'),
+    ('cameras: front, left',
+     "cameras: 'front, left' is not a list of strings: write [front, left]"),
+    ('image_topic: /cam', 'remap the topic, --ros-args -r image:=/cam')])
+def test_a_parameter_file_is_answered_the_same_way(tmp_path, line, reason):
+    file = tmp_path / 'mine.yaml'
+    file.write_text(f'/**:\n  ros__parameters:\n    {line}\n')
+    with run('--params-file', str(file)) as node:
+        assert node.wait() == 2
+    assert reason in node.log
+    assert 'Traceback' not in node.log
 
 
 def test_what_is_no_list_and_a_deletion_are_refused(peer):

@@ -10,13 +10,13 @@ import rclpy
 from rclpy.parameter import Parameter
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros import parameter_server
-from resnet_trt_node.node.ros.parameter_server import NodeOfUnsetOverrides, ParameterServer
+from resnet_trt_node.node.ros.parameter_server import NodeOfCheckedParameters, ParameterServer
 from resnet_trt_node.spelling import RENAMED_PARAMETERS
 
 pytestmark = pytest.mark.slow
 
 
-class Vetoing(NodeOfUnsetOverrides):
+class Vetoing(NodeOfCheckedParameters):
     """A node of which another part vetoes some changes, after the parameter server was asked."""
 
     def __init__(self, context: rclpy.Context) -> None:
