@@ -42,7 +42,7 @@ class TopicState:
     listeners: int
     timeout: Optional[str] = None
     notes: list[str] = field(default_factory=list)
-    arrivals: ArrivalRates = ArrivalRates()
+    arrivals: ArrivalRates = field(default_factory=ArrivalRates)
 
 
 @dataclass

@@ -170,10 +170,15 @@ class Reporter:
                 self._node.get_logger().info(
                     f'{camera.image_topic}: images again after {seconds:.1f} s')
                 continue
-            publishers = camera.publishers
             lost = self._pipeline.counters.counts()[name].events['lost_in_transport']
             self._node.get_logger().warning(
                 f'{camera.image_topic}: no image for {self._parameters().camera_timeout_sec:g} s; '
-                + (f'it has {publishers} publisher{"s" * (publishers > 1)}' if publishers
-                   else 'it has no publisher: start the camera, or remap the topic')
+                f'{self._publishers_of(camera)}'
                 + (f'; DDS lost {lost} frames so far: {LOST_REMEDY}' if lost else ''))
+
+    def _publishers_of(self, camera: CameraTopics) -> str:
+        if camera.publishers:
+            return f'it has {camera.publishers} publisher{"s" * (camera.publishers > 1)}'
+        instead = camera.published_instead([one.image_topic for one in self._cameras.values()])
+        return 'it has no publisher: start the camera, or remap the topic' + (
+            f'; {instead}' if instead else '')

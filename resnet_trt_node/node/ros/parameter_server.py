@@ -47,7 +47,7 @@ class NodeOfCheckedParameters(LifecycleNode):
         """
         Override rclpy's method, which the services call: refuse first what rclpy would refuse.
 
-        Its checks of name, type and range come before all callbacks, and tell nobody what to write.
+        Its checks of name, type and range come before all callbacks, and do not say what to write.
         """
         known = parameter_fields()
         try:

@@ -13,6 +13,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(('publishers', 'lost', 'cause'), [
     (0, 0, 'it has no publisher: start the camera, or remap the topic'),
+    (None, 0, 'it has no publisher: start the camera, or remap the topic; '
+              "instead of ['/front/image']"),
     (1, 0, 'it has 1 publisher'),
     (2, 7, 'it has 2 publishers; DDS lost 7 frames so far: its shared memory or receive buffers '
            'are too small for them, see docs/how-to/large-images.md')])
@@ -28,7 +30,9 @@ def test_a_timeout_is_logged_with_its_likely_cause(
     now_ns = 0
     monkeypatch.setattr(module, 'perf_counter_ns', lambda: now_ns)
     reporter.opened(bench.pipeline, {
-        'front': SimpleNamespace(image_topic='/front/image', publishers=publishers)})
+        'front': SimpleNamespace(
+            image_topic='/front/image', publishers=publishers,
+            published_instead=lambda used: f'instead of {used}' if publishers is None else '')})
     reporter.listening(True)
     if lost:
         bench.pipeline.counters.count_at('front', 'lost_in_transport', lost)

@@ -77,7 +77,8 @@ def test_live_parameters_and_the_way_to_set_the_others(peer):
 def test_a_wrong_type_or_name_is_answered_with_what_to_write(peer, atomically):
     with run('-p', 'autostart:=false') as node:
         for name, value, reason in (
-                ('max_age_ms', number(5), 'max_age_ms: 5 is not a floating-point number: write 5.0'),
+                ('max_age_ms', number(5),
+                 'max_age_ms: 5 is not a floating-point number: write 5.0'),
                 ('max_age_ms', text('5'),
                  "max_age_ms: '5' is not a floating-point number: write 5.0"),
                 ('max_age_ms', number(-1.0),

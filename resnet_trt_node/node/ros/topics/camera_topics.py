@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Collection, Optional, Sequence, Union
 
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -132,6 +132,10 @@ class CameraTopics:
     def problems(self) -> list[str]:
         """Return why frames do not arrive, in words."""
         return self._input.problems()
+
+    def published_instead(self, used: Collection[str]) -> str:
+        """Return what could be meant by an image topic without publisher, see `InputTopic`."""
+        return self._input.topics[0].published_instead(used)
 
     def close(self) -> None:
         """Destroy the subscriptions and the publishers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Collection, Mapping, Optional
 
 from rclpy.node import Node
 from rclpy.qos import (
@@ -19,7 +19,7 @@ from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained,
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
 from resnet_trt_node.node.ros.topics.arrivals import Arrivals
 from resnet_trt_node.node.ros.topics.reception import with_wait
-from resnet_trt_node.printable import printable
+from resnet_trt_node.printable import printable, some
 
 #: The remedy for incompatible QoS: only overrides of the user can request too much.
 _QOS_REMEDY = (
@@ -27,6 +27,8 @@ _QOS_REMEDY = (
     'or have the publisher offer more')
 #: What rmw calls the node of an endpoint while discovery has not told of the node.
 _UNKNOWN_NODE = '_NODE_NAME_UNKNOWN_'
+#: How many topics are offered in place of one without a publisher.
+_OFFERED = 3
 
 
 class InputTopic:
@@ -144,6 +146,30 @@ class InputTopic:
                         f'{self.name}: {whose} offers an incompatible QoS '
                         f'({reason.removeprefix("ERROR: ").rstrip("; ")}): {_QOS_REMEDY}')
         return sorted(notes)
+
+    def published_instead(self, used: Collection[str]) -> str:
+        """
+        Return what other nodes publish that this topic could be, as a remedy; '' if nothing.
+
+        :param used: topics that this node reads already.
+        """
+        wanted, own = type_name(self._kind), self._node.get_fully_qualified_name()
+        found = []
+        for topic, types in self._node.get_topic_names_and_types():
+            twin = '/compressed' in (
+                topic.removeprefix(self.name), self.name.removeprefix(topic))
+            hint = next((self._hints[kind] for kind in types if kind in self._hints), None)
+            if topic in used or not (wanted in types or (twin and hint)):
+                continue
+            if all(own == f'{info.node_namespace.rstrip("/")}/{info.node_name}'
+                   for info in self._node.get_publishers_info_by_topic(topic)):
+                continue
+            if wanted not in types:
+                return f'{printable(topic)} is published: {hint}'
+            found.append(printable(topic))
+        if not found:
+            return ''
+        return f'{wanted} is published on {some(found, _OFFERED)}: -r {self._topic}:={found[0]}'
 
 
 def type_name(kind: Any) -> str:
