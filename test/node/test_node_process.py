@@ -211,6 +211,7 @@ def test_an_echoed_signal_does_not_kill(model, peer):
     (['-p', 'max_batch_size:=4'], "'max_batch_size': it is called batch_size now"),
     (['-p', 'top_k:=five'], "top_k: 'five' is not an integer"),
     (['-p', 'max_age_ms:=5'], 'write 5.0'),
+    (['-p', 'use_sim_time:=1'], 'use_sim_time: 1 is not true or false: write true'),
     (['-p', 'image_topic:=/cam'], 'remap the topic, --ros-args -r image:=/cam'),
     (['-p', 'engine_path:=a.engine'], 'set model_path to the ONNX model'),
     (['-p', 'cameras:=[front, front]'], 'twice'),

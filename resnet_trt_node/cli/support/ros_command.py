@@ -10,6 +10,7 @@ import signal
 from typing import Any
 
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.node.import_errors import import_failure
 from resnet_trt_node.node.ros.ros_environment import check_ros_environment
 
 
@@ -34,9 +35,7 @@ def import_ros(command: str, module: str) -> Any:
         # An error of this package's own is a bug and keeps its traceback.
         if (error.name or '').startswith('resnet_trt_node'):
             raise
-        raise UsageError(
-            f'{command} needs ROS 2, and it cannot be imported ({error}): source '
-            '/opt/ros/<distro>/setup.bash, or run `make venv` and use its environment') from error
+        raise UsageError(f'{command} needs ROS 2, and {import_failure(error)}') from error
 
 
 @contextmanager

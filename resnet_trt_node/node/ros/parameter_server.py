@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.distribution import HAS_POST_SET_CALLBACKS
-from resnet_trt_node.node.ros.parameter_hints import unknown_parameter
+from resnet_trt_node.node.ros.parameter_hints import type_error, unknown_parameter
 from resnet_trt_node.node.ros.parameter_values import check_value
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.qos_overrides import PREFIX
@@ -93,6 +93,9 @@ class ParameterServer:
 
     def _refuse_unknown(self) -> None:
         for name, given in self._node.get_parameters_by_prefix('').items():
+            # rclpy logs an error and goes on by the system's time.
+            if name == 'use_sim_time' and type(given.value) is not bool:
+                raise UsageError(f'{name}: {type_error(given.value, False)}')
             if not (name in self._known or name in _ROS_PARAMETERS or name.startswith(PREFIX)):
                 raise UsageError(unknown_parameter(name, given.value, self._known))
 
