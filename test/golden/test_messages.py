@@ -27,6 +27,7 @@ from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.label_file import read_labels
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments, node_settings
+from resnet_trt_node.node.import_errors import import_failure
 from resnet_trt_node.node.process_tuning import configure_allocator
 from resnet_trt_node.node.ros.parameter_hints import unknown_parameter
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
@@ -95,6 +96,11 @@ LABELS = {
     'empty.txt': '', 'blank.txt': 'cat\n\ndog\n', 'missing.txt': '1 cat\n2 dog\n',
     'numbers.csv': '0,1\n1,0\n', 'mixed.json': '["cat", 3]',
     'answers.yaml': '- cat\n- no\n'}
+
+MISSING_PACKAGES = {
+    'vision_msgs': "No module named 'vision_msgs'", 'rclpy': "No module named 'rclpy'",
+    'rclpy._rclpy_pybind11': "No module named 'rclpy._rclpy_pybind11'",
+    'cv2': 'numpy.core.multiarray failed to import', 'rich': "No module named 'rich'"}
 
 ENVIRONMENTS = [{'ROS_DOMAIN_ID': '300'}, {'RMW_IMPLEMENTATION': 'rmw_none_cpp'}]
 
@@ -193,6 +199,8 @@ def test_messages(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for given in LAUNCH_ARGUMENTS:
         found[f'launch {given}'] = error_of(
             partial(node_settings, {**usual, 'params_file': 'classify.yaml', **given}))
+    for name, text in MISSING_PACKAGES.items():
+        found[f'import {name}'] = import_failure(ImportError(text, name=name))
     for environment in ENVIRONMENTS:
         found[f'environment {environment}'] = error_of(
             partial(check_ros_environment, environment))
