@@ -118,7 +118,8 @@ def test_parameters_that_are_named_exist():
                                               r'failures|every|reliability|transport))`', text)
                   if not re.search(r'_p\d\d_ms$|^mean_batch', word)}
     # Keys of the diagnostics, with the unit-like ending of a parameter.
-    assert named - known == {'lost_in_transport', 'current_delay_from_realtime_ms'}
+    assert named - known == {
+        'lost_in_transport', 'current_delay_from_realtime_ms', 'max_batch_size'}
     assert {'max_wait_ms', 'camera_timeout_sec', 'warn_drop_ratio'} <= named
 
 
