@@ -16,7 +16,7 @@ from typing import Any, Optional
 
 from resnet_trt_node.compare.plot import draw
 from resnet_trt_node.compare.report import markdown
-from resnet_trt_node.compare.session import FORMAT
+from resnet_trt_node.json_document import json_document
 from tools.accuracy_page import short_path
 from tools.markdown_page import add_results, read_json, write_section
 
@@ -35,10 +35,11 @@ def section(kept: dict[str, Any], plot: str) -> str:
     :raises ValueError: if the comparison is of another version.
     """
     document = kept['comparison']
-    if document.get('format') != FORMAT:
-        raise ValueError(
-            f'the comparison has format {document.get("format")!r}, this reads {FORMAT}: measure '
-            'again, or use the version that wrote it')
+    for key, value in json_document('compare', {}).items():
+        if document.get(key) != value:
+            raise ValueError(
+                f'the comparison has {key} {document.get(key)!r}, this reads {value!r}: measure '
+                'again, or use the version that wrote it')
     text = markdown(document, kept['title'], level=2, plot=plot)
     heading, _, rest = text.partition('\n')
     note = f'\n{kept["note"]}\n' if kept['note'] else ''

@@ -66,15 +66,16 @@ def run(arguments: Namespace) -> int:
 
 
 def _report(source: EngineSource, engine: BuiltEngine, as_json: bool) -> None:
+    key = source.key
     if as_json:
         print_json('build', {
             'engine': str(engine.path), 'bytes': len(engine.plan), 'built': bool(engine.reason),
             'reason': engine.reason, 'build_s': round(engine.build_s, 3),
             'precision': engine.spec.precision,
             'sparsity': None if engine.sparsity is None else asdict(engine.sparsity),
-            **source.key.to_json()})
+            'runtime_version': key.version, **{
+                name: value for name, value in key.to_json().items() if name != 'version'}})
         return
-    key = source.key
     done = f'built in {engine.build_s:.0f} s, {engine.reason}' if engine.reason else 'found'
     sizes = ', '.join(f'{low} to {high}, best at {opt}' for low, opt, high in key.profiles)
     write(f'{engine.path}: {len(engine.plan) / 1e6:.1f} MB, {done}')

@@ -26,6 +26,7 @@ from resnet_trt_node.compare.saved import read_saved_frames
 from resnet_trt_node.compare.session import Session
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.json_document import json_document
 
 #: Exit code where everything ran and the answers differ.
 DISAGREE = 1
@@ -161,7 +162,8 @@ def _write(document: dict[str, Any], folder: Path) -> None:
     picture = draw(document)
     if picture is None:
         log(f'no {PLOT}: matplotlib is not installed')
-    values = json.dumps(document, indent=1, ensure_ascii=False) + '\n'
+    values = json.dumps(
+        json_document('compare', document), indent=1, ensure_ascii=False) + '\n'
     report = markdown(document, plot=None if picture is None else PLOT)
     with ExitStack() as stack:
         for name, data in (

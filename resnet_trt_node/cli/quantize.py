@@ -20,6 +20,7 @@ from resnet_trt_node.cli.support.example_frames import GENERATED, read_frames
 from resnet_trt_node.cli.support.options import add_picture_arguments, max_image_bytes
 from resnet_trt_node.errors import DataError, UsageError
 from resnet_trt_node.evaluation.outcomes import wilson_interval
+from resnet_trt_node.json_document import json_document
 from resnet_trt_node.onnx_tools.int8.frames import check_frames, distinct_frames, MIN_FRAMES
 from resnet_trt_node.onnx_tools.int8.quantize import (
     layers_left_float, load_fp32, Placement, quantizable_layers, quantized_model)
@@ -213,8 +214,9 @@ def _write(
         if arguments.sensitivity is not None:
             with whole_file(arguments.sensitivity) as table:
                 table.write_text(
-                    json.dumps([asdict(one) for one in ranking], indent=2, ensure_ascii=False)
-                    + '\n', encoding='utf-8')
+                    json.dumps(json_document(
+                        'sensitivity', {'layers': [asdict(one) for one in ranking]}), indent=2,
+                        ensure_ascii=False) + '\n', encoding='utf-8')
 
 
 def _print(

@@ -26,9 +26,6 @@ from resnet_trt_node.contract.model_file import parse_model, read_model, read_mo
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError, UsageError
 
-#: Raised with every change that a reader of the JSON must know.
-FORMAT = 1
-
 
 @dataclass(frozen=True)
 class _Row:
@@ -128,7 +125,7 @@ class Session:
                 row['latency'].append(values[row['label']])
         tolerance = self.tolerance
         return {
-            'format': FORMAT, 'tool_version': __version__, **_origin(),
+            'tool_version': __version__, **_origin(),
             'packages': package_versions(), 'models': list(models.values()),
             'plan': asdict(self.plan), 'rows': rows, 'reference': rows[0]['label'],
             'unavailable': [

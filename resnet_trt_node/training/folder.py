@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.errors import ModelError, UsageError
+from resnet_trt_node.json_document import json_document
 from resnet_trt_node.training.checkpoints.files import (
     load_file, plain_weights, save_file, trained_model, TrainedModel)
 from resnet_trt_node.training.devices import memory_errors
@@ -166,8 +167,11 @@ class TrainingFolder:
         return found
 
     def _write_metrics(self, training: Training, summary: Optional[Summary]) -> None:
+        model = self._model(training).to_dict()
+        # That is the checkpoint's.
+        del model['format']
         document: dict[str, Any] = {
-            **self._model(training).to_dict(), **self._run(training),
+            **model, **self._run(training),
             'corrupt': [asdict(one) for one in training.data.corrupt],
             'torch': torch.__version__, 'device': str(training.device),
             'epochs': [asdict(one) for one in training.history],
@@ -177,8 +181,8 @@ class TrainingFolder:
         with whole_file(self.folder / METRICS_JSON) as temporary:
             # A file name may be no Unicode: '\\udce9' then stands there, which is JSON.
             temporary.write_text(
-                json.dumps(document, indent=2, ensure_ascii=False) + '\n', encoding='utf-8',
-                errors='backslashreplace')
+                json.dumps(json_document('metrics', document), indent=2, ensure_ascii=False)
+                + '\n', encoding='utf-8', errors='backslashreplace')
         rows = document['epochs']
         with whole_file(self.folder / METRICS_CSV) as temporary, \
                 temporary.open('w', newline='', encoding='utf-8') as file:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 
+from json_schemas import checked
 import pytest
 from sample_bags import write_bag
 from sensor_msgs.msg import Image
@@ -31,7 +31,7 @@ def test_the_command_publishes_and_reports_in_json(path, listener):
                 '--json'), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ''
-    report = json.loads(done.stdout)
+    report = checked(done.stdout)
     assert report['topics'] == {'/front/image': {
         'topic': '/camera/image', 'msgtype': 'sensor_msgs/msg/Image', 'published': FRAMES,
         'subscriptions': 1, 'acknowledged': True}}
@@ -52,7 +52,7 @@ def test_an_interrupted_command_ends_cleanly(path, listener, number):
         process.kill()
         process.wait()
     assert (process.returncode, errors) == (0, '')
-    report = json.loads(output)
+    report = checked(output)
     assert report['interrupted'] is True
     assert report['topics']['/front/image']['published'] >= 2
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from threading import Event, Thread
 
+from json_schemas import checked
 from odd_bags import images, write_database, write_mcap, write_metadata
 import pytest
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE
@@ -46,7 +46,7 @@ def test_what_is_missing_is_warned_of_and_in_the_report(tmp_path):
         sys.executable, '-m', 'resnet_trt_node.cli.main', 'replay', str(path), '--wait', '0']
     done = subprocess.run([*command, '--json'], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0
-    report = json.loads(done.stdout)
+    report = checked(done.stdout)
     line, = report['warnings']
     assert done.stderr == f'warning: {line}\n'
     assert '/i: 2 images' in line

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
-import json
 from pathlib import Path
 from typing import Any
 
 from image_bags import BagWriter
+from json_schemas import checked
 from PIL import Image
 import pytest
 
@@ -33,8 +33,8 @@ class Outcome:
 
     @property
     def document(self) -> Any:
-        """Return the output as JSON."""
-        return json.loads(self.out)
+        """Return the output as JSON that follows the schema of its command."""
+        return checked(self.out)
 
 
 class Command:

@@ -14,6 +14,7 @@ from resnet_trt_node.compare.latency import Plan
 from resnet_trt_node.compare.machine import cpu_model
 from resnet_trt_node.compare.report import milliseconds, verdict
 from resnet_trt_node.compare.session import Session
+from resnet_trt_node.json_document import json_document
 from tools.compare_page import main, plot_of, section, write_comparisons
 
 # Polygraphy imports PyTorch where that is installed.
@@ -28,8 +29,8 @@ def document(model, frames):
     session = Session(
         [model], parse_names('onnxruntime,polygraphy:onnxrt'), OPTIONS,
         Plan((1, 2), rounds=3, iterations=6, warm_up=1, settle_ms=0))
-    return {**session.run(frames), 'source': 'generated', 'command': (
-        'resnet_trt compare | so --backends tvm,onnxruntime --images /d/a.zip/b')}
+    return json_document('compare', {**session.run(frames), 'source': 'generated', 'command': (
+        'resnet_trt compare | so --backends tvm,onnxruntime --images /d/a.zip/b')})
 
 
 def kept(document):

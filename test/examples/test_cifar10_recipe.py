@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+from json_schemas import checked
 import onnx
 import pytest
 from repository import REPOSITORY
@@ -62,7 +63,7 @@ def test_each_step_is_timed(work):
 def test_the_training_was_given_the_teacher(work):
     # What is learnt from one is tested in test_teacher.py, where the teacher knows something: this
     # one knows next to nothing after two epochs, and the loss against its answers may well rise.
-    metrics = json.loads((work / 'train' / 'metrics.json').read_text())
+    metrics = checked((work / 'train' / 'metrics.json').read_text())
     assert metrics['settings']['teacher'] == digest_of(work / 'teacher.pth')
     assert [epoch['epoch'] for epoch in metrics['epochs']] == list(range(1, 17))
 
@@ -81,7 +82,7 @@ def test_each_model_is_what_its_name_stands_for(work, form, precision):
 
 @pytest.mark.parametrize('form', FORMS)
 def test_accuracy_is_measured_on_all_test_pictures(work, form):
-    document = json.loads((work / f'{form}.json').read_text())
+    document = checked((work / f'{form}.json').read_text())
     assert Path(document['model']).name == 'fp32.onnx'
     assert Path(document['comparison']['model']).name == f'{form}.onnx'
     assert document['count'] == 30
@@ -93,7 +94,7 @@ def test_accuracy_is_measured_on_all_test_pictures(work, form):
 
 
 def test_latency_is_measured_of_every_form(work):
-    document = json.loads((work / 'latency' / 'compare.json').read_text())
+    document = checked((work / 'latency' / 'compare.json').read_text())
     assert [row['label'] for row in document['rows']] == ['fp32', *FORMS]
     assert [[found['batch_size'] for found in row['latency']] for row in document['rows']] == [
         [1, 8]] * 5
@@ -125,11 +126,11 @@ def test_an_interrupted_training_goes_on(data, work, tmp_path):
     metrics = begun / 'train' / 'metrics.json'
     # As it is between two epochs; the teacher is part of what the run is.
     metrics.write_text(json.dumps({
-        key: value for key, value in json.loads(metrics.read_text()).items() if key != 'summary'}))
+        key: value for key, value in checked(metrics.read_text()).items() if key != 'summary'}))
     shutil.copy(work / 'teacher.pth', begun)
     done = run(data, begun, 'train')
     assert done.returncode == 0, done.stderr
-    assert 'summary' in json.loads(metrics.read_text())
+    assert 'summary' in checked(metrics.read_text())
 
 
 def test_the_usage_is_shown_without_arguments():

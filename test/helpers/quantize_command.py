@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from json_schemas import checked
 import numpy as np
 import pytest
 from resnet_trt_node.backends.factory import open_backend
@@ -21,7 +21,7 @@ def report_of(capsys: pytest.CaptureFixture[str], *words: object) -> Any:
     """Run the command, which must succeed, and return its JSON document."""
     capsys.readouterr()
     assert quantize(*words, '--json') == 0
-    return json.loads(capsys.readouterr().out)
+    return checked(capsys.readouterr().out)
 
 
 def answers(model: Path, frames: np.ndarray) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 import re
 import subprocess
 import sys
 
 from classifiers import write_classifier
+from json_schemas import checked
 import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.contract.model_file import read_model_spec
@@ -34,7 +34,7 @@ def test_export_reports_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[st
     out = tmp_path / 'net.onnx'
     assert main(['export', '--arch', 'resnet18', '--weights', 'random', '--num-classes', '3',
                  '--image-size', '32', '--precision', 'fp16', '--json', '-o', str(out)]) == 0
-    report = json.loads(capsys.readouterr().out)
+    report = checked(capsys.readouterr().out)
     assert report['path'] == str(out)
     assert (report['precision'], report['num_classes'], report['bound']) == ('fp16', 3, 0.01)
     assert 0 < report['max_abs_difference'] < 0.01
@@ -61,7 +61,7 @@ def test_inspect_shows_a_model(
     assert 'resize      short side to 73, bilinear, centre crop 64x64' in lines
     assert lines[-1] == '     4  class_4'
     assert main(['inspect', str(resnet18.path), '--json']) == 0
-    assert json.loads(capsys.readouterr().out)['spec']['labels'][0] == 'class_0'
+    assert checked(capsys.readouterr().out)['spec']['labels'][0] == 'class_0'
 
 
 def test_inspect_shows_what_is_not_deployable(

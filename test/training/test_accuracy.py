@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
-import json
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+from json_schemas import checked
 import numpy as np
 from PIL import Image
 import pytest
@@ -123,7 +123,7 @@ def test_the_command_measures_the_same(archive, efficientnet_lite0, reference, c
     assert main([
         'evaluate', str(efficientnet_lite0), '--images', str(archive), '--threads', '2',
         '--json']) == 0
-    document = json.loads(capsys.readouterr().out)
+    document = checked(capsys.readouterr().out)
     assert document['count'] == 200
     assert abs(document['top1']['accuracy'] - reference.top1) <= ONE_POINT
     assert document['top5']['accuracy'] >= 0.97

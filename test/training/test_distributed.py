@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 from pathlib import Path
 import subprocess
 import sys
 
+from json_schemas import checked
 import pytest
 from repository import HELPERS, REPOSITORY
 from resnet_trt_node.errors import UsageError
@@ -57,7 +57,7 @@ def test_the_commands_write_and_print_once(pictures: Path, tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert [done.stderr.count(f'epoch {number}/2') for number in (1, 2)] == [1, 1]
     assert done.stdout.count('epoch last') == 1
-    document = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
+    document = checked((tmp_path / 'run' / 'metrics.json').read_text())
     assert [one['epoch'] for one in document['epochs']] == [1, 2]
     sparse = tmp_path / 'sparse.pth'
     done = together(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
+from json_schemas import checked
 import numpy as np
 import pytest
 from resnet_trt_node.cli.main import main
@@ -135,7 +135,7 @@ def test_the_commands_take_it_and_keep_its_digest(
                  'resnet18', '--weights', 'random', '--image-size', str(SIDE), *words,
                  '--temperature', '3']) == 0
     assert 'teacher: top-1' in capsys.readouterr().err
-    settings = json.loads((tmp_path / 'run' / 'metrics.json').read_text())['settings']
+    settings = checked((tmp_path / 'run' / 'metrics.json').read_text())['settings']
     assert (settings['teacher'], settings['temperature'], settings['teacher_share']) == (
         digest_of(efficient_file), 3.0, 0.9)
     sparse = tmp_path / 'sparse.pth'

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 import shutil
 import sys
 from typing import Any
 from zipfile import ZipFile
 
+from json_schemas import checked
 from kept import Kept
 from PIL import Image
 import pytest
@@ -37,7 +37,7 @@ def trained(divided_shapes: Path, kept: Kept) -> Path:
 
 def test_it_leaves_checkpoints_metrics_and_curve(trained: Path):
     assert {path.name for path in trained.iterdir()} == FILES
-    document = json.loads((trained / 'metrics.json').read_text())
+    document = checked((trained / 'metrics.json').read_text())
     assert document['labels'] == list(CLASSES)
     assert (document['pictures'], document['validation_pictures']) == (48, 24)
     rows = list(csv.DictReader((trained / 'metrics.csv').open()))
@@ -62,8 +62,8 @@ def test_the_exported_model_is_as_accurate_without_another_option(
     capsys.readouterr()
     assert main(['evaluate', str(model), '--images', str(divided_shapes / 'test'), '--backend',
                  'onnxruntime', '--threads', '1', '--json']) == 0
-    found = json.loads(capsys.readouterr().out)
-    summary = json.loads((trained / 'metrics.json').read_text())['summary']
+    found = checked(capsys.readouterr().out)
+    summary = checked((trained / 'metrics.json').read_text())['summary']
     assert found['count'] == 24
     assert found['top1']['accuracy'] == pytest.approx(summary['best']['top1'])
 
@@ -87,7 +87,7 @@ def test_the_architecture_is_the_checkpoints_if_none_is_named(
     assert main([
         'train', '--data', str(divided_shapes), '--out', str(out), *words, '--epochs', '1',
         '--weights', str(trained / 'best.pth')]) == 0
-    assert json.loads((out / 'metrics.json').read_text())['arch'] == 'resnet18'
+    assert checked((out / 'metrics.json').read_text())['arch'] == 'resnet18'
 
 
 def test_a_checkpoint_of_another_architecture_names_both(
@@ -150,7 +150,7 @@ def test_an_interrupted_run_ends_like_the_unbroken_one(
 
 
 def _epochs(folder: Path) -> Any:
-    return json.loads((folder / 'metrics.json').read_text())['epochs']
+    return checked((folder / 'metrics.json').read_text())['epochs']
 
 
 def _refusal(data: Path, out: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -226,5 +226,5 @@ def test_cifar_pictures_are_learnt(
                 source.extractall(tmp_path / 'data', chosen[:count])
     assert train(tmp_path / 'data', tmp_path / 'out', '--epochs', '8', '--lr', '0.02',
                  '--batch-size', '30', '--min-scale', '0.5', '--json') == 0
-    document = json.loads(capsys.readouterr().out)
+    document = checked(capsys.readouterr().out)
     assert document['summary']['last']['top1'] >= 0.48  # chance is 0.33 +- 0.04

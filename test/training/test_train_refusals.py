@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 import re
 import shutil
 from typing import Callable
 
+from json_schemas import checked
 import pytest
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.cli.main import main
@@ -77,9 +77,9 @@ def test_corrupt_pictures_are_listed_and_left_out_on_request(
     assert train(data, tmp_path / 'out', '--epochs', '1', '--skip-corrupt', '--json') == 0
     captured = capsys.readouterr()
     assert 'left out circle/000.png' in captured.err
-    assert json.loads((tmp_path / 'out' / 'metrics.json').read_text())['corrupt'][0][
+    assert checked((tmp_path / 'out' / 'metrics.json').read_text())['corrupt'][0][
         'name'] == 'circle/000.png'
-    document = json.loads(captured.out)
+    document = checked(captured.out)
     assert document['labels'] == list(CLASSES)
     assert 0 <= document['summary']['last']['top1'] <= 1
 
@@ -95,7 +95,7 @@ def test_file_names_that_are_no_unicode_are_trained_with_and_reported(
     (data / 'circle' / names[1]).write_bytes(b'broken')
     assert train(data, tmp_path / 'out', '--epochs', '1', '--skip-corrupt') == 0
     assert 'left out circle/caf\\udce8.png' in capsys.readouterr().err
-    document = json.loads((tmp_path / 'out' / 'metrics.json').read_text(encoding='utf-8'))
+    document = checked((tmp_path / 'out' / 'metrics.json').read_text(encoding='utf-8'))
     assert document['corrupt'][0]['name'] == f'circle/{names[1]}'
     assert train(data, tmp_path / 'new', '--epochs', '1') == 2
     assert re.search(r'--skip-corrupt .*circle/caf\\udce8', capsys.readouterr().err)

@@ -8,14 +8,13 @@ import sys
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from resnet_trt_node.closing import Closing
+from resnet_trt_node.json_document import json_document
 from resnet_trt_node.printable import printable, printable_json, printable_lines
 from rich.cells import cell_len
 from tqdm import tqdm
 
 #: Largest number of characters of a table cell.
 CELL_LIMIT = 1000
-#: Version of the JSON documents of all commands: one more when a key is renamed or removed.
-JSON_VERSION = 1
 
 
 class Progress(Closing):
@@ -80,18 +79,17 @@ def print_warning(line: str) -> None:
 
 def print_json(command: str, document: Mapping[str, Any]) -> None:
     """
-    Print one JSON document, which says whose it is and in which version.
+    Print one JSON document, with the head of `json_document`.
 
     Non-ASCII characters are escaped unless stdout is UTF-8.
 
     :param command: whose document it is, such as 'classify'.
     :param document: its other keys, none of them `format` or `version`.
     """
-    head = {'format': f'resnet_trt.{command}', 'version': JSON_VERSION}
-    assert not head.keys() & document.keys()
     # The escapes that the stream itself writes for other encodings are not valid JSON.
     unicode = codecs.lookup(sys.stdout.encoding or 'utf-8').name == 'utf-8'
-    print(printable_json(json.dumps({**head, **document}, indent=2, ensure_ascii=not unicode)))
+    print(printable_json(json.dumps(
+        json_document(command, document), indent=2, ensure_ascii=not unicode)))
 
 
 def table_row(cells: Sequence[str], widths: Sequence[int]) -> str:

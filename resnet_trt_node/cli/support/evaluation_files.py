@@ -15,6 +15,7 @@ from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.cli.support.evaluation_report import Evaluation
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.evaluation.confusion import most_confused
+from resnet_trt_node.json_document import json_document
 from resnet_trt_node.printable import printable
 
 _PICTURES = ('.png', '.svg', '.pdf')
@@ -81,7 +82,8 @@ def _write_csv(evaluation: Evaluation, path: Path) -> None:
 
 
 def _write_json(evaluation: Evaluation, path: Path) -> None:
-    document = {'labels': list(evaluation.labels), 'counts': evaluation.matrix.tolist()}
+    document = json_document('confusion', {
+        'labels': list(evaluation.labels), 'counts': evaluation.matrix.tolist()})
     path.write_text(json.dumps(document, ensure_ascii=False) + '\n', encoding='utf-8')
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 import signal
 import subprocess
 import sys
 
+from json_schemas import checked
 import pytest
 
 from resnet_trt_node.backends.tensorrt.builder import split_profiles
@@ -30,23 +30,23 @@ def test_the_command_builds_once_and_then_finds(rtx, model, tmp_path, capsys):
     words = (model, '--flavour', 'tensorrt_rtx', '--target-sm', '89', '--max-batch', 4,
              '--opt-batch', '1,4', '--engine-dir', tmp_path / 'engines', '--json')
     assert build_command(*words) == 0
-    first = json.loads(capsys.readouterr().out)
+    first = checked(capsys.readouterr().out)
     assert first['built'] is True
     assert 'first engine' in first['reason']
     assert first['compute_capability'] == '8.9'
     assert first['profiles'] == [[1, 1, 2], [3, 4, 4]]
     assert Path(first['engine']).stat().st_size == first['bytes']
     assert build_command(*words) == 0
-    again = json.loads(capsys.readouterr().out)
+    again = checked(capsys.readouterr().out)
     assert (again['built'], again['engine']) == (False, first['engine'])
     assert build_command(*words, '--force') == 0
-    assert 'asked for' in json.loads(capsys.readouterr().out)['reason']
+    assert 'asked for' in checked(capsys.readouterr().out)['reason']
     assert build_command(*words, '--tf32') == 0
-    assert json.loads(capsys.readouterr().out)['reason'] == 'tf32 false -> true'
+    assert checked(capsys.readouterr().out)['reason'] == 'tf32 false -> true'
     assert first['sparsity'] is None
     for _ in range(2):
         assert build_command(*words, '--sparse-weights') == 0
-        found = json.loads(capsys.readouterr().out)
+        found = checked(capsys.readouterr().out)
         assert found['sparsity'] == {'two_four': 0, 'eligible': None, 'chosen': None}
         assert found['options']['sparse_weights'] == 'true'
     assert not found['built']
@@ -68,7 +68,7 @@ def test_it_prints_which_node_finds_the_engine(
     assert build_command(*words) == 0
     assert keyword in capsys.readouterr().out
     assert build_command(*words, '--json') == 0
-    assert json.loads(capsys.readouterr().out)['profiles'] == profiles
+    assert checked(capsys.readouterr().out)['profiles'] == profiles
 
 
 @pytest.mark.parametrize('cameras', [(), ('front', 'left', 'rear')])
@@ -78,7 +78,7 @@ def test_it_builds_what_the_node_asks_for(rtx, model, tmp_path, capsys, cameras)
     assert build_command(
         model, '--flavour', 'tensorrt_rtx', '--target-sm', '8.9', '--engine-dir',
         tmp_path / 'engines', '--json', '--max-batch', max(1, len(cameras))) == 0
-    assert json.loads(capsys.readouterr().out)['profiles'] == [list(one) for one in wanted]
+    assert checked(capsys.readouterr().out)['profiles'] == [list(one) for one in wanted]
 
 
 @pytest.mark.parametrize(('words', 'message'), [

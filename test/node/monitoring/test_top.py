@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import os
+from json_schemas import checked
 import pty
 import signal
 import subprocess
@@ -49,9 +49,9 @@ def running():
 
 def test_json_has_what_the_statistics_have(running, capsys):
     assert main(['top', '--json', '--node', 'classifier']) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert list(document) == ['/car/classifier']
-    node = document['/car/classifier']
+    document = checked(capsys.readouterr().out)
+    assert list(document['nodes']) == ['/car/classifier']
+    node = document['nodes']['/car/classifier']
     assert (node['state'], node['received'], node['answered']) == ('active', 4, 3)
     assert node['cameras']['front']['dropped_malformed'] == 1
     assert node['cameras']['left']['received'] == 0

@@ -73,10 +73,11 @@ def test_any_status_that_looks_like_ours_is_shown(capsys):
         found = reports(SimpleNamespace(status=statuses))
         text = shown(found)
         assert_harmless(text)
-        print_json({name: report.as_json() for name, report in found.items()})
+        print_json('top', {'nodes': {
+            name: report.as_json() for name, report in found.items()}})
         document = capsys.readouterr().out
         assert_harmless(document)
-        assert list(json.loads(document, parse_constant=pytest.fail)) == list(found)
+        assert list(json.loads(document, parse_constant=pytest.fail)['nodes']) == list(found)
 
 
 def test_names_are_no_markup():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from io import BytesIO
-import json
 from pathlib import Path
 import re
 from typing import Any, Callable
@@ -13,6 +12,7 @@ from zipfile import ZipFile
 from calibration_pictures import clouds, COUNT, write_pictures
 from classifiers import write_classifier
 from image_bags import BagWriter
+from json_schemas import checked
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -229,7 +229,7 @@ def test_the_layer_that_hurts_is_found_and_kept(
     file = tmp_path / 'new' / 'layers.json'
     assert quantize(*words, '--sensitivity', file, '--keep-worst', 1) == 0
     assert float_layers(tmp_path / 'out.onnx') == [FRAGILE]
-    ranking = json.loads(file.read_text())
+    ranking = checked(file.read_text())['layers']
     assert len(ranking) == len({one['layer'] for one in ranking}) == 21
     assert ranking[0]['layer'] == FRAGILE
     assert ranking[0]['agreement'] < 0.8
@@ -298,7 +298,7 @@ def test_models_of_other_tools_are_quantised(
     report = report_on(colours, pictures, tmp_path / 'out.onnx', '--method', 'minmax',
                        '--sensitivity', tmp_path / 'layers.json')
     assert [one['layer'] for one in report['sensitivity']] == ['logits']
-    assert json.loads((tmp_path / 'layers.json').read_text()) == report['sensitivity']
+    assert checked((tmp_path / 'layers.json').read_text())['layers'] == report['sensitivity']
     constants = {tensor.name: numpy_helper.to_array(tensor)
                  for tensor in onnx.load(str(tmp_path / 'out.onnx')).graph.initializer}
     np.testing.assert_allclose(

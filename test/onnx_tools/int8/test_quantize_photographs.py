@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-import json
 from pathlib import Path
 
+from json_schemas import checked
 import numpy as np
 from PIL import Image
 import pytest
@@ -79,7 +79,7 @@ def test_int8_agrees_with_fp32_on_imagenet(
     report_of(capsys, efficientnet_lite0, archive, out, '--method', 'percentile', '--limit', 100)
     assert main(['evaluate', str(efficientnet_lite0), '--compare', str(out), '--images',
                  str(archive), '--backend', 'onnxruntime', '--threads', '2', '--json']) == 0
-    document = json.loads(capsys.readouterr().out)
+    document = checked(capsys.readouterr().out)
     agreement = document['comparison']['agreement']
     assert document['count'] == 200
     assert agreement['rate'] >= IMAGENET_AGREES

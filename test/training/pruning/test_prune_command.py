@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-import json
 from pathlib import Path
 from typing import Any
 
 import cv2
+from json_schemas import checked
 import numpy as np
 import onnx
 import pytest
@@ -109,7 +109,7 @@ def test_a_fine_tuned_network_is_two_four_up_to_the_engine(
     out = tmp_path / 'new' / 'sparse.pth'
     assert prune(checkpoint, '-o', out, '--finetune', pictures, '--epochs', 4, '--batch-size', 9,
                  '--lr', 0.005, '--device', 'cpu', '--run-dir', tmp_path / 'run', '--json') == 0
-    report = json.loads(capsys.readouterr().out)
+    report = checked(capsys.readouterr().out)
     assert sum(not one['why_dense'] for one in report['layers']) == PRUNED
     accuracy = report['accuracy']
     assert accuracy['dense'] != accuracy['pruned'] != accuracy['tuned']
@@ -125,7 +125,7 @@ def test_a_fine_tuned_network_is_two_four_up_to_the_engine(
     check_two_four(again.network, content['sparse_layers'])
     export_resnet(None, out, tmp_path / 'sparse.onnx')
     assert two_four_layers(onnx.load(str(tmp_path / 'sparse.onnx'))) == content['sparse_layers']
-    metrics = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
+    metrics = checked((tmp_path / 'run' / 'metrics.json').read_text())
     losses = [one['train_loss'] for one in metrics['epochs']]
     assert len(losses) == 4
     assert losses[-1] < losses[0]
@@ -225,7 +225,7 @@ def test_a_plain_state_dict_is_pruned(tmp_path: Path) -> None:
 def test_a_model_is_pruned(
         resnet18: WrittenModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert prune(resnet18.path, '-o', tmp_path / 'sparse.onnx', '--json') == 0
-    report = json.loads(capsys.readouterr().out)
+    report = checked(capsys.readouterr().out)
     assert report['accuracy'] is None
     (tmp_path / 'COPY.ONNX').write_bytes(resnet18.path.read_bytes())
     assert prune(tmp_path / 'COPY.ONNX', '-o', tmp_path / 'copy.onnx') == 0
