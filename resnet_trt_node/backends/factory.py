@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 from importlib.metadata import distribution, EntryPoint, PackageNotFoundError
 from pathlib import Path
+import re
 from typing import Any, Callable, Collection, FrozenSet, Mapping, Union
 
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.options import called, check_precision, discard
 from resnet_trt_node.errors import BackendUnavailable, ModelError, UsageError
+from resnet_trt_node.printable import shortened
 
 #: Name to 'module:class', which is imported when it is asked for; '' is found by its entry point.
 BACKENDS = {
@@ -27,6 +29,11 @@ _SOURCE_TREE = {'tvm': 'resnet_trt_node.backends.tvm.backend:TvmBackend'}
 #: What `auto` tries, best first.
 AUTO_ORDER = ('tensorrt', 'tensorrt_rtx', 'tensorrt_lean', 'onnxruntime')
 BACKEND_CHOICES = ('auto', *BACKENDS)
+_LONGEST_LINE = 100
+#: Where the details of a reason begin, or the advice for who names that backend.
+_DETAIL = re.compile(r' \(|[:;] ')
+#: What `auto` has logged in this process.
+_logged: set[str] = set()
 
 
 def options_of(name: str) -> FrozenSet[str]:
@@ -47,9 +54,9 @@ def open_backend(
     """
     Open a deployable model.
 
-    `auto` takes the first of `AUTO_ORDER` that this machine can run and logs, in one line, why
-    the better ones cannot and which options are then without effect; a bad model is an error,
-    never a reason to go on.
+    `auto` takes the first of `AUTO_ORDER` that this machine can run. If that is not the best, it
+    logs so, in one line, and which options are then without effect, in another; both once in a
+    process. A bad model is an error, never a reason to go on.
 
     :param path: the deployable ONNX file.
     :param name: one of `BACKEND_CHOICES`; 'simulated:5' has options behind the name.
@@ -77,15 +84,12 @@ def open_backend(
         except BackendUnavailable as error:
             refusals.append((candidate, error))
             continue
-        lines = [f'using {candidate}']
+        log = options.get('log', discard)
         if refusals:
-            lines.append('since the better ones cannot be: ' + '; '.join(
-                f'{refused}: {_cause(error)}' for refused, error in refusals))
+            _log_once(_fallback_line(candidate, *refusals[0]), log)
         unused = unused_options(options, {*options_of(candidate), *implied})
         if unused:
-            lines.append('on which these have no effect: ' + ', '.join(map(called, unused)))
-        if len(lines) > 1:
-            options.get('log', discard)(', '.join(lines))
+            _log_once(f'{candidate} does not use {", ".join(map(called, unused))}', log)
         return backend
     raise BackendUnavailable('no backend can run here: ' + '; '.join(
         f'{candidate}: {error}' for candidate, error in refusals))
@@ -131,9 +135,18 @@ def unused_options(options: Mapping[str, Any], known: Collection[str]) -> list[s
             if option not in known and value != defaults[option]]
 
 
-def _cause(error: BackendUnavailable) -> str:
-    """Return an error without its advice, which is for who names that backend."""
-    return str(error).partition('): ')[0] + ')' if '): ' in str(error) else str(error)
+def _fallback_line(taken: str, refused: str, error: BackendUnavailable) -> str:
+    """Return one line that fits a terminal: the rest of the reason is what the doctor is for."""
+    cause = _DETAIL.split(str(error), maxsplit=1)[0]
+    line = f'using {taken} instead of {refused}: {{}}; see `resnet_trt doctor`'
+    return line.format(shortened(cause, _LONGEST_LINE + len('{}') - len(line)))
+
+
+def _log_once(line: str, log: Callable[[str], object]) -> None:
+    """Log a line, unless it was: a backend that is opened again has nothing new to report."""
+    if line not in _logged:
+        _logged.add(line)
+        log(line)
 
 
 def _class_of(name: str) -> type[Backend]:

@@ -83,6 +83,7 @@ def let_auto_try(monkeypatch, **outcomes):
             def __init__(self, path, options):
                 raise outcomes[name]
         return Failing
+    monkeypatch.setattr(factory, '_logged', set())
     monkeypatch.setattr(factory, 'AUTO_ORDER', tuple(outcomes))
     monkeypatch.setattr(factory, '_class_of', class_of)
 
@@ -95,34 +96,47 @@ def test_auto_takes_the_best_without_a_log_line(path, monkeypatch):
     assert lines == []
 
 
-def test_auto_logs_why_it_did_not_take_the_best(path, monkeypatch):
+@pytest.mark.parametrize(('error', 'reason'), [
+    ("tensorrt cannot be imported (No module named 'tensorrt'): install it",
+     'tensorrt cannot be imported'),
+    ('the CUDA driver finds no GPU: look at nvidia-smi', 'the CUDA driver finds no GPU'),
+    ('no GPU', 'no GPU')])
+def test_auto_logs_once_in_a_short_line_why_it_did_not_take_the_best(
+        path, monkeypatch, error, reason):
     let_auto_try(
-        monkeypatch, first=BackendUnavailable('no GPU'), second=BackendUnavailable('too old'),
-        third='simulated')
+        monkeypatch, tensorrt=BackendUnavailable(error), second=BackendUnavailable('too old'),
+        onnxruntime='simulated')
     lines = []
-    with factory.open_backend(path, log=lines.append) as backend:
-        assert backend.info.name == 'simulated'
-    line, = lines
-    assert 'using third' in line
-    assert 'first: no GPU; second: too old' in line
+    for _ in range(3):
+        with factory.open_backend(path, log=lines.append) as backend:
+            assert backend.info.name == 'simulated'
+    assert lines == [
+        f'using onnxruntime instead of tensorrt: {reason}; see `resnet_trt doctor`']
+    assert len(lines[0]) <= 100
 
 
-def test_auto_logs_in_the_same_line_which_options_have_no_effect(path, monkeypatch):
+def test_a_long_reason_is_shortened(path, monkeypatch):
     let_auto_try(
-        monkeypatch, first=BackendUnavailable('it cannot be imported (no such module): get it'),
-        second='simulated')
+        monkeypatch, tensorrt_lean=BackendUnavailable(f'/{"long/" * 30}plan is damaged'),
+        onnxruntime='simulated')
+    lines = []
+    factory.open_backend(path, log=lines.append).close()
+    line, = lines
+    assert len(line) == 100
+    assert 'tensorrt_lean: /long/' in line
+    assert line.endswith('plan is damaged; see `resnet_trt doctor`')
+
+
+def test_auto_logs_which_options_have_no_effect(path, monkeypatch):
+    let_auto_try(monkeypatch, first=BackendUnavailable('no GPU'), second='simulated')
     lines = []
     options = {'workspace_mib': 64, 'tf32': True, 'simulated_ms': 0, 'log': lines.append}
-    with factory.open_backend(path, **options) as backend:
-        assert backend.info.details['simulated_ms'] == '0'
-    line, = lines
-    assert 'no such module' in line
-    assert 'no effect: workspace_mib, tf32' in line
-    lines.clear()
+    for _ in range(2):
+        with factory.open_backend(path, **options) as backend:
+            assert backend.info.details['simulated_ms'] == '0'
+    assert lines[1:] == ['second does not use workspace_mib, tf32']
     with factory.open_backend(path, implied=('tf32', 'workspace_mib'), **options):
-        line, = lines
-        assert 'no such module' in line
-        assert 'tf32' not in line
+        assert len(lines) == 2
 
 
 def test_auto_refuses_what_none_of_its_backends_uses(path, monkeypatch):
