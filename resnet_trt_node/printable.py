@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Callable
 
 #: How much of a text is shown where a caller has no reason for another length.
 DEFAULT_LIMIT = 200
@@ -38,30 +37,6 @@ def printable(text: object, limit: int = DEFAULT_LIMIT) -> str:
         letter if letter.isprintable() or letter in _HARMLESS else _escape(letter)
         for letter in whole[:limit])
     return shown if len(whole) <= limit else f'{shown}... ({len(whole)} characters)'
-
-
-def shortened(
-        text: str, width: int, measure: Callable[[str], int] = len, mark: str = '…') -> str:
-    """
-    Return a text of at most a width, its middle replaced by a mark where it is longer.
-
-    Paths and class names differ at their ends: both stay.
-
-    :param width: at least that of the mark.
-    :param measure: returns the width of a text; not given: its number of characters.
-    :param mark: what stands for the middle.
-    """
-    if measure(text) <= width:
-        return text
-    head, tail = '', ''
-    for first, last in zip(text, reversed(text)):
-        if measure(f'{head}{first}{mark}{tail}') > width:
-            break
-        head += first
-        if measure(f'{head}{mark}{last}{tail}') > width:
-            break
-        tail = last + tail
-    return f'{head}{mark}{tail}'
 
 
 def one_line(text: object) -> str:

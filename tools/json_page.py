@@ -20,23 +20,24 @@ _BEGIN = f"""\
 <!-- Written by tools/json_page.py from schemas/; not by hand. -->
 # JSON documents
 
-Every command that reports something takes `--json`: it then prints one JSON document on the output, and
-nothing else there; messages go to the error stream. Some commands write JSON files too. Every document
-begins with two keys:
+Every command that reports something takes `--json`: it then prints one JSON document on the
+output, and nothing else there; messages go to the error stream. Some commands write JSON files
+too. Every document begins with two keys:
 
 | key | meaning |
 | --- | --- |
 | `format` | `resnet_trt.` and the name of the document, such as `resnet_trt.classify` |
-| `version` | {JSON_VERSION}; one more when a key is renamed, removed or means something else. New keys may come \
-without that |
+| `version` | {JSON_VERSION}; one more when a key is renamed, removed or means something else |
 
-The output is UTF-8, or ASCII with escapes if the terminal's encoding is another one. Control characters
-and marks that turn the direction of text are always escaped. Where a command fails, it prints no document,
-one line on the error stream, and its exit code is not 0; `compare` prints one with exit code 1 too.
+The output is UTF-8, or ASCII with escapes if the terminal has another encoding. Control characters
+and marks that turn the direction of text are always escaped. A command that fails prints no
+document, but one line on the error stream, and its exit code is not 0; `compare` prints one with
+exit code 1 too.
 
-Below stand the keys of each document. `a[].b` is the key `b` of each element of the list `a`, `a.*` are
-the values of an object with any keys, and keys in *italics* may be missing. The same stands in
-[JSON Schemas](schemas) (2020-12), one for each document, with which documents can be checked:
+Below stand the keys of each document. `a[].b` is the key `b` of each element of the list `a`,
+`a.*` are the values of an object with any keys, and keys in *italics* may be missing. The same
+stands in [JSON Schemas](schemas) (2020-12), one for each document, with which documents can be
+checked:
 
 ```sh
 pip install check-jsonschema

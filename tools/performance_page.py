@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 from typing import Optional
 
+from resnet_trt_node.plot_text import three_digits
 from tools.compare_page import write_comparisons
 from tools.gpu.sitting_results import MLPERF_IMAGES_S, ratio, Sitting
 from tools.gpu.targets import targets
@@ -171,12 +172,14 @@ def plot(sitting: Sitting) -> str:
             bars.append((f'PyTorch fp16 {what}, batch 64', rate))
     bars.append(('MLPerf 3.1, published', MLPERF_IMAGES_S))
     top = max(rate for _, rate in bars)
+    gpu = sitting.steps.get('machine', {}).get('gpu', 'GPU')
     height = 24 * len(bars) + 40
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" '
         'font-family="sans-serif" font-size="13">',
         f'<rect width="760" height="{height}" fill="white"/>',
-        '<text x="10" y="20">ResNet-50, images a second, sustained with copies</text>']
+        f'<text x="10" y="20">ResNet-50, 224x224, on one {gpu}: images a second, sustained, '
+        'copies included</text>']
     for place, (name, rate) in enumerate(bars):
         y = 34 + 24 * place
         width = 420 * rate / top
@@ -185,7 +188,7 @@ def plot(sitting: Sitting) -> str:
             f'<text x="220" y="{y + 14}" text-anchor="end">{name}</text>',
             f'<rect x="228" y="{y}" width="{width:.1f}" height="18" '
             f'fill="{"#4c9a2a" if ours else "#999999"}"/>',
-            f'<text x="{232 + width:.1f}" y="{y + 14}">{rate:,.0f}</text>']
+            f'<text x="{232 + width:.1f}" y="{y + 14}">{three_digits(rate)}</text>']
     return '\n'.join([*parts, '</svg>', ''])
 
 

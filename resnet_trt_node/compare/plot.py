@@ -6,10 +6,13 @@ from importlib.util import find_spec
 from io import BytesIO
 from typing import Any, Optional
 
+from resnet_trt_node.plot_text import log_ticks, three_digits
 from resnet_trt_node.printable import printable
+from resnet_trt_node.shortened import shortened
 
 #: A box is the middle half, whiskers go to p1 and p99.
 _BOX = {'whislo': 1, 'q1': 25, 'med': 50, 'q3': 75, 'whishi': 99}
+_LONGEST_LABEL, _LONGEST_TITLE = 36, 90
 _COLOURS = ('#4c72b0', '#dd8452', '#55a868', '#c44e52', '#8172b3', '#937860')
 
 
@@ -24,16 +27,28 @@ def draw(document: dict[str, Any]) -> Optional[bytes]:
         return None
     from matplotlib.figure import Figure
     sizes, rows = document['plan']['batch_sizes'], document['rows']
-    figure = Figure(figsize=(8.0, 0.9 + (0.7 + 0.42 * len(rows)) * len(sizes)))
+    figure = Figure(figsize=(8.0, 1.3 + (0.7 + 0.36 * len(rows)) * len(sizes)))
     axes = figure.subplots(len(sizes), 1, squeeze=False)
+    figure.suptitle(title_of(document), fontsize=11, parse_math=False)
     for place, (axis, size) in enumerate(zip(axes[:, 0], sizes)):
         _panel(axis, rows, place)
         axis.set_title(f'batch {size}', fontsize=10, loc='left')
-    axes[-1, 0].set_xlabel('ms, logarithmic: p1, middle half, p99; the number is the median')
+    axes[-1, 0].set_xlabel(
+        'ms for a batch, logarithmic; box: middle half, whiskers: p1 and p99, number: median',
+        fontsize=9)
     figure.tight_layout()
     picture = BytesIO()
     figure.savefig(picture, format='png', dpi=110, metadata={'Software': None})
     return picture.getvalue()
+
+
+def title_of(document: dict[str, Any]) -> str:
+    """Return which networks were measured on which frames, for the title of a picture."""
+    networks = dict.fromkeys(
+        f'{model["architecture"] or model["name"]} {model["input"][1]}x{model["input"][0]}'
+        for model in document['models'])
+    return shortened(printable(
+        f'Latency of {", ".join(networks)}; frames: {document["source"]}'), _LONGEST_TITLE)
 
 
 def _panel(axis: Any, rows: list[dict[str, Any]], place: int) -> None:
@@ -47,20 +62,21 @@ def _panel(axis: Any, rows: list[dict[str, Any]], place: int) -> None:
         box.set_facecolor(_COLOURS[number % len(_COLOURS)])
     for number, curve in enumerate(curves):
         axis.annotate(
-            f'{curve[50]:.3g}', (curve[_BOX['whishi']], number), xytext=(6, 0),
-            textcoords='offset points', va='center', fontsize=8)
+            three_digits(curve[50]), (curve[_BOX['whishi']], number), xytext=(6, 0),
+            textcoords='offset points', va='center', fontsize=9)
     # A name of dollars is no formula.
     axis.set_yticks(
-        range(len(rows)), [printable(row['label'], 60) for row in rows], parse_math=False)
+        range(len(rows)),
+        [shortened(printable(row['label']), _LONGEST_LABEL) for row in rows], parse_math=False)
     axis.set_xscale('log')
     low, high = min(curve[1] for curve in curves), max(curve[99] for curve in curves)
-    axis.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
-    # Between the powers of ten there is room for numbers only where there are few of them.
-    narrow = high < 5 * low
-    axis.xaxis.set_minor_formatter(
-        lambda value, _: f'{value:g}' if narrow or f'{value:e}'[0] in '25' else '')
-    axis.tick_params(axis='x', which='both', labelsize=8)
-    axis.margins(x=0.12)
+    # Room for the number beside the last box.
+    margin = max(1.02, (high / low) ** 0.12)
+    axis.set_xlim(low / margin, high * margin)
+    axis.set_xticks(*log_ticks(*axis.get_xlim()))
+    axis.minorticks_off()
+    axis.tick_params(axis='x', labelsize=9)
+    axis.grid(axis='x', alpha=0.3)
     # The first on top, as in the table.
     axis.invert_yaxis()
     axis.spines[['top', 'right']].set_visible(False)

@@ -132,7 +132,9 @@ class TrainingFolder:
             training.result.load_state_dict(self._best['state_dict'])
             best = training.validate(full_precision=True)
             training.result.load_state_dict(before)
-        curve = draw_learning_curve(training.history, self.folder / CURVE)
+        curve = draw_learning_curve(
+            training.history, f'{training.network.arch} on {training.data.name}, '
+            f'{len(training.data.train)} pictures', self.folder / CURVE)
         summary = Summary(last, best, best_epoch(training.history), curve)
         self._write_metrics(training, summary)
         return summary

@@ -124,7 +124,8 @@ def test_latencies_of_models_named_as_formulas_are_drawn():
     pytest.importorskip('matplotlib', reason='latencies are drawn by matplotlib')
     from resnet_trt_node.compare.plot import draw
     curve_ms = [float(place + 1) for place in range(101)]
-    picture = draw({'plan': {'batch_sizes': [1]}, 'rows': [
+    picture = draw({'plan': {'batch_sizes': [1]}, 'source': '$\x1b[2J', 'models': [
+        {'name': '$\\frac{$', 'architecture': '\x1b[31m$$', 'input': [8, 8, 3]}], 'rows': [
         {'label': label, 'latency': [{'curve_ms': curve_ms}]}
         for label in ('$\\frac{$', '\x1b[31m\udcff')]})
     assert picture is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from referencing import Registry, Resource
 SCHEMAS = Path(__file__).parents[2] / 'docs' / 'reference' / 'schemas'
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_schemas() -> dict[str, Any]:
     """Return every schema by the name of its document."""
     return {path.stem: json.loads(path.read_text(encoding='utf-8'))

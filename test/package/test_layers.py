@@ -18,7 +18,7 @@ import pytest
 
 NAME = 'resnet_trt_node'
 BASE = {'errors', 'interrupt', 'labels', 'label_file', 'printable', 'regular_file', 'atomic_file',
-        'closing', 'spelling'}
+        'closing', 'json_document', 'plot_text', 'shortened', 'spelling'}
 GRAPHS = {'contract', 'imaging', 'evaluation', *BASE}
 RUNTIMES = {'backends', 'datasets', *GRAPHS}
 
@@ -29,6 +29,9 @@ LAYERS = {
     'interrupt': set(),
     'closing': set(),
     'spelling': set(),
+    'json_document': set(),
+    'plot_text': set(),
+    'shortened': set(),
     'regular_file': set(),
     'atomic_file': {'errors'},
     'labels': {'errors', 'printable', 'regular_file'},
@@ -78,6 +81,9 @@ WITHOUT = {
     'interrupt': PLAIN,
     'closing': rf'{PLAIN}|numpy',
     'spelling': rf'{PLAIN}|numpy',
+    'json_document': rf'{PLAIN}|numpy',
+    'plot_text': rf'{PLAIN}|numpy',
+    'shortened': rf'{PLAIN}|numpy',
     'labels': PLAIN,
     'label_file': PLAIN,
     'regular_file': rf'{PLAIN}|numpy',

@@ -206,7 +206,7 @@ def test_without_matplotlib_there_is_a_notice_instead_of_a_curve(
         divided_shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str]):
     monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
-    assert draw_learning_curve([], tmp_path / 'curve.png') is False
+    assert draw_learning_curve([], '', tmp_path / 'curve.png') is False
     assert train(divided_shapes, tmp_path / 'out', '--epochs', '1') == 0
     assert 'pip install matplotlib' in capsys.readouterr().err
     assert {path.name for path in (tmp_path / 'out').iterdir()} == FILES - {'learning_curve.png'}

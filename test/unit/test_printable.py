@@ -7,8 +7,7 @@ import random
 import unicodedata
 
 import pytest
-from resnet_trt_node.printable import printable, printable_json, shortened
-from rich.cells import cell_len
+from resnet_trt_node.printable import printable, printable_json
 
 
 @pytest.mark.parametrize(('text', 'shown'), [
@@ -56,17 +55,3 @@ def test_of_any_text_nothing_commands_a_terminal():
         assert not [letter for letter in document.replace('\n', '')
                     if unicodedata.category(letter) in ('Cc', 'Cs')]
         assert json.loads(document) == json.loads(json.dumps({'key': text}))
-
-
-@pytest.mark.parametrize(('text', 'width', 'shown'), [
-    ('short', 5, 'short'), ('', 1, ''), ('/home/robot/models/resnet50.onnx', 17, '/home/ro…t50.onnx'),
-    ('abcdef', 1, '…'), ('abcdef', 2, 'a…'), ('abcdef', 4, 'ab…f')])
-def test_a_long_text_keeps_its_ends(text, width, shown):
-    assert shortened(text, width) == shown
-    assert len(shown) <= width
-
-
-def test_a_text_is_shortened_by_the_cells_of_a_terminal():
-    assert shortened('猫猫猫猫', 5, cell_len) == '猫…猫'
-    assert shortened('猫猫猫猫', 6, cell_len) == '猫…猫'
-    assert shortened('猫猫猫猫', 8, cell_len) == '猫猫猫猫'

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from resnet_trt_node.plot_text import three_digits
+
 _COLOURS = {
     'receive': '#4c72b0', 'convert': '#dd8452', 'resize': '#55a868', 'normalise': '#c44e52',
     'infer': '#8172b3', 'publish': '#937860'}
 _TITLES = {'added_latency': 'one camera, idle', 'six_cameras': 'six cameras, 30 Hz',
-           'overload': 'twice the capacity', 'overload_tight': 'the same, 150 ms',
+           'overload': 'twice the capacity', 'overload_tight': 'the same, max_age_ms 150',
            'regions': 'six cameras, 10 regions each'}
 
 
@@ -36,7 +38,11 @@ def draw(results: dict[str, Any], path: Path) -> bool:
     if not panels:
         return False
     figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(4.2 * len(panels), 3.4), squeeze=False)
+        1, len(panels), figsize=(4.2 * len(panels), 4.0), squeeze=False)
+    machine = results['machine']
+    figure.suptitle(
+        f'classifier_node on {machine["cores"]} cores of {machine["cpu"]}, simulated backend',
+        fontsize=11)
     for axis, (name, panel) in zip(axes[0], panels):
         panel(axis, figures if name == 'latency' else figures[name])
         axis.spines[['top', 'right']].set_visible(False)
@@ -56,11 +62,11 @@ def _cpu(axis: Any, figures: dict[str, Any]) -> None:
             axis.bar(place, height, 0.6, bottom, color=_COLOURS[stage],
                      label=stage if not place else None)
             bottom += height
-        axis.text(place, bar['cpu_ms'], f'{bar["cpu_ms"]:.2f}', ha='center', va='bottom')
+        axis.text(place, bar['cpu_ms'], three_digits(bar['cpu_ms']), ha='center', va='bottom')
     axis.set_xticks(range(len(bars)), list(bars))
     axis.set_ylim(0, 1.5 * max(bar['cpu_ms'] for bar in bars.values()))
-    axis.set_ylabel('ms of CPU')
-    axis.set_title('A 1080p frame', fontsize=10)
+    axis.set_ylabel('ms')
+    axis.set_title('CPU time of a 1080p frame', fontsize=10)
     axis.legend(fontsize=7, frameon=False, ncols=2)
 
 
@@ -73,9 +79,9 @@ def _latency(axis: Any, figures: dict[str, Any]) -> None:
     ticks = [5, 10, 20, 50, 100, 200]
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
     axis.minorticks_off()
-    axis.set_xlabel('ms, at most')
-    axis.set_ylabel('% of answers')
-    axis.set_title('Source to answer', fontsize=10)
+    axis.set_xlabel('ms, logarithmic')
+    axis.set_ylabel('% of answers within')
+    axis.set_title('Camera to answer', fontsize=10)
     # Between the curves of an idle node and those of a busy one.
     axis.legend(
         fontsize=7, frameon=False, loc='upper center', bbox_to_anchor=(0.5, -0.2), ncols=2)
@@ -86,6 +92,7 @@ def _memory(axis: Any, figures: dict[str, Any]) -> None:
     for values, label in ((resident, 'resident'), (own, 'without shared memory and files')):
         axis.plot([time / 60 for time in times], values, label=label)
     axis.set_ylim(0, 1.4 * max(resident))
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel('minutes')
     axis.set_ylabel('MiB')
     axis.legend(fontsize=7, frameon=False, loc='upper left')

@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 
 from resnet_trt_node.atomic_file import whole_file
+from resnet_trt_node.cli.support.console import count_of
 from resnet_trt_node.cli.support.evaluation_report import Evaluation
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.evaluation.confusion import most_confused
 from resnet_trt_node.json_document import json_document
 from resnet_trt_node.printable import printable
+from resnet_trt_node.shortened import shortened
 
 _PICTURES = ('.png', '.svg', '.pdf')
 _TABLES = ('.csv', '.json')
 #: More classes than this cannot be read in one picture.
 _MOST_CLASSES = 25
-_LONGEST_LABEL = 26
+_LONGEST_LABEL, _LONGEST_NAME = 26, 40
 _INCH_A_CELL = 0.42
 #: Cells with a larger share are dark, so their number is white.
 _DARK = 0.3
@@ -65,11 +67,12 @@ def write_outputs(evaluation: Evaluation, arguments: Namespace) -> None:
             elif ending == '.json':
                 _write_json(evaluation, temporary)
             else:
-                _draw_confusion(evaluation, temporary, ending[1:])
+                _draw_confusion(evaluation, arguments.images, temporary, ending[1:])
     if arguments.reliability is not None:
         with whole_file(arguments.reliability) as temporary:
             _draw_reliability(
-                evaluation, temporary, Path(arguments.reliability).suffix.lower()[1:])
+                evaluation, arguments.images, temporary,
+                Path(arguments.reliability).suffix.lower()[1:])
 
 
 def _write_csv(evaluation: Evaluation, path: Path) -> None:
@@ -87,11 +90,12 @@ def _write_json(evaluation: Evaluation, path: Path) -> None:
     path.write_text(json.dumps(document, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
-def _draw_confusion(evaluation: Evaluation, path: Path, form: str) -> None:
+def _draw_confusion(evaluation: Evaluation, images: str, path: Path, form: str) -> None:
     """
     Plot the confusion matrix; of more than 25 classes the most confused ones.
 
     :param evaluation: the results.
+    :param images: path of the pictures.
     :param path: the file to write.
     :param form: 'png', 'svg' or 'pdf'.
     """
@@ -118,11 +122,13 @@ def _draw_confusion(evaluation: Evaluation, path: Path, form: str) -> None:
     axis.tick_params(length=0, labelsize=9)
     axis.set_xlabel('answer')
     axis.set_ylabel(f'right class ({evaluation.noun}s)')
-    axis.set_title(title, fontsize=10, loc='left', parse_math=False)
+    # Over the whole picture, which may be narrower than the text above its cells.
+    figure.suptitle(f'{_what(evaluation, 0)} on {_set_name(images)}\n{title}', fontsize=10,
+                    parse_math=False)
     _write_numbers(axis, counts, shares)
     bar = figure.colorbar(
         image, ax=axis, fraction=0.04, pad=0.02, ticks=[0, 0.01, 0.05, 0.1, 0.2, 0.5, 1],
-        format=lambda share, _: f'{share:.0%}')
+        format=lambda share, _: f'{100 * share:.0f} %')
     bar.set_label(f"share of the right class's {evaluation.noun}s")
     # Tight: with square cells the constrained layout may cut a label off.
     figure.savefig(path, format=form, dpi=120, bbox_inches='tight')
@@ -132,7 +138,7 @@ def _chosen_classes(evaluation: Evaluation) -> tuple[list[int], str]:
     """Return the plotted classes and the title."""
     matrix, labels = evaluation.matrix, evaluation.labels
     total, wrong = int(matrix.sum()), int(matrix.sum() - np.trace(matrix))
-    title = f'top-1 {1 - wrong / total:.1%} of {total} {evaluation.noun}s'
+    title = f'top-1 {100 * (1 - wrong / total):.1f} % of {count_of(total, evaluation.noun)}'
     if len(labels) <= _MOST_CLASSES:
         return list(range(len(labels))), title
     chosen = list(most_confused(matrix, _MOST_CLASSES))
@@ -153,42 +159,45 @@ def _write_numbers(axis: Any, counts: Any, shares: Any) -> None:
             color='white' if shares[row, column] > _DARK else 'black')
 
 
-def _draw_reliability(evaluation: Evaluation, path: Path, form: str) -> None:
+def _draw_reliability(evaluation: Evaluation, images: str, path: Path, form: str) -> None:
     """
     Plot accuracy over confidence, and the number of pictures in each bin, for each model.
 
     :param evaluation: the results.
+    :param images: path of the pictures.
     :param path: the file to write.
     :param form: 'png', 'svg' or 'pdf'.
     """
     from matplotlib.figure import Figure
     number = len(evaluation.calibrations)
-    figure = Figure(figsize=(4.4 * number, 5.4), layout='constrained')
+    figure = Figure(figsize=(4.6 * number, 5.8), layout='constrained')
+    count = count_of(len(evaluation.outcomes[0]), evaluation.noun)
+    figure.suptitle(f'Reliability on {_set_name(images)}, {count}', fontsize=11, parse_math=False)
     axes = figure.subplots(
         2, number, squeeze=False, sharex=True, height_ratios=(3, 1))
     for place, found in enumerate(evaluation.calibrations):
         top, bottom = axes[0][place], axes[1][place]
-        width = 1 / len(found.counts)
+        width = 100 / len(found.counts)
         centres = (np.arange(len(found.counts)) + 0.5) * width
         filled = found.counts > 0
         top.plot(
-            [0, 1], [0, 1], '--', color='#888888', linewidth=1, zorder=3,
+            [0, 100], [0, 100], '--', color='#888888', linewidth=1, zorder=3,
             label='as sure as right')
         top.bar(
-            centres[filled], found.accuracies[filled], 0.92 * width, color='#4c72b0',
+            centres[filled], 100 * found.accuracies[filled], 0.92 * width, color='#4c72b0',
             label='accuracy')
         top.plot(
-            found.confidences[filled], found.accuracies[filled], 'o', color='#dd8452',
-            markersize=4, zorder=4, label='at the mean confidence')
-        top.set_xlim(0, 1)
-        top.set_ylim(0, 1.02)
+            100 * found.confidences[filled], 100 * found.accuracies[filled], 'o',
+            color='#dd8452', markersize=4, zorder=4, label='at the mean confidence')
+        top.set_xlim(0, 100)
+        top.set_ylim(0, 102)
         top.set_title(
-            f'{_short(Path(evaluation.models[place]).name)}\ncalibration error '
-            f'{found.expected_error:.1%} expected, {found.maximum_error:.1%} at most', fontsize=10,
-            parse_math=False)
+            f'{_what(evaluation, place)}\ncalibration error {100 * found.expected_error:.1f} % '
+            f'expected, {100 * found.maximum_error:.1f} % at most', fontsize=10, parse_math=False)
         bottom.bar(centres, found.counts, 0.92 * width, color='#999999')
-        bottom.set_xlabel('confidence')
-        for axis, label in ((top, 'accuracy'), (bottom, f'{evaluation.noun}s')):
+        bottom.yaxis.get_major_locator().set_params(integer=True)
+        bottom.set_xlabel('confidence in %')
+        for axis, label in ((top, 'accuracy in %'), (bottom, f'{evaluation.noun}s')):
             axis.spines[['top', 'right']].set_visible(False)
             if not place:
                 axis.set_ylabel(label)
@@ -199,6 +208,17 @@ def _draw_reliability(evaluation: Evaluation, path: Path, form: str) -> None:
     figure.savefig(path, format=form, dpi=120)
 
 
+def _what(evaluation: Evaluation, place: int) -> str:
+    """Return the name of a model, with its runtime where two run the same file."""
+    same = len(set(evaluation.models)) < len(evaluation.models)
+    runtime = f', {evaluation.infos[place].name}' if same else ''
+    name = printable(Path(evaluation.models[place]).name)
+    return shortened(name, _LONGEST_NAME - len(runtime)) + runtime
+
+
+def _set_name(images: str) -> str:
+    return shortened(printable(Path(images).absolute().name), _LONGEST_NAME)
+
+
 def _short(label: str) -> str:
-    label = printable(label)
-    return label if len(label) <= _LONGEST_LABEL else f'{label[:_LONGEST_LABEL - 3]}...'
+    return shortened(printable(label), _LONGEST_LABEL)

@@ -40,6 +40,7 @@ class TrainingData:
     :param rule: how the deployed model resizes pictures.
     :param fingerprint: hex digest over names, sizes and classes of all pictures.
     :param corrupt: pictures that were left out.
+    :param name: of the data set, for titles.
     """
 
     train: Union[StoredPictures, StreamedPictures]
@@ -48,6 +49,7 @@ class TrainingData:
     rule: ResizeRule
     fingerprint: str
     corrupt: tuple[CorruptPicture, ...] = ()
+    name: str = ''
 
     @property
     def image_size(self) -> int:
@@ -84,6 +86,8 @@ class DataSplit(Closing):
             raise UsageError(
                 f'--validation is {train_root}, which is trained with: name other pictures, or '
                 'leave it out to keep a share of each class')
+        #: Of the data set, for titles.
+        self.name = Path(root).absolute().name
         with ExitStack() as stack:
             #: What is learnt from.
             self.train = stack.enter_context(ClassFolders(train_root, None, max_bytes))
@@ -174,7 +178,7 @@ def load_data(
         validation = validation.to(device)
     return TrainingData(
         train, validation, split.train.classes, rule, split.fingerprint(),
-        (*corrupt, *undecoded))
+        (*corrupt, *undecoded), split.name)
 
 
 def _refuse_corrupt(

@@ -8,8 +8,8 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
-from resnet_trt_node.backends.base import warm_up
 from resnet_trt_node.backends import factory
+from resnet_trt_node.backends.base import warm_up
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.backends.tensorrt.log import _listeners
 from resnet_trt_node.errors import (

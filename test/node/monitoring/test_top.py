@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from json_schemas import checked
 import pty
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import sys
 from time import monotonic
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from json_schemas import checked
 from node_process import image, NodeProcess, Peer
 import numpy as np
 import pytest
