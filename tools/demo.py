@@ -17,7 +17,7 @@ import shlex
 import shutil
 import sys
 import time
-from typing import Any, IO
+from typing import IO
 
 from bench.children import Child, wait_until
 from bench.environment import profile
@@ -28,7 +28,7 @@ from demo_steps.model import get_model
 from demo_steps.recording import Camera, CAMERAS, write_recording
 from demo_steps.region_answers import draw_scenes, find_region_problems, print_regions
 from demo_steps.scenes import TABLE, write_scenes
-from matplotlib.figure import Figure
+from demo_steps.sheet import draw_sheet
 
 from resnet_trt_node.bag.messages import BagImage
 from resnet_trt_node.bag.reader import BagReader
@@ -40,10 +40,13 @@ from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.imaging.annotate import annotate
 from resnet_trt_node.imaging.decode import decode_message
+from resnet_trt_node.shortened import shortened
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60.0
 RESULT_TIMEOUT_S = 20.0
+#: Characters that fit above a picture of the sheet.
+_CAPTION = 36
 
 #: (camera, stamp in nanoseconds) names a frame everywhere here.
 Frame = tuple[str, int]
@@ -98,7 +101,7 @@ def show(model: Path | None, out: Path) -> int:
     predictions = {
         frame: named(results[frame][0], labels) for frame in images if frame in results}
     print_answers(shown, predictions, latencies_ms)
-    draw(images, shown, predictions, out)
+    draw(images, shown, predictions, model, out)
     problems = find_problems(images, results)
 
     print('[5/5] Regions: two scenes of several photographs, and a table of boxes as a detector '
@@ -262,7 +265,7 @@ def print_answers(
 
 def draw(
         images: dict[Frame, BagImage], shown: dict[Frame, str],
-        predictions: dict[Frame, list[Prediction]], out: Path) -> None:
+        predictions: dict[Frame, list[Prediction]], model: Path, out: Path) -> None:
     """Write each answered image with its names, and one sheet of all, a row for each camera."""
     folder = AnnotatedPictures(out / 'annotated', keep=())
     tiles, captions = [], []
@@ -273,21 +276,15 @@ def draw(
         pixels = source.load()
         folder.write(source, predictions[frame])
         tiles.append(annotate(pixels, predictions[frame][:3]))
-        captions.append(f'{camera} camera at {stamp_ns / 1e9:.3f} s: {shown[frame]}')
+        after_s = (stamp_ns - min(stamp for _, stamp in images)) / 1e9
+        best = predictions[frame][0]
+        captions.append(shortened(
+            f'{camera}, {after_s:.1f} s: {best.label} {100 * best.score:.0f} %', _CAPTION))
     if tiles:
-        draw_sheet(tiles, captions, out / 'contact_sheet.png')
-
-
-def draw_sheet(tiles: list[Any], captions: list[str], path: Path) -> None:
-    """Write pictures under their captions, a row for each camera."""
-    columns = max(len(camera.photographs) for camera in CAMERAS)
-    figure = Figure(figsize=(5 * columns, 4.2 * len(CAMERAS)), layout='constrained')
-    for place, (tile, caption) in enumerate(zip(tiles, captions), start=1):
-        axis = figure.add_subplot(len(CAMERAS), columns, place)
-        axis.imshow(tile)
-        axis.set_title(caption)
-        axis.axis('off')
-    figure.savefig(path, dpi=110)
+        draw_sheet(
+            tiles, captions, f'{shortened(model.name, _CAPTION)} on {len(tiles)} photographs of '
+            f'{len(CAMERAS)} cameras', max(len(camera.photographs) for camera in CAMERAS),
+            out / 'contact_sheet.png')
 
 
 def find_problems(

@@ -57,7 +57,7 @@ def test_every_photograph_comes_back_named(tools, colour_model, tmp_path):
     assert len(regions) == 9
     assert [shown for shown, name, alone in regions if name != alone] == ['speck']
     sheet = np.asarray(Image.open(tmp_path / 'demo' / 'contact_sheet.png'))
-    assert sheet.shape[1] > 4 * 480
+    assert sheet.shape[1] > 4 * 360
     scenes = np.asarray(Image.open(tmp_path / 'demo' / 'regions_sheet.png'))
     assert scenes.shape == (2 * 720 + 16, 1280, 3)
     green, red = (scenes == (64, 196, 132)).all(axis=2), (scenes == (255, 120, 110)).all(axis=2)
