@@ -2,7 +2,7 @@
 Every parameter of the node, declared once: name, default, description, range, when it may change.
 
 This module does not import ROS; `parameter_server` declares the fields with rclpy. A test checks
-the YAML file and the table in the README against it.
+the YAML file and docs/reference/parameters.md against it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The parameters: one declaration, and the YAML and the README that repeat it."""
+"""The parameters: one declaration, and the YAML file that repeats it."""
 
 from __future__ import annotations
 
@@ -35,17 +35,6 @@ def test_yaml_marks_live_parameters():
         above = lines[:next(i for i, line in enumerate(lines) if line.startswith(f'    {name}:'))]
         comment = ' '.join(itertools.takewhile(lambda line: line[4:5] == '#', reversed(above)))
         assert ('(live)' in comment) == parameter.metadata['live'], (name, comment)
-
-
-def test_readme_table_lists_every_parameter_with_its_default():
-    rows = dict(re.findall(
-        r'^\| `(\w+)` \| `([^`]*)` \|', (REPOSITORY / 'README.md').read_text(), re.MULTILINE))
-    shown = {
-        name: '[]' if parameter.default == () else
-        str(parameter.default).lower() if isinstance(parameter.default, bool) else
-        str(parameter.default) or "''"
-        for name, parameter in parameter_fields().items()}
-    assert rows == shown
 
 
 def test_defaults_are_valid_and_every_parameter_is_described():
