@@ -41,6 +41,11 @@ def write_section(page: Path, name: str, markdown: str, command: str) -> None:
         temporary.write_text(text, encoding='utf-8')
 
 
+def has_section(page: Path, name: str) -> bool:
+    """Tell whether a page has a section of this name."""
+    return f'<!-- begin {name}:' in page.read_text(encoding='utf-8')
+
+
 def table(head: Sequence[str], rows: Iterable[Iterable[object]]) -> list[str]:
     """Return the lines of a table; None is an empty cell."""
     return [f'| {" | ".join("" if cell is None else str(cell) for cell in row)} |'

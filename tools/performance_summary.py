@@ -1,9 +1,10 @@
 """
-Write the first and the last section of docs/performance.md, from the JSON of the others.
+Write the first and the last section of docs/performance.md, and README.md's, from their JSON.
 
 The first says what is reached, beside what a reader would compare it with; the last what this
-project aimed at and missed. Both follow from docs/performance/*.json, so whoever measures one
-part calls this afterwards, and nothing is typed by hand.
+project aimed at and missed; README.md has a short form of both. All follow from
+docs/performance/*.json, so whoever measures one part calls this afterwards, and nothing is typed
+by hand.
 
 Usage: python3 -m tools.performance_summary docs
 """
@@ -16,13 +17,12 @@ import sys
 from typing import Any, NamedTuple, Optional
 
 from tools.gpu.sitting_results import MLPERF_IMAGES_S, Sitting
-from tools.gpu.targets import targets
-from tools.markdown_page import read_json, table, write_section
+from tools.markdown_page import has_section, read_json, table, write_section
+from tools.performance_goals import goals
+from tools.readme_figures import figures
 
 #: Published by TIER IV for its traffic-light classifier, see its model page (AWML).
 _AWML = 'TIER IV AWML, MobileNetV2, six crops on an RTX 3090, as published: p99 8.0 ms'
-#: Scenario of the whole node on a GPU to its goal for receive to publish.
-_WHOLE_NODE_P99_MS = {'rate_fp16_6_VGA_raw': 2.0, 'regions_fp16_1_VGA_raw_6': 4.0}
 _COMMAND = 'tools/performance_summary.py from the JSON of the other sections'
 
 
@@ -168,57 +168,11 @@ def _beside(others: dict[str, Optional[str]]) -> str:
     return '; '.join(f'{name}: {value}' for name, value in others.items() if value) or '-'
 
 
-class _Goal(NamedTuple):
-    what: str
-    measured: str
-    limit: str
-    met: bool
-
-
-def goals(
-        realtime: dict[str, Any], sitting: Sitting, node: Optional[dict[str, Any]] = None) -> str:
-    """Return the last section as Markdown: what was aimed at and missed, and how much was met."""
-    every = [
-        *(_Goal(f'{one["name"]}: {check["name"]}', _value(check['measured'], check['unit']),
-                ('at least ' if check['at_least'] else 'at most ')
-                + _value(check['limit'], check['unit']), check['met'])
-          for one in realtime['scenarios'] for check in one['checks']),
-        *(_Goal(target.what, _value(target.value, ''),
-                ('at most ' if target.at_most else 'at least ') + f'{target.limit:g}',
-                target.verdict == 'reached')
-          for target in targets(sitting)),
-        *_whole_node_goals(node)]
-    missed = [goal for goal in every if not goal.met]
-    return '\n'.join([
-        '## Goals that were missed', '',
-        f'This project set itself {len(every)} limits; `python -m bench` and `tools.gpu` measure '
-        f'all of them. {len(every) - len(missed)} are met. The others:', '',
-        *table(['goal', 'measured', 'limit'], (goal[:3] for goal in missed))])
-
-
-def _whole_node_goals(node: Optional[dict[str, Any]]) -> Iterator[_Goal]:
-    for name, one in (node['scenarios'] if node else {}).items():
-        if one['scenario']['kind'] not in ('rate', 'regions'):
-            continue
-        balance = one['figures']['balance']
-        lost = balance['sent'] - balance['heard']
-        yield _Goal(f'{name} on a GPU: frames lost of {balance["sent"]}', str(lost), 'at most 0',
-                    lost == 0)
-        if name in _WHOLE_NODE_P99_MS:
-            p99, limit = one['figures']['stages_ms']['total'][2], _WHOLE_NODE_P99_MS[name]
-            yield _Goal(f'{name} on a GPU: p99 of receive to publish', _value(p99, 'ms'),
-                        f'at most {limit:g} ms', p99 <= limit)
-
-
-def _value(value: Optional[float], unit: str) -> str:
-    return 'not measured' if value is None else f'{value:.4g} {unit}'.rstrip()
-
-
 def write_summary(docs: Path) -> None:
     """
-    Write both sections; without the JSON of a benchmark or of a sitting there is none.
+    Write all sections; without the JSON of a benchmark or of a sitting there is none.
 
-    :param docs: the folder of performance.md.
+    :param docs: the folder of performance.md, beside README.md.
     """
     realtime, gpu, tvm, node = (
         read_json(path) if path.exists() else None
@@ -230,6 +184,10 @@ def write_summary(docs: Path) -> None:
     page = docs / 'performance.md'
     write_section(page, 'summary', summary(realtime, sitting, tvm, node), _COMMAND)
     write_section(page, 'goals', goals(realtime, sitting, node), _COMMAND)
+    readme = docs.parent / 'README.md'
+    # Not into a README that is beside other folders of results.
+    if node is not None and readme.exists() and has_section(readme, 'figures'):
+        write_section(readme, 'figures', figures(realtime, sitting, node), _COMMAND)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""The README's commands do as described: they are run as they stand there."""
+"""The commands of docs/how-to/offline-tools.md do as described: they are run as they stand."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from image_bags import BagWriter
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
+from pages import dead_links
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.bag.message_types import DETECTIONS
@@ -24,11 +25,10 @@ from tiny_model import COLOURS, write_tiny_model
 
 pytestmark = pytest.mark.slow
 
-README = REPOSITORY / 'README.md'
-SECTION = README.read_text().split('## Models and pictures from the command line')[1].split(
-    '\n## ')[0]
+PAGE = REPOSITORY / 'docs' / 'how-to' / 'offline-tools.md'
 #: Each code block with what stands right before it.
-BLOCKS = re.findall(r'(<!--[^>]*-->\n)?```sh\n(.*?)```', SECTION, re.DOTALL)
+BLOCKS = re.findall(
+    r'(<!--[^>]*-->\n)?```sh\n(.*?)```', PAGE.read_text(encoding='utf-8'), re.DOTALL)
 
 
 def commands(network: bool) -> list[str]:
@@ -39,8 +39,8 @@ def commands(network: bool) -> list[str]:
 
 @pytest.fixture(scope='module')
 def workplace(tmp_path_factory):
-    """Make a folder with the files that the README names."""
-    folder = tmp_path_factory.mktemp('readme')
+    """Make a folder with the files that the page names."""
+    folder = tmp_path_factory.mktemp('offline_tools')
     (folder / 'models').mkdir()
     (folder / 'photos').mkdir()
     write_tiny_model(folder / 'models' / 'resnet50.onnx')
@@ -84,7 +84,7 @@ def run(
     assert words[0] == 'resnet_trt'
     return stalled.run(
         [sys.executable, '-m', 'resnet_trt_node.cli.main', *words[1:]], cwd=folder,
-        env={**os.environ, 'PYTHONPATH': str(README.parent), **environment})
+        env={**os.environ, 'PYTHONPATH': str(REPOSITORY), **environment})
 
 
 @pytest.mark.parametrize('command', commands(network=False))
@@ -105,7 +105,7 @@ def test_command_that_needs_the_network_is_refused_in_words_without_it(command, 
 
 
 def test_what_the_commands_left(workplace):
-    """Runs last: the files that the README promises are there and hold what they should."""
+    """Runs last: the files that the page promises are there and hold what they should."""
     assert sorted(path.name for path in (workplace / 'annotated').iterdir())
     for bag in ('drive_classified', 'drive_regions'):
         assert (workplace / bag / 'metadata.yaml').exists()
@@ -113,7 +113,5 @@ def test_what_the_commands_left(workplace):
     shutil.rmtree(workplace / 'annotated')
 
 
-def test_files_that_the_readme_links_to_exist():
-    links = re.findall(r'\]\((?!http)([^)#]+)\)', README.read_text())
-    assert links
-    assert [link for link in links if not (README.parent / link).exists()] == []
+def test_links_lead_somewhere():
+    assert dead_links(PAGE) == []

@@ -1,0 +1,147 @@
+"""
+The table of figures in README.md, each with a link to where it was measured.
+
+`tools.performance_summary` writes it, so that the README tells what docs/performance.md does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import re
+from typing import Any, NamedTuple
+
+from tools.gpu.sitting_results import MLPERF_IMAGES_S, Sitting
+from tools.markdown_page import table
+from tools.performance_goals import every_goal, WHOLE_NODE_P99_MS
+
+_PAGE = 'docs/performance.md'
+
+
+class _Row(NamedTuple):
+    what: str
+    ours: str
+    beside: str
+
+
+def figures(realtime: dict[str, Any], sitting: Sitting, node: dict[str, Any]) -> str:
+    """
+    Return the table as Markdown, with how many goals were met.
+
+    :param realtime: as `python -m bench` writes it.
+    :param sitting: what a sitting at a GPU measured.
+    :param node: as `tools.gpu.node.bench` writes it.
+    """
+    every = every_goal(realtime, sitting, node)
+    missed = sum(not goal.met for goal in every)
+    rows = [*_backend_rows(sitting), *_node_rows(node), *_cpu_rows(realtime)]
+    return '\n'.join([
+        *table(('measured', 'this project', 'beside it'), (
+            (row.what, f'**{row.ours}**', row.beside) for row in rows)), '',
+        f'{len(every) - missed} of {len(every)} goals are met; '
+        f'[the {missed} others]({_PAGE}#goals-that-were-missed) are listed. '
+        f'[Every figure]({_PAGE}) was written by a command that you can run.'])
+
+
+def _link(words: str, heading: str) -> str:
+    """Return a link to a heading of the page, by its anchor on GitHub."""
+    anchor = re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
+    return f'[{words}]({_PAGE}#{anchor})'
+
+
+def _goal(limit: str, met: bool) -> str:
+    return f'goal: {limit}, {"met" if met else "**missed**"}'
+
+
+def _backend_rows(sitting: Sitting) -> Iterator[_Row]:
+    gpu = re.sub(r' \d.*', '', sitting.steps['machine']['gpu'])
+
+    def latency(values: Any) -> str:
+        return f'{values["p50_ms"]:.2f} / {values["p99_ms"]:.2f} ms'
+
+    yield _Row(
+        _link(f'ResNet-50 fp16 on one {gpu}', 'Batch 1: copy in, run, copy out')
+        + ', batch 1 with its copies, p50 / p99',
+        latency(sitting.get('fp16', 'latency', 'ours')),
+        f'bare engine {latency(sitting.get("fp16", "latency", "bare_graph"))}, '
+        f'`torch.compile` {latency(sitting.torch_get("latency", "compile_b1"))}')
+
+    def rate(value: Any) -> str:
+        return f'{value:,.0f} images/s'
+
+    yield _Row(
+        _link('the same', 'Full batches, sustained') + ' at batch 64, sustained',
+        rate(sitting.get('fp16', 'throughput', 'ours_2_buffers', 'p50_images_s')),
+        '`torch.compile` ' + rate(sitting.torch_get(
+            'throughput', 'compile_b64_with_copies', 'p50_images_s')))
+    # As `resnet_trt quantize` makes it; the benchmark has an experiment that is faster.
+    yield _Row(
+        _link('the same', 'Full batches, sustained') + ' in int8',
+        rate(sitting.get('int8', 'throughput', 'ours_2_buffers', 'p50_images_s')),
+        f'MLPerf 3.1 as published: {rate(MLPERF_IMAGES_S)}, **not reached**')
+
+
+def _node_rows(node: dict[str, Any]) -> Iterator[_Row]:
+    scenarios, gpu = node['scenarios'], re.sub(r',.*', '', node['machine']['gpu'])
+
+    def latency(name: str) -> tuple[str, str]:
+        p50, _, p99 = scenarios[name]['figures']['stages_ms']['total']
+        limit = WHOLE_NODE_P99_MS[name]
+        return f'{p50:.1f} / {p99:.1f} ms', _goal(f'p99 at most {limit:g} ms', p99 <= limit)
+
+    yield _Row(
+        _link(f'The whole node on one {gpu}', 'The whole node on a GPU')
+        + ', six VGA cameras at 30 Hz: message in to answer out, p50 / p99',
+        *latency('rate_fp16_6_VGA_raw'))
+    yield _Row(
+        _link('six boxes', 'Regions') + ' in each image of one VGA camera, likewise',
+        *latency('regions_fp16_1_VGA_raw_6'))
+    many = scenarios['regions_fp16_6_VGA_raw_20']
+    asked = many['scenario']['regions'] * many['scenario']['cameras'] \
+        * many['scenario']['rate_hz']
+    yield _Row(
+        _link(f'{asked:,.0f} boxes a second', 'Regions') + ' on six VGA cameras',
+        f'{many["regions"]["answered_hz"]:,.0f} answered', 'the limit of one process; the others are counted')
+    for size in ('1080p', 'VGA'):
+        ours, plain = (
+            ', '.join(f'{turn["source_to_answer_ms"]["p50"]:.1f}' for turn in
+                      scenarios[f'plain_fp16_1_{size}_raw']['turns'][receiver])
+            for receiver in ('ours', 'plain'))
+        yield _Row(
+            _link(f'one {size} camera', 'Beside the plain node with the same engine')
+            + ', camera to answer, p50 of two turns', f'{ours} ms',
+            f'plain rclpy node, same engine: {plain} ms')
+
+
+def _cpu_rows(realtime: dict[str, Any]) -> Iterator[_Row]:
+    found = {one['name']: one for one in realtime['scenarios']}
+
+    def link(words: str, name: str) -> str:
+        return _link(words, found[name]['title'])
+
+    cpu = found['cpu_per_frame']
+    check, = cpu['checks']
+    yield _Row(
+        f'{realtime["machine"]["cores"]} CPU cores: '
+        + link('CPU time of a 1080p frame', 'cpu_per_frame') + ', a backend that sleeps',
+        f'{cpu["figures"]["ratio"]:.2f} of a plain rclpy node',
+        _goal(f'at most {check["limit"]:g}', check['met']))
+    yield _Row(
+        link('the same', 'cpu_per_frame_onnxruntime') + ' with EfficientNet-Lite0 in ONNX Runtime',
+        f'{found["cpu_per_frame_onnxruntime"]["figures"]["ratio"]:.2f} of a plain rclpy node',
+        'inference included')
+    ours, plain = (found['regions']['figures']['regions'][name] for name in ('ours', 'plain'))
+    yield _Row(
+        link('ten boxes of each of six VGA cameras', 'regions') + ' at 20 Hz',
+        f'{ours["regions_hz"]:,.0f} boxes/s',
+        f'plain rclpy node, one by one: {plain["regions_hz"]:,.0f}')
+    over = found['overload']['figures']
+    yield _Row(
+        link('twice the load', 'overload') + ' that the backend bears',
+        f'{over["throughput_hz"] / over["capacity_hz"]:.0%} of its capacity',
+        f'oldest answer {over["source_to_answer_curve_ms"][-1]:.0f} ms, `max_age_ms` 200')
+    soak = found['soak']
+    lost = sum(check['measured'] for check in soak['checks'] if 'cannot account' in check['name'])
+    yield _Row(
+        link(f'{sum(soak["figures"]["faults"].values())} faults', 'soak')
+        + f' in {soak["figures"]["seconds"] / 60:.0f} minutes',
+        f'{lost:g} frames lost without a reason', 'goal: 0, met' if not lost else _goal('0', False))
