@@ -6,7 +6,7 @@ The table of figures in README.md, each with a link to where it was measured.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import re
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ class _Row(NamedTuple):
 
 def figures(realtime: dict[str, Any], sitting: Sitting, node: dict[str, Any]) -> str:
     """
-    Return the table as Markdown, with how many goals were met.
+    Return the tables as Markdown, one of a GPU and one of the CPU, with how many goals were met.
 
     :param realtime: as `python -m bench` writes it.
     :param sitting: what a sitting at a GPU measured.
@@ -33,13 +33,27 @@ def figures(realtime: dict[str, Any], sitting: Sitting, node: dict[str, Any]) ->
     """
     every = every_goal(realtime, sitting, node)
     missed = sum(not goal.met for goal in every)
-    rows = [*_backend_rows(sitting), *_node_rows(node), *_cpu_rows(realtime)]
+    tensorrt = sitting.steps['machine']['tensorrt'].rpartition('.')[0]
     return '\n'.join([
-        *table(('measured', 'this project', 'beside it'), (
-            (row.what, f'**{row.ours}**', row.beside) for row in rows)), '',
+        f'ResNet-50, TensorRT {tensorrt}; the backend on one '
+        f'{_gpu(sitting.steps["machine"]["gpu"])}, the node on one {_gpu(node["machine"]["gpu"])}:',
+        '', *_table('GPU', [*_backend_rows(sitting), *_node_rows(node)]), '',
+        f'{realtime["machine"]["cores"]} CPU cores of a virtual machine, with cameras and listener '
+        'in processes of their own:',
+        '', *_table('CPU', _cpu_rows(realtime)), '',
         f'{len(every) - missed} of {len(every)} goals are met; '
         f'[the {missed} others]({_PAGE}#goals-that-were-missed) are listed. '
         f'[Every figure]({_PAGE}) was written by a command that you can run.'])
+
+
+def _gpu(name: str) -> str:
+    """Return a GPU's name without its memory and driver, such as NVIDIA H100."""
+    return re.sub(r',.*| \d+ ?GB.*', '', name)
+
+
+def _table(what: str, rows: Iterable[_Row]) -> list[str]:
+    return table((what, 'this project', 'beside it'), (
+        (row.what, f'**{row.ours}**', row.beside) for row in rows))
 
 
 def _link(words: str, heading: str) -> str:
@@ -53,14 +67,12 @@ def _goal(limit: str, met: bool) -> str:
 
 
 def _backend_rows(sitting: Sitting) -> Iterator[_Row]:
-    gpu = re.sub(r' \d.*', '', sitting.steps['machine']['gpu'])
-
     def latency(values: Any) -> str:
         return f'{values["p50_ms"]:.2f} / {values["p99_ms"]:.2f} ms'
 
     yield _Row(
-        _link(f'ResNet-50 fp16 on one {gpu}', 'Batch 1: copy in, run, copy out')
-        + ', batch 1 with its copies, p50 / p99',
+        _link('One image', 'Batch 1: copy in, run, copy out')
+        + ' in fp16, copies included, p50 / p99',
         latency(sitting.get('fp16', 'latency', 'ours')),
         f'bare engine {latency(sitting.get("fp16", "latency", "bare_graph"))}, '
         f'`torch.compile` {latency(sitting.torch_get("latency", "compile_b1"))}')
@@ -69,19 +81,19 @@ def _backend_rows(sitting: Sitting) -> Iterator[_Row]:
         return f'{value:,.0f} images/s'
 
     yield _Row(
-        _link('the same', 'Full batches, sustained') + ' at batch 64, sustained',
+        _link('Batches of 64', 'Full batches, sustained') + ' in fp16, sustained',
         rate(sitting.get('fp16', 'throughput', 'ours_2_buffers', 'p50_images_s')),
         '`torch.compile` ' + rate(sitting.torch_get(
             'throughput', 'compile_b64_with_copies', 'p50_images_s')))
     # As `resnet_trt quantize` makes it; the benchmark has an experiment that is faster.
     yield _Row(
-        _link('the same', 'Full batches, sustained') + ' in int8',
+        _link('Batches of 64', 'Full batches, sustained') + ' in int8, sustained',
         rate(sitting.get('int8', 'throughput', 'ours_2_buffers', 'p50_images_s')),
         f'MLPerf 3.1 as published: {rate(MLPERF_IMAGES_S)}, **not reached**')
 
 
 def _node_rows(node: dict[str, Any]) -> Iterator[_Row]:
-    scenarios, gpu = node['scenarios'], re.sub(r',.*', '', node['machine']['gpu'])
+    scenarios = node['scenarios']
 
     def latency(name: str) -> tuple[str, str]:
         p50, _, p99 = scenarios[name]['figures']['stages_ms']['total']
@@ -89,11 +101,11 @@ def _node_rows(node: dict[str, Any]) -> Iterator[_Row]:
         return f'{p50:.1f} / {p99:.1f} ms', _goal(f'p99 at most {limit:g} ms', p99 <= limit)
 
     yield _Row(
-        _link(f'The whole node on one {gpu}', 'The whole node on a GPU')
-        + ', six VGA cameras at 30 Hz: message in to answer out, p50 / p99',
+        _link('Six VGA cameras', 'The whole node on a GPU')
+        + ' at 30 Hz, message in to answer out, p50 / p99',
         *latency('rate_fp16_6_VGA_raw'))
     yield _Row(
-        _link('six boxes', 'Regions') + ' in each image of one VGA camera, likewise',
+        _link('Six boxes', 'Regions') + ' in each image of one VGA camera, likewise',
         *latency('regions_fp16_1_VGA_raw_6'))
     many = scenarios['regions_fp16_6_VGA_raw_20']
     asked = many['scenario']['regions'] * many['scenario']['cameras'] \
@@ -107,7 +119,7 @@ def _node_rows(node: dict[str, Any]) -> Iterator[_Row]:
                       scenarios[f'plain_fp16_1_{size}_raw']['turns'][receiver])
             for receiver in ('ours', 'plain'))
         yield _Row(
-            _link(f'one {size} camera', 'Beside the plain node with the same engine')
+            _link(f'One {size} camera', 'Beside the plain node with the same engine')
             + ', camera to answer, p50 of two turns', f'{ours} ms',
             f'plain rclpy node, same engine: {plain} ms')
 
@@ -121,22 +133,21 @@ def _cpu_rows(realtime: dict[str, Any]) -> Iterator[_Row]:
     cpu = found['cpu_per_frame']
     check, = cpu['checks']
     yield _Row(
-        f'{realtime["machine"]["cores"]} CPU cores: '
-        + link('CPU time of a 1080p frame', 'cpu_per_frame') + ', a backend that sleeps',
+        link('CPU time of a 1080p frame', 'cpu_per_frame') + ', inference apart',
         f'{cpu["figures"]["ratio"]:.2f} of a plain rclpy node',
         _goal(f'at most {check["limit"]:g}', check['met']))
     yield _Row(
-        link('the same', 'cpu_per_frame_onnxruntime') + ' with EfficientNet-Lite0 in ONNX Runtime',
+        link('The same', 'cpu_per_frame_onnxruntime') + ' with EfficientNet-Lite0 in ONNX Runtime',
         f'{found["cpu_per_frame_onnxruntime"]["figures"]["ratio"]:.2f} of a plain rclpy node',
-        'inference included')
+        'inference included on both sides')
     ours, plain = (found['regions']['figures']['regions'][name] for name in ('ours', 'plain'))
     yield _Row(
-        link('ten boxes of each of six VGA cameras', 'regions') + ' at 20 Hz',
+        link('Ten boxes of each of six VGA cameras', 'regions') + ' at 20 Hz',
         f'{ours["regions_hz"]:,.0f} boxes/s',
         f'plain rclpy node, one by one: {plain["regions_hz"]:,.0f}')
     over = found['overload']['figures']
     yield _Row(
-        link('twice the load', 'overload') + ' that the backend bears',
+        link('Twice the load', 'overload') + ' that the backend bears',
         f'{over["throughput_hz"] / over["capacity_hz"]:.0%} of its capacity',
         f'oldest answer {over["source_to_answer_curve_ms"][-1]:.0f} ms, `max_age_ms` 200')
     soak = found['soak']
