@@ -15,9 +15,8 @@ import re
 import sys
 from typing import Any
 
-from tools.markdown_page import table, write_section
-
 from resnet_trt_node.node.ros.parameters import parameter_fields
+from tools.markdown_page import table, write_section
 
 _YAML_FILE = Path(__file__).resolve().parent.parent / 'config' / 'classify.yaml'
 #: A heading of a group of parameters in that file, or a parameter with its default.

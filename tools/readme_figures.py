@@ -36,10 +36,11 @@ def figures(realtime: dict[str, Any], sitting: Sitting, node: dict[str, Any]) ->
     tensorrt = sitting.steps['machine']['tensorrt'].rpartition('.')[0]
     return '\n'.join([
         f'ResNet-50, TensorRT {tensorrt}; the backend on one '
-        f'{_gpu(sitting.steps["machine"]["gpu"])}, the node on one {_gpu(node["machine"]["gpu"])}:',
+        f'{_gpu(sitting.steps["machine"]["gpu"])}, the node on one '
+        f'{_gpu(node["machine"]["gpu"])}:',
         '', *_table('GPU', [*_backend_rows(sitting), *_node_rows(node)]), '',
-        f'{realtime["machine"]["cores"]} CPU cores of a virtual machine, with cameras and listener '
-        'in processes of their own:',
+        f'{realtime["machine"]["cores"]} CPU cores of a virtual machine, with cameras and '
+        'listener in processes of their own:',
         '', *_table('CPU', _cpu_rows(realtime)), '',
         f'{len(every) - missed} of {len(every)} goals are met; '
         f'[the {missed} others]({_PAGE}#goals-that-were-missed) are listed. '
@@ -112,7 +113,8 @@ def _node_rows(node: dict[str, Any]) -> Iterator[_Row]:
         * many['scenario']['rate_hz']
     yield _Row(
         _link(f'{asked:,.0f} boxes a second', 'Regions') + ' on six VGA cameras',
-        f'{many["regions"]["answered_hz"]:,.0f} answered', 'the limit of one process; the others are counted')
+        f'{many["regions"]["answered_hz"]:,.0f} answered',
+        'the limit of one process; the others are counted')
     for size in ('1080p', 'VGA'):
         ours, plain = (
             ', '.join(f'{turn["source_to_answer_ms"]["p50"]:.1f}' for turn in
@@ -155,4 +157,4 @@ def _cpu_rows(realtime: dict[str, Any]) -> Iterator[_Row]:
     yield _Row(
         link(f'{sum(soak["figures"]["faults"].values())} faults', 'soak')
         + f' in {soak["figures"]["seconds"] / 60:.0f} minutes',
-        f'{lost:g} frames lost without a reason', 'goal: 0, met' if not lost else _goal('0', False))
+        f'{lost:g} frames lost without a reason', _goal('0', not lost))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from pages import dead_links
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
@@ -48,3 +49,7 @@ def test_groups_are_read_from_headings():
     assert groups('x:\n    # --- one ---\n    # about a\n    a: 1\n    b: [""]\n\n'
                   '    # --- two, only so ---\n    c: ""\n') == {
         'one': ['a', 'b'], 'two, only so': ['c']}
+
+
+def test_links_lead_somewhere():
+    assert dead_links(REPOSITORY / 'docs' / 'reference' / 'parameters.md') == []

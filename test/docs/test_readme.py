@@ -11,11 +11,14 @@ import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli.main import COMMANDS
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments
+from resnet_trt_node.launch_support.replay_arguments import replay_arguments
 from tools.gpu.sitting_results import Sitting
 from tools.performance_summary import write_summary
 from tools.readme_figures import figures
 
 README = REPOSITORY / 'README.md'
+ROBOT = REPOSITORY / 'docs' / 'how-to' / 'robot.md'
+DISTRIBUTIONS = REPOSITORY / 'docs' / 'distributions.md'
 TEXT = README.read_text(encoding='utf-8')
 PERFORMANCE = REPOSITORY / 'docs' / 'performance'
 NAMES = ('realtime.json', 'gpu.json', 'gpu_node.json')
@@ -68,15 +71,22 @@ def test_a_readme_without_the_table_is_left_alone(tmp_path):
     for text in ('# Other\n', '# Ours\n\n<!-- begin figures: -->\n<!-- end figures -->\n'):
         (tmp_path / 'README.md').write_text(text)
         write_summary(docs)
-        assert (figures(*measurements()) in (tmp_path / 'README.md').read_text()) == ('Ours' in text)
+        written = (tmp_path / 'README.md').read_text()
+        assert (figures(*measurements()) in written) == ('Ours' in text)
 
 
-def test_commands_and_arguments_exist():
-    blocks = ' '.join(re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)).replace('\\\n', ' ')
-    commands = set(re.findall(r'^(?:ros2 run resnet_trt_node )?resnet_trt (\w+)', blocks,
-                              re.MULTILINE))
-    assert commands
+@pytest.mark.parametrize('page', [README, ROBOT], ids=lambda page: page.name)
+def test_commands_and_arguments_exist(page):
+    text = page.read_text(encoding='utf-8')
+    blocks = ' '.join(re.findall(r'```sh\n(.*?)```', text, re.DOTALL)).replace('\\\n', ' ')
+    commands = set(re.findall(r'\bresnet_trt ([a-z]+)', blocks))
     assert commands <= set(COMMANDS)
-    arguments = {*re.findall(r'\b(\w+):=', TEXT)}
-    assert arguments
-    assert arguments <= {argument.name for argument in classify_arguments()}
+    arguments = {*re.findall(r'\b(\w+):=', text)}
+    assert {'model_path', 'input', 'detections_topic'} <= arguments
+    assert arguments <= {
+        argument.name for argument in (*classify_arguments(), *replay_arguments())}
+
+
+@pytest.mark.parametrize('page', [ROBOT, DISTRIBUTIONS], ids=lambda page: page.name)
+def test_links_of_the_pages_behind_it_lead_somewhere(page):
+    assert dead_links(page) == []

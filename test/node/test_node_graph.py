@@ -32,7 +32,8 @@ def listed(title: str, given: str) -> dict[str, tuple[str, ...]]:
             for line in section(PAGE, title).splitlines() if line.startswith('| `')]
     names = {re.sub('^~', f'/{NODE}', row[0]): row[1:] for row in rows}
     return {name if name.startswith('/') else f'/{name}': (row[0], *row[2:3])
-            for name, row in names.items() if len(row) < 4 or row[1] == 'always' or row[1] in given}
+            for name, row in names.items()
+            if len(row) < 4 or row[1] == 'always' or row[1] in given}
 
 
 def of_graph(names_and_types: list[tuple[str, list[str]]]) -> dict[str, str]:
