@@ -56,7 +56,8 @@ def test_statistics_and_diagnostics_have_the_same_numbers(peer):
         assert numbers['infer_p50_ms'] >= 1.0
         names = [one.name for one in peer.heard['/diagnostics'][-1].status]
         assert names == [
-            '/classifier: classifier', '/classifier: camera front', '/classifier: camera left']
+            '/classifier: classifier', '/classifier: camera front', '/classifier: camera left',
+            'classifier: /front/image', 'classifier: /left/image']
         assert node.stop() == 0
 
 
