@@ -18,7 +18,9 @@ from typing import Optional, Sequence
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.downloads.index import INDEX_FILE, index_text, IndexEntry, read_index
-from resnet_trt_node.errors import ResnetTrtError, UsageError
+from resnet_trt_node.downloads.models import MAX_INDEX_BYTES
+from resnet_trt_node.errors import DownloadError, ResnetTrtError, UsageError
+from resnet_trt_node.regular_file import read_regular
 
 
 def entry_of(
@@ -48,8 +50,7 @@ def add_to_index(folder: Path, models: dict[Path, IndexEntry]) -> tuple[IndexEnt
     :raises ResnetTrtError: if the folder's index is damaged, or it cannot be written to.
     """
     index = folder / INDEX_FILE
-    entries = {entry.name: entry for entry in (
-        read_index(index.read_bytes()) if index.exists() else ())}
+    entries = {entry.name: entry for entry in _present(index)}
     for model, entry in models.items():
         with whole_file(folder / entry.file) as temporary:
             shutil.copyfile(model, temporary)
@@ -59,6 +60,17 @@ def add_to_index(folder: Path, models: dict[Path, IndexEntry]) -> tuple[IndexEnt
     with whole_file(index) as temporary:
         temporary.write_text(index_text(found), encoding='ascii')
     return found
+
+
+def _present(index: Path) -> tuple[IndexEntry, ...]:
+    try:
+        return read_index(read_regular(index, MAX_INDEX_BYTES))
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise UsageError(f'cannot read {index}: {error.strerror or error}') from error
+    except DownloadError as error:
+        raise UsageError(f'{index} is there and cannot be added to: {error}') from error
 
 
 def main(words: Optional[Sequence[str]] = None) -> int:

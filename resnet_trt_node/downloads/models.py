@@ -23,7 +23,7 @@ INDEX_VARIABLE = 'RESNET_TRT_INDEX'
 #: How a model came to be where it was asked for.
 FETCHED, COPIED, PRESENT = 'fetched', 'copied from the cache', 'already there'
 #: More than any index has.
-_MAX_INDEX_BYTES = 4 << 20
+MAX_INDEX_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _content(place: Union[str, Path]) -> bytes:
         for piece in iter(lambda: source.read(1 << 16), b''):
             pieces.append(piece)
             count += len(piece)
-            if count > _MAX_INDEX_BYTES:
+            if count > MAX_INDEX_BYTES:
                 raise DownloadError(f'{place} is no index: it has more than 4 MiB')
     if source.size not in (None, count):
         raise DownloadError(f'{place} broke off after {count} of {source.size} bytes')

@@ -9,6 +9,8 @@ from typing import Any
 
 from image_bags import BagWriter
 from json_schemas import checked
+from make_model_index import main as make_model_index
+from model_server import ModelServer
 from PIL import Image
 import pytest
 
@@ -113,3 +115,38 @@ def colour_bag(tmp_path: Path) -> Path:
 def region_bag(tmp_path: Path) -> Path:
     """Return the bag of `write_region_bag`."""
     return write_region_bag(tmp_path / 'regions')
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Return a folder that the tool made of a model; the user's cache is an empty one."""
+    model = write_tiny_model(tmp_path / 'colours.onnx')
+    folder = tmp_path / 'published'
+    assert make_model_index([
+        str(model), '-o', str(folder), '--name', 'colours', '--licence', 'Apache-2.0',
+        '--description', 'corners of the cube', '--top1', '75.5']) == 0
+    monkeypatch.setenv('RESNET_TRT_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.delenv('RESNET_TRT_INDEX', raising=False)
+    for name in ('http_proxy', 'HTTP_PROXY', 'all_proxy'):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.fixture
+def server(published, monkeypatch):
+    """Serve that folder, and have the environment name the address."""
+    with ModelServer(published) as running:
+        monkeypatch.setenv('RESNET_TRT_INDEX', running.address)
+        yield running
+
+
+@pytest.fixture
+def file(published):
+    """Return the model's file in the folder."""
+    return next(published.glob('*.onnx'))
+
+
+@pytest.fixture
+def kept(tmp_path, file):
+    """Return where a model goes that is not asked for elsewhere."""
+    return tmp_path / 'cache' / 'models' / file.name

@@ -1,73 +1,21 @@
-"""`resnet_trt fetch` against a local server, well-behaved and not, and without any network."""
+"""`resnet_trt fetch` against a local server, a folder, and without any network."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from pathlib import Path
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-from threading import Event
 
 from make_model_index import main as make_model_index
-from model_server import ModelServer, redirect_to, send
+from model_server import left_over, ModelServer, redirect_to
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.contract.model_file import read_model_spec
-from resnet_trt_node.downloads import transfer
 from tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def published(tmp_path, monkeypatch):
-    """Return a folder that the tool made of a model; the user's cache is an empty one."""
-    model = write_tiny_model(tmp_path / 'colours.onnx')
-    folder = tmp_path / 'published'
-    assert make_model_index([
-        str(model), '-o', str(folder), '--name', 'colours', '--licence', 'Apache-2.0',
-        '--description', 'corners of the cube', '--top1', '75.5']) == 0
-    monkeypatch.setenv('RESNET_TRT_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.delenv('RESNET_TRT_INDEX', raising=False)
-    for name in ('http_proxy', 'HTTP_PROXY', 'all_proxy'):
-        monkeypatch.delenv(name, raising=False)
-    return folder
-
-
-@pytest.fixture
-def server(published, monkeypatch):
-    """Serve that folder, and have the environment name the address."""
-    with ModelServer(published) as running:
-        monkeypatch.setenv('RESNET_TRT_INDEX', running.address)
-        yield running
-
-
-@pytest.fixture
-def file(published):
-    """Return the model's file in the folder."""
-    return next(published.glob('*.onnx'))
-
-
-@pytest.fixture
-def kept(tmp_path, file):
-    """Return where a model goes that is not asked for elsewhere."""
-    return tmp_path / 'cache' / 'models' / file.name
-
-
-def left_over(tmp_path) -> list[str]:
-    return [str(path) for path in tmp_path.rglob('*.tmp')]
-
-
-def change(published, **values) -> None:
-    path = published / 'index.json'
-    document = json.loads(path.read_text())
-    document['models'][0].update(values)
-    path.write_text(json.dumps(document))
 
 
 def test_without_an_index_one_line_says_how_to_have_one(published, resnet_trt):
@@ -147,124 +95,6 @@ def test_a_redirect_to_another_folder_is_followed(server, file, kept, resnet_trt
     assert kept.exists()
 
 
-@pytest.mark.parametrize('target', [
-    'file:///etc/passwd', 'ftp://127.0.0.1/a', 'data:,a', '//127.0.0.1:{port}/back'])
-def test_a_redirect_to_another_scheme_or_in_a_circle_is_not(
-        server, file, kept, resnet_trt, target):
-    port = server.address.rpartition(':')[2]
-    server.instead[file.name] = redirect_to(target.format(port=port))
-    server.instead['back'] = redirect_to(f'{server.address}/{file.name}')
-    line = resnet_trt.refused('fetch', 'colours')
-    assert 'redirects to' in line
-    assert not kept.exists()
-
-
-def test_encryption_is_not_given_up_by_a_redirect():
-    request = transfer.urllib.request.Request('https://host/index.json')
-    with pytest.raises(transfer.HTTPError):
-        transfer._Redirects().redirect_request(
-            request, None, 302, 'Found', {}, 'http://host/index.json')
-    assert transfer._Redirects().redirect_request(
-        request, None, 302, 'Found', {}, 'https://other/index.json') is not None
-
-
-def stop_short(request) -> None:
-    send(request, b'a', stated=5000)
-
-
-def say_no_http(request) -> None:
-    request.wfile.write(b'SSH-2.0\r\n')
-
-
-def hang_up(request) -> None:
-    request.connection.shutdown(socket.SHUT_RDWR)
-
-
-@pytest.mark.parametrize(('name', 'answer', 'reason'), [
-    ('index.json', b'', 'no JSON'),
-    ('index.json', b'<html>login</html>', 'no JSON'),
-    ('index.json', b'{"format": "x"}', 'no index of models'),
-    ('index.json', bytes(5 << 20), 'more than 4 MiB'),
-    ('index.json', lambda request: request.send_error(503), 'HTTP 503'),
-    ('index.json', stop_short, 'broke off|no whole HTTP'),
-    ('index.json', say_no_http, 'no whole HTTP'),
-    ('index.json', hang_up, ''),
-    ('model', lambda request: request.send_error(404), 'HTTP 404'),
-    ('model', stop_short, 'has 5000 bytes'),
-    ('model', say_no_http, 'no whole HTTP'),
-    ('model', hang_up, '')])
-def test_a_server_that_misbehaves_is_one_line(
-        server, file, kept, tmp_path, resnet_trt, name, answer, reason):
-    server.instead[file.name if name == 'model' else name] = answer
-    line = resnet_trt.refused('fetch', 'colours')
-    assert any(part in line for part in reason.split('|'))
-    assert server.address in line
-    assert not kept.exists()
-    assert left_over(tmp_path) == []
-
-
-def test_other_bytes_are_refused(server, file, kept, resnet_trt):
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    server.instead[file.name] = bytes(content)
-    line = resnet_trt.refused('fetch', 'colours')
-    assert 'sha256' in line
-    assert str(kept) in line
-    assert not kept.exists()
-
-
-def test_more_bytes_than_stated_are_not_read(server, file, kept, tmp_path, resnet_trt):
-    ended = Event()
-
-    def endless(request) -> None:
-        send(request, file.read_bytes(), stated=-2)
-        try:
-            while True:
-                request.wfile.write(bytes(1 << 16))
-        except OSError:
-            ended.set()
-    server.instead[file.name] = endless
-    assert 'sends more than' in resnet_trt.refused('fetch', 'colours')
-    assert ended.wait(60)
-    assert left_over(tmp_path) == []
-
-
-def test_fewer_bytes_than_stated_are_noticed(server, file, resnet_trt):
-    server.instead[file.name] = lambda request: send(request, file.read_bytes()[:50], stated=-2)
-    assert 'broke off after 50 of' in resnet_trt.refused('fetch', 'colours')
-
-
-def test_a_server_that_says_nothing_is_left(server, file, monkeypatch, resnet_trt):
-    leave = Event()
-    server.instead[file.name] = lambda request: leave.wait(60)
-    monkeypatch.setattr(transfer, 'TIMEOUT_S', 0.2)
-    line = resnet_trt.refused('fetch', 'colours')
-    leave.set()
-    assert 'timed out' in line
-
-
-def test_what_is_no_deployable_model_is_refused(published, file, kept, resnet_trt):
-    file.write_bytes(b'no model')
-    change(published, bytes=8, sha256=hashlib.sha256(b'no model').hexdigest())
-    line = resnet_trt.refused('fetch', 'colours', '--index', published)
-    assert f'{file} is not an ONNX file' in line
-    assert not list(kept.parent.iterdir())
-
-
-@pytest.mark.parametrize('file', ['../colours.onnx', '/etc/passwd', '.colours.onnx'])
-def test_an_index_leads_to_no_other_folder(published, resnet_trt, file):
-    change(published, file=file)
-    assert 'without a folder' in resnet_trt.refused('fetch', 'colours', '--index', published)
-
-
-def test_texts_of_an_index_command_no_terminal(published, resnet_trt):
-    change(published, description='\x1b[2J\nmore', licence='\x07')
-    outcome = resnet_trt('fetch', '--index', published)
-    assert '\x1b' not in outcome.out
-    assert '\x07' not in outcome.out
-    assert len(outcome.out.splitlines()) == 3
-
-
 def test_offline_the_index_of_before_says_what_to_carry_where(
         published, file, kept, resnet_trt, monkeypatch):
     with ModelServer(published) as server:
@@ -303,26 +133,6 @@ def test_a_folder_without_an_index_names_the_tool(tmp_path, published, resnet_tr
     assert 'make_model_index.py' in resnet_trt.refused('fetch', '--index', tmp_path)
 
 
-def test_ctrl_c_leaves_nothing(server, file, tmp_path):
-    began, leave = Event(), Event()
-
-    def begin(request) -> None:
-        send(request, b'a', stated=file.stat().st_size)
-        began.set()
-        leave.wait(60)
-    server.instead[file.name] = begin
-    with subprocess.Popen(
-            [sys.executable, '-m', 'resnet_trt_node.cli.main', 'fetch', 'colours'],
-            env={**os.environ, 'PYTHONPATH': str(REPOSITORY)}, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True) as process:
-        assert began.wait(60)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    leave.set()
-    assert (process.returncode, out, err) == (130, '', '\n')
-    assert left_over(tmp_path) == []
-
-
 def test_fetching_needs_no_pytorch(server, kept):
     code = (
         'import sys\n'
@@ -354,12 +164,16 @@ def test_the_tool_refuses_in_one_line(published, tmp_path, capsys, words, said):
     error = capsys.readouterr().err
     assert (code, error.count('\n')) == (2, 1)
     assert said in error
-    assert not Path(tmp_path / 'new').exists()
+    assert not (tmp_path / 'new').exists()
 
 
 def test_the_tool_does_not_replace_what_is_no_index(tmp_path, published, capsys):
     (published / 'index.json').write_text('{}')
-    assert make_model_index([
-        str(tmp_path / 'colours.onnx'), '-o', str(published), '--licence', 'MIT']) == 2
+    (tmp_path / 'folder' / 'index.json').mkdir(parents=True)
+    for folder, said in ((published, 'no index of models'), (tmp_path / 'folder', 'a folder')):
+        assert make_model_index([
+            str(tmp_path / 'colours.onnx'), '-o', str(folder), '--licence', 'MIT']) == 2
+        error = capsys.readouterr().err
+        assert str(folder / 'index.json') in error
+        assert said in error
     assert (published / 'index.json').read_text() == '{}'
-    assert 'no index' in capsys.readouterr().err

@@ -77,3 +77,8 @@ def redirect_to(address: str) -> Answer:
         request.send_header('Content-Length', '0')
         request.end_headers()
     return answer
+
+
+def left_over(folder: Path) -> list[str]:
+    """Return the temporary files that somebody left anywhere in a folder."""
+    return [str(path) for path in folder.rglob('*.tmp')]
