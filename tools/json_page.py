@@ -31,8 +31,8 @@ too. Every document begins with two keys:
 
 The output is UTF-8, or ASCII with escapes if the terminal has another encoding. Control characters
 and marks that turn the direction of text are always escaped. A command that fails prints no
-document, but one line on the error stream, and its exit code is not 0; `compare` prints one with
-exit code 1 too.
+document, but one line on the error stream, and its exit code is not 0; `compare`, `check` and
+`doctor` print one with exit code 1 too.
 
 Below stand the keys of each document. `a[].b` is the key `b` of each element of the list `a`,
 `a.*` are the values of an object with any keys, and keys in *italics* may be missing. The same

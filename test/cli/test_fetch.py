@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+from json_schemas import checked
 from make_model_index import main as make_model_index
 from model_server import left_over, ModelServer, redirect_to
 import pytest
@@ -43,6 +44,8 @@ def test_the_list_as_json(published, resnet_trt):
     document = resnet_trt('fetch', '--index', published, '--json').document
     assert document['format'] == 'resnet_trt.fetch_list'
     assert [model['name'] for model in document['models']] == ['colours']
+    index = checked((published / 'index.json').read_text())
+    assert index['models'] == document['models']
 
 
 def test_a_model_is_fetched_once_and_is_whole(server, file, kept, tmp_path, resnet_trt):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-import json
 from pathlib import Path
 import re
 import shlex
 
 from classifiers import CLASSES, write_classifier
+from json_schemas import checked
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
@@ -193,7 +193,7 @@ def test_the_command_that_is_advised_makes_it_deployable(tmp_path, monkeypatch, 
     write_classifier(Path('a net.onnx'), **kind)
     Path('labels.txt').write_text(''.join(f'class {index}\n' for index in range(CLASSES)))
     assert main(['check', 'a net.onnx', '--json']) == 1
-    document = json.loads(capsys.readouterr().out)
+    document = checked(capsys.readouterr().out)
     words = shlex.split(document['command'])
     assert words[:3] == ['resnet_trt', 'prepare', 'a net.onnx']
     assert main(words[1:]) == 0
@@ -248,7 +248,7 @@ def test_what_our_own_tools_made_is_not_to_be_prepared(tmp_path, capsys):
     assert 'export it again with --labels' in out
     assert 'resnet_trt prepare' not in out
     assert main(['check', str(path), '--json']) == 1
-    document = json.loads(capsys.readouterr().out)
+    document = checked(capsys.readouterr().out)
     assert document['command'] is None
     assert [one['clause'] for one in document['clauses']] == CLAUSES
     states = {one['clause']: one['state'] for one in document['clauses']}
