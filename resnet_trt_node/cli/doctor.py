@@ -35,6 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
     machine = Machine.here()
     findings = examine(machine, os.environ)
     lacking = [name for name in _NEEDED_BY_NODE if not findings[name].works]
+    if 'rclpy' in lacking:
+        # It is not known, and no reason of its own.
+        lacking.remove('middleware')
     backend, _ = runtimes.choose_backend(findings)
     if arguments.json:
         print_json('doctor', {

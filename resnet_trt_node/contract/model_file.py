@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 import hashlib
+import importlib
 from pathlib import Path
 from typing import Dict, Iterator, List, Tuple, TYPE_CHECKING, Union
 
@@ -184,6 +185,19 @@ def _names(files: list[str]) -> str:
                  for name in files], 3)
 
 
+def require_onnx() -> None:
+    """
+    Import the package onnx.
+
+    :raises BackendUnavailable: if that is impossible.
+    """
+    try:
+        importlib.import_module('onnx')
+    except ImportError as error:
+        raise BackendUnavailable(
+            f'model files cannot be read without onnx ({error}): pip install onnx') from error
+
+
 def parse_graph(data: bytes, path: Union[str, Path]) -> onnx.ModelProto:
     """
     Make a model of the bytes of its file; tensors may be in other files, which are not read.
@@ -193,12 +207,9 @@ def parse_graph(data: bytes, path: Union[str, Path]) -> onnx.ModelProto:
     :raises ModelError: if it is no ONNX.
     :raises BackendUnavailable: if the package onnx is not installed.
     """
-    try:
-        import onnx
-        from resnet_trt_node.contract.onnx_graph import names_of
-    except ImportError as error:
-        raise BackendUnavailable(
-            f'model files cannot be read without onnx ({error}): pip install onnx') from error
+    require_onnx()
+    import onnx
+    from resnet_trt_node.contract.onnx_graph import names_of
     try:
         model = onnx.load_model_from_string(data)
         # An empty or random file can parse as a message without a graph.

@@ -11,7 +11,8 @@ from typing import Callable, Tuple, Union
 from urllib.parse import urlsplit, urlunsplit
 
 from resnet_trt_node.atomic_file import check_place, whole_file
-from resnet_trt_node.contract.model_file import file_sha256, parse_model, read_model, spec_in
+from resnet_trt_node.contract.model_file import (
+    file_sha256, parse_model, read_model, require_onnx, spec_in)
 from resnet_trt_node.downloads.index import INDEX_FILE, IndexEntry, read_index
 from resnet_trt_node.downloads.transfer import (
     cache_folder, copy_checked, is_address, Source, Watch)
@@ -145,11 +146,14 @@ def fetch_model(
     :returns: one of `FETCHED`, `COPIED` and `PRESENT`.
     :raises DownloadError: if it cannot be had, with where to put it by hand.
     :raises ModelError: if it is no deployable model.
+    :raises BackendUnavailable: if the package onnx is not installed.
     :raises UsageError: if the place cannot be written to.
     """
     if _is_there(path, entry):
         return PRESENT
     check_place(path)
+    # Before megabytes come that cannot be checked then.
+    require_onnx()
     kept, origin = default_path(entry), place.beside(entry.file)
     copied = path != kept and _is_there(kept, entry)
     with whole_file(path) as temporary:

@@ -136,6 +136,12 @@ def test_a_folder_without_an_index_names_the_tool(tmp_path, published, resnet_tr
     assert 'make_model_index.py' in resnet_trt.refused('fetch', '--index', tmp_path)
 
 
+def test_without_onnx_nothing_is_fetched(server, file, resnet_trt, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    assert 'pip install onnx' in resnet_trt.refused('fetch', 'colours')
+    assert file.name not in server.asked
+
+
 def test_fetching_needs_no_pytorch(server, kept):
     code = (
         'import sys\n'

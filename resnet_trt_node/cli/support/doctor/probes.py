@@ -90,11 +90,14 @@ def run_probes(
         if PathFinder.find_spec(probe.modules[0], places) is None:
             outcomes[name] = Outcome('missing', 'not installed')
             continue
-        # Isolated, so that neither the environment nor the current folder adds modules.
-        started[name] = subprocess.Popen(
-            [sys.executable, '-I', child.__file__,
-             json.dumps([limit_s, places, probe.modules, probe.code])],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            # Isolated, so that neither the environment nor the current folder adds modules.
+            started[name] = subprocess.Popen(
+                [sys.executable, '-I', child.__file__,
+                 json.dumps([limit_s, places, probe.modules, probe.code])],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        except OSError as error:
+            outcomes[name] = Outcome('broken', f'no process can be started: {error.strerror}')
     deadline = time.monotonic() + limit_s + _GRACE_S
     try:
         for name, process in started.items():
@@ -112,9 +115,8 @@ def _outcome(process: subprocess.Popen[bytes], deadline: float, limit_s: int) ->
         output = process.communicate(timeout=max(deadline - time.monotonic(), 0))[0]
     except subprocess.TimeoutExpired:
         return Outcome('broken', f'its import does not end within {limit_s} s')
-    said = output.decode('utf-8', 'replace').rpartition(child.MARK)[2]
     try:
-        state, found = json.loads(said.partition('\n')[0])
+        state, found = json.loads(output)
     except ValueError:
         code = process.returncode
         return Outcome('broken', 'its import ' + (

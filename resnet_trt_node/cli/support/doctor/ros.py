@@ -22,8 +22,8 @@ PROBES: dict[str, Probe] = {
         'from resnet_trt_node.node.distribution import DDS_PROFILES_VARIABLE\n'
         'found = f"rclpy {version(\'rclpy\')}, {DDS_PROFILES_VARIABLE}"', ('rclpy',)),
     'vision_msgs': Probe(
-        'from rclpy.type_support import check_for_type_support\n'
         'from vision_msgs.msg import Classification, Detection2DArray, LabelInfo\n'
+        'from rclpy.type_support import check_for_type_support\n'
         'for kind in (Classification, Detection2DArray, LabelInfo):\n'
         '    check_for_type_support(kind)\n'
         'found = "with Detection2DArray and LabelInfo"', ('vision_msgs', 'vision_msgs.msg')),
@@ -51,7 +51,7 @@ def ros_findings(
         _rclpy(machine, outcomes['rclpy']),
         _vision_msgs(machine, outcomes['vision_msgs']),
         _cv_bridge(machine, outcomes['cv_bridge']),
-        _middleware(machine, outcomes['middleware'], environment),
+        _middleware(machine, outcomes, environment),
         _dds_profile(outcomes, environment),
     ]
 
@@ -91,17 +91,19 @@ def _cv_bridge(machine: Machine, outcome: Outcome) -> Finding:
 
 
 def _middleware(
-        machine: Machine, outcome: Outcome, environment: Mapping[str, str]) -> Finding:
+        machine: Machine, outcomes: Mapping[str, Outcome],
+        environment: Mapping[str, str]) -> Finding:
     subject, purpose = 'middleware', 'carries the messages'
+    outcome = outcomes['middleware']
+    if outcomes['rclpy'].state != OK:
+        return Finding(subject, MISSING, 'not known without rclpy', purpose)
     domain = environment.get('ROS_DOMAIN_ID', '') or '0, the default'
     if outcome.state == OK:
         return Finding(subject, OK, f'{outcome.found}, ROS_DOMAIN_ID {domain}', purpose)
     found = outcome.found.removeprefix('UsageError: ')
     remedy = next((f'unset {name}' for name in ('RMW_IMPLEMENTATION', 'ROS_DOMAIN_ID')
                    if found.startswith(name)), machine.apt_ros('rmw-fastrtps-cpp'))
-    if outcome.state == MISSING:
-        found, remedy = 'not known without rclpy', ''
-    return Finding(subject, outcome.state, found, purpose, remedy)
+    return Finding(subject, BROKEN, found, purpose, remedy)
 
 
 def _dds_profile(

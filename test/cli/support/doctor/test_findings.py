@@ -169,6 +169,12 @@ def test_a_middleware_that_does_not_start(said, remedy):
     assert found['dds profile'].state == 'not needed'
 
 
+def test_without_rclpy_nothing_is_known_of_the_middleware():
+    for state in ('missing', 'broken'):
+        found = ros_on(DESKTOP, rclpy=Outcome(state, 'x'), middleware=Outcome(state, 'x'))
+        assert (found['middleware'].works, found['middleware'].remedy) == (False, '')
+
+
 def test_the_domain_is_shown():
     assert 'ROS_DOMAIN_ID 7' in ros_on(DESKTOP, {'ROS_DOMAIN_ID': '7'})['middleware'].found
 

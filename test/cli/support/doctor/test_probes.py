@@ -16,8 +16,18 @@ def outcome_of(tmp_path, source, name='thing', **limits) -> Outcome:
         {'it': import_of(name)}, write_packages(tmp_path, {name: source}), **limits)['it']
 
 
-def test_a_version_is_found_between_what_the_package_prints(tmp_path):
-    assert outcome_of(tmp_path, 'print("hello")\n__version__ = 3') == Outcome('ok', '3')
+def test_a_version_is_found_whatever_the_package_prints(tmp_path):
+    noise = 'import os\nprint("hello" * 100_000)\nos.write(1, b"[1, 2]")\n'
+    assert outcome_of(tmp_path, f'{noise}__version__ = 3') == Outcome('ok', '3')
+
+
+def test_a_long_message_is_cut(tmp_path):
+    assert 900 < len(outcome_of(tmp_path, 'raise OSError("x" * 100_000)').found) < 1100
+
+
+def test_without_processes_there_is_still_an_outcome(tmp_path, monkeypatch):
+    monkeypatch.setattr(probes.sys, 'executable', str(tmp_path / 'gone'))
+    assert 'no process' in outcome_of(tmp_path, '').found
 
 
 def test_what_is_not_there_is_missing(tmp_path):
