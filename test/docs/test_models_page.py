@@ -8,6 +8,7 @@ import shlex
 from classifiers import CLASSES, write_classifier
 from make_model_index import main as make_model_index
 from model_server import ModelServer
+from pages import dead_links
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli.main import main
@@ -90,7 +91,4 @@ def test_every_clause_and_key_is_named(workplace):
 
 
 def test_links_lead_somewhere():
-    links = re.findall(r'\]\((?!http)([^)#]+)', TEXT)
-    assert links
-    for link in links:
-        assert (PAGE.parent / link).exists(), link
+    assert dead_links(PAGE) == []
