@@ -75,7 +75,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except ImportError as error:
         # Such as the system's OpenCV, built for NumPy 1, beside NumPy 2.
         print(f'resnet_trt {asked}: a package is missing or incompatible ({printable(error)}): '
-              'install what README.md lists', file=sys.stderr)
+              '`resnet_trt doctor` says what to install', file=sys.stderr)
         return 2
     except ResnetTrtError as error:
         print(f'resnet_trt {asked}: {error}', file=sys.stderr)
