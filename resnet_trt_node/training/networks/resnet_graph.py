@@ -56,21 +56,6 @@ def array(values: torch.Tensor) -> NDArray[Any]:
     return result
 
 
-def add_folded(
-        builder: GraphBuilder, name: str, x: str, convolution: Any, norm: Any,
-        pads: tuple[int, ...]) -> str:
-    """
-    Add a convolution with its batch norm folded into it.
-
-    :param pads: pixels of zeros at the top, left, bottom, right.
-    """
-    weight, bias = folded(
-        array(convolution.weight), None, array(norm.weight), array(norm.bias),
-        array(norm.running_mean), array(norm.running_var), norm.eps)
-    return builder.convolution(
-        name, x, weight, bias, convolution.stride[0], pads, convolution.groups)
-
-
 def _block(builder: GraphBuilder, name: str, x: str, block: Block) -> str:
     y = x
     count = len(block.layers)
@@ -86,4 +71,10 @@ def _block(builder: GraphBuilder, name: str, x: str, block: Block) -> str:
 
 def _convolution(
         builder: GraphBuilder, name: str, x: str, convolution: Any, norm: Any) -> str:
-    return add_folded(builder, name, x, convolution, norm, 2 * tuple(convolution.padding))
+    """Add a convolution with its batch norm folded into it."""
+    weight, bias = folded(
+        array(convolution.weight), None, array(norm.weight), array(norm.bias),
+        array(norm.running_mean), array(norm.running_var), norm.eps)
+    return builder.convolution(
+        name, x, weight, bias, convolution.stride[0], 2 * tuple(convolution.padding),
+        convolution.groups)

