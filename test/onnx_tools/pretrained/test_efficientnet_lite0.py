@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 import shutil
 import sys
@@ -11,12 +12,13 @@ import onnx
 from onnx import TensorProto
 import pytest
 from resnet_trt_node.backends.onnxruntime_session import CpuSession
+from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.onnx_tools.prepare import prepare
 from resnet_trt_node.onnx_tools.pretrained import efficientnet_lite0
 from resnet_trt_node.onnx_tools.pretrained.efficientnet_lite0 import (
-    export_efficientnet_lite0, PREPARATION, weights_file)
+    deploy_efficientnet_lite0, export_efficientnet_lite0, PREPARATION, weights_file)
 from resnet_trt_node.onnx_tools.pretrained.torch_file import read_tensors
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
@@ -54,6 +56,13 @@ def test_the_graph_computes_what_pytorch_does_before_and_after_preparing(tmp_pat
     assert report.spec.labels[207] == 'golden retriever'
     found, = CpuSession(report.path, 'lite0').run(None, {'images': frames})
     np.testing.assert_allclose(found, expected.softmax(1).numpy(), atol=1e-5)
+    deployable = deploy_efficientnet_lite0(tmp_path / 'direct.onnx')
+    direct, = CpuSession(deployable, 'lite0').run(None, {'images': frames})
+    np.testing.assert_allclose(direct, found, atol=1e-6)
+    spec = read_model_spec(deployable)
+    assert replace(spec, architecture='', source='', source_sha256='') == replace(
+        report.spec, architecture='', source='', source_sha256='')
+    assert spec.source == 'efficientnet-lite0-57934424.pth'
 
 
 def test_other_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +75,7 @@ def test_other_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     copied = weights_file()
     assert copied.is_relative_to(tmp_path)
     copied.write_bytes(copied.read_bytes()[:-1] + b'!')
-    with pytest.raises(ModelError, match='not the published file.*force-reinstall'):
+    with pytest.raises(ModelError, match=r'not the published file.*force-reinstall'):
         export_efficientnet_lite0(tmp_path / 'lite0.onnx')
     assert not (tmp_path / 'lite0.onnx').exists()
 
