@@ -5,15 +5,15 @@
 #
 # Environment: ROS         kilted (default) or jazzy: which wheels, and so which environment; where
 #                          a ROS 2 is sourced, that one is used in .venv.
-#              PARTS       files of requirements/ to install, by default all; "runtime test" runs
-#                          the tests that need ROS 2.
+#              PARTS       files of requirements/ to install, by default all; "runtime demo" is
+#                          what the demo needs, "runtime test" the tests that need ROS 2.
 #              PYTHON      interpreter to use instead of looking for one.
 #              PIP_...     pip's own variables, such as PIP_INDEX_URL behind a proxy.
 set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd)
 distro=${ROS:-kilted}
-parts=${PARTS:-runtime test model compare demo development}
+parts=${PARTS:-runtime test model compare demo examples development}
 name=.venv
 [ "$distro" = kilted ] || name=.venv-$distro
 venv=$root/$name
@@ -88,19 +88,39 @@ create() {
   stamp base "$root ${ros:-wheels}"
 }
 
+# Run a command with a bar in place of what it prints: LOG WHAT COMMAND... The interpreter behind
+# .venv does that, since one with ROS 2 wheels hands down the paths of their libraries.
+show() {
+  log=$venv/$1
+  shift
+  "$(cat "$stamps/python")" tools/setup_progress.py "$log" "$@"
+}
+
+# Modules are compiled when they are first imported: most of them never are.
+pip_install() {
+  what=$1
+  shift
+  show pip.log "$what" "$venv/bin/python" -m pip install --no-input --disable-pip-version-check \
+    --progress-bar off --no-compile "$@" \
+    || fail 'pip failed, its words are above: mend that (behind a proxy or offline set' \
+      'PIP_INDEX_URL or PIP_FIND_LINKS), then run this again'
+}
+
 install_requirements() {
-  say 'installing the pinned packages; the first time takes minutes'
   rm -f "$stamps/requirements"
   set -- -c requirements/constraints.txt
   for part in $parts; do
-    set -- "$@" -r "requirements/$part.txt"
+    [ "$part" = demo ] || set -- "$@" -r "requirements/$part.txt"
   done
   [ -z "$wheels" ] \
     || set -- "$@" -c "requirements/constraints-$distro.txt" -r "requirements/ros-$distro.txt"
-  [ -t 1 ] || set -- "$@" --quiet
-  "$venv/bin/python" -m pip install --no-input --disable-pip-version-check "$@" >&2 \
-    || fail 'pip failed, its words are above: mend that (behind a proxy or offline set' \
-      'PIP_INDEX_URL or PIP_FIND_LINKS), then run this again'
+  pip_install 'installing the pinned packages' "$@"
+  case " $parts " in *' demo '*)
+    # The demo takes files of these packages, and none of what their code needs.
+    pip_install 'installing photographs and weights' --no-deps -r requirements/demo.txt
+  esac
+  # Parts that are there since an earlier call stay.
+  case $stamped in "${requirements%% *} "*) requirements="$stamped $parts" ;; esac
   stamp requirements "$requirements"
 }
 
@@ -119,21 +139,18 @@ compile_messages() (
     python=$venv/bin/python
     export AMENT_PREFIX_PATH="$venv" CMAKE_PREFIX_PATH="$venv" PATH="$venv/bin:$PATH"
   fi
-  say 'compiling vision_msgs'
   site=$("$venv/bin/python" -c 'import sysconfig, sys
 print(sysconfig.get_path("purelib")[len(sys.prefix) + 1:])')
   build=$venv/.build
   rm -rf "$build"
   mkdir "$build"
-  {
-    cmake -S interfaces/vision_msgs -B "$build" -DCMAKE_INSTALL_PREFIX="$venv" \
-      -DBUILD_TESTING=OFF -DPython3_EXECUTABLE="$python" -DPython3_FIND_VIRTUALENV=ONLY \
-      -DPYTHON_INSTALL_DIR="$site" \
-      && cmake --build "$build" --parallel "$(nproc)" && cmake --install "$build"
-  } > "$venv/vision_msgs.log" 2>&1 || {
-    tail -n 30 "$venv/vision_msgs.log" >&2
-    fail "vision_msgs does not compile: the end of $name/vision_msgs.log is above"
-  }
+  # shellcheck disable=SC2016  # the inner shell expands these
+  show vision_msgs.log 'compiling vision_msgs' sh -c '
+      cmake -S interfaces/vision_msgs -B "$@" && cmake --build "$1" --parallel "$(nproc)" \
+        && cmake --install "$1"' sh \
+    "$build" -DCMAKE_INSTALL_PREFIX="$venv" -DBUILD_TESTING=OFF -DPython3_EXECUTABLE="$python" \
+    -DPython3_FIND_VIRTUALENV=ONLY -DPYTHON_INSTALL_DIR="$site" \
+    || fail "vision_msgs does not compile: the end of $name/vision_msgs.log is above"
   "$venv/bin/python" -c 'import vision_msgs.msg' || fail 'the compiled vision_msgs does not load'
   rm -rf "$build"
   stamp messages "$messages"
