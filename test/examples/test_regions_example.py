@@ -248,7 +248,7 @@ def test_the_pages_scenes_are_named(peer, workplace):
              for message in heard for one in message.detections}
     assert names == {
         'scene_1.png/cat': 'tiger cat', 'scene_1.png/coffee': 'espresso',
-        'scene_1.png/rocket': 'missile', 'scene_2.png/motorcycle': 'moped',
+        'scene_1.png/rocket': 'missile', 'scene_2.png/rocket': 'missile',
         'scene_2.png/flower': 'daisy', 'scene_2.png/palace': 'palace',
         'scene_2.png/cameraman': 'tripod', 'scene_2.png/coffee': 'espresso',
         'scene_2.png/speck': ''}

@@ -16,13 +16,13 @@ from resnet_trt_node.bag.writer import BagWriter, header
 
 FRAME_PERIOD_NS = 200_000_000  # 5 Hz
 
-# Photographs that lie inside PyPI packages: name to (package, file in it).
+# Photographs that lie inside PyPI packages: name to (package, file in it). Their licences allow to
+# show what is made of them, see docs/images/README.md.
 _PHOTOGRAPHS = {
     'cat': ('skimage', 'data/chelsea.png'),
     'coffee': ('skimage', 'data/coffee.png'),
     'rocket': ('skimage', 'data/rocket.jpg'),
     'cameraman': ('skimage', 'data/camera.png'),
-    'motorcycle': ('skimage', 'data/motorcycle_left.png'),
     'palace': ('sklearn', 'datasets/images/china.jpg'),
     'flower': ('sklearn', 'datasets/images/flower.jpg'),
 }
@@ -50,8 +50,8 @@ class Camera:
 
 CAMERAS = (
     Camera('front', False, ('cat', 'coffee', 'rocket', 'cameraman')),
-    Camera('left', False, ('motorcycle', 'flower', 'palace', 'cat')),
-    Camera('rear', True, ('palace', 'cat', 'coffee', 'rocket')),
+    Camera('left', False, ('flower', 'palace', 'cameraman', 'coffee')),
+    Camera('rear', True, ('palace', 'cat', 'flower', 'rocket')),
 )
 
 

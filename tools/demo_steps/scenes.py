@@ -45,11 +45,11 @@ SCENES = {
     'scene_1.png': (
         # As large as the photograph: two of the model's names for this cat are equally probable,
         # so that a smaller one can get the other.
-        Part('cat', 260.5, 190, 451), Part('coffee', 940, 250, 450, 0.2),
-        Part('rocket', 420, 535, 480)),
+        Part('cat', 260.5, 190, 451), Part('coffee', 920, 370, 560, 0.2),
+        Part('rocket', 300, 535, 480)),
     'scene_2.png': (
-        Part('motorcycle', 300, 210, 480), Part('flower', 930, 200, 460),
-        Part('palace', 640, 540, 440, -0.1), Part('cameraman', 1110, 540, 270),
+        Part('palace', 300, 210, 480), Part('flower', 930, 200, 460),
+        Part('rocket', 640, 545, 420, -0.1), Part('cameraman', 1110, 540, 270),
         Part('coffee', 190, 540, 240))}
 #: A box that is too small to be classified: one stays in the results, without a name.
 TOO_SMALL = Region(Box(640, 60, 4, 4), 'scene_2.png/speck', _CLASS)
