@@ -1,4 +1,4 @@
-"""Names that users write: a former one is answered with its new name, a wrong one with a near one."""
+"""Names that users write: what to write instead of a former or wrong one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from typing import Collection, Mapping, Optional
 #: Former name of a parameter of the node, or of a launch argument, to its present one.
 RENAMED_PARAMETERS = {
     'device_id': 'device', 'cpu_threads': 'threads', 'max_batch_size': 'batch_size'}
+#: Former spelling of a command's option to the present one; it counts for the commands that have
+#: the present one and not the former.
+RENAMED_OPTIONS = {
+    '--out': '--output', '--output-file': '--output', '--labels': '--all-labels',
+    '--calibration': '--images', '--data': '--images', '--skip-corrupt': '--skip-bad',
+    '--max-batch': '--batch-size', '--max-batch-size': '--batch-size',
+    '--batch-sizes': '--batch-size', '--min-batch': '--min-batch-size',
+    '--opt-batch': '--opt-batch-size', '--device-id': '--device', '--cpu-threads': '--threads',
+    '--workers': '--threads'}
 
 
 def instead(

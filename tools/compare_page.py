@@ -1,7 +1,7 @@
 """
 Write comparisons of backends into docs/performance.md, with their plots.
 
-What `resnet_trt compare ... --out DIR` left in DIR/compare.json becomes
+What `resnet_trt compare ... -o DIR` left in DIR/compare.json becomes
 docs/performance/compare/NAME.json, and that the page's section compare-NAME.
 
 Usage: python3 -m tools.compare_page docs --name NAME --title TITLE --add DIR/compare.json

@@ -59,11 +59,11 @@ train() {
   local resume=
   [ ! -e "$work/train/last.pth" ] || resume=--resume
   grep -qs '"summary"' "$work/train/metrics.json" || timed train taught trainer \
-    -m resnet_trt_node.cli.main train --data "$data" \
+    -m resnet_trt_node.cli.main train --images "$data" \
     --arch "${ARCH:-resnet50}" --weights random --image-size "${SIZE:-160}" \
     --epochs "${EPOCHS:-200}" --batch-size "${TRAIN_BATCH:-256}" --lr "${LR:-0.2}" \
     --weight-decay 5e-4 --label-smoothing 0.1 --min-scale 0.5 --auto-augment trivial \
-    --mix cutmix --ema "${EMA:-0.998}" --save-every 10 --out "$work/train" $resume \
+    --mix cutmix --ema "${EMA:-0.998}" --save-every 10 -o "$work/train" $resume \
     ${TRAIN_OPTIONS:-}
 }
 
@@ -83,7 +83,7 @@ models() {
   done
   for form in '' sparse_; do
     [ -e "$work/${form}int8.onnx" ] || timed "${form}quantize" tool quantize \
-      "$work/${form}fp32.onnx" --calibration "$data/train" --limit "${PICTURES:-640}" \
+      "$work/${form}fp32.onnx" --images "$data/train" --limit "${PICTURES:-640}" \
       --method "${METHOD:-percentile}" -o "$work/${form}int8.onnx"
   done
 }
@@ -96,7 +96,7 @@ accuracy() {
     [ -s "$work/$form.json" ] || {
       timed "evaluate $form" "$py_trt" -m resnet_trt_node.cli.main evaluate "$work/fp32.onnx" \
         --compare "$work/$form.onnx" --images "$data/test" --backend "$backend" \
-        --batch-size "$batch" "${engines[@]}" ${engines:+--opt-batch "1,$batch"} \
+        --batch-size "$batch" "${engines[@]}" ${engines:+--opt-batch-size "1,$batch"} \
         --json > "$work/$form.part"
       mv "$work/$form.part" "$work/$form.json"
     }
@@ -109,9 +109,9 @@ latency() {
   local outcome=0
   [ -s "$work/latency/compare.json" ] || timed latency tool compare "$work/fp32.onnx" \
     "$work/fp16.onnx" "$work/int8.onnx" "$work/sparse_fp16.onnx" "$work/sparse_int8.onnx" \
-    --backends "$remote" --batch-sizes "1,$batch" --images "$data/test" --limit 256 \
+    --backends "$remote" --batch-size "1,$batch" --images "$data/test" --limit 256 \
     --seconds "${SECONDS_A_ROW:-3}" "${engines[@]}" \
-    --atol 0.5 --min-agreement 0.95 --out "$work/latency" || outcome=$?
+    --atol 0.5 --min-agreement 0.95 -o "$work/latency" || outcome=$?
   [ "$outcome" -le 1 ] || exit "$outcome"
 }
 

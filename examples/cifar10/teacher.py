@@ -20,9 +20,9 @@ from resnet_trt_node.training.data.dataset import DataSplit, load_data
 from resnet_trt_node.training.devices import pick_device
 from resnet_trt_node.training.distributed import ProcessGroup
 from resnet_trt_node.training.efficientnet_teacher import EfficientNetTeacher, save_teacher
-from resnet_trt_node.training.loop import COMPILED, Training
+from resnet_trt_node.training.loop import Training
 from resnet_trt_node.training.networks.efficientnet import EFFICIENTNETS
-from resnet_trt_node.training.settings import TrainingSettings
+from resnet_trt_node.training.settings import COMPILED, TrainingSettings
 import torch
 
 

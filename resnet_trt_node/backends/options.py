@@ -17,7 +17,7 @@ from resnet_trt_node.errors import check_choice, ModelError, UsageError
 HOW_TO_MAKE = {
     'fp32': 'resnet_trt export --precision fp32',
     'fp16': 'resnet_trt export --precision fp16',
-    'int8': 'resnet_trt quantize MODEL.onnx --calibration DIR',
+    'int8': 'resnet_trt quantize MODEL.onnx --images DIR',
 }
 #: What the node's parameters and the commands call an option where that is another name.
 _CALLED = {'max_batch_size': 'batch_size', 'opt_batch_sizes': 'opt_batch_size'}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import Namespace
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Optional
@@ -13,50 +13,26 @@ from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.backends.tensorrt.engine import EngineSource, NODE_OPTIONS
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.cli.support.console import log, print_json, write
-from resnet_trt_node.cli.support.options import (
-    add_model_argument, add_node_options, add_opt_batch, backend_options)
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's arguments."""
-    add_model_argument(parser)
-    parser.add_argument(
-        '--flavour', choices=tuple(dict.fromkeys(map(versions.builds_for, versions.FLAVOURS))),
-        default='tensorrt',
-        help='which TensorRT compiles; the node must run the same one')
-    parser.add_argument(
-        '--min-batch', type=int, default=1, metavar='N',
-        help='smallest batch; the node needs engines from 1 on')
-    add_opt_batch(parser, '1 and the largest, as in the node')
-    parser.add_argument(
-        '--max-batch', type=int, default=1, metavar='N',
-        help='largest batch: for the node the smaller of its batch_size and cameras x '
-        'queue_depth, which is 1 for one camera')
-    add_node_options(
-        parser, 'precision', 'engine_dir', 'device', 'dla_core', 'optimization_level',
-        'workspace_mib', 'tf32', 'sparse_weights', 'version_compatible')
-    parser.add_argument(
-        '--target-sm', type=_capability, metavar='X.Y',
-        help='compute capability to compile for, such as 8.9, with tensorrt_rtx alone and without '
-        'a GPU; not given: that of the GPU here')
-    parser.add_argument('--force', action='store_true', help='build even if an engine exists')
-    parser.add_argument('--json', action='store_true', help='print the result as JSON')
+from resnet_trt_node.cli.support.options import backend_options
+from resnet_trt_node.contract.model_file import read_model_spec
 
 
 def run(arguments: Namespace) -> int:
     """Build the engine and print its properties."""
-    largest = arguments.max_batch
-    usual = tuple(sorted({1, largest})) if arguments.min_batch == 1 < largest else ()
+    largest = arguments.batch_size
+    usual = tuple(sorted({1, largest})) if arguments.min_batch_size == 1 < largest else ()
     options = TensorRtOptions(
-        max_batch_size=largest, opt_batch_sizes=arguments.opt_batch or usual,
+        max_batch_size=largest, opt_batch_sizes=arguments.opt_batch_size or usual,
         target_sm=arguments.target_sm, log=log, **backend_options(arguments))
+    # Before TensorRT is looked for: what is no model has no engine anywhere.
+    read_model_spec(arguments.model)
     trt = versions.load_module(arguments.flavour)
     with ExitStack() as stack:
         device: Optional[CudaDevice] = None
         if arguments.target_sm is None:
             device = stack.enter_context(CudaDevice(arguments.device, log))
         source = EngineSource(
-            trt, arguments.flavour, arguments.model, options, device, arguments.min_batch)
+            trt, arguments.flavour, arguments.model, options, device, arguments.min_batch_size)
         engine = source.get(force=arguments.force, must_store=True)
         if engine.builder and engine.builder != source.key.builder:
             # Building anew is how an engine gets on towards later versions: 8 to 10, 10 to 11.
@@ -110,11 +86,3 @@ def _how_the_node_finds(source: EngineSource) -> str:
         given['engine_host_code'] = 'true'
     return ('the node finds it where the smaller of batch_size and cameras x queue_depth is '
             f'{largest}' + ''.join(f', {name} {value}' for name, value in given.items()))
-
-
-def _capability(text: str) -> str:
-    """Parse '8.9' or '89', for the parser of an option."""
-    digits = text.replace('.', '')
-    if not digits.isdigit() or len(digits) < 2:
-        raise ArgumentTypeError(f'{text!r}: write a compute capability, such as 8.9')
-    return f'{digits[:-1]}.{digits[-1]}'

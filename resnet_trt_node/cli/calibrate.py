@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-from pathlib import Path
+from argparse import Namespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from resnet_trt_node.atomic_file import check_place
+from resnet_trt_node.cli.arguments.calibrate import MIN_PICTURES
 from resnet_trt_node.cli.support.console import log, print_json, print_table, write
 from resnet_trt_node.cli.support.measurement import (
-    add_labelled_arguments, LABELLED_HELP, labelled_items, measure, open_labelled)
-from resnet_trt_node.cli.support.options import (
-    add_backend_arguments, add_model_argument, add_output_arguments, add_picture_arguments,
-    backend_document, describe_backend, open_model)
+    labelled_items, measure, open_labelled, refuse_simulated)
+from resnet_trt_node.cli.support.options import backend_document, describe_backend, open_model
 from resnet_trt_node.contract.model_file import load_model, naming, spec_of
 from resnet_trt_node.errors import DataError, UsageError
 from resnet_trt_node.evaluation.outcomes import OutcomeCollector
@@ -22,28 +20,12 @@ from resnet_trt_node.evaluation.reliability import Calibration, measure_calibrat
 from resnet_trt_node.evaluation.temperature import fit_temperature, with_temperature
 from resnet_trt_node.onnx_tools.temperature import temperature_of, write_calibrated
 
-#: Half of them are held out; of fewer, the calibration error is mostly chance.
-MIN_PICTURES = 100
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's arguments."""
-    add_model_argument(parser)
-    parser.add_argument(
-        'images', metavar='PICTURES',
-        help=f'that the model was not trained on, at least {MIN_PICTURES}: {LABELLED_HELP}')
-    parser.add_argument(
-        '-o', '--output', type=Path, required=True, metavar='OUT.onnx', help='file to write')
-    add_labelled_arguments(parser)
-    add_output_arguments(parser)
-    add_picture_arguments(parser)
-    add_backend_arguments(parser)
-
 
 def run(arguments: Namespace) -> int:
     """Fit, write and print the calibration error before and after."""
     if arguments.limit is not None and arguments.limit < MIN_PICTURES:
         raise UsageError(f'--limit {arguments.limit}: choose at least {MIN_PICTURES}')
+    refuse_simulated(arguments.backend)
     check_place(arguments.output, arguments.model)
     model = load_model(arguments.model)
     with naming(arguments.model):

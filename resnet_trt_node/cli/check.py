@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 import shlex
 from typing import Optional
 
@@ -11,19 +10,8 @@ from resnet_trt_node.cli.support.console import count_of, print_json, table_row,
 from resnet_trt_node.onnx_tools.contract_check import check_contract, clause_dict, ContractReport
 from resnet_trt_node.onnx_tools.prepare_advice import advise, PrepareAdvice
 
-#: Command lines and what they do, for the help.
-EXAMPLES = (
-    ('resnet_trt check classifier.onnx', 'is it deployable, and which command makes it so'),
-    ('resnet_trt check classifier.onnx --json', 'the same for a program'),
-)
 #: Exit code for a model that was read and is not deployable.
 NOT_DEPLOYABLE = 1
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument('model', type=Path, metavar='MODEL', help='any ONNX file')
-    parser.add_argument('--json', action='store_true', help='print the clauses as JSON')
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+import shlex
 from time import perf_counter_ns
 from typing import Any, Optional, Sequence
 
@@ -15,42 +17,15 @@ from resnet_trt_node.cli.support.classified_bag import ClassifiedBag
 from resnet_trt_node.cli.support.console import (
     count_of, log, print_json, Progress, table_row, write)
 from resnet_trt_node.cli.support.options import (
-    add_backend_arguments, add_model_argument, add_node_options, add_output_arguments,
-    add_picture_arguments, backend_document, describe_backend, max_image_bytes, open_model,
-    print_unread)
+    backend_document, describe_backend, max_image_bytes, open_model, print_unread)
 from resnet_trt_node.cli.support.regions.bag_run import classify_regions
-from resnet_trt_node.cli.support.regions.options import (
-    add_region_arguments, refuse_region_options, REGION_OPTIONS)
+from resnet_trt_node.cli.support.regions.options import refuse_region_options, REGION_OPTIONS
 from resnet_trt_node.cli.support.sources import Inputs, Source
 from resnet_trt_node.contract.prediction import Prediction, UnknownRule
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 
 #: Largest number of failures that are printed; the others are counted, and --json has all.
 _MAX_PRINTED_FAILURES = 10
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's arguments."""
-    add_model_argument(parser)
-    parser.add_argument(
-        'inputs', metavar='INPUT', nargs='+',
-        help='picture, folder or zip file of pictures, or bag; any number of each')
-    add_node_options(
-        parser, 'top_k', 'score_threshold', 'unknown_below', 'unknown_label',
-        'unknown_criterion', 'class_id_format')
-    parser.add_argument(
-        '--topic', action='append', metavar='TOPIC',
-        help='image topic of the bags; may be given several times; not given: all of them')
-    parser.add_argument(
-        '--annotate', metavar='DIR', help='write each picture with its classes drawn on it')
-    parser.add_argument(
-        '--output', metavar='BAG',
-        help='write a bag of the images with vision_msgs/Classification messages beside them, or '
-        'of images and detections with the classified ones')
-    add_output_arguments(parser)
-    add_picture_arguments(parser)
-    add_region_arguments(parser)
-    add_backend_arguments(parser)
 
 
 def run(arguments: Namespace) -> int:
@@ -75,12 +50,28 @@ def run(arguments: Namespace) -> int:
 
 def _check(arguments: Namespace) -> UnknownRule:
     """Refuse values out of range before the model is opened; return when nothing is known."""
+    _check_order(arguments.model, arguments.inputs)
     if arguments.top_k < 1:
         raise UsageError(f'--top-k {arguments.top_k}: choose at least 1')
     if not 0 <= arguments.score_threshold <= 1:
         raise UsageError(f'--score-threshold {arguments.score_threshold}: choose 0 to 1')
     return UnknownRule(
         arguments.unknown_below, arguments.unknown_label, arguments.unknown_criterion)
+
+
+def _check_order(model: str, inputs: Sequence[str]) -> None:
+    """Refuse models among the pictures, where most users who wrote them meant another order."""
+    models = [word for word in inputs if Path(word).suffix.lower() == '.onnx']
+    if not models:
+        return
+    if Path(model).suffix.lower() != '.onnx':
+        pictures = [model, *(word for word in inputs if word != models[0])]
+        raise UsageError(
+            'the model comes before the pictures: write '
+            f'`{shlex.join(["resnet_trt", "classify", models[0], *pictures])}`')
+    raise UsageError(
+        f'{models[0]} is a model, and there is one already: `resnet_trt evaluate --compare` and '
+        '`resnet_trt compare` take several')
 
 
 @dataclass

@@ -14,20 +14,10 @@ from resnet_trt_node.cli.support.doctor.finding import BROKEN, Finding, MISSING
 from resnet_trt_node.cli.support.doctor.machine import Machine
 from resnet_trt_node.cli.support.doctor.probes import run_probes, search_paths
 
-#: Command lines and what they do, for the help.
-EXAMPLES = (
-    ('resnet_trt doctor', 'what is there, what is missing, and how to get it'),
-    ('resnet_trt doctor --json', 'the same for a program or a report'),
-)
 #: Exit code where the node cannot run on any backend.
 CANNOT_RUN = 1
 #: What the node cannot do without.
 _NEEDED_BY_NODE = ('numpy', 'opencv', 'rclpy', 'vision_msgs', 'middleware', 'backend')
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument('--json', action='store_true', help='print everything as JSON')
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -2,59 +2,22 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from contextlib import ExitStack
 
-from resnet_trt_node.backends.factory import BACKEND_CHOICES
 from resnet_trt_node.cli.support.console import print_json
 from resnet_trt_node.cli.support.evaluation_files import check_outputs, write_outputs
 from resnet_trt_node.cli.support.evaluation_report import Evaluation, print_report, report_document
 from resnet_trt_node.cli.support.measurement import (
-    add_labelled_arguments, LABELLED_HELP, labelled_items, measure, open_labelled)
-from resnet_trt_node.cli.support.options import (
-    add_backend_arguments, add_model_argument, add_output_arguments, add_picture_arguments,
-    open_model)
+    labelled_items, measure, open_labelled, refuse_simulated)
+from resnet_trt_node.cli.support.options import open_model
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.class_folders import ClassFolders
 from resnet_trt_node.errors import ModelError, UsageError
-from resnet_trt_node.evaluation.reliability import BINS
 
 #: Bounds the memory; more bins would be empty.
 _MAX_BINS = 100_000
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's arguments."""
-    add_model_argument(parser)
-    parser.add_argument(
-        '--images', required=True, metavar='DIR', help=LABELLED_HELP)
-    add_labelled_arguments(parser)
-    add_output_arguments(parser)
-    add_picture_arguments(parser)
-    group = parser.add_argument_group('output')
-    group.add_argument(
-        '--worst', type=int, default=10, metavar='N',
-        help='show the N classes of the lowest F1; the JSON document has all')
-    group.add_argument(
-        '--bins', type=int, default=BINS, metavar='N',
-        help='bins of equal width for the calibration error')
-    group.add_argument(
-        '--confusion', action='append', default=[], metavar='FILE',
-        help='write the confusion matrix as .png, .svg, .pdf, .csv or .json; of many classes a '
-        'picture shows the most confused ones; may be given several times')
-    group.add_argument(
-        '--reliability', metavar='FILE',
-        help='draw accuracy over confidence as .png, .svg or .pdf')
-    group = parser.add_argument_group('comparison with another model')
-    group.add_argument(
-        '--compare', metavar='MODEL',
-        help='another model of the same classes to compare with, such as its int8 form')
-    group.add_argument(
-        '--compare-backend', choices=BACKEND_CHOICES, metavar='NAME',
-        help='runtime of the other model, --backend if not given; without --compare the same '
-        'model runs on it')
-    add_backend_arguments(parser)
 
 
 def run(arguments: Namespace) -> int:
@@ -65,6 +28,7 @@ def run(arguments: Namespace) -> int:
             raise UsageError(f'--{option} {value}: choose at least {least}')
     if arguments.bins > _MAX_BINS:
         raise UsageError(f'--bins {arguments.bins}: choose at most {_MAX_BINS}')
+    refuse_simulated(arguments.backend, arguments.compare_backend)
     # Opening a backend may take minutes, so wrong options are refused before.
     check_outputs(arguments)
     spec = read_model_spec(arguments.model)

@@ -13,30 +13,6 @@ from resnet_trt_node.downloads.models import (
     default_path, fetch_model, INDEX_VARIABLE, IndexPlace, models_at, named)
 from resnet_trt_node.errors import UsageError
 
-#: Command lines and what they do, for the help.
-EXAMPLES = (
-    ('resnet_trt fetch --index https://example.org/models', 'list what the index has'),
-    ('resnet_trt fetch resnet50 -o resnet50.onnx', f'from the index that ${INDEX_VARIABLE} names'),
-    ('ros2 launch resnet_trt_node classify.launch.py '
-     'model_path:=$(resnet_trt fetch resnet50 --print-path)', 'fetched at the first start only'),
-)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument(
-        'name', nargs='?', metavar='NAME', help='a model of the index; not given: list them')
-    parser.add_argument('--list', action='store_true', help='list the models of the index')
-    parser.add_argument(
-        '--index', metavar='URL|DIR',
-        help=f'http(s) address or folder of the index; not given: ${INDEX_VARIABLE}')
-    parser.add_argument(
-        '-o', '--output', type=Path, metavar='FILE',
-        help="file to write; not given: one in the user's cache, whose path is printed")
-    parser.add_argument(
-        '--print-path', action='store_true', help='print the path of the model and nothing else')
-    parser.add_argument('--json', action='store_true', help='print the result as JSON')
-
 
 def run(arguments: argparse.Namespace) -> int:
     """List the models, or fetch one and print where it is."""

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from resnet_trt_node.cli.support.console import print_json, write
 from resnet_trt_node.onnx_tools.inspection import inspect_model, Inspection
 from resnet_trt_node.printable import some
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument('model', type=Path, metavar='MODEL', help='any ONNX file')
-    parser.add_argument('--labels', action='store_true', help='print every class name')
-    parser.add_argument('--json', action='store_true', help='print everything as JSON')
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -25,7 +17,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     for name, text in _lines(found):
         write(f'{name:12}{text}')
-    if arguments.labels and found.spec is not None:
+    if arguments.all_labels and found.spec is not None:
         for index, label in enumerate(found.spec.labels):
             write(f'{index:6}  {label}')
     return 0

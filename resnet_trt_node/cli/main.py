@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from argparse import Action, ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
+from argparse import Namespace
 from importlib import import_module
 from io import TextIOWrapper
 import sys
-from typing import NoReturn, Optional, Sequence
+from typing import Optional, Sequence
 
 from resnet_trt_node import __version__
+from resnet_trt_node.cli.support.parser import CommandParser
 from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.interrupt import interrupts_reach_runtimes
-from resnet_trt_node.printable import printable, printable_lines
+from resnet_trt_node.printable import printable
 
-#: Command to its one-line help. The module of a command is `resnet_trt_node.cli.<command>` with
-#: `add_arguments(parser)` and `run(arguments) -> exit code`. It is imported only if it is called,
-#: so that a command needs only its own dependencies.
+#: Command to its one-line help. `resnet_trt_node.cli.arguments.<command>` has `EXAMPLES` and
+#: `add_arguments(parser)`, and imports no runtime: help and completion need it too.
+#: `resnet_trt_node.cli.<command>` has `run(arguments) -> exit code`, and is imported to run it, so
+#: that a command needs only its own dependencies.
 COMMANDS = {
     'fetch': 'get a ready model from an index, or list what it has',
     'train': 'train or fine-tune a ResNet on your own classes',
@@ -34,25 +36,12 @@ COMMANDS = {
     'doctor': 'show what this machine can run, and what to install for the rest',
     'top': 'watch running nodes: rates, drops, latencies',
 }
-
-
-class _HelpFormatter(ArgumentDefaultsHelpFormatter):
-    """Adds defaults to the help, other than those that mean that an option was not given."""
-
-    def _get_help_string(self, action: Action) -> Optional[str]:
-        # A switch such as train's --no-flip has the default True. The type is checked, since the
-        # numbers 0 and 1 equal False and True.
-        if action.default in (None, '') or isinstance(action.default, (bool, list, tuple)):
-            return action.help
-        return super()._get_help_string(action)
-
-
-class _Parser(ArgumentParser):
-    """Escapes control characters in errors: a shell's * expands to names of any files."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the error and exit with 2."""
-        super().error(printable_lines(message))
+#: Of `resnet_trt --help`.
+EXAMPLES = (
+    ('resnet_trt export -o models/resnet50.onnx', 'get a model'),
+    ('resnet_trt classify models/resnet50.onnx photos/', 'classify pictures with it'),
+    ('resnet_trt classify --help', "a command's options, and more examples"),
+)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -69,9 +58,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     asked = next((word for word in words if word in COMMANDS), None)
     try:
-        parsed = _parser_for(asked).parse_args(words, Namespace(words=words))
+        parser = parser_for(asked)
+        if not words:
+            parser.print_help(sys.stderr)
+            return 2
+        parsed = parser.parse_args(words, Namespace(words=words))
         with interrupts_reach_runtimes():
-            return int(parsed.run(parsed))
+            return int(import_module(f'resnet_trt_node.cli.{parsed.command}').run(parsed))
     except ImportError as error:
         # Such as the system's OpenCV, built for NumPy 1, beside NumPy 2.
         print(f'resnet_trt {asked}: a package is missing or incompatible ({printable(error)}): '
@@ -89,20 +82,28 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return 130
 
 
-def _parser_for(asked: Optional[str]) -> _Parser:
-    """Return the parser of all commands, with the arguments of the one that is called."""
-    parser = _Parser(
+def parser_for(asked: Optional[str]) -> CommandParser:
+    """
+    Return the parser of all commands, with the arguments of one of them.
+
+    :param asked: that command; None for none of them.
+    """
+    parser = CommandParser(
         prog='resnet_trt', description='Image classification on TensorRT: the offline tools.')
-    parser.add_argument('--version', action='version', version=f'resnet_trt {__version__}')
-    commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
-    for name, help_text in COMMANDS.items():
-        command = commands.add_parser(
-            name, help=help_text, description=help_text[0].upper() + help_text[1:] + '.',
-            formatter_class=_HelpFormatter)
+    parser.examples = EXAMPLES
+    parser.add_argument_group('help').add_argument(
+        '--version', action='version', version=f'resnet_trt {__version__}',
+        help='show the version and end')
+    commands = parser.add_subparsers(
+        dest='command', metavar='COMMAND', required=True, title='commands',
+        help='what to do; `resnet_trt COMMAND --help` has its options and examples')
+    for name, text in COMMANDS.items():
+        command = parser.commands[name] = commands.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + '.')
         if name == asked:
-            module = import_module(f'resnet_trt_node.cli.{name}')
+            module = import_module(f'resnet_trt_node.cli.arguments.{name}')
+            command.examples = module.EXAMPLES
             module.add_arguments(command)
-            command.set_defaults(run=module.run)
     return parser
 
 

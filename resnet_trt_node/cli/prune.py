@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from dataclasses import asdict
-from pathlib import Path
 from typing import Optional
 
 from resnet_trt_node.atomic_file import check_place
+from resnet_trt_node.cli.arguments.prune import LONGEST_WARMUP, USUAL
+from resnet_trt_node.cli.arguments.training import IMAGE_SIZE
 from resnet_trt_node.cli.support.console import count_of, log, print_json, print_table, write
 from resnet_trt_node.cli.support.training_options import (
-    add_data_options, add_machine_options, add_recipe_options, given_settings, IMAGE_SIZE,
-    open_split, read_pictures, refuse_among_pictures, run_epochs)
+    given_settings, open_split, read_pictures, refuse_among_pictures, run_epochs)
 from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.training.checkpoints.files import TrainedModel
@@ -28,46 +28,9 @@ from resnet_trt_node.training.pruning.masks import (
     check_pattern, LayerReport, prune_onnx, TwoFourMasks)
 from resnet_trt_node.training.settings import check_image_size, TrainingSettings
 
-#: Of a fine-tuning, whatever the network was trained with.
-_USUAL = {'epochs': 10, 'batch_size': 64, 'seed': 0}
-_LONGEST_WARMUP = 1.0
 #: Options that mean something without --finetune.
 _ALWAYS = (
-    'command', 'run', 'words', 'model', 'output', 'sparsity', 'fully_connected', 'json',
-    'finetune')
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument(
-        'model', type=Path, metavar='MODEL',
-        help='checkpoint (.pth) of `resnet_trt train` or of torchvision, or a deployable fp32 or '
-        'fp16 model (.onnx), which cannot be fine-tuned')
-    parser.add_argument(
-        '-o', '--output', type=Path, required=True, metavar='OUT',
-        help='file to write, of the same kind as MODEL')
-    parser.add_argument(
-        '--sparsity', default='2:4', metavar='N:M',
-        help='2:4, the pattern that the hardware computes with: two of every four weights')
-    parser.add_argument(
-        '--fully-connected', action='store_true',
-        help='prune the classifier as well; it is small, and decides between the classes')
-    parser.add_argument('--json', action='store_true', help='print the report as JSON')
-    group = parser.add_argument_group(
-        'fine-tuning', 'what is not given is as the checkpoint says it was trained')
-    group.add_argument(
-        '--finetune', type=Path, metavar='DIR',
-        help='train on with the pictures of a folder or zip of class folders; without it '
-        'accuracy is lost')
-    add_data_options(group)
-    add_recipe_options(group, _USUAL, _LONGEST_WARMUP)
-    add_machine_options(group)
-    group.add_argument(
-        '--run-dir', type=Path, metavar='DIR',
-        help='keep a checkpoint of each epoch, metrics and the learning curve there')
-    group.add_argument(
-        '--resume', action='store_const', const=True,
-        help='continue what --run-dir has, with the same options')
+    'command', 'words', 'model', 'output', 'sparsity', 'fully_connected', 'json', 'finetune')
 
 
 def run(arguments: Namespace) -> int:
@@ -130,7 +93,7 @@ def _prune_checkpoint(
         save_pruned(
             arguments.output, checkpoint.network, masks, checkpoint, checkpoint.trained)
         return masks.reports, None
-    settings = tuning_settings(checkpoint, given_settings(arguments, _USUAL, _LONGEST_WARMUP))
+    settings = tuning_settings(checkpoint, given_settings(arguments, USUAL, LONGEST_WARMUP))
     group, name = ProcessGroup.join(arguments.device or 'auto')
     network, trained, tuning = _fine_tune(arguments, checkpoint, masks, settings, group, name)
     group.leave()

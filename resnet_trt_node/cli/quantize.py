@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from dataclasses import asdict
 from difflib import get_close_matches
 from itertools import combinations
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 import onnx
 from resnet_trt_node.atomic_file import check_place, whole_file
+from resnet_trt_node.cli.arguments.quantize import PERCENTILE
+from resnet_trt_node.cli.arguments.shared import GENERATED
 from resnet_trt_node.cli.support.console import (
     count_of, log, print_json, print_table, Progress, write)
-from resnet_trt_node.cli.support.example_frames import GENERATED, read_frames
-from resnet_trt_node.cli.support.options import add_picture_arguments, max_image_bytes
+from resnet_trt_node.cli.support.example_frames import read_frames
+from resnet_trt_node.cli.support.options import max_image_bytes
 from resnet_trt_node.errors import DataError, UsageError
 from resnet_trt_node.evaluation.outcomes import wilson_interval
 from resnet_trt_node.json_document import json_document
-from resnet_trt_node.onnx_tools.int8.frames import check_frames, distinct_frames, MIN_FRAMES
+from resnet_trt_node.onnx_tools.int8.frames import check_frames, distinct_frames
 from resnet_trt_node.onnx_tools.int8.quantize import (
     layers_left_float, load_fp32, Placement, quantizable_layers, quantized_model)
-from resnet_trt_node.onnx_tools.int8.ranges import METHODS
 from resnet_trt_node.onnx_tools.int8.sensitivity import (
     answers_of, divergence, LayerSensitivity, measure_sensitivity)
 
@@ -36,45 +36,6 @@ _SENSITIVITY_FRAMES = 64
 #: If the agreement is significantly lower, a warning is printed.
 _LOW_AGREEMENT = 0.95
 _SHOWN_LAYERS = 10
-_PERCENTILE = 99.99
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument('model', type=Path, metavar='MODEL.onnx', help='deployable fp32 model')
-    parser.add_argument(
-        '-o', '--output', type=Path, required=True, metavar='OUT.onnx', help='file to write')
-    parser.add_argument(
-        '--calibration', required=True, metavar='DIR|ZIP|BAG',
-        help='pictures like those of the application: a folder, a zip file, a folder within one '
-        '(pictures.zip/train), or a bag')
-    parser.add_argument(
-        '--topic', action='append', metavar='NAME',
-        help='image topic of the bag; may be given several times')
-    parser.add_argument(
-        '--limit', type=int, default=512, metavar='N',
-        help='largest number of pictures, evenly spread; a fifth is held out for the comparison')
-    parser.add_argument(
-        '--min-pictures', type=int, default=MIN_FRAMES, metavar='N',
-        help='smallest number of pictures')
-    parser.add_argument(
-        '--method', choices=METHODS, default='percentile',
-        help='how the range of an activation is chosen')
-    parser.add_argument(
-        '--percentile', type=float, metavar='P',
-        help='per cent of the values that --method percentile covers; not given: '
-        f'{_PERCENTILE}')
-    parser.add_argument(
-        '--keep-float', action='append', default=[], metavar='LAYER',
-        help='keep this layer in float; may be given several times')
-    parser.add_argument(
-        '--keep-worst', type=int, default=0, metavar='N',
-        help='keep the N most sensitive layers in float')
-    parser.add_argument(
-        '--sensitivity', type=Path, metavar='OUT.json',
-        help='measure the effect of each layer alone in int8, and write it to this file')
-    add_picture_arguments(parser)
-    parser.add_argument('--json', action='store_true', help='print the report as JSON')
 
 
 def run(arguments: Namespace) -> int:
@@ -84,7 +45,7 @@ def run(arguments: Namespace) -> int:
     layers = quantizable_layers(model)
     kept = _kept(arguments, layers)
     read, source = read_frames(
-        arguments.calibration, arguments.topic, spec, arguments.limit, 0,
+        arguments.images, arguments.topic, spec, arguments.limit, 0,
         max_bytes=max_image_bytes(arguments))
     frames = distinct_frames(read)
     if len(frames) < len(read):
@@ -121,7 +82,7 @@ def run(arguments: Namespace) -> int:
 
 def _check(arguments: Namespace) -> None:
     """Refuse wrong options before the calibration, which takes minutes."""
-    if arguments.calibration == GENERATED:
+    if arguments.images == GENERATED:
         raise DataError('generated pictures give wrong ranges: calibrate on real ones')
     if arguments.min_pictures < 2:
         raise UsageError(
@@ -134,7 +95,7 @@ def _check(arguments: Namespace) -> None:
     if arguments.percentile is not None and arguments.method != 'percentile':
         raise UsageError('--percentile is for --method percentile: leave one of them out')
     if arguments.percentile is None:
-        arguments.percentile = _PERCENTILE
+        arguments.percentile = PERCENTILE
     files = {'MODEL': arguments.model, '--output': arguments.output}
     if arguments.sensitivity is not None:
         files['--sensitivity'] = arguments.sensitivity

@@ -6,38 +6,10 @@ import argparse
 from dataclasses import asdict
 
 from resnet_trt_node.bag.reader import BagReader
-from resnet_trt_node.bag.replay_qos import DEFAULT_DEPTH, RELIABILITIES
 from resnet_trt_node.cli.support.console import (
     count_of, print_json, print_warning, Progress, write)
-from resnet_trt_node.cli.support.ros_command import add_enclave, import_ros, sigterm_interrupts
+from resnet_trt_node.cli.support.ros_command import import_ros, sigterm_interrupts
 from resnet_trt_node.errors import UsageError
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument(
-        'bag', help='a rosbag2 folder, a bare .mcap or .db3 file, or a ROS 1 .bag file')
-    parser.add_argument('--rate', type=float, default=1.0, help='2 plays twice as fast')
-    parser.add_argument('--loop', action='store_true', help='start again until Ctrl-C')
-    parser.add_argument(
-        '--topic', action='append', default=[], metavar='A[:=B]',
-        help='publish only recorded topic A, under the name B; may be given several times')
-    parser.add_argument(
-        '--wait', type=float, default=5.0, metavar='SECONDS',
-        help='how long to wait for a subscription on each topic, 0 starts at once')
-    parser.add_argument(
-        '--clock', action='store_true',
-        help="publish the bag's time on /clock, for nodes with use_sim_time")
-    parser.add_argument(
-        '--restamp', action='store_true', help='replace header stamps with the present time')
-    parser.add_argument(
-        '--reliability', choices=RELIABILITIES, default=RELIABILITIES[0],
-        help='reliability of the publishers; recorded takes it from the bag')
-    parser.add_argument(
-        '--depth', type=int, default=DEFAULT_DEPTH, help='history depth of the publishers')
-    add_enclave(parser)
-    parser.add_argument(
-        '--json', action='store_true', help='no progress bar; print a report as JSON at the end')
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from resnet_trt_node.cli.support.console import print_json
-from resnet_trt_node.cli.support.ros_command import add_enclave, import_ros, sigterm_interrupts
+from resnet_trt_node.cli.support.ros_command import import_ros, sigterm_interrupts
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.printable import printable
 from rich.console import Console, Group
@@ -36,19 +36,6 @@ _MOST_NODES, _MOST_CAMERAS, _MOST_FAULTS = 20, 100, 20
 _WORD, _SENTENCE = 200, 500
 #: A node that sends no diagnostics for this long is shown as gone.
 _GONE_SEC = 5.0
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument(
-        '--node', metavar='NAME', help='show this node only, such as /front/classifier')
-    parser.add_argument('--once', action='store_true', help='show the next report and end')
-    parser.add_argument(
-        '--json', action='store_true', help='print the next report as JSON and end')
-    parser.add_argument(
-        '--wait', type=float, default=5.0, metavar='SECONDS',
-        help='how long to wait for the first diagnostics')
-    add_enclave(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

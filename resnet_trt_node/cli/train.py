@@ -2,78 +2,39 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 from typing import Sequence
 
+from resnet_trt_node.cli.arguments.train import LONGEST_WARMUP, USUAL
+from resnet_trt_node.cli.arguments.training import IMAGE_SIZE
 from resnet_trt_node.cli.support.console import count_of, log, print_json, write
 from resnet_trt_node.cli.support.training_options import (
-    add_data_options, add_machine_options, add_recipe_options, given_settings, IMAGE_SIZE,
-    open_split, read_pictures, refuse_among_pictures, run_epochs)
+    given_settings, open_split, read_pictures, refuse_among_pictures, run_epochs)
 from resnet_trt_node.training.checkpoints.initial_network import initial_network
-from resnet_trt_node.training.checkpoints.weights import (
-    choose_weights, DEFAULT_ARCHITECTURE, RECIPES)
+from resnet_trt_node.training.checkpoints.weights import choose_weights
 from resnet_trt_node.training.devices import memory_errors, pick_device
 from resnet_trt_node.training.distributed import ProcessGroup
 from resnet_trt_node.training.folder import BEST, Summary, TrainingFolder
 from resnet_trt_node.training.loop import Training
-from resnet_trt_node.training.networks.resnet import ARCHITECTURES, ResNet
+from resnet_trt_node.training.networks.resnet import ResNet
 from resnet_trt_node.training.settings import check_image_size, TrainingSettings
-
-_USUAL = asdict(TrainingSettings())
-# They depend on others.
-del _USUAL['lr'], _USUAL['warmup_epochs']
-_LONGEST_WARMUP = 5.0
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument(
-        '--data', type=Path, required=True, metavar='DIR|ZIP',
-        help='pictures in a folder for each class, or such a set divided into train/ and val/ or '
-        'test/')
-    add_data_options(parser)
-    parser.add_argument(
-        '--arch', choices=ARCHITECTURES,
-        help=f'network; that of --weights if it is a checkpoint, else {DEFAULT_ARCHITECTURE}')
-    parser.add_argument(
-        '--weights', metavar='WEIGHTS',
-        help=f'{", ".join(RECIPES)} (downloaded once, checked), random, or a checkpoint file; '
-        'not given: the better published ones')
-    parser.add_argument(
-        '--cache', type=Path, metavar='DIR',
-        help='where downloads are kept; not given: $RESNET_TRT_CACHE, or the XDG cache')
-    parser.add_argument(
-        '--out', type=Path, default=Path('training'), metavar='DIR',
-        help='folder of checkpoints, metrics and the learning curve')
-    parser.add_argument('--resume', action='store_true', help='continue the run of --out')
-    parser.add_argument('--json', action='store_true', help='print the result as JSON')
-    recipe = parser.add_argument_group('how it is trained')
-    add_recipe_options(recipe, _USUAL, _LONGEST_WARMUP)
-    recipe.add_argument(
-        '--resize', type=int, metavar='PIXELS',
-        help='short side before the centre crop when it is measured and deployed; not given: '
-        '256/224 of --image-size, or that itself where all pictures are smaller')
-    machine = parser.add_argument_group('where it is trained')
-    add_machine_options(machine)
-    machine.add_argument(
-        '--save-every', type=int, default=1, metavar='N', help='epochs between checkpoints')
 
 
 def run(arguments: Namespace) -> int:
     """Train and tell."""
-    refuse_among_pictures('--out', arguments.out, {
-        '--data': arguments.data, '--validation': arguments.validation})
+    refuse_among_pictures('--output', arguments.output, {
+        '--images': arguments.images, '--validation': arguments.validation})
     arguments.arch, weights, _ = choose_weights(arguments.arch, arguments.weights)
     settings = TrainingSettings(
-        **given_settings(arguments, _USUAL, _LONGEST_WARMUP, weights == 'random'))
+        **given_settings(arguments, USUAL, LONGEST_WARMUP, weights == 'random'))
     size = IMAGE_SIZE if arguments.image_size is None else arguments.image_size
     check_image_size(size, arguments.resize)
     group, name = ProcessGroup.join(arguments.device or 'auto')
     device = pick_device(name)
-    folder = TrainingFolder(arguments.out, weights, arguments.save_every, arguments.resume)
-    with open_split(arguments, arguments.data, settings.seed) as split:
+    folder = TrainingFolder(arguments.output, weights, arguments.save_every, arguments.resume)
+    with open_split(arguments, arguments.images, settings.seed) as split:
         # Before the pictures are read, which may take minutes: weights that cannot be had.
         network, new_head = _network(arguments, weights, split.train.classes, settings.seed)
         data, teacher = read_pictures(
@@ -94,11 +55,11 @@ def run(arguments: Namespace) -> int:
             summary = folder.finish(training)
     if arguments.json:
         print_json('train', {
-            'out': str(arguments.out), 'checkpoint': str(arguments.out / BEST),
+            'out': str(arguments.output), 'checkpoint': str(arguments.output / BEST),
             'labels': list(data.labels), 'settings': asdict(settings),
             'summary': asdict(summary), 'epochs': [asdict(one) for one in training.history]})
     else:
-        _print_summary(arguments.out, summary)
+        _print_summary(arguments.output, summary)
     return 0
 
 

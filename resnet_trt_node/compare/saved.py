@@ -134,7 +134,7 @@ def read_saved(
             if any(str(size) not in batches for size in batch_sizes):
                 raise UsageError(
                     f'{path} was measured at batch sizes {", ".join(batches)!s:.60}: choose '
-                    '--batch-sizes among them, or save it again')
+                    '--batch-size among them, or save it again')
             answers = file[f'answers_{place}']
             _check(answers, np.float32, (len(frames), models[sha256].num_classes))
             refuse_bad(answers, len(frames), models[sha256].num_classes)

@@ -26,10 +26,12 @@ _ENGINE = (
 _CHECKPOINT = (
     '{0} is a PyTorch checkpoint by its name: make the ONNX model with `resnet_trt export '
     '--weights {0}`, or with torch.onnx.export and `resnet_trt prepare`')
+_PICTURE = '{0} is a picture by its name: name an ONNX model in its place'
 #: What a file that is no ONNX is by its suffix, and what to do; the file's name goes in.
 _OTHER_FORMATS = {
     **dict.fromkeys(('.engine', '.plan', '.trt'), _ENGINE),
-    **dict.fromkeys(('.pt', '.pth', '.ckpt'), _CHECKPOINT)}
+    **dict.fromkeys(('.pt', '.pth', '.ckpt'), _CHECKPOINT),
+    **dict.fromkeys(('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp'), _PICTURE)}
 
 
 @contextmanager

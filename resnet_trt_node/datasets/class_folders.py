@@ -11,9 +11,9 @@ from typing import Callable, Iterable, Iterator, Optional, Sequence, TypeVar, Un
 
 from resnet_trt_node.datasets.labelled import LabelledPicture, PictureSet
 from resnet_trt_node.datasets.listing import count_unread, describe_unread
-from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, FrameError, UsageError
+from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.printable import some
 
 _FORM = 'lay pictures out as CLASS/picture.jpg, one folder for each class'
@@ -141,7 +141,7 @@ def decoded(
     :returns: each picture with what `decode` returned, or with what is wrong with it.
     """
     if threads < 0:
-        raise UsageError(f'--workers {threads}: choose 0 or more')
+        raise UsageError(f'--threads {threads}: choose 0 or more')
     count = threads or min(16, os.cpu_count() or 1)
 
     def attempt(item: LabelledPicture) -> _Outcome[_Result]:
@@ -179,7 +179,7 @@ def refuse_corrupt(*parts: tuple[Sequence[CorruptPicture], int, Union[str, Path]
         places = ' and '.join(
             f'{len(found)} of {count} pictures in {root}' for found, count, root in parts if found)
         raise DataError(
-            f'{places} are corrupt: mend or remove them, or pass --skip-corrupt to go on without '
+            f'{places} are corrupt: mend or remove them, or pass --skip-bad to go on without '
             'them; '
             + some([f'{one.name} ({one.reason})' for one in corrupt]))
 

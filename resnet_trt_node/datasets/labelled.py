@@ -10,10 +10,11 @@ from typing import Any, Callable, Optional, Sequence, TYPE_CHECKING, Union
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.listing import count_unread
-from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
+from resnet_trt_node.datasets.names import TABLE_NAME
 from resnet_trt_node.datasets.store import PictureStore, plain_name
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
 from resnet_trt_node.regular_file import read_regular
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: The table's name where none is given: it then lies among the pictures.
-TABLE_NAME = 'labels.tsv'
 #: A table of millions of pictures has less.
 _MAX_TABLE_BYTES = 2**30
 _FORM = 'write file<TAB>class index'

@@ -10,13 +10,10 @@ import numpy as np
 from resnet_trt_node.errors import DamagedPictureError, FrameError
 from resnet_trt_node.imaging.compressed import decode_known
 from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.imaging.picture_formats import decode_by_pillow
 from resnet_trt_node.imaging.picture_header import read_header
 from resnet_trt_node.regular_file import read_regular
-
-#: Memory that a picture file may take, decoding included, unless the user allows more: four times
-#: what a camera's frame may, since panoramas and scans are files.
-MAX_FILE_IMAGE_BYTES = 2048 * 2**20
 
 
 def read_picture(

@@ -11,9 +11,10 @@ from zipfile import ZipFile, ZipInfo
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.datasets.listing import (
     is_hidden, list_folder, list_names, Listing, NO_FILES, READ_ERRORS, SHADOWED, ZIPPED_LINK)
-from resnet_trt_node.datasets.pictures import decode_picture, MAX_FILE_IMAGE_BYTES
+from resnet_trt_node.datasets.pictures import decode_picture
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame, too_large
+from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.printable import printable
 from resnet_trt_node.regular_file import read_regular
 

@@ -15,7 +15,8 @@ from typing import Any, Optional
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.compressed import decode_compressed
 from resnet_trt_node.imaging.encodings import check_image, convert_image, ENCODINGS
-from resnet_trt_node.imaging.frame import Frame, MAX_IMAGE_BYTES, view_bytes
+from resnet_trt_node.imaging.frame import Frame, view_bytes
+from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.imaging.picture_header import read_header
 from resnet_trt_node.printable import printable
 

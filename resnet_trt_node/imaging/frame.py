@@ -18,9 +18,6 @@ CHANNELS = {'rgb': 3, 'bgr': 3, 'rgba': 4, 'bgra': 4, 'gray': 1}
 _TO_RGB = {
     'bgr': cv2.COLOR_BGR2RGB, 'rgba': cv2.COLOR_RGBA2RGB, 'bgra': cv2.COLOR_BGRA2RGB,
     'gray': cv2.COLOR_GRAY2RGB}
-#: Memory that a frame may take, decoding included, unless the user allows more: what decoding 89
-#: million pixels in colour takes, or a raw image of 179 million.
-MAX_IMAGE_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)

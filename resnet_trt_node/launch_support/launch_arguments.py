@@ -168,9 +168,9 @@ def refuse_former_names(configurations: Mapping[str, str]) -> None:
     """
     for argument in classify_arguments():
         for former, present in RENAMED_PARAMETERS.items():
-            if present == argument.name and not configurations.get(present):
-                if former in configurations:
-                    raise UsageError(f'unknown argument {former!r}: it is called {present} now')
+            if (present == argument.name and former in configurations
+                    and not configurations.get(present)):
+                raise UsageError(f'unknown argument {former!r}: it is called {present} now')
 
 
 def _log_arguments(level: str) -> list[str]:

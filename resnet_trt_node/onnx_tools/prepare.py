@@ -16,6 +16,7 @@ from resnet_trt_node.contract.onnx_graph import (
     names_of, names_read, opset_of, rename_readers, replace_all, subgraphs_of)
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
 from resnet_trt_node.errors import check_choice, ModelError, UsageError
+from resnet_trt_node.onnx_tools.choices import ACTIVATIONS, CHANNEL_ORDERS, STRETCH
 from resnet_trt_node.onnx_tools.class_names import given_labels, labels_for
 from resnet_trt_node.onnx_tools.deployable import write_model, WrittenModel
 from resnet_trt_node.onnx_tools.graph import BATCH, GraphBuilder, IR_VERSION, OPSET, tensor
@@ -27,9 +28,6 @@ from resnet_trt_node.onnx_tools.simplify import free_batch, set_input_shape, sim
 from resnet_trt_node.onnx_tools.source_model import read_source, SourceModel
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
-ACTIVATIONS = ('auto', 'softmax', 'none')
-CHANNEL_ORDERS = ('rgb', 'bgr')
-STRETCH = 'stretch'
 DEFAULT_CROP = 224
 #: The short side in ImageNet's usual evaluation rule, for each pixel of the crop.
 _RESIZE_TO_CROP = 256 / 224

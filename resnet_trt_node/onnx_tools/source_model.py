@@ -10,9 +10,9 @@ from resnet_trt_node.contract.declared import TensorInfo
 from resnet_trt_node.contract.onnx_graph import (
     inputs_of, names_read, precision_of, producers_of, replace_all, tensor_info, trace_back)
 from resnet_trt_node.errors import check_choice, ModelError, UsageError
+from resnet_trt_node.onnx_tools.choices import LAYOUTS
 from resnet_trt_node.onnx_tools.training_mode import refuse_training_mode
 
-LAYOUTS = ('auto', 'nchw', 'nhwc')
 #: Nodes that move numbers without changing them; the activation is sought before them.
 _TRANSPARENT = ('Identity', 'Cast', 'Flatten', 'Reshape', 'Squeeze', 'Dropout')
 _FLOATS = {'float32': 'fp32', 'float16': 'fp16'}

@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Callable, Mapping, Optional, Sequence, TYPE_CHECKING
 
 from resnet_trt_node.contract.prediction import top_predictions, UnknownRule
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.imaging.resize import ResizeMethod
 from resnet_trt_node.regions.crop import RegionCropper
 from resnet_trt_node.regions.region import Region, RegionAnswer
-from resnet_trt_node.regions.selection import RegionRules, select
-from resnet_trt_node.regions.track_cache import (
-    MAX_TRACKS, TrackCache, TrackSettings, without_shared_ids)
+from resnet_trt_node.regions.selection import select
+from resnet_trt_node.regions.settings import RegionSettings
+from resnet_trt_node.regions.track_cache import MAX_TRACKS, TrackCache, without_shared_ids
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class RegionSettings:
-    """
-    How regions are classified; the meaning is that of the node's parameters.
-
-    :param method: how crops are resized.
-    :param rules: which regions are classified, and what is cropped.
-    :param tracks: how answers are kept by track.
-    """
-
-    method: ResizeMethod = 'fast'
-    rules: RegionRules = field(default_factory=RegionRules)
-    tracks: TrackSettings = field(default_factory=TrackSettings)
 
 
 class RegionClassifier:

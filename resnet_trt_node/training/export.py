@@ -44,7 +44,7 @@ def export_resnet(
 
     :param arch: one of `network.ARCHITECTURES`; None takes the checkpoint's, else
         `weights.DEFAULT_ARCHITECTURE`.
-    :param weights: one of `weights.RECIPES`, 'random', or a checkpoint file.
+    :param weights: one of `published.RECIPES`, 'random', or a checkpoint file.
     :param out: the ONNX file to write; it appears complete and checked, or not at all.
     :param num_classes: C; None takes the number of labels, else what the weights have.
     :param labels: class names or a file of them; None gives the checkpoint's, else the ImageNet

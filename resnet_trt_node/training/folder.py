@@ -64,15 +64,15 @@ class TrainingFolder:
         if there and not resume:
             raise UsageError(
                 f'{folder} has a run already ({", ".join(there)}): pass --resume to continue it, '
-                'or another --out')
+                'or another --output')
         if resume and not (folder / LAST).is_file():
             raise UsageError(
                 f'there is no {folder / LAST} to continue: leave --resume away, or name the '
-                'folder of the run with --out')
+                'folder of the run with --output')
         existing = next(place for place in (folder, *folder.absolute().parents)
                         if place.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise UsageError(f'cannot write to {existing}: choose another --out')
+            raise UsageError(f'cannot write to {existing}: choose another --output')
         #: The checkpoint of the best epoch so far.
         self._best: dict[str, Any] = {}
 
@@ -87,13 +87,13 @@ class TrainingFolder:
         path = self.folder / LAST
         content = load_file(path)
         if trained_model(content, str(path)) is None or 'training' not in content:
-            raise ModelError(f'{path} is no checkpoint of resnet_trt train: name another --out')
+            raise ModelError(f'{path} is no checkpoint of resnet_trt train: name another --output')
         try:
             differences = self._differences(training, content)
             if differences:
                 raise UsageError(
                     f'{path} belongs to a training that differs: {"; ".join(differences)}. Repeat '
-                    'the options and data of that run to continue it, or name another --out')
+                    'the options and data of that run to continue it, or name another --output')
             with memory_errors(training.batch_size):
                 training.load_state_dict(content['training'])
             self._best = dict(content['best'])
@@ -101,7 +101,7 @@ class TrainingFolder:
             cause = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(
                 f'{path} is damaged ({type(error).__name__}: {cause}): train again with another '
-                '--out') from error
+                '--output') from error
 
     def keep(self, training: Training) -> None:
         """Take in an epoch that was just done; write the files where it is time."""

@@ -25,15 +25,12 @@ from resnet_trt_node.training.distributed import ProcessGroup
 from resnet_trt_node.training.ema import WeightAverage
 from resnet_trt_node.training.metrics import EpochMetrics, measure, Score
 from resnet_trt_node.training.schedule import learning_rate
-from resnet_trt_node.training.settings import TrainingSettings
+from resnet_trt_node.training.settings import COMPILED, TrainingSettings
 from resnet_trt_node.training.teacher import distillation_loss
 import torch
 from torch import nn
 from torch.nn import functional
 
-#: How the network may be compiled, with PyTorch's name of it. A step of ResNet-50 is hundreds of
-#: kernels; a processor that launches them slower than the GPU computes them gains by graphs.
-COMPILED = {'no': None, 'kernels': None, 'graphs': 'reduce-overhead'}
 #: Seconds between looks at the loss: each waits for the device.
 _LOOK_EVERY_S = 2.0
 

@@ -6,10 +6,13 @@ from dataclasses import dataclass, fields
 from typing import Any, Optional
 
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.training.networks.resnet import MIN_IMAGE_SIZE
+from resnet_trt_node.training.networks.architectures import MIN_IMAGE_SIZE
 
 #: How pictures of a batch are mixed with each other, and with which Beta(alpha, alpha).
 MIXES = {'none': 0.0, 'mixup': 0.2, 'cutmix': 1.0}
+#: How the network may be compiled, with PyTorch's name of it. A step of ResNet-50 is hundreds of
+#: kernels; a processor that launches them slower than the GPU computes them gains by graphs.
+COMPILED = {'no': None, 'kernels': None, 'graphs': 'reduce-overhead'}
 #: Policies that choose how each picture is altered beyond crops, flips and colours.
 AUTO_AUGMENTS = ('none', 'trivial')
 #: Learning rates for 256 pictures a batch, which are usual for SGD with momentum.

@@ -9,7 +9,7 @@ from onnx import helper
 from PIL import Image
 import pytest
 
-from resnet_trt_node.cli.calibrate import MIN_PICTURES
+from resnet_trt_node.cli.arguments.calibrate import MIN_PICTURES
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import OUTPUT_NAME
 from tiny_model import colour_picture, COLOURS, write_tiny_model
@@ -42,7 +42,8 @@ def table(tmp_path):
 def test_the_temperature_is_the_one_worked_out_by_hand(
         resnet_trt, colour_model, table, tmp_path):
     out = tmp_path / 'out.onnx'
-    outcome = resnet_trt('calibrate', colour_model, table.parent, '-o', out, '--json', *ON_CPU)
+    outcome = resnet_trt(
+        'calibrate', colour_model, '--images', table.parent, '-o', out, '--json', *ON_CPU)
     assert (outcome.code, outcome.err) == (0, '')
     document = outcome.document
     assert document['temperature_before'] == 1
@@ -70,7 +71,7 @@ def test_the_temperature_is_the_one_worked_out_by_hand(
 
 def test_a_calibrated_model_is_calibrated_again_by_multiplying(
         resnet_trt, colour_model, table, tmp_path):
-    words = (table.parent, '-o')
+    words = ('--images', table.parent, '-o')
     resnet_trt('calibrate', colour_model, *words, tmp_path / 'once.onnx', *ON_CPU)
     outcome = resnet_trt(
         'calibrate', tmp_path / 'once.onnx', *words, tmp_path / 'twice.onnx', *ON_CPU)
@@ -89,14 +90,15 @@ def test_labels_and_limit_are_those_of_evaluate(resnet_trt, colour_model, table,
     elsewhere = tmp_path / 'classes.tsv'
     table.rename(elsewhere)
     outcome = resnet_trt(
-        'calibrate', colour_model, table.parent, '--labels', elsewhere, '--limit', MIN_PICTURES,
-        '-o', tmp_path / 'out.onnx', '--json', *ON_CPU)
+        'calibrate', colour_model, '--images', table.parent, '--labels', elsewhere,
+        '--limit', MIN_PICTURES, '-o', tmp_path / 'out.onnx', '--json', *ON_CPU)
     assert outcome.document['count'] == MIN_PICTURES
 
 
 def test_bad_pictures_are_skipped_as_asked(resnet_trt, colour_model, table, tmp_path):
     (table.parent / 'red0.png').write_text('no picture')
-    words = ('calibrate', colour_model, table.parent, '-o', tmp_path / 'out.onnx', *ON_CPU)
+    words = (
+        'calibrate', colour_model, '--images', table.parent, '-o', tmp_path / 'out.onnx', *ON_CPU)
     assert 'red0.png' in resnet_trt.refused(*words)
     document = resnet_trt(*words, '--skip-bad', '--json').document
     assert document['count'] == 159
@@ -106,7 +108,8 @@ def test_bad_pictures_are_skipped_as_asked(resnet_trt, colour_model, table, tmp_
 def test_too_few_pictures_are_refused(resnet_trt, colour_model, table, tmp_path):
     lines = table.read_text().splitlines(keepends=True)
     table.write_text(''.join(lines[:MIN_PICTURES - 1]))
-    words = ('calibrate', colour_model, table.parent, '-o', tmp_path / 'out.onnx', *ON_CPU)
+    words = (
+        'calibrate', colour_model, '--images', table.parent, '-o', tmp_path / 'out.onnx', *ON_CPU)
     assert f'{MIN_PICTURES - 1} usable pictures: calibrate on at least {MIN_PICTURES}' in (
         resnet_trt.refused(*words, '--json'))
     assert f'--limit 99: choose at least {MIN_PICTURES}' in resnet_trt.refused(
@@ -119,7 +122,8 @@ def test_pictures_that_are_all_right_are_refused(resnet_trt, colour_model, table
         f'{name}{number}.png\t{index}\n' for index, name in enumerate(COLOURS)
         for number in range(EACH)))
     assert 'fit no temperature, the surer the model the better' in resnet_trt.refused(
-        'calibrate', colour_model, table.parent, '-o', tmp_path / 'out.onnx', '--json', *ON_CPU)
+        'calibrate', colour_model, '--images', table.parent, '-o', tmp_path / 'out.onnx',
+        '--json', *ON_CPU)
 
 
 def test_a_sigmoid_is_refused_before_any_picture_is_read(resnet_trt, tmp_path):
@@ -128,9 +132,9 @@ def test_a_sigmoid_is_refused_before_any_picture_is_read(resnet_trt, tmp_path):
     model.graph.node[-1].CopyFrom(helper.make_node('Sigmoid', ['logits'], [OUTPUT_NAME]))
     onnx.save(model, str(path))
     assert 'Sigmoid' in resnet_trt.refused(
-        'calibrate', path, tmp_path / 'nowhere', '-o', tmp_path / 'out.onnx')
+        'calibrate', path, '--images', tmp_path / 'nowhere', '-o', tmp_path / 'out.onnx')
 
 
 def test_the_model_itself_is_not_written_over(resnet_trt, colour_model, table):
     assert 'is what the result is made from' in resnet_trt.refused(
-        'calibrate', colour_model, table.parent, '-o', colour_model)
+        'calibrate', colour_model, '--images', table.parent, '-o', colour_model)

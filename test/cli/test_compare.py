@@ -49,7 +49,7 @@ def tables(report):
 def test_two_that_agree(resnet_trt, colour_model, tmp_path):
     out = tmp_path / 'out'
     outcome = resnet_trt(
-        'compare', colour_model, *BACKENDS, *QUICK, '--batch-sizes', '1,4', '--out', out)
+        'compare', colour_model, *BACKENDS, *QUICK, '--batch-size', '1,4', '--output', out)
     assert outcome.code == 0, outcome
     lines = outcome.out.splitlines()
     assert lines[0].split()[:4] == ['batch', 'what', 'p50', 'ms']
@@ -64,7 +64,7 @@ def test_two_that_agree(resnet_trt, colour_model, tmp_path):
 
 def test_the_report_holds_the_figures(resnet_trt, colour_model, tmp_path):
     printed = resnet_trt(
-        'compare', colour_model, *BACKENDS, *QUICK, '--out', tmp_path, '--json')
+        'compare', colour_model, *BACKENDS, *QUICK, '--output', tmp_path, '--json')
     document = json.loads((tmp_path / 'compare.json').read_text())
     assert printed.document == document
     report = (tmp_path / 'report.md').read_text()
@@ -103,7 +103,7 @@ def test_the_json_holds_machine_versions_and_command(resnet_trt, colour_model):
 
 def test_answers_that_differ_end_with_1(resnet_trt, colour_model, perturbed, tmp_path):
     words = ('compare', colour_model, perturbed, '--backends', 'onnxruntime', *QUICK)
-    outcome = resnet_trt(*words, '--out', tmp_path / 'out')
+    outcome = resnet_trt(*words, '--output', tmp_path / 'out')
     assert outcome.code == 1
     assert 'perturbed DISAGREE with colours' in outcome.out
     assert 'DISAGREES' in (tmp_path / 'out' / 'report.md').read_text()
@@ -141,7 +141,7 @@ def test_what_another_run_saved_takes_part(resnet_trt, colour_model, pictures, t
 def test_what_cannot_be_opened_is_an_error(resnet_trt, colour_model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tensorrt', None)
     words = ('compare', colour_model, '--backends', 'tensorrt,onnxruntime', *QUICK,
-             '--out', tmp_path / 'out')
+             '--output', tmp_path / 'out')
     line = resnet_trt.refused(*words)
     assert 'tensorrt: tensorrt cannot' in line
     assert '--skip-unavailable' in line
@@ -153,7 +153,7 @@ def test_what_cannot_be_opened_is_named_where_it_is_skipped(
     monkeypatch.setitem(sys.modules, 'tensorrt', None)
     outcome = resnet_trt(
         'compare', colour_model, '--backends', 'tensorrt,onnxruntime', *QUICK,
-        '--skip-unavailable', '--out', tmp_path)
+        '--skip-unavailable', '--output', tmp_path)
     assert outcome.code == 0
     assert 'tensorrt could not be opened' in outcome.out
     assert 'without tensorrt: ' in outcome.err
@@ -179,7 +179,7 @@ def test_without_matplotlib_there_is_no_picture(
         resnet_trt, colour_model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'matplotlib', None)
     outcome = resnet_trt(
-        'compare', colour_model, '--backends', 'onnxruntime', *QUICK, '--out', tmp_path)
+        'compare', colour_model, '--backends', 'onnxruntime', *QUICK, '--output', tmp_path)
     assert outcome.code == 0
     assert re.search('latency.png.*matplotlib', outcome.err)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['compare.json', 'report.md']
@@ -192,7 +192,7 @@ def test_without_matplotlib_there_is_no_picture(
     (('--backends', 'onnxruntime,onnxruntime'), 'named twice'),
     (('--backends', 'onnxruntime@python3'), 'unknown backend'),
     (('--backends', 'onnxruntime', '--saved', '/no/such/file'), '/no/such/file'),
-    ((*BACKENDS, '--batch-sizes', '4,1'), 'rising'),
+    ((*BACKENDS, '--batch-size', '4,1'), 'rising'),
     ((*BACKENDS, '--rounds', 1), 'rounds is 1'),
     ((*BACKENDS, '--atol', -1), 'atol is -1'),
     ((*BACKENDS, '--limit', 0), 'limit 0'),
@@ -206,7 +206,7 @@ def test_a_place_for_the_report_is_looked_for_before_measuring(
         resnet_trt, colour_model, tmp_path):
     (tmp_path / 'file').write_text('')
     line = resnet_trt.refused(
-        'compare', colour_model, '--backends', 'onnxruntime', '--out', tmp_path / 'file',
+        'compare', colour_model, '--backends', 'onnxruntime', '--output', tmp_path / 'file',
         '--seconds', 3600)
     assert 'Not a directory' in line
     assert '--seed -1' in resnet_trt.refused(

@@ -163,7 +163,7 @@ def test_engines_may_be_tuned_for_the_sizes_that_compare_tunes_for(
         seen.append((max_batch_size, opt_batch_sizes))
         raise UsageError('enough is known')
     monkeypatch.setattr('resnet_trt_node.cli.support.options.open_backend', open_backend)
-    for words in ((), ('--opt-batch', '1,64')):
+    for words in ((), ('--opt-batch-size', '1,64')):
         outcome = resnet_trt(
             'evaluate', colour_model, '--images', pictures, '--batch-size', '64', *words)
         assert outcome.code == 2

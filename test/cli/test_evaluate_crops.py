@@ -186,8 +186,8 @@ def test_calibrate_takes_crops_too(resnet_trt, colour_model, scenes, crops, tmp_
             for number in range(120)]
     crops.write_text(HEADER + ''.join(rows) + 'a.png\t900\t30\t60\t60\tred\n')
     document = resnet_trt(
-        'calibrate', colour_model, scenes, '--crops', crops, '-o', tmp_path / 'out.onnx',
-        '--json').document
+        'calibrate', colour_model, '--images', scenes, '--crops', crops, '-o',
+        tmp_path / 'out.onnx', '--json').document
     assert document['count'] == 120
     assert [one['line'] for one in document['unusable']] == [122]
     # A quarter is wrong with a score of 99 %: it is less sure then.

@@ -79,7 +79,7 @@ def test_what_evaluate_shows_and_draws(resnet_trt, model, folder, tmp_path):
 
 
 def test_what_inspect_shows(resnet_trt, model):
-    done = resnet_trt('inspect', model, '--labels')
+    done = resnet_trt('inspect', model, '--all-labels')
     assert (done.code, done.err) == (0, '')
     assert_harmless(done.out)
     assert r'     1  red\x1b]0;title\x07' in done.out.splitlines()

@@ -145,7 +145,7 @@ def test_pipes_and_devices_are_refused_at_once(resnet_trt, colour_model, tmp_pat
         words = {
             'classify': [colour_model, path], 'replay': [path],
             'evaluate': [colour_model, '--images', path],
-            'quantize': [colour_model, '--calibration', path, '-o', tmp_path / 'q.onnx'],
+            'quantize': [colour_model, '--images', path, '-o', tmp_path / 'q.onnx'],
             'compare': [colour_model, '--backends', 'onnxruntime', '--images', path]}[command]
         line = resnet_trt.refused(command, *words)
         assert 'ordinary file' in line or 'is a bag' in line

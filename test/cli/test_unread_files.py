@@ -97,7 +97,7 @@ def test_compare_counts_what_it_does_not_read(resnet_trt, model, tmp_path, pack)
 def test_quantize_counts_what_it_does_not_read(resnet_trt, model, tmp_path):
     data = lay_out(tmp_path / 'data', 'red')
     outcome = resnet_trt(
-        'quantize', model, '-o', tmp_path / 'int8.onnx', '--calibration', data,
+        'quantize', model, '-o', tmp_path / 'int8.onnx', '--images', data,
         '--min-pictures', '100')
     # Too few to calibrate with, and why.
     assert reports(outcome)

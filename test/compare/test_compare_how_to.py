@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 import re
 
 import cv2
 import pytest
 from repository import REPOSITORY
-from resnet_trt_node.cli import compare
-from resnet_trt_node.cli.main import main
+from resnet_trt_node.cli.main import main, parser_for
 from resnet_trt_node.compare.choice import NAMES, parse_names
 from tiny_model import colour_picture, write_tiny_model
 
@@ -51,8 +49,7 @@ def test_a_command_runs(command, workplace, monkeypatch, capsys):
 def test_the_others_are_understood():
     assert len(COMMANDS) == 4
     assert len(SHOWN) == 2
-    parser = ArgumentParser()
-    compare.add_arguments(parser)
+    parser = parser_for('compare').commands['compare']
     for command in SHOWN:
         parsed = parser.parse_args(command.partition(' compare ')[2].split())
         assert parse_names(parsed.backends)
@@ -62,8 +59,7 @@ def test_the_others_are_understood():
 def test_backends_and_options_that_are_named_exist():
     named = set(re.findall(r'`((?:polygraphy:)?[a-z_]+)`', TEXT))
     assert set(NAMES) - {'tvm'} <= named
-    parser = ArgumentParser()
-    compare.add_arguments(parser)
+    parser = parser_for('compare').commands['compare']
     known = set(re.findall(r'--[a-z-]+', parser.format_help()))
     named = re.sub(r'^ {4}python3 -m tools.*$', '', TEXT, flags=re.MULTILINE)
     assert set(re.findall(r'--[a-z][a-z-]+', named)) <= known

@@ -150,7 +150,7 @@ def test_corrupt_pictures_are_listed_with_the_reason(make):
             data.frame(data.items[3])
     assert [one.name for one in corrupt] == ['dog/cut.png', 'dog/text.jpg']
     assert 'not a picture' in corrupt[1].reason
-    with pytest.raises(DataError, match=r'2 of 5 .*--skip-corrupt.*dog/cut\.png'):
+    with pytest.raises(DataError, match=r'2 of 5 .*--skip-bad.*dog/cut\.png'):
         refuse_corrupt((corrupt, 5, root))
     refuse_corrupt(([], 5, root), ([], 0, 'elsewhere'))
 
@@ -207,7 +207,7 @@ def test_few_pictures_are_decoded_ahead_and_none_after_giving_up(monkeypatch):
 
 
 def test_fewer_than_no_threads_are_refused():
-    with pytest.raises(UsageError, match='--workers -1'):
+    with pytest.raises(UsageError, match='--threads -1'):
         next(decoded([], str, threads=-1))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
-from importlib import import_module
 from pathlib import Path
 import shlex
 from shutil import which
@@ -14,7 +12,7 @@ from json_schemas import checked, load_schemas, SCHEMAS
 from jsonschema import Draft202012Validator
 import pytest
 
-from resnet_trt_node.cli.main import COMMANDS
+from resnet_trt_node.cli.main import COMMANDS, parser_for
 from resnet_trt_node.cli.support.console import print_json
 from tools.json_page import main, PAGE, page
 
@@ -54,12 +52,9 @@ def test_the_page_is_what_the_schemas_say(tmp_path):
     assert Path(tmp_path / PAGE).read_text(encoding='utf-8') == page(SCHEMAS)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('command', COMMANDS)
 def test_every_command_with_json_has_a_schema(command):
-    """Slow: some commands import PyTorch."""
-    parser = ArgumentParser()
-    import_module(f'resnet_trt_node.cli.{command}').add_arguments(parser)
+    parser = parser_for(command).commands[command]
     assert (command in load_schemas()) == ('--json' in parser.format_help())
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
-from importlib import import_module
 import re
 
 import pytest
 from repository import REPOSITORY
-from resnet_trt_node.cli.main import COMMANDS, main
+from resnet_trt_node.cli.main import COMMANDS, main, parser_for
 from resnet_trt_node.node.ros.parameters import parameter_fields
 from shapes import write_shapes
 
@@ -28,7 +26,7 @@ def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     assert [command.split()[1] for command in RUN] == ['train', 'export', 'evaluate', 'classify']
     for command in RUN:
         words = command.split()[1:]
-        short = {'train': ['--epochs', '1', '--device', 'cpu', '--workers', '1'],
+        short = {'train': ['--epochs', '1', '--device', 'cpu', '--threads', '1'],
                  'export': []}.get(words[0], ['--backend', 'onnxruntime', '--threads', '1'])
         assert main([*words, *short]) == 0, command
     capsys.readouterr()
@@ -41,14 +39,11 @@ def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
 def test_commands_that_are_only_shown_parse(command):
     name, *words = command.split()[1:]
     assert name in COMMANDS
-    parser = ArgumentParser()
-    import_module(f'resnet_trt_node.cli.{name}').add_arguments(parser)
-    parser.parse_args(words)
+    parser_for(name).commands[name].parse_args(words)
 
 
 def test_options_parameters_and_links_exist():
-    parser = ArgumentParser()
-    import_module('resnet_trt_node.cli.train').add_arguments(parser)
+    parser = parser_for('train').commands['train']
     table = TEXT.partition('| if | then |')[2].partition('\n\n')[0]
     options = set(re.findall(r'`(--[a-z-]+)', table))
     assert len(options) > 8

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
-from importlib import import_module
 import re
 
 import cv2
@@ -11,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from repository import REPOSITORY
-from resnet_trt_node.cli.main import COMMANDS, main
+from resnet_trt_node.cli.main import COMMANDS, main, parser_for
 from resnet_trt_node.contract.sparsity import two_four_layers
 from resnet_trt_node.node.ros.parameters import parameter_fields
 from resnet_trt_node.training.checkpoints.files import TrainedModel
@@ -68,9 +66,7 @@ def test_the_commands_run_one_after_the_other(workplace, monkeypatch, capsys):
 
 
 def parser_of(command):
-    parser = ArgumentParser()
-    import_module(f'resnet_trt_node.cli.{command}').add_arguments(parser)
-    return parser
+    return parser_for(command).commands[command]
 
 
 def test_the_others_are_understood():

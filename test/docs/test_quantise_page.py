@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
-from importlib import import_module
 import json
 from pathlib import Path
 import re
@@ -12,10 +10,9 @@ import cv2
 from image_bags import BagWriter
 import pytest
 from repository import REPOSITORY
-from resnet_trt_node.cli.main import main
+from resnet_trt_node.cli.main import main, parser_for
 from resnet_trt_node.contract.model_file import read_model_spec
-from resnet_trt_node.onnx_tools.int8.frames import MIN_FRAMES
-from resnet_trt_node.onnx_tools.int8.ranges import METHODS
+from resnet_trt_node.onnx_tools.choices import METHODS, MIN_FRAMES
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 from resnet_trt_node.training.export import export_resnet
 
@@ -46,9 +43,7 @@ def workplace(tmp_path_factory):
 
 
 def parser_of(command):
-    parser = ArgumentParser()
-    import_module(f'resnet_trt_node.cli.{command}').add_arguments(parser)
-    return parser
+    return parser_for(command).commands[command]
 
 
 def test_the_commands_run_one_after_the_other(workplace, monkeypatch, capsys):
@@ -92,7 +87,7 @@ def test_options_methods_and_numbers_are_those_of_the_command():
     own = set(re.findall(r'--[a-z-]+', parser_of('quantize').format_help()))
     assert own - set(re.findall(r'--[a-z-]+', TEXT)) == {'--help', '--output'}
     assert set(re.findall(r'^\| `(\w+)`', TEXT, re.MULTILINE)) == set(METHODS)
-    parsed = parser_of('quantize').parse_args(['m', '-o', 'o', '--calibration', 'c'])
+    parsed = parser_of('quantize').parse_args(['m', '-o', 'o', '--images', 'c'])
     assert f'`--limit`, {parsed.limit} by default' in TEXT
     assert f'fewer than {MIN_FRAMES} different pictures' in TEXT
     assert parsed.min_pictures == MIN_FRAMES

@@ -14,7 +14,7 @@ from resnet_trt_node.cli.main import main
 
 def quantize(model: object, calibration: object, out: object, *words: object) -> int:
     return main([str(word) for word in (
-        'quantize', model, '--calibration', calibration, '-o', out, *words)])
+        'quantize', model, '--images', calibration, '-o', out, *words)])
 
 
 def report_of(capsys: pytest.CaptureFixture[str], *words: object) -> Any:

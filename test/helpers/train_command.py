@@ -7,9 +7,9 @@ from pathlib import Path
 from resnet_trt_node.cli.main import main
 
 TINY = ('--arch', 'resnet18', '--weights', 'random', '--image-size', '32', '--device', 'cpu',
-        '--workers', '1', '--batch-size', '12')
+        '--threads', '1', '--batch-size', '12')
 
 
 def train(data: Path, out: Path, *words: str) -> int:
     """Run the command."""
-    return main(['train', '--data', str(data), '--out', str(out), *TINY, *words])
+    return main(['train', '--images', str(data), '--output', str(out), *TINY, *words])

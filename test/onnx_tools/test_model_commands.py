@@ -54,7 +54,7 @@ def test_prepare_prints_what_it_understood(
 
 def test_inspect_shows_a_model(
         resnet18: WrittenModel, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(['inspect', str(resnet18.path), '--labels']) == 0
+    assert main(['inspect', str(resnet18.path), '--all-labels']) == 0
     lines = capsys.readouterr().out.splitlines()
     assert 'deployable  yes' in lines
     assert 'input       images uint8 (N, 64, 64, 3)' in lines

@@ -8,10 +8,10 @@ import numpy as np
 
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.regions.frame_regions import (
-    FrameRegions, RegionClassifier, RegionSettings)
+from resnet_trt_node.regions.frame_regions import FrameRegions, RegionClassifier
 from resnet_trt_node.regions.region import Box, Region
 from resnet_trt_node.regions.selection import RegionRules
+from resnet_trt_node.regions.settings import RegionSettings
 from resnet_trt_node.regions.track_cache import MAX_TRACKS, TrackSettings
 
 SPEC = ModelSpec(

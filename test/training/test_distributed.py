@@ -52,8 +52,8 @@ def test_all_hold_the_same_network_after_every_step(pictures: Path, tmp_path: Pa
 def test_the_commands_write_and_print_once(pictures: Path, tmp_path: Path):
     words = ['--batch-size', '12', '--epochs', '2', '--device', 'cpu']
     done = together(
-        '-m', 'resnet_trt_node.cli.main', 'train', '--data', str(pictures), '--arch', 'resnet18',
-        '--weights', 'random', '--image-size', '32', '--out', str(tmp_path / 'run'), *words)
+        '-m', 'resnet_trt_node.cli.main', 'train', '--images', str(pictures), '--arch', 'resnet18',
+        '--weights', 'random', '--image-size', '32', '--output', str(tmp_path / 'run'), *words)
     assert done.returncode == 0, done.stderr
     assert [done.stderr.count(f'epoch {number}/2') for number in (1, 2)] == [1, 1]
     assert done.stdout.count('epoch last') == 1

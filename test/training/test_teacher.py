@@ -131,7 +131,7 @@ def test_the_commands_take_it_and_keep_its_digest(
         pictures: Path, efficient_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     words = ['--batch-size', '16', '--epochs', '1', '--device', 'cpu', '--teacher',
              str(efficient_file)]
-    assert main(['train', '--data', str(pictures), '--out', str(tmp_path / 'run'), '--arch',
+    assert main(['train', '--images', str(pictures), '--output', str(tmp_path / 'run'), '--arch',
                  'resnet18', '--weights', 'random', '--image-size', str(SIDE), *words,
                  '--temperature', '3']) == 0
     assert 'teacher: top-1' in capsys.readouterr().err
@@ -187,8 +187,8 @@ def test_no_code_of_a_teacher_is_run(tmp_path: Path, suffix: str, pictures: Path
         load_teacher(path, CLASSES, SIDE, CPU)
     program = tmp_path / 'program.pt2'
     torch.export.save(torch.export.export(Brightness(), (torch.zeros(1, 3, 8, 8),)), program)
-    assert main(['train', '--data', str(pictures), '--out', str(tmp_path / 'run'), '--weights',
-                 'random', '--arch', 'resnet18', '--teacher', str(program)]) == 2
+    assert main(['train', '--images', str(pictures), '--output', str(tmp_path / 'run'),
+                 '--weights', 'random', '--arch', 'resnet18', '--teacher', str(program)]) == 2
     assert 'any code' in capsys.readouterr().err
     assert not marker.exists()
 
@@ -210,7 +210,7 @@ def test_other_classes_are_refused(checkpoint: Path, efficient_file: Path, tmp_p
 
 def test_what_belongs_to_a_teacher_needs_one(
         pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(['train', '--data', str(pictures), '--out', str(tmp_path / 'run'), '--weights',
-                 'random', '--teacher-share', '0.5']) == 2
+    assert main(['train', '--images', str(pictures), '--output', str(tmp_path / 'run'),
+                 '--weights', 'random', '--teacher-share', '0.5']) == 2
     assert '--teacher-share' in capsys.readouterr().err
     assert not (tmp_path / 'run').exists()

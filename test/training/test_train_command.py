@@ -85,7 +85,7 @@ def test_the_architecture_is_the_checkpoints_if_none_is_named(
     words = [word for word in TINY if word not in ('--arch', 'resnet18')]
     # The later of two --weights counts.
     assert main([
-        'train', '--data', str(divided_shapes), '--out', str(out), *words, '--epochs', '1',
+        'train', '--images', str(divided_shapes), '--output', str(out), *words, '--epochs', '1',
         '--weights', str(trained / 'best.pth')]) == 0
     assert checked((out / 'metrics.json').read_text())['arch'] == 'resnet18'
 
@@ -96,13 +96,13 @@ def test_a_checkpoint_of_another_architecture_names_both(
     assert main(['export', '--arch', 'resnet50', '--weights', best,
                  '-o', str(tmp_path / 'model.onnx')]) == 2
     assert 'trained resnet18, resnet50 ' in capsys.readouterr().err
-    assert main(['train', '--data', str(divided_shapes), '--arch', 'resnet34', '--weights', best,
-                 '--device', 'cpu', '--out', str(tmp_path / 'out')]) == 2
+    assert main(['train', '--images', str(divided_shapes), '--arch', 'resnet34', '--weights', best,
+                 '--device', 'cpu', '--output', str(tmp_path / 'out')]) == 2
     assert 'trained resnet18, resnet34 ' in capsys.readouterr().err
     torch.save(ResNet('resnet18', 3).state_dict(), tmp_path / 'plain.pth')
-    assert main(['train', '--data', str(divided_shapes), '--arch', 'resnet50', '--weights',
+    assert main(['train', '--images', str(divided_shapes), '--arch', 'resnet50', '--weights',
                  str(tmp_path / 'plain.pth'), '--device', 'cpu',
-                 '--out', str(tmp_path / 'out')]) == 2
+                 '--output', str(tmp_path / 'out')]) == 2
     error = capsys.readouterr().err
     assert 'resnet50' in error
     assert 'looks like resnet18' in error

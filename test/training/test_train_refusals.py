@@ -46,7 +46,7 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[...,
     (['--weights', 'imagenet1k_v2'], 'no imagenet1k_v2 .*resnet18'),
     (['--device', 'cuda:77'], '--device cuda:77'),
     (['--save-every', '0'], '--save-every 0'),
-    (['--workers', '-1'], '--workers -1'),
+    (['--threads', '-1'], '--threads -1'),
     (['--epochs', '2', '--warmup-epochs', '3'], '--warmup-epochs 3')])
 def test_what_cannot_be_used_is_one_line_and_nothing_is_left(
         divided_shapes: Path, refused: Callable[..., str], words: list[str], keyword: str):
@@ -74,7 +74,7 @@ def test_corrupt_pictures_are_listed_and_left_out_on_request(
     message = refused(data, '--epochs', '1')
     assert '1 of 15 pictures' in message
     assert 'circle/000.png' in message
-    assert train(data, tmp_path / 'out', '--epochs', '1', '--skip-corrupt', '--json') == 0
+    assert train(data, tmp_path / 'out', '--epochs', '1', '--skip-bad', '--json') == 0
     captured = capsys.readouterr()
     assert 'left out circle/000.png' in captured.err
     assert checked((tmp_path / 'out' / 'metrics.json').read_text())['corrupt'][0][
@@ -93,12 +93,12 @@ def test_file_names_that_are_no_unicode_are_trained_with_and_reported(
     except OSError:
         pytest.skip('this file system takes Unicode only')
     (data / 'circle' / names[1]).write_bytes(b'broken')
-    assert train(data, tmp_path / 'out', '--epochs', '1', '--skip-corrupt') == 0
+    assert train(data, tmp_path / 'out', '--epochs', '1', '--skip-bad') == 0
     assert 'left out circle/caf\\udce8.png' in capsys.readouterr().err
     document = checked((tmp_path / 'out' / 'metrics.json').read_text(encoding='utf-8'))
     assert document['corrupt'][0]['name'] == f'circle/{names[1]}'
     assert train(data, tmp_path / 'new', '--epochs', '1') == 2
-    assert re.search(r'--skip-corrupt .*circle/caf\\udce8', capsys.readouterr().err)
+    assert re.search(r'--skip-bad .*circle/caf\\udce8', capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(('broken', 'message'), [
@@ -129,23 +129,23 @@ def test_a_run_is_not_kept_among_the_pictures(
         monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     # Neither pictures nor weights are read before.
     unread = ('--weights', str(tmp_path / 'missing.pth'))
-    assert f'--out {tmp_path}/out lies in --data' in refused(tmp_path, *unread)
+    assert f'--output {tmp_path}/out lies in --images' in refused(tmp_path, *unread)
     (tmp_path / 'link').symlink_to(tmp_path)
-    assert 'lies in --data' in refused(tmp_path / 'link', *unread)
+    assert 'lies in --images' in refused(tmp_path / 'link', *unread)
     assert 'lies in --validation' in refused(
         divided_shapes, '--validation', str(tmp_path), *unread)
     monkeypatch.chdir(tmp_path)
-    assert main(['train', '--data', '.', *unread]) == 2
-    assert '--out training lies in --data .,' in capsys.readouterr().err
-    assert main(['train', '--data', '.', '--out', '.', *unread]) == 2
-    assert '--out . lies in --data .,' in capsys.readouterr().err
+    assert main(['train', '--images', '.', *unread]) == 2
+    assert '--output training lies in --images .,' in capsys.readouterr().err
+    assert main(['train', '--images', '.', '--output', '.', *unread]) == 2
+    assert '--output . lies in --images .,' in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written_is_reported_before_training(
         divided_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / 'file').write_text('x')
     assert train(divided_shapes, tmp_path / 'file' / 'out') == 2
-    assert 'another --out' in capsys.readouterr().err
+    assert 'another --output' in capsys.readouterr().err
     with pytest.raises(UsageError, match='cannot write'), \
             whole_file(tmp_path / 'file' / 'out' / 'x'):
         pass

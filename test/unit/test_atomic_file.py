@@ -109,7 +109,7 @@ def test_two_writers_at_once_and_the_umask(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize('words', [
-    ['export', '--weights', 'a.pth', '-o', 'a.pth'], ['prune', 'a.pth', '-o', './a.pth'],
+    ['export', '--weights', 'weights', '-o', 'weights'], ['prune', 'a.pth', '-o', './a.pth'],
     ['prune', 'a.onnx', '-o', 'link.onnx'],
     ['prepare', 'a.onnx', '-o', 'a.onnx', '--mean', '0.5', '--std', '0.5']])
 def test_no_command_writes_over_what_it_reads(
@@ -118,6 +118,7 @@ def test_no_command_writes_over_what_it_reads(
     from resnet_trt_node.training.networks.resnet import ResNet
     import torch
     torch.save(ResNet('resnet18', 3).state_dict(), tmp_path / 'a.pth')
+    (tmp_path / 'weights').write_bytes((tmp_path / 'a.pth').read_bytes())
     (tmp_path / 'a.onnx').write_bytes(b'a model')
     (tmp_path / 'link.onnx').symlink_to('a.onnx')
     monkeypatch.chdir(tmp_path)

@@ -43,7 +43,7 @@ class Steps:
 
     def options(self, **others: Any) -> dict[str, Any]:
         """Return the options of a backend."""
-        largest = self.asked['max_batch']
+        largest = self.asked['batch_size']
         return {'max_batch_size': largest, 'opt_batch_sizes': tuple(sorted({1, largest})),
                 'optimization_level': self.asked['level'], 'engine_dir': self.cache,
                 'log': self.lines.append, **others}
@@ -52,7 +52,7 @@ class Steps:
         """Return a batch of coarse noise."""
         spec = read_model_spec(self.model)
         coarse = np.random.default_rng(0).integers(
-            0, 256, (self.asked['max_batch'], 8, 8, 3), np.uint8)
+            0, 256, (self.asked['batch_size'], 8, 8, 3), np.uint8)
         large = coarse.repeat(-(-spec.height // 8), axis=1).repeat(-(-spec.width // 8), axis=2)
         return large[:, :spec.height, :spec.width]
 
@@ -71,8 +71,9 @@ class Steps:
         out, error = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(error):
             code = command([
-                'build', str(self.model), '--engine-dir', str(self.cache), '--json', '--max-batch',
-                str(self.asked['max_batch']), '--optimization-level', str(self.asked['level']),
+                'build', str(self.model), '--engine-dir', str(self.cache), '--json',
+                '--batch-size', str(self.asked['batch_size']),
+                '--optimization-level', str(self.asked['level']),
                 *(['--version-compatible'] if self.asked['compatible'] else [])])
         return {'code': code, 'stderr': error.getvalue()[-1200:],
                 **(json.loads(out.getvalue()) if code == 0 else {})}

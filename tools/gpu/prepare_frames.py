@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.datasets.labelled import parse_table, TABLE_NAME
+from resnet_trt_node.datasets.labelled import parse_table
 from resnet_trt_node.datasets.listing import count_unread, describe_unread
+from resnet_trt_node.datasets.names import TABLE_NAME
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import Resizer

@@ -32,7 +32,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument('out', type=Path)
     parser.add_argument('--engines', type=Path, default=Path('/tmp/try_lean'))
     parser.add_argument('--level', type=int, default=2)
-    parser.add_argument('--max-batch', type=int, default=8)
+    parser.add_argument('--batch-size', type=int, default=8)
     parser.add_argument('--seconds', type=float, default=500.0, help='each step may take')
     parser.add_argument('--runtimes', nargs='+',
                         default=os.environ.get('RUNTIME', 'lean86 lean10').split())
@@ -47,7 +47,7 @@ def main() -> None:
     tiny = write_tiny_model(given.engines.resolve() / 'tiny.onnx')
     model, found = given.model.resolve(), {}
     common = {'folder': str(given.engines.resolve()), 'level': given.level,
-              'max_batch': given.max_batch}
+              'batch_size': given.batch_size}
 
     def step(title: str, runtime: str, what: str, on_path: bool = True, **details: Any) -> None:
         begun = time.monotonic()

@@ -188,7 +188,7 @@ class EngineBuilder:
             # TensorRT would run the whole network on the GPU, with warnings at the first start.
             raise UsageError(
                 f'a DLA takes one batch size and this engine would take {smallest} to {largest}: '
-                'set max_batch_size to 1 (--max-batch 1)')
+                'set batch_size to 1')
         config.default_device_type = trt.DeviceType.DLA
         config.DLA_core = core
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)

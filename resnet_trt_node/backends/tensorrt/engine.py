@@ -109,9 +109,9 @@ class EngineSource:
         """Return where and how to build the engine, for a runtime that cannot."""
         key, tuned = self.key, [opt for _, opt, _ in self.key.profiles]
         words = ['resnet_trt build', quote(self._path.name), '--version-compatible',
-                 f'--max-batch {key.profiles[-1][-1]}']
+                 f'--batch-size {key.profiles[-1][-1]}']
         if tuned != sorted({1, key.profiles[-1][-1]}):
-            words.append(f'--opt-batch {",".join(map(str, tuned))}')
+            words.append(f'--opt-batch-size {",".join(map(str, tuned))}')
         for name in NODE_OPTIONS:
             value = getattr(self.options, name)
             if value != getattr(TensorRtOptions, name):

@@ -8,15 +8,15 @@ from typing import Optional, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_trt_node.cli.arguments.shared import GENERATED
 from resnet_trt_node.cli.support.options import print_unread
 from resnet_trt_node.cli.support.sources import Inputs
 from resnet_trt_node.contract.spec import ModelSpec
-from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.errors import DataError, FrameError, UsageError
+from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
-GENERATED = 'generated'
 #: An irrational number: the fractional parts of its multiples are evenly distributed.
 _STEP = 2 ** 0.5
 

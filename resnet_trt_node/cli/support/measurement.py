@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,49 +17,28 @@ from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.classifier import Classifier
 from resnet_trt_node.bag.storage.names import is_bag
 from resnet_trt_node.cli.support.console import count_of, log, Progress
-from resnet_trt_node.cli.support.options import add_node_options, max_image_bytes, print_unread
-from resnet_trt_node.cli.support.regions.crops import COLUMNS, LabelledCrops, UnusableCrop
+from resnet_trt_node.cli.support.options import max_image_bytes, print_unread
+from resnet_trt_node.cli.support.regions.crops import LabelledCrops, UnusableCrop
 from resnet_trt_node.cli.support.regions.options import (
     CROP_OPTIONS, refuse_region_options, region_parameters)
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.class_folders import ClassFolders
 from resnet_trt_node.datasets.labelled import (
-    LabelledPicture, LabelledPictures, PictureSet, spread, TABLE_NAME, WriteRow)
+    LabelledPicture, LabelledPictures, PictureSet, spread, WriteRow)
+from resnet_trt_node.datasets.names import TABLE_NAME
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import AnswerError, DataError, FrameError, UsageError
 from resnet_trt_node.evaluation.agreement import Agreement, AgreementCollector
 from resnet_trt_node.evaluation.outcomes import OutcomeCollector, Outcomes
 from resnet_trt_node.imaging.frame import Frame
 
-#: What the pictures of `open_labelled` may be, for the help of their argument.
-LABELLED_HELP = (
-    'folder, zip file or folder within a zip file (pictures.zip/test) of the pictures: with a '
-    "table of classes, or with one folder for each class, named as the model's labels")
-
-
-def add_labelled_arguments(parser: ArgumentParser) -> None:
-    """Add --labels and --limit."""
-    parser.add_argument(
-        '--labels', metavar='TSV',
-        help=f'table of file<TAB>class index; without it {TABLE_NAME} among the pictures, or '
-        'class folders')
-    parser.add_argument(
-        '--crops', metavar='TSV',
-        help='measure boxes in the pictures, not these: table with the columns '
-        f'{", ".join(COLUMNS)} and, where boxes are rotated, theta, named in its first line; '
-        'class is a name or an index')
-    parser.add_argument(
-        '--limit', type=int, metavar='N',
-        help='only N pictures or crops, evenly spread over the table')
-    add_node_options(parser.add_argument_group('how crops are cut out'), *CROP_OPTIONS)
-
 
 def open_labelled(arguments: Namespace, spec: ModelSpec) -> PictureSet:
     """
     Open the pictures by their table if there is one, else as class folders; or crops of them.
 
-    :param arguments: the options of `add_labelled_arguments`, `add_picture_arguments` and
-        `add_backend_arguments`, and the pictures as `images`.
+    :param arguments: the options of `add_labelled_pictures`, `add_picture_memory` and
+        `add_backend`.
     :param spec: of the model whose classes they have.
     :raises DataError: if they cannot be read, or have other classes.
     :raises UsageError: for options that do not go together.
@@ -92,6 +71,19 @@ def open_labelled(arguments: Namespace, spec: ModelSpec) -> PictureSet:
                     f"the model's classes: {error}") from error
     return LabelledPictures(
         arguments.images, arguments.labels, spec.num_classes, max_image_bytes(arguments))
+
+
+def refuse_simulated(*backends: Optional[str]) -> None:
+    """
+    Refuse a backend that makes its answers up, for load tests of the node.
+
+    :param backends: their names; None for one that was not given.
+    :raises UsageError: if it is among them.
+    """
+    if 'simulated' in backends:
+        raise UsageError(
+            'simulated makes its answers up, which says nothing about the model: choose a backend '
+            'that infers, such as onnxruntime, or --compare MODEL on the same backend')
 
 
 def labelled_items(arguments: Namespace, pictures: PictureSet) -> Sequence[LabelledPicture]:
@@ -141,7 +133,7 @@ def measure(
     :param backends: open backends, whose models have the same classes.
     :param items: those of the pictures that are measured.
     :param pictures: reads and decodes them.
-    :param arguments: the options of `add_output_arguments` and `add_backend_arguments`.
+    :param arguments: the options of `add_skip_bad`, `add_json` and `add_backend`.
     :param take: gets each picture's rows of probabilities, one of each model, and its class.
     :raises FrameError: for the first picture that cannot be used, unless --skip-bad is given.
     :raises DataError: if no picture can be used.

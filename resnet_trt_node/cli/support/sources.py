@@ -14,11 +14,12 @@ from resnet_trt_node.bag.storage.names import is_bag
 from resnet_trt_node.cli.support.console import print_warning, text_width
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.datasets.listing import count_unread, describe_unread
-from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES, read_picture
+from resnet_trt_node.datasets.pictures import read_picture
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.imaging.picture_formats import is_picture, START_BYTES
 from resnet_trt_node.regular_file import open_regular
 

@@ -8,101 +8,18 @@ import os
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
+from resnet_trt_node.cli.arguments.training import VALIDATION_SHARE
 from resnet_trt_node.cli.support.console import log, Progress
-from resnet_trt_node.cli.support.options import (
-    add_picture_arguments, max_image_bytes, print_unread)
+from resnet_trt_node.cli.support.options import max_image_bytes, print_unread
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.training.data.dataset import DataSplit, load_data, TrainingData
 from resnet_trt_node.training.devices import memory_errors
 from resnet_trt_node.training.distributed import ProcessGroup
 from resnet_trt_node.training.folder import LAST, TrainingFolder
-from resnet_trt_node.training.loop import COMPILED, Training
+from resnet_trt_node.training.loop import Training
 from resnet_trt_node.training.metrics import measure
-from resnet_trt_node.training.settings import AUTO_AUGMENTS, default_lr, MIXES, TrainingSettings
+from resnet_trt_node.training.settings import default_lr, TrainingSettings
 from resnet_trt_node.training.teacher import digest_of, load_teacher
-
-IMAGE_SIZE = 224
-_VALIDATION_SHARE = 0.1
-#: Option to its type, its word in the help, and its meaning.
-_RECIPE: dict[str, tuple[type, str, str]] = {
-    'image_size': (int, 'PIXELS', f"sides of the network's input; not given: {IMAGE_SIZE}"),
-    'lr': (
-        float, 'RATE', 'highest learning rate; not given: for 256 pictures a step 0.1 from random '
-        'weights and 0.01 from others, in proportion'),
-    'epochs': (int, 'N', 'passes over the pictures'),
-    'batch_size': (int, 'N', 'pictures a step'),
-    'weight_decay': (float, 'X', 'pull of weights to zero, not of norms and biases'),
-    'label_smoothing': (float, 'SHARE', 'share of a target that is spread over all classes'),
-    'min_scale': (
-        float, 'SHARE', "smallest share of a picture's area that a random crop shows"),
-    'colour': (float, 'SHARE', 'by how much brightness, contrast and saturation vary'),
-    'ema': (
-        float, 'DECAY',
-        "decay of the weights' moving average, which then is the result; 0 for none"),
-    'seed': (int, 'N', 'of first weights, order and augmentation'),
-    'teacher_share': (float, 'SHARE', "share of the loss that follows the teacher's answers"),
-    'temperature': (float, 'T', 'softens these answers'),
-}
-
-
-def add_data_options(group: Any) -> None:
-    """Add the options of pictures; like all of these, None where they are not given."""
-    group.add_argument(
-        '--validation', type=Path, metavar='DIR|ZIP',
-        help='pictures to measure with, in class folders')
-    group.add_argument(
-        '--validation-split', type=float, metavar='SHARE',
-        help='share of each class to measure with where there are no such pictures; not given: '
-        f'{_VALIDATION_SHARE}')
-    group.add_argument(
-        '--skip-corrupt', action='store_const', const=True,
-        help='leave corrupt pictures out; without it they are listed, and an error')
-    add_picture_arguments(group, None)
-
-
-def add_recipe_options(group: Any, usual: Mapping[str, Any], longest_warmup: float) -> None:
-    """
-    Add the options of how a network is trained.
-
-    :param usual: settings by name that are taken where they are not given.
-    :param longest_warmup: epochs.
-    """
-    group.add_argument(
-        '--warmup-epochs', type=float, metavar='N',
-        help='epochs until the highest learning rate; not given: a tenth, at most '
-        f'{longest_warmup:g}')
-    for name, (kind, word, meaning) in _RECIPE.items():
-        taken = f'; not given: {usual[name]}' if name in usual else ''
-        group.add_argument(
-            f'--{name.replace("_", "-")}', type=kind, metavar=word, help=meaning + taken)
-    group.add_argument(
-        '--no-flip', dest='flip', action='store_const', const=False,
-        help='never mirror, such as for traffic signs')
-    group.add_argument(
-        '--auto-augment', choices=AUTO_AUGMENTS,
-        help='trivial: TrivialAugment, which turns, shears, moves or recolours each picture by a '
-        'random amount; helps where there are few')
-    group.add_argument(
-        '--mix', choices=tuple(MIXES),
-        help='how pictures are mixed with each other; helps where there are few')
-    group.add_argument(
-        '--teacher', type=Path, metavar='FILE',
-        help='learn the answers of another network too: a checkpoint of `resnet_trt train`, or '
-        'what examples/cifar10/teacher.py writes')
-
-
-def add_machine_options(group: Any) -> None:
-    """Add the options of where a network is trained."""
-    group.add_argument('--device', metavar='NAME', help='auto, cuda, cuda:1 or cpu')
-    group.add_argument(
-        '--no-amp', dest='amp', action='store_const', const=False,
-        help='full instead of mixed precision on a GPU')
-    group.add_argument(
-        '--compile', nargs='?', const='kernels', choices=tuple(COMPILED),
-        help='compile the network first: a minute, then faster on a GPU; graphs replays the '
-        'kernels from CUDA graphs, which helps where the processor is slower than the GPU')
-    group.add_argument(
-        '--workers', type=int, metavar='N', help='threads that decode pictures, 0 for one a core')
 
 
 def given_settings(
@@ -156,7 +73,7 @@ def open_split(arguments: Namespace, root: Path, seed: int) -> DataSplit:
     """Return the pictures of a folder or zip file, divided; a context manager."""
     share = arguments.validation_split
     return DataSplit(
-        root, arguments.validation, _VALIDATION_SHARE if share is None else share, seed,
+        root, arguments.validation, VALIDATION_SHARE if share is None else share, seed,
         max_image_bytes(arguments))
 
 
@@ -177,8 +94,8 @@ def read_pictures(
         print_unread(split.unread)
     with Progress(split.count, 'picture', quiet) as progress, memory_errors(settings.batch_size):
         data = load_data(
-            split, image_size, resize, device, skip_corrupt=bool(arguments.skip_corrupt),
-            workers=arguments.workers or 0, step=progress.step)
+            split, image_size, resize, device, skip_corrupt=bool(arguments.skip_bad),
+            workers=arguments.threads or 0, step=progress.step)
     if group.first:
         for one in data.corrupt:
             log(f'left out {one.name}: {one.reason}')

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, TYPE_CHECKING
 
-from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.contract.prediction import UnknownRule
-from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
+
+if TYPE_CHECKING:
+    from resnet_trt_node.backends.base import Backend
+    from resnet_trt_node.imaging.frame import Frame
+    from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 
 #: The longest pause before a failed backend is opened again, in seconds.
 MOST_BACKOFF_SEC = 30.0

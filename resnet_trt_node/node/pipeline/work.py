@@ -13,8 +13,9 @@ from resnet_trt_node.imaging.decode import message_size
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
 from resnet_trt_node.node.pipeline.settings import LiveSettings
-from resnet_trt_node.regions.frame_regions import FrameRegions, RegionClassifier, RegionSettings
+from resnet_trt_node.regions.frame_regions import FrameRegions, RegionClassifier
 from resnet_trt_node.regions.region import Region, RegionAnswer
+from resnet_trt_node.regions.settings import RegionSettings
 
 #: Decodes a message, see `PipelineHooks.decode`.
 Decode = Callable[[Any, Optional[int]], Frame]

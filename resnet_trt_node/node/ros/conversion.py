@@ -13,7 +13,8 @@ from resnet_trt_node.backends.options import discard
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.depth_images import DEPTH_ENCODING, looks_like_depth
 from resnet_trt_node.imaging.encodings import check_image, convert_image, RawImage
-from resnet_trt_node.imaging.frame import Frame, MAX_IMAGE_BYTES
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.node.ros.cv_bridge_check import CvBridgeCheck
 from resnet_trt_node.printable import printable
 

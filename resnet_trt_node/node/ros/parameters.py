@@ -16,11 +16,11 @@ from resnet_trt_node.backends.options import discard, TVM_TARGETS
 from resnet_trt_node.contract.prediction import UNKNOWN_CRITERIA, UnknownRule
 from resnet_trt_node.contract.spec import PRECISIONS
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.imaging.frame import MAX_IMAGE_BYTES
+from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 from resnet_trt_node.node.ros.parameter_values import check_value, to_backend
-from resnet_trt_node.regions.frame_regions import RegionSettings
 from resnet_trt_node.regions.selection import Aspect, MAX_MARGIN, RegionRules
+from resnet_trt_node.regions.settings import RegionSettings
 from resnet_trt_node.regions.smoothing import MAX_WINDOW, SMOOTHINGS
 from resnet_trt_node.regions.track_cache import TrackSettings
 

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from resnet_trt_node.errors import DataError
+from resnet_trt_node.onnx_tools.choices import MIN_FRAMES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Fewer leave the ranges to chance: the largest magnitude of most layers still grows by several
-#: per cent from 16 to 32 pictures.
-MIN_FRAMES = 32
 #: Parts of a side whose means are compared with each other: resizing makes neighbouring pixels of
 #: noise alike, but hardly such large parts.
 _CELLS = 16

@@ -19,11 +19,11 @@ from onnx import helper
 from resnet_trt_node.backends.onnxruntime_session import CpuSession
 from resnet_trt_node.contract.spec import INPUT_NAME
 from resnet_trt_node.errors import check_choice, DataError, ModelError, UsageError
+from resnet_trt_node.onnx_tools.choices import METHODS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-METHODS = ('minmax', 'entropy', 'percentile')
 #: Equal bins of a histogram of magnitudes, from 0 to the largest that was seen.
 BINS = 2048
 #: Magnitudes that int8 tells apart.

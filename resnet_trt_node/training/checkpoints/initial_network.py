@@ -22,7 +22,7 @@ def initial_network(
     Build the network that a training starts from.
 
     :param arch: one of `network.ARCHITECTURES`.
-    :param weights: one of `weights.RECIPES`, 'random', or a checkpoint file.
+    :param weights: one of `published.RECIPES`, 'random', or a checkpoint file.
     :param labels: class names, C of them.
     :param seed: of what is drawn; the caller's random state is left as it was.
     :param cache: folder of downloads, None for the default.

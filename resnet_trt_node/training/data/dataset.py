@@ -16,9 +16,9 @@ from resnet_trt_node.datasets.class_folders import (
     ClassFolders, CorruptPicture, find_corrupt, find_parts, refuse_corrupt)
 from resnet_trt_node.datasets.labelled import LabelledPicture
 from resnet_trt_node.datasets.listing import ending_of
-from resnet_trt_node.datasets.pictures import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, UsageError
+from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.printable import some
 from resnet_trt_node.training.data.pictures import (
     kept_side, memory_budget, square, store, StoredPictures, StreamedPictures)

@@ -12,6 +12,7 @@ import math
 from typing import Any, Optional
 
 from resnet_trt_node.errors import check_choice, UsageError
+from resnet_trt_node.training.networks.architectures import ARCHITECTURES, STAGES
 import torch
 from torch import nn
 
@@ -56,20 +57,6 @@ class Block(nn.Module):
         return result
 
 
-#: Architecture to (how many times as wide as its 3x3 convolutions a block's output is, 4 for
-#: bottlenecks; blocks in each of the four stages).
-_STAGES: dict[str, tuple[int, tuple[int, ...]]] = {
-    'resnet18': (1, (2, 2, 2, 2)),
-    'resnet34': (1, (3, 4, 6, 3)),
-    'resnet50': (4, (3, 4, 6, 3)),
-    'resnet101': (4, (3, 4, 23, 3)),
-    'resnet152': (4, (3, 8, 36, 3)),
-}
-ARCHITECTURES = tuple(_STAGES)
-#: Each stage halves the sides, after the stem has quartered them.
-MIN_IMAGE_SIZE = 32
-
-
 class ResNet(nn.Module):
     """
     A residual network with its classifier.
@@ -84,7 +71,7 @@ class ResNet(nn.Module):
         check_choice('architecture', arch, ARCHITECTURES)
         if num_classes < 2:
             raise UsageError(f'{num_classes} classes: a classifier needs at least 2')
-        expansion, counts = _STAGES[arch]
+        expansion, counts = STAGES[arch]
         self.arch = arch
         self.conv1 = _convolution(3, 64, 7, 2)
         self.bn1 = nn.BatchNorm2d(64)
@@ -120,7 +107,7 @@ def architecture_of(keys: set[str]) -> Optional[str]:
         len({key.split('.')[1] for key in keys if key.startswith(f'layer{stage}.')})
         for stage in range(1, 5))
     expansion = 4 if 'layer1.0.conv3.weight' in keys else 1
-    return next((arch for arch, stages in _STAGES.items() if stages == (expansion, counts)), None)
+    return next((arch for arch, stages in STAGES.items() if stages == (expansion, counts)), None)
 
 
 def _stage(expansion: int, inputs: int, width: int, count: int, stride: int) -> nn.Sequential:

@@ -27,8 +27,8 @@ def build_command(*words):
 
 
 def test_the_command_builds_once_and_then_finds(rtx, model, tmp_path, capsys):
-    words = (model, '--flavour', 'tensorrt_rtx', '--target-sm', '89', '--max-batch', 4,
-             '--opt-batch', '1,4', '--engine-dir', tmp_path / 'engines', '--json')
+    words = (model, '--flavour', 'tensorrt_rtx', '--target-sm', '89', '--batch-size', 4,
+             '--opt-batch-size', '1,4', '--engine-dir', tmp_path / 'engines', '--json')
     assert build_command(*words) == 0
     first = checked(capsys.readouterr().out)
     assert first['built'] is True
@@ -54,12 +54,12 @@ def test_the_command_builds_once_and_then_finds(rtx, model, tmp_path, capsys):
 
 @pytest.mark.parametrize(('words', 'profiles', 'keyword'), [
     ([], [[1, 1, 1]], 'queue_depth is 1'),
-    (['--max-batch', '4'], [[1, 1, 2], [3, 4, 4]], 'queue_depth is 4'),
-    (['--max-batch', '4', '--opt-batch', '4', '--tf32'], [[1, 4, 4]],
+    (['--batch-size', '4'], [[1, 1, 2], [3, 4, 4]], 'queue_depth is 4'),
+    (['--batch-size', '4', '--opt-batch-size', '4', '--tf32'], [[1, 4, 4]],
      'opt_batch_size 4, tf32 true'),
-    (['--max-batch', '4', '--opt-batch', '1,2,4'], [[1, 1, 1], [2, 2, 2], [3, 4, 4]],
+    (['--batch-size', '4', '--opt-batch-size', '1,2,4'], [[1, 1, 1], [2, 2, 2], [3, 4, 4]],
      'does not find'),
-    (['--max-batch', '4', '--min-batch', '2'], [[2, 4, 4]], 'from 1 on'),
+    (['--batch-size', '4', '--min-batch-size', '2'], [[2, 4, 4]], 'from 1 on'),
 ])
 def test_it_prints_which_node_finds_the_engine(
         rtx, model, tmp_path, capsys, words, profiles, keyword):
@@ -77,14 +77,14 @@ def test_it_builds_what_the_node_asks_for(rtx, model, tmp_path, capsys, cameras)
     wanted = split_profiles(1, given['opt_batch_sizes'], given['max_batch_size'])
     assert build_command(
         model, '--flavour', 'tensorrt_rtx', '--target-sm', '8.9', '--engine-dir',
-        tmp_path / 'engines', '--json', '--max-batch', max(1, len(cameras))) == 0
+        tmp_path / 'engines', '--json', '--batch-size', max(1, len(cameras))) == 0
     assert checked(capsys.readouterr().out)['profiles'] == [list(one) for one in wanted]
 
 
 @pytest.mark.parametrize(('words', 'message'), [
-    (['--max-batch', '0'], 'batch_size is 0'),
-    (['--max-batch', '4', '--opt-batch', '8'], 'opt_batch_sizes are'),
-    (['--max-batch', '4', '--min-batch', '5'], 'batch sizes 5 to 4'),
+    (['--batch-size', '0'], 'batch_size is 0'),
+    (['--batch-size', '4', '--opt-batch-size', '8'], 'opt_batch_sizes are'),
+    (['--batch-size', '4', '--min-batch-size', '5'], 'batch sizes 5 to 4'),
     (['--target-sm', '3.5'], 'it knows 7.5'),
     (['--precision', 'fp16'], 'resnet_trt export --precision fp16'),
     (['--engine-dir', '/proc/engines'], 'folder /proc/engines'),

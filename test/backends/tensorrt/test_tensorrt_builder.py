@@ -182,7 +182,7 @@ def test_no_gpu_is_reported_in_tensorrts_words(model):
 
 def test_another_precision_is_refused_with_the_command(model):
     world = StandInTensorRt('8.6', StandInCuda())
-    with pytest.raises(ModelError, match=r'resnet_trt quantize MODEL\.onnx --calibration DIR'):
+    with pytest.raises(ModelError, match=r'resnet_trt quantize MODEL\.onnx --images DIR'):
         build(world.module, model, replace(OPTIONS, precision='int8'))
     assert world.builds == []
 

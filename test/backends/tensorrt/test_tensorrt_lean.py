@@ -289,5 +289,5 @@ def test_the_real_lean_runtime_is_read_right() -> None:
 def test_the_name_of_the_model_may_hold_anything(lean: Any, tmp_path: Path) -> None:
     machine = lean()
     machine.model = write_tiny_model(tmp_path / "a model's `name`.onnx")
-    with pytest.raises(BackendUnavailable, match=r'--max-batch 1'):
+    with pytest.raises(BackendUnavailable, match=r'--batch-size 1'):
         machine.start(engine_host_code=True)

@@ -9,10 +9,11 @@ from onnx import helper, numpy_helper, TensorProto
 import pytest
 
 from resnet_trt_node.errors import DataError, ModelError
+from resnet_trt_node.onnx_tools.choices import METHODS
 from resnet_trt_node.onnx_tools.int8.frames import (
     check_frames, distinct_frames, neighbour_correlation)
 from resnet_trt_node.onnx_tools.int8.ranges import (
-    activation_ranges, entropy_range, METHODS, percentile_range)
+    activation_ranges, entropy_range, percentile_range)
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
 

@@ -15,7 +15,8 @@ from resnet_trt_node.cli.main import main
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
-from resnet_trt_node.training.checkpoints.weights import best_recipe, load_network, PUBLISHED
+from resnet_trt_node.training.checkpoints.published import PUBLISHED
+from resnet_trt_node.training.checkpoints.weights import best_recipe, load_network
 from resnet_trt_node.training.networks.random_weights import initialise
 from resnet_trt_node.training.networks.resnet import ResNet
 from resnet_trt_node.training.pruning.checkpoint import open_checkpoint

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.training.networks.resnet import architecture_of, ARCHITECTURES, ResNet
+from resnet_trt_node.training.networks.architectures import ARCHITECTURES
+from resnet_trt_node.training.networks.resnet import architecture_of, ResNet
 import torch
 
 pytestmark = pytest.mark.slow

@@ -8,6 +8,7 @@ from pathlib import Path
 import re
 from typing import Any, Mapping, Sequence, TYPE_CHECKING, Union
 
+from resnet_trt_node.cli.arguments.shared import CROP_COLUMNS
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.labelled import LabelledPicture, PictureSet, read_table, WriteRow
 from resnet_trt_node.errors import DataError, FrameError
@@ -21,12 +22,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Of the table, in any order.
-COLUMNS = ('file', 'center_x', 'center_y', 'width', 'height', 'class')
 #: These may be there as well; ids are not used.
 _OTHERS = ('theta', 'id')
 _NUMBERS = ('center_x', 'center_y', 'width', 'height', 'theta')
-_FORM = f'name the columns in its first line: {", ".join(COLUMNS)}, and theta if there is one'
+_FORM = f'name the columns in its first line: {", ".join(CROP_COLUMNS)}, and theta if there is one'
 
 
 class UnusableCrop(FrameError):
@@ -69,7 +68,8 @@ class LabelledCrops(PictureSet):
     """
     Crops of pictures in a folder or zip file, by a table of boxes and classes.
 
-    The table's first line names its columns, which tabs separate: `COLUMNS`, and `theta` where
+    The table's first line names its columns, which tabs separate: `CROP_COLUMNS`, and `theta`
+    where
     boxes are rotated; an `id` is ignored. A class is a name or an index. Blank lines and a
     byte-order mark are ignored.
 
@@ -128,8 +128,8 @@ def parse_crops(text: str, labels: Sequence[str], where: str) -> tuple[LabelledC
     index = {label: number for number, label in enumerate(labels)}
     lines = [[cell.strip() for cell in line.split('\t')] for line in text.splitlines()]
     columns = [name.lower() for name in lines[0]] if lines else []
-    unknown = [name for name in columns if name not in (*COLUMNS, *_OTHERS)]
-    lacking = [name for name in COLUMNS if name not in columns]
+    unknown = [name for name in columns if name not in (*CROP_COLUMNS, *_OTHERS)]
+    lacking = [name for name in CROP_COLUMNS if name not in columns]
     if unknown or lacking or len(set(columns)) < len(columns):
         found = f'lacks {", ".join(lacking)}' if lacking else (
             f'has {", ".join(map(repr, unknown))}' if unknown else 'names a column twice')

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from typing import Any, Sequence
 
-from resnet_trt_node.cli.support.options import add_node_options
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 
@@ -16,17 +15,6 @@ REGION_OPTIONS = (
     'regions_slop_ms', 'regions_wait_ms', 'regions_queue', 'region_classes', *CROP_OPTIONS,
     'max_regions', 'keep_source_results', 'track_cache', 'reinfer_interval_ms', 'reinfer_growth',
     'reinfer_below', 'smoothing', 'smoothing_window')
-
-
-def add_region_arguments(parser: ArgumentParser) -> None:
-    """Add --regions and what it goes with."""
-    group = parser.add_argument_group('regions of the images of a bag')
-    group.add_argument(
-        '--regions', action='append', metavar='TOPIC',
-        help='classify the boxes of this topic of vision_msgs/Detection2DArray in the images of '
-        'the same stamps; may be given several times, --topic as often and in the same order; '
-        'without --topic CAMERA/detections goes with CAMERA/image, or another topic beside it')
-    add_node_options(group, *REGION_OPTIONS)
 
 
 def region_parameters(arguments: Namespace, names: Sequence[str]) -> NodeParameters:

@@ -1,0 +1,57 @@
+"""What `resnet_trt build` takes."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+
+from resnet_trt_node.backends.tensorrt import versions
+from resnet_trt_node.cli.arguments.shared import (
+    add_json, add_model, add_node_options, add_opt_batch_size)
+from resnet_trt_node.cli.support.parser import CommandParser
+from resnet_trt_node.printable import printable
+
+EXAMPLES = (
+    ('resnet_trt build models/resnet50.onnx', 'the engine of a node with one camera'),
+    ('resnet_trt build models/resnet50.onnx --batch-size 6',
+     'for six cameras, or regions in batches of 6'),
+    ('resnet_trt build models/resnet50.onnx --version-compatible',
+     'an engine that later TensorRT versions and tensorrt_lean run too'),
+)
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Add the command's arguments."""
+    kept = 'the engine is kept in --engine-dir, by a name that the node finds it by'
+    parser.absent.update({'-o': kept, '--output': kept})
+    add_model(parser)
+    group = parser.add_argument_group('engine')
+    group.add_argument(
+        '--flavour', choices=tuple(dict.fromkeys(map(versions.builds_for, versions.FLAVOURS))),
+        default='tensorrt',
+        help='which TensorRT compiles; the node must run the same one')
+    group.add_argument(
+        '--min-batch-size', type=int, default=1, metavar='N',
+        help='smallest batch; the node needs engines from 1 on')
+    add_opt_batch_size(group, '1 and the largest, as in the node')
+    group.add_argument(
+        '--batch-size', type=int, default=1, metavar='N',
+        help='largest batch: for the node the smaller of its batch_size and cameras x '
+        'queue_depth, which is 1 for one camera')
+    add_node_options(
+        group, 'precision', 'engine_dir', 'device', 'dla_core', 'optimization_level',
+        'workspace_mib', 'tf32', 'sparse_weights', 'version_compatible')
+    group.add_argument(
+        '--target-sm', type=_capability, metavar='X.Y',
+        help='compute capability to compile for, such as 8.9, with tensorrt_rtx alone and without '
+        'a GPU; not given: that of the GPU here')
+    group.add_argument('--force', action='store_true', help='build even if an engine exists')
+    add_json(parser, 'print the result as JSON')
+
+
+def _capability(text: str) -> str:
+    """Parse '8.9' or '89', for the parser of an option."""
+    digits = text.replace('.', '')
+    if not digits.isdigit() or len(digits) < 2:
+        raise ArgumentTypeError(
+            f'{printable(repr(text))}: write a compute capability, such as 8.9')
+    return f'{digits[:-1]}.{digits[-1]}'

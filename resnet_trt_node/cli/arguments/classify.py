@@ -1,0 +1,43 @@
+"""What `resnet_trt classify` takes."""
+
+from __future__ import annotations
+
+from resnet_trt_node.cli.arguments.regions import add_regions
+from resnet_trt_node.cli.arguments.shared import (
+    add_backend, add_json, add_model, add_node_options, add_output, add_picture_memory,
+    add_skip_bad, add_topics)
+from resnet_trt_node.cli.support.parser import CommandParser
+
+EXAMPLES = (
+    ('resnet_trt classify models/resnet50.onnx photos/cat.jpg', 'one picture'),
+    ('resnet_trt classify models/resnet50.onnx photos/ --annotate annotated/',
+     'a folder, with the classes drawn on each picture'),
+    ('resnet_trt classify models/resnet50.onnx drive -o drive_classified',
+     'a bag, into another bag with the classifications beside the images'),
+    ('resnet_trt classify models/resnet50.onnx drive --regions /camera/detections',
+     'the boxes of a detector in the images of a bag'),
+)
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Add the command's arguments."""
+    named = 'name pictures, folders and bags behind MODEL, without an option'
+    parser.absent.update({'--images': named, '--input': named, '--image': named})
+    add_model(parser)
+    parser.add_argument_group('input').add_argument(
+        'inputs', metavar='INPUT', nargs='+',
+        help='picture, folder or zip file of pictures, or bag; any number of each')
+    add_topics(parser, '; not given: all of them')
+    add_skip_bad(parser)
+    add_picture_memory(parser)
+    add_node_options(
+        parser.add_argument_group('what is answered'), 'top_k', 'score_threshold',
+        'unknown_below', 'unknown_label', 'unknown_criterion', 'class_id_format')
+    add_regions(parser)
+    add_backend(parser)
+    add_output(
+        parser, 'BAG', 'write a bag of the images with vision_msgs/Classification messages beside '
+        'them, or of images and detections with the classified ones', kind=str)
+    parser.add_argument_group('output').add_argument(
+        '--annotate', metavar='DIR', help='write each picture with its classes drawn on it')
+    add_json(parser, 'print one JSON document instead of a table')

@@ -1,0 +1,218 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from argparse import Action, ArgumentError, ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
+from typing import Any, Optional, Sequence, Tuple, Union
+
+from resnet_trt_node.cli.support.parser import CommandParser
+from resnet_trt_node.cli.support.regions.options import CROP_OPTIONS
+from resnet_trt_node.datasets.names import TABLE_NAME
+from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
+from resnet_trt_node.node.ros.parameters import parameter_fields
+from resnet_trt_node.printable import printable
+
+#: What is said of one word too many where pictures are an option.
+IMAGES_SURPLUS = 'pictures are named by --images'
+#: What stands for pictures that are made up.
+GENERATED = 'generated'
+#: Columns of a table of crops, in any order.
+CROP_COLUMNS = ('file', 'center_x', 'center_y', 'width', 'height', 'class')
+#: What pictures with their classes may be, for the help of their argument.
+LABELLED_HELP = (
+    'folder, zip file or folder within a zip file (pictures.zip/test) of the pictures: with a '
+    "table of classes, or with one folder for each class, named as the model's labels")
+_LABELS_HELP = (
+    'class names, one a line in the order of the output, or numbered from 0 in a text, CSV, JSON '
+    'or YAML file')
+#: Upper bound of --max-image-mib: 1 TiB.
+_MAX_MEBIBYTES = 1 << 20
+_ENGINES = ('.engine', '.plan', '.trt')
+_CHECKPOINTS = ('.pth', '.pt', '.ckpt')
+
+
+class _Once(Action):
+    """Stores the one file that is written; `const` is what else a second one may be meant for."""
+
+    def __call__(
+            self, parser: ArgumentParser, namespace: Namespace,
+            values: Union[str, Sequence[Any], None], option_string: Optional[str] = None) -> None:
+        """Store the value, and refuse a second one."""
+        if getattr(namespace, self.dest) != self.default:
+            raise ArgumentError(self, f'given twice, and it names what is written{self.const}')
+        setattr(namespace, self.dest, values)
+
+
+def add_model(parser: CommandParser) -> None:
+    """Add MODEL, a deployable one."""
+    parser.add_argument_group('model').add_argument(
+        'model', metavar='MODEL',
+        help='deployable ONNX model, made by `resnet_trt export` or `resnet_trt prepare`')
+
+
+def add_output(
+        parser: CommandParser, metavar: str, text: str, *, kind: Any = Path,
+        default: Any = None, required: bool = False, otherwise: str = '') -> None:
+    """
+    Add -o and --output.
+
+    :param metavar: what it is, such as OUT.onnx.
+    :param text: its help.
+    :param kind: type of the value, or a function of its text.
+    :param otherwise: what the error says after the option was given twice.
+    """
+    parser.add_argument_group('output').add_argument(
+        '-o', '--output', type=kind, default=default, required=required, metavar=metavar,
+        action=_Once, const=otherwise, help=text)
+
+
+def onnx_file(text: str) -> Path:
+    """Return the path of a model that is written, for the parser of an option."""
+    path = Path(text)
+    if path.suffix.lower() in _ENGINES:
+        model = printable(path.with_suffix('.onnx'))
+        raise ArgumentTypeError(
+            f'{printable(text)} would be an engine, and this writes ONNX: write -o {model}, '
+            f'then `resnet_trt build {model}`')
+    if path.suffix.lower() in _CHECKPOINTS:
+        raise ArgumentTypeError(
+            f'{printable(text)} would be a checkpoint, and this writes ONNX: write '
+            f'-o {printable(path.with_suffix(".onnx"))}')
+    return path
+
+
+def add_json(parser: CommandParser, text: str = 'print the report as JSON') -> None:
+    """Add --json."""
+    parser.add_argument_group('output').add_argument('--json', action='store_true', help=text)
+
+
+def add_class_names(parser: CommandParser, otherwise: str) -> None:
+    """Add --labels of a model that is made; `otherwise` says which names it gets without."""
+    parser.add_argument_group('model').add_argument(
+        '--labels', type=Path, metavar='FILE', help=f'{_LABELS_HELP}; {otherwise}')
+
+
+def batch_sizes(text: str) -> Tuple[int, ...]:
+    """Parse batch sizes such as '1,64', for the parser of an option."""
+    try:
+        return tuple(int(part) for part in text.split(','))
+    except ValueError as error:
+        raise ArgumentTypeError(
+            f'{printable(repr(text))}: write numbers with commas, such as 1,64') from error
+
+
+def add_opt_batch_size(group: Any, usual: str = 'the largest') -> None:
+    """Add --opt-batch-size to a group; `usual` is what the help says of its default."""
+    group.add_argument(
+        '--opt-batch-size', type=batch_sizes, metavar='N[,N...]',
+        help='batch sizes that the engine is optimised for, such as 1,64; each takes one more '
+        f'build; not given: {usual}')
+
+
+def add_backend(parser: CommandParser) -> None:
+    """Add the options of the backend and of resizing."""
+    group = parser.add_argument_group('how the model is run')
+    add_node_options(group, 'backend')
+    group.add_argument(
+        '--batch-size', type=int, default=8, metavar='N',
+        help='largest number of pictures inferred together')
+    add_node_options(
+        group, 'device', 'threads', 'sparse_weights', 'version_compatible', 'engine_host_code',
+        'engine_dir', 'optimization_level', 'resize_method')
+    add_opt_batch_size(group)
+
+
+def add_node_options(group: Any, *names: str) -> None:
+    """
+    Add options that mean what the node's parameters of these names do.
+
+    That of a list is given once for each of its values, and is None where it is not given.
+
+    :param group: a parser or a group of its arguments.
+    """
+    for name in names:
+        parameter = parameter_fields()[name]
+        kind: Any = type(parameter.default)
+        choices = parameter.metadata['choices']
+        text = parameter.metadata['description'].rstrip('.')
+        taken: dict[str, Any] = {'action': 'store_true'} if kind is bool else {
+            'action': 'append', 'metavar': 'NAME'} if kind is tuple else {
+            'type': _gpu if name == 'device' else kind, 'choices': choices or None,
+            'default': parameter.default,
+            'metavar': None if choices else 'N' if kind is not str else
+            'DIR' if name.endswith('_dir') else 'NAME'}
+        group.add_argument(
+            f'--{name.replace("_", "-")}', dest=name,
+            help=text[0].lower() + text[1:] + '; may be given several times' * (kind is tuple),
+            **taken)
+
+
+def _gpu(text: str) -> int:
+    """Parse 1 or cuda:1, for the parser of an option; train has names of devices too."""
+    index = text.removeprefix('cuda:')
+    if not (index.isascii() and index.removeprefix('-').isdigit()):
+        raise ArgumentTypeError(
+            f'{printable(repr(text))}: write the index of a GPU, such as 0; --backend chooses '
+            'what runs on the CPU')
+    return int(index)
+
+
+def add_labelled_pictures(parser: CommandParser, text: str = LABELLED_HELP) -> None:
+    """Add --images with classes, and which of them count."""
+    parser.surplus = IMAGES_SURPLUS
+    group = parser.add_argument_group('input')
+    group.add_argument('--images', required=True, metavar='DIR|ZIP', help=text)
+    group.add_argument(
+        '--labels', metavar='TSV',
+        help=f'table of file<TAB>class index; without it {TABLE_NAME} among the pictures, or '
+        'class folders')
+    group.add_argument(
+        '--crops', metavar='TSV',
+        help='measure boxes in the pictures, not these: table with the columns '
+        f'{", ".join(CROP_COLUMNS)} and, where boxes are rotated, theta, named in its first line; '
+        'class is a name or an index')
+    group.add_argument(
+        '--limit', type=int, metavar='N',
+        help='only N pictures or crops, evenly spread over the table')
+    add_node_options(parser.add_argument_group('how crops are cut out'), *CROP_OPTIONS)
+
+
+def add_topics(parser: CommandParser, usual: str = '') -> None:
+    """Add --topic of bags; `usual` is what the help says of its default."""
+    parser.add_argument_group('input').add_argument(
+        '--topic', action='append', metavar='TOPIC',
+        help=f'image topic of the bag; may be given several times{usual}')
+
+
+def add_skip_bad(parser: CommandParser, constant: Optional[bool] = False) -> None:
+    """
+    Add --skip-bad.
+
+    :param constant: its value where it is not given; None if the command has to know that.
+    """
+    parser.add_argument_group('input').add_argument(
+        '--skip-bad', action='store_const', const=True, default=constant,
+        help='list pictures that cannot be read and continue; not given: the first one is an '
+        'error')
+
+
+def add_picture_memory(
+        parser: CommandParser, default: Optional[int] = MAX_FILE_IMAGE_BYTES >> 20) -> None:
+    """
+    Add --max-image-mib.
+
+    :param default: None if the command has to know whether the option was given.
+    """
+    parser.add_argument_group('input').add_argument(
+        '--max-image-mib', type=_mebibytes, metavar='MIB', default=default,
+        help='memory that a picture may take while it is decoded'
+        + (f'; not given: {MAX_FILE_IMAGE_BYTES >> 20}' if default is None else ''))
+
+
+def _mebibytes(text: str) -> int:
+    """Parse a number of MiB, for the parser of an option."""
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text[:12]) <= _MAX_MEBIBYTES:
+        raise ArgumentTypeError(
+            f'{printable(repr(text), 40)}: write a number of MiB, 1 to {_MAX_MEBIBYTES}')
+    return int(text)
