@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Entry point of `resnet_trt`: runs a command, turns errors into one line and an exit code."""
 
 from __future__ import annotations
@@ -5,6 +6,7 @@ from __future__ import annotations
 from argparse import Namespace
 from importlib import import_module
 from io import TextIOWrapper
+import os
 import sys
 from typing import Optional, Sequence
 
@@ -58,6 +60,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     asked = next((word for word in words if word in COMMANDS), None)
     try:
+        if '_ARGCOMPLETE' in os.environ:
+            from resnet_trt_node.cli.support.completion import complete
+            complete(COMMANDS, parser_for)
         parser = parser_for(asked)
         if not words:
             parser.print_help(sys.stderr)
