@@ -16,7 +16,7 @@ from resnet_trt_node.json_document import JSON_VERSION
 from tools.markdown_page import read_json, table
 
 SCHEMAS, PAGE, SHARED = 'schemas', 'json.md', 'common'
-_BEGIN = f"""\
+_BEGIN = f'''\
 <!-- Written by tools/json_page.py from schemas/; not by hand. -->
 # JSON documents
 
@@ -43,7 +43,7 @@ checked:
 pip install check-jsonschema
 check-jsonschema --schemafile docs/reference/schemas/evaluate.json result.json
 ```
-"""
+'''
 
 
 def page(folder: Path) -> str:
