@@ -2,7 +2,7 @@
 The errors this package raises on purpose.
 
 Every message names the cause and what to do next, so that command lines and the node can show it
-as it is, without a traceback::
+as it is, without a traceback:
 
     ResnetTrtError              exit code 2
     +-- UsageError              an argument or parameter that cannot be used

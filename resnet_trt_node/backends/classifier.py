@@ -26,7 +26,7 @@ class Classifier:
     :param backend: an open backend; stays the caller's.
     :param top_k: classes a picture.
     :param score_threshold: classes below it are left out.
-    :param method: how pictures are resized, see `preprocess`.
+    :param method: how pictures are resized, see `imaging.resize`.
     :param unknown: when a picture shows none of the classes; None for never.
     """
 

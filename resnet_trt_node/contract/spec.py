@@ -1,7 +1,7 @@
 """
 The deployable model contract: what a model file promises, as frozen dataclasses.
 
-A deployable model is one ONNX file with its own pre- and post-processing::
+A deployable model is one ONNX file with its own pre- and post-processing:
 
     input   images         uint8    (N, H, W, 3)  RGB, 0..255, N dynamic
     output  probabilities  float32  (N, C)        softmax, each row sums to 1

@@ -1,11 +1,11 @@
 """
 Counting frames so that none is lost silently, and timing the stages they pass.
 
-For each camera, at every moment::
+For each camera, at every moment:
 
     received = answered + the dropped, by reason + in progress
 
-and where regions are classified, for each camera's regions::
+and where regions are classified, for each camera's regions:
 
     received = by outcome, see `region.OUTCOMES` + dropped with their frame + in progress
 

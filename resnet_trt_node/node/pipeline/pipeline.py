@@ -1,7 +1,7 @@
 """
 From the reception of a frame to its publication, on three threads.
 
-The executor's callback only puts a message into a queue. From there::
+The executor's callback only puts a message into a queue. From there:
 
     preprocess worker   takes frames, decodes and resizes each into rows of a free batch buffer
     inference worker    opens the backend, submits filled buffers, collects their probabilities
