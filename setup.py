@@ -13,7 +13,7 @@ shims = sorted(glob('resource/pip/*')) if {'bdist_wheel', 'sdist'} & {*sys.argv}
 
 setup(
     name=package_name,
-    version='0.1.0',
+    version='0.2.0',
     packages=find_packages(include=[package_name, f'{package_name}.*']),
     package_data={package_name: ['data/*', 'py.typed']},
     data_files=[
