@@ -16,7 +16,8 @@ ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 
-.PHONY: help venv demo test test-ros test-fast fuzz lint gpu-test gpu-bench bench soak clean
+.PHONY: help venv demo docs docs-serve test test-ros test-fast fuzz lint gpu-test gpu-bench bench soak \
+  clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,6 +29,14 @@ venv: ## create or refresh .venv with everything that the others need
 demo: ## real photographs through a real node in two minutes; pictures and a table come out
 	@PARTS='runtime demo' tools/setup_venv.sh
 	$(python) tools/demo.py
+
+# The theme tells of its future at each call otherwise.
+docs docs-serve: export NO_MKDOCS_2_WARNING := 1
+docs: venv ## the pages as a site in build/site; a warning is an error
+	$(python) -m mkdocs build
+
+docs-serve: venv ## the same at http://127.0.0.1:8000, built again as you write
+	$(python) -m mkdocs serve --no-strict
 
 # One command, so that pytest's closing line is the last one. A test that hangs is ended; the
 # limit is far above what the slowest takes on a busy machine. Many tests wait for other processes,
