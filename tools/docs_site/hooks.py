@@ -23,6 +23,7 @@ from mkdocs.structure.pages import Page
 DOCS = ROOT / 'docs'
 #: Outside of docs/ and in the navigation, whether something links to them or not.
 _IN_NAVIGATION = ('README.md', 'CHANGELOG.rst', 'CONTRIBUTING.md', 'SECURITY.md')
+_REFERENCE = 'reference/api/'
 _PICTURES = {'.gif', '.jpg', '.png', '.svg'}
 _LANGUAGES = {
     '.json': 'json', '.py': 'python', '.sh': 'sh', '.toml': 'toml', '.xml': 'xml',
@@ -57,6 +58,9 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Lead the links of a page of docs/ to the site's pages."""
+    if page.file.src_uri.startswith(_REFERENCE):
+        # Who searches wants a guide first; a title counts a thousandfold.
+        page.meta['search'] = {'boost': 0.001}
     path = page.file.abs_src_path
     return _for_site(markdown, Path(path)) if path else markdown
 
