@@ -94,6 +94,9 @@ def check_choice(
     Refuse a value that is none of the choices.
 
     :param what: its name in the message.
+    :param value: what was given.
+    :param choices: what is legal.
+    :param error: the type to raise.
     :raises ResnetTrtError: of the given type, with the choices.
     """
     if value not in choices:

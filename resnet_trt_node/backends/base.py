@@ -138,8 +138,11 @@ class Backend(Closing):
         """
         Submit and collect a buffer, for callers that need an answer for each frame.
 
-        Arguments, result and errors are those of the two; InferenceError is also raised where a
-        row is no probabilities.
+        :param batch_size: frames to infer, as for `submit`.
+        :param index: which buffer.
+        :returns: float32 (batch_size, C), each row of probabilities; owned as by `collect`.
+        :raises UsageError: as `submit`.
+        :raises InferenceError: as `collect`, and where a row is no probabilities.
         """
         self.submit(batch_size, index)
         probabilities = self.collect(index)

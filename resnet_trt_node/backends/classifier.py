@@ -64,7 +64,10 @@ class Classifier:
         """
         Yield each item with its class probabilities, as `probabilities` does.
 
+        :param items: anything; read lazily, a batch at a time.
         :param write: overwrites an item's row of the batch, uint8 (H, W, 3).
+        :param on_bad: as for `probabilities`.
+        :param name_of: as for `probabilities`.
         """
         batches: RowBatches[T] = RowBatches(self._backend)
         for item in items:
@@ -82,7 +85,14 @@ class Classifier:
             self, items: Iterable[T], frame_of: Callable[[T], Frame],
             on_bad: Optional[Callable[[T, FrameError], None]] = None,
             name_of: Callable[[T], str] = str) -> Iterator[tuple[T, list[Prediction]]]:
-        """Yield each item with its top predictions, in order; arguments as `probabilities`."""
+        """
+        Yield each item with its top predictions, in order.
+
+        :param items: anything; read lazily, a batch at a time.
+        :param frame_of: returns the frame of an item; its errors pass through.
+        :param on_bad: as for `probabilities`.
+        :param name_of: as for `probabilities`.
+        """
         labels = self._backend.spec.labels
         for item, row in self.probabilities(items, frame_of, on_bad, name_of):
             yield item, top_predictions(

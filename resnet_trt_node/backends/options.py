@@ -26,12 +26,23 @@ TVM_TARGETS = ('auto', 'cpu', 'cuda')
 
 
 def number(default: Any, low: float, high: float) -> Any:
-    """Declare an option that is a number of a range; None, where it is the default, is legal."""
+    """
+    Declare an option that is a number of a range, as a dataclass's field.
+
+    :param default: None, where it is the default, is legal.
+    :param low: the least that is legal.
+    :param high: the most.
+    """
     return field(default=default, metadata={'range': (low, high)})
 
 
 def choice(default: Optional[str], choices: Tuple[str, ...]) -> Any:
-    """Declare an option that is one of several texts; None, where it is the default, is legal."""
+    """
+    Declare an option that is one of several texts, as a dataclass's field.
+
+    :param default: None, where it is the default, is legal.
+    :param choices: the texts.
+    """
     return field(default=default, metadata={'choices': choices})
 
 
@@ -109,6 +120,8 @@ def check_precision(spec: ModelSpec, wanted: Optional[str]) -> None:
     """
     Refuse a model that does not compute in the wanted precision.
 
+    :param spec: the model's contract.
+    :param wanted: fp32, fp16 or int8; None takes any.
     :raises ModelError: with the command that makes one.
     """
     if wanted is not None and spec.precision != wanted:

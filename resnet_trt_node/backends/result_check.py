@@ -73,6 +73,9 @@ def refuse_bad(probabilities: NDArray[np.float32], batch: int, classes: int) -> 
     """
     Refuse a result in which any frame has no answer, for callers that need one for each.
 
+    :param probabilities: what the model returned, float32 (batch, classes).
+    :param batch: how many frames were inferred.
+    :param classes: how many the model has.
     :raises InferenceError: as `check_shape`, and for the first bad row.
     """
     check_shape(probabilities, batch, classes)

@@ -239,6 +239,7 @@ def header(stamp_ns: int, frame_id: str) -> Any:
     Return a std_msgs/Header.
 
     :param stamp_ns: in nanoseconds since the epoch.
+    :param frame_id: the coordinate frame.
     :raises UsageError: for a stamp that ROS has not.
     """
     types = default_typestore().types

@@ -239,7 +239,13 @@ def read_model_spec(path: Union[str, Path]) -> ModelSpec:
 
 
 def spec_in(model: onnx.ModelProto, path: Union[str, Path]) -> ModelSpec:
-    """Return what `spec_of` does; errors name the model's file."""
+    """
+    Return what `spec_of` does; errors name the model's file.
+
+    :param model: the loaded model.
+    :param path: where it was loaded from, for the messages.
+    :raises ModelError: as `spec_of`.
+    """
     with naming(path):
         return spec_of(model)
 
@@ -265,7 +271,12 @@ def declarations_of(model: onnx.ModelProto) -> Tuple[
 
 
 def write_model_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
-    """Put the contract into a model's metadata, in place of what is there under its names."""
+    """
+    Put the contract into a model's metadata, in place of what is there under its names.
+
+    :param model: changed in place.
+    :param spec: the contract.
+    """
     from resnet_trt_node.contract.onnx_graph import replace_all
     values = spec.to_metadata()
     replace_all(model.metadata_props, [

@@ -70,7 +70,9 @@ def decode_known(
 
     :param buffer: uint8 (bytes,), the file.
     :param header: what `read_header` returned for it.
-    :param reduced_to: see `decode_compressed`, and there for the others and what is returned.
+    :param reduced_to: as for `decode_compressed`, which also says what is returned.
+    :param apply_orientation: likewise.
+    :param max_bytes: likewise.
     :raises DamagedPictureError: if it is broken.
     :raises FrameError: if it is too large or has no levels.
     """
@@ -110,6 +112,8 @@ def check_size(header: PictureHeader, max_bytes: int) -> None:
     """
     Refuse a picture before anything is allocated for it.
 
+    :param header: what the file says of the picture.
+    :param max_bytes: memory that decoding may take.
     :raises FrameError: if decoding would take more memory, or time in proportion, than allowed.
     """
     if header.memory_bytes > max_bytes:

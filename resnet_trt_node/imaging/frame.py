@@ -79,7 +79,12 @@ def to_8_bit(pixels: NDArray[Any], white: int = 65535) -> NDArray[np.uint8]:
 
 
 def too_large(size_bytes: int, max_bytes: int) -> str:
-    """Return how much a frame takes, that it is too much and what to do, for messages."""
+    """
+    Return how much a frame takes, that it is too much and what to do, for messages.
+
+    :param size_bytes: what it takes.
+    :param max_bytes: what is allowed.
+    """
     return (
         f'{-(-size_bytes // 2**20)} MiB and {max_bytes // 2**20} are allowed: make it '
         'smaller, or raise max_image_mib (--max-image-mib of the commands)')

@@ -101,6 +101,8 @@ def check_row(out: NDArray[np.uint8], rule: ResizeRule) -> None:
     """
     Refuse an array that cannot take a picture resized by a rule.
 
+    :param out: the row of a batch.
+    :param rule: by which the picture is resized and cropped.
     :raises UsageError: unless it is a writable uint8 (crop_height, crop_width, 3) whose rows are
         contiguous.
     """

@@ -66,7 +66,9 @@ def prepare(
     :param source: ONNX file of one float32 or float16 input, (N, 3, H, W) or (N, H, W, 3), and
         one logit or probability for each class; N may be fixed.
     :param out: the ONNX file to write; it appears complete and checked, or not at all.
-    :param mean: see `normalisation.pick_normalisation`, as `std` and `scale`.
+    :param mean: as for `normalisation.pick_normalisation`.
+    :param std: likewise.
+    :param scale: likewise.
     :param resize: short side before the centre crop, 'stretch' to stretch pictures to the crop;
         None is 256 / 224 of the crop.
     :param crop: H and W where the model leaves them open; None is the model's own, else 224.

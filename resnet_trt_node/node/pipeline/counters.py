@@ -155,7 +155,12 @@ class Counters:
             self._last_ns[camera] = perf_counter_ns()
 
     def dropped(self, frame: InFlightFrame, reason: str) -> None:
-        """Count a frame that gets no answer, for one of `DROP_REASONS`."""
+        """
+        Count a frame that gets no answer.
+
+        :param frame: one that was received and has not ended.
+        :param reason: one of `DROP_REASONS`.
+        """
         with self._lock:
             if not self._finalized:
                 counts = self._counts[frame.camera]
@@ -169,6 +174,7 @@ class Counters:
         """
         Count a published result.
 
+        :param frame: whose; one that was received and has not ended.
         :param stages_ms: the milliseconds of each stage that is known.
         :param outcomes: how many of its regions had each of `region.OUTCOMES`; None for none.
         """
@@ -199,7 +205,13 @@ class Counters:
             self._events[event] += 1
 
     def count_at(self, camera: str, event: str, number: int = 1) -> None:
-        """Count one of `CAMERA_EVENTS`."""
+        """
+        Count what happened to a camera.
+
+        :param camera: its name.
+        :param event: one of `CAMERA_EVENTS`.
+        :param number: how often it happened.
+        """
         with self._lock:
             self._counts[camera].events[event] += number
 

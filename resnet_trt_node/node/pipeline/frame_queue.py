@@ -87,7 +87,12 @@ class Batch:
                 if not frame.ended]
 
     def stages_ms(self, frame: InFlightFrame, published_ns: int) -> dict[str, float]:
-        """Return the milliseconds of each stage of a frame, named as in `stage_times.STAGES`."""
+        """
+        Return the milliseconds of each stage of a frame, named as in `stage_times.STAGES`.
+
+        :param frame: one of the batch.
+        :param published_ns: when its result was published, by `perf_counter_ns`.
+        """
         waited_ms = (frame.offered_ns - frame.received_ns) / 1e6
         total_ms = (published_ns - frame.offered_ns) / 1e6
         stages = {

@@ -18,7 +18,21 @@ MOST_BACKOFF_SEC = 30.0
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """What may change while frames flow; the meaning is that of the node's parameters."""
+    """
+    What may change while frames flow; the meaning is that of the node's parameters.
+
+    :param max_wait_ms: how long the first frame of a batch waits for others, in milliseconds.
+    :param max_age_ms: the most from arrival to answer, in milliseconds; 0 keeps every frame.
+    :param top_k: classes in a result.
+    :param score_threshold: classes below it are left out.
+    :param unknown_below: what says that a frame shows none of the classes; 0 for never.
+    :param unknown_label: what it is called then.
+    :param unknown_criterion: one of `prediction.UNKNOWN_CRITERIA`.
+    :param reopen_after_failures: batches that fail in a row before the backend is opened again.
+    :param max_reopen_attempts: after so many it is disabled; 0 for no limit.
+    :param reopen_backoff_sec: pause before the first attempt, in seconds; doubled with each.
+    :param infer_timeout_ms: a call that takes longer hangs, in milliseconds; 0 waits for ever.
+    """
 
     max_wait_ms: float = 0.0
     max_age_ms: float = 0.0

@@ -64,9 +64,14 @@ def quantize_model(
     """
     Write the int8 form of a deployable fp32 model.
 
-    :param path: see `quantized_model`, as for what is not named here and what is raised.
+    :param path: the fp32 model.
+    :param frames: as for `quantized_model`.
     :param out: the file to write; it appears whole or not at all.
+    :param placement: where pairs stand.
+    :param options: the others of `quantized_model`.
     :returns: the contract of the new model.
+    :raises ModelError: if the model is not a deployable fp32 one.
+    :raises DataError: without frames.
     """
     model, spec = quantized_model(path, frames, placement, **options)
     write_model(model, spec, out, f'the int8 form of {path}')
@@ -158,6 +163,7 @@ def quantized_tensors(model: onnx.ModelProto, placement: Placement) -> list[str]
     Return the activations that get a pair, in the graph's order.
 
     :param model: a deployable fp32 model; read only.
+    :param placement: where pairs stand.
     """
     graph = _Graph(model)
     return list(dict.fromkeys(
