@@ -32,7 +32,8 @@ demo: ## real photographs through a real node in two minutes; pictures and a tab
 
 # The theme tells of its future at each call otherwise.
 docs docs-serve: export NO_MKDOCS_2_WARNING := 1
-docs: venv ## the pages as a site in build/site; a warning is an error
+docs docs-serve: export PARTS := runtime test docs
+docs: venv ## the pages as a site in build/site, on Python 3.11 or later; a warning is an error
 	$(python) -m mkdocs build
 
 docs-serve: venv ## the same at http://127.0.0.1:8000, built again as you write
