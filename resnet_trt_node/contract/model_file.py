@@ -170,6 +170,7 @@ def refuse_damaged(model: onnx.ModelProto, path: Union[str, Path]) -> None:
     """
     Refuse a model with a constant whose bytes do not fit its type and shape.
 
+    :param model: the loaded model.
     :param path: where it is from, for messages.
     :raises ModelError: naming the constant.
     """

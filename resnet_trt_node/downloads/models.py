@@ -65,6 +65,7 @@ def models_at(place: IndexPlace, log: Callable[[str], None]) -> Tuple[IndexEntry
     """
     Read an index; one that cannot be reached is taken from the last time that it could.
 
+    :param place: of the index.
     :param log: takes one line if so.
     :raises DownloadError: if it cannot be had, or is none.
     """
@@ -114,6 +115,8 @@ def named(entries: Tuple[IndexEntry, ...], name: str) -> IndexEntry:
     """
     Return the model of a name.
 
+    :param entries: those of the index.
+    :param name: the model's.
     :raises UsageError: if there is none, with the names that there are.
     """
     for entry in entries:
