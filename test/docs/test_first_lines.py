@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 import re
 import shlex
 
@@ -10,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from repository import REPOSITORY
-from resnet_trt_node.cli import classify
+from resnet_trt_node.cli.main import parser_for
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments
 from tiny_model import COLOURS, write_tiny_model
 
@@ -42,10 +41,7 @@ def test_commands_of_the_front_page() -> None:
     for command in commands:
         tried.add(command[0])
         if command[0] == 'resnet_trt':
-            parser = ArgumentParser()
-            classify.add_arguments(parser)
-            assert command[1] == 'classify'
-            parser.parse_args(command[2:])
+            parser_for(command[1]).parse_args(command[1:])
         elif command[:2] == ['ros2', 'launch']:
             known = {argument.name for argument in classify_arguments()}
             assert {word.partition(':=')[0] for word in command[4:]} <= known
