@@ -160,7 +160,7 @@ def test_a_dla_takes_one_batch_size(call_it):
     world.dla_cores = 1
     half = call_it('fp16')
     for profiles in (((1, 1, 2), (3, 8, 8)), ((1, 1, 1), (2, 2, 2)), ((1, 4, 4),)):
-        with pytest.raises(UsageError, match=r'takes one batch size .* max_batch_size to 1'):
+        with pytest.raises(UsageError, match=r'takes one batch size .* batch_size to 1'):
             build(world.module, half, TensorRtOptions(dla_core=0), profiles=profiles)
     assert world.builds == []
     build(world.module, half, TensorRtOptions(dla_core=0), profiles=((4, 4, 4),))
