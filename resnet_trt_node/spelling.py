@@ -17,6 +17,14 @@ RENAMED_OPTIONS = {
     '--batch-sizes': '--batch-size', '--min-batch': '--min-batch-size',
     '--opt-batch': '--opt-batch-size', '--device-id': '--device', '--cpu-threads': '--threads',
     '--workers': '--threads'}
+#: What other tools call a command or an option, to what it is called here.
+OTHER_WORDS = {
+    'run': 'classify', 'predict': 'classify', 'infer': 'classify', 'test': 'evaluate',
+    'validate': 'evaluate', 'benchmark': 'compare', 'convert': 'prepare', 'info': 'inspect',
+    'show': 'inspect', 'play': 'replay', 'download': 'fetch', 'help': '--help',
+    'version': '--version', '--gpu': '--device', '--dataset': '--images', '--samples': '--limit',
+    '--model': '--arch', '--fp16': '--precision', '--half': '--precision', '--speed': '--rate',
+    '--save': '--output', '--classes': '--labels'}
 
 
 def instead(
@@ -33,5 +41,9 @@ def instead(
     present = (renamed or {}).get(word)
     if present in known:
         return f'it is called {present} now'
-    close = get_close_matches(word, known, n=1)
-    return f'did you mean {close[0]}?' if close else None
+    if OTHER_WORDS.get(word) in known:
+        return f'did you mean {OTHER_WORDS[word]}?'
+    # The dashes of options would make them alike.
+    plain = {one.lstrip('-'): one for one in known}
+    close = get_close_matches(word.lstrip('-'), plain, n=1)
+    return f'did you mean {plain[close[0]]}?' if close else None

@@ -22,7 +22,8 @@ ANSWERS = Path(__file__).with_name('mistakes.txt')
 #: Command lines without `resnet_trt`, those of one kind together.
 MISTAKES = [
     # Commands that there are not.
-    'clasify model.onnx cat.jpg', 'quantise model.onnx', 'convert model.onnx', '--verison',
+    'clasify model.onnx cat.jpg', 'quantise model.onnx', 'run model.onnx', 'bake', 'help',
+    '--verison',
     # Options that there are not, or no longer.
     'classify model.onnx cat.jpg --bakend onnxruntime', 'classify model.onnx cat.jpg --topk 3',
     'classify model.onnx cat.jpg --thread 2', 'classify model.onnx cat.jpg -output out',
@@ -32,7 +33,9 @@ MISTAKES = [
     'prepare model.onnx --output-file out.onnx --mean 0 --std 1',
     'prepare model.onnx -o out.onnx --output probabilities --mean 0 --std 1',
     'compare model.onnx --backend onnxruntime', 'evaluate model.onnx --images photos -o out.json',
-    'fetch resnet50 --out resnet50.onnx',
+    'fetch resnet50 --out resnet50.onnx', 'classify --model model.onnx cat.jpg',
+    'classify model.onnx cat.jpg --gpu 0', 'build model.onnx --fp16',
+    'train --dataset photos', 'classify model.onnx cat.jpg --verbose',
     # What is for nodes of ROS.
     'replay bag -p image_topic:=/image', 'replay bag -r /front/image:=/image',
     'top --ros-args -r __ns:=/car', 'classify model.onnx bag --ros-args -p top_k:=3',

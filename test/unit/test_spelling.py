@@ -11,10 +11,20 @@ from resnet_trt_node.spelling import instead, RENAMED_PARAMETERS
     ('max_batch_size', 'it is called batch_size now'),
     ('topk', 'did you mean top_k?'),
     ('batch_sise', 'did you mean batch_size?'),
-    ('colour', None),
+    ('colour', None), ('--gpu', None),
 ])
 def test_an_unknown_name_is_answered_with_what_to_write(word, answer):
     assert instead(word, ['top_k', 'batch_size'], RENAMED_PARAMETERS) == answer
+
+
+def test_dashes_make_no_options_alike():
+    assert instead('--onnx', ['--json', '--help']) is None
+    assert instead('--batch', ['--batch-size', '--json']) == 'did you mean --batch-size?'
+
+
+def test_words_of_other_tools_are_known():
+    assert instead('run', ['prune', 'classify']) == 'did you mean classify?'
+    assert instead('--gpu', ['--device', '--output']) == 'did you mean --device?'
 
 
 def test_a_former_name_of_something_else_is_like_any_other_word():

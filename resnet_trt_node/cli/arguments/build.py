@@ -22,7 +22,10 @@ EXAMPLES = (
 def add_arguments(parser: CommandParser) -> None:
     """Add the command's arguments."""
     kept = 'the engine is kept in --engine-dir, by a name that the node finds it by'
-    parser.absent.update({'-o': kept, '--output': kept})
+    in_graph = 'the precision is that of the model, see `resnet_trt export --precision`'
+    parser.absent.update({
+        '-o': kept, '--output': kept, '--fp16': in_graph, '--int8': in_graph,
+        '--backend': 'write --flavour NAME'})
     add_model(parser)
     group = parser.add_argument_group('engine')
     group.add_argument(

@@ -29,8 +29,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.epilog = (
         'Exit code: 0 if all agree, 1 if answers differ beyond the tolerance, 2 if a model, '
         'backend or option cannot be used.')
-    backend = f'write --backends NAME[,...], among {", ".join(NAMES)}'
-    parser.absent.update({'--backend': backend})
+    parser.absent.update({'--backend': f'write --backends NAME[,...], among {", ".join(NAMES)}'})
     parser.add_argument_group('model').add_argument(
         'models', metavar='MODEL', nargs='+', type=Path,
         help='deployable ONNX models of one network, such as its fp32 and int8')

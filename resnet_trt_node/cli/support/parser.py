@@ -159,6 +159,9 @@ class CommandParser(ArgumentParser):
             return self.absent[name]
         if name in _ROS_OPTIONS:
             return _ROS
+        for action in self._actions:
+            if not action.option_strings and name == f'--{action.dest}':
+                return f'write {action.metavar} without an option'
         known = [option for option in self._option_string_actions if option.startswith('--')]
         return instead(name, known, RENAMED_OPTIONS) or f'`{self.prog} --help` lists the options'
 
@@ -168,7 +171,7 @@ class CommandParser(ArgumentParser):
             return
         choices = list(map(str, action.choices))
         is_command = not action.option_strings and action.dest == 'command'
-        hint = instead(str(value), choices)
+        hint = instead(str(value), [*choices, '--help', '--version'] if is_command else choices)
         if hint is None or not is_command:
             hint = f'{f"{hint} Choose" if hint else "choose"} one of {", ".join(choices)}'
         shown = printable(repr(value))
