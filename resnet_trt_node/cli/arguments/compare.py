@@ -39,7 +39,7 @@ def add_arguments(parser: CommandParser) -> None:
     group = parser.add_argument_group('what counts as the same answer')
     group.add_argument(
         '--atol', type=float, default=Tolerance.atol, metavar='P',
-        help='a probability may differ by this much,')
+        help='a probability may differ by this much')
     group.add_argument(
         '--rtol', type=float, default=Tolerance.rtol, metavar='SHARE',
         help='or by this share of its value')

@@ -28,6 +28,8 @@ _LABELS_HELP = (
     'or YAML file')
 #: Upper bound of --max-image-mib: 1 TiB.
 _MAX_MEBIBYTES = 1 << 20
+#: More letters would not fit beside an option in 80 columns.
+_LONGEST_CHOICES = 50
 _ENGINES = ('.engine', '.plan', '.trt')
 _CHECKPOINTS = ('.pth', '.pt', '.ckpt')
 
@@ -136,11 +138,15 @@ def add_node_options(group: Any, *names: str) -> None:
         kind: Any = type(parameter.default)
         choices = parameter.metadata['choices']
         text = parameter.metadata['description'].rstrip('.')
+        listed = ', '.join(choices)
+        is_long = len(listed) > _LONGEST_CHOICES
+        if is_long:
+            text += f'; one of {listed}'
         taken: dict[str, Any] = {'action': 'store_true'} if kind is bool else {
             'action': 'append', 'metavar': 'NAME'} if kind is tuple else {
             'type': _gpu if name == 'device' else kind, 'choices': choices or None,
             'default': parameter.default,
-            'metavar': None if choices else 'N' if kind is not str else
+            'metavar': None if choices and not is_long else 'N' if kind is not str else
             'DIR' if name.endswith('_dir') else 'NAME'}
         group.add_argument(
             f'--{name.replace("_", "-")}', dest=name,
