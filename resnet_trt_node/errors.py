@@ -21,22 +21,22 @@ as it is, without a traceback:
 
 from __future__ import annotations
 
-from resnet_trt_node.printable import printable_lines
+from resnet_trt_node.printable import LINE_LIMIT, printable
 
 
 class ResnetTrtError(Exception):
     """
     Base of every error that this package raises on purpose.
 
-    Its text can be shown anywhere: what it quotes of files, messages and libraries is escaped, and
-    lines are cut where they are no sentence any more.
+    Its text can be shown anywhere: it is one line, what it quotes of files, messages and libraries
+    is escaped, and it is cut where it is no sentence any more.
     """
 
     exit_code = 2
 
     def __str__(self) -> str:
         """Return the message."""
-        return printable_lines(super().__str__())
+        return printable(super().__str__(), LINE_LIMIT)
 
 
 class UsageError(ResnetTrtError):

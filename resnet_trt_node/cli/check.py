@@ -40,13 +40,13 @@ def _print(report: ContractReport, advice: Optional[PrepareAdvice]) -> None:
         if values['state'] == 'not ok':
             lines.append(('', 'wanted', values['wanted']))
         for line in lines:
-            write('  ' + table_row(line, (11, 15)))
+            write('  ' + table_row(line, (11, 15)), hanging=32)
     if advice is None:
         for problem in dict.fromkeys(str(clause.error) for clause in broken):
             write(f'- {problem}')
         return
     if advice.words:
         write('To make it deployable:')
-        write(f'  {shlex.join(advice.words)}')
+        write(f'  {shlex.join(advice.words)}', whole=True)
     for note in advice.notes:
         write(f'- {note}')

@@ -15,7 +15,7 @@ from resnet_trt_node.backends.classifier import Classifier
 from resnet_trt_node.cli.support.annotated import AnnotatedPictures
 from resnet_trt_node.cli.support.classified_bag import ClassifiedBag
 from resnet_trt_node.cli.support.console import (
-    count_of, log, print_json, Progress, table_row, write)
+    count_of, fit_columns, log, print_json, Progress, table_row, text_width, write)
 from resnet_trt_node.cli.support.options import (
     backend_document, describe_backend, max_image_bytes, open_model, print_unread)
 from resnet_trt_node.cli.support.regions.bag_run import classify_regions
@@ -26,6 +26,7 @@ from resnet_trt_node.errors import DataError, FrameError, UsageError
 
 #: Largest number of failures that are printed; the others are counted, and --json has all.
 _MAX_PRINTED_FAILURES = 10
+_NO_CLASS = 'no class above the threshold'
 
 
 def run(arguments: Namespace) -> int:
@@ -86,9 +87,15 @@ class _Run:
     name_width: int
     unknown: UnknownRule
     progress: Progress = field(init=False)
+    widths: tuple[int, ...] = field(init=False)
     classified: int = 0
     results: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        name, label = fit_columns([self.name_width, max(map(text_width, (
+            _NO_CLASS, self.unknown.label, *self.backend.spec.labels)))], 4 + 7 + 3 * len('  '))
+        self.widths = (name, -4, -7, label)
 
     def go(self) -> int:
         classifier = Classifier(
@@ -146,13 +153,13 @@ class _Run:
 
     def _write_rows(self, name: str, predictions: Sequence[Prediction]) -> None:
         if not predictions:
-            self._write_row(name, '-', '-', 'no class above the threshold')
+            self._write_row(name, '-', '-', _NO_CLASS)
         for rank, one in enumerate(predictions, start=1):
             self._write_row(
                 name if rank == 1 else '', str(rank), f'{one.score * 100:.1f} %', one.label)
 
     def _write_row(self, *cells: str) -> None:
-        write(table_row(cells, (self.name_width, -4, -7)))
+        write(table_row(cells, self.widths))
 
     def _document(self) -> dict[str, Any]:
         return {

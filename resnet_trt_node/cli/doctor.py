@@ -68,9 +68,10 @@ def _print(
           + f', {machine.tegra}' * bool(machine.tegra) + ', in a container' * machine.container)
     for finding in findings.values():
         write('  ' + table_row(
-            (finding.state, finding.subject, f'{finding.found} ({finding.purpose})'), (10, 14)))
+            (finding.state, finding.subject, f'{finding.found} ({finding.purpose})'), (10, 14)),
+            hanging=30)
         if finding.remedy:
-            write('  ' + table_row(('', '', f'$ {finding.remedy}'), (10, 14)))
+            write('  ' + table_row(('', '', f'$ {finding.remedy}'), (10, 14)), whole=True)
     if not lacking:
         write(f'The node can run here, on {backend}.')
         return

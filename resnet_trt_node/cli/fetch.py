@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_json('fetch', {
             'index': str(place.index), 'path': str(path), 'how': how, **entry.to_dict()})
     elif arguments.print_path:
-        write(str(path))
+        write(str(path), whole=True)
     else:
         _report(entry, path, how)
     return 0
@@ -67,4 +67,4 @@ def _report(entry: IndexEntry, path: Path, how: str) -> None:
     write(f'{path}: {how}, {entry.bytes / 1e6:.1f} MB, sha256 as in the index')
     write(f'  {entry.precision}, {entry.width}x{entry.height}, '
           f'{count_of(entry.classes, "class")}, licence: {entry.licence or "not stated"}')
-    write(f'  ros2 launch resnet_trt_node classify.launch.py model_path:={path}')
+    write(f'  ros2 launch resnet_trt_node classify.launch.py model_path:={path}', whole=True)

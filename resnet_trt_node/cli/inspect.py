@@ -16,10 +16,10 @@ def run(arguments: argparse.Namespace) -> int:
         print_json('inspect', found.to_dict())
         return 0
     for name, text in _lines(found):
-        write(f'{name:12}{text}')
+        write(f'{name:12}{text}', hanging=12)
     if arguments.all_labels and found.spec is not None:
         for index, label in enumerate(found.spec.labels):
-            write(f'{index:6}  {label}')
+            write(f'{index:6}  {label}', hanging=8)
     return 0
 
 

@@ -13,6 +13,7 @@ from typing import Optional, Sequence
 from resnet_trt_node import __version__
 from resnet_trt_node.cli.support.parser import CommandParser
 from resnet_trt_node.errors import ResnetTrtError
+from resnet_trt_node.fitting import fit_terminal
 from resnet_trt_node.interrupt import interrupts_reach_runtimes
 from resnet_trt_node.printable import printable
 
@@ -72,11 +73,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             return int(import_module(f'resnet_trt_node.cli.{parsed.command}').run(parsed))
     except ImportError as error:
         # Such as the system's OpenCV, built for NumPy 1, beside NumPy 2.
-        print(f'resnet_trt {asked}: a package is missing or incompatible ({printable(error)}): '
-              '`resnet_trt doctor` says what to install', file=sys.stderr)
+        _print_error(
+            f'resnet_trt {asked}: a package is missing or incompatible ({printable(error)}): '
+            '`resnet_trt doctor` says what to install')
         return 2
     except ResnetTrtError as error:
-        print(f'resnet_trt {asked}: {error}', file=sys.stderr)
+        _print_error(f'resnet_trt {asked}: {error}')
         return error.exit_code
     except BrokenPipeError:
         # The reader, such as `head`, has ended.
@@ -85,6 +87,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
+
+
+def _print_error(line: str) -> None:
+    print(fit_terminal(line, sys.stderr), file=sys.stderr)
 
 
 def parser_for(asked: Optional[str]) -> CommandParser:

@@ -10,6 +10,7 @@ from typing import Any
 from resnet_trt_node.cli.support.console import print_json
 from resnet_trt_node.cli.support.ros_command import import_ros, sigterm_interrupts
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.fitting import cell_width, shortened
 from resnet_trt_node.printable import printable
 from rich.console import Console, Group
 from rich.live import Live
@@ -34,6 +35,8 @@ _REGIONS = {
 #: Limits of the view; --json has everything.
 _MOST_NODES, _MOST_CAMERAS, _MOST_FAULTS = 20, 100, 20
 _WORD, _SENTENCE = 200, 500
+#: Cells of the name of a camera, and of any word: what is longer would be broken.
+_NAME, _LONGEST_WORD = 24, 60
 #: A node that sends no diagnostics for this long is shown as gone.
 _GONE_SEC = 5.0
 
@@ -75,7 +78,7 @@ def view(heard: dict[str, tuple[Any, float]]) -> Group:
     for name, (report, at_sec) in sorted(heard.items())[:_MOST_NODES]:
         quiet_sec = monotonic() - at_sec
         gone = f'  no diagnostics for {quiet_sec:.0f} s' if quiet_sec > _GONE_SEC else ''
-        title = Text(f'{printable(name)}{gone}', style='red' if gone else '')
+        title = Text(f'{_unbroken(printable(name))}{gone}', style='red' if gone else '')
         parts.append(Panel(_node(report), title=title, title_align='left'))
     parts += _left_out(len(heard) - _MOST_NODES, 'nodes')
     return Group(*parts)
@@ -87,7 +90,7 @@ def _node(report: Any) -> Group:
     # The node itself may be OK while a camera is not.
     message = report.message if report.level == worst \
         else f'{report.message}, but a camera has a problem'
-    head = Text(f'{worst.name}  {printable(message, _SENTENCE)}', style=_STYLES[worst.name])
+    head = Text(f'{worst.name}  {_unbroken(printable(message, _SENTENCE))}', style=_STYLES[worst.name])
     if 'backend' not in report.values:
         return Group(head)
     what = Text(
@@ -101,7 +104,7 @@ def _node(report: Any) -> Group:
     faulty = [camera for camera in report.cameras.values() if camera.level.name != 'OK']
     parts += [
         Text(f'{camera.level.name}  {_Values(camera.values)["image_topic"]}: '
-             f'{printable(camera.message, _SENTENCE)}', style=_STYLES[camera.level.name])
+             f'{_unbroken(printable(camera.message, _SENTENCE))}', style=_STYLES[camera.level.name])
         for camera in faulty[:_MOST_FAULTS]]
     parts += _left_out(len(faulty) - _MOST_FAULTS, 'cameras that are not well')
     if 'total_p50_ms' in report.values:
@@ -124,7 +127,9 @@ def _regions(values: dict[str, Any]) -> list[Text]:
 def _cameras(report: Any) -> Group:
     table = Table(box=None, padding=(0, 1))
     for column in ('camera', 'in Hz', 'out Hz', 'received', 'answered', 'no answer'):
-        table.add_column(column, justify='left' if column in ('camera', 'no answer') else 'right')
+        table.add_column(
+            column, justify='left' if column in ('camera', 'no answer') else 'right',
+            no_wrap=column != 'no answer')
     for name, camera in list(report.cameras.items())[:_MOST_CAMERAS]:
         values = _Values(camera.values)
         drops = [f'{values[f"dropped_{reason}"]} {reason}' for reason in _DROPS
@@ -134,7 +139,9 @@ def _cameras(report: Any) -> Group:
             camera.values.get('lost_in_transport'))
         drops += [f'({values["unmatched_detections"]} detections without an image)'] * bool(
             camera.values.get('unmatched_detections'))
-        cells = [printable(name, _WORD) or values['image_topic'], *(values[key] for key in (
+        camera_name = shortened(
+            printable(name, _WORD) or values['image_topic'], _NAME, cell_width)
+        cells = [camera_name, *(values[key] for key in (
             'received_hz', 'answered_hz', 'received', 'answered')), ', '.join(drops)]
         # rich would interpret markup in a string; names may look like markup.
         table.add_row(*map(Text, cells))
@@ -152,7 +159,7 @@ class _Values:
         self._values = values
 
     def __getitem__(self, key: str) -> str:
-        return printable(self._values.get(key, '?'), _WORD)
+        return _unbroken(printable(self._values.get(key, '?'), _WORD))
 
     def milliseconds(self, key: str) -> str:
         """Return a number with two decimals, anything else unchanged."""
@@ -160,6 +167,11 @@ class _Values:
             return f'{float(self._values[key]):.2f}'
         except (KeyError, TypeError, ValueError, OverflowError):
             return self[key]
+
+
+def _unbroken(text: str) -> str:
+    """Return a text whose words all fit a line."""
+    return ' '.join(shortened(word, _LONGEST_WORD, cell_width) for word in text.split(' '))
 
 
 def _left_out(number: int, what: str) -> list[Text]:

@@ -86,4 +86,4 @@ def _print_summary(out: Path, summary: Summary) -> None:
         write(f'epoch {name}: top-1 {100 * score.top1:.2f} %, top-5 {100 * score.top5:.2f} %')
     if not summary.curve:
         log('no learning curve was drawn: pip install matplotlib')
-    write(f'next: resnet_trt export --weights {out / BEST} -o model.onnx')
+    write(f'next: resnet_trt export --weights {out / BEST} -o model.onnx', whole=True)

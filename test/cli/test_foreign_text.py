@@ -109,7 +109,7 @@ def test_a_bar_shows_notes_and_lines_escaped(capsys, monkeypatch):
         write('\x9b2J')
     assert capsys.readouterr().out == '\\x9b2J\n'
     assert r'layer \x1b[2J' in error.getvalue()
-    assert 'two\nlines \\x1b[2J' in error.getvalue()
+    assert 'two\\nlines \\x1b[2J' in error.getvalue()
     assert '\x1b[2J' not in error.getvalue()
 
 

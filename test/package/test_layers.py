@@ -18,7 +18,7 @@ import pytest
 
 NAME = 'resnet_trt_node'
 BASE = {'errors', 'interrupt', 'labels', 'label_file', 'printable', 'regular_file', 'atomic_file',
-        'closing', 'json_document', 'plot_text', 'shortened', 'spelling'}
+        'closing', 'fitting', 'json_document', 'plot_text', 'spelling'}
 GRAPHS = {'contract', 'imaging', 'evaluation', *BASE}
 RUNTIMES = {'backends', 'datasets', *GRAPHS}
 
@@ -31,7 +31,7 @@ LAYERS = {
     'spelling': set(),
     'json_document': set(),
     'plot_text': set(),
-    'shortened': set(),
+    'fitting': set(),
     'regular_file': set(),
     'atomic_file': {'errors'},
     'labels': {'errors', 'printable', 'regular_file'},
@@ -83,7 +83,7 @@ WITHOUT = {
     'spelling': rf'{PLAIN}|numpy',
     'json_document': rf'{PLAIN}|numpy',
     'plot_text': rf'{PLAIN}|numpy',
-    'shortened': rf'{PLAIN}|numpy',
+    'fitting': rf'{PLAIN}|numpy',
     'labels': PLAIN,
     'label_file': PLAIN,
     'regular_file': rf'{PLAIN}|numpy',

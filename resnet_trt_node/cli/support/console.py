@@ -8,13 +8,16 @@ import sys
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from resnet_trt_node.closing import Closing
+from resnet_trt_node.fitting import (
+    cell_width, ellipsis, fit_terminal, shortened, terminal_width)
 from resnet_trt_node.json_document import json_document
-from resnet_trt_node.printable import printable, printable_json, printable_lines
-from rich.cells import cell_len
+from resnet_trt_node.printable import LINE_LIMIT, printable, printable_json
 from tqdm import tqdm
 
 #: Largest number of characters of a table cell.
 CELL_LIMIT = 1000
+#: Columns of names are not made narrower than this.
+NARROWEST_COLUMN = 8
 
 
 class Progress(Closing):
@@ -58,18 +61,21 @@ class Progress(Closing):
         self._bar.close()
 
 
-def write(line: str = '') -> None:
+def write(line: str = '', hanging: Optional[int] = None, whole: bool = False) -> None:
     """
-    Print text on stdout with control characters escaped, other than line breaks.
+    Print a line on stdout, control characters escaped, and on a terminal wrapped at words.
 
-    :param line: one line or several, which may quote files, models and messages.
+    :param line: may quote files, models and messages.
+    :param hanging: indent of the lines that it continues on; not given: two more than its own.
+    :param whole: do not wrap it, since it is there to be copied.
     """
-    tqdm.write(printable_lines(line), file=sys.stdout)
+    shown = printable(line, LINE_LIMIT)
+    tqdm.write(shown if whole else fit_terminal(shown, sys.stdout, hanging), file=sys.stdout)
 
 
 def log(line: str) -> None:
-    """Print text on stderr, as `write` does."""
-    tqdm.write(printable_lines(line), file=sys.stderr)
+    """Print a line on stderr, as `write` does."""
+    tqdm.write(fit_terminal(printable(line, LINE_LIMIT), sys.stderr), file=sys.stderr)
 
 
 def print_warning(line: str) -> None:
@@ -96,38 +102,65 @@ def table_row(cells: Sequence[str], widths: Sequence[int]) -> str:
     """
     Return cells as one line in columns.
 
+    A cell that is wider than its column is shortened on a terminal, else it moves those after it.
+
     :param cells: texts; those after the last width may be of any width.
     :param widths: widths of the columns in terminal cells, negative to align to the right.
     """
     padded = []
     shown = [printable(cell, CELL_LIMIT) for cell in cells]
     for cell, width in zip(shown, widths):
-        space = ' ' * (abs(width) - text_width(cell))
+        if terminal_width(sys.stdout) is not None:
+            cell = shortened(cell, abs(width), cell_width, ellipsis(sys.stdout))
+        space = ' ' * (abs(width) - cell_width(cell))
         padded.append(space + cell if width < 0 else cell + space)
     return '  '.join([*padded, *shown[len(widths):]]).rstrip()
+
+
+def fit_columns(widths: Sequence[int], others: int) -> list[int]:
+    """
+    Return the widths of columns of names that are as wide as they can be on the terminal.
+
+    The widest are made narrower until a line fits; without a terminal they stay as they are.
+
+    :param widths: of the columns, as wide as their cells.
+    :param others: width of the rest of a line, spaces between columns included.
+    """
+    found = list(widths)
+    room = terminal_width(sys.stdout)
+    while room is not None and sum(found) + others > room and max(found) > NARROWEST_COLUMN:
+        found[found.index(max(found))] -= 1
+    return found
 
 
 def print_table(
         head: Sequence[str], rows: Iterable[Sequence[str]], sides: str, indent: str = '') -> None:
     """
-    Print columns as wide as their cells.
+    Print columns as wide as their cells, or as far as a terminal has room for them.
 
     :param head: cells of the first line.
     :param rows: cells of the others; those after the last of `sides` may be of any width.
-    :param sides: l or r for each column, where its cells are aligned.
+    :param sides: for each column where its cells are aligned: l, r, or f for the left side and
+        never shortened, as numbers are not.
     :param indent: stands before each line.
     """
     lines = [head, *rows]
-    widths = [
-        max(text_width(line[place]) for line in lines) * (-1 if side == 'r' else 1)
-        for place, side in enumerate(sides)]
+    widths = [max(text_width(line[place]) for line in lines if place < len(line))
+              for place in range(max(map(len, lines)))]
+    names = [place for place in range(len(widths)) if sides[place:place + 1] in ('l', '')]
+    others = len(indent) + sum(widths) - sum(widths[place] for place in names) \
+        + len('  ') * (len(widths) - 1)
+    for place, width in zip(names, fit_columns([widths[place] for place in names], others)):
+        widths[place] = width
+    for place, side in enumerate(sides):
+        widths[place] *= -1 if side == 'r' else 1
     for line in lines:
         write(indent + table_row(line, widths))
 
 
 def text_width(text: str) -> int:
     """Return the width of a text in terminal cells, as `table_row` prints it."""
-    return cell_len(printable(text, CELL_LIMIT))
+    return cell_width(printable(text, CELL_LIMIT))
 
 
 def count_of(number: int, thing: str) -> str:

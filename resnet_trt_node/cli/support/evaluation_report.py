@@ -80,14 +80,15 @@ def print_report(evaluation: Evaluation, worst: int) -> None:
         f'{evaluation.noun}s; precision {macro.precision:.1%}, recall {macro.recall:.1%}')
     _print_worst(evaluation, worst)
     if evaluation.agreement is not None:
-        write(f'\nCompared with {evaluation.models[1]} on {evaluation.infos[1].name}')
+        write()
+        write(f'Compared with {evaluation.models[1]} on {evaluation.infos[1].name}')
         _print_model(evaluation, 1)
         _print_agreement(evaluation.agreement)
     _print_notes(evaluation)
 
 
 def _print_row(*cells: str) -> None:
-    write(table_row(cells, (8, -7)))
+    write(table_row(cells, (8, -7)), hanging=20)
 
 
 def _print_model(evaluation: Evaluation, place: int) -> None:

@@ -9,7 +9,8 @@ import sys
 import textwrap
 from typing import Any, NoReturn, Optional, Sequence
 
-from resnet_trt_node.printable import printable, printable_lines
+from resnet_trt_node.fitting import fit_terminal
+from resnet_trt_node.printable import LINE_LIMIT, printable
 from resnet_trt_node.spelling import instead, RENAMED_OPTIONS
 
 #: Command lines with what they do, as a command's `EXAMPLES`.
@@ -137,7 +138,8 @@ class CommandParser(ArgumentParser):
         self._fail(f'{message.removeprefix("argument ")}{hint}')
 
     def _fail(self, message: str) -> NoReturn:
-        self.exit(2, f'{self.prog}: {printable_lines(message)}\n')
+        line = f'{self.prog}: {printable(message, LINE_LIMIT)}'
+        self.exit(2, f'{fit_terminal(line, sys.stderr)}\n')
 
     def _refuse_unknown(self, words: Sequence[str]) -> None:
         known = self._option_string_actions

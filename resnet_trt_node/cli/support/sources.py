@@ -131,9 +131,11 @@ class Inputs(Closing):
 
     def name_width(self) -> int:
         """Return the width of the longest `Source.describe`."""
-        widths = [text_width(str(path)) for path in self.pictures]
+        widths = [text_width(str(part)) for part in self._parts if isinstance(part, Path)]
+        widths += [text_width(str(store.root / name)) for store in self._parts
+                   if isinstance(store, PictureStore) for name in store.listing.pictures]
         widths += [
-            len(topic) + len(' ') + len(stamp_text(10**18))
+            text_width(topic) + len(' ') + len(stamp_text(10**18))
             for bag in self.bags for topic in self.image_topics(bag)]
         return max(widths, default=0)
 

@@ -166,10 +166,10 @@ def load_state(network: ResNet, state: Mapping[str, torch.Tensor], where: str) -
     if problems:
         shown = problems[:_SHOWN_PROBLEMS]
         if len(problems) > len(shown):
-            shown.append(f'... and {len(problems) - len(shown)} more')
+            shown.append(f'and {len(problems) - len(shown)} more')
         raise ModelError(
             f'{where} does not fit {network.arch} with {network.fc.out_features} classes'
-            f'{_hint(network, state)}:\n  ' + '\n  '.join(shown))
+            f'{_hint(network, state)}: {"; ".join(shown)}')
     network.load_state_dict(dict(state), strict=False)
     network.eval()
 

@@ -6,6 +6,7 @@ from array import array
 import io
 import json
 import random
+import re
 from time import monotonic
 from types import SimpleNamespace
 import unicodedata
@@ -20,6 +21,7 @@ from resnet_trt_node.node.monitoring.diagnostics import diagnostic_array
 from resnet_trt_node.node.monitoring.health import Level
 from resnet_trt_node.node.monitoring.listener import DiagnosticsListener, reports
 from resnet_trt_node.node.monitoring.report import Report
+from rich.cells import cell_len
 from rich.console import Console
 
 pytestmark = pytest.mark.slow
@@ -161,6 +163,27 @@ def test_an_error_quotes_an_encoding_in_short_and_still_advises():
 
 def test_any_error_of_this_package_can_be_shown():
     error = ModelError('class \x1b[2J\udce9 is twice\nthere' + 'x' * 10_000)
-    first, second = str(error).split('\n')
-    assert first == r'class \x1b[2J\udce9 is twice'
-    assert second.endswith('... (10005 characters)')
+    assert str(error).startswith(r'class \x1b[2J\udce9 is twice\nthere')
+    assert str(error).endswith('... (10024 characters)')
+
+
+def test_no_word_is_broken_on_a_terminal_of_80_columns():
+    long = 'a_very_long_name_of_a_robot/' * 8
+    found = reports(DiagnosticArray(status=[
+        status(f'/{long}: classifier', 1, f'{long} and some words about it, {long}',
+               backend=f'tensorrt {long}', model=long, precision='fp16', device='猫' * 100,
+               state='active', max_batch_size='4', batch_sizes='4:10 ' * 60,
+               total_p50_ms='1.5', total_p95_ms='2.5', total_p99_ms='123456789.123'),
+        *(status(f'/{long}: camera {name}', 1, f'{long} has no publisher',
+                 image_topic=f'/{long}image', received_hz='30.0', answered_hz='29.9',
+                 received='123456789012', answered='123456789000', in_progress='123456',
+                 dropped_superseded='123456', dropped_stale='123456', dropped_malformed='99')
+          for name in ('front', long, '猫の写真' * 20))]))
+    text, wide = shown(found, 80), shown(found, 1000)
+    assert_harmless(text)
+    assert max(map(cell_len, text.splitlines())) == 80
+    words = set(re.findall(r'[^\s│]+', wide))
+    assert not [word for word in re.findall(r'[^\s│]+', text)
+                if word.isalnum() and word not in words]
+    assert text.count('123456789012') == 3
+    assert '…' in text

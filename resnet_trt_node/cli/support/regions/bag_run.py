@@ -17,7 +17,7 @@ from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.cli.support.annotated import AnnotatedPictures
 from resnet_trt_node.cli.support.classified_bag import RegionsBag
 from resnet_trt_node.cli.support.console import (
-    count_of, log, print_json, Progress, table_row, text_width, write)
+    count_of, fit_columns, log, print_json, Progress, table_row, text_width, write)
 from resnet_trt_node.cli.support.options import (
     backend_document, describe_backend, max_image_bytes, open_model)
 from resnet_trt_node.cli.support.regions.frame_batches import FrameBatches
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 #: Largest number of failures that are printed; the others are counted, and --json has all.
 _MAX_PRINTED_FAILURES = 10
-#: Of table columns; a longer id moves its own line.
+_NO_CLASS = 'no class above the threshold'
+#: Of table columns.
 _ID_WIDTH, _OUTCOME_WIDTH = 10, 12
 
 
@@ -104,7 +105,7 @@ class _Run:
     backend: Backend
     annotated: Optional[AnnotatedPictures]
     output: Optional[RegionsBag]
-    name_width: int = field(init=False)
+    widths: tuple[int, ...] = field(init=False)
     progress: Progress = field(init=False)
     classified: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -114,9 +115,12 @@ class _Run:
     unmatched: list[tuple[Path, UnmatchedMessage]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.name_width = max(
-            text_width(f'{topic} {stamp_text(10**18)}')
-            for pairs in self.pairs for topic in pairs)
+        name, label = fit_columns([
+            max(text_width(f'{topic} {stamp_text(10**18)}')
+                for pairs in self.pairs for topic in pairs),
+            max(map(text_width, (_NO_CLASS, self.unknown.label, *self.backend.spec.labels)))],
+            6 + _ID_WIDTH + _OUTCOME_WIDTH + 4 + 7 + 6 * len('  '))
+        self.widths = (name, -6, _ID_WIDTH, _OUTCOME_WIDTH, -4, -7, label)
 
     def go(self) -> int:
         start_ns = perf_counter_ns()
@@ -227,7 +231,7 @@ class _Run:
             self, name: str, number: int, region: Region, answer: RegionAnswer) -> None:
         cells = (name, str(number), region.track_id or '-', answer.outcome)
         if not answer.predictions:
-            nothing = '-' if answer.inferred_stamp_ns is None else 'no class above the threshold'
+            nothing = '-' if answer.inferred_stamp_ns is None else _NO_CLASS
             self._write_row(*cells, '-', '-', nothing)
         for rank, one in enumerate(answer.predictions, start=1):
             self._write_row(
@@ -235,7 +239,7 @@ class _Run:
                 f'{one.score * 100:.1f} %', one.label)
 
     def _write_row(self, *cells: str) -> None:
-        write(table_row(cells, (self.name_width, -6, _ID_WIDTH, _OUTCOME_WIDTH, -4, -7)))
+        write(table_row(cells, self.widths))
 
     def _document(self) -> dict[str, Any]:
         return {
