@@ -6,7 +6,7 @@ from dataclasses import fields
 from importlib.metadata import distribution, EntryPoint, PackageNotFoundError
 from pathlib import Path
 import re
-from typing import Any, Callable, Collection, FrozenSet, Mapping, Union
+from typing import Any, Callable, Collection, FrozenSet, Mapping, Sequence, Union
 
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.options import called, check_precision, discard
@@ -32,6 +32,7 @@ BACKEND_CHOICES = ('auto', *BACKENDS)
 _LONGEST_LINE = 100
 #: Where the details of a reason begin, or the advice for who names that backend.
 _DETAIL = re.compile(r' \(|[:;] ')
+_NOT_INSTALLED = ' cannot be imported'
 #: What `auto` has logged in this process.
 _logged: set[str] = set()
 
@@ -86,7 +87,7 @@ def open_backend(
             continue
         log = options.get('log', discard)
         if refusals:
-            _log_once(_fallback_line(candidate, *refusals[0]), log)
+            _log_once(_fallback_line(candidate, refusals), log)
         unused = unused_options(options, {*options_of(candidate), *implied})
         if unused:
             _log_once(f'{candidate} does not use {", ".join(map(called, unused))}', log)
@@ -135,8 +136,14 @@ def unused_options(options: Mapping[str, Any], known: Collection[str]) -> list[s
             if option not in known and value != defaults[option]]
 
 
-def _fallback_line(taken: str, refused: str, error: BackendUnavailable) -> str:
-    """Return one line that fits a terminal: the rest of the reason is what the doctor is for."""
+def _fallback_line(taken: str, refusals: Sequence[tuple[str, BackendUnavailable]]) -> str:
+    """
+    Return one line that fits a terminal: the other reasons are what the doctor is for.
+
+    It names the best backend that is installed and does not work, or else the best one.
+    """
+    refused, error = next(
+        (one for one in refusals if _NOT_INSTALLED not in str(one[1])), refusals[0])
     cause = _DETAIL.split(str(error), maxsplit=1)[0]
     line = f'using {taken} instead of {refused}: {{}}; see `resnet_trt doctor`'
     return line.format(shortened(cause, _LONGEST_LINE + len('{}') - len(line)))

@@ -104,8 +104,8 @@ def test_auto_takes_the_best_without_a_log_line(path, monkeypatch):
 def test_auto_logs_once_in_a_short_line_why_it_did_not_take_the_best(
         path, monkeypatch, error, reason):
     let_auto_try(
-        monkeypatch, tensorrt=BackendUnavailable(error), second=BackendUnavailable('too old'),
-        onnxruntime='simulated')
+        monkeypatch, tensorrt=BackendUnavailable(error),
+        second=BackendUnavailable('pycuda cannot be imported (x)'), onnxruntime='simulated')
     lines = []
     for _ in range(3):
         with factory.open_backend(path, log=lines.append) as backend:
@@ -113,6 +113,17 @@ def test_auto_logs_once_in_a_short_line_why_it_did_not_take_the_best(
     assert lines == [
         f'using onnxruntime instead of tensorrt: {reason}; see `resnet_trt doctor`']
     assert len(lines[0]) <= 100
+
+
+def test_a_backend_that_is_installed_and_does_not_work_is_the_one_named(path, monkeypatch):
+    let_auto_try(
+        monkeypatch, tensorrt=BackendUnavailable('tensorrt cannot be imported (No module)'),
+        tensorrt_lean=BackendUnavailable('its engines may not run their code: set it'),
+        onnxruntime='simulated')
+    lines = []
+    factory.open_backend(path, log=lines.append).close()
+    assert lines == ['using onnxruntime instead of tensorrt_lean: its engines may not run their '
+                     'code; see `resnet_trt doctor`']
 
 
 def test_a_long_reason_is_shortened(path, monkeypatch):
