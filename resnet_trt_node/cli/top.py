@@ -90,7 +90,7 @@ def _node(report: Any) -> Group:
     # The node itself may be OK while a camera is not.
     message = report.message if report.level == worst \
         else f'{report.message}, but a camera has a problem'
-    head = Text(f'{worst.name}  {_unbroken(printable(message, _SENTENCE))}', style=_STYLES[worst.name])
+    head = Text(f'{worst.name}  {_sentence(message)}', style=_STYLES[worst.name])
     if 'backend' not in report.values:
         return Group(head)
     what = Text(
@@ -104,7 +104,7 @@ def _node(report: Any) -> Group:
     faulty = [camera for camera in report.cameras.values() if camera.level.name != 'OK']
     parts += [
         Text(f'{camera.level.name}  {_Values(camera.values)["image_topic"]}: '
-             f'{_unbroken(printable(camera.message, _SENTENCE))}', style=_STYLES[camera.level.name])
+             f'{_sentence(camera.message)}', style=_STYLES[camera.level.name])
         for camera in faulty[:_MOST_FAULTS]]
     parts += _left_out(len(faulty) - _MOST_FAULTS, 'cameras that are not well')
     if 'total_p50_ms' in report.values:
@@ -167,6 +167,10 @@ class _Values:
             return f'{float(self._values[key]):.2f}'
         except (KeyError, TypeError, ValueError, OverflowError):
             return self[key]
+
+
+def _sentence(text: str) -> str:
+    return _unbroken(printable(text, _SENTENCE))
 
 
 def _unbroken(text: str) -> str:

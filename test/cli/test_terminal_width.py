@@ -108,9 +108,9 @@ def both(shown: Callable[..., tuple[int, str, str]], words: Callable[[int], list
     return out
 
 
-def pictures(folder: Path, classes: bool = False) -> Path:
-    """Return a folder of pictures, or of class folders named by indices."""
-    for place, colour in enumerate(COLOURS):
+def pictures(folder: Path) -> Path:
+    """Return a folder of pictures with long and evil names."""
+    for colour in COLOURS:
         # The name of a file has at most 255 bytes.
         name = f'{EVIL}{colour}{LONG}.png'
         (folder / 'pictures').mkdir(exist_ok=True)
@@ -146,8 +146,7 @@ def test_evaluate_and_compare_models(shown, place):
     other = place / f'{LONG}other.onnx'
     shutil.copy(model, other)
     table = place / f'{EVIL}.tsv'
-    names = [path.name for path in images.iterdir() if '\n' not in path.name]
-    assert not names
+    # A table cannot name a file with a line break.
     for number, path in enumerate(sorted(images.iterdir())):
         path.rename(images / f'{number} {LONG}.png')
     table.write_text(''.join(f'{number} {LONG}.png\t{number % 5}\n' for number in range(8)))

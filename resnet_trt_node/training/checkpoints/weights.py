@@ -22,7 +22,7 @@ _ADDRESS = 'https://download.pytorch.org/models/'
 _UNCHECKED = {('resnet152', 'imagenet1k_v2'): 'resnet152-f82ba261.pth'}
 #: Short side that torchvision's evaluation resizes to before it crops 224, by recipe.
 SHORT_SIDE_OF_224 = {'imagenet1k_v1': 256, 'imagenet1k_v2': 232}
-_SHOWN_PROBLEMS = 10
+_SHOWN_PROBLEMS = 5
 #: What becomes float32 by rounding alone; integers would lack their scale.
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
