@@ -29,10 +29,6 @@ too. Every document begins with two keys:
 | `format` | `resnet_trt.` and the name of the document, such as `resnet_trt.classify` |
 | `version` | {JSON_VERSION}; one more when a key is renamed, removed or means something else |
 
-What the commands print without it is for people. On a terminal no line is wider than that, or than
-`$COLUMNS`: names are shortened in the middle, sentences wrap. In a pipe or file every line is whole,
-for `grep`. Line breaks and other control characters in names are always shown escaped.
-
 The output is UTF-8, or ASCII with escapes if the terminal has another encoding. Control characters
 and marks that turn the direction of text are always escaped. A command that fails prints no
 document, but one line on the error stream, and its exit code is not 0; `compare`, `check` and
@@ -41,12 +37,16 @@ document, but one line on the error stream, and its exit code is not 0; `compare
 Below stand the keys of each document. `a[].b` is the key `b` of each element of the list `a`,
 `a.*` are the values of an object with any keys, and keys in *italics* may be missing. The same
 stands in [JSON Schemas](schemas) (2020-12), one for each document, with which documents can be
-checked:
+checked. The file beside a compiled engine is not among them: only the engine cache reads it.
 
 ```sh
 pip install check-jsonschema
 check-jsonschema --schemafile docs/reference/schemas/evaluate.json result.json
 ```
+
+What commands print without `--json` is for people. On a terminal no line is wider than that, or
+than `$COLUMNS`: names are shortened in the middle, sentences wrap. In a pipe or file every line is
+whole, for `grep`. Line breaks and other control characters in names are always shown escaped.
 '''
 
 
