@@ -16,38 +16,8 @@ from resnet_trt_node.json_document import JSON_VERSION
 from tools.markdown_page import read_json, table
 
 SCHEMAS, PAGE, SHARED = 'schemas', 'json.md', 'common'
-_BEGIN = f'''\
-<!-- Written by tools/json_page.py from schemas/; not by hand. -->
-# JSON documents
-
-Every command that reports something takes `--json`: it then prints one JSON document on the
-output, and nothing else there; messages go to the error stream. Some commands write JSON files
-too. Every document begins with two keys:
-
-| key | meaning |
-| --- | --- |
-| `format` | `resnet_trt.` and the name of the document, such as `resnet_trt.classify` |
-| `version` | {JSON_VERSION}; one more when a key is renamed, removed or means something else |
-
-The output is UTF-8, or ASCII with escapes if the terminal has another encoding. Control characters
-and marks that turn the direction of text are always escaped. A command that fails prints no
-document, but one line on the error stream, and its exit code is not 0; `compare`, `check` and
-`doctor` print one with exit code 1 too.
-
-Below stand the keys of each document. `a[].b` is the key `b` of each element of the list `a`,
-`a.*` are the values of an object with any keys, and keys in *italics* may be missing. The same
-stands in [JSON Schemas](schemas) (2020-12), one for each document, with which documents can be
-checked. The file beside a compiled engine is not among them: only the engine cache reads it.
-
-```sh
-pip install check-jsonschema
-check-jsonschema --schemafile docs/reference/schemas/evaluate.json result.json
-```
-
-What commands print without `--json` is for people. On a terminal no line is wider than that, or
-than `$COLUMNS`: names are shortened in the middle, sentences wrap. In a pipe or file every line is
-whole, for `grep`. Line breaks and other control characters in names are always shown escaped.
-'''
+#: The beginning of the page, without the version.
+_INTRO = Path(__file__).with_name('json_page_intro.md')
 
 
 def page(folder: Path) -> str:
@@ -57,7 +27,8 @@ def page(folder: Path) -> str:
     :param folder: of the schemas.
     """
     schemas = {path.stem: read_json(path) for path in sorted(folder.glob('*.json'))}
-    parts = [_BEGIN]
+    intro = _INTRO.read_text(encoding='utf-8').replace('VERSION', str(JSON_VERSION))
+    parts = [intro]
     for name, schema in schemas.items():
         if name == SHARED:
             continue

@@ -21,10 +21,9 @@ import onnx
 from PIL import Image
 import pytest
 from region_scenes import write_region_bag
+from resnet_trt_node.cli.main import main
 from rich.cells import cell_len
 from sample_bags import write_bag
-
-from resnet_trt_node.cli.main import main
 from tiny_model import colour_picture, COLOURS, write_tiny_model
 from train_command import TINY
 

@@ -164,7 +164,7 @@ def test_an_error_quotes_an_encoding_in_short_and_still_advises():
 def test_any_error_of_this_package_can_be_shown():
     error = ModelError('class \x1b[2J\udce9 is twice\nthere' + 'x' * 10_000)
     assert str(error).startswith(r'class \x1b[2J\udce9 is twice\nthere')
-    assert str(error).endswith('... (10024 characters)')
+    assert str(error).endswith('... (10026 characters)')
 
 
 def test_no_word_is_broken_on_a_terminal_of_80_columns():
