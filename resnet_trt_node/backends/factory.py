@@ -29,7 +29,7 @@ _SOURCE_TREE = {'tvm': 'resnet_trt_node.backends.tvm.backend:TvmBackend'}
 #: What `auto` tries, best first.
 AUTO_ORDER = ('tensorrt', 'tensorrt_rtx', 'tensorrt_lean', 'onnxruntime')
 BACKEND_CHOICES = ('auto', *BACKENDS)
-_LONGEST_LINE = 100
+_LONGEST_LINE = 110
 #: Where the details of a reason begin, or the advice for who names that backend.
 _DETAIL = re.compile(r' \(|[:;] ')
 _NOT_INSTALLED = ' cannot be imported'
@@ -138,14 +138,15 @@ def unused_options(options: Mapping[str, Any], known: Collection[str]) -> list[s
 
 def _fallback_line(taken: str, refusals: Sequence[tuple[str, BackendUnavailable]]) -> str:
     """
-    Return one line that fits a terminal: the other reasons are what the doctor is for.
+    Return one line that fits a terminal, and says where to read the rest of the reason.
 
     It names the best backend that is installed and does not work, or else the best one.
     """
-    refused, error = next(
-        (one for one in refusals if _NOT_INSTALLED not in str(one[1])), refusals[0])
+    broken = [one for one in refusals if _NOT_INSTALLED not in str(one[1])]
+    refused, error = (broken or refusals)[0]
     cause = _DETAIL.split(str(error), maxsplit=1)[0]
-    line = f'using {taken} instead of {refused}: {{}}; see `resnet_trt doctor`'
+    more = f'backend {refused} says more' if broken else 'see `resnet_trt doctor`'
+    line = f'using {taken} instead of {refused}: {{}}; {more}'
     return line.format(shortened(cause, _LONGEST_LINE + len('{}') - len(line)))
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from resnet_trt_node.backends import factory
 from resnet_trt_node.backends.engines.cache import EngineCache
+
+
+@pytest.fixture(autouse=True)
+def nothing_logged(monkeypatch):
+    """Forget what other tests had `auto` log once for a process."""
+    monkeypatch.setattr(factory, '_logged', set())
 
 
 @pytest.fixture

@@ -83,7 +83,6 @@ def let_auto_try(monkeypatch, **outcomes):
             def __init__(self, path, options):
                 raise outcomes[name]
         return Failing
-    monkeypatch.setattr(factory, '_logged', set())
     monkeypatch.setattr(factory, 'AUTO_ORDER', tuple(outcomes))
     monkeypatch.setattr(factory, '_class_of', class_of)
 
@@ -111,19 +110,20 @@ def test_auto_logs_once_in_a_short_line_why_it_did_not_take_the_best(
         with factory.open_backend(path, log=lines.append) as backend:
             assert backend.info.name == 'simulated'
     assert lines == [
-        f'using onnxruntime instead of tensorrt: {reason}; see `resnet_trt doctor`']
-    assert len(lines[0]) <= 100
+        f'using onnxruntime instead of tensorrt: {reason}; '
+        + ('see `resnet_trt doctor`' if 'imported' in reason else 'backend tensorrt says more')]
+    assert len(lines[0]) <= 110
 
 
 def test_a_backend_that_is_installed_and_does_not_work_is_the_one_named(path, monkeypatch):
     let_auto_try(
         monkeypatch, tensorrt=BackendUnavailable('tensorrt cannot be imported (No module)'),
-        tensorrt_lean=BackendUnavailable('its engines may not run their code: set it'),
+        tensorrt_lean=BackendUnavailable('its engine is of another machine: build it'),
         onnxruntime='simulated')
     lines = []
     factory.open_backend(path, log=lines.append).close()
-    assert lines == ['using onnxruntime instead of tensorrt_lean: its engines may not run their '
-                     'code; see `resnet_trt doctor`']
+    assert lines == ['using onnxruntime instead of tensorrt_lean: its engine is of another '
+                     'machine; backend tensorrt_lean says more']
 
 
 def test_a_long_reason_is_shortened(path, monkeypatch):
@@ -133,9 +133,9 @@ def test_a_long_reason_is_shortened(path, monkeypatch):
     lines = []
     factory.open_backend(path, log=lines.append).close()
     line, = lines
-    assert len(line) == 100
+    assert len(line) == 110
     assert 'tensorrt_lean: /long/' in line
-    assert line.endswith('plan is damaged; see `resnet_trt doctor`')
+    assert line.endswith('plan is damaged; backend tensorrt_lean says more')
 
 
 def test_auto_logs_which_options_have_no_effect(path, monkeypatch):

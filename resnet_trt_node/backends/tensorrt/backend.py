@@ -142,6 +142,6 @@ class TensorRtLeanBackend(TensorRtBackend):
         versions.load_module(self.flavour)
         if not options.engine_host_code:
             raise BackendUnavailable(
-                'its engines run code of their own, which is not allowed (engine_host_code is '
-                'false): set it to true where you trust who builds them')
+                'engine_host_code is false: its engines run code of their own; set it to true '
+                'where you trust who builds them')
         super().__init__(path, replace(options, version_compatible=True))

@@ -8,7 +8,6 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 import pytest
-from resnet_trt_node.backends import factory
 from resnet_trt_node.backends.base import warm_up
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.backends.tensorrt.log import _listeners
@@ -226,7 +225,6 @@ def test_errors_name_what_is_missing(world: Any, monkeypatch: Any) -> None:
 
 def test_auto_prefers_tensorrt_and_logs_why_it_cannot(
         world: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(factory, '_logged', set())
     machine = world()
     with open_backend(
             machine.model, engine_dir=machine.engines, log=machine.said.append) as backend:
@@ -236,8 +234,8 @@ def test_auto_prefers_tensorrt_and_logs_why_it_cannot(
             machine.model, engine_dir=machine.engines, log=machine.said.append) as backend:
         assert backend.info.name == 'onnxruntime'
     assert machine.said[-2:] == [
-        'using onnxruntime instead of tensorrt: the CUDA driver finds no GPU; see '
-        '`resnet_trt doctor`', 'onnxruntime does not use engine_dir']
+        'using onnxruntime instead of tensorrt: the CUDA driver finds no GPU; '
+        'backend tensorrt says more', 'onnxruntime does not use engine_dir']
 
 
 def test_probabilities_are_those_of_the_model(world: Any) -> None:

@@ -130,8 +130,9 @@ def test_lean_needs_the_code_to_be_allowed_and_auto_logs_that(
     machine.name = 'auto'
     with machine.start() as backend:
         assert backend.info.name == 'onnxruntime'
-    line, = machine.said
-    assert '(engine_host_code is false)' in line
+    assert machine.said.pop(0) == (
+        'using onnxruntime instead of tensorrt_lean: engine_host_code is false; '
+        'backend tensorrt_lean says more')
     machine.said.clear()
     with machine.start(engine_host_code=True) as backend:
         assert backend.info.name == 'tensorrt_lean'
@@ -148,8 +149,11 @@ def test_auto_goes_on_from_an_engine_that_this_lean_runtime_refuses(
     machine.name = 'auto'
     with machine.start(engine_host_code=True) as backend:
         assert backend.info.name == 'onnxruntime'
-    line, = machine.said
-    assert 'built by TensorRT 8.6.1' in line
+    assert machine.said[0].endswith(
+        'TensorRT cannot load the engine; backend tensorrt_lean says more')
+    with pytest.raises(BackendUnavailable, match='built by TensorRT 8.6.1'):
+        machine.name = 'tensorrt_lean'
+        machine.start(engine_host_code=True)
 
 
 def test_without_an_engine_it_tells_the_command_that_builds_it(lean: Any) -> None:
