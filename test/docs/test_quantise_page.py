@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 import re
 
 import cv2
 from image_bags import BagWriter
+from json_schemas import checked
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli.main import main, parser_for
@@ -66,7 +66,7 @@ def test_the_commands_run_one_after_the_other(workplace, monkeypatch, capsys):
             head = re.search(r'layer +divergence +same top-1', TEXT)
             assert head is not None
             assert head.group().split() == printed.splitlines()[3].split()
-    ranking = json.loads(Path('layers.json').read_text(encoding='utf-8'))
+    ranking = checked(Path('layers.json').read_text(encoding='utf-8'))['layers']
     assert len(ranking) == 21
     assert set(re.findall(r'`layer`, `(\w+)` and `(\w+)`', TEXT)[0]) | {'layer'} == set(ranking[0])
 
