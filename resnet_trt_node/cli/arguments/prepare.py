@@ -44,7 +44,7 @@ def add_arguments(parser: CommandParser) -> None:
     _add_normalisation(parser)
     add_output(
         parser, 'OUT.onnx', 'file to write', kind=onnx_file, required=True,
-        otherwise='; --output-name says which output of the model is used')
+        elsewhere='--output-name says which output of the model is used')
     add_json(parser)
 
 

@@ -42,7 +42,8 @@ class _Once(Action):
             values: Union[str, Sequence[Any], None], option_string: Optional[str] = None) -> None:
         """Store the value, and refuse a second one."""
         if getattr(namespace, self.dest) != self.default:
-            raise ArgumentError(self, f'given twice, and it names what is written{self.const}')
+            raise ArgumentError(
+                self, f'given twice, and it names what is written; {self.const}')
         setattr(namespace, self.dest, values)
 
 
@@ -55,18 +56,20 @@ def add_model(parser: CommandParser) -> None:
 
 def add_output(
         parser: CommandParser, metavar: str, text: str, *, kind: Any = Path,
-        default: Any = None, required: bool = False, otherwise: str = '') -> None:
+        default: Any = None, required: bool = False, elsewhere: str = '') -> None:
     """
     Add -o and --output.
 
     :param metavar: what it is, such as OUT.onnx.
     :param text: its help.
     :param kind: type of the value, or a function of its text.
-    :param otherwise: what the error says after the option was given twice.
+    :param elsewhere: what else a second one may be meant for, which is an error then; without
+        it the last one counts.
     """
+    once: dict[str, Any] = {'action': _Once, 'const': elsewhere} if elsewhere else {}
     parser.add_argument_group('output').add_argument(
         '-o', '--output', type=kind, default=default, required=required, metavar=metavar,
-        action=_Once, const=otherwise, help=text)
+        help=text, **once)
 
 
 def onnx_file(text: str) -> Path:
