@@ -35,7 +35,8 @@ MISTAKES = [
     'compare model.onnx --backend onnxruntime', 'evaluate model.onnx --images photos -o out.json',
     'fetch resnet50 --out resnet50.onnx', 'classify --model model.onnx cat.jpg',
     'classify model.onnx cat.jpg --gpu 0', 'build model.onnx --fp16',
-    'train --dataset photos', 'classify model.onnx cat.jpg --verbose',
+    'classify model.onnx cat.jpg --labels names.txt', 'train --dataset photos',
+    'classify model.onnx cat.jpg --verbose',
     # What is for nodes of ROS.
     'replay bag -p image_topic:=/image', 'replay bag -r /front/image:=/image',
     'top --ros-args -r __ns:=/car', 'classify model.onnx bag --ros-args -p top_k:=3',

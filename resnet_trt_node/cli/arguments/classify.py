@@ -22,7 +22,9 @@ EXAMPLES = (
 def add_arguments(parser: CommandParser) -> None:
     """Add the command's arguments."""
     named = 'name pictures, folders and bags behind MODEL, without an option'
-    parser.absent.update({'--images': named, '--input': named, '--image': named})
+    in_model = 'class names are in the model: `resnet_trt export` and `prepare` take --labels'
+    parser.absent.update({
+        '--images': named, '--input': named, '--image': named, '--labels': in_model})
     add_model(parser)
     parser.add_argument_group('input').add_argument(
         'inputs', metavar='INPUT', nargs='+',
