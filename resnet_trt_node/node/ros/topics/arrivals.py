@@ -45,16 +45,17 @@ class Arrivals:
 
     def add(self, stamp: Any) -> None:
         """Note a message that arrives now, given its header's builtin_interfaces/Time."""
-        now_ns = self._now_ns()
         with self._lock:
+            # Inside: a time that waited for the lock would look like a clock that was set back.
+            now_ns = self._now_ns()
             self._forget(now_ns)
             self._seen.append((now_ns, stamp_ns(stamp)))
             self._delay_ms = stamp_age_ms(now_ns, stamp)
 
     def rates(self) -> ArrivalRates:
         """Return the rates over the last ten seconds, and the last delay."""
-        now_ns = self._now_ns()
         with self._lock:
+            now_ns = self._now_ns()
             self._forget(now_ns)
             seen, delay_ms = list(self._seen), self._delay_ms
         if not seen:

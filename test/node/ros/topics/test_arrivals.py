@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import pytest
@@ -132,3 +133,29 @@ def test_simulated_time_counts_which_may_stand_still_and_be_set_back():
     assert topic.rates == ArrivalRates(0.0, 0.0, None)
     topic.run(5, period_ms=200, delay_ms=3)
     assert topic.rates == ArrivalRates(5.0, 5.0, 3.0)
+
+
+def test_a_message_that_comes_while_rates_are_asked_for_is_no_step_of_the_clock():
+    now_ns, coming = START, Event()
+
+    def clock() -> int:
+        read_ns = now_ns
+        if coming.is_set():
+            coming.clear()
+            # It cannot be noted before the rates are: a lock is held while the time is read.
+            arrival.start()
+            arrival.join(0.2)
+        return read_ns
+
+    def arrive() -> None:
+        nonlocal now_ns
+        now_ns += 100 * MS
+        arrivals.add(SimpleNamespace(sec=now_ns // SEC, nanosec=now_ns % SEC))
+
+    arrivals, arrival = Arrivals(clock), Thread(target=arrive)
+    for _ in range(10):
+        arrive()
+    coming.set()
+    assert arrivals.rates().node_hz == pytest.approx(10.0)
+    arrival.join()
+    assert arrivals.rates().node_hz == pytest.approx(10.0)
