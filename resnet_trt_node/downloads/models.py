@@ -42,7 +42,8 @@ class IndexPlace:
         """
         Return the place that is meant by a folder, an address, or either of the index itself.
 
-        :raises UsageError: for an address that is not http or https.
+        :raises UsageError: for an address that is not http or https, and for the home folder of
+            an unknown user.
         """
         if is_address(text):
             parts = urlsplit(text)
@@ -50,7 +51,11 @@ class IndexPlace:
                 f'{parts.path.rstrip("/")}/{INDEX_FILE}')
             return cls(urlunsplit(parts._replace(path=path, fragment='')))
         # The shell leaves a ~ alone in --index=~/models and in variables.
-        folder = Path(text).expanduser()
+        try:
+            folder = Path(text).expanduser()
+        except RuntimeError as error:
+            raise UsageError(
+                f'the home folder in {text!r} is unknown: write the path in full') from error
         return cls(folder if folder.suffix == '.json' else folder / INDEX_FILE)
 
     def beside(self, name: str) -> Union[str, Path]:

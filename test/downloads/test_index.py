@@ -111,6 +111,11 @@ def test_a_home_folder_is_found_where_the_shell_does_not_look(monkeypatch):
     assert IndexPlace.of('~/models').index == Path('/home/robot/models/index.json')
 
 
+def test_the_home_folder_of_an_unknown_user_is_refused():
+    with pytest.raises(UsageError, match='write the path in full'):
+        IndexPlace.of('~no_such_user/models')
+
+
 @pytest.mark.parametrize('text', [
     'file:///etc/passwd', 'ftp://host/models', 'data://text', 'https://', 'http://host:port/x',
     'https://user:secret@host/models', 'https://host/a b', 'https://h\u00f6st/', 'http://[::1/'])
