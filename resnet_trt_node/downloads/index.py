@@ -7,6 +7,7 @@ become names of files here.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 import json
 import re
@@ -130,9 +131,8 @@ def read_index(data: bytes) -> Tuple[IndexEntry, ...]:
     if not isinstance(models, list):
         raise DownloadError('it has no list of models')
     entries = tuple(map(IndexEntry.from_dict, models))
-    names = [entry.name for entry in entries]
-    for name in names:
-        if names.count(name) > 1:
+    for name, times in Counter(entry.name for entry in entries).items():
+        if times > 1:
             raise DownloadError(f'it names {name} more than once')
     return entries
 
