@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+import errno
 from importlib import import_module
 from io import TextIOWrapper
 import os
@@ -54,10 +55,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     :param arguments: the command line without the program's name, None for the process's own.
     :returns: 0 after success, 2 for an error that the user can correct, 130 after Ctrl-C.
     """
-    for stream in (sys.stdout, sys.stderr):
-        # File names need not be valid Unicode, and the streams may be ASCII.
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors='backslashreplace')
+    _prepare_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     asked = next((word for word in words if word in COMMANDS), None)
     try:
@@ -70,7 +68,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             return 2
         parsed = parser.parse_args(words, Namespace(words=words))
         with interrupts_reach_runtimes():
-            return int(import_module(f'resnet_trt_node.cli.{parsed.command}').run(parsed))
+            code = int(import_module(f'resnet_trt_node.cli.{parsed.command}').run(parsed))
+        sys.stdout.flush()
+        return code
     except ImportError as error:
         # Such as the system's OpenCV, built for NumPy 1, beside NumPy 2.
         _print_error(
@@ -83,10 +83,29 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except BrokenPipeError:
         # The reader, such as `head`, has ended.
         sys.stderr.close()
+        sys.stdout = open(os.devnull, 'w')
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        # Python would try once more to write what is left of it.
+        sys.stdout = open(os.devnull, 'w')
+        _print_error(f'resnet_trt {asked}: {error.strerror}, the output is not whole: make room')
+        return 2
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
+
+
+def _prepare_streams() -> None:
+    for name in ('stdout', 'stderr'):
+        stream = getattr(sys, name)
+        if stream is None:
+            # Closed by who started it, such as a service: nobody reads it.
+            setattr(sys, name, open(os.devnull, 'w'))
+        elif isinstance(stream, TextIOWrapper):
+            # File names need not be valid Unicode, and the streams may be ASCII.
+            stream.reconfigure(errors='backslashreplace')
 
 
 def _print_error(line: str) -> None:

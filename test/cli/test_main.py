@@ -117,6 +117,26 @@ def test_a_reader_that_closes_the_pipe_is_no_error(colour_model, pictures):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('options', [[], ['--json']])
+def test_a_full_disk_is_one_line_and_code_2(colour_model, options):
+    with open('/dev/full', 'w') as full:
+        done = subprocess.run(
+            [sys.executable, '-m', 'resnet_trt_node.cli.main', 'inspect', str(colour_model),
+             *options], stdout=full, stderr=subprocess.PIPE, text=True, timeout=300)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert done.stderr.startswith('resnet_trt inspect: No space left on device')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('options', ['', '--json'])
+def test_without_an_output_a_command_does_its_work(colour_model, options):
+    done = subprocess.run(
+        ['sh', '-c', f'exec "$0" -m resnet_trt_node.cli.main inspect "$1" {options} >&-',
+         sys.executable, str(colour_model)], stderr=subprocess.PIPE, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, '')
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('encoding', ['utf-8:strict', 'ascii:strict', 'latin-1:strict'])
 @pytest.mark.parametrize('name', [b'caf\xe9.png', 'caf\u00e9 \U0001f600.png'.encode()])
 def test_any_file_name_can_be_printed(colour_model, pictures, encoding, name):
