@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MAGIC, _VERSION = 0x1950a86a20f9469cfc6c, 1001
 _ZIP = b'PK\x03\x04'
+#: Of a file, and of its tensors.
 _MAX_BYTES = 1 << 30
 _DTYPES = {
     'torch.HalfStorage': '<f2', 'torch.FloatStorage': '<f4', 'torch.DoubleStorage': '<f8',
@@ -87,7 +88,14 @@ def _read(data: bytes) -> dict[str, NDArray[Any]]:
         raise ValueError(f'{others[0]!r} is no tensor')
     wanted = {value.storage for value in content.values()}
     numbers = _read_numbers(data, file.tell(), keys, wanted)
-    return {name: _view(numbers[value.storage], value, name) for name, value in content.items()}
+    tensors, total = {}, 0
+    for name, value in content.items():
+        tensors[name] = _view(numbers[value.storage], value, name)
+        # Many may be views of one storage.
+        total += tensors[name].nbytes
+        if total > _MAX_BYTES:
+            raise ValueError('its tensors together are larger than any network')
+    return tensors
 
 
 def _plain(file: BytesIO) -> Any:

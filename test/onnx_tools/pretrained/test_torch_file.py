@@ -195,6 +195,18 @@ def test_a_file_that_is_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
         refusal(tmp_path, whole[:length])
 
 
+def test_a_small_file_does_not_fill_the_memory(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each byte pushes an object of 60.
+    assert 'more steps than any state dict' in refusal(tmp_path, checkpoint(b']' * (1 << 20)))
+    monkeypatch.setattr('resnet_trt_node.onnx_tools.pretrained.torch_file._MAX_BYTES', 100_000)
+    large = {'7': np.zeros(10_000, '<f4')}
+    views = {f'w{number}': tensor((10_000,), (1,), count=10_000) for number in range(3)}
+    assert 'tensors together' in refusal(tmp_path, checkpoint(state_dict(views), large))
+    del views['w2']
+    assert len(read_tensors(written(tmp_path, checkpoint(state_dict(views), large)))) == 2
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r'cannot read .*none\.pth: No such file'):
         read_tensors(tmp_path / 'none.pth')
