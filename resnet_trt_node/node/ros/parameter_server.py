@@ -56,6 +56,8 @@ class NodeOfCheckedParameters(LifecycleNode):
                     _check_change(change, known[change.name])
                 elif not self.has_parameter(change.name):
                     raise UsageError(unknown_parameter(change.name, change.value, known))
+                elif change.type_ != Parameter.Type.NOT_SET:
+                    _check_time(change)
         except UsageError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return super().set_parameters_atomically(parameter_list)
@@ -93,9 +95,7 @@ class ParameterServer:
 
     def _refuse_unknown(self) -> None:
         for name, given in self._node.get_parameters_by_prefix('').items():
-            # rclpy logs an error and goes on by the system's time.
-            if name == 'use_sim_time' and type(given.value) is not bool:
-                raise UsageError(f'{name}: {type_error(given.value, False)}')
+            _check_time(given)
             if not (name in self._known or name in _ROS_PARAMETERS or name.startswith(PREFIX)):
                 raise UsageError(unknown_parameter(name, given.value, self._known))
 
@@ -142,6 +142,12 @@ class ParameterServer:
         return replace(self.values, **{
             change.name: _to_field(change.value, self._known[change.name])
             for change in changes if change.name in self._known})
+
+
+def _check_time(given: Parameter[Any]) -> None:
+    # As an override, rclpy logs an error and goes on by the system's time.
+    if given.name == 'use_sim_time' and type(given.value) is not bool:
+        raise UsageError(f'{given.name}: {type_error(given.value, False)}')
 
 
 def _check_change(change: Parameter[Any], parameter: Field[Any]) -> None:

@@ -86,6 +86,7 @@ def test_a_wrong_type_or_name_is_answered_with_what_to_write(peer, atomically):
                 ('top_k', number(3.0), 'top_k: 3.0 is not an integer: write 3'),
                 ('cameras', text('front'),
                  "cameras: 'front' is not a list of strings: write [front]"),
+                ('use_sim_time', number(1), 'use_sim_time: 1 is not true or false: write true'),
                 ('max_age', number(5.0), "unknown parameter 'max_age': did you mean max_age_ms?"),
                 ('image_topic', text('/cam'),
                  "unknown parameter 'image_topic': remap the topic, --ros-args -r image:=/cam, or "
