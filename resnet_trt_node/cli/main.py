@@ -59,18 +59,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     asked = next((word for word in words if word in COMMANDS), None)
     try:
-        if '_ARGCOMPLETE' in os.environ:
-            from resnet_trt_node.cli.support.completion import complete
-            complete(COMMANDS, parser_for)
-        parser = parser_for(asked)
-        if not words:
-            parser.print_help(sys.stderr)
-            return 2
-        parsed = parser.parse_args(words, Namespace(words=words))
-        with interrupts_reach_runtimes():
-            code = int(import_module(f'resnet_trt_node.cli.{parsed.command}').run(parsed))
-        sys.stdout.flush()
-        return code
+        return _run(words, asked)
     except ImportError as error:
         # Such as the system's OpenCV, built for NumPy 1, beside NumPy 2.
         _print_error(
@@ -95,6 +84,22 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
+
+
+def _run(words: Sequence[str], asked: Optional[str]) -> int:
+    if '_ARGCOMPLETE' in os.environ:
+        from resnet_trt_node.cli.support.completion import complete
+        complete(COMMANDS, parser_for)
+    parser = parser_for(asked)
+    if not words:
+        parser.print_help(sys.stderr)
+        return 2
+    parsed = parser.parse_args(words, Namespace(words=words))
+    with interrupts_reach_runtimes():
+        code = int(import_module(f'resnet_trt_node.cli.{parsed.command}').run(parsed))
+    # What cannot be written is told here, not by the interpreter when it ends.
+    sys.stdout.flush()
+    return code
 
 
 def _prepare_streams() -> None:
