@@ -36,6 +36,11 @@ def shortened(
         if measure(f'{head}{mark}{last}{tail}') > width:
             break
         tail = last + tail
+    # Accents have no width and belong to the letter before them.
+    while len(head) + len(tail) < len(text) and not measure(text[len(head)]):
+        head += text[len(head)]
+    while tail and not measure(tail[0]):
+        tail = tail[1:]
     return f'{head}{mark}{tail}'
 
 

@@ -24,6 +24,12 @@ def test_a_text_is_shortened_by_the_cells_of_a_terminal():
     assert shortened('猫猫猫猫', 8, cell_len) == '猫猫猫猫'
 
 
+def test_accents_stay_with_their_letter():
+    letter = 'e\N{COMBINING ACUTE ACCENT}'
+    assert shortened(letter * 9, 5, cell_width) == f'{letter * 2}…{letter * 2}'
+    assert shortened(letter * 9, 4, cell_width) == f'{letter * 2}…{letter}'
+
+
 class Stream(io.StringIO):
     """A stream that is a terminal or not."""
 
