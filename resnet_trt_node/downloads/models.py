@@ -18,6 +18,7 @@ from resnet_trt_node.downloads.transfer import (
     cache_folder, copy_checked, is_address, Source, Watch)
 from resnet_trt_node.errors import DownloadError, UsageError
 from resnet_trt_node.printable import some
+from resnet_trt_node.user_folders import full_path
 
 #: Names the index where no option does.
 INDEX_VARIABLE = 'RESNET_TRT_INDEX'
@@ -51,11 +52,7 @@ class IndexPlace:
                 f'{parts.path.rstrip("/")}/{INDEX_FILE}')
             return cls(urlunsplit(parts._replace(path=path, fragment='')))
         # The shell leaves a ~ alone in --index=~/models and in variables.
-        try:
-            folder = Path(text).expanduser()
-        except RuntimeError as error:
-            raise UsageError(
-                f'the home folder in {text!r} is unknown: write the path in full') from error
+        folder = full_path('the index', text)
         return cls(folder if folder.suffix == '.json' else folder / INDEX_FILE)
 
     def beside(self, name: str) -> Union[str, Path]:

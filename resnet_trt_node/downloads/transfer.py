@@ -20,6 +20,7 @@ import urllib.request
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.errors import DownloadError, UsageError
 from resnet_trt_node.regular_file import open_regular
+from resnet_trt_node.user_folders import full_path, user_cache
 
 CACHE_VARIABLE = 'RESNET_TRT_CACHE'
 #: How long an address may say nothing.
@@ -33,12 +34,13 @@ Watch = Callable[[int, Optional[int]], object]
 
 
 def cache_folder() -> Path:
-    """Return where downloads are kept: $RESNET_TRT_CACHE, or a folder in the XDG cache."""
+    """
+    Return where downloads are kept: $RESNET_TRT_CACHE, or this package's folder in the user's cache.
+
+    :raises UsageError: if the user's home is needed and unknown.
+    """
     chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        return Path(chosen)
-    # The XDG specification: an empty variable counts as unset.
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'resnet_trt_node'
+    return full_path(CACHE_VARIABLE, chosen) if chosen else user_cache()
 
 
 def is_address(text: str) -> bool:

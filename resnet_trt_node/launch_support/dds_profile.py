@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros.parameter_values import full_path
+from resnet_trt_node.user_folders import full_path
 
 #: The value that stands for the package's own profiles.
 LARGE_IMAGES = 'large_images'

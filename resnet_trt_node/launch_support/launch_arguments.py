@@ -17,11 +17,11 @@ import re
 from typing import Any, Callable, Union
 
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros.parameter_values import full_path
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.params_files import value_for
 from resnet_trt_node.printable import printable
 from resnet_trt_node.spelling import RENAMED_PARAMETERS
+from resnet_trt_node.user_folders import full_path
 
 #: What the launch files call the node.
 NODE_NAME = 'classifier'

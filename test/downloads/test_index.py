@@ -141,6 +141,6 @@ def test_the_cache_is_where_the_environment_puts_it(monkeypatch):
     assert cache_folder() == Path('/own')
     monkeypatch.delenv('RESNET_TRT_CACHE')
     assert cache_folder() == Path('/xdg/resnet_trt_node')
-    monkeypatch.setenv('XDG_CACHE_HOME', '')
     monkeypatch.setenv('HOME', '/home/someone')
-    assert cache_folder() == Path('/home/someone/.cache/resnet_trt_node')
+    monkeypatch.setenv('RESNET_TRT_CACHE', '~/own')
+    assert cache_folder() == Path('/home/someone/own')

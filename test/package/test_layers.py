@@ -18,7 +18,7 @@ import pytest
 
 NAME = 'resnet_trt_node'
 BASE = {'errors', 'interrupt', 'labels', 'label_file', 'printable', 'regular_file', 'atomic_file',
-        'closing', 'fitting', 'json_document', 'plot_text', 'spelling'}
+        'closing', 'fitting', 'json_document', 'plot_text', 'spelling', 'user_folders'}
 GRAPHS = {'contract', 'imaging', 'evaluation', *BASE}
 RUNTIMES = {'backends', 'datasets', *GRAPHS}
 
@@ -34,6 +34,7 @@ LAYERS = {
     'fitting': set(),
     'regular_file': set(),
     'atomic_file': {'errors'},
+    'user_folders': {'errors'},
     'labels': {'errors', 'printable', 'regular_file'},
     'label_file': {'errors', 'labels', 'printable', 'regular_file'},
     'evaluation': BASE,
@@ -88,6 +89,7 @@ WITHOUT = {
     'label_file': PLAIN,
     'regular_file': rf'{PLAIN}|numpy',
     'atomic_file': rf'{PLAIN}|numpy',
+    'user_folders': rf'{PLAIN}|numpy',
     'evaluation': PLAIN,
     'contract': rf'{ROS}|{DEVICES}|torch|onnxruntime|cv2|PIL|rosbags',
     'imaging': rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|rosbags',

@@ -25,6 +25,7 @@ from resnet_trt_node.backends.engines.side_file import EngineSide
 from resnet_trt_node.contract.sparsity import SparseBuild
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import BackendError, BackendUnavailable
+from resnet_trt_node.user_folders import user_cache
 
 _MAX_TIMING_BYTES = 1 << 30
 #: Half-written files that are older than this are left from a process that was killed.
@@ -76,10 +77,7 @@ BuildFunction = Callable[[bytes], BuiltEngine]
 
 def default_engine_dir() -> Path:
     """Return the user's folder for engines, by the XDG rules."""
-    cache = os.environ.get('XDG_CACHE_HOME', '')
-    # The rules say that a relative path is to be ignored.
-    base = Path(cache) if os.path.isabs(cache) else Path.home() / '.cache'
-    return base / 'resnet_trt_node' / 'engines'
+    return user_cache() / 'engines'
 
 
 class EngineCache:

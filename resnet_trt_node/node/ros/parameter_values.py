@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import Field
-from pathlib import Path
 from typing import Any, Mapping
 
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.parameter_hints import type_error
+from resnet_trt_node.user_folders import full_path
 
 
 def check_value(parameter: Field[Any], value: object) -> None:
@@ -47,16 +47,3 @@ def to_backend(given: Mapping[str, Any]) -> dict[str, Any]:
     if options.get('engine_dir') is not None:
         options['engine_dir'] = full_path('engine_dir', options['engine_dir'])
     return options
-
-
-def full_path(name: str, given: str) -> Path:
-    """
-    Return the path that a parameter or argument names, with its ~ expanded.
-
-    :raises UsageError: for the ~ of an unknown user.
-    """
-    try:
-        return Path(given).expanduser()
-    except RuntimeError as error:
-        raise UsageError(
-            f'{name}: the home folder in {given!r} is unknown: write the path in full') from error

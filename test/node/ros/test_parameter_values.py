@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros.parameter_values import full_path, to_backend
+from resnet_trt_node.node.ros.parameter_values import to_backend
 
 
 def test_what_stands_for_none_is_none_to_a_backend():
@@ -20,5 +18,3 @@ def test_the_home_folder_is_expanded(monkeypatch):
     monkeypatch.setenv('HOME', '/home/anyone')
     assert to_backend({'engine_dir': '~/engines'}) == {
         'engine_dir': Path('/home/anyone/engines')}
-    with pytest.raises(UsageError, match=r'params_file: the home folder in .* write the path'):
-        full_path('params_file', '~no_such_user/a.yaml')

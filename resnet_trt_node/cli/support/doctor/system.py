@@ -12,6 +12,7 @@ import sys
 from resnet_trt_node.backends.engines.files import prepare_folder, UntrustedFile
 from resnet_trt_node.cli.support.doctor.finding import ADVICE, BROKEN, Finding, MISSING, OK
 from resnet_trt_node.cli.support.doctor.machine import Machine
+from resnet_trt_node.user_folders import home_folder
 
 #: What the two profiles of config/ take, the camera's 128 MiB and the node's 32.
 SHARED_MEMORY_BYTES = (128 + 32) << 20
@@ -87,7 +88,7 @@ def command_finding(environment: Mapping[str, str]) -> Finding:
     path = shutil.which('resnet_trt', path=environment.get('PATH', ''))
     if path:
         return Finding(subject, OK, path, purpose)
-    folders = (Path(sys.executable).parent, Path.home() / '.local' / 'bin')
+    folders = (Path(sys.executable).parent, home_folder() / '.local' / 'bin')
     there = next((folder for folder in folders if (folder / 'resnet_trt').exists()), None)
     return Finding(
         subject, MISSING, 'not on the PATH', purpose,
@@ -103,7 +104,7 @@ def package_finding(environment: Mapping[str, str]) -> Finding:
     found = next((prefix for prefix in prefixes if (prefix / entry).exists()), None)
     if found is not None:
         return Finding(subject, OK, str(found), purpose)
-    here = next((place for place in (Path(sys.prefix), Path.home() / '.local')
+    here = next((place for place in (Path(sys.prefix), home_folder() / '.local')
                  if (place / entry).exists()), None)
     return Finding(
         subject, MISSING, 'not in AMENT_PREFIX_PATH', purpose,
