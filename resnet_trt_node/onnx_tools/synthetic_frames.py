@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from resnet_trt_node.errors import UsageError
+from resnet_trt_node.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+#: No classifier's input is larger; a file from elsewhere may ask for any size.
+_MOST_SIDE = 4096
 
 
 def sample_frames(count: int, height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -25,9 +28,14 @@ def sample_frames(count: int, height: int, width: int, seed: int = 0) -> NDArray
     :param seed: same seed, same pictures.
     :returns: uint8 (N, H, W, 3), values 0 to 255, owned by the caller.
     :raises UsageError: for a seed that PyTorch could not take either.
+    :raises ModelError: for sides that no classifier's input has.
     """
     if not 0 <= seed < 2**64:
         raise UsageError(f'--seed {seed}: choose 0 to {2**64 - 1}')
+    if max(height, width) > _MOST_SIDE:
+        raise ModelError(
+            f'its input of {width}x{height} pixels is too large to be tried: export it with at '
+            f'most {_MOST_SIDE} a side')
     random = np.random.default_rng(seed)
     frames = np.empty((count, height, width, 3), np.uint8)
     for frame in frames:

@@ -181,6 +181,14 @@ def test_answers_of_another_shape_than_declared_are_told(tmp_path):
     assert unchecked(path) == {'probabilities'}
 
 
+def test_an_input_of_any_size_does_not_fill_the_memory(tmp_path):
+    def enlarge(model):
+        del model.metadata_props[:]
+        for place in (1, 2):
+            model.graph.input[0].type.tensor_type.shape.dim[place].dim_value = 2_000_000
+    assert 'too large to be tried' in broken(changed(tmp_path / 'net.onnx', enlarge))['batches']
+
+
 def test_nan_on_white_alone_is_not_what_synthetic_frames_show(tmp_path):
     assert check_contract(write_blind_model(tmp_path / 'net.onnx')).deployable
 
