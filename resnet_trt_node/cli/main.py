@@ -9,7 +9,7 @@ from importlib import import_module
 from io import TextIOWrapper
 import os
 import sys
-from typing import Optional, Sequence
+from typing import Optional, Sequence, TextIO
 
 from resnet_trt_node import __version__
 from resnet_trt_node.cli.support.parser import CommandParser
@@ -72,13 +72,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except BrokenPipeError:
         # The reader, such as `head`, has ended.
         sys.stderr.close()
-        sys.stdout = open(os.devnull, 'w')
+        sys.stdout = _nowhere()
         return 0
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         # Python would try once more to write what is left of it.
-        sys.stdout = open(os.devnull, 'w')
+        sys.stdout = _nowhere()
         _print_error(f'resnet_trt {asked}: {error.strerror}, the output is not whole: make room')
         return 2
     except KeyboardInterrupt:
@@ -102,12 +102,16 @@ def _run(words: Sequence[str], asked: Optional[str]) -> int:
     return code
 
 
+def _nowhere() -> TextIO:
+    return open(os.devnull, 'w')  # noqa: SIM115  for the rest of the process
+
+
 def _prepare_streams() -> None:
     for name in ('stdout', 'stderr'):
         stream = getattr(sys, name)
         if stream is None:
             # Closed by who started it, such as a service: nobody reads it.
-            setattr(sys, name, open(os.devnull, 'w'))
+            setattr(sys, name, _nowhere())
         elif isinstance(stream, TextIOWrapper):
             # File names need not be valid Unicode, and the streams may be ASCII.
             stream.reconfigure(errors='backslashreplace')
