@@ -35,7 +35,7 @@ Watch = Callable[[int, Optional[int]], object]
 
 def cache_folder() -> Path:
     """
-    Return where downloads are kept: $RESNET_TRT_CACHE, or this package's folder in the user's cache.
+    Return where downloads are kept: $RESNET_TRT_CACHE, or a folder in the user's cache.
 
     :raises UsageError: if the user's home is needed and unknown.
     """
