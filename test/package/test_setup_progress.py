@@ -65,7 +65,10 @@ def test_on_a_terminal_one_line_moves_and_never_wraps(monkeypatch: pytest.Monkey
             progress.read(line)
             display.show(progress)
         display.end()
-        shown = os.read(leader, 4096).decode()
+        shown = ''
+        # A terminal may hand it over in pieces.
+        while not shown.endswith('\n'):
+            shown += os.read(leader, 4096).decode()
     os.close(leader)
     assert shown == (
         '\rsetup: compiling [###########\x1b[K\rsetup: compiling [###########\x1b[K\r\n')
