@@ -164,6 +164,7 @@ def test_the_tool_adds_to_its_index(published, tmp_path, capsys, resnet_trt):
 
 @pytest.mark.parametrize(('words', 'said'), [
     (['missing.onnx'], 'no model at'), (['{model}', '{model}', '--name', 'a'], 'of one model'),
+    (['{model}', 'other/colours.onnx'], 'one name'),
     (['{model}', '--name', 'a/b'], 'without a folder'), (['{model}', '--top1', '200'], 'top1')])
 def test_the_tool_refuses_in_one_line(published, tmp_path, capsys, words, said):
     model = tmp_path / 'colours.onnx'
