@@ -99,6 +99,8 @@ def test_one_vocabulary() -> None:
 @pytest.mark.parametrize(('words', 'answer'), [
     (['build', 'm', '--max-batch=4'], '--max-batch: it is called --batch-size now'),
     (['build', 'm', '--opt-batch', '4'], '--opt-batch: it is called --opt-batch-size now'),
+    # argparse takes an unknown option whose value has a space for a file.
+    (['classify', 'm', 'p', '--worst=my folder'], '--worst: `resnet_trt classify --help` lists'),
     (['classify', 'm', 'p', '--device-id', '1'], '--device-id: it is called --device now'),
     # An abbreviation would change its meaning with the next option.
     (['classify', 'm', 'p', '--batch', '4'], '--batch: did you mean --batch-size?'),

@@ -148,7 +148,7 @@ class CommandParser(ArgumentParser):
             if word == '--' or (self.commands and not word.startswith('-')):
                 # What follows is no option, or is for the command.
                 return
-            if not word.startswith('-') or word == '-' or ' ' in word or _NUMBER.match(word):
+            if not word.startswith('-') or word == '-' or ' ' in name or _NUMBER.match(word):
                 continue
             if not word.startswith('--') and f'-{name}' in known:
                 # argparse would read -output as -o with the value utput.
