@@ -71,6 +71,7 @@ def _main(arguments: Sequence[str], stop: StopSignal, memory: str) -> int:
         print(f'classifier_node: {error}', file=sys.stderr)
         return error.exit_code
     finally:
+        _free_participant()
         rclpy.try_shutdown()
 
 
@@ -149,6 +150,17 @@ def _freeze_garbage_collector() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def _free_participant() -> None:
+    """
+    Collect what is left of the node and its executor, reference cycles of frozen objects too.
+
+    They hold DDS's participant, and what is frozen is not collected at the interpreter's exit
+    either: the participant's shared memory, which is RAM, would outlive the process.
+    """
+    gc.unfreeze()
+    gc.collect()
 
 
 def _executor(node: ClassifierNode) -> Executor:
