@@ -42,7 +42,7 @@ COMMANDS = {
 }
 #: Of `resnet_trt --help`.
 EXAMPLES = (
-    ('resnet_trt export -o models/resnet50.onnx', 'get a model'),
+    ('resnet_trt export -o models/resnet50.onnx', 'get a model; needs PyTorch'),
     ('resnet_trt classify models/resnet50.onnx photos/', 'classify pictures with it'),
     ('resnet_trt classify --help', "a command's options, and more examples"),
 )
@@ -61,10 +61,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         return _run(words, asked)
     except ImportError as error:
-        # Such as the system's OpenCV, built for NumPy 1, beside NumPy 2.
-        _print_error(
-            f'resnet_trt {asked}: a package is missing or incompatible ({printable(error)}): '
-            '`resnet_trt doctor` says what to install')
+        _print_error(f'resnet_trt {asked}: {_import_failure(error)}')
         return 2
     except ResnetTrtError as error:
         _print_error(f'resnet_trt {asked}: {error}')
@@ -115,6 +112,15 @@ def _prepare_streams() -> None:
         elif isinstance(stream, TextIOWrapper):
             # File names need not be valid Unicode, and the streams may be ASCII.
             stream.reconfigure(errors='backslashreplace')
+
+
+def _import_failure(error: ImportError) -> str:
+    if error.name == 'torch' and isinstance(error, ModuleNotFoundError):
+        # No robot needs it, so that `doctor` does not look for it.
+        return 'this command needs PyTorch, which is not installed: pip install torch'
+    # Such as the system's OpenCV, built for NumPy 1, beside NumPy 2.
+    return (f'a package is missing or incompatible ({printable(error)}): '
+            '`resnet_trt doctor` says what to install')
 
 
 def _print_error(line: str) -> None:

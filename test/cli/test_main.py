@@ -52,6 +52,16 @@ def test_help_shows_defaults_of_0_and_1(resnet_trt):
     assert '(default: 1)' in text
 
 
+def test_a_command_that_needs_pytorch_names_its_package(monkeypatch, capsys):
+    def without_pytorch(name):
+        raise ModuleNotFoundError("No module named 'torch'", name='torch')
+    monkeypatch.setattr('resnet_trt_node.cli.main.import_module', without_pytorch)
+    assert main(['export']) == 2
+    message = ' '.join(capsys.readouterr().err.split())
+    assert message.startswith('resnet_trt export: ')
+    assert message.endswith('pip install torch')
+
+
 def test_a_package_that_cannot_be_imported_is_reported_in_one_line(resnet_trt, monkeypatch):
     # What `import cv2` raises where OpenCV was built for another NumPy.
     monkeypatch.setitem(sys.modules, 'resnet_trt_node.cli.inspect', None)
