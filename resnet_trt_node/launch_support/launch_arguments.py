@@ -29,10 +29,10 @@ NODE_NAME = 'classifier'
 ParameterValue = Union[str, int, bool, list[str]]
 
 _TOPIC = re.compile(r'(~/|/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
-_LEAVES = 'Empty leaves it to params_file.'
+_LEAVES = 'Default: the value in params_file.'
 # launch compares a value with an argument's choices letter by letter, so these are none: there are
 # many ways to write a truth value, and nav2 passes True.
-_FLAG = f'Give true or false. {_LEAVES}'
+_FLAG = f'Set to true or false. {_LEAVES}'
 # What rcl's parameter files may write for true.
 _YAML_TRUE = ('y', 'yes', 'true', 'on')
 # rcl reads these words as no text, but launch writes them into a file without quotes.
@@ -92,38 +92,38 @@ def classify_arguments() -> tuple[LaunchArgument, ...]:
         LaunchArgument('namespace', 'Namespace of the node; its topics are relative to it.'),
         LaunchArgument(
             'params_file', 'YAML file with the parameters of the node. The default is installed '
-            'with the package and explains each.'),
+            'with the package and explains every parameter.'),
         _of_parameter('model_path'),
         _of_parameter('backend'),
         _of_parameter('build_only', _FLAG),
         _of_parameter('engine_dir'),
         _of_parameter('input'),
         LaunchArgument(
-            'image_topic', 'Topic of the images, without the /compressed that image_transport '
-            'adds; with cameras one for each, separated by commas. Empty means image in the '
+            'image_topic', 'Image topic, without the /compressed that image_transport adds; with '
+            'cameras, a comma-separated list with one topic for each. Empty means image in the '
             "node's namespace, or <camera>/image."),
         LaunchArgument(
-            'detections_topic', "Topic of the detector's vision_msgs/Detection2DArray, for input "
-            'regions; with cameras one for each, separated by commas. Empty means detections in '
-            "the node's namespace, or <camera>/detections."),
+            'detections_topic', "Topic of the detector's vision_msgs/Detection2DArray, for "
+            'input:=regions; with cameras, a comma-separated list with one topic for each. Empty '
+            "means detections in the node's namespace, or <camera>/detections."),
         LaunchArgument(
-            'cameras', 'Camera names separated by commas: front,left subscribes to front/image '
-            f'and left/image. {_LEAVES}'),
+            'cameras', 'Comma-separated camera names: front,left subscribes to front/image and '
+            f'left/image. {_LEAVES}'),
         _of_parameter('image_transport'),
         _of_parameter('image_reliability'),
         _of_parameter('batch_size'),
         LaunchArgument(
-            'use_sim_time', f'Take the time from /clock instead of the system. {_FLAG}'),
+            'use_sim_time', f'Use the time on /clock instead of the system time. {_FLAG}'),
         LaunchArgument(
-            'respawn', 'Start the node anew, 2 s after it ended for whatever reason, such as a '
-            'backend that hangs. Give true or false. Empty is false.'),
+            'respawn', 'Restart the node 2 s after it exits for any reason, such as a backend '
+            'that hangs: true or false. Empty means false.'),
         LaunchArgument(
             'dds_profile', 'Fast DDS profile of the process: large_images, or an XML file. The '
-            'publisher of the images needs one too, see docs/how-to/large-images.md. Empty leaves '
-            'it to the environment.'),
+            'image publisher needs one too, see docs/how-to/large-images.md. Empty uses the '
+            'environment variables.'),
         LaunchArgument(
-            'log_level', f'Lowest severity that is logged: {", ".join(_SEVERITIES)}, or one '
-            "logger's, such as rclpy:=debug. Empty is ROS's own default, info."))
+            'log_level', f'Lowest severity to log: {", ".join(_SEVERITIES)}, or that of a single '
+            "logger, such as rclpy:=debug. Empty means ROS's default, info."))
 
 
 def node_settings(given: Mapping[str, str], surrounding: str = '') -> NodeSettings:

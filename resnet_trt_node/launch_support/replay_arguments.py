@@ -46,21 +46,21 @@ def replay_arguments() -> tuple[LaunchArgument, ...]:
             default='false'))
     changed: dict[str, dict[str, Any]] = {
         'input': {'description': (
-            'What is classified: image or regions. Only images are played; for regions a detector '
-            'must run beside it. Empty leaves it to params_file.')},
+            'What to classify: image or regions. Only images are played back; regions needs a '
+            'detector running at the same time. Default: the value in params_file.')},
         'image_topic': {'description': (
-            'Image topics of the bag, one for each camera, separated by commas. Empty takes the '
-            "bag's only one, or with cameras <namespace>/<camera>/image.")},
+            'Image topics in the bag, a comma-separated list with one for each camera. Empty '
+            "means the bag's only image topic or, with cameras, <namespace>/<camera>/image.")},
         'image_transport': {'description': (
-            "Which of a topic's two forms is played. Empty takes the one that the bag has, raw "
+            'Whether raw or compressed images are played. Empty plays whichever the bag has, raw '
             'if both.')},
         'image_reliability': {'default': 'reliable', 'description': (
-            'Reliability of the image subscriptions; reliable loses no recorded image on its '
-            'way. Empty leaves it to params_file.')},
-        'respawn': {'description': 'Changes nothing here: the launch ends with the node.'},
+            'QoS reliability of the image subscriptions; reliable loses no recorded image in '
+            'transport. Default: the value in params_file.')},
+        'respawn': {'description': 'Has no effect here: the launch ends with the node.'},
         'use_sim_time': {'description': (
-            "Let the node live in the bag's time, which is then published on /clock: true or "
-            'false. Empty leaves the parameter to params_file and /clock alone.')},
+            "Run the node on the bag's time, and publish it on /clock: true or false. Empty "
+            'uses the value in params_file and does not publish /clock.')},
     }
     return own + tuple(
         replace(argument, **changed.get(argument.name, {})) for argument in classify_arguments())

@@ -55,179 +55,182 @@ class NodeParameters:
     model_path: str = _parameter(
         '', 'Deployable ONNX model, made by `resnet_trt export` or `resnet_trt prepare`.')
     backend: str = _parameter(
-        'auto', 'Runtime that infers; auto chooses the best one that this machine can run.',
+        'auto', 'Inference runtime; auto selects the best one available on this machine.',
         choices=BACKEND_CHOICES)
     device: int = _parameter(0, 'Index of the GPU.', low=0, high=255)
     threads: int = _parameter(
-        0, 'Threads of a backend on the CPU; 0 for the default of the runtime.', low=0, high=1024)
+        0, 'Number of threads for a CPU backend; 0 uses the default of the runtime.', low=0,
+        high=1024)
     precision: str = _parameter(
-        'any', 'Refuse a model of another precision; a model states its precision in its graph.',
-        choices=('any', *PRECISIONS))
+        'any', 'Required precision: a model of any other precision is refused. The model itself '
+        'determines the precision.', choices=('any', *PRECISIONS))
     engine_dir: str = _parameter(
-        '', 'Folder of compiled TensorRT engines; empty is ~/.cache/resnet_trt_node/engines.')
+        '', 'Folder for compiled engines; empty means ~/.cache/resnet_trt_node/engines.')
     build_only: bool = _parameter(
-        False, 'Compile the engine, then end: for CI and for building container or disk images.',
+        False, 'Build the engine and exit, for CI and for building container or disk images.',
         at_start=True)
     opt_batch_size: int = _parameter(
-        0, 'Batch size that the engine is optimised for; 0 optimises for 1 and for the largest, '
-        'which takes twice as long to build.', low=0, high=256)
+        0, 'Batch size for which the engine is optimised; 0 optimises for 1 and for the largest '
+        'batch, which doubles the build time.', low=0, high=256)
     optimization_level: int = _parameter(
-        3, 'How long TensorRT searches for the fastest kernels.', low=0, high=5)
+        3, 'Optimization level of the TensorRT builder; higher levels search longer for faster '
+        'kernels.', low=0, high=5)
     workspace_mib: int = _parameter(
-        0, 'Workspace memory of a layer on the device, in MiB; 0 for the default of TensorRT.',
-        low=0, high=1 << 20)
-    tf32: bool = _parameter(
-        False, 'Allow TF32 in fp32 layers: faster, with 10 bits of mantissa.')
+        0, 'Maximum TensorRT workspace per layer on the GPU, in MiB; 0 uses the default of '
+        'TensorRT.', low=0, high=1 << 20)
+    tf32: bool = _parameter(False, 'Allow TF32 in fp32 layers: faster, with a 10-bit mantissa.')
     sparse_weights: bool = _parameter(
-        False, 'Allow sparse kernels for a model made by resnet_trt prune, where they are faster.')
+        False, 'Allow sparse kernels for a model made by `resnet_trt prune`, where they are '
+        'faster.')
     version_compatible: bool = _parameter(
-        False, 'Build an engine that later TensorRT versions and tensorrt_lean run too.')
+        False, 'Build an engine that newer TensorRT versions and tensorrt_lean can also run.')
     engine_host_code: bool = _parameter(
-        False, 'Let version-compatible engines run the code that they carry; tensorrt_lean needs '
-        'it.')
+        False, 'Allow version-compatible engines to run the host code they contain; required by '
+        'tensorrt_lean.')
     dla_core: int = _parameter(
-        -1, 'Deep learning accelerator (DLA) to run on, -1 for the GPU.', low=-1, high=7)
+        -1, 'Deep learning accelerator (DLA) core to use; -1 uses the GPU.', low=-1, high=7)
     cuda_graph_max_batch: int = _parameter(
-        8, 'Batches up to this size run as CUDA graphs, which speeds up small ones; 0 for none.',
-        low=0, high=256)
+        8, 'Largest batch size that runs as a CUDA graph, which speeds up small batches; 0 '
+        'disables CUDA graphs.', low=0, high=256)
     blocking_sync: bool = _parameter(
-        False, 'Sleep instead of spin while the GPU computes: less CPU, more latency.')
+        False, 'Sleep instead of spinning while the GPU computes: less CPU load, more latency.')
     tvm_target: str = _parameter(
-        'auto', 'What TVM compiles for; auto is the GPU where TVM can use one, else the CPU.',
+        'auto', 'Target that TVM compiles for; auto uses the GPU if TVM can, otherwise the CPU.',
         choices=TVM_TARGETS)
     batch_size: int = _parameter(
-        8, 'Most frames or regions inferred together. A batch of frames never holds more than '
+        8, 'Maximum number of frames or regions per batch. A batch of frames never exceeds '
         'cameras x queue_depth.', low=1, high=256)
     max_wait_ms: float = _parameter(
         0.0, 'How long the first frame of a batch waits for others while the backend is idle.',
         low=0.0, high=1000.0, live=True)
     max_age_ms: float = _parameter(
-        0.0, 'A frame whose answer would come later than this after its arrival is dropped as '
-        'stale before work is spent on it; 0 keeps every frame.',
+        0.0, 'Deadline for the answer, counted from the arrival of the frame. A frame that cannot '
+        'meet it is dropped as stale before any work is spent on it; 0 disables the deadline.',
         low=0.0, high=60_000.0, live=True)
     queue_depth: int = _parameter(
-        1, 'Frames kept waiting per camera; when one more arrives the oldest is superseded. '
-        '1 means the newest frame wins.', low=1, high=1000)
+        1, 'Frames queued per camera; when the queue is full, a new frame supersedes the oldest. '
+        'With 1, the newest frame wins.', low=1, high=1000)
     preprocess_threads: int = _parameter(
-        0, 'Threads that decode and resize frames that wait at the same time; 0 chooses by the '
-        'number of cores.', low=0, high=64)
+        0, 'Threads that decode and resize waiting frames in parallel; 0 chooses by the number of '
+        'cores.', low=0, high=64)
     input: str = _parameter(  # noqa: A003  # the parameter's name
-        'image', 'What is classified: image is the whole image -> classification, regions the '
-        'boxes of a detector in it, image and detections -> classified_detections.',
-        choices=INPUTS)
+        'image', 'What to classify: image classifies whole images (image -> classification); '
+        'regions classifies the boxes of a detector (image and detections -> '
+        'classified_detections).', choices=INPUTS)
     cameras: tuple[str, ...] = _parameter(
-        (), 'Camera names: [front, left] subscribes to front/image and left/image and answers on '
+        (), 'Camera names: [front, left] subscribes to front/image and left/image and publishes '
         'front/classification and left/classification. Empty means image -> classification.')
     image_transport: str = _parameter(
         'raw', 'raw subscribes to image, compressed to image/compressed.',
         choices=('raw', 'compressed'))
     max_image_mib: int = _parameter(
-        MAX_IMAGE_BYTES >> 20, 'Memory in MiB that a frame may take, decoding included; one that '
-        'would take more is dropped as malformed.', low=1, high=65_536, live=True)
+        MAX_IMAGE_BYTES >> 20, 'Maximum memory for one frame in MiB, including decoding; a larger '
+        'frame is dropped as malformed.', low=1, high=65_536, live=True)
     image_reliability: str = _parameter(
-        'best_effort', 'Reliability of the subscriptions to images and detections; best_effort is '
+        'best_effort', 'QoS reliability of the image and detection subscriptions; best_effort is '
         'compatible with every publisher.', choices=('best_effort', 'reliable'))
     resize_method: str = _parameter(
-        'fast', 'How frames are resized: exact gives the values of Pillow, fast approximates them '
-        'with OpenCV.', choices=('fast', 'exact'))
+        'fast', 'How frames are resized: exact matches Pillow, fast approximates it with OpenCV.',
+        choices=('fast', 'exact'))
     regions_slop_ms: float = _parameter(
-        0.0, 'How far apart the stamps of an image and its detections may be; choose less than '
-        'half of the time between two images. 0 matches equal stamps only.',
-        low=0.0, high=1000.0)
+        0.0, 'Maximum difference between the stamps of an image and its detections; use less than '
+        'half the time between two images. 0 requires equal stamps.', low=0.0, high=1000.0)
     regions_wait_ms: float = _parameter(
         500.0, 'How long an image and detections wait for each other before they count as '
         'unmatched.', low=1.0, high=60_000.0)
     regions_queue: int = _parameter(
-        16, 'Images of a camera that wait for their detections, and detections that wait for '
-        'their image; with one more the oldest counts as unmatched.', low=1, high=1000)
+        16, 'Maximum number of images waiting for detections, and of detections waiting for an '
+        'image, per camera; beyond that, the oldest counts as unmatched.', low=1, high=1000)
     region_classes: tuple[str, ...] = _parameter(
-        (), 'Only detections whose best hypothesis has one of these class ids are classified, the '
-        'others stay as they are. Empty means all.')
+        (), 'Classify only detections whose best hypothesis has one of these class ids; others '
+        'are passed through unchanged. Empty means all.')
     region_margin: float = _parameter(
-        0.0, 'Share of the width of a box that is added on its left and on its right before it is '
-        'cropped, and of its height above and below.', low=0.0, high=MAX_MARGIN)
+        0.0, 'Margin added on each side of a box before cropping, as a fraction of its width or '
+        'height.', low=0.0, high=MAX_MARGIN)
     region_aspect: str = _parameter(
-        'model', "How a box gets the shape of the model's input: stretch to it, pad to it, or by "
-        "the model's own resize rule.", choices=get_args(Aspect))
+        'model', "How a box is fitted to the model's input: stretch distorts it, pad adds a "
+        "border, model applies the model's own resize rule.", choices=get_args(Aspect))
     min_region_px: int = _parameter(
-        8, 'A region of which less than this many pixels lie in the image, in width or height, is '
-        'not classified and gets an empty result.', low=1, high=10_000)
+        8, 'A region with fewer visible pixels than this in width or height is not classified and '
+        'gets an empty result.', low=1, high=10_000)
     max_regions: int = _parameter(
-        1000, 'Regions of one frame that are classified; those after them get an empty result.',
+        1000, 'Maximum number of regions classified per frame; the rest get an empty result.',
         low=1, high=100_000)
     keep_source_results: bool = _parameter(
-        False, "Keep the detector's hypotheses before ours in each detection instead of replacing "
+        False, "Keep the detector's hypotheses and append the classifier's, instead of replacing "
         'them.')
     track_cache: bool = _parameter(
-        False, 'Keep the answer of each tracked detection, one with an id, and infer it anew only '
-        'as the reinfer parameters say. Never for what changes its state, such as traffic lights.')
+        False, 'Cache the answer for each detection with a track id, and infer it again only as '
+        'set by the reinfer parameters. Do not use it for objects that change state, such as '
+        'traffic lights.')
     reinfer_interval_ms: float = _parameter(
-        500.0, 'With track_cache: infer a track anew when its answer is this old; 0 infers each '
+        500.0, 'With track_cache: infer a track again when its answer is this old; 0 infers every '
         'frame.', low=0.0, high=3_600_000.0)
     reinfer_growth: float = _parameter(
-        1.5, 'With track_cache: infer a track anew when its box has grown to this many times its '
-        'size; 1 infers each frame.', low=1.0, high=1000.0)
+        1.5, 'With track_cache: infer a track again when the longer side of its box has grown by '
+        'this factor; 1 infers every frame.', low=1.0, high=1000.0)
     reinfer_below: float = _parameter(
-        0.5, 'With track_cache: infer a track anew while its best score is below this.',
-        low=0.0, high=1.0)
+        0.5, 'With track_cache: infer a track again while its best score is below this.', low=0.0,
+        high=1.0)
     smoothing: str = _parameter(
-        'none', "How a track's scores are smoothed over its inferences, at the price of a delay: "
-        'ema is their exponential moving average, majority takes the most frequent best class.',
+        'none', 'How the scores of a track are smoothed over its inferences, at the cost of '
+        'delay: ema is an exponential moving average, majority uses the most frequent best class.',
         choices=SMOOTHINGS)
     smoothing_window: int = _parameter(
-        5, 'Inferences of a track that smoothing spans.', low=1, high=MAX_WINDOW)
+        5, 'Number of inferences of a track that smoothing covers.', low=1, high=MAX_WINDOW)
     top_k: int = _parameter(
-        5, 'Most classes in a result.', low=1, high=65_535, live=True)
+        5, 'Maximum number of classes in a result.', low=1, high=65_535, live=True)
     score_threshold: float = _parameter(
-        0.0, 'Classes with a lower score are left out of a result.', low=0.0, high=1.0, live=True)
+        0.0, 'Classes with a lower score are left out of the result.', low=0.0, high=1.0,
+        live=True)
     unknown_below: float = _parameter(
-        0.0, 'A result whose best score is below this has the one class unknown_label instead; 0 '
-        'never.', low=0.0, high=1.0, live=True)
+        0.0, 'If the best score is below this, the result is the single class unknown_label; 0 '
+        'disables this.', low=0.0, high=1.0, live=True)
     unknown_label: str = _parameter(
-        'unknown', 'Class of a result whose best score is below unknown_below.', live=True)
+        'unknown', 'Class name for results whose best score is below unknown_below.', live=True)
     unknown_criterion: str = _parameter(
-        'score', 'What unknown_below is compared with: the best score; or, by entropy, a value '
-        'that is 1 / k where k classes are equally probable.', choices=UNKNOWN_CRITERIA,
+        'score', 'Value compared with unknown_below: score is the best score; entropy uses all '
+        'scores and is 1 / k if k classes are equally probable.', choices=UNKNOWN_CRITERIA,
         live=True)
     class_id_format: str = _parameter(
-        'label', 'What class_id holds: the class name or its index.', choices=('label', 'index'))
+        'label', 'Content of class_id: the class name or the class index.',
+        choices=('label', 'index'))
     camera_timeout_sec: float = _parameter(
-        2.0, 'A camera that sends no image for this long has timed out, an ERROR; 0 never.',
+        2.0, 'Report an ERROR if a camera sends no image for this long; 0 disables the check.',
         low=0.0, high=3600.0, live=True)
     warn_drop_ratio: float = _parameter(
-        0.5, 'Diagnostics show WARN if more than this share of the frames of a period got no '
-        'answer; 1 never.', low=0.0, high=1.0, live=True)
+        0.5, 'Report WARN if more than this fraction of the frames in a period got no answer; 1 '
+        'disables the check.', low=0.0, high=1.0, live=True)
     error_drop_ratio: float = _parameter(
-        1.0, 'Diagnostics show ERROR if more than this share got no answer; 1 never.',
-        low=0.0, high=1.0, live=True)
+        1.0, 'Report ERROR if more than this fraction of the frames in a period got no answer; 1 '
+        'disables the check.', low=0.0, high=1.0, live=True)
     warn_latency_ms: float = _parameter(
-        0.0, 'Diagnostics show WARN if the p99 latency from reception to publication is above '
-        'this; 0 never.', low=0.0, high=60_000.0, live=True)
+        0.0, 'Report WARN if the p99 latency from reception to publication exceeds this; 0 '
+        'disables the check.', low=0.0, high=60_000.0, live=True)
     error_latency_ms: float = _parameter(
-        0.0, 'Diagnostics show ERROR if the p99 latency is above this; 0 never.',
-        low=0.0, high=60_000.0, live=True)
+        0.0, 'Report ERROR if the p99 latency from reception to publication exceeds this; 0 '
+        'disables the check.', low=0.0, high=60_000.0, live=True)
     diagnostics_period_sec: float = _parameter(
-        1.0, 'Time between two messages on /diagnostics.', low=0.1, high=60.0, live=True)
+        1.0, 'Period of /diagnostics.', low=0.1, high=60.0, live=True)
     reopen_after_failures: int = _parameter(
-        3, 'After this many failed batches in a row the backend is closed and opened again.',
-        low=1, high=1000, live=True)
+        3, 'Close and reopen the backend after this many failed batches in a row.', low=1,
+        high=1000, live=True)
     max_reopen_attempts: int = _parameter(
-        5, 'Attempts to open a failing backend again before it is disabled and the node goes to '
-        'its error state; 0 for no limit.', low=0, high=1_000_000, live=True)
+        5, 'Attempts to reopen a failing backend before it is disabled and the node goes to its '
+        'error state; 0 means no limit.', low=0, high=1_000_000, live=True)
     reopen_backoff_sec: float = _parameter(
-        0.5, 'Pause before the first attempt; it doubles with each, up to 30 s.',
-        low=0.0, high=30.0, live=True)
+        0.5, 'Pause before the first attempt; it doubles with each attempt, up to 30 s.', low=0.0,
+        high=30.0, live=True)
     infer_timeout_ms: float = _parameter(
-        5000.0, 'A backend call that takes longer than this hangs: the node goes to its error '
-        'state. Never less than ten times the slowest batch of the warm-up; 0 waits for ever.',
-        low=0.0, high=3_600_000.0, live=True)
+        5000.0, 'A backend call that takes longer than this counts as a hang, and the node goes '
+        'to its error state. The limit is at least ten times the slowest warm-up batch; 0 '
+        'disables the check.', low=0.0, high=3_600_000.0, live=True)
     executor: str = _parameter(
-        'auto', 'The rclpy executor: events is the EventsExecutor, which takes less CPU; auto '
-        'chooses it if rclpy has it.',
-        choices=('auto', 'events', 'single_threaded'), at_start=True)
+        'auto', 'rclpy executor: events is the EventsExecutor, which uses less CPU; auto selects '
+        'it if rclpy provides it.', choices=('auto', 'events', 'single_threaded'), at_start=True)
     autostart: bool = _parameter(
-        True, 'Configure and activate at start; set false if a lifecycle manager does it.',
-        at_start=True)
+        True, 'Configure and activate the node at startup; set to false if a lifecycle manager '
+        'does this.', at_start=True)
 
     def __post_init__(self) -> None:
         """Refuse values out of type, range or choice."""
