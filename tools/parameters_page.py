@@ -73,7 +73,7 @@ def _values(parameter: Field[Any]) -> str:
         return f'{metadata["low"]} to {metadata["high"]}'
     if isinstance(default, bool):
         return '`true`, `false`'
-    return 'list of texts' if isinstance(default, tuple) else 'text'
+    return 'list of strings' if isinstance(default, tuple) else 'string'
 
 
 if __name__ == '__main__':
