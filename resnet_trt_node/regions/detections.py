@@ -8,8 +8,7 @@ that the node and a bag get the same.
 from __future__ import annotations
 
 from copy import copy
-from functools import cache
-from typing import Any, Optional, Sequence
+from typing import Any, Iterable, Optional, Sequence
 
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.regions.region import Box, Region, RegionAnswer, UNUSABLE
@@ -31,7 +30,8 @@ def regions_of(message: Any) -> list[Region]:
         position = center.position
         found.append(Region(
             Box(position.x, position.y, bbox.size_x, bbox.size_y, center.theta),
-            detection.id, _best_class(detection.results)))
+            detection.id, best_class(
+                [(one.hypothesis.class_id, one.hypothesis.score) for one in detection.results])))
     return found
 
 
@@ -66,62 +66,55 @@ def classified_message(
         stamp_ns = answer.inferred_stamp_ns
         if stamp_ns is not None and stamp_ns not in headers:
             headers[stamp_ns] = _restamped(message.header, stamp_ns)
-        detection = _shallow_copy(source)
+        detection = copy(source)
         detection.header = headers[stamp_ns]
         if answer.outcome != 'not_selected':
             ours = [empty] if answer.outcome in UNUSABLE else [
                 _hypothesis(one, class_id_format, empty) for one in answer.predictions]
             detection.results = [*source.results, *ours] if keep_source_results else ours
         detections.append(detection)
-    result = _shallow_copy(message)
+    result = copy(message)
     result.detections = detections
     return result
 
 
-def _best_class(results: Sequence[Any]) -> str:
-    """Return the class with the highest score, the first of equal ones; a NaN is below all."""
+def best_class(scored: Iterable[tuple[str, float]]) -> str:
+    """
+    Return the class with the highest score, '' without any.
+
+    :param scored: classes and their scores; of equal scores the first counts, and a NaN is below
+        all.
+    """
     best, best_score = '', float('nan')
-    for place, one in enumerate(results):
-        hypothesis = one.hypothesis
-        score = hypothesis.score
+    for place, (class_id, score) in enumerate(scored):
         # A comparison with NaN is false.
         if place == 0 or score > best_score or (best_score != best_score and score == score):
-            best, best_score = hypothesis.class_id, score
+            best, best_score = class_id, score
     return best
 
 
+def split_stamp(stamp_ns: int) -> tuple[int, int]:
+    """
+    Return seconds and nanoseconds of a stamp, as far as builtin_interfaces/Time can hold them.
+
+    A foreign stamp may have a second and more in its nanoseconds, also in the last second.
+    """
+    seconds = min(max(stamp_ns // 10**9, _FIRST_SECOND), _LAST_SECOND)
+    return seconds, min(max(stamp_ns - seconds * 10**9, 0), _MOST_NANOSECONDS)
+
+
 def _hypothesis(prediction: Prediction, class_id_format: str, empty: Any) -> Any:
-    named = _shallow_copy(empty.hypothesis)
+    named = copy(empty.hypothesis)
     named.class_id = prediction.label if class_id_format == 'label' else str(prediction.index)
     named.score = float(prediction.score)
-    result = _shallow_copy(empty)
+    result = copy(empty)
     result.hypothesis = named
     return result
 
 
 def _restamped(header: Any, stamp_ns: int) -> Any:
-    stamp = _shallow_copy(header.stamp)
-    # A foreign stamp may have a second and more in its nanoseconds, also in the last second.
-    stamp.sec = min(max(stamp_ns // 10**9, _FIRST_SECOND), _LAST_SECOND)
-    stamp.nanosec = min(max(stamp_ns - stamp.sec * 10**9, 0), _MOST_NANOSECONDS)
-    result = _shallow_copy(header)
+    stamp = copy(header.stamp)
+    stamp.sec, stamp.nanosec = split_stamp(stamp_ns)
+    result = copy(header)
     result.stamp = stamp
     return result
-
-
-def _shallow_copy(message: Any) -> Any:
-    """Return a message with the same fields, 20 times as fast as `copy` or rclpy's constructor."""
-    kind: Any = type(message)
-    slots = _slots(kind)
-    if not slots:
-        return copy(message)
-    result = kind.__new__(kind)
-    for name in slots:
-        setattr(result, name, getattr(message, name))
-    return result
-
-
-@cache
-def _slots(kind: type) -> tuple[str, ...]:
-    """Return where rclpy's messages keep their fields; () for classes of another make."""
-    return tuple(getattr(kind, '__slots__', ()))

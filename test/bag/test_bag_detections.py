@@ -16,6 +16,7 @@ from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import BagError, UsageError
 from resnet_trt_node.regions.detections import regions_of
+from resnet_trt_node.regions.detections_cdr import DetectionsCdr
 from resnet_trt_node.regions.region import Box, Region, RegionAnswer
 from rosbags.rosbag2 import StoragePlugin, Writer
 from sample_bags import pixels_of, START_NS
@@ -153,14 +154,15 @@ def test_the_bag_has_what_the_node_publishes(tmp_path: Path, keep: bool) -> None
     """The same messages, whichever library makes them."""
     messages = pytest.importorskip('vision_msgs.msg', reason='vision_msgs is not installed')
     cdr = pytest.importorskip('rclpy.serialization', reason='rclpy is not installed')
-    from resnet_trt_node.node.ros.detections import classified, regions
     with BagReader(write(tmp_path / 'a', array(START_NS, *THREE))) as bag:
         source, = bag.detections()
-    received = cdr.deserialize_message(source.raw, messages.Detection2DArray)
-    assert repr(regions(received)) == repr(regions_of(source.message))
+    received = DetectionsCdr(source.raw)
+    assert repr(received.regions()) == repr(regions_of(source.message))
     with BagWriter(tmp_path / 'b') as writer:
         writer.write_detections('/out', source.message, ANSWERS, 'label', keep)
     with BagReader(tmp_path / 'b') as bag:
         out, = bag.detections()
-    published = classified(received, ANSWERS, 'label', keep)
-    assert repr(cdr.deserialize_message(out.raw, messages.Detection2DArray)) == repr(published)
+    node, bag_writer = (
+        cdr.deserialize_message(data, messages.Detection2DArray)
+        for data in (received.classified(ANSWERS, 'label', keep), out.raw))
+    assert repr(node) == repr(bag_writer)

@@ -284,4 +284,5 @@ TARGETS = {
     'metadata': Target(_METADATA, _check_metadata),
     'labels': Target(_LABELS, _check_labels),
     'detections': Target(odd_detections.CASES, odd_detections.check),
+    'damaged detections': Target(odd_detections.DAMAGES, odd_detections.check_damaged),
 }

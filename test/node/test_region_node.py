@@ -9,6 +9,7 @@ from node_process import compressed, image, NodeProcess, Peer
 import numpy as np
 from PIL import Image as Picture
 import pytest
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from simulated_node import check_sums, SIMULATED, wait_for_status
 from std_srvs.srv import Trigger
@@ -134,6 +135,27 @@ def test_images_and_detections_that_do_not_match_are_counted(peer):
         assert node.stop() == 0
     # The image and the detections that waited for a partner.
     assert '4 unmatched' in node.log
+
+
+def test_damaged_detections_cost_their_own_frame(peer):
+    heard = listen(peer)
+    with run() as node:
+        peer.connect('image')
+        peer.connect('detections', Detection2DArray)
+        sound = serialize_message(detections(1, *patch_boxes(200)))
+        for message in (sound[:-30], sound[:14]):
+            peer.publish('detections', message)
+        peer.publish('image', image(scene(), 1))
+        peer.publish('detections', detections(2, *patch_boxes(200)))
+        peer.publish('image', image(scene(), 2))
+        peer.spin_until(lambda: heard, 'the answer')
+        assert classes(heard[0]) == [['red_200']]
+        wait_for_status(peer, 'dropped_malformed', '1')
+        # That without a header.
+        wait_for_status(peer, 'unmatched_detections', '1')
+        check_sums(peer.status())
+        assert node.stop() == 0
+    assert 'frame dropped: the detections are cut' in node.log
 
 
 def test_tracked_regions_are_inferred_anew_only_when_they_are_due(peer):

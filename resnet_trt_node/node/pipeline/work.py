@@ -150,10 +150,12 @@ class RegionFrames:
     """
     Regions of frames; see `FrameInput`.
 
-    Messages have an `image`, sensor_msgs/Image or CompressedImage, and `detections`.
+    Messages have an `image`, sensor_msgs/Image or CompressedImage, and `detections`, whose `len`
+    is their number.
 
     :param settings: how.
-    :param regions_of: reads the regions of a message's `detections`.
+    :param regions_of: reads the regions of a message's `detections`; raises FrameError if they
+        are damaged.
     :param stamp_ns_of: reads the stamp of a message's image.
     """
 
@@ -170,13 +172,14 @@ class RegionFrames:
 
     def num_regions(self, message: Any) -> int:
         """Return how many detections a message has."""
-        return len(message.detections.detections)
+        return len(message.detections)
 
     def begin(self, camera: str, message: Any, decode: Decode) -> RegionWork:
         """
         Select the regions that are inferred, and decode the image if there is any.
 
-        :raises FrameError: if the image cannot be used, even where no region of it is inferred.
+        :raises FrameError: if the detections are damaged, or the image cannot be used, even where
+            no region of it is inferred.
         """
         image = message.image
         return RegionWork(

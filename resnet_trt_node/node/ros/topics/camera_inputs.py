@@ -15,6 +15,7 @@ from resnet_trt_node.node.ros.stamps import stamp_ns
 from resnet_trt_node.node.ros.topics.input_topic import InputTopic, type_name
 from resnet_trt_node.node.ros.topics.stamp_matcher import (
     DETECTIONS, IMAGE, KINDS, Match, StampMatcher, Unmatched)
+from resnet_trt_node.regions.detections_cdr import DetectionsCdr
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
@@ -86,7 +87,7 @@ class RegionInput:
             node, Detection2DArray, topic_of(camera, 'detections'), parameters.regions_queue,
             parameters.image_reliability == 'reliable',
             hint='have the detector publish that, or convert it as '
-                 'examples/regions/to_detections.py does')
+                 'examples/regions/to_detections.py does', read=DetectionsCdr)
         self._slop_ns = round(parameters.regions_slop_ms * 1e6)
         self._matcher = StampMatcher(
             parameters.regions_queue, round(parameters.regions_wait_ms * 1e6), self._slop_ns)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.imaging.annotate import annotate
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.node.ros.detections import classified, regions
 from resnet_trt_node.node.ros.messages import classification
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.stamps import stamp_ns
@@ -62,21 +61,20 @@ class RegionResults:
         self._parameters = parameters
 
     def message(
-            self, source: RegionsMessage, answer: Sequence[RegionAnswer]) -> Detection2DArray:
+            self, source: RegionsMessage, answer: Sequence[RegionAnswer]) -> bytes:
         """
-        Return the result of an image's regions.
+        Return the result of an image's regions, serialised.
 
         :param source: the image and its detections; the result gets the header of these.
         :param answer: one for each detection.
         """
-        return classified(
-            source.detections, answer, self._parameters.class_id_format,
-            self._parameters.keep_source_results)
+        return source.detections.classified(
+            answer, self._parameters.class_id_format, self._parameters.keep_source_results)
 
     def picture(
             self, source: RegionsMessage, answer: Sequence[RegionAnswer]) -> tuple[Any, Draw]:
         """Return the image's message, and what draws the answers into it."""
         def draw(frame: Frame) -> NDArray[np.uint8]:
             return annotate_regions(
-                frame, regions(source.detections), answer, stamp_ns(source.header.stamp))
+                frame, source.detections.regions(), answer, stamp_ns(source.header.stamp))
         return source.image, draw

@@ -42,12 +42,15 @@ class InputTopic:
     :param reliable: whether the subscription is reliable.
     :param hints: a remedy for publishers of another type, by that type.
     :param hint: the remedy for types that are not in `hints`.
+    :param read: makes of a serialised message what `subscribe` hands on, which has a header; None
+        hands on the message that rclpy makes.
     :raises UsageError: for an invalid name.
     """
 
     def __init__(
             self, node: Node, kind: Any, topic: str, depth: int, reliable: bool,
-            hints: Optional[Mapping[str, str]] = None, hint: str = '') -> None:
+            hints: Optional[Mapping[str, str]] = None, hint: str = '',
+            read: Optional[Callable[[bytes], Any]] = None) -> None:
         self._node = node
         self._kind = kind
         self._topic = topic
@@ -56,6 +59,7 @@ class InputTopic:
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT)
         self._hints = hints or {}
         self._hint = hint
+        self._read = read
         self._subscription: Optional[Any] = None
         with refusals_explained(topic):
             #: The full name of the topic.
@@ -87,8 +91,11 @@ class InputTopic:
         # activation, and a later change of image_reliability would have no effect.
         overridden = bool(qos_overrides(self._node, self._topic, 'subscription'))
         arrivals = self.arrivals = self._no_arrivals()
+        read = self._read
 
         def on_message(message: Any, waited_ns: int) -> None:
+            if read is not None:
+                message = read(message)
             arrivals.add(message.header.stamp)
             callback(message, waited_ns=waited_ns)
 
@@ -104,7 +111,7 @@ class InputTopic:
             events.incompatible_type = lambda event: None
             return self._node.create_subscription(
                 self._kind, self._topic, with_wait(on_message), self._qos, event_callbacks=events,
-                qos_overriding_options=OPTIONS if overridden else None)
+                qos_overriding_options=OPTIONS if overridden else None, raw=read is not None)
 
         with refusals_explained(self._topic), \
                 overrides_explained(self._node, self._topic, 'subscription'):

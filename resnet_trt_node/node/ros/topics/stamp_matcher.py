@@ -15,6 +15,7 @@ from threading import Lock
 from typing import Any, Optional
 
 from resnet_trt_node.node.ros.stamps import stamp_ns
+from resnet_trt_node.regions.detections_cdr import DetectionsCdr
 
 #: The two kinds of messages.
 IMAGE, DETECTIONS = KINDS = ('image', 'detections')
@@ -33,11 +34,11 @@ class RegionsMessage:
     An image and the detections in it.
 
     :param image: sensor_msgs/Image or CompressedImage.
-    :param detections: vision_msgs/Detection2DArray.
+    :param detections: those in it.
     """
 
     image: Any
-    detections: Any
+    detections: DetectionsCdr
 
     @property
     def header(self) -> Any:

@@ -7,12 +7,14 @@ from typing import Any
 from node_process import compressed
 import numpy as np
 import pytest
+from rclpy.serialization import serialize_message
 from region_stage import boxes, feed, picture
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.topics import camera_inputs
 from resnet_trt_node.node.ros.topics.node_topics import NodeTopics
 from resnet_trt_node.node.ros.topics.stamp_matcher import RegionsMessage
+from resnet_trt_node.regions.detections_cdr import DetectionsCdr
 from resnet_trt_node.regions.region import RegionAnswer
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
@@ -40,8 +42,8 @@ def test_an_image_and_its_detections_are_offered_together_whichever_comes_first(
     images.publish(make(2))
     stage.spin_until(lambda: len(stage.pipeline.pairs) == 2)
     assert [pair.header.stamp.nanosec for pair in stage.pipeline.pairs] == [1, 2]
-    assert [[one.id for one in pair.detections.detections] for pair in stage.pipeline.pairs] == [
-        ['b', 'c'], ['a']]
+    assert [[one.track_id for one in pair.detections.regions()]
+            for pair in stage.pipeline.pairs] == [['b', 'c'], ['a']]
     assert all(isinstance(pair.image, kind) for pair in stage.pipeline.pairs)
     assert all(0 <= waited_ns < 60 * 10**9 for waited_ns in stage.pipeline.waited_ns)
     assert topics.publishers == 1
@@ -147,7 +149,7 @@ def test_slop_matches_stamps_that_differ(stage):
     detections.publish(boxes(3999, 'far'))
     detections.publish(boxes(6000, 'near'))
     stage.spin_until(lambda: stage.pipeline.pairs)
-    assert stage.pipeline.pairs[0].detections.detections[0].id == 'near'
+    assert stage.pipeline.pairs[0].detections.regions()[0].track_id == 'near'
 
 
 def test_answers_are_published_and_drawn(stage):
@@ -156,7 +158,8 @@ def test_answers_are_published_and_drawn(stage):
     pictures = stage.listen(Image, '/front/image_annotated')
     stage.spin_until(lambda: topics.listeners == 1)
     stage.spin_until(lambda: topics._annotated.get_subscription_count())
-    source = RegionsMessage(picture(9), boxes(9, 'a', 'b'))
+    source = RegionsMessage(
+        picture(9), DetectionsCdr(serialize_message(boxes(9, 'a', 'b'))))
     answers = [
         RegionAnswer('answered', (Prediction(3, 'cat', 0.75),), 1700000000 * 10**9 + 9),
         RegionAnswer('too_small')]
@@ -164,7 +167,7 @@ def test_answers_are_published_and_drawn(stage):
     assert topics.publish(source, answers) is None
     topics.flush(10.0)
     stage.spin_until(lambda: results and pictures)
-    assert results[0].header == source.detections.header
+    assert results[0].header == boxes(9).header
     assert [one.id for one in results[0].detections] == ['a', 'b']
     first, second = ([(one.hypothesis.class_id, one.hypothesis.score) for one in found.results]
                      for found in results[0].detections)

@@ -1,0 +1,271 @@
+"""
+Detection2DArray as it goes over the wire: read into regions, and written with their answers.
+
+rclpy makes Python objects of every number of a message, those of all covariances included, and
+takes them apart again to publish, all of it under Python's lock. Here these numbers stay the
+bytes that they are, which takes a fraction of the time (tools/measure_regions.py). What is written
+is byte for byte what rclpy makes of `detections.classified_message`.
+
+The format is CDR as all middlewares of ROS 2 use it (XCDR version 1): 4 bytes that tell the byte
+order, then the fields one behind another, each aligned to its own size. A text is its length, its
+bytes and a NUL; a sequence is its length and its elements.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+import struct
+from typing import NamedTuple, Optional, Sequence
+
+from resnet_trt_node.errors import FrameError
+from resnet_trt_node.regions.detections import best_class, split_stamp
+from resnet_trt_node.regions.region import Box, Region, RegionAnswer, UNUSABLE
+
+_BIG_ENDIAN, _LITTLE_ENDIAN = b'\x00\x00', b'\x00\x01'
+#: The byte order and two bytes without a meaning; alignment counts from behind them.
+_ENCAPSULATION_BYTES = 4
+_NUMBER_BYTES = 8
+#: Of a hypothesis behind its class: score, pose (7 numbers) and covariance (36).
+_HYPOTHESIS_NUMBERS = 44
+#: Of a box: x, y, theta, width and height.
+_BOX_NUMBERS = 5
+#: The least that a detection takes: stamp, lengths of the frame's name and of the results, box and
+#: length of the id.
+_LEAST_DETECTION = 8 + 4 + 4 + _BOX_NUMBERS * _NUMBER_BYTES + 4
+_LEAST_HYPOTHESIS = 4 + _HYPOTHESIS_NUMBERS * _NUMBER_BYTES
+_STAMP, _LENGTH = struct.Struct('<iI'), struct.Struct('<I')
+_NUMBER, _BOX = struct.Struct('<d'), struct.Struct('<5d')
+#: The pose of a new message: nowhere, and not turned.
+_NO_POSE = struct.pack('<43d', *[0.0] * 6, 1.0, *[0.0] * 36)
+#: What follows so many bytes modulo 4, or 8, up to the next multiple.
+_TO_4 = [bytes(-place % 4) for place in range(4)]
+_TO_8 = [bytes(-place % 8) for place in range(8)]
+
+
+class _Hypothesis(NamedTuple):
+    """What a detector takes an object for: its class, and the bytes of all numbers."""
+
+    class_id: str
+    numbers: bytes
+
+
+class _Detection(NamedTuple):
+    results: list[_Hypothesis]
+    box: bytes
+    region: Region
+
+
+class Stamp(NamedTuple):
+    """A builtin_interfaces/Time."""
+
+    sec: int
+    nanosec: int
+
+
+class Header(NamedTuple):
+    """A std_msgs/Header."""
+
+    stamp: Stamp
+    frame_id: str
+
+
+class DetectionsCdr:
+    """
+    A serialised Detection2DArray, whose detections are read when they are first asked for.
+
+    Its methods are for one thread at a time. A message that is damaged in its header has the
+    stamp 0; one that is damaged anywhere raises when its detections are read.
+
+    :param data: the message, of either byte order.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._reader = _Reader(data)
+        self._length = 0
+        self._detections: Optional[list[_Detection]] = None
+        self._damage: Optional[FrameError] = None
+        #: Has the fields of a std_msgs/Header.
+        self.header = Header(Stamp(0, 0), '')
+        try:
+            self.header = self._reader.header()
+            self._length = self._reader.length(_LEAST_DETECTION)
+        except FrameError as error:
+            self._damage = error
+
+    def __len__(self) -> int:
+        """Return how many detections it has; 0 if it is too short for so many."""
+        return self._length
+
+    def regions(self) -> list[Region]:
+        """
+        Return the region of each detection, in their order.
+
+        :raises FrameError: if the message is cut, or its lengths are wrong.
+        """
+        return [one.region for one in self._read()]
+
+    def classified(
+            self, answers: Sequence[RegionAnswer], class_id_format: str,
+            keep_source_results: bool) -> bytes:
+        """
+        Return the serialised message with the answers, see `detections.classified_message`.
+
+        :param answers: one for each detection.
+        :param class_id_format: content of `class_id`: 'label' for the class name, 'index' for its
+            index.
+        :param keep_source_results: put the source's results in front of ours.
+        :raises ValueError: if there are more answers than detections, or fewer.
+        """
+        detections = self._read()
+        if len(answers) != len(detections):
+            raise ValueError(
+                f'{len(answers)} answers to {len(detections)} detections: give one for each')
+        by_label = class_id_format == 'label'
+        stamp, frame_id = self.header.stamp, _text(self.header.frame_id)
+        # What tells the byte order comes last, as alignment counts without it.
+        out = bytearray(_STAMP.pack(*stamp) + frame_id)
+        out += _TO_4[len(out) % 4] + _LENGTH.pack(len(detections))
+        for (results, box, region), answer in zip(detections, answers):
+            inferred_ns = answer.inferred_stamp_ns
+            out += _TO_4[len(out) % 4]
+            out += _STAMP.pack(*(stamp if inferred_ns is None else split_stamp(inferred_ns)))
+            out += frame_id
+            _write_results(
+                out, results if keep_source_results or answer.outcome == 'not_selected' else (),
+                answer, by_label)
+            out += _TO_8[len(out) % 8] + box
+            out += _text(region.track_id)
+        return _LITTLE_ENDIAN + b'\0\0' + out
+
+    def _read(self) -> list[_Detection]:
+        if self._damage is not None:
+            raise self._damage
+        if self._detections is None:
+            try:
+                self._detections = [_read_detection(self._reader) for _ in range(self._length)]
+            except FrameError as error:
+                self._damage = error
+                raise
+        return self._detections
+
+
+class _Reader:
+    """
+    Reads one field after another; all methods raise FrameError if the message is cut.
+
+    :param data: the message.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._is_big_endian = data[:2] == _BIG_ENDIAN
+        self._u32 = struct.Struct('>I' if self._is_big_endian else '<I')
+        self._place = _ENCAPSULATION_BYTES
+
+    def header(self) -> Header:
+        """Read the header of the array, and what is in front of it."""
+        order = self._data[:2]
+        if order not in (_BIG_ENDIAN, _LITTLE_ENDIAN):
+            raise FrameError(
+                f'the detections are no CDR: they begin with {order.hex() or "nothing"}, not with '
+                '0000 or 0001')
+        seconds, nanoseconds = self._number(), self._number()
+        return Header(
+            Stamp(seconds - 2**32 if seconds >= 2**31 else seconds, nanoseconds), self.text())
+
+    def skip_header(self) -> None:
+        """Read a header that is not needed."""
+        self._place += -self._place % 4 + 8
+        self._bytes(self._number())
+
+    def length(self, least: int) -> int:
+        """
+        Read the length of a sequence, before memory is taken for it.
+
+        :param least: bytes that an element takes at least.
+        """
+        length, left = self._number(), len(self._data) - self._place
+        if length * least > left:
+            raise FrameError(
+                f'the detections are cut: {length} elements of {least} bytes and more in the last '
+                f'{left} bytes')
+        return length
+
+    def text(self) -> str:
+        """Read a text, as rclpy does: up to a NUL, with U+FFFD for what is no UTF-8."""
+        return self._bytes(self._number()).partition(b'\0')[0].decode('utf-8', 'replace')
+
+    def numbers(self, count: int) -> bytes:
+        """Read so many float64; return their bytes in little endian."""
+        self._place += (_ENCAPSULATION_BYTES - self._place) % 8
+        found = self._bytes(count * _NUMBER_BYTES)
+        if not self._is_big_endian:
+            return found
+        # As integers: a conversion of floats may change a NaN.
+        return struct.pack(f'<{count}Q', *struct.unpack(f'>{count}Q', found))
+
+    def _number(self) -> int:
+        place = self._place + -self._place % 4
+        self._place = place + 4
+        try:
+            number: int = self._u32.unpack_from(self._data, place)[0]
+        except struct.error:
+            raise self._cut() from None
+        return number
+
+    def _bytes(self, count: int) -> bytes:
+        start = self._place
+        self._place = end = start + count
+        if end > len(self._data):
+            raise self._cut()
+        return self._data[start:end]
+
+    def _cut(self) -> FrameError:
+        return FrameError(
+            f'the detections are cut: the message ends after {len(self._data)} bytes, within a '
+            'field')
+
+
+def _read_detection(reader: _Reader) -> _Detection:
+    reader.skip_header()
+    results = [
+        _Hypothesis(reader.text(), reader.numbers(_HYPOTHESIS_NUMBERS))
+        for _ in range(reader.length(_LEAST_HYPOTHESIS))]
+    box = reader.numbers(_BOX_NUMBERS)
+    x, y, theta, width, height = _BOX.unpack(box)
+    scored = [(one.class_id, *_NUMBER.unpack_from(one.numbers)) for one in results]
+    return _Detection(results, box, Region(
+        Box(x, y, width, height, theta), reader.text(), best_class(scored)))
+
+
+def _write_results(
+        out: bytearray, kept: Sequence[_Hypothesis], answer: RegionAnswer,
+        by_label: bool) -> None:
+    """Append the hypotheses of the source that are kept, and those of the answer."""
+    is_unusable = answer.outcome in UNUSABLE
+    ours = () if answer.outcome == 'not_selected' else answer.predictions
+    out += _TO_4[len(out) % 4] + _LENGTH.pack(len(kept) + (1 if is_unusable else len(ours)))
+    for one in kept:
+        _write_hypothesis(out, one.class_id, one.numbers)
+    if is_unusable:
+        _write_hypothesis(out, '', _NUMBER.pack(0.0) + _NO_POSE)
+        return
+    for prediction in ours:
+        _write_hypothesis(
+            out, prediction.label if by_label else str(prediction.index),
+            _NUMBER.pack(prediction.score) + _NO_POSE)
+
+
+def _write_hypothesis(out: bytearray, class_id: str, numbers: bytes) -> None:
+    out += _TO_4[len(out) % 4]
+    out += _text(class_id)
+    out += _TO_8[len(out) % 8]
+    out += numbers
+
+
+# The same class names and ids come again and again; an id has any length, so they are not many.
+@lru_cache(maxsize=1024)
+def _text(text: str) -> bytes:
+    """Return a text's length, bytes and NUL; what is behind a NUL is left out, as by rclpy."""
+    data = text.encode().partition(b'\0')[0] + b'\0'
+    return _LENGTH.pack(len(data)) + data
