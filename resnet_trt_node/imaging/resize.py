@@ -123,6 +123,8 @@ def _check_frame(frame: Frame) -> None:
             f'orders are {", ".join(CHANNELS)}, of uint8')
     if not shape[0] or not shape[1]:
         raise FrameError(f'{shape[1]}x{shape[0]} frame: it has no pixels')
+    if frame.reduction == 1 and frame.full_size is None:
+        return
     if shape[:2] != tuple(-(-side // frame.reduction) for side in frame.size):
         raise FrameError(
             f'{shape[1]}x{shape[0]} frame: {frame.size[1]}x{frame.size[0]} pixels reduced '

@@ -84,9 +84,9 @@ class RegionCropper:
             its order says.
         :raises UsageError: if `out` cannot take the result.
         """
-        check_row(out, self._rule)
         pixels = self._cut(frame, box)
         if self._pad:
+            check_row(out, self._rule)
             self._resize_padded(pixels, out)
         else:
             self._resizer.resize(pixels, out)
@@ -108,10 +108,8 @@ class RegionCropper:
             if math.cos(box.theta) < 0.0 or corner * abs(math.sin(box.theta)) > _UPRIGHT_PX:
                 return self._turn_upright(frame, box)
         grow = 0.5 + self._margin
-        columns, rows = (
-            _whole_pixels(middle - grow * size, middle + grow * size, length)
-            for middle, size, length in (
-                (box.center_x, box.width, width), (box.center_y, box.height, height)))
+        rows = _whole_pixels(box.center_y, grow * box.height, height)
+        columns = _whole_pixels(box.center_x, grow * box.width, width)
         return Frame(frame.pixels[rows, columns], frame.order)
 
     def _turn_upright(self, frame: Frame, box: Box) -> Frame:
@@ -163,8 +161,9 @@ class RegionCropper:
         Resizer(fitting, self._method, many=True).resize(frame, out[top:bottom, left:right])
 
 
-def _whole_pixels(start: float, end: float, length: int) -> slice:
+def _whole_pixels(middle: float, half: float, length: int) -> slice:
     """Return the pixels of an interval of which some part is in the image."""
+    start, end = middle - half, middle + half
     first = min(length - 1, math.floor(max(0.0, start + _ROUNDING_PX)))
     return slice(first, max(first + 1, math.ceil(min(float(length), end - _ROUNDING_PX))))
 

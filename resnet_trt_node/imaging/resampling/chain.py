@@ -42,6 +42,7 @@ MAX_WARP_SIDE = 32_766
 #: so many at most.
 _PIXELS_PER_SHIFT = 4000
 _MAX_EXTRA = 256
+_EXTRA_COSTS = np.arange(_MAX_EXTRA + 1) / _PIXELS_PER_SHIFT
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,13 @@ class _Cut:
 
     :param source: pixels that are read.
     :param missing: how many more halving needs behind them.
-    :param blur: what follows on halving.
-    :param window: of the blurred pixels, those that are interpolated.
+    :param window: of the pixels that were halved and blurred, those that are interpolated.
     :param count: into how many.
     :param wanted: which of these are the crop.
     """
 
     source: slice
     missing: int
-    blur: Blur
     window: slice
     count: int
     wanted: slice
@@ -73,6 +72,7 @@ class Chain:
     :param halvings: how often a picture is halved first.
     :param vertical: the rows.
     :param horizontal: the columns.
+    :param blurs: what follows on halving, of the rows and of the columns.
     :param last_step: how it is interpolated, one of `LAST_STEPS`.
     :param affine: from output to blurred pixels, for OpenCV's warp; None where it is a plain
         resize.
@@ -81,6 +81,7 @@ class Chain:
     halvings: int
     vertical: _Cut
     horizontal: _Cut
+    blurs: tuple[Blur, Blur]
     last_step: str
     affine: Optional[NDArray[np.float64]]
 
@@ -99,9 +100,10 @@ class Chain:
         for _ in range(self.halvings):
             half = (pixels.shape[1] // 2, pixels.shape[0] // 2)
             pixels = cv2.resize(pixels, half, interpolation=cv2.INTER_AREA)
-        if vertical.blur.radius or horizontal.blur.radius:
+        down, across = self.blurs
+        if down.radius or across.radius:
             pixels = cv2.sepFilter2D(
-                pixels, -1, horizontal.blur.taps, vertical.blur.taps,
+                pixels, -1, across.taps, down.taps,
                 delta=-_HALVING_BIAS * self.halvings, borderType=cv2.BORDER_REFLECT)
         pixels, order = pixels[vertical.window, horizontal.window], frame.order
         if pixels.shape[2:] == (4,):
@@ -154,11 +156,11 @@ def plan_chain(
             > _MAX_SUPPORT * 2**halvings):
         return None
 
-    def fit(last_step: str) -> tuple[float, str, list[Blur]]:
-        blurs = [
+    def fit(last_step: str) -> tuple[float, str, tuple[Blur, Blur]]:
+        down, across = (
             _fit_blur(axis.scale, reduction, halvings, rule.interpolation, last_step)
-            for axis in axes]
-        return max(blur.misfit for blur in blurs), last_step, blurs
+            for axis in axes)
+        return max(down.misfit, across.misfit), last_step, (down, across)
 
     linear = best = fit('linear')
     if linear[0] > _GOOD_MISFIT:
@@ -173,12 +175,12 @@ def plan_chain(
         if chain is not None:
             return chain
     vertical, horizontal = (
-        _plan_cut(axis, halvings, blur, last_step) for axis, blur in zip(axes, blurs))
-    return Chain(halvings, vertical, horizontal, last_step, None)
+        _plan_cut(axis, halvings, blur.radius, last_step) for axis, blur in zip(axes, blurs))
+    return Chain(halvings, vertical, horizontal, blurs, last_step, None)
 
 
 def _plan_warp(
-        axes: tuple[Axis, Axis], halvings: int, blurs: list[Blur]) -> Optional[Chain]:
+        axes: tuple[Axis, Axis], halvings: int, blurs: tuple[Blur, Blur]) -> Optional[Chain]:
     """
     Place the crop by a warp, which is slower than a resize but begins and ends anywhere.
 
@@ -188,14 +190,14 @@ def _plan_warp(
     cuts, rows = [], []
     for axis, blur in zip(axes, blurs):
         source = axis.window((blur.radius + 2) * block, block)
-        cuts.append(_Cut(source, 0, blur, slice(None), axis.count, slice(None)))
+        cuts.append(_Cut(source, 0, slice(None), axis.count, slice(None)))
         scale = axis.scale / block
         rows.append((scale, (axis.start - source.start) / block + 0.5 * scale - 0.5))
     if any(cut.source.stop - cut.source.start > MAX_WARP_SIDE * block for cut in cuts):
         return None
     (y_scale, y), (x_scale, x) = rows
     affine = np.array([[x_scale, 0.0, x], [0.0, y_scale, y]])
-    return Chain(halvings, cuts[0], cuts[1], 'linear', affine)
+    return Chain(halvings, cuts[0], cuts[1], blurs, 'linear', affine)
 
 
 def _fit_blur(
@@ -215,7 +217,9 @@ def _fit_blur(
     return fit_blur(fitted, halvings, interpolation, last_step)
 
 
-def _plan_cut(axis: Axis, halvings: int, blur: Blur, last_step: str) -> _Cut:
+# The short side of a region is scaled by its own length alone, so that few of its cuts are new.
+@lru_cache(maxsize=4096)
+def _plan_cut(axis: Axis, halvings: int, radius: int, last_step: str) -> _Cut:
     """
     Find the pixels that an axis of the crop needs.
 
@@ -237,11 +241,11 @@ def _plan_cut(axis: Axis, halvings: int, blur: Blur, last_step: str) -> _Cut:
     start = round(low * scale)
     end = max(start + 1, round(high * scale))
     # What the blur reads on either side, where the picture has it.
-    before = max(0, start - blur.radius)
-    after = max(end, min(-(-axis.length // block), end + blur.radius))
+    before = max(0, start - radius)
+    after = max(end, min(-(-axis.length // block), end + radius))
     stop = min(axis.length, after * block)
     return _Cut(
-        slice(before * block, stop), after * block - stop, blur,
+        slice(before * block, stop), after * block - stop,
         slice(start - before, end - before), high - low,
         slice(first - low, first - low + axis.count))
 
@@ -250,7 +254,11 @@ def _meeting(nearest: int, step: int, scale: float) -> int:
     """Return an output pixel, this or one further on, whose edge is close to a source pixel's."""
     if nearest == 0:
         return 0
-    distances = np.arange(_MAX_EXTRA if step > 0 else min(_MAX_EXTRA, nearest) + 1)
-    edges = (nearest + step * distances) * scale
-    costs = np.abs(edges - np.rint(edges)) + distances / _PIXELS_PER_SHIFT
-    return nearest + step * int(costs.argmin())
+    count = _MAX_EXTRA if step > 0 else min(_MAX_EXTRA, nearest) + 1
+    edges = np.arange(nearest, nearest + step * count, step, dtype=np.float64)
+    edges *= scale
+    # In place, since new arrays take as long as what is done with them.
+    edges -= np.rint(edges)
+    np.abs(edges, out=edges)
+    edges += _EXTRA_COSTS[:count]
+    return nearest + step * int(edges.argmin())
