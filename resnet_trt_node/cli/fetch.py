@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+import shlex
 
 from resnet_trt_node.cli.support.console import (
     count_of, log, print_json, print_table, Progress, write)
@@ -67,4 +68,5 @@ def _report(entry: IndexEntry, path: Path, how: str) -> None:
     write(f'{path}: {how}, {entry.bytes / 1e6:.1f} MB, sha256 as in the index')
     write(f'  {entry.precision}, {entry.width}x{entry.height}, '
           f'{count_of(entry.classes, "class")}, licence: {entry.licence or "not stated"}')
-    write(f'  ros2 launch resnet_trt_node classify.launch.py model_path:={path}', whole=True)
+    command = ['ros2', 'launch', 'resnet_trt_node', 'classify.launch.py', f'model_path:={path}']
+    write(f'  {shlex.join(command)}', whole=True)

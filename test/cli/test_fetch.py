@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -64,6 +65,12 @@ def test_print_path_prints_the_path_alone(server, kept, resnet_trt):
     for _ in range(2):
         outcome = resnet_trt('fetch', 'colours', '--print-path')
         assert (outcome.code, outcome.out, outcome.err) == (0, f'{kept}\n', '')
+
+
+def test_the_launch_of_a_path_with_spaces_can_be_copied(server, tmp_path, resnet_trt):
+    path = tmp_path / 'my models' / 'a.onnx'
+    launch = resnet_trt('fetch', 'colours', '-o', path).out.splitlines()[-1]
+    assert shlex.split(launch)[-1] == f'model_path:={path}'
 
 
 def test_a_named_file_is_written_from_the_cache_if_it_is_there(
