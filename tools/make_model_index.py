@@ -96,7 +96,7 @@ def main(words: Optional[Sequence[str]] = None) -> int:
                 '--name, --description, --source and --top1 are of one model: run this once for '
                 'each')
         if len({model.stem for model in arguments.models}) < len(arguments.models):
-            raise UsageError('two of the models have one name: run this once for each, with --name')
+            raise UsageError('two models have one name: run this once for each, with --name')
         entries = add_to_index(arguments.output, {
             model: entry_of(
                 model, arguments.name or model.stem, arguments.licence, arguments.description,

@@ -100,7 +100,8 @@ def _run(words: Sequence[str], asked: Optional[str]) -> int:
 
 
 def _nowhere() -> TextIO:
-    return open(os.devnull, 'w')  # noqa: SIM115  for the rest of the process
+    # Stays open for the rest of the process.
+    return open(os.devnull, 'w')
 
 
 def _prepare_streams() -> None:
