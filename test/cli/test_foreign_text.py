@@ -120,6 +120,8 @@ def test_any_name_is_drawn(text):
     assert np.asarray(mask).any()
 
 
+# Where matplotlib has never run it starts a program that lists the fonts.
+@pytest.mark.slow
 def test_latencies_of_models_named_as_formulas_are_drawn():
     pytest.importorskip('matplotlib', reason='latencies are drawn by matplotlib')
     from resnet_trt_node.compare.plot import draw
