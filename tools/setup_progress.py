@@ -69,7 +69,8 @@ class Progress:
         done = min(self.done, self.total)
         filled = _BAR * done // self.total
         count = f'{done}' if self._unit == ' %' else f'{done} of {self.total}'
-        return f"{self._what} [{'#' * filled:{_BAR}}] {count}{self._unit}"
+        # The bar stands last: it is what a narrow terminal cuts off.
+        return f"{self._what}: {count}{self._unit} [{'#' * filled:{_BAR}}]"
 
 
 class Display:

@@ -30,11 +30,11 @@ def read(*lines: str) -> Progress:
     (['Processing /wheels/numpy-2.4.6-cp311-cp311-linux_x86_64.whl (from -r runtime.txt)'],
      'installing: 1 collected, numpy'),
     (['Collecting a', 'Installing collected packages: a, b, c-d, e'],
-     'installing [                        ] 0 of 4 packages'),
-    (['[ 50%] Building C object x.c.o'], 'installing [############            ] 50 %'),
-    (['[ 99%] Building', '[ 98%] Building'], 'installing [####################### ] 99 %'),
-    (['[100%] Built target x'], 'installing [########################] 100 %'),
-    (['[3/12] Building CXX object x'], 'installing [######                  ] 3 of 12 steps')])
+     'installing: 0 of 4 packages [                        ]'),
+    (['[ 50%] Building C object x.c.o'], 'installing: 50 % [############            ]'),
+    (['[ 99%] Building', '[ 98%] Building'], 'installing: 99 % [####################### ]'),
+    (['[100%] Built target x'], 'installing: 100 % [########################]'),
+    (['[3/12] Building CXX object x'], 'installing: 3 of 12 steps [######                  ]')])
 def test_lines_of_pip_make_and_ninja_are_understood(lines: list[str], shown: str) -> None:
     assert read(*lines).describe() == shown
 
@@ -42,7 +42,7 @@ def test_lines_of_pip_make_and_ninja_are_understood(lines: list[str], shown: str
 def test_more_than_all_is_all() -> None:
     progress = read('Installing collected packages: a, b')
     progress.done = 7
-    assert progress.describe().endswith('[########################] 2 of 2 packages')
+    assert progress.describe().endswith('2 of 2 packages [########################]')
 
 
 def test_without_a_terminal_a_phase_is_a_line() -> None:
@@ -71,7 +71,7 @@ def test_on_a_terminal_one_line_moves_and_never_wraps(monkeypatch: pytest.Monkey
             shown += os.read(leader, 4096).decode()
     os.close(leader)
     assert shown == (
-        '\rsetup: compiling [###########\x1b[K\rsetup: compiling [###########\x1b[K\r\n')
+        '\rsetup: compiling: 50 % [#####\x1b[K\rsetup: compiling: 100 % [####\x1b[K\r\n')
 
 
 @pytest.mark.slow
@@ -108,4 +108,4 @@ def test_installed_packages_are_counted_meanwhile(
             go_on.touch()
     monkeypatch.setattr(Display, 'show', note)
     assert main(tmp_path / 'pip.log', 'installing', [sys.executable, '-c', script]) == 0
-    assert 'installing [########                ] 1 of 3 packages' in seen
+    assert 'installing: 1 of 3 packages [########                ]' in seen
