@@ -23,26 +23,26 @@ from resnet_trt_node.printable import printable
 #: `resnet_trt_node.cli.<command>` has `run(arguments) -> exit code`, and is imported to run it, so
 #: that a command needs only its own dependencies.
 COMMANDS = {
-    'fetch': 'get a ready model from an index, or list what it has',
+    'fetch': 'download a ready model from an index, or list the index',
     'train': 'train or fine-tune a ResNet on your own classes',
-    'export': 'write a ResNet as a deployable ONNX model',
-    'prepare': 'make any float image classifier in ONNX deployable',
-    'quantize': 'make a model int8, calibrated on pictures or a bag',
-    'prune': 'make a network 2:4 sparse, which engines run with half of the multiplications',
-    'check': 'tell which clauses of the contract a model keeps, and how to mend the others',
-    'build': 'compile a model for this GPU ahead of time, so that the node starts at once',
-    'inspect': 'show what a model is: shapes, precision, labels, cost',
+    'export': 'export a ResNet as a deployable ONNX model',
+    'prepare': 'make any float ONNX image classifier deployable',
+    'quantize': 'quantise a model to int8, calibrated on pictures or a bag',
+    'prune': 'prune a network to 2:4 structured sparsity, and fine-tune it',
+    'check': 'check whether a model is deployable, and show how to make it so',
+    'build': 'build an engine for this GPU ahead of time, so that the node starts quickly',
+    'inspect': 'show shapes, precision, labels and cost of a model',
     'classify': 'classify pictures, folders, zip files or bags',
-    'evaluate': 'measure accuracy on labelled pictures, and how far two models agree',
-    'calibrate': 'fit a temperature, so that scores say how often the model is right',
-    'compare': 'compare accuracy and latency of backends and models',
-    'replay': 'publish the images of a bag through ROS',
-    'doctor': 'show what this machine can run, and what to install for the rest',
-    'top': 'watch running nodes: rates, drops, latencies',
+    'evaluate': 'measure accuracy on labelled pictures, and the agreement of two models',
+    'calibrate': 'calibrate scores by temperature scaling',
+    'compare': 'compare outputs and latency of backends and models',
+    'replay': 'publish the images in a bag as ROS messages',
+    'doctor': 'show what this machine can run, and how to fix the rest',
+    'top': 'monitor running nodes: rates, drops, latencies',
 }
 #: Of `resnet_trt --help`.
 EXAMPLES = (
-    ('resnet_trt export -o models/resnet50.onnx', 'get a model; needs PyTorch'),
+    ('resnet_trt export -o models/resnet50.onnx', 'make a model; needs PyTorch'),
     ('resnet_trt classify models/resnet50.onnx photos/', 'classify pictures with it'),
     ('resnet_trt classify --help', "a command's options, and more examples"),
 )
@@ -135,14 +135,15 @@ def parser_for(asked: Optional[str]) -> CommandParser:
     :param asked: that command; None for none of them.
     """
     parser = CommandParser(
-        prog='resnet_trt', description='Image classification on TensorRT: the offline tools.')
+        prog='resnet_trt',
+        description='Offline tools for image classification with TensorRT and ONNX Runtime.')
     parser.examples = EXAMPLES
     parser.add_argument_group('help').add_argument(
         '--version', action='version', version=f'resnet_trt {__version__}',
-        help='show the version and end')
+        help='show the version and exit')
     commands = parser.add_subparsers(
         dest='command', metavar='COMMAND', required=True, title='commands',
-        help='what to do; `resnet_trt COMMAND --help` has its options and examples')
+        help='`resnet_trt COMMAND --help` shows options and examples')
     for name, text in COMMANDS.items():
         command = parser.commands[name] = commands.add_parser(
             name, help=text, description=text[0].upper() + text[1:] + '.')

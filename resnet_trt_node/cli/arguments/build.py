@@ -11,11 +11,11 @@ from resnet_trt_node.cli.support.parser import CommandParser
 from resnet_trt_node.printable import printable
 
 EXAMPLES = (
-    ('resnet_trt build models/resnet50.onnx', 'the engine of a node with one camera'),
+    ('resnet_trt build models/resnet50.onnx', 'the engine for a node with one camera'),
     ('resnet_trt build models/resnet50.onnx --batch-size 6',
      'for six cameras, or regions in batches of 6'),
     ('resnet_trt build models/resnet50.onnx --version-compatible',
-     'an engine that later TensorRT versions and tensorrt_lean run too'),
+     'an engine that newer TensorRT versions and tensorrt_lean can also run'),
 )
 
 
@@ -31,23 +31,24 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument(
         '--flavour', choices=tuple(dict.fromkeys(map(versions.builds_for, versions.FLAVOURS))),
         default='tensorrt',
-        help='which TensorRT compiles; the node must run the same one')
+        help='TensorRT variant to compile for; the node must use the same one')
     group.add_argument(
         '--min-batch-size', type=int, default=1, metavar='N',
-        help='smallest batch; the node needs engines from 1 on')
+        help='smallest batch size; the node needs 1')
     add_opt_batch_size(group, '1 and the largest, as in the node')
     group.add_argument(
         '--batch-size', type=int, default=1, metavar='N',
-        help='largest batch: for the node the smaller of its batch_size and cameras x '
+        help='largest batch size: for the node, the smaller of its batch_size and cameras x '
         'queue_depth, which is 1 for one camera')
     add_node_options(
         group, 'precision', 'engine_dir', 'device', 'dla_core', 'optimization_level',
         'workspace_mib', 'tf32', 'sparse_weights', 'version_compatible')
     group.add_argument(
         '--target-sm', type=_capability, metavar='X.Y',
-        help='compute capability to compile for, such as 8.9, with tensorrt_rtx alone and without '
-        'a GPU; not given: that of the GPU here')
-    group.add_argument('--force', action='store_true', help='build even if an engine exists')
+        help='compute capability to compile for, such as 8.9; only for tensorrt_rtx, and needs no '
+        'GPU; default: that of the GPU in this machine')
+    group.add_argument(
+        '--force', action='store_true', help='build even if a matching engine exists')
     add_json(parser, 'print the result as JSON')
 
 

@@ -9,9 +9,9 @@ from resnet_trt_node.cli.support.parser import CommandParser
 
 EXAMPLES = (
     ('resnet_trt calibrate mine.onnx --images mine.zip/val -o calibrated.onnx',
-     'on class folders in a zip file'),
+     'with class folders in a zip file'),
     ('resnet_trt calibrate mine.onnx --images photos/ --labels p.tsv -o out.onnx',
-     'on pictures with a table of their classes'),
+     'with a table of the classes'),
 )
 #: Half of them are held out; of fewer, the calibration error is mostly chance.
 MIN_PICTURES = 100
@@ -20,7 +20,7 @@ MIN_PICTURES = 100
 def add_arguments(parser: CommandParser) -> None:
     """Add the command's arguments."""
     add_labelled_pictures(
-        parser, f'that the model was not trained on, at least {MIN_PICTURES}: {LABELLED_HELP}')
+        parser, f'at least {MIN_PICTURES} {LABELLED_HELP}; not those the model was trained on')
     add_skip_bad(parser)
     add_picture_memory(parser)
     add_model(parser)

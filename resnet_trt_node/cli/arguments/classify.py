@@ -11,9 +11,9 @@ from resnet_trt_node.cli.support.parser import CommandParser
 EXAMPLES = (
     ('resnet_trt classify models/resnet50.onnx photos/cat.jpg', 'one picture'),
     ('resnet_trt classify models/resnet50.onnx photos/ --annotate annotated/',
-     'a folder, with the classes drawn on each picture'),
+     'a folder; also draws the classes on each picture'),
     ('resnet_trt classify models/resnet50.onnx drive -o drive_classified',
-     'a bag, into another bag with the classifications beside the images'),
+     'a bag; writes another bag with images and classifications'),
     ('resnet_trt classify models/resnet50.onnx drive --regions /camera/detections',
      'the boxes of a detector in the images of a bag'),
 )
@@ -28,18 +28,19 @@ def add_arguments(parser: CommandParser) -> None:
     add_model(parser)
     parser.add_argument_group('input').add_argument(
         'inputs', metavar='INPUT', nargs='+',
-        help='picture, folder or zip file of pictures, or bag; any number of each')
-    add_topics(parser, '; not given: all of them')
+        help='one or more pictures, folders or zip files of pictures, or bags')
+    add_topics(parser, '; default: all')
     add_skip_bad(parser)
     add_picture_memory(parser)
     add_node_options(
-        parser.add_argument_group('what is answered'), 'top_k', 'score_threshold',
+        parser.add_argument_group('results'), 'top_k', 'score_threshold',
         'unknown_below', 'unknown_label', 'unknown_criterion', 'class_id_format')
     add_regions(parser)
     add_backend(parser)
     add_output(
-        parser, 'BAG', 'write a bag of the images with vision_msgs/Classification messages beside '
-        'them, or of images and detections with the classified ones', kind=str)
+        parser, 'BAG', 'write a bag with the images and vision_msgs/Classification messages or, '
+        'with --regions, images, detections and classified detections', kind=str)
     parser.add_argument_group('output').add_argument(
-        '--annotate', metavar='DIR', help='write each picture with its classes drawn on it')
+        '--annotate', metavar='DIR',
+        help='write each picture with its classes drawn on it to this folder')
     add_json(parser, 'print one JSON document instead of a table')

@@ -18,7 +18,7 @@ EXAMPLES = (
     ('resnet_trt compare fp32.onnx int8.onnx --backends tensorrt --images drive',
      'two models on the images of a bag'),
     ('resnet_trt compare mine.onnx --backends onnxruntime --batch-size 1,8 -o out/',
-     'two batch sizes, with a report, a plot and the figures as files'),
+     'two batch sizes; writes a report, a plot and JSON'),
 )
 #: What is written into --output.
 REPORT, PLOT, DOCUMENT = 'report.md', 'latency.png', 'compare.json'
@@ -27,78 +27,81 @@ REPORT, PLOT, DOCUMENT = 'report.md', 'latency.png', 'compare.json'
 def add_arguments(parser: CommandParser) -> None:
     """Add the command's arguments."""
     parser.epilog = (
-        'Exit code: 0 if all agree, 1 if answers differ beyond the tolerance, 2 if a model, '
-        'backend or option cannot be used.')
+        'Exit code: 0 if all results agree, 1 if any differ by more than the tolerance, 2 if a '
+        'model, backend or option cannot be used.')
     parser.absent.update({'--backend': f'write --backends NAME[,...], among {", ".join(NAMES)}'})
     parser.add_argument_group('model').add_argument(
         'models', metavar='MODEL', nargs='+', type=Path,
-        help='deployable ONNX models of one network, such as its fp32 and int8')
+        help='deployable ONNX models of the same network, such as fp32 and int8 versions')
     _add_runs(parser)
     _add_frames(parser)
     _add_latency(parser)
-    group = parser.add_argument_group('what counts as the same answer')
+    group = parser.add_argument_group('tolerance')
     group.add_argument(
         '--atol', type=float, default=Tolerance.atol, metavar='P',
-        help='a probability may differ by this much')
+        help='maximum absolute difference of a probability')
     group.add_argument(
         '--rtol', type=float, default=Tolerance.rtol, metavar='SHARE',
-        help='or by this share of its value')
+        help='maximum relative difference; meeting either limit is enough')
     group.add_argument(
         '--min-agreement', type=float, default=Tolerance.min_agreement, metavar='SHARE',
-        help='share of the frames whose most probable class must be the same')
-    add_output(parser, 'DIR', f'write {REPORT}, {PLOT} and {DOCUMENT} there')
+        help='minimum fraction of frames with the same top-1 class')
+    add_output(parser, 'DIR', f'write {REPORT}, {PLOT} and {DOCUMENT} to this folder')
     kept = parser.add_argument_group('output').add_mutually_exclusive_group()
     kept.add_argument(
         '--save', type=Path, metavar='FILE.npz',
-        help='compare nothing, but write frames, answers and times there for --saved in another '
-        'Python')
+        help='instead of comparing, save frames, outputs and times for --saved in another Python '
+        'environment')
     kept.add_argument(
         '--saved', type=Path, action='append', default=[], metavar='FILE.npz',
-        help='take what --save wrote beside the backends, again for more')
+        help='add results that --save has written; repeatable')
     add_json(parser, 'print the figures as JSON')
 
 
 def _add_runs(parser: CommandParser) -> None:
-    group = parser.add_argument_group('how the model is run')
+    group = parser.add_argument_group('inference')
     group.add_argument(
         '--backends', required=True, metavar='NAME[,...]',
-        help=f'among {", ".join(NAMES)}; the first is what the others are compared with')
+        help=f'backends to compare: {", ".join(NAMES)}; the first one is the reference')
     group.add_argument(
         '--batch-size', type=batch_sizes, default=(1,), metavar='N[,N...]',
-        help='rising, each measured by itself; not given: 1')
+        help='batch sizes in ascending order, each measured separately; default: 1')
     add_node_options(
         group, 'device', 'threads', 'engine_dir', 'optimization_level', 'sparse_weights',
         'engine_host_code')
     group.add_argument(
         '--skip-unavailable', action='store_true',
-        help='go on without backends that cannot be opened; the report names them')
+        help='continue without backends that cannot be opened; the report lists them')
 
 
 def _add_frames(parser: CommandParser) -> None:
     group = parser.add_argument_group('input')
     group.add_argument(
         '--images', default=GENERATED, metavar='DIR|ZIP|BAG|NPZ',
-        help='pictures, a bag, or the frames of a file that --save wrote; generated makes some up')
+        help='pictures, a bag, or the frames in a file from --save; generated creates synthetic '
+        'ones')
     group.add_argument(
-        '--limit', type=int, default=64, metavar='N', help='frames whose answers are compared')
+        '--limit', type=int, default=64, metavar='N',
+        help='number of frames whose outputs are compared')
     group.add_argument(
         '--seed', type=int, default=0, metavar='N',
-        help='of generated pictures and of the order in which backends are timed')
+        help='random seed for generated pictures and the order of measurements')
     add_topics(parser)
     add_picture_memory(parser)
 
 
 def _add_latency(parser: CommandParser) -> None:
-    group = parser.add_argument_group('how latency is measured')
+    group = parser.add_argument_group('latency measurement')
     length = group.add_mutually_exclusive_group()
     length.add_argument(
         '--seconds', type=float, default=Plan.seconds, metavar='S',
-        help='timed seconds of each backend and batch size')
+        help='measuring time in seconds per backend and batch size')
     length.add_argument(
-        '--iterations', type=int, metavar='N', help='timed inferences instead')
+        '--iterations', type=int, metavar='N',
+        help='number of timed inferences, instead of --seconds')
     group.add_argument(
         '--rounds', type=int, default=Plan.rounds, metavar='N',
-        help='turns among which they are divided')
+        help='number of interleaved rounds into which they are divided')
     group.add_argument(
         '--warm-up', type=int, default=Plan.warm_up, metavar='N',
-        help='inferences before anything is timed')
+        help='inferences before timing starts')

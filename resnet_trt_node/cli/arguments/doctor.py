@@ -6,8 +6,8 @@ from resnet_trt_node.cli.arguments.shared import add_json
 from resnet_trt_node.cli.support.parser import CommandParser
 
 EXAMPLES = (
-    ('resnet_trt doctor', 'what is there, what is missing, and how to get it'),
-    ('resnet_trt doctor --json', 'the same for a program or a report'),
+    ('resnet_trt doctor', 'what is installed, what is missing, and how to install it'),
+    ('resnet_trt doctor --json', 'the same as JSON'),
 )
 
 

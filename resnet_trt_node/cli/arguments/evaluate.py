@@ -10,11 +10,11 @@ from resnet_trt_node.evaluation.reliability import BINS
 
 EXAMPLES = (
     ('resnet_trt evaluate models/resnet50.onnx --images photos/',
-     'pictures with labels.tsv among them, or in class folders'),
+     'pictures with a labels.tsv, or in class folders'),
     ('resnet_trt evaluate fp32.onnx --images photos/ --compare int8.onnx',
-     'two models of the same classes, and how far they agree'),
+     'two models with the same classes, and their agreement'),
     ('resnet_trt evaluate mine.onnx --images photos/ --confusion out.png --json',
-     'the figures as JSON, and the confusion matrix as a picture'),
+     'print JSON, and plot the confusion matrix'),
 )
 
 
@@ -26,27 +26,27 @@ def add_arguments(parser: CommandParser) -> None:
     add_skip_bad(parser)
     add_picture_memory(parser)
     add_model(parser)
-    group = parser.add_argument_group('comparison with another model')
+    group = parser.add_argument_group('comparison')
     group.add_argument(
         '--compare', metavar='MODEL',
-        help='another model of the same classes to compare with, such as its int8 form')
+        help='another model with the same classes, such as an int8 version')
     group.add_argument(
         '--compare-backend', choices=BACKEND_CHOICES, metavar='NAME',
-        help='runtime of the other model, --backend if not given; without --compare the same '
-        'model runs on it')
+        help='runtime of the other model; default: that of --backend; without --compare, the same '
+        'model is compared on this runtime')
     add_backend(parser)
     group = parser.add_argument_group('output')
     group.add_argument(
         '--worst', type=int, default=10, metavar='N',
-        help='show the N classes of the lowest F1; the JSON document has all')
+        help='show the N classes with the lowest F1; JSON has all classes')
     group.add_argument(
         '--bins', type=int, default=BINS, metavar='N',
-        help='bins of equal width for the calibration error')
+        help='number of equal-width bins for the calibration error')
     group.add_argument(
         '--confusion', action='append', default=[], metavar='FILE',
-        help='write the confusion matrix as .png, .svg, .pdf, .csv or .json; of many classes a '
-        'picture shows the most confused ones; may be given several times')
+        help='write the confusion matrix as .png, .svg, .pdf, .csv or .json; a plot of many '
+        'classes shows the most confused ones; repeatable')
     group.add_argument(
         '--reliability', metavar='FILE',
-        help='draw accuracy over confidence as .png, .svg or .pdf')
+        help='plot accuracy over confidence as .png, .svg or .pdf')
     add_json(parser, 'print one JSON document instead of a table')

@@ -13,9 +13,9 @@ from resnet_trt_node.training.networks.architectures import ARCHITECTURES, DEFAU
 EXAMPLES = (
     ('resnet_trt export -o models/resnet50.onnx', 'ResNet-50 with its best published weights'),
     ('resnet_trt export --weights training/best.pth -o models/mine.onnx',
-     'what `resnet_trt train` made'),
+     'a checkpoint from `resnet_trt train`'),
     ('resnet_trt export --precision fp16 -o models/resnet50_fp16.onnx',
-     'half of the size, for GPUs'),
+     'fp16 for GPUs, half the size'),
 )
 
 
@@ -25,34 +25,35 @@ def add_arguments(parser: CommandParser) -> None:
     group = parser.add_argument_group('network')
     group.add_argument(
         '--arch', choices=ARCHITECTURES,
-        help='network; not given: that of a checkpoint of `resnet_trt train`, else '
+        help='network; default: that of the `resnet_trt train` checkpoint, otherwise '
         f'{DEFAULT_ARCHITECTURE}')
     group.add_argument(
         '--weights', metavar='WEIGHTS',
-        help=f'{", ".join(RECIPES)} (downloaded once, checked), random, a checkpoint of '
-        '`resnet_trt train`, or the file of a PyTorch state dict; not given: the better published '
-        'ones, v2, for resnet18, resnet34 and resnet152 v1')
+        help=f'{", ".join(RECIPES)} (downloaded once and verified), random, a `resnet_trt train` '
+        'checkpoint, or a PyTorch state dict file; default: the better published weights (v2; v1 '
+        'for resnet18, resnet34 and resnet152)')
     group.add_argument(
         '--num-classes', type=int, metavar='C',
-        help='number of classes; not given: that of the labels or the weights')
-    group.add_argument('--seed', type=int, default=0, help='seed of random weights')
+        help='number of classes; default: that of the labels or the weights')
+    group.add_argument('--seed', type=int, default=0, help='seed for random weights')
     group.add_argument(
         '--cache', type=Path, metavar='DIR',
-        help='folder of downloads; not given: $RESNET_TRT_CACHE, or the XDG cache')
+        help='folder for downloads; default: $RESNET_TRT_CACHE or the XDG cache')
     add_class_names(
-        parser, "not given: the checkpoint's, else the ImageNet names for 1000 classes, class_0, "
-        'class_1, ... for any other number')
+        parser, "default: the checkpoint's, otherwise the ImageNet names for 1000 classes, or "
+        'class_0, class_1, ...')
     group = parser.add_argument_group('model')
     group.add_argument(
-        '--precision', default='fp32', choices=('fp32', 'fp16'), help='what the graph computes in')
+        '--precision', default='fp32', choices=('fp32', 'fp16'),
+        help='precision in which the graph computes')
     group.add_argument(
         '--image-size', type=int, metavar='PIXELS',
-        help="sides of the model's input; not given: those of the checkpoint's training, else 224")
+        help="side length of the model's input; default: as in the checkpoint, otherwise 224")
     group.add_argument(
         '--resize', type=int, metavar='PIXELS',
-        help="short side before the centre crop; not given: the weights' own rule (256, for "
-        'imagenet1k_v2 232, to 224 of input)')
+        help='short side before the centre crop; default: as published with the weights (256, or '
+        '232 for imagenet1k_v2, for an input of 224)')
     add_output(
-        parser, 'OUT.onnx', 'file to write; not given: ARCH_PRECISION.onnx in the current folder',
+        parser, 'OUT.onnx', 'output file; default: ARCH_PRECISION.onnx in the current folder',
         kind=onnx_file)
     add_json(parser)

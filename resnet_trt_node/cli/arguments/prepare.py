@@ -15,11 +15,11 @@ from resnet_trt_node.printable import printable
 
 EXAMPLES = (
     ('resnet_trt prepare theirs.onnx -o models/mine.onnx --mean 127 --std 128',
-     'a model of pixels 0 to 255, one mean and deviation for all channels'),
+     'pixels from 0 to 255, the same mean and std for all channels'),
     ('resnet_trt prepare in.onnx -o out.onnx --mean .48 .46 .41 --std .23 .22 .23',
-     'a mean and a deviation for each channel, of pixels 0 to 1'),
+     'pixels from 0 to 1, a mean and std for each channel'),
     ('resnet_trt prepare theirs.onnx -o out.onnx --mean 0 --std 1 --labels names.txt',
-     'with class names, one a line'),
+     'with class names, one per line'),
 )
 
 
@@ -28,23 +28,24 @@ def add_arguments(parser: CommandParser) -> None:
     group = parser.add_argument_group('model')
     group.add_argument('model', type=Path, metavar='IN.onnx', help='a float classifier')
     add_class_names(
-        parser, 'their index is added to duplicate names; not given: the ImageNet names for 1000 '
-        'classes, class_0, class_1, ... for any other number')
+        parser, 'duplicate names get their index appended; default: the ImageNet names for 1000 '
+        'classes, otherwise class_0, class_1, ...')
     group.add_argument(
         '--layout', default='auto', choices=LAYOUTS,
-        help="of the model's input; auto finds the dimension of 3")
+        help="layout of the model's input; auto looks for the dimension of size 3")
     group.add_argument(
-        '--channel-order', default='rgb', choices=CHANNEL_ORDERS, help="of the model's input")
+        '--channel-order', default='rgb', choices=CHANNEL_ORDERS,
+        help="channel order of the model's input")
     group.add_argument(
         '--activation', default='auto', choices=ACTIVATIONS,
-        help='softmax: the output is logits; none: it is probabilities; auto: runs the model and '
-        'checks whether its rows sum to 1')
+        help='softmax: the model outputs logits; none: it outputs probabilities; auto: run the '
+        'model and check whether the rows sum to 1')
     group.add_argument(
-        '--output-name', metavar='NAME', help='which output to use, if there are several')
+        '--output-name', metavar='NAME', help='output to use if the model has several')
     _add_normalisation(parser)
     add_output(
         parser, 'OUT.onnx', 'file to write', kind=onnx_file, required=True,
-        elsewhere='--output-name says which output of the model is used')
+        elsewhere='--output-name selects an output of the model')
     add_json(parser)
 
 
@@ -52,23 +53,24 @@ def _add_normalisation(parser: CommandParser) -> None:
     group = parser.add_argument_group('normalisation and resizing')
     group.add_argument(
         '--mean', type=float, nargs='+', required=True, metavar='M',
-        help="one number for all channels or three in the model's channel order; the model "
-        'receives (pixel / scale - mean) / std')
+        help="one number for all channels, or three in the model's channel order; the network's "
+        'input is (pixel / scale - mean) / std')
     group.add_argument(
-        '--std', type=float, nargs='+', required=True, metavar='S', help='likewise')
+        '--std', type=float, nargs='+', required=True, metavar='S', help='like --mean')
     group.add_argument(
         '--scale', type=float, choices=(255.0, 1.0),
-        help='divisor of the pixels 0..255; not given: 1 if any mean or std is above 1, which is '
-        'possible only for pixels 0..255, otherwise 255')
+        help='divisor for the pixel values 0..255; default: 1 if any mean or std is above 1, '
+        'which implies pixels from 0 to 255, otherwise 255')
     group.add_argument(
         '--resize', type=_resize, metavar='PIXELS',
-        help=f'short side before the centre crop, or {STRETCH} to stretch pictures to the crop; '
-        'not given: 256/224 of the crop')
+        help=f'short side before the centre crop, or {STRETCH} to stretch pictures to the crop '
+        'size; default: 256/224 of the crop')
     group.add_argument(
         '--crop', type=int, metavar='PIXELS',
-        help="sides of the crop; not given: those of the model's input, 224 if they are dynamic")
+        help="side length of the crop; default: that of the model's input, 224 if dynamic")
     group.add_argument(
-        '--interpolation', default='bilinear', choices=INTERPOLATIONS, help='of the resize')
+        '--interpolation', default='bilinear', choices=INTERPOLATIONS,
+        help='interpolation for resizing')
 
 
 def _resize(text: str) -> Union[int, str]:

@@ -11,11 +11,11 @@ from resnet_trt_node.onnx_tools.choices import METHODS, MIN_FRAMES
 
 EXAMPLES = (
     ('resnet_trt quantize models/resnet50.onnx --images photos/ -o models/int8.onnx',
-     'calibrated on pictures like those of the application'),
+     'calibrate on pictures like those in the application'),
     ('resnet_trt quantize a.onnx --images drive -o int8.onnx --sensitivity out.json',
-     'calibrated on a bag; also writes which layers suffer most'),
+     'calibrate on a bag, and measure the sensitivity of each layer'),
     ('resnet_trt quantize fp32.onnx --images drive -o int8.onnx --keep-worst 3',
-     'the three most sensitive layers stay in float'),
+     'keep the three most sensitive layers in float'),
 )
 #: Of --percentile, where it is not given.
 PERCENTILE = 99.99
@@ -29,32 +29,32 @@ def add_arguments(parser: CommandParser) -> None:
     group = parser.add_argument_group('input')
     group.add_argument(
         '--images', required=True, metavar='DIR|ZIP|BAG',
-        help='pictures like those of the application: a folder, a zip file, a folder within one '
-        '(pictures.zip/train), or a bag')
+        help='pictures like those in the application: a folder, a zip file, a folder inside a zip '
+        'file (pictures.zip/train), or a bag')
     add_topics(parser)
     group.add_argument(
         '--limit', type=int, default=512, metavar='N',
-        help='largest number of pictures, evenly spread; a fifth is held out for the comparison')
+        help='maximum number of pictures, evenly spaced; a fifth is held out for the comparison')
     group.add_argument(
         '--min-pictures', type=int, default=MIN_FRAMES, metavar='N',
-        help='smallest number of pictures')
+        help='minimum number of pictures')
     add_picture_memory(parser)
-    group = parser.add_argument_group('range and layers')
+    group = parser.add_argument_group('quantisation')
     group.add_argument(
         '--method', choices=METHODS, default='percentile',
-        help='how the range of an activation is chosen')
+        help='how the range of activations is chosen')
     group.add_argument(
         '--percentile', type=float, metavar='P',
-        help='per cent of the values that --method percentile covers; not given: '
+        help='percentage of values that --method percentile covers; default: '
         f'{PERCENTILE}')
     group.add_argument(
         '--keep-float', action='append', default=[], metavar='LAYER',
-        help='keep this layer in float; may be given several times')
+        help='keep this layer in float; repeatable')
     group.add_argument(
         '--keep-worst', type=int, default=0, metavar='N',
         help='keep the N most sensitive layers in float')
     add_output(parser, 'OUT.onnx', 'file to write', kind=onnx_file, required=True)
     parser.add_argument_group('output').add_argument(
         '--sensitivity', type=Path, metavar='OUT.json',
-        help='measure the effect of each layer alone in int8, and write it to this file')
+        help='measure the effect of quantising each layer alone, and write it to this file')
     add_json(parser)

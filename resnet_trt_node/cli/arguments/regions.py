@@ -9,10 +9,10 @@ from resnet_trt_node.cli.support.regions.options import REGION_OPTIONS
 
 def add_regions(parser: CommandParser) -> None:
     """Add --regions and what it goes with."""
-    group = parser.add_argument_group('regions of the images of a bag')
+    group = parser.add_argument_group('regions')
     group.add_argument(
         '--regions', action='append', metavar='TOPIC',
-        help='classify the boxes of this topic of vision_msgs/Detection2DArray in the images of '
-        'the same stamps; may be given several times, --topic as often and in the same order; '
-        'without --topic CAMERA/detections goes with CAMERA/image, or another topic beside it')
+        help='classify the boxes on this vision_msgs/Detection2DArray topic of a bag, in the '
+        'images with the same stamps; repeatable, with --topic in the same order; without '
+        '--topic, CAMERA/detections is paired with CAMERA/image or another image topic next to it')
     add_node_options(group, *REGION_OPTIONS)

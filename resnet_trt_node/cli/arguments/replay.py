@@ -9,8 +9,8 @@ from resnet_trt_node.cli.support.ros_command import add_enclave
 
 EXAMPLES = (
     ('resnet_trt replay drive --topic /camera/image_raw:=/image',
-     'one topic of a bag, under another name'),
-    ('resnet_trt replay drive --rate 2 --loop', 'twice as fast, until Ctrl-C'),
+     'publish one topic of a bag under another name'),
+    ('resnet_trt replay drive --rate 2 --loop', 'play twice as fast, repeatedly until Ctrl-C'),
 )
 
 
@@ -21,25 +21,26 @@ def add_arguments(parser: CommandParser) -> None:
     group = parser.add_argument_group('input')
     group.add_argument(
         'bag', metavar='BAG',
-        help='a rosbag2 folder, a bare .mcap or .db3 file, or a ROS 1 .bag file')
+        help='rosbag2 folder, single .mcap or .db3 file, or ROS 1 .bag file')
     group.add_argument(
         '--topic', action='append', default=[], metavar='A[:=B]',
-        help='publish only recorded topic A, under the name B; may be given several times')
-    group = parser.add_argument_group('how it is played')
-    group.add_argument('--rate', type=float, default=1.0, help='2 plays twice as fast')
-    group.add_argument('--loop', action='store_true', help='start again until Ctrl-C')
+        help='publish only recorded topic A, under the name B; repeatable')
+    group = parser.add_argument_group('playback')
+    group.add_argument(
+        '--rate', type=float, default=1.0, help='playback speed; 2 plays twice as fast')
+    group.add_argument('--loop', action='store_true', help='repeat until Ctrl-C')
     group.add_argument(
         '--wait', type=float, default=5.0, metavar='SECONDS',
-        help='how long to wait for a subscription on each topic, 0 starts at once')
+        help='how long to wait for a subscription to each topic; 0 starts immediately')
     group.add_argument(
         '--clock', action='store_true',
         help="publish the bag's time on /clock, for nodes with use_sim_time")
     group.add_argument(
-        '--restamp', action='store_true', help='replace header stamps with the present time')
+        '--restamp', action='store_true', help='replace header stamps with the current time')
     group.add_argument(
         '--reliability', choices=RELIABILITIES, default=RELIABILITIES[0],
-        help='reliability of the publishers; recorded takes it from the bag')
+        help='QoS reliability of the publishers; recorded uses that in the bag')
     group.add_argument(
         '--depth', type=int, default=DEFAULT_DEPTH, help='history depth of the publishers')
     add_enclave(group)
-    add_json(parser, 'no progress bar; print a report as JSON at the end')
+    add_json(parser, 'print a JSON report at the end, and no progress bar')

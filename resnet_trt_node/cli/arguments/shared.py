@@ -21,11 +21,11 @@ GENERATED = 'generated'
 CROP_COLUMNS = ('file', 'center_x', 'center_y', 'width', 'height', 'class')
 #: What pictures with their classes may be, for the help of their argument.
 LABELLED_HELP = (
-    'folder, zip file or folder within a zip file (pictures.zip/test) of the pictures: with a '
-    "table of classes, or with one folder for each class, named as the model's labels")
+    'pictures in a folder, a zip file or a folder inside a zip file (pictures.zip/test): with a '
+    "table of classes, or in one folder per class, named like the model's labels")
 _LABELS_HELP = (
-    'class names, one a line in the order of the output, or numbered from 0 in a text, CSV, JSON '
-    'or YAML file')
+    'class names: one per line in the order of the outputs, or numbered from 0 in a text, CSV, '
+    'JSON or YAML file')
 #: Upper bound of --max-image-mib: 1 TiB.
 _MAX_MEBIBYTES = 1 << 20
 #: More letters would not fit beside an option in 80 columns.
@@ -111,17 +111,17 @@ def add_opt_batch_size(group: Any, usual: str = 'the largest') -> None:
     """Add --opt-batch-size to a group; `usual` is what the help says of its default."""
     group.add_argument(
         '--opt-batch-size', type=batch_sizes, metavar='N[,N...]',
-        help='batch sizes that the engine is optimised for, such as 1,64; each takes one more '
-        f'build; not given: {usual}')
+        help='batch sizes that the engine is optimised for, such as 1,64; each adds one build; '
+        f'default: {usual}')
 
 
 def add_backend(parser: CommandParser) -> None:
     """Add the options of the backend and of resizing."""
-    group = parser.add_argument_group('how the model is run')
+    group = parser.add_argument_group('inference')
     add_node_options(group, 'backend')
     group.add_argument(
         '--batch-size', type=int, default=8, metavar='N',
-        help='largest number of pictures inferred together')
+        help='maximum number of pictures per batch')
     add_node_options(
         group, 'device', 'threads', 'sparse_weights', 'version_compatible', 'engine_host_code',
         'engine_dir', 'optimization_level', 'resize_method')
@@ -153,7 +153,7 @@ def add_node_options(group: Any, *names: str) -> None:
             'DIR' if name.endswith('_dir') else 'NAME'}
         group.add_argument(
             f'--{name.replace("_", "-")}', dest=name,
-            help=text[0].lower() + text[1:] + '; may be given several times' * (kind is tuple),
+            help=text[0].lower() + text[1:] + '; repeatable' * (kind is tuple),
             **taken)
 
 
@@ -174,24 +174,24 @@ def add_labelled_pictures(parser: CommandParser, text: str = LABELLED_HELP) -> N
     group.add_argument('--images', required=True, metavar='DIR|ZIP', help=text)
     group.add_argument(
         '--labels', metavar='TSV',
-        help=f'table of file<TAB>class index; without it {TABLE_NAME} among the pictures, or '
-        'class folders')
+        help=f'table of file<TAB>class index; default: {TABLE_NAME} in the folder of the '
+        'pictures, otherwise class folders')
     group.add_argument(
         '--crops', metavar='TSV',
-        help='measure boxes in the pictures, not these: table with the columns '
-        f'{", ".join(CROP_COLUMNS)} and, where boxes are rotated, theta, named in its first line; '
-        'class is a name or an index')
+        help='evaluate boxes instead of whole pictures: a table whose first line names the '
+        f'columns {", ".join(CROP_COLUMNS)} and, for rotated boxes, theta; class is a name or '
+        'an index')
     group.add_argument(
         '--limit', type=int, metavar='N',
-        help='only N pictures or crops, evenly spread over the table')
-    add_node_options(parser.add_argument_group('how crops are cut out'), *CROP_OPTIONS)
+        help='use only N pictures or crops, evenly spaced over the table')
+    add_node_options(parser.add_argument_group('cropping'), *CROP_OPTIONS)
 
 
 def add_topics(parser: CommandParser, usual: str = '') -> None:
     """Add --topic of bags; `usual` is what the help says of its default."""
     parser.add_argument_group('input').add_argument(
         '--topic', action='append', metavar='TOPIC',
-        help=f'image topic of the bag; may be given several times{usual}')
+        help=f'image topic in the bag; repeatable{usual}')
 
 
 def add_skip_bad(parser: CommandParser, constant: Optional[bool] = False) -> None:
@@ -202,8 +202,7 @@ def add_skip_bad(parser: CommandParser, constant: Optional[bool] = False) -> Non
     """
     parser.add_argument_group('input').add_argument(
         '--skip-bad', action='store_const', const=True, default=constant,
-        help='list pictures that cannot be read and continue; not given: the first one is an '
-        'error')
+        help='list and skip pictures that cannot be read; default: the first one is an error')
 
 
 def add_picture_memory(
@@ -215,8 +214,8 @@ def add_picture_memory(
     """
     parser.add_argument_group('input').add_argument(
         '--max-image-mib', type=_mebibytes, metavar='MIB', default=default,
-        help='memory that a picture may take while it is decoded'
-        + (f'; not given: {MAX_FILE_IMAGE_BYTES >> 20}' if default is None else ''))
+        help='maximum memory for decoding a picture, in MiB'
+        + (f'; default: {MAX_FILE_IMAGE_BYTES >> 20}' if default is None else ''))
 
 
 def _mebibytes(text: str) -> int:

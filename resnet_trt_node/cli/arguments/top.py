@@ -16,11 +16,11 @@ def add_arguments(parser: CommandParser) -> None:
     """Add the command's arguments."""
     group = parser.add_argument_group('input')
     group.add_argument(
-        '--node', metavar='NAME', help='show this node only, such as /front/classifier')
+        '--node', metavar='NAME', help='show only this node, such as /front/classifier')
     group.add_argument(
         '--wait', type=float, default=5.0, metavar='SECONDS',
-        help='how long to wait for the first diagnostics')
+        help='how long to wait for the first diagnostics message')
     add_enclave(group)
     parser.add_argument_group('output').add_argument(
-        '--once', action='store_true', help='show the next report and end')
-    add_json(parser, 'print the next report as JSON and end')
+        '--once', action='store_true', help='show the next report and exit')
+    add_json(parser, 'print the next report as JSON and exit')

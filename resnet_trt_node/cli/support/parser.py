@@ -18,11 +18,9 @@ Examples = Sequence[tuple[str, str]]
 
 #: The groups of options in the order of every help; one without options is not shown.
 GROUPS = (
-    'commands', 'input', 'model', 'network', 'normalisation and resizing', 'range and layers',
-    'what is answered', 'regions of the images of a bag', 'how crops are cut out',
-    'comparison with another model', 'what counts as the same answer', 'how it is trained',
-    'fine-tuning', 'how latency is measured', 'how it is played', 'how the model is run',
-    'where it is trained', 'engine', 'output', 'help')
+    'commands', 'input', 'model', 'network', 'normalisation and resizing', 'quantisation',
+    'results', 'regions', 'cropping', 'comparison', 'tolerance', 'training', 'fine-tuning',
+    'latency measurement', 'playback', 'inference', 'hardware', 'engine', 'output', 'help')
 #: What only programs of ROS take, with what `resnet_trt` has for it.
 _ROS = 'that is for ROS nodes, such as classifier_node; `resnet_trt` takes no arguments of ROS'
 _ROS_OPTIONS = ('--ros-args', '--params-file', '--remap', '--param', '-p', '-r')
@@ -83,7 +81,7 @@ class CommandParser(ArgumentParser):
         for title in GROUPS:
             self.add_argument_group(title)
         self.add_argument_group('help').add_argument(
-            '-h', '--help', action='help', help='show this and end')
+            '-h', '--help', action='help', help='show this help and exit')
 
     def groups(self) -> list[tuple[str, str, list[tuple[str, str]]]]:
         """Return title and description of each group, and its arguments with their meanings."""

@@ -17,7 +17,7 @@ from resnet_trt_node.node.ros.ros_environment import check_ros_environment
 def add_enclave(parser: argparse.ArgumentParser) -> None:
     """Add the option that ROS's own programs take behind --ros-args."""
     parser.add_argument(
-        '--enclave', metavar='NAME', help='enclave of SROS2 that holds the keys, such as /tools')
+        '--enclave', metavar='NAME', help='SROS2 enclave with the keys, such as /tools')
 
 
 def import_ros(command: str, module: str) -> Any:
