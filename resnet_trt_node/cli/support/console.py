@@ -18,6 +18,8 @@ from tqdm import tqdm
 CELL_LIMIT = 1000
 #: Columns of names are not made narrower than this.
 NARROWEST_COLUMN = 8
+#: Width of what stands behind a progress bar.
+_NOTE_WIDTH = 24
 
 
 class Progress(Closing):
@@ -41,10 +43,11 @@ class Progress(Closing):
         """
         Advance by one.
 
-        :param note: shown after the bar.
+        :param note: shown after the bar, shortened in its middle.
         """
         if note:
-            self._bar.set_postfix_str(printable(note), refresh=False)
+            self._bar.set_postfix_str(
+                shortened(printable(note), _NOTE_WIDTH, cell_width), refresh=False)
         self._bar.update()
 
     def advance(self, steps: int, total: Optional[int]) -> None:
