@@ -160,7 +160,9 @@ def _check(
             f'{wanted.dtype}; {HOW_TO_MAKE_ONE}')
     dynamic = [isinstance(side, str) for side in one.shape]
     fits = all(side in (None, other) for side, other in zip(sides[1:], one.shape[1:]))
-    if dynamic != [isinstance(side, str) for side in sides] or (what == 'input' and not fits):
+    empty = any(isinstance(side, int) and side < 1 for side in one.shape)
+    if dynamic != [isinstance(side, str) for side in sides] or empty or (
+            what == 'input' and not fits):
         raise ModelError(
             f'not a deployable model: {what} {one.name!r} has the shape {one.shown_shape}, it '
             f'must be {wanted.shown_shape} with a dynamic N; {HOW_TO_MAKE_ONE}')

@@ -117,6 +117,18 @@ def test_inputs_and_outputs_are_checked(tmp_path, change, clauses):
     assert unchecked(path) == {'batches', 'probabilities'}
 
 
+@pytest.mark.parametrize('side', [0, -5])
+@pytest.mark.parametrize('what', ['input', 'output'])
+def test_a_side_without_a_length_is_told(tmp_path, what, side):
+    def shrink(model):
+        del model.metadata_props[:]
+        value, = getattr(model.graph, what)
+        value.type.tensor_type.shape.dim[1].dim_value = side
+    found = broken(changed(tmp_path / 'net.onnx', shrink))
+    assert f'has the shape (N, {side}' in found[what]
+    assert 'batches' not in found
+
+
 def test_tensors_in_other_files_are_told(tmp_path):
     path = write_classifier(tmp_path / 'net.onnx', external=True)
     found = broken(path)
