@@ -154,7 +154,9 @@ def test_a_child_that_ends_early_is_an_error_with_its_log(tmp_path):
     with Child('early', 'bench.no_such_module', [], tmp_path) as child:
         with pytest.raises(BenchError, match='exit code 1') as caught:
             child.hear()
-        assert 'bench.no_such_module' in str(caught.value)
+        message, *log = str(caught.value).splitlines()
+        assert message == 'early ended with exit code 1'
+        assert 'bench.no_such_module' in log[-1]
 
 
 def test_children_end_with_a_parent_that_is_killed(tmp_path):
