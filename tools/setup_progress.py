@@ -135,8 +135,11 @@ def main(log: Path, what: str, command: list[str]) -> int:
 
 def _follow(output: Optional[TextIO], log: TextIO, progress: Progress) -> None:
     for line in output or ():
-        log.write(line)
         progress.read(line.rstrip('\n'))
+        try:
+            log.write(line)
+        except OSError:
+            pass  # a disk that is full: the command has to end, which says so too
 
 
 def _installed(environment: Path) -> int:
@@ -147,6 +150,8 @@ def _installed(environment: Path) -> int:
 if __name__ == '__main__':
     try:
         sys.exit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))
+    except OSError as error:
+        sys.exit(f'setup: {error.strerror}: {error.filename or sys.argv[1]}')
     except KeyboardInterrupt:
         # Ended by the signal, so that the shell script ends too instead of telling of a failure.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -109,3 +109,14 @@ def test_installed_packages_are_counted_meanwhile(
     monkeypatch.setattr(Display, 'show', note)
     assert main(tmp_path / 'pip.log', 'installing', [sys.executable, '-c', script]) == 0
     assert 'installing: 1 of 3 packages [########                ]' in seen
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_no_command_in_the_middle(
+        tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    done = tmp_path / 'done'
+    told = f'print("line\\n" * 100000); open({str(done)!r}, "w")'
+    with pytest.raises(OSError, match='No space left'):
+        main(Path('/dev/full'), 'working', [sys.executable, '-c', told])
+    assert done.exists()
+    assert capfd.readouterr().err == 'setup: working\n'
