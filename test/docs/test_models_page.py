@@ -25,7 +25,7 @@ RUN = [line for block in re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)
        for line in block.strip().splitlines()]
 #: What runs nodes and servers, which other tests do.
 SHOWN = [line.strip() for line in re.findall(r'^    (\S.*)$', TEXT, re.MULTILINE)]
-TOOL = 'python tools/make_model_index.py '
+TOOL = '.venv/bin/python tools/make_model_index.py '
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_what_is_only_shown_has_existing_options():
     names = {argument.name for argument in classify_arguments()}
     words = shlex.split(launch.replace('$(', '').replace(')', ''))
     assert {word.partition(':=')[0] for word in words if ':=' in word} <= names
-    assert server.startswith('python -m http.server --directory models')
+    assert server.startswith('python3 -m http.server --directory models')
 
 
 def test_every_clause_and_key_is_named(workplace):
