@@ -23,6 +23,7 @@ from bench.children import Child, wait_until
 from bench.environment import profile
 from bench.isolation import isolate_ros
 from demo_steps import DemoError
+from demo_steps.folder import claim_folder
 from demo_steps.listener import Listener, RegionResult, Result
 from demo_steps.model import get_model
 from demo_steps.recording import Camera, CAMERAS, write_recording
@@ -57,7 +58,7 @@ def main() -> int:
     arguments = parser.parse_args()
     os.chdir(ROOT)
     try:
-        with settle_ros(arguments.out):
+        with claim_folder(arguments.out), settle_ros(arguments.out):
             return show(arguments.model, arguments.out)
     except ResnetTrtError as error:
         print(f'demo: {error}', file=sys.stderr)
@@ -125,7 +126,6 @@ def settle_ros(out: Path) -> IO[str]:
     # not do: with discovery on this machine only, rmw_fastrtps replaces the built-in transports.
     for name, value in profile('fastdds_large_images.xml').items():
         os.environ.setdefault(name, value)
-    out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault('ROS_LOG_DIR', str(out.resolve() / 'ros_log'))
     return claim
 

@@ -121,6 +121,23 @@ def test_a_node_that_ends_by_itself_is_an_error_with_its_log(tools, tmp_path):
         wait_until(lambda: False, 'the node to be ready', 60, [node])
 
 
+def test_one_demo_at_a_time_writes_a_folder(tools, tmp_path):
+    from demo_steps import DemoError
+    from demo_steps.folder import claim_folder
+    out = tmp_path / 'some' / 'demo'
+    with claim_folder(out), pytest.raises(DemoError, match='another demo writes to'):
+        claim_folder(out)
+    claim_folder(out).close()
+
+
+def test_a_folder_that_cannot_be_made_is_refused_in_words(tools, tmp_path):
+    from demo_steps import DemoError
+    from demo_steps.folder import claim_folder
+    (tmp_path / 'demo').write_text('a file')
+    with pytest.raises(DemoError, match='--out'):
+        claim_folder(tmp_path / 'demo')
+
+
 def test_each_way_to_miss_a_frame_is_named(tools):
     import demo
     from demo_steps.listener import Result
