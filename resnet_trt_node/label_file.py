@@ -1,5 +1,5 @@
 """
-Class names from a file: one a line, or with the number of each class.
+Class names from a file: one per line, or with the number of each class.
 
 Numbers are obeyed in every usual form: `2 bird` or `bird 2` on a line, two columns of a table, a
 mapping such as id2label in JSON or YAML. A list whose numbers are not 0 to C - 1, each once, is

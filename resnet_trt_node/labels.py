@@ -35,7 +35,7 @@ def check_labels(names: tuple[str, ...], where: str = 'labels') -> tuple[str, ..
         message can carry.
     """
     if not names:
-        raise LabelsError(f'{where}: no class names; write one a line')
+        raise LabelsError(f'{where}: no class names; write one per line')
     seen: dict[str, int] = {}
     for line, name in enumerate(names, start=1):
         if not name:

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 #: Protobuf's own limit for a message.
 _MAX_BYTES = (1 << 31) - 1
 _ENGINE = (
-    '{0} is a TensorRT engine by its name: name the ONNX model instead, whose engine is built '
-    'once and kept')
+    '{0} looks like a TensorRT engine: give the ONNX model instead; its engine is built once and '
+    'cached')
 _CHECKPOINT = (
-    '{0} is a PyTorch checkpoint by its name: make the ONNX model with `resnet_trt export '
+    '{0} looks like a PyTorch checkpoint: make the ONNX model with `resnet_trt export '
     '--weights {0}`, or with torch.onnx.export and `resnet_trt prepare`')
-_PICTURE = '{0} is a picture by its name: name an ONNX model in its place'
+_PICTURE = '{0} looks like a picture: give an ONNX model instead'
 #: What a file that is no ONNX is by its suffix, and what to do; the file's name goes in.
 _OTHER_FORMATS = {
     **dict.fromkeys(('.engine', '.plan', '.trt'), _ENGINE),

@@ -174,7 +174,7 @@ def check_image(message: Any, max_bytes: int = MAX_IMAGE_BYTES) -> RawImage:
     if raw.data.size != expected:
         raise FrameError(
             f'{raw}: {raw.data.size} bytes of data, expected {expected} '
-            f'({lines} lines of {raw.step}): the message was cut or its fields are wrong; '
+            f'({lines} lines of {raw.step}): the message is truncated or its fields are wrong; '
             'check the publisher')
     if raw.width % encoding.shared[1]:
         raise _odd_side(raw, 'width')
@@ -229,7 +229,7 @@ def _read_fields(message: Any, max_bytes: int) -> RawImage:
             'subscribe to a topic of that type') from error
     if not isinstance(name, str) or name not in ENCODINGS:
         raise FrameError(
-            f'unknown encoding {printable(repr(name), 80)}: have the publisher send one of '
+            f'unknown encoding {printable(repr(name), 80)}: the publisher must use one of '
             f'{", ".join(ENCODINGS)}')
     where = f'{width}x{height} {name} image'
     if height <= 0 or width <= 0:

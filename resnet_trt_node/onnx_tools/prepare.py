@@ -91,7 +91,7 @@ def prepare(
     # What has no contract is what this command is for.
     with suppress(ModelError):
         spec_of(model)
-        raise UsageError(f'{source} is deployable already: use it as it is')
+        raise UsageError(f'{source} is already deployable: use it as it is')
     normalisation = pick_normalisation(mean, std, scale, channel_order == 'bgr')
     names = given_labels(labels)
     original = read_source(model, layout, output)

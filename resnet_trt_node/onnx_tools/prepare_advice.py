@@ -56,10 +56,10 @@ def advise(path: Path) -> PrepareAdvice:
         if rows.shape[1] != _IMAGENET_CLASSES:
             words += ['--labels', 'labels.txt']
             notes.append(
-                f'labels.txt is a file of yours with its {rows.shape[1]} class names, one a line')
+                f'labels.txt must be a file with its {rows.shape[1]} class names, one per line')
         softmax_is_missing(rows, source.last_op, 'auto')
     except ModelError as error:
-        return PrepareAdvice((), (f'`resnet_trt prepare` cannot mend it: {error}',))
+        return PrepareAdvice((), (f'`resnet_trt prepare` cannot fix it: {error}',))
     except UsageError as error:
         notes.append(str(error))
     return PrepareAdvice(tuple(words), tuple(notes))

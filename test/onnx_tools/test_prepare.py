@@ -234,7 +234,7 @@ def test_constants_among_the_inputs_are_no_inputs(tmp_path: Path) -> None:
 
 
 def test_a_deployable_model_is_left_alone(tmp_path: Path, resnet18: WrittenModel) -> None:
-    with pytest.raises(UsageError, match='is deployable already: use it as it is'):
+    with pytest.raises(UsageError, match='is already deployable: use it as it is'):
         prepare(resnet18.path, tmp_path / 'out.onnx', mean=MEAN, std=STD)
 
 

@@ -1,4 +1,4 @@
-"""Class names in files: one a line, or numbered in any usual form; obeyed or refused."""
+"""Class names in files: one per line, or numbered in any usual form; obeyed or refused."""
 
 import json
 import os
@@ -35,8 +35,8 @@ def test_names_may_hold_spaces_commas_and_any_letters(tmp_path):
 
 
 @pytest.mark.parametrize(('content', 'message'), [
-    ('', 'labels.txt: no class names; write one a line'),
-    (' \n\n', 'labels.txt: no class names; write one a line'),
+    ('', 'labels.txt: no class names; write one per line'),
+    (' \n\n', 'labels.txt: no class names; write one per line'),
     ('cat\n\ndog\n', 'labels.txt, line 2: a class name is blank'),
     (b'cat\n\xff\xfe\n', 'are not UTF-8 text: one class name a line'),
 ])

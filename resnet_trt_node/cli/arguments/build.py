@@ -21,8 +21,8 @@ EXAMPLES = (
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the command's arguments."""
-    kept = 'the engine is kept in --engine-dir, by a name that the node finds it by'
-    in_graph = 'the precision is that of the model, see `resnet_trt export --precision`'
+    kept = 'the engine is stored in --engine-dir, where the node finds it'
+    in_graph = 'the model determines the precision, see `resnet_trt export --precision`'
     parser.absent.update({
         '-o': kept, '--output': kept, '--fp16': in_graph, '--int8': in_graph,
         '--backend': 'write --flavour NAME'})

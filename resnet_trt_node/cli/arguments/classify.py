@@ -21,8 +21,8 @@ EXAMPLES = (
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the command's arguments."""
-    named = 'name pictures, folders and bags behind MODEL, without an option'
-    in_model = 'class names are in the model: `resnet_trt export` and `prepare` take --labels'
+    named = 'give pictures, folders and bags after MODEL, without an option'
+    in_model = 'class names are in the model: use --labels with `resnet_trt export` or `prepare`'
     parser.absent.update({
         '--images': named, '--input': named, '--image': named, '--labels': in_model})
     add_model(parser)

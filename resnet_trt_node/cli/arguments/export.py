@@ -21,7 +21,7 @@ EXAMPLES = (
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the command's arguments."""
-    parser.surplus = 'write --arch NAME for a network, -o FILE for what is written'
+    parser.surplus = 'write --arch NAME for the network, -o FILE for the output'
     group = parser.add_argument_group('network')
     group.add_argument(
         '--arch', choices=ARCHITECTURES,

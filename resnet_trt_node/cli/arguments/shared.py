@@ -14,7 +14,7 @@ from resnet_trt_node.node.ros.parameters import parameter_fields
 from resnet_trt_node.printable import printable
 
 #: What is said of one word too many where pictures are an option.
-IMAGES_SURPLUS = 'pictures are named by --images'
+IMAGES_SURPLUS = 'give the pictures with --images'
 #: What stands for pictures that are made up.
 GENERATED = 'generated'
 #: Columns of a table of crops, in any order.
@@ -43,7 +43,7 @@ class _Once(Action):
         """Store the value, and refuse a second one."""
         if getattr(namespace, self.dest) != self.default:
             raise ArgumentError(
-                self, f'given twice, and it names what is written; {self.const}')
+                self, f'given twice, but there is only one output; {self.const}')
         setattr(namespace, self.dest, values)
 
 

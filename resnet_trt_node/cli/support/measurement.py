@@ -82,8 +82,8 @@ def refuse_simulated(*backends: Optional[str]) -> None:
     """
     if 'simulated' in backends:
         raise UsageError(
-            'simulated makes its answers up, which says nothing about the model: choose a backend '
-            'that infers, such as onnxruntime, or --compare MODEL on the same backend')
+            'simulated makes up its answers, so the comparison would be meaningless: choose a '
+            'real backend, such as onnxruntime, or --compare MODEL on the same backend')
 
 
 def labelled_items(arguments: Namespace, pictures: PictureSet) -> Sequence[LabelledPicture]:

@@ -22,7 +22,7 @@ GROUPS = (
     'results', 'regions', 'cropping', 'comparison', 'tolerance', 'training', 'fine-tuning',
     'latency measurement', 'playback', 'inference', 'hardware', 'engine', 'output', 'help')
 #: What only programs of ROS take, with what `resnet_trt` has for it.
-_ROS = 'that is for ROS nodes, such as classifier_node; `resnet_trt` takes no arguments of ROS'
+_ROS = 'this is for ROS nodes, such as classifier_node; `resnet_trt` accepts no ROS arguments'
 _ROS_OPTIONS = ('--ros-args', '--params-file', '--remap', '--param', '-p', '-r')
 _NUMBER = re.compile(r'-[\d.]')
 #: How argparse says that a value is of another type, and what to call the type.

@@ -100,7 +100,7 @@ def node_health(
     if failed_frames:
         health.add(Level.ERROR, f'the backend failed on {failed_frames} frames')
     elif retried_batches:
-        health.add(Level.WARN, f'the backend needed {retried_batches} second attempts')
+        health.add(Level.WARN, f'batches that failed and were retried: {retried_batches}')
     if latency_p99_ms is not None:
         for level, threshold in (
                 (Level.ERROR, parameters.error_latency_ms),

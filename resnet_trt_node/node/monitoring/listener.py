@@ -67,12 +67,12 @@ class DiagnosticsListener(Closing):
 
     def _nothing(self, timeout_sec: float) -> str:
         who = f'node {self._wanted}' if self._wanted else 'a classifier node'
-        text = f'heard nothing of {who} on /diagnostics in {timeout_sec:g} s: '
+        text = f'no /diagnostics from {who} in {timeout_sec:g} s: '
         if self._others:
             return text + f'there are {some(sorted(self._others), _NAMED)}'
         domain = os.environ.get('ROS_DOMAIN_ID', '0')
         return text + (
-            f'check that it runs, and in the same ROS_DOMAIN_ID (here {domain}); '
+            f'check that it is running in the same ROS_DOMAIN_ID (here {domain}); '
             '--wait gives it more time')
 
     def _take(self, message: Any) -> None:

@@ -19,7 +19,7 @@ _TOPICS = {
 _LAUNCH_ONLY = 'it is an argument of classify.launch.py: ros2 launch resnet_trt_node ' \
     'classify.launch.py {0}:=...'
 _IN_MODEL = 'class names are in the model, where `resnet_trt prepare --labels FILE` writes them'
-_NO_ENGINE = 'set model_path to the ONNX model, whose engine is built once and kept in engine_dir'
+_NO_ENGINE = 'set model_path to the ONNX model; its engine is built once and cached in engine_dir'
 #: What else is no parameter, but has a place elsewhere.
 _ELSEWHERE = {
     'namespace': 'write --ros-args -r __ns:=/car',

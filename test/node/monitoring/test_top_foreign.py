@@ -157,7 +157,7 @@ def test_an_error_quotes_an_encoding_in_short_and_still_advises():
     with pytest.raises(FrameError) as caught:
         check_image(message)
     assert '\x1b' not in str(caught.value)
-    assert 'send one of rgb8' in str(caught.value)
+    assert 'use one of rgb8' in str(caught.value)
     assert len(str(caught.value)) < 800
 
 

@@ -86,8 +86,8 @@ class RegionInput:
         self._detections = InputTopic(
             node, Detection2DArray, topic_of(camera, 'detections'), parameters.regions_queue,
             parameters.image_reliability == 'reliable',
-            hint='have the detector publish that, or convert it as '
-                 'examples/regions/to_detections.py does', read=DetectionsCdr)
+            hint='change the detector, or convert its messages as in '
+                 'examples/regions/to_detections.py', read=DetectionsCdr)
         self._slop_ns = round(parameters.regions_slop_ms * 1e6)
         self._matcher = StampMatcher(
             parameters.regions_queue, round(parameters.regions_wait_ms * 1e6), self._slop_ns)
@@ -190,9 +190,9 @@ class RegionInput:
         for kind, topic in zip(KINDS, self.topics, strict=True):
             if self._unmatched[kind, 'no_stamp']:
                 notes.append(
-                    f'{topic.name}: the header stamp is 0, so that nothing matches it: have the '
-                    + ('driver set it' if kind == IMAGE
-                       else "detector copy the image's header"))
+                    f'{topic.name}: the header stamp is 0, so nothing can match it: '
+                    + ('the driver must set it' if kind == IMAGE
+                       else "the detector must copy the image's header"))
         if number[IMAGE] and not self._detections.publishers:
             notes.append(
                 f'{self._detections.name} has no publisher: start the detector, or remap the '
@@ -200,10 +200,10 @@ class RegionInput:
         elif min(number.values()) >= _ROW:
             notes.append(
                 f'{self._detections.name}: detections and their images arrive too far apart: '
-                'raise regions_wait_ms and regions_queue'
+                'increase regions_wait_ms and regions_queue'
                 if self._partners_missed_each_other() else
-                f'{self._detections.name}: no stamp is that of an image of {self._images.name}: '
-                "have the detector copy the image's header, or raise regions_slop_ms")
+                f'{self._detections.name}: no stamp matches an image on {self._images.name}: the '
+                "detector must copy the image's header, or increase regions_slop_ms")
         return notes
 
 

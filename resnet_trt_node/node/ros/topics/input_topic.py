@@ -24,7 +24,7 @@ from resnet_trt_node.printable import printable, some
 #: The remedy for incompatible QoS: only overrides of the user can request too much.
 _QOS_REMEDY = (
     'set the parameter image_reliability to best_effort and remove qos_overrides, '
-    'or have the publisher offer more')
+    'or change the QoS of the publisher')
 #: What rmw calls the node of an endpoint while discovery has not told of the node.
 _UNKNOWN_NODE = '_NODE_NAME_UNKNOWN_'
 #: How many topics are offered in place of one without a publisher.

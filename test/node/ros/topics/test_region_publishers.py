@@ -54,8 +54,8 @@ def test_problems_name_topics_and_remedies(stage):
     stage.spin_until(topics.problems)
     assert topics.problems() == [
         '/front/detections carries std_msgs/msg/String, this node wants '
-        'vision_msgs/msg/Detection2DArray: have the detector publish that, or convert it as '
-        'examples/regions/to_detections.py does']
+        'vision_msgs/msg/Detection2DArray: change the detector, or convert its messages as '
+        'in examples/regions/to_detections.py']
     stage.peer.destroy_publisher(foreign)
     stage.spin_until(lambda: not topics.problems())
     unreliable = stage.publisher(
@@ -74,15 +74,15 @@ def test_problems_name_topics_and_remedies(stage):
     stage.spin_until(lambda: stage.pipeline.unmatched)
     note, = topics.problems()
     assert note == (
-        '/front/image: the header stamp is 0, so that nothing matches it: have the driver set it')
+        '/front/image: the header stamp is 0, so nothing can match it: the driver must set it')
     detections = stage.publisher(Detection2DArray, '/front/detections')
     unstamped = boxes(0)
     unstamped.header.stamp.sec = 0
     detections.publish(unstamped)
     stage.spin_until(lambda: len(topics.problems()) == 2)
     assert topics.problems()[1] == (
-        '/front/detections: the header stamp is 0, so that nothing matches it: have the detector '
-        "copy the image's header")
+        '/front/detections: the header stamp is 0, so nothing can match it: the detector '
+        "must copy the image's header")
     # It is told no longer than it is so, matched or not.
     images.publish(picture(2))
     detections.publish(boxes(3))
@@ -133,17 +133,17 @@ def test_missing_detectors_and_foreign_stamps_are_reported(stage, monkeypatch):
     assert stage.pipeline.unmatched_detections == 8
     note, = topics.problems()
     assert note.startswith(
-        '/front/detections: no stamp is that of an image of /front/image: have the detector')
+        '/front/detections: no stamp matches an image on /front/image: the detector')
     images.publish(picture(519))
     stage.spin_until(lambda: stage.pipeline.pairs)
     assert topics.problems() == []
 
 
 @pytest.mark.parametrize(('slop_ms', 'offset_ns', 'words'), [
-    (0.0, 0, 'raise regions_wait_ms and regions_queue'),
-    (0.002, 1500, 'raise regions_wait_ms and regions_queue'),
-    (0.0, 1500, 'raise regions_slop_ms'), (0.001, 1500, 'raise regions_slop_ms'),
-    (0.001, -1500, 'raise regions_slop_ms')])
+    (0.0, 0, 'increase regions_wait_ms and regions_queue'),
+    (0.002, 1500, 'increase regions_wait_ms and regions_queue'),
+    (0.0, 1500, 'increase regions_slop_ms'), (0.001, 1500, 'increase regions_slop_ms'),
+    (0.001, -1500, 'increase regions_slop_ms')])
 def test_detections_that_come_late_and_foreign_stamps_differ(
         stage, monkeypatch, slop_ms, offset_ns, words):
     topics = stage.camera(
