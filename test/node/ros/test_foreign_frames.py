@@ -33,7 +33,7 @@ def test_the_log_and_the_diagnostics_stay_short_and_plain():
     lines = [line for line in node.log.split('\n') if 'unknown encoding' in line]
     assert lines
     assert '... (' in lines[0]
-    assert 'send one of rgb8' in lines[0]
+    assert 'must use one of rgb8' in lines[0]
     for text in (*texts, *node.log.split('\n')):
         assert len(text) < 2500
         assert '\x1b' not in text
