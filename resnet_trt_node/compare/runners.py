@@ -121,7 +121,7 @@ def _trt(
         fp16=not typed and spec.precision != 'fp32', int8=not typed and spec.precision == 'int8',
         builder_optimization_level=options.optimization_level,
         sparse_weights=options.sparse_weights)
-    options.log('polygraphy:trt builds its engine anew each time, which may take minutes')
+    options.log('polygraphy:trt builds its engine every time, which may take minutes')
     try:
         engine = EngineFromNetwork(
             NetworkFromOnnxBytes(data, strongly_typed=typed), config=config)()

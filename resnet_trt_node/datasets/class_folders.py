@@ -179,7 +179,7 @@ def refuse_corrupt(*parts: tuple[Sequence[CorruptPicture], int, Union[str, Path]
         places = ' and '.join(
             f'{len(found)} of {count} pictures in {root}' for found, count, root in parts if found)
         raise DataError(
-            f'{places} are corrupt: mend or remove them, or pass --skip-bad to go on without '
+            f'{places} are corrupt: fix or remove them, or pass --skip-bad to go on without '
             'them; '
             + some([f'{one.name} ({one.reason})' for one in corrupt]))
 

@@ -41,7 +41,7 @@ def jpeg_markers(data: memoryview) -> Iterator[tuple[int, int]]:
         at = marker + 2 + int.from_bytes(data[marker + 2:marker + 4], 'big')
     raise FrameError(
         f'jpeg of {len(data)} bytes: it has more than {MAX_SEGMENTS} segments, which is no camera '
-        'picture; write it anew')
+        'picture; write it again')
 
 
 def _find_marker(data: memoryview, at: int) -> int:

@@ -160,7 +160,7 @@ def _read_png(data: memoryview) -> PictureHeader:
         # A colour that is transparent; acTL says that it moves, which OpenCV composes with alpha.
         alpha = alpha or kind in (b'tRNS', b'acTL')
     raise FrameError(
-        f'{width}x{height} png: it has more than {MAX_CHUNKS} chunks, write it anew with fewer')
+        f'{width}x{height} png: it has more than {MAX_CHUNKS} chunks, write it again with fewer')
 
 
 def _read_bmp(data: memoryview) -> PictureHeader:

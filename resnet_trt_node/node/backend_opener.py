@@ -66,8 +66,8 @@ class BackendOpener:
             self._progress = 'the previous backend still hangs'
             if not self.abandoned.join(_ABANDONED_SEC):
                 raise BackendUnavailable(
-                    'the previous backend still hangs and keeps its memory: end this process and '
-                    'start it anew')
+                    'the previous backend still hangs and keeps its memory: restart this '
+                    'process')
             self.abandoned = None
         self._progress = 'opening the model'
         backend = open_backend(

@@ -160,7 +160,7 @@ def measure(
                 progress.step()
                 return
             if not arguments.skip_bad:
-                remedy = '' if isinstance(error, AnswerError) else 'mend the data, or '
+                remedy = '' if isinstance(error, AnswerError) else 'fix the data, or '
                 raise type(error)(
                     f'{error}; {remedy}skip such files with --skip-bad') from error
             failures.append({**item.place, 'error': str(error)})

@@ -90,8 +90,8 @@ class InferenceWorker:
         hung = self.watchdog.check(timeout_ms)
         if hung is not None and not self.state.disabled:
             self._disable(
-                f'the backend hangs: {hung}; check the device and the log, and start the process '
-                'anew if the backend does not come back')
+                f'the backend hangs: {hung}; check the device and the log, and restart the '
+                'process if the backend does not come back')
 
     def _disable(self, reason: str) -> None:
         self._scheduler.close('failed')

@@ -68,7 +68,7 @@ def read_tensors(path: Union[str, Path]) -> dict[str, NDArray[Any]]:
     except ValueError as error:
         raise ModelError(
             f'{path} is no state dict of plain tensors in the format before PyTorch 1.6 '
-            f'({error}): save it anew with torch.save(network.state_dict(), path, '
+            f'({error}): save it again with torch.save(network.state_dict(), path, '
             '_use_new_zipfile_serialization=False)') from error
 
 

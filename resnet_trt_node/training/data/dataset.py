@@ -234,5 +234,5 @@ def _check_classes(
         empty = [name for index, name in enumerate(labels) if index not in targets]
         if empty:
             raise DataError(
-                f'without its corrupt pictures, nothing is left {what} of {some(empty)}: mend '
+                f'without its corrupt pictures, nothing is left {what} of {some(empty)}: fix '
                 'them')

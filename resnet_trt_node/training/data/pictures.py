@@ -116,7 +116,7 @@ class StreamedPictures:
             if corrupt:
                 raise DataError(
                     f'{corrupt[0].name} cannot be read any more ({corrupt[0].reason}): do not '
-                    'change pictures while they are trained with; mend it and --resume')
+                    'change pictures while they are trained with; fix it and --resume')
             yield batch.to(self.device)
 
 

@@ -61,7 +61,7 @@ def test_a_backend_that_hangs_is_disabled_and_what_it_brings_later_is_dropped(
     why = declare_hung(bench)
     assert 'hangs' in why
     assert f'{words} a batch of 1' in why
-    assert 'process anew' in why
+    assert 'restart the process' in why
     assert not bench.pipeline.accepting
     bench.pipeline.offer('left', 5)
     # Which waits for the other threads only.

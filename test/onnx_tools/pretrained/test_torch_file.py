@@ -61,7 +61,8 @@ def refusal(tmp_path: Path, data: bytes) -> str:
     """Return why a file is refused, without its name and the advice."""
     with pytest.raises(ModelError) as raised:
         read_tensors(written(tmp_path, data))
-    match = re.fullmatch(r'\S+net\.pth is no .* \((.*)\): save it anew with .*', str(raised.value))
+    match = re.fullmatch(
+        r'\S+net\.pth is no .* \((.*)\): save it again with .*', str(raised.value))
     assert match, raised.value
     return match[1]
 

@@ -38,7 +38,7 @@ class UnusableCrop(FrameError):
 
     def __init__(self, outcome: str, crop: LabelledPicture) -> None:
         super().__init__(
-            f'{crop.describe()}: the box is {outcome.replace("_", " ")}: mend the table')
+            f'{crop.describe()}: the box is {outcome.replace("_", " ")}: fix the table')
         self.outcome = outcome
 
 
