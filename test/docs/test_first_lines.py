@@ -50,4 +50,4 @@ def test_commands_of_the_front_page() -> None:
             assert f'\n{command[1]}:' in (REPOSITORY / 'Makefile').read_text(encoding='utf-8')
         elif command[0] == 'pip':
             assert (REPOSITORY / command[-1]).exists()
-    assert tried == {'make', 'ros2', 'resnet_trt', 'pip'}
+    assert tried == {'make', 'ros2', 'python3', 'resnet_trt', 'pip'}
