@@ -14,6 +14,9 @@ from resnet_trt_node.onnx_tools.source_model import SourceModel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+#: Of one batch; a file from elsewhere may ask for any size. Float32, it is 1 GiB.
+_MOST_NUMBERS = 1 << 28
+
 
 class Reference:
     """
@@ -38,12 +41,16 @@ class Reference:
 
         :param frames: uint8 (N, H, W, 3), RGB.
         :returns: float32 (N, C), probabilities if `softmax` is set, else what the model gives.
-        :raises ModelError: if the output is no row of classes.
+        :raises ModelError: if the output is no row of classes, or a fixed batch is too large.
         """
         x = self._normalisation.apply(frames)
         if self._source.layout == 'nhwc':
             x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
         step = self._source.batch or len(x)
+        if step * prod(x.shape[1:]) > _MOST_NUMBERS:
+            raise ModelError(
+                f'its fixed batch size of {step} is too large to be tried: export it with a '
+                'smaller or a dynamic one')
         rows = np.concatenate([
             self._rows(x[start:start + step], step) for start in range(0, len(x), step)])
         if not self.softmax:

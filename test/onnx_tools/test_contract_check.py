@@ -256,6 +256,10 @@ def test_what_prepare_cannot_mend_is_said(tmp_path):
     advice = advise(write_classifier(tmp_path / 'net.onnx', dtype=np.float64))
     assert advice.words == ()
     assert 'float64' in advice.notes[0]
+    # It is not filled to be tried.
+    advice = advise(write_classifier(tmp_path / 'net.onnx', batch=2**31 - 1))
+    assert advice.words == ()
+    assert 'batch size of 2147483647 is too large' in advice.notes[0]
     advice = advise(write_classifier(tmp_path / 'net.onnx', ends='sigmoid'))
     assert 'Sigmoid' in advice.notes[-1]
 
