@@ -247,16 +247,16 @@ def named(result: Result, labels: Sequence[str]) -> list[Prediction]:
 def print_answers(
         shown: dict[Frame, str], predictions: dict[Frame, list[Prediction]],
         latencies_ms: dict[Frame, float]) -> None:
-    """Print a line for each recorded image, with or without an answer."""
+    """Print a line for each recorded image, with or without an answer, within 80 columns."""
     rows = []
     for frame, photograph in shown.items():
         camera, stamp_ns = frame
         names = ', '.join(
-            f'{one.label} {one.score:.0%}' for one in predictions.get(frame, [])[:3])
+            f'{one.label} {one.score:.0%}' for one in predictions.get(frame, [])[:2])
         latency = f'{latencies_ms[frame]:.1f} ms' if frame in latencies_ms else '-'
         rows.append(
             (f'{stamp_ns / 1e9:.3f}', camera, photograph, latency, names or 'no result'))
-    print_table(('STAMP', 'CAMERA', 'SEES', 'LATENCY', 'TOP 3'), rows, 'lllr')
+    print_table(('STAMP', 'CAMERA', 'SEES', 'LATENCY', 'TOP 2'), rows, 'lllr')
 
 
 def draw(

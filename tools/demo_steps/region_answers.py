@@ -31,15 +31,15 @@ def print_regions(
         for region in found:
             photograph = _photograph(region)
             results = answers.get(region.track_id, [])
-            names = ', '.join(f'{name} {score:.0%}' for name, score in results[0].classes[:2]) \
+            name = ''.join(f'{name} {score:.0%}' for name, score in results[0].classes[:1]) \
                 if results and results[0].classes != _NOTHING else ''
             box = region.box
             rows.append((
                 file, photograph,
                 f'{box.width:.0f}x{box.height:.0f} at {box.center_x:.0f}, {box.center_y:.0f}',
-                names or ('too small' if region is TOO_SMALL else 'no result'),
+                name or ('too small' if region is TOO_SMALL else 'no result'),
                 alone.get(photograph, '-')))
-    print_table(('SCENE', 'SHOWS', 'BOX', 'NAMES', 'ALONE'), rows, 'lllll')
+    print_table(('SCENE', 'SHOWS', 'BOX', 'NAME', 'ALONE'), rows, 'lllll')
 
 
 def find_region_problems(
