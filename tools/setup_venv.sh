@@ -76,15 +76,12 @@ stamp() { printf '%s\n' "$2" > "$stamps/$1.new" && mv "$stamps/$1.new" "$stamps/
 create() {
   python=$(find_python)
   check_tools
-  say "creating $name with $python ($("$python" --version)${ros:+, ROS 2 $ros}${wheels:+, ROS 2 $distro})"
+  say "taking $python ($("$python" --version)${ros:+, ROS 2 $ros}${wheels:+, ROS 2 $distro})"
   rm -rf "$venv"
-  if [ -n "$ros" ]; then
-    "$python" -m venv --system-site-packages "$venv"
-  else
-    "$python" -m venv "$venv"
-  fi
-  mkdir "$stamps"
+  mkdir -p "$stamps"
   stamp python "$python"
+  show venv.log "creating $name" "$python" -m venv ${ros:+--system-site-packages} "$venv" \
+    || fail "$python made no $name"
   stamp base "$root ${ros:-wheels}"
 }
 
