@@ -89,12 +89,16 @@ def shared_segments(pid: int) -> set[Path]:
     return {Path(found) for found in re.findall(r'(/dev/shm/\S+)', maps)}
 
 
+def orphans(segments: set[Path]) -> set[Path]:
+    """Return those files in /dev/shm that are still there and that no process has mapped."""
+    mapped = {path for entry in Path('/proc').iterdir() if entry.name.isdigit()
+              for path in shared_segments(int(entry.name))}
+    return {path for path in segments - mapped if path.exists()}
+
+
 def remove_orphans(segments: set[Path]) -> None:
     """Remove shared memory that a killed process left, unless somebody else has it mapped."""
-    for entry in Path('/proc').iterdir():
-        if entry.name.isdigit():
-            segments -= shared_segments(int(entry.name))
-    for path in segments:
+    for path in orphans(segments):
         path.unlink(missing_ok=True)
         # By its lock Fast DDS tells whether somebody lives that uses a segment.
         path.with_name(f'{path.name}_el').unlink(missing_ok=True)
