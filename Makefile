@@ -39,13 +39,17 @@ docs: venv ## the pages as a site in build/site, on Python 3.11 or later; a warn
 docs-serve: venv ## the same at http://127.0.0.1:8000, built again as you write
 	$(python) -m mkdocs serve --no-strict
 
-# One command, so that pytest's closing line is the last one. A test that hangs is ended; the
-# limit is far above what the slowest takes on a busy machine. Many tests wait for other processes,
+# One command, so that pytest's closing line is the last one. Many tests wait for other processes,
 # so that one worker more than there are cores is of use; a file's tests stay together.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 3 ? cores + 1 : 4)))
 pytest = $(python) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# A test that hangs is ended, and where it hangs in C++ its worker is; the limits are far above what
+# the slowest takes on a busy machine. Tests that use DDS, other processes or PyTorch get a second
+# try, a few in a run: the summary lists each, with the traceback of the first try.
+patiently = --timeout=1500 -o faulthandler_timeout=1600 -o faulthandler_exit_on_timeout=true \
+  --reruns 1 --max-suite-reruns 9 --rerun-show-tracebacks -raR
 test: venv ## linters, mypy and all tests; WORKERS=3 at once
-	$(pytest) --timeout=3000
+	$(pytest) $(patiently)
 
 # What another distribution of ROS 2 can change, in an environment that has only what it takes; a
 # whole one that is there already does as well.
@@ -53,7 +57,7 @@ ROS_TESTS := test/node test/launch_support test/bench $(wildcard test/bag/test_r
   test/package/test_vision_msgs.py
 test-ros: ## the tests that need ROS 2; ROS=jazzy runs them on Jazzy
 	@PARTS='runtime test' tools/setup_venv.sh
-	$(pytest) --timeout=3000 $(ROS_TESTS)
+	$(pytest) $(patiently) $(ROS_TESTS)
 
 # A fast test that does what it must not do fails; test/helpers/tiers.py says how to mark slow ones.
 # None waits for anything, so that a worker for each core is best.

@@ -16,7 +16,7 @@ from bench.procfs import remove_orphans
 from kept import folder_of, Kept
 import pytest
 
-pytest_plugins = ['tiers']
+pytest_plugins = ['tiers', 'whole_files']
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 #: Held for as long as the tests run.
@@ -25,6 +25,13 @@ _CLAIM = isolate_ros()
 # tests end by Ctrl-C would never end.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def ros_domain() -> Iterator[None]:
+    """Keep the nodes of a file away from what tests of other files have killed."""
+    with isolate_ros():
+        yield
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -13,6 +13,7 @@ from bench.children import Child, wait_until
 from bench.deployment import DEFAULT, PROFILE
 from bench.environment import choose_transport, describe_machine
 from bench.faulty_node import order_faults, take_fault
+from bench.isolation import isolate_ros
 from bench.observer import counts, stage_ms, stages, unaccounted, unaccounted_regions
 from bench.procfs import sample
 from bench.scenarios import latency, regions
@@ -183,6 +184,15 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path):
         with open(f'/proc/{pid}/stat') as file:
             return file.read().rpartition(')')[2].split()[0] == 'Z'
     wait_until(gone, 'the child to end', 60.0)
+
+
+def test_a_domain_is_not_taken_again_while_others_are_left(monkeypatch):
+    monkeypatch.setenv('ROS_DOMAIN_ID', '')
+    taken = []
+    for _ in range(9):
+        with isolate_ros():
+            taken.append(os.environ['ROS_DOMAIN_ID'])
+    assert len(set(taken)) == 9
 
 
 def test_the_machine_is_described_without_its_name():

@@ -72,11 +72,14 @@ def _is_slow_file(path: Path) -> bool:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is slow by its fixtures, before -m chooses; put slow files first."""
     for item in items:
         if _SLOW_FIXTURES.intersection(getattr(item, 'fixturenames', ())):
             item.add_marker(pytest.mark.slow)
+        # What depends on no other process has no excuse: --reruns is not for it.
+        if config.getoption('reruns', None) and not item.get_closest_marker('slow'):
+            item.add_marker(pytest.mark.flaky(reruns=0))
     # Of several workers none shall begin a long file when the others have nothing left to do.
     items.sort(key=lambda item: not _is_slow_file(item.path))
 

@@ -54,6 +54,9 @@ def test_the_page_lists_what_the_node_has(peer: Peer, arguments, given):
     with run('-p', 'image_reliability:=best_effort', *arguments) as node:
         peer.listen_to_diagnostics()
         peer.spin_until(lambda: (peer.status() or {}).get('state') == 'active', 'an active node')
+        # Its diagnostics may come before its name, without which asking for its ends is an error.
+        peer.spin_until(
+            lambda: (NODE, '/') in peer.node.get_node_names_and_namespaces(), f'the name {NODE}')
         for title, asked in (
                 ('Subscriptions', peer.node.get_subscriber_names_and_types_by_node),
                 ('Publications', peer.node.get_publisher_names_and_types_by_node),
@@ -68,6 +71,10 @@ def test_the_page_lists_what_the_node_has(peer: Peer, arguments, given):
         for title, ends in (('Subscriptions', peer.node.get_subscriptions_info_by_topic),
                             ('Publications', peer.node.get_publishers_info_by_topic)):
             for name, (_, qos) in listed(title, given).items():
-                end, = [end for end in ends(name) if end.node_name == NODE]
+                def ours(ends=ends, name=name):
+                    return [end for end in ends(name) if end.node_name == NODE]
+                # Those of the test before may be known for some time.
+                peer.spin_until(lambda ours=ours: len(ours()) == 1, name)
+                end, = ours()
                 assert qos_of(end) == qos, name
         assert node.stop() == 0

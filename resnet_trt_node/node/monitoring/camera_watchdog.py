@@ -33,6 +33,9 @@ class CameraWatchdog:
         if active_since_ns is None:
             self._timed_out.clear()
             return []
+        # It may have been deactivated and activated since the last call.
+        self._timed_out = {camera: since_ns for camera, since_ns in self._timed_out.items()
+                           if since_ns >= active_since_ns}
         changes: list[tuple[str, Optional[float]]] = []
         for camera in self._has_sent:
             frame_ns = last_ns.get(camera, 0)

@@ -112,6 +112,11 @@ def test_frames_of_an_earlier_activation_and_no_limit():
     assert watch.check(15 * SEC, 10 * SEC, {'front': SEC}, 2.0) == [('front', None)]
     assert watch.check(16 * SEC, None, {'front': SEC}, 2.0) == []
     assert watch.reason('front', 16 * SEC) is None
+    # Activated again between two calls, each time.
+    assert watch.check(20 * SEC, 17 * SEC, {'front': SEC}, 2.0) == [('front', None)]
+    assert watch.check(24 * SEC, 21 * SEC, {'front': SEC}, 2.0) == [('front', None)]
+    assert watch.check(26 * SEC, 25 * SEC, {'front': SEC}, 2.0) == []
+    assert watch.reason('front', 26 * SEC) is None
 
 
 @pytest.mark.parametrize(('sec', 'nanosec', 'age_ms'), [
