@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 import signal
+from time import time
 from typing import Any, Iterator
 
 from bench.isolation import isolate_ros
@@ -44,12 +45,22 @@ def ros_logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def _segments() -> set[Path]:
-    return {path for path in Path('/dev/shm').glob('fastdds_*') if not path.name.endswith('_el')}
+    # Fast DDS before 3 calls them fastrtps_.
+    return {path for path in Path('/dev/shm').glob('fast*_*') if not path.name.endswith('_el')}
+
+
+def _age_sec(path: Path) -> float:
+    try:
+        return time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 @pytest.fixture(scope='session', autouse=True)
 def no_orphans() -> Iterator[None]:
     """Remove the shared memory of nodes that tests kill: it is RAM, and nobody else does."""
+    # That of earlier runs, which may have been killed themselves; others may just be starting.
+    remove_orphans({path for path in _segments() if _age_sec(path) > 600})
     before = _segments()
     yield
     remove_orphans(_segments() - before)
