@@ -54,6 +54,14 @@ def check_labels(names: tuple[str, ...], where: str = 'labels') -> tuple[str, ..
 
 def imagenet_labels() -> tuple[str, ...]:
     """Return the 1000 ImageNet-1k class names in the order of the published checkpoints."""
-    file = resources.files('resnet_trt_node') / 'data' / 'imagenet_classes.txt'
-    text = file.read_text(encoding='utf-8')
-    return tuple(text.splitlines())
+    return _lines('imagenet_classes.txt')
+
+
+def imagenet_wordnet_ids() -> tuple[str, ...]:
+    """Return WordNet's id of each of the 1000 ImageNet-1k classes, such as 'n01440764'."""
+    return _lines('imagenet_wordnet_ids.txt')
+
+
+def _lines(name: str) -> tuple[str, ...]:
+    file = resources.files('resnet_trt_node') / 'data' / name
+    return tuple(file.read_text(encoding='utf-8').splitlines())

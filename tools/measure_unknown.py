@@ -181,7 +181,7 @@ def measure(model: Path, images: Path, cifar: Path) -> dict[str, Any]:
     """Classify everything with one model and judge the criteria."""
     labels = read_model_spec(model).labels
     with open_backend(str(model), 'onnxruntime', max_batch_size=8, num_buffers=1) as backend, \
-            LabelledPictures(images, None, len(labels)) as labelled:
+            LabelledPictures(images, None, labels) as labelled:
         classifier = Classifier(backend)
         found: dict[str, list[tuple[Any, ...]]] = {}
         for source in (photographs(labelled), blank_pictures(), cifar_pictures(cifar)):

@@ -9,9 +9,10 @@ import os
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, Optional, Sequence, TypeVar, Union
 
-from resnet_trt_node.datasets.labelled import LabelledPicture, PictureSet
+from resnet_trt_node.datasets.labelled import PictureSet
 from resnet_trt_node.datasets.listing import count_unread, describe_unread
 from resnet_trt_node.datasets.store import PictureStore
+from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.printable import some

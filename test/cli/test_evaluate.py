@@ -8,7 +8,8 @@ from zipfile import ZipFile
 from PIL import Image
 import pytest
 
-from resnet_trt_node.datasets.labelled import LabelledPicture, spread
+from resnet_trt_node.datasets.labelled import spread
+from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import UsageError
 from tiny_model import colour_picture, write_blind_model
 

@@ -17,8 +17,9 @@ import pytest
 from resnet_trt_node.datasets import class_folders
 from resnet_trt_node.datasets.class_folders import (
     ClassFolders, CorruptPicture, decoded, find_corrupt, find_parts, refuse_corrupt)
-from resnet_trt_node.datasets.labelled import LabelledPicture, LabelledPictures
+from resnet_trt_node.datasets.labelled import LabelledPictures
 from resnet_trt_node.datasets.store import PictureStore
+from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.frame import Frame
 

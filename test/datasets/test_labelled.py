@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from resnet_trt_node.datasets.labelled import (
-    LabelledPicture, LabelledPictures, parse_table, spread)
+from resnet_trt_node.datasets.class_words import ClassWords
+from resnet_trt_node.datasets.labelled import LabelledPictures, spread
+from resnet_trt_node.datasets.table import LabelledPicture, parse_table
 from resnet_trt_node.errors import DataError
 
 
@@ -24,7 +25,8 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def test_a_table_is_read_in_its_order():
-    assert parse_table('File\tclass\n\n b.png\t 2\r\n\t\na.png\t0', 3, 'table') == (
+    text = 'File\tclass\n\n b.png\t 2\r\n\t\na.png\t0'
+    assert parse_table(text, ClassWords(3), 'table').items == (
         LabelledPicture('b.png', 2), LabelledPicture('a.png', 0))
 
 
@@ -41,7 +43,7 @@ def test_a_table_is_read_in_its_order():
 ])
 def test_a_wrong_line_is_named(text, words):
     with pytest.raises(DataError, match=words):
-        parse_table(text, 3, 'table')
+        parse_table(text, ClassWords(3), 'table')
 
 
 @pytest.mark.parametrize('given', [False, True])

@@ -9,7 +9,7 @@ from pathlib import Path
 import zipfile
 
 import pytest
-from resnet_trt_node.labels import check_labels, imagenet_labels
+from resnet_trt_node.labels import check_labels, imagenet_labels, imagenet_wordnet_ids
 
 _BESIDE = Path(__file__).resolve().parents[3] / 'shared' / 'data'
 DATA = Path(os.environ.get('RESNET_TRT_TEST_DATA') or _BESIDE)
@@ -40,8 +40,16 @@ def test_names_agree_with_the_collection_of_every_fifth_class() -> None:
         table = io.StringIO(file.read('labels.tsv').decode())
     rows = list(csv.DictReader(table, delimiter='\t'))
     assert len(rows) == 200
-    names = imagenet_labels()
+    names, ids = imagenet_labels(), imagenet_wordnet_ids()
     for row in rows:
+        assert row['file'].startswith(f'{ids[int(row["class_index"])]}_')
         # n02930766_cab.JPEG
         name = row['file'].split('_', 1)[1].rsplit('.', 1)[0].replace('_', ' ')
         assert names[int(row['class_index'])] == name
+
+
+def test_wordnet_ids_are_in_the_order_of_the_classes() -> None:
+    ids = imagenet_wordnet_ids()
+    assert len(set(ids)) == 1000
+    assert list(ids) == sorted(ids)
+    assert (ids[0], ids[281], ids[999]) == ('n01440764', 'n02123045', 'n15075141')

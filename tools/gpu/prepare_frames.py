@@ -16,10 +16,11 @@ import numpy as np
 from PIL import Image
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.datasets.labelled import parse_table
+from resnet_trt_node.datasets.class_words import ClassWords
 from resnet_trt_node.datasets.listing import count_unread, describe_unread
 from resnet_trt_node.datasets.names import TABLE_NAME
 from resnet_trt_node.datasets.store import PictureStore
+from resnet_trt_node.datasets.table import parse_table
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import Resizer
 
@@ -42,8 +43,8 @@ def main() -> None:
         files = {name: store.read(name) for name in names}
     if unread:
         print(describe_unread(unread))
-    classes = {item.name: item.target for item in parse_table(table, sys.maxsize, TABLE_NAME)
-               } if table else {}
+    classes = {item.name: item.target for item in parse_table(
+        table, ClassWords(sys.maxsize), TABLE_NAME, files.__contains__).items} if table else {}
     if classes:
         known = [name for name in names if name in classes]
         print(f'{len(names) - len(known)} pictures without a class are left out')

@@ -173,9 +173,10 @@ def add_labelled_pictures(parser: CommandParser, text: str = LABELLED_HELP) -> N
     group = parser.add_argument_group('input')
     group.add_argument('--images', required=True, metavar='DIR|ZIP', help=text)
     group.add_argument(
-        '--labels', metavar='TSV',
-        help=f'table of file<TAB>class index; default: {TABLE_NAME} in the folder of the '
-        'pictures, otherwise class folders')
+        '--labels', metavar='TABLE',
+        help='table of file and class, with tabs, commas or spaces between them; a class is an '
+        f'index, a name or a WordNet id; default: {TABLE_NAME} in the folder of the pictures, '
+        'otherwise class folders')
     group.add_argument(
         '--crops', metavar='TSV',
         help='evaluate boxes instead of whole pictures: a table whose first line names the '

@@ -23,10 +23,10 @@ from resnet_trt_node.cli.support.regions.options import (
     CROP_OPTIONS, refuse_region_options, region_parameters)
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.class_folders import ClassFolders
-from resnet_trt_node.datasets.labelled import (
-    LabelledPicture, LabelledPictures, PictureSet, spread, WriteRow)
+from resnet_trt_node.datasets.labelled import LabelledPictures, PictureSet, spread, WriteRow
 from resnet_trt_node.datasets.names import TABLE_NAME
 from resnet_trt_node.datasets.store import PictureStore
+from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import AnswerError, DataError, FrameError, UsageError
 from resnet_trt_node.evaluation.agreement import Agreement, AgreementCollector
 from resnet_trt_node.evaluation.outcomes import OutcomeCollector, Outcomes
@@ -70,7 +70,7 @@ def open_labelled(arguments: Namespace, spec: ModelSpec) -> PictureSet:
                     f'there is no {TABLE_NAME} in {arguments.images}, and its folders cannot be '
                     f"the model's classes: {error}") from error
     return LabelledPictures(
-        arguments.images, arguments.labels, spec.num_classes, max_image_bytes(arguments))
+        arguments.images, arguments.labels, spec.labels, max_image_bytes(arguments))
 
 
 def refuse_simulated(*backends: Optional[str]) -> None:
@@ -87,8 +87,10 @@ def refuse_simulated(*backends: Optional[str]) -> None:
 
 
 def labelled_items(arguments: Namespace, pictures: PictureSet) -> Sequence[LabelledPicture]:
-    """Return the pictures that --limit leaves, and print how many files were not read."""
+    """Return the pictures that --limit leaves; print what was assumed and was not read."""
     print_unread(pictures.unread)
+    for line in pictures.assumptions:
+        log(line)
     if arguments.limit is None:
         return pictures.items
     return spread(pictures.items, arguments.limit)

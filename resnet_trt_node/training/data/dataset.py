@@ -14,9 +14,9 @@ from resnet_trt_node.closing import Closing
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.datasets.class_folders import (
     ClassFolders, CorruptPicture, find_corrupt, find_parts, refuse_corrupt)
-from resnet_trt_node.datasets.labelled import LabelledPicture
 from resnet_trt_node.datasets.listing import ending_of
 from resnet_trt_node.datasets.store import PictureStore
+from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import DataError, UsageError
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.printable import some

@@ -10,7 +10,8 @@ from typing import Callable, Iterable, Iterator, Sequence, TYPE_CHECKING, Union
 import numpy as np
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.datasets.class_folders import ClassFolders, CorruptPicture, decoded
-from resnet_trt_node.datasets.labelled import LabelledPicture, spread
+from resnet_trt_node.datasets.labelled import spread
+from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import DataError
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import ResizeMethod, Resizer

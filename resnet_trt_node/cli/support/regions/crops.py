@@ -10,7 +10,8 @@ from typing import Any, Mapping, Sequence, TYPE_CHECKING, Union
 
 from resnet_trt_node.cli.arguments.shared import CROP_COLUMNS
 from resnet_trt_node.contract.spec import ModelSpec
-from resnet_trt_node.datasets.labelled import LabelledPicture, PictureSet, read_table, WriteRow
+from resnet_trt_node.datasets.labelled import PictureSet, read_table, WriteRow
+from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import ResizeMethod
