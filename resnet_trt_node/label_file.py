@@ -1,50 +1,47 @@
 """
 Class names from a file: one per line, or with the number of each class.
 
-Numbers are obeyed in every usual form: `2 bird` or `bird 2` on a line, two columns of a table, a
+Numbers are obeyed in every usual form: `2 bird` or `bird 2` on a line, columns of a table, a
 mapping such as id2label in JSON or YAML. A list whose numbers are not 0 to C - 1, each once, is
 refused: nobody could say which output a name belongs to.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 from functools import partial
-import io
 import json
 from pathlib import Path
 import re
-from typing import Any, Callable, Iterable, Optional, Sequence, Union
+from typing import Any, Callable, Iterable, Sequence, Union
 
 from resnet_trt_node.errors import LabelsError
-from resnet_trt_node.labels import check_labels, tell_apart
+from resnet_trt_node.label_document import Names, names_of_document
+from resnet_trt_node.label_table import HEADERS, numbered_names, read_rows
+from resnet_trt_node.labels import check_labels, HOW_TO_NUMBER, ordered, tell_apart
 from resnet_trt_node.regular_file import read_regular
 import yaml
 
 _MAX_BYTES = 16 << 20
-_HOW = 'write one name a line in the order of the output, or number all classes from 0'
 _NUMBER = r'[0-9]{1,9}'
 _NUMBER_FIRST = re.compile(
     rf'(?P<number>{_NUMBER})(?:\s*[,;:=|]\s*|\.\s+|\s+-\s+|\s+)(?P<name>\S.*)')
 _NUMBER_LAST = re.compile(rf'(?P<name>\S.*?)\s*[,;:=|\t]\s*(?P<number>{_NUMBER})')
 _NUMBER_LAST_AFTER_SPACE = re.compile(rf'(?P<name>\S.*?)\s+(?P<number>{_NUMBER})')
-#: First words of a table's first line that name a column.
-_HEADERS = frozenset({
-    'id', 'index', 'idx', 'number', 'class', 'class_id', 'class_index', 'class_name', 'label',
-    'labels', 'name', 'names', 'classes'})
-#: Where other programs keep the names within a larger document, the surest first.
-_KEYS = ('id2label', 'label2id', 'names', 'class_names', 'classes', 'labels')
-_ID_KEYS, _NAME_KEYS = ('id', 'index', 'class_id'), ('name', 'label', 'class_name')
 _Pair = tuple[int, str]
 
 
-def read_labels(path: Union[str, Path]) -> tuple[str, ...]:
+def read_labels(
+        path: Union[str, Path], say: Callable[[str], None] = lambda line: None
+) -> tuple[str, ...]:
     """
     Read class names.
 
     :param path: a UTF-8 text file, a byte-order mark is allowed; trailing blank lines are ignored.
         It has one name a line in the order of the model's output, or numbers its names: on each
-        line, in a .csv or .tsv table of two columns, or in a list or mapping in JSON or YAML.
+        line, in a column of a .csv or .tsv table, or in a list or mapping in JSON or YAML.
+    :param say: told in a line what was assumed, where a file does not say it.
     :returns: the names in the order of the output; those that stand there twice get their number,
         such as 'crane (134)'.
     :raises LabelsError: if the file is unreadable, a name is blank, or the numbers are not 0
@@ -52,9 +49,9 @@ def read_labels(path: Union[str, Path]) -> tuple[str, ...]:
     """
     text, ending, where = _text(path), Path(path).suffix.lower(), str(path)
     if ending in ('.json', '.yaml', '.yml') or text.lstrip()[:1] in ('{', '['):
-        names = _of_document(_parsed(text, ending, where), where)
+        names = listed(names_of_document(_parsed(text, ending, where), where, say), where)
     elif ending in ('.csv', '.tsv'):
-        names = _of_table(text, ending, where)
+        names = _of_table(text, ending, where, say)
     else:
         # splitlines() would also split at characters that may stand in a name, such as U+0085.
         lines = [line.strip() for line in text.rstrip().split('\n')] if text.strip() else []
@@ -62,10 +59,26 @@ def read_labels(path: Union[str, Path]) -> tuple[str, ...]:
     return check_labels(tell_apart(names), where)
 
 
+def listed(names: Names, where: str) -> list[str]:
+    """
+    Return names of a document in the order of their numbers, which may be part of them.
+
+    :param names: see `label_document`.
+    :param where: what holds them, for messages.
+    :raises LabelsError: if the numbers are not 0 to C - 1.
+    """
+    plain = [one for one in names if isinstance(one, str)]
+    if len(plain) == len(names):
+        return _of_lines(plain, where)
+    return ordered([one for one in names if not isinstance(one, str)], where)
+
+
 def _text(path: Union[str, Path]) -> str:
     try:
         # Editors on Windows put a byte-order mark in front; it is no part of the first name.
-        return read_regular(path, _MAX_BYTES).decode('utf-8-sig')
+        data = read_regular(path, _MAX_BYTES)
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return data.decode('utf-16' if wide else 'utf-8-sig')
     except OSError as error:
         raise LabelsError(f'cannot read labels {path}: {error.strerror or error}') from error
     except UnicodeDecodeError as error:
@@ -78,17 +91,17 @@ def _of_lines(lines: Sequence[str], where: str) -> list[str]:
     if (len(without) == 1 and len(lines) > 2) or (
             0 < len(without) < len(lines) / 2 and _is_numbering(pairs, range(len(lines)))):
         line = lines[without[0]]
-        if without != [0] or re.split(r'[\s,;:=|]', line.lower())[0] not in _HEADERS:
+        if without != [0] or re.split(r'[\s,;:=|]', line.lower())[0] not in HEADERS:
             raise LabelsError(
                 f'{where}, line {without[0] + 1}: {line!r} has no number, other names have one: '
-                f'{_HOW}')
+                f'{HOW_TO_NUMBER}')
         lines = lines[1:]
     for form, is_sure in (
             (_NUMBER_FIRST, True), (_NUMBER_LAST, True), (_NUMBER_LAST_AFTER_SPACE, False)):
         pairs, without = _numbered(form, lines)
         # 'class 0' and 'Boeing 737' are names; 'cat 1', 'dog 0' are numbered ones.
         if pairs and not without and (is_sure or _is_counted(pairs)):
-            return _ordered(pairs, where)
+            return ordered(pairs, where)
     _refuse_other_numbering(lines, where)
     return list(lines)
 
@@ -112,7 +125,7 @@ def _refuse_other_numbering(lines: Sequence[str], where: str) -> None:
         if numbers != sorted(numbers) and _is_counted(pairs):
             raise LabelsError(
                 f'{where}: its lines hold the numbers {min(numbers)} to {max(numbers)} in another '
-                f'order, in a form that is not read, such as {lines[0]!r}: {_HOW}')
+                f'order, in a form that is not read, such as {lines[0]!r}: {HOW_TO_NUMBER}')
 
 
 def _is_counted(pairs: Sequence[_Pair]) -> bool:
@@ -127,92 +140,22 @@ def _is_numbering(pairs: Sequence[_Pair], numbers: range) -> bool:
         pairs) and all(number in numbers for number, _ in pairs)
 
 
-def _of_table(text: str, ending: str, where: str) -> list[str]:
-    """Return the names of a table of one column, or of two of which one holds numbers."""
+def _of_table(
+        text: str, ending: str, where: str, say: Callable[[str], None]) -> list[str]:
+    """Return the names of a table of one column, or of several of which one holds numbers."""
     head = text.split('\n', 1)[0]
     delimiter = '\t' if ending == '.tsv' else ';' if ';' in head and ',' not in head else ','
     try:
-        reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
-        rows = [[cell.strip() for cell in row] for row in reader if any(map(str.strip, row))]
+        rows = read_rows(text, delimiter)
     except csv.Error as error:
-        raise LabelsError(f'{where} is not a table ({error}): {_HOW}') from error
-    widths = {len(row) for row in rows}
-    if widths <= {1}:
-        if rows and rows[0][0].lower() in _HEADERS:
-            raise LabelsError(
-                f'{where}: {rows[0][0]!r} on the first line looks like the head of a table: leave '
-                'that line out')
-        return _of_lines([row[0] for row in rows], where)
-    if widths != {2}:
-        raise LabelsError(
-            f'{where}: a table of class names has two columns, index and name, on every line; '
-            f'{_HOW}')
-    if len(rows) > 1 and not any(_is_number(cell) for cell in rows[0]) and all(
-            any(_is_number(cell) for cell in row) for row in rows[1:]):
-        rows = rows[1:]
-    columns = [all(_is_number(row[place]) for row in rows) for place in (0, 1)]
-    if columns[0] == columns[1]:
-        raise LabelsError(
-            f'{where}: {"both columns are" if columns[0] else "no column is"} numbers, so the '
-            f'index cannot be told from the name: {_HOW}')
-    place = columns.index(True)
-    return _ordered([(int(row[place]), row[1 - place]) for row in rows], where)
-
-
-def _of_document(found: Any, where: str) -> list[str]:
-    """Return the names of what a JSON or YAML file holds."""
-    if isinstance(found, dict):
-        found = next((found[key] for key in _KEYS if isinstance(found.get(key), (dict, list))),
-                     found)
-    if isinstance(found, dict):
-        found = list(found.items())
-    items = found if isinstance(found, list) else []
-    if items and all(isinstance(one, str) for one in items):
-        return _of_lines([one.strip() for one in items], where)
-    pairs = [pair for pair in map(_pair, items) if pair is not None]
-    if not pairs or len(pairs) != len(items):
-        raise LabelsError(
-            f'{where} holds neither a list of names nor a mapping between numbers and names: '
-            f'{_HOW}; put names such as no, yes or 3 in quotes')
-    return _ordered(pairs, where)
-
-
-def _pair(item: Any) -> Optional[_Pair]:
-    """Return number and name of an item in any of its forms, None if it has neither."""
-    if isinstance(item, dict):
-        sides = [next((item[key] for key in keys if key in item), None)
-                 for keys in (_ID_KEYS, _NAME_KEYS)]
-    else:
-        sides = list(item) if isinstance(item, (list, tuple)) else []
-    if len(sides) != 2:
-        return None
-    for number, name in (sides, sides[::-1]):
-        if isinstance(name, list) and name and all(isinstance(one, str) for one in name):
-            # As in Keras's imagenet_class_index.json: WordNet's number, then the name.
-            name = name[-1]
-        # A JSON object's keys are text always.
-        if isinstance(name, str) and (type(number) is int or (
-                isinstance(number, str) and _is_number(number))):
-            return int(number), name.strip()
-    return None
-
-
-def _ordered(pairs: Sequence[_Pair], where: str) -> list[str]:
-    """Return names in the order of their numbers, which must be 0 to C - 1, each once."""
-    numbers = [number for number, _ in pairs]
-    if sorted(numbers) != list(range(len(numbers))):
-        twice = next((one for one in numbers if numbers.count(one) > 1), None)
-        lacking = next(one for one in range(len(numbers) + 1) if one not in set(numbers))
-        problem = (
-            f'number {lacking} is missing' if twice is None else f'{twice} stands there twice')
-        raise LabelsError(
-            f'{where}: its {len(numbers)} names are numbered, but not 0 to {len(numbers) - 1} '
-            f'({problem}): {_HOW}')
-    return [name for _, name in sorted(pairs)]
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(_NUMBER, text.strip()) is not None
+        raise LabelsError(f'{where} is not a table ({error}): {HOW_TO_NUMBER}') from error
+    if any(len(row) > 1 for row in rows):
+        return ordered(numbered_names(rows, where, say), where)
+    names = [row[0] for row in rows]
+    if names and names[0].lower() in HEADERS:
+        say(f'{where}: {names[0]!r} on the first line is taken for the head of the column')
+        names = names[1:]
+    return _of_lines(names, where)
 
 
 class _Loader(yaml.SafeLoader):
@@ -249,4 +192,4 @@ def _parsed(text: str, ending: str, where: str) -> Any:
             error = failure
     cause = (str(error).strip() or type(error).__name__).splitlines()[0]
     raise LabelsError(f'{where} cannot be read as {"JSON" if ending == ".json" else "YAML"} '
-                      f'({cause}): {_HOW}') from error
+                      f'({cause}): {HOW_TO_NUMBER}') from error

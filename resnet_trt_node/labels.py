@@ -9,6 +9,11 @@ from typing import Sequence
 
 from resnet_trt_node.errors import LabelsError
 
+#: What to do about a list that cannot be put in order.
+HOW_TO_NUMBER = (
+    'write one name a line in the order of the output, or number all classes from 0')
+#: What TensorFlow's lists of 1001 classes begin with, lower case.
+BACKGROUND = frozenset({'background', '__background__', 'dummy'})
 #: Lone surrogates, which UTF-8 has none of, and what ends a string in C.
 _NO_TEXT = re.compile('[\ud800-\udfff\0]')
 
@@ -50,6 +55,26 @@ def check_labels(names: tuple[str, ...], where: str = 'labels') -> tuple[str, ..
                 'listeners could not tell the two classes apart')
         seen[name] = line
     return names
+
+
+def ordered(pairs: Sequence[tuple[int, str]], where: str) -> list[str]:
+    """
+    Return names in the order of their numbers.
+
+    :param pairs: number and name of each class.
+    :param where: what holds them, for the message.
+    :raises LabelsError: unless the numbers are 0 to C - 1, each once.
+    """
+    numbers = [number for number, _ in pairs]
+    if sorted(numbers) != list(range(len(numbers))):
+        twice = next((one for one, times in Counter(numbers).items() if times > 1), None)
+        lacking = min(set(range(len(numbers) + 1)) - set(numbers))
+        problem = (
+            f'number {lacking} is missing' if twice is None else f'{twice} stands there twice')
+        raise LabelsError(
+            f'{where}: its {len(numbers)} names are numbered, but not 0 to {len(numbers) - 1} '
+            f'({problem}): {HOW_TO_NUMBER}')
+    return [name for _, name in sorted(pairs)]
 
 
 def imagenet_labels() -> tuple[str, ...]:

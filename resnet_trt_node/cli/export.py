@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from resnet_trt_node.atomic_file import check_place
-from resnet_trt_node.cli.support.console import print_json, write
+from resnet_trt_node.cli.support.console import log, print_json, write
 from resnet_trt_node.training.checkpoints.weights import choose_weights
 from resnet_trt_node.training.export import export_resnet
 
@@ -19,7 +19,8 @@ def run(arguments: argparse.Namespace) -> int:
     report = export_resnet(
         arch, weights, out, num_classes=arguments.num_classes, labels=arguments.labels,
         precision=arguments.precision, seed=arguments.seed,
-        image_size=arguments.image_size, resize=arguments.resize, cache=arguments.cache)
+        image_size=arguments.image_size, resize=arguments.resize, cache=arguments.cache,
+        say=log)
     if arguments.json:
         print_json('export', report.to_dict())
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from resnet_trt_node.atomic_file import check_place
-from resnet_trt_node.cli.support.console import print_json, write
+from resnet_trt_node.cli.support.console import log, print_json, write
 from resnet_trt_node.onnx_tools.prepare import prepare
 
 
@@ -17,7 +17,7 @@ def run(arguments: argparse.Namespace) -> int:
         scale=arguments.scale, resize=arguments.resize, crop=arguments.crop,
         interpolation=arguments.interpolation, labels=arguments.labels, layout=arguments.layout,
         channel_order=arguments.channel_order, activation=arguments.activation,
-        output=arguments.output_name)
+        output=arguments.output_name, say=log)
     if arguments.json:
         print_json('prepare', report.to_dict())
         return 0

@@ -8,15 +8,13 @@ import re
 from typing import Iterable, Mapping, Optional, Sequence, Union
 
 from resnet_trt_node.errors import DataError
-from resnet_trt_node.labels import imagenet_labels, imagenet_wordnet_ids
+from resnet_trt_node.labels import BACKGROUND, imagenet_labels, imagenet_wordnet_ids
 from resnet_trt_node.printable import printable
 
 #: How words can be read.
 NAMES, WORDNET, NUMBERS = 'name', 'WordNet id', 'index'
 _WORDNET_ID = re.compile(r'n[0-9]{8}(?![0-9])')
 _NUMBER = re.compile(r'[0-9]{1,9}')
-#: What TensorFlow's lists of 1001 classes begin with.
-BACKGROUND = frozenset({'background', '__background__', 'dummy'})
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from resnet_trt_node.contract.onnx_graph import (
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
 from resnet_trt_node.errors import check_choice, ModelError, UsageError
 from resnet_trt_node.onnx_tools.choices import ACTIVATIONS, CHANNEL_ORDERS, STRETCH
-from resnet_trt_node.onnx_tools.class_names import given_labels, labels_for
+from resnet_trt_node.onnx_tools.class_names import (
+    given_labels, labels_for, labels_in, Say, silent)
 from resnet_trt_node.onnx_tools.deployable import write_model, WrittenModel
 from resnet_trt_node.onnx_tools.graph import BATCH, GraphBuilder, IR_VERSION, OPSET, tensor
 from resnet_trt_node.onnx_tools.int8.qdq_clip import move_pairs_off_clips
@@ -59,7 +60,7 @@ def prepare(
         interpolation: str = 'bilinear',
         labels: Optional[Union[str, Path, Sequence[str]]] = None, layout: str = 'auto',
         channel_order: str = 'rgb', activation: str = 'auto',
-        output: Optional[str] = None) -> PreparedModel:
+        output: Optional[str] = None, say: Say = silent) -> PreparedModel:
     """
     Make a float classifier deployable.
 
@@ -73,12 +74,14 @@ def prepare(
         None is 256 / 224 of the crop.
     :param crop: H and W where the model leaves them open; None is the model's own, else 224.
     :param interpolation: one of `spec.INTERPOLATIONS`.
-    :param labels: class names or a file of them; None as in `class_names.labels_for`.
+    :param labels: class names or a file of them; None takes those in the source's metadata, else
+        as in `class_names.labels_for`.
     :param layout: one of `source_model.LAYOUTS`.
     :param channel_order: of the model's input, one of `CHANNEL_ORDERS`.
     :param activation: one of `ACTIVATIONS`: whether a softmax is missing; 'auto' looks whether
         the rows of the output sum to 1.
     :param output: which output to take where there are several.
+    :param say: told in a line what was assumed of the class names.
     :raises UsageError: for arguments that cannot be used, or where the model leaves a choice.
     :raises LabelsError: if the number of labels differs from the classes.
     :raises ModelError: if the model cannot be read or made deployable.
@@ -93,7 +96,9 @@ def prepare(
         spec_of(model)
         raise UsageError(f'{source} is already deployable: use it as it is')
     normalisation = pick_normalisation(mean, std, scale, channel_order == 'bgr')
-    names = given_labels(labels)
+    names = given_labels(labels, say)
+    if names is None:
+        names = labels_in({one.key: one.value for one in model.metadata_props}, source.name, say)
     original = read_source(model, layout, output)
     rule = _resize_rule(original, resize, crop, interpolation)
     reference = Reference(original, str(source), normalisation)
@@ -101,7 +106,7 @@ def prepare(
     softmax = softmax_is_missing(rows, original.last_op, activation)
     spec = ModelSpec(
         height=rule.crop_height, width=rule.crop_width,
-        labels=labels_for(names, rows.shape[1], str(source)), resize=rule,
+        labels=labels_for(names, rows.shape[1], str(source), say), resize=rule,
         precision=original.precision, architecture=source.stem, source=source.name,
         source_sha256=file_sha256(source), tool_version=__version__)
     reference.softmax = softmax

@@ -13,7 +13,7 @@ from resnet_trt_node import __version__
 from resnet_trt_node.contract.model_file import file_sha256
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import LabelsError, ModelError
-from resnet_trt_node.onnx_tools.class_names import given_labels, labels_for
+from resnet_trt_node.onnx_tools.class_names import given_labels, labels_for, Say, silent
 from resnet_trt_node.onnx_tools.deployable import CHECKED_BATCHES, write_model, WrittenModel
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
@@ -35,7 +35,7 @@ def export_resnet(
         num_classes: Optional[int] = None,
         labels: Optional[Union[str, Path, Sequence[str]]] = None, precision: str = 'fp32',
         seed: int = 0, image_size: Optional[int] = None, resize: Optional[int] = None,
-        cache: Optional[Path] = None) -> WrittenModel:
+        cache: Optional[Path] = None, say: Say = silent) -> WrittenModel:
     """
     Write a ResNet as a deployable model.
 
@@ -54,6 +54,7 @@ def export_resnet(
     :param image_size: H and W; None takes the checkpoint's, else 224.
     :param resize: short side before the centre crop; None scales the weights' own rule.
     :param cache: folder of downloads, None for the default.
+    :param say: told in a line what was assumed of the class names.
     :raises UsageError: for arguments that cannot be used.
     :raises LabelsError: if labels, `num_classes` and the weights do not agree.
     :raises ModelError: if the weights cannot be had or the result is not what PyTorch computes.
@@ -63,7 +64,7 @@ def export_resnet(
     if image_size is None:
         image_size = 224 if trained is None else trained.image_size
     check_image_size(image_size, None)
-    names = given_labels(labels)
+    names = given_labels(labels, say)
     if names is None and num_classes is None and trained is not None:
         names = trained.labels
     if num_classes is not None and names is not None and len(names) != num_classes:
@@ -74,7 +75,7 @@ def export_resnet(
         # Random weights have no number of classes of their own.
         num_classes = len(names)
     network, info = load_network(arch, weights, num_classes, seed, cache)
-    labels = labels_for(names, network.fc.out_features, info.source)
+    labels = labels_for(names, network.fc.out_features, info.source, say)
     if resize is None:
         share = info.short_side_of_224 / 224 if trained is None else (
             trained.resize / trained.image_size)

@@ -9,6 +9,7 @@ import sys
 
 from classifiers import write_classifier
 from json_schemas import checked
+import onnx
 import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.contract.model_file import read_model_spec
@@ -50,6 +51,29 @@ def test_prepare_prints_what_it_understood(
     assert 'fixed at 1, made dynamic' in text
     assert 'logits, softmax added, 6 classes, class_0 to class_5' in text
     assert 'stretch to 16x16, bilinear' in text
+
+
+def test_prepare_takes_the_names_in_the_metadata(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = write_classifier(tmp_path / 'in.onnx'), tmp_path / 'out.onnx'
+    names = ('tench', 'goldfish', "jack-o'-lantern", 'crane', 'robin', 'crane')
+    model = onnx.load(str(source))
+    # As Ultralytics writes them.
+    model.metadata_props.add(key='names', value=str(dict(enumerate(names))))
+    onnx.save(model, str(source))
+    words = ['prepare', str(source), '-o', str(out), '--mean', '127', '--std', '128']
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    assert "class names: 'names' in the metadata of in.onnx" in printed.err
+    assert '6 classes, tench to crane (5)' in printed.out
+    assert read_model_spec(out).labels == (
+        'tench', 'goldfish', "jack-o'-lantern", 'crane (3)', 'robin', 'crane (5)')
+    # What is given counts more.
+    given = tmp_path / 'config.json'
+    given.write_text('{"id2label": {"5": "f", "4": "e", "3": "d", "2": "c", "1": "b", "0": "a"}}')
+    assert main([*words, '--labels', str(given)]) == 0
+    assert 'class names' not in capsys.readouterr().err
+    assert read_model_spec(out).labels == tuple('abcdef')
 
 
 def test_inspect_shows_a_model(

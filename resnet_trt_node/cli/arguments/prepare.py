@@ -28,8 +28,8 @@ def add_arguments(parser: CommandParser) -> None:
     group = parser.add_argument_group('model')
     group.add_argument('model', type=Path, metavar='IN.onnx', help='a float classifier')
     add_class_names(
-        parser, 'duplicate names get their index appended; default: the ImageNet names for 1000 '
-        'classes, otherwise class_0, class_1, ...')
+        parser, 'duplicate names get their index appended; default: names in the metadata of '
+        'IN.onnx, otherwise the ImageNet names for 1000 classes, or class_0, class_1, ...')
     group.add_argument(
         '--layout', default='auto', choices=LAYOUTS,
         help="layout of the model's input; auto looks for the dimension of size 3")

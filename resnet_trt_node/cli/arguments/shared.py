@@ -25,7 +25,7 @@ LABELLED_HELP = (
     "table of classes, or in one folder per class, named like the model's labels")
 _LABELS_HELP = (
     'class names: one per line in the order of the outputs, or numbered from 0 in a text, CSV, '
-    'JSON or YAML file')
+    "JSON or YAML file, such as Hugging Face's config.json")
 #: Upper bound of --max-image-mib: 1 TiB.
 _MAX_MEBIBYTES = 1 << 20
 #: More letters would not fit beside an option in 80 columns.
