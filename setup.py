@@ -27,6 +27,9 @@ setup(
     ],
     python_requires='>=3.9',
     install_requires=['setuptools'],
+    extras_require={
+        'heic': ['pillow-heif'],
+    },
     zip_safe=False,
     maintainer='resnet_trt_node maintainers',
     maintainer_email='nobody@resnet-trt-node.invalid',

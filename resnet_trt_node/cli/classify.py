@@ -171,6 +171,9 @@ class _Run:
     def _summarise(self, took_s: float) -> None:
         log(f'{count_of(self.classified, "picture")} classified by '
             f'{describe_backend(self.backend.info)} in {took_s:.1f} s')
+        several = self.inputs.describe_several()
+        if several:
+            log(several)
         if self.failures:
             log(f'{count_of(len(self.failures), "picture")} could not be used and '
                 f'{"has" if len(self.failures) == 1 else "have"} no result')

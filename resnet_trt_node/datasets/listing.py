@@ -20,7 +20,7 @@ from zipfile import BadZipFile
 import zlib
 
 from resnet_trt_node.errors import DataError
-from resnet_trt_node.imaging.picture_formats import is_readable
+from resnet_trt_node.imaging.picture_formats import is_readable, what_is_missing
 from resnet_trt_node.regular_file import open_regular
 
 #: What reading a file raises, or a member of a zip file that is damaged or encrypted.
@@ -38,6 +38,8 @@ _ENDING = re.compile(r'\.[A-Za-z0-9_+-]{1,12}')
 #: Kinds that are counted one by one; the rest is summed up.
 _SHOWN = 8
 _START_BYTES = 64
+#: Endings of pictures that need more than Pillow at times.
+_NEEDING = ('.heic', '.heif', '.hif', '.avif')
 
 
 @dataclass
@@ -89,7 +91,8 @@ def list_names(
         if is_readable(path.suffix, partial(read_start, name)):
             listing.pictures.append(name)
         else:
-            listing.unread[name] = ending_of(name)
+            missing = what_is_missing(read_start(name)) if path.suffix.lower() in _NEEDING else ''
+            listing.unread[name] = ending_of(name) + (f' ({missing})' if missing else '')
     listing.pictures.sort()
     listing.folders = sorted(folders)
     return listing
@@ -122,6 +125,19 @@ def describe_unread(counts: Mapping[str, int]) -> str:
     rest = sum(number for _, number in ranked[_SHOWN:])
     return (f'{total} {"file was" if total == 1 else "files were"} not read: '
             + ', '.join(shown + ([f'{rest} others'] if rest else [])))
+
+
+def describe_several(count: int) -> str:
+    """
+    Return the line that says of how many pictures only one frame was read, '' if of none.
+
+    :param count: how many hold several frames or pages.
+    """
+    if not count:
+        return ''
+    hold, each = ('picture holds', 'it') if count == 1 else ('pictures hold', 'each')
+    return (f'{count} {hold} several frames or pages, such as an animation: the first of {each} '
+            'was read')
 
 
 def count_unread(listing: Listing, *read: str) -> Counter[str]:

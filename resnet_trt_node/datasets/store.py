@@ -39,6 +39,8 @@ class PictureStore(Closing):
         #: As it was named, for messages.
         self.root = Path(root)
         self._max_bytes = max_bytes
+        #: Names of the pictures of which only the first frame was decoded.
+        self.several: set[str] = set()
         self._prefix = ''
         self._zip = self._open_zip()
         members = self._zip.infolist() if self._zip is not None else []
@@ -121,7 +123,10 @@ class PictureStore(Closing):
         :raises FrameError: if it cannot be read or is not a picture.
         """
         where = printable(self.root / name, _SHOWN_NAME)
-        return decode_picture(self.read(name), where, reduced_to, self._max_bytes)
+        frame = decode_picture(self.read(name), where, reduced_to, self._max_bytes)
+        if frame.of_several:
+            self.several.add(name)
+        return frame
 
     def close(self) -> None:
         """Close the zip file; calling it again does nothing."""

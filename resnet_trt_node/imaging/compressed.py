@@ -171,4 +171,5 @@ def _to_frame(pixels: Any, header: PictureHeader) -> Frame:
     white = header.white or int(np.iinfo(pixels.dtype).max)
     if white != 255:
         pixels = to_8_bit(pixels, white)
-    return Frame(~pixels if header.inverted else pixels, _ORDERS[channels])
+    return Frame(
+        ~pixels if header.inverted else pixels, _ORDERS[channels], of_several=header.several)

@@ -33,12 +33,14 @@ class Frame:
         each pixel is the mean of so many squared. A power of two.
     :param full_size: that picture's height and width, None where it was not reduced. Sides that
         the reduction does not divide are rounded up, and then the last pixels stand for fewer.
+    :param of_several: whether it is the first frame of several in a file, such as an animation.
     """
 
     pixels: NDArray[np.uint8]
     order: str
     reduction: int = 1
     full_size: Optional[tuple[int, int]] = None
+    of_several: bool = False
 
     @property
     def size(self) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from io import BytesIO
 import struct
@@ -19,7 +20,12 @@ from resnet_trt_node.printable import printable
 _LEFT_OUT = frozenset((
     'BUFR', 'EPS', 'FPX', 'GRIB', 'HDF5', 'MIC', 'MPEG', 'PDF', 'WMF'))
 #: Endings of pictures that Pillow does not know by these names; the content decides.
-_TRIED = ('.heic', '.heif', '.hif', '.avif', '.avifs')
+_TRIED = ('.heic', '.heif', '.hif', '.heics', '.heifs', '.avif', '.avifs')
+#: Brands in the first box of a HEIF file that pillow-heif reads, and those of AVIF; the last two
+#: of the former name the container and are in AVIF files as well.
+_HEIF_BRANDS = frozenset((
+    b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'hevm', b'hevs', b'mif1', b'msf1'))
+_AVIF_BRANDS = frozenset((b'avif', b'avis'))
 #: First bytes of a file that tell most formats, as many as Pillow's `Image.open` looks at.
 START_BYTES = 16
 #: Mode of Pillow to the mode that it is converted to and the order of a frame.
@@ -33,7 +39,11 @@ _NUMBERS = ('F', 'I')
 
 @cache
 def readable_formats() -> tuple[str, ...]:
-    """Return the formats that this Pillow reads, in the order in which it tries them."""
+    """
+    Return the formats that this Pillow reads, in the order in which it tries them.
+
+    HEIF is one of them once a file of it was met and pillow-heif is installed.
+    """
     Image.init()
     return tuple(name for name in Image.ID if name in Image.OPEN and name not in _LEFT_OUT)
 
@@ -67,7 +77,39 @@ def is_picture(start: bytes, suffix: str) -> bool:
     :param suffix: its ending, which decides about formats that no first bytes tell.
     """
     suffix = suffix.lower()
+    if _brand(start) in _HEIF_BRANDS:
+        _register_heif()
     return any(_may_be(name, start, suffix) for name in readable_formats())
+
+
+def what_is_missing(start: bytes) -> str:
+    """
+    Return what reads a picture that cannot be read here, and how to get it; '' for other files.
+
+    :param start: its first bytes, `START_BYTES` of them if it has so many.
+    """
+    brand = _brand(start)
+    if brand in _HEIF_BRANDS and not _register_heif():
+        return 'HEIC needs pillow-heif: pip install pillow-heif'
+    if brand in _AVIF_BRANDS and not is_picture(start, ''):
+        return "AVIF needs a newer Pillow: pip install 'pillow>=11.3'"
+    return ''
+
+
+def _brand(start: bytes) -> bytes:
+    return start[8:12] if start[4:8] == b'ftyp' else b''
+
+
+@cache
+def _register_heif() -> bool:
+    """Have Pillow read HEIF, if pillow-heif is installed; it is an extra of this package."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    readable_formats.cache_clear()
+    return True
 
 
 def decode_by_pillow(data: bytes, suffix: str, max_bytes: int) -> Frame:
@@ -89,7 +131,8 @@ def decode_by_pillow(data: bytes, suffix: str, max_bytes: int) -> Frame:
         if taken > max_bytes:
             raise FrameError(f'{what}: decoding takes {too_large(taken, max_bytes)}')
         image.load()
-        return _to_frame(ImageOps.exif_transpose(image), what)
+        frame = _to_frame(ImageOps.exif_transpose(image), what)
+        return replace(frame, of_several=_has_several(image))
     except FrameError:
         raise
     except Image.DecompressionBombError as error:
@@ -115,13 +158,17 @@ def open_picture(data: bytes, suffix: str) -> Any:
     :raises Exception: whatever Pillow raises for a broken header.
     """
     broken = None
+    start = data[:START_BYTES]
+    missing = what_is_missing(start)
     for name in readable_formats():
-        if not _may_be(name, data[:START_BYTES], suffix.lower()):
+        if not _may_be(name, start, suffix.lower()):
             continue
         try:
             return Image.OPEN[name][0](BytesIO(data), '')
         except Exception as error:  # noqa: B902  Pillow's readers raise what they trip over
             broken = broken or error  # another format may fit
+    if missing:
+        raise FrameError(f'it cannot be read: {missing}')
     if broken is not None:
         raise broken
     raise FrameError(
@@ -148,6 +195,14 @@ def _memory_bytes(image: Any) -> int:
     width, height = image.size
     pixel = {'1': 1, 'L': 1, 'P': 1, 'I;16': 2, 'I;16B': 2, 'LA': 4, 'PA': 4}.get(image.mode, 4)
     return int(width * height * (pixel + 4 + 4))
+
+
+def _has_several(image: Any) -> bool:
+    """Tell whether a picture is the first of several; the layers of a PSD are one picture."""
+    try:
+        return image.format != 'PSD' and bool(getattr(image, 'is_animated', False))
+    except Exception:  # noqa: B902  one behind the first is broken, whatever Pillow raises
+        return True
 
 
 def _to_frame(image: Any, what: str) -> Frame:

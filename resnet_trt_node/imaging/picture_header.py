@@ -57,6 +57,7 @@ class PictureHeader:
     :param white_place: where in the file that number stands.
     :param inverted: whether 0 is white in what OpenCV makes of it.
     :param inks: whether it has inks, which OpenCV would take for colours.
+    :param several: whether it is the first of several frames or pages.
     :param texts: start and end of pieces that show nothing and inflate.
     :param deflated: start and end of the content of pieces that inflate to the rows of a png.
     """
@@ -72,6 +73,7 @@ class PictureHeader:
     white_place: tuple[int, int] = (0, 0)
     inverted: bool = False
     inks: bool = False
+    several: bool = False
     texts: tuple[tuple[int, int], ...] = ()
     deflated: tuple[tuple[int, int], ...] = ()
 
@@ -138,7 +140,7 @@ def _read_png(data: memoryview) -> PictureHeader:
     if kind != b'IHDR' or length != 13 or colour not in _PNG_CHANNELS:
         raise DamagedPictureError(f'broken png of {len(data)} bytes: it does not start with IHDR')
     # OpenCV 5 allocates what a chunk claims as its length, up to 4 GiB, before it reads it.
-    at, alpha = len(_PNG_SIGNATURE), False
+    at, alpha, several = len(_PNG_SIGNATURE), False, False
     texts: list[tuple[int, int]] = []
     deflated: list[tuple[int, int]] = []
     for _ in range(MAX_CHUNKS):
@@ -151,14 +153,16 @@ def _read_png(data: memoryview) -> PictureHeader:
         if kind == b'IEND':
             channels = 4 if alpha else _PNG_CHANNELS[colour]
             return PictureHeader(
-                'png', width, height, channels, 2 if depth == 16 else 1, texts=tuple(texts),
-                deflated=tuple(deflated))
+                'png', width, height, channels, 2 if depth == 16 else 1, several=several,
+                texts=tuple(texts), deflated=tuple(deflated))
         if kind in _PNG_TEXTS:
             texts.append((start, at))
         elif kind == b'IDAT':
             deflated.append((start + 8, at - 4))
         # A colour that is transparent; acTL says that it moves, which OpenCV composes with alpha.
         alpha = alpha or kind in (b'tRNS', b'acTL')
+        several = several or (
+            kind == b'acTL' and bytes(data[start + 8:start + 12]) > b'\0\0\0\1')
     raise FrameError(
         f'{width}x{height} png: it has more than {MAX_CHUNKS} chunks, write it again with fewer')
 
@@ -181,7 +185,9 @@ def _read_webp(data: memoryview) -> PictureHeader:
         height = 1 + int.from_bytes(high, 'little')
         # An animation is composed on canvases of its own, each with alpha.
         extra = 8 * width * height if flags & 2 else 0
-        return PictureHeader('webp', width, height, 4, decoder_bytes=4 * width * height + extra)
+        return PictureHeader(
+            'webp', width, height, 4, decoder_bytes=4 * width * height + extra,
+            several=bool(flags & 2))
     if kind == b'VP8L':
         bits, = struct.unpack_from('<I', data, 21)
         width, height = 1 + (bits & 0x3fff), 1 + (bits >> 14 & 0x3fff)
@@ -208,7 +214,8 @@ def _read_tiff(data: memoryview) -> PictureHeader:
     return PictureHeader(
         'tiff', width, height, channels, sample_bytes,
         decoder_bytes=width * height * channels * sample_bytes + tile * channels * sample_bytes,
-        inverted=colour == _TIFF_WHITE_IS_0 and bits > 8, inks=colour == _TIFF_INKS)
+        inverted=colour == _TIFF_WHITE_IS_0 and bits > 8, inks=colour == _TIFF_INKS,
+        several=bool(tags.get('next')))
 
 
 def _read_ppm(data: memoryview) -> PictureHeader:

@@ -22,9 +22,9 @@ def read_tiff_tags(data: memoryview) -> Optional[dict[str, int]]:
     Read the tags of the first picture.
 
     :param data: the file, which starts like a TIFF or BigTIFF.
-    :returns: None where the values of all tags together are longer than the file, which makes
-        libtiff and Pillow read the same bytes again for each, or where there are more than
-        `MAX_TAGS`.
+    :returns: the tags, and as 'next' what is not 0 where another picture follows. None where the
+        values of all tags together are longer than the file, which makes libtiff and Pillow read
+        the same bytes again for each, or where there are more than `MAX_TAGS`.
     :raises struct.error: if the list lies behind the end.
     """
     order = '<' if data[0] == ord('I') else '>'
@@ -53,4 +53,7 @@ def read_tiff_tags(data: memoryview) -> Optional[dict[str, int]]:
         if not fits:
             return None
         values[_NUMBERS[tag]] = max(struct.unpack_from(f'{order}{fits}{_CODES[kind]}', inline))
+    end = place + struct.calcsize(head) + count * struct.calcsize(entry)
+    if end + (8 if big else 4) <= len(data):
+        values['next'], = struct.unpack_from(f'{order}Q' if big else f'{order}I', data, end)
     return values if total <= len(data) else None

@@ -9,7 +9,7 @@ from zipfile import ZipFile
 
 from PIL import Image
 import pytest
-
+from resnet_trt_node.datasets.listing import describe_several
 from tiny_model import write_tiny_model
 
 COUNTS = '4 files .*: 2 .svg, 1 .txt, 1 hidden'
@@ -133,3 +133,20 @@ def test_pipes_and_devices_are_refused_at_once(resnet_trt, model, tmp_path, skip
 def test_another_format_by_another_name_is_no_picture(resnet_trt, model, tmp_path):
     (tmp_path / 'a.png').write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n')
     assert 'not start like' in resnet_trt.refused('classify', model, tmp_path)
+
+
+def test_frames_behind_the_first_are_told_of(resnet_trt, model, tmp_path):
+    folder = lay_out(tmp_path / 'data', 'red')
+    first, second = (Image.new('RGB', (8, 8), colour) for colour in ('red', 'lime'))
+    first.save(folder / 'red' / 'moving.gif', save_all=True, append_images=[second])
+    line = describe_several(1)
+    outcome = resnet_trt('classify', model, folder / 'red')
+    assert line in outcome.err
+    outcome = resnet_trt('classify', model, folder / 'red', '--json')
+    assert outcome.document['warnings'] == [line]
+    # A table in another form is told of, too.
+    (folder / 'val.txt').write_text('red/moving.gif red\n')
+    outcome = resnet_trt('evaluate', model, '--images', folder, '--labels', folder / 'val.txt')
+    assert outcome.code == 0, outcome.err
+    assert line in outcome.err
+    assert 'val.txt was read as cells separated by spaces, classes given by name' in outcome.err

@@ -57,7 +57,7 @@ def test_every_format_of_pillow_is_read(tmp_path: Path, name: str) -> None:
 def test_content_counts_more_than_the_ending(tmp_path: Path) -> None:
     if HAS_AVIF:
         picture().save(tmp_path / 'a.heic', 'AVIF')
-    (tmp_path / 'b.heic').write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic')
+    (tmp_path / 'b.heic').write_bytes(b'\0\0\0\x18ftypmp42\0\0\0\0mp42isom')
     picture().save(tmp_path / 'c.png')
     listing = list_folder(tmp_path)
     assert listing.pictures == (['a.heic'] if HAS_AVIF else []) + ['c.png']

@@ -24,6 +24,7 @@ from resnet_trt_node.cli.support.regions.options import (
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.class_folders import ClassFolders
 from resnet_trt_node.datasets.labelled import LabelledPictures, PictureSet, spread, WriteRow
+from resnet_trt_node.datasets.listing import describe_several
 from resnet_trt_node.datasets.names import TABLE_NAME
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.datasets.table import LabelledPicture
@@ -183,6 +184,9 @@ def measure(
             done += 1
             progress.step(f'top-1 {hits / done:.1%}')
         wall_ns = perf_counter_ns() - start_ns
+    several = describe_several(len(pictures.store.several))
+    if several:
+        log(several)
     if not done:
         raise DataError(
             f'none of {count_of(len(items), pictures.noun)} could be used; the first: '

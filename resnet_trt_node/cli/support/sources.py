@@ -13,14 +13,14 @@ from typing import Optional, TYPE_CHECKING, Union
 from resnet_trt_node.bag.storage.names import is_bag
 from resnet_trt_node.cli.support.console import print_warning, text_width
 from resnet_trt_node.closing import Closing
-from resnet_trt_node.datasets.listing import count_unread, describe_unread
+from resnet_trt_node.datasets.listing import count_unread, describe_several, describe_unread
 from resnet_trt_node.datasets.pictures import read_picture
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
-from resnet_trt_node.imaging.picture_formats import is_picture, START_BYTES
+from resnet_trt_node.imaging.picture_formats import is_picture, START_BYTES, what_is_missing
 from resnet_trt_node.regular_file import open_regular
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ class Inputs(Closing):
         self.bags: list[BagReader] = []
         #: The picture files.
         self.pictures: list[Path] = []
+        #: Those of which only the first frame was read.
+        self._several: set[Path] = set()
         self.count = 0
         #: How many files of each kind in the folders are not read, see `describe_unread`.
         self.unread: Counter[str] = Counter()
@@ -104,8 +106,9 @@ class Inputs(Closing):
 
     @property
     def warnings(self) -> list[str]:
-        """Return what is missing in the bags, as far as they have been read."""
-        return [line for bag in self.bags for line in bag.warnings]
+        """Return what is missing in the bags and pictures, as far as they have been read."""
+        line = self.describe_several()
+        return [line for bag in self.bags for line in bag.warnings] + ([line] if line else [])
 
     @property
     def has_pictures(self) -> bool:
@@ -120,7 +123,7 @@ class Inputs(Closing):
         """Yield every picture in the order of the command line; those of bags by log time."""
         for part in self._parts:
             if isinstance(part, Path):
-                yield Source(part, partial(read_picture, part, max_bytes=self._max_bytes))
+                yield Source(part, partial(self._read, part))
             elif isinstance(part, PictureStore):
                 for name in part.listing.pictures:
                     yield Source(part.root / name, partial(part.frame, name))
@@ -138,6 +141,17 @@ class Inputs(Closing):
             text_width(topic) + len(' ') + len(stamp_text(10**18))
             for bag in self.bags for topic in self.image_topics(bag)]
         return max(widths, default=0)
+
+    def describe_several(self) -> str:
+        """Return the line that says of how many pictures only one frame was read."""
+        return describe_several(len(self._several) + sum(
+            len(part.several) for part in self._parts if isinstance(part, PictureStore)))
+
+    def _read(self, path: Path) -> Frame:
+        frame = read_picture(path, max_bytes=self._max_bytes)
+        if frame.of_several:
+            self._several.add(path)
+        return frame
 
     def close(self) -> None:
         """Close bags and zip files."""
@@ -181,9 +195,10 @@ def _check_picture(path: Path) -> None:
     """Check the first bytes, so that a wrong file among thousands is found at once."""
     try:
         with open_regular(path) as file:
-            if is_picture(file.read(START_BYTES), path.suffix):
-                return
-        reason = 'it does not start like one'
+            start = file.read(START_BYTES)
+        if is_picture(start, path.suffix):
+            return
+        reason = what_is_missing(start) or 'it does not start like one'
     except OSError as error:
         reason = error.strerror or str(error)
     raise FrameError(

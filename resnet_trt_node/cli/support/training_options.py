@@ -11,6 +11,7 @@ from typing import Any, Mapping, Optional
 from resnet_trt_node.cli.arguments.training import VALIDATION_SHARE
 from resnet_trt_node.cli.support.console import log, Progress
 from resnet_trt_node.cli.support.options import max_image_bytes, print_unread
+from resnet_trt_node.datasets.listing import describe_several
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.training.data.dataset import DataSplit, load_data, TrainingData
 from resnet_trt_node.training.devices import memory_errors
@@ -99,6 +100,10 @@ def read_pictures(
     if group.first:
         for one in data.corrupt:
             log(f'left out {one.name}: {one.reason}')
+        several = describe_several(sum(
+            len(part.store.several) for part in {split.train, split.validation}))
+        if several:
+            log(several)
     if teacher is not None and not quiet:
         # A wrong one shows here.
         top1 = measure(teacher, data.validation, device).top1
