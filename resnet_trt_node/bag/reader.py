@@ -29,14 +29,14 @@ class BagReader(Closing):
     QoS.
 
     :param path: a rosbag2 folder, a bare .mcap or .db3 file, or a ROS 1 .bag file.
-    :param warn: called with each warning about missing data; logs it by default.
+    :param warn: called with each warning about missing data or an assumption; logs it by default.
     :raises BagError: if there is no bag, or it is unindexed, cut off, damaged or empty.
     """
 
     def __init__(
             self, path: Union[str, Path],
             warn: Callable[[str], None] = _LOG.warning) -> None:
-        #: Warnings about missing data; reading adds to them.
+        #: Warnings about missing data and assumptions; reading adds to them.
         self.warnings: list[str] = []
         self._warn = warn
         with ExitStack() as stack:
@@ -50,7 +50,7 @@ class BagReader(Closing):
         #: Nanoseconds from the first to the last message of any topic.
         self.duration_ns = max(0, self._recording.end_ns - self.start_ns)
         for note in self._recording.notes:
-            self._warn_once(note)
+            self.warn_once(note)
 
     @property
     def topics(self) -> dict[str, TopicInfo]:
@@ -186,6 +186,16 @@ class BagReader(Closing):
         """
         return self._decoder.little_endian(image)
 
+    def warn_once(self, line: str) -> None:
+        """
+        Add a warning, unless the bag has it already.
+
+        :param line: what is missing, or what was assumed.
+        """
+        if line not in self.warnings:  # a looping replay reads the bag repeatedly
+            self.warnings.append(line)
+            self._warn(line)
+
     def close(self) -> None:
         """Remove decompressed files; calling it again does nothing."""
         self._stack.close()
@@ -246,14 +256,9 @@ class BagReader(Closing):
             f'{name}: {count.difference()}' for name, count in counts.items()
             if count.difference()]
         if differences:
-            self._warn_once(
+            self.warn_once(
                 f'{self.path}: {"; ".join(differences)}: check that the bag was recorded and '
                 'copied whole')
-
-    def _warn_once(self, line: str) -> None:
-        if line not in self.warnings:  # a looping replay reads the bag repeatedly
-            self.warnings.append(line)
-            self._warn(line)
 
     def _name(self, topic: str) -> str:
         for name in (topic, f'/{topic}'):

@@ -32,7 +32,7 @@ def looks_like_depth(message: Any, frame: Frame) -> bool:
     encoding = getattr(message, 'encoding', None)
     if encoding is None:
         encoding = str(getattr(message, 'format', '')).partition(';')[0].strip()
-    if encoding != DEPTH_ENCODING or frame.order != 'gray':
+    if str(encoding).upper() != DEPTH_ENCODING or frame.order != 'gray':
         return False
     levels = frame.pixels[::_STEP, ::_STEP]
     # 0 is where nothing was measured.

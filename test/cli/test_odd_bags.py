@@ -7,6 +7,7 @@ from pathlib import Path
 import sqlite3
 
 from image_bags import BagWriter
+import numpy as np
 from odd_bags import image, images, read, write_database, write_mcap, write_metadata
 import pytest
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, IMAGE
@@ -97,6 +98,23 @@ def test_a_difference_is_reported_in_one_line_and_in_the_document(
     _, said = read_frames(str(path), None, read_model_spec(colour_model), 2, 0)
     assert said == '; '.join(['2 of bag', *lines])
     assert capsys.readouterr().err.splitlines() == [f'warning: {line}' for line in lines]
+
+
+def test_the_assumed_range_of_floats_is_said_once(resnet_trt, colour_model, tmp_path):
+    with BagWriter(tmp_path / 'bag') as bag:
+        for place, colour in enumerate(COLOURS):
+            # Blue comes first.
+            pixels = colour_picture(colour)[..., ::-1] / np.float32(255)
+            bag.write_image('/front/image', pixels, place, '', ('32FC3', '32fc3')[place % 2])
+        bag.write_image('/front/image', pixels * 255, 9, '', '32FC3')
+    document = resnet_trt('classify', colour_model, tmp_path / 'bag', '--json').document
+    assert [one['predictions'][0]['label'] for one in document['results']] == list(COLOURS)
+    line, = document['warnings']
+    assert '/front/image: 32FC3 ' in line
+    assert 'from 0 to 1 are assumed' in line
+    failure, = document['failures']
+    assert failure['stamp_ns'] == 9
+    assert 'above 1, up to 255' in failure['error']
 
 
 @pytest.mark.parametrize('json', [[], ['--json']])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +27,8 @@ MOSAICS = [
 PAIRS = ('uyvy', 'yuv422', 'yuyv', 'yuv422_yuy2')
 #: Bytes of both planes over those of the luma, times two.
 PLANES = {'nv12': 3, 'nv21': 3, 'nv24': 6}
+#: Tested in test_three_planes.py and test_float_images.py.
+OTHERS = {'i420': 3, 'yuv420p': 3, 'yv12': 3, '32FC3': 2}
 
 #: Eight colours, none of which has two equal channels, in bars four pixels wide.
 BARS = np.repeat(np.array([
@@ -192,6 +194,7 @@ def test_any_buffer_holds_the_data(kind: Any) -> None:
     ({'step': WIDTH * 3 - 1}, 'step is 95, .* 96 bytes'),
     ({'step': 0}, 'step is 0'),
     ({'encoding': 'rgb9'}, r"unknown encoding 'rgb9'.*rgb8.*nv24"),
+    ({'encoding': 'rgb8 '}, "unknown encoding 'rgb8 '"),
     ({'encoding': ''}, 'unknown encoding'),
     ({'encoding': None}, 'unknown encoding None'),
     ({'encoding': '32FC1'}, "unknown encoding '32FC1'"),
@@ -255,8 +258,19 @@ def test_every_stride_decodes_to_the_same_pixels(
 
 
 def test_no_other_encodings_are_decoded() -> None:
-    assert set(ENCODINGS) == {*VIEWS, *DEEP, *MOSAICS, *PAIRS, *PLANES}
-    assert {name for name in ENCODINGS if ENCODINGS[name].convert is None} == set(VIEWS)
+    assert set(ENCODINGS) == {*VIEWS, *DEEP, *MOSAICS, *PAIRS, *PLANES, *OTHERS}
+    assert {name for name in ENCODINGS if ENCODINGS[name].is_view} == set(VIEWS)
+
+
+@pytest.mark.parametrize('change', [str.upper, str.lower, str.swapcase, str.title])
+@pytest.mark.parametrize('encoding', [*VIEWS, *DEEP, *MOSAICS, *PAIRS])
+def test_names_in_any_case(encoding: str, change: Callable[[str], str]) -> None:
+    rows = np.random.default_rng(4).integers(
+        0, 256, (HEIGHT, WIDTH * ENCODINGS[encoding].pixel_bytes), np.uint8)
+    expected = decode_message(message(encoding, rows))
+    frame = decode_message(message(change(encoding), rows))
+    assert frame.order == expected.order
+    np.testing.assert_array_equal(frame.pixels, expected.pixels)
 
 
 NUMBERS = st.one_of(
@@ -286,8 +300,8 @@ def test_garbage_is_refused_or_decoded_and_nothing_else(**fields: Any) -> None:
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(
-    encoding=st.sampled_from(list(ENCODINGS)), height=st.integers(1, 8), width=st.integers(1, 8),
-    extra=st.integers(-2, 2))
+    encoding=st.sampled_from(sorted({*ENCODINGS} - {*OTHERS})), height=st.integers(1, 8),
+    width=st.integers(1, 8), extra=st.integers(-2, 2))
 def test_data_of_nearly_the_right_length_is_refused_or_decoded(
         encoding: str, height: int, width: int, extra: int) -> None:
     if encoding in PLANES:

@@ -18,6 +18,7 @@ from resnet_trt_node.datasets.pictures import read_picture
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.decode import decode_message
+from resnet_trt_node.imaging.float_images import FLOAT_ASSUMPTION, has_floats
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.imaging.picture_formats import is_picture, START_BYTES, what_is_missing
@@ -106,7 +107,7 @@ class Inputs(Closing):
 
     @property
     def warnings(self) -> list[str]:
-        """Return what is missing in the bags and pictures, as far as they have been read."""
+        """Return what the bags and pictures lack or what was assumed, as far as they were read."""
         line = self.describe_several()
         return [line for bag in self.bags for line in bag.warnings] + ([line] if line else [])
 
@@ -129,8 +130,7 @@ class Inputs(Closing):
                     yield Source(part.root / name, partial(part.frame, name))
             else:
                 for image in part.images(self._topics):
-                    yield Source(part.path, partial(
-                        decode_message, image.message, max_bytes=self._max_bytes), image)
+                    yield recorded_source(part, image, self._max_bytes)
 
     def name_width(self) -> int:
         """Return the width of the longest `Source.describe`."""
@@ -184,6 +184,19 @@ class Inputs(Closing):
             self._parts.append(path)
             self.pictures.append(path)
             self.count += 1
+
+
+def recorded_source(bag: BagReader, image: BagImage, max_bytes: int) -> Source:
+    """
+    Return a recorded image as an input; what is assumed about it becomes a warning of the bag.
+
+    :param bag: an open bag.
+    :param image: one of it.
+    :param max_bytes: memory that it may take, decoding included.
+    """
+    if has_floats(image.message):
+        bag.warn_once(f'{bag.path}: {image.topic}: {FLOAT_ASSUMPTION}')
+    return Source(bag.path, partial(decode_message, image.message, max_bytes=max_bytes), image)
 
 
 def stamp_text(stamp_ns: int) -> str:

@@ -13,6 +13,7 @@ from resnet_trt_node.backends.options import discard
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.depth_images import DEPTH_ENCODING, looks_like_depth
 from resnet_trt_node.imaging.encodings import check_image, convert_image, RawImage
+from resnet_trt_node.imaging.float_images import FLOAT_ASSUMPTION, has_floats
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.node.ros.cv_bridge_check import CvBridgeCheck
@@ -27,7 +28,8 @@ class Converter:
     works. The first picture of each encoding is then converted by both: cv_bridge goes on with
     those encodings of which it gives equal pixels.
 
-    :param log: takes a line for every encoding about who converts it; None drops them.
+    :param log: takes a line for every encoding about who converts it, and one about the range of
+        floats; None drops them.
     :param warn: takes one line about the first frame that looks like depth; None drops it.
     """
 
@@ -36,6 +38,7 @@ class Converter:
             warn: Optional[Callable[[str], object]] = None) -> None:
         self._log: Callable[[str], object] = discard if log is None else log
         self._warn = warn
+        self._said_range = False
         self.bridge_check = CvBridgeCheck(self._log)
         # Whether cv_bridge gives the pixels that OpenCV gives, by encoding; none is untried.
         self._bridged: dict[str, bool] = {}
@@ -61,6 +64,9 @@ class Converter:
         if hasattr(message, 'encoding'):
             # cv_bridge trusts a message's fields.
             frame = self._convert(message, check_image(message, self.max_bytes))
+            if not self._said_range and has_floats(message):
+                self._said_range = True
+                self._log(FLOAT_ASSUMPTION)
         else:
             frame = decode_message(message, reduced_to, self.max_bytes)
         warn = self._warn
@@ -75,9 +81,10 @@ class Converter:
     def _convert(self, message: Any, raw: RawImage) -> Frame:
         encoding, equal = raw.encoding, self._bridged.get(raw.name)
         # Of the other byte order cv_bridge calls what NumPy 2 lacks, it divides the step by the
-        # pixel, and it knows no encoding of two planes.
+        # pixel, and it knows no encoding of several planes, no floats and no other case.
         bridge = None if (
-            encoding.convert is None or encoding.is_planar or equal is False or raw.big_endian
+            encoding.convert is None or encoding.is_planar or encoding.sample_bytes > 2
+            or message.encoding != raw.name or equal is False or raw.big_endian
             or raw.step % encoding.pixel_bytes) else self.bridge_check.bridge()
         if bridge is None:
             return convert_image(raw)

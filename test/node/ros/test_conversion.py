@@ -22,7 +22,7 @@ from resnet_trt_node.node.ros.conversion import Converter
 STAND_IN = (HELPERS / 'stand_in_cv_bridge.py').read_text(encoding='utf-8')
 STAND_IN_ENCODINGS = {
     'mono16', 'bayer_rggb8', 'bayer_bggr8', 'bayer_gbrg8', 'bayer_grbg8', 'yuv422', 'yuv422_yuy2'}
-VIEWS = [name for name, encoding in ENCODINGS.items() if encoding.convert is None]
+VIEWS = [name for name, encoding in ENCODINGS.items() if encoding.is_view]
 
 
 def image(encoding: str, padding: int = 0, big_endian: int = 0) -> SimpleNamespace:
@@ -31,6 +31,9 @@ def image(encoding: str, padding: int = 0, big_endian: int = 0) -> SimpleNamespa
     step = width * layout.pixel_bytes + padding
     data = np.random.default_rng(5).integers(
         0, 256, height * step * layout.half_lines // 2, np.uint8)
+    if encoding == '32FC3':
+        # Random bytes are numbers of any size.
+        data = (data[::4] / np.float32(255)).astype('<f4').view(np.uint8)
     return SimpleNamespace(
         height=height, width=width, step=step, encoding=encoding, is_bigendian=big_endian,
         data=array('B', data.tobytes()))
@@ -77,9 +80,33 @@ def test_a_working_cv_bridge_converts_what_it_can(cv_bridge: Path) -> None:
             assert (encoding in asked.read_text().split()) == (
                 encoding in STAND_IN_ENCODINGS or bool(
                     used == 'at first' and ENCODINGS[encoding].convert
-                    and not ENCODINGS[encoding].is_planar))
+                    and not ENCODINGS[encoding].is_planar and encoding != '32FC3'))
     assert converter.bridged == STAND_IN_ENCODINGS
     assert sum('cv_bridge converts' in line for line in lines) == len(STAND_IN_ENCODINGS)
+
+
+def test_names_in_another_case_cost_cv_bridge_nothing(cv_bridge: Path) -> None:
+    cv_bridge.write_text(STAND_IN)
+    converter = checked()
+    cv_bridge.with_name('asked.txt').write_text('')
+    for name in ('MONO16', 'mono16', 'Mono16'):
+        message = image('mono16')
+        message.encoding = name
+        assert_equal_to_own(converter, message)
+    assert cv_bridge.with_name('asked.txt').read_text().split() == ['mono16']
+    assert converter.bridged == {'mono16'}
+
+
+def test_the_range_of_floats_is_said_once() -> None:
+    lines: list[str] = []
+    converter = Converter(lines.append)
+    for encoding in ('32FC3', '32fc3', 'rgb8', '32FC3'):
+        message = image('32FC3' if encoding == '32fc3' else encoding)
+        message.encoding = encoding
+        assert_equal_to_own(converter, message)
+    line, = lines
+    assert '32FC3' in line
+    assert 'from 0 to 1' in line
 
 
 def test_opencv_converts_while_cv_bridge_is_checked(cv_bridge: Path) -> None:

@@ -48,7 +48,7 @@ def test_the_first_depth_image_is_warned_of_in_one_line(packed: bool) -> None:
 
 
 @pytest.mark.parametrize(('message', 'warned'), [
-    (depth('16UC1'), 1), (depth('16UC1', 0, 3_000), 1), (depth('mono16'), 0),
+    (depth('16UC1'), 1), (depth('16uc1'), 1), (depth('16UC1', 0, 3_000), 1), (depth('mono16'), 0),
     (depth('16UC1', 400, 65_000), 0), (depth('16UC1', 0, 0), 0)])
 def test_pictures_of_16_bits_are_no_depth(message: Any, warned: int) -> None:
     lines: list[str] = []

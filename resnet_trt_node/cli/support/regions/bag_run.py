@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from functools import partial
 import math
 from pathlib import Path
 from time import perf_counter_ns
@@ -24,10 +23,11 @@ from resnet_trt_node.cli.support.regions.frame_batches import FrameBatches
 from resnet_trt_node.cli.support.regions.matches import (
     MatchedImage, matches, pair_topics, UnmatchedMessage)
 from resnet_trt_node.cli.support.regions.options import REGION_OPTIONS, region_parameters
-from resnet_trt_node.cli.support.sources import Inputs, Source, stamp_text
+from resnet_trt_node.cli.support.sources import (
+    Inputs, recorded_source, Source, stamp_text)
 from resnet_trt_node.contract.prediction import UnknownRule
 from resnet_trt_node.errors import DataError, FrameError, UsageError
-from resnet_trt_node.imaging.decode import decode_message, message_size
+from resnet_trt_node.imaging.decode import message_size
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.regions.detections import regions_of
 from resnet_trt_node.regions.frame_regions import FrameRegions, RegionClassifier
@@ -157,19 +157,18 @@ class _Run:
                     frame.topic == found.image.topic for frame in batches.waiting):
                 batches.finish()
                 self._take(batches)
-            self._begin(bag.path, found, classifier, batches)
+            self._begin(bag, found, classifier, batches)
             self._take(batches)
         batches.finish()
         self._take(batches)
 
     def _begin(
-            self, path: Path, found: MatchedImage, classifier: RegionClassifier,
+            self, bag: BagReader, found: MatchedImage, classifier: RegionClassifier,
             batches: FrameBatches[_Frame]) -> None:
         image, detections = found.image, found.detections
-        source = Source(path, partial(
-            decode_message, image.message, max_bytes=max_image_bytes(self.arguments)), image)
+        source = recorded_source(bag, image, max_image_bytes(self.arguments))
         frame = _Frame(
-            {'source': str(path), 'topic': image.topic, 'stamp_ns': image.stamp_ns,
+            {'source': str(bag.path), 'topic': image.topic, 'stamp_ns': image.stamp_ns,
              'frame_id': image.frame_id}, image.topic, image.stamp_ns,
             max(image.log_time_ns, detections.log_time_ns), detections,
             regions_of(detections.message), None if self.annotated is None else source)
