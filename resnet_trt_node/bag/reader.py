@@ -30,7 +30,7 @@ class BagReader(Closing):
 
     :param path: a rosbag2 folder, a bare .mcap or .db3 file, or a ROS 1 .bag file.
     :param warn: called with each warning about missing data or an assumption; logs it by default.
-    :raises BagError: if there is no bag, or it is unindexed, cut off, damaged or empty.
+    :raises BagError: if there is no bag, or it is damaged or empty.
     """
 
     def __init__(

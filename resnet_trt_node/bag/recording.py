@@ -58,15 +58,19 @@ class Recording:
     """
 
     def __init__(self, path: Path, stack: ExitStack) -> None:
-        #: The folder or file, and warnings about missing files.
+        #: The folder or file, and warnings about missing files and messages.
         self.path, self._paths, self._metadata, self.notes = find_bag(path)
         self._files = [open_file(file, stack) for file in self._paths]
+        self.notes += [
+            f'{file}: {one.note}' for file, one in zip(self._paths, self._files) if one.note]
         self._topics = [[self._with_qos(one) for one in file.connections] for file in self._files]
         #: The topics of all files, with the number of their messages there.
         self.connections = [one for topics in self._topics for one in topics]
         filled = [file for file in self._files if any(one.msgcount for one in file.connections)]
         if not filled:
-            raise BagError(f'the bag {self.path} is empty: record it again, no message is in it')
+            raise BagError('; '.join([
+                f'the bag {self.path} is empty: record it again, no message is in it',
+                *self.notes]))
         #: Log time of the first and of the last message of any topic, in nanoseconds.
         self.start_ns = min(file.start_ns for file in filled)
         self.end_ns = max(file.end_ns for file in filled)

@@ -38,6 +38,15 @@ def test_a_split_bag_of_a_killed_recorder_is_published_in_the_order_of_time(tmp_
     assert numbers(path) == [0, 1, 2, 3]
 
 
+def test_a_folder_without_metadata_and_with_an_unfinished_file_is_published(tmp_path):
+    path = tmp_path / 'bag'
+    write_mcap(path / 'run_2.mcap', images('/i', 0, 10 * MS))
+    last = write_mcap(path / 'run_10.mcap', images('/i', 20 * MS, first=2), chunk_size=1)
+    data = last.read_bytes()
+    last.write_bytes(data[:data.rindex(b'\x0f' + (4).to_bytes(8, 'little'))])
+    assert numbers(path) == [0, 1, 2]
+
+
 def test_what_is_missing_is_warned_of_and_in_the_report(tmp_path):
     path = tmp_path / 'bag'
     write_mcap(path / 'a.mcap', images('/i', 0, 1), profile='')

@@ -46,6 +46,20 @@ def foreign(folder: Path) -> Path:
         types={'/note': ('note', 'jsonschema', 'json')})
 
 
+def without_metadata(folder: Path) -> Path:
+    write_mcap(folder / 'a_0.mcap', rows(*COLOURS[:2]))
+    write_mcap(folder / 'a_1.mcap', rows(*COLOURS[2:], first=2))
+    return folder
+
+
+def unfinished(folder: Path) -> Path:
+    path = write_mcap(folder / 'a.mcap', rows(*COLOURS, 'black'), use_chunking=False)
+    data = path.read_bytes()
+    # Within the last image, in front of the record that ends all messages.
+    path.write_bytes(data[:data.rindex(b'\x0f' + (4).to_bytes(8, 'little')) - 7])
+    return path
+
+
 def unordered(folder: Path) -> Path:
     found = rows(*COLOURS)
     found[1:3] = found[2:0:-1]
@@ -115,6 +129,27 @@ def test_the_assumed_range_of_floats_is_said_once(resnet_trt, colour_model, tmp_
     failure, = document['failures']
     assert failure['stamp_ns'] == 9
     assert 'above 1, up to 255' in failure['error']
+
+
+@pytest.mark.parametrize(('write', 'words'), [
+    (without_metadata, 'it has no metadata.yaml, the topics are read from the files'),
+    (unfinished, '4 messages before that can be read')])
+def test_what_a_recorder_did_not_finish_is_read_and_named(
+        resnet_trt, colour_model, tmp_path, write, words):
+    path = write(tmp_path / 'drive')
+    document = resnet_trt(
+        'classify', colour_model, path, '--json', '--output', tmp_path / 'out').document
+    assert [one['predictions'][0]['label'] for one in document['results']] == list(COLOURS)
+    line, = document['warnings']
+    assert words in line
+    with BagReader(path, lambda _: None) as before, BagReader(tmp_path / 'out') as after:
+        assert [one.raw for one in after.images()] == [one.raw for one in before.images()]
+        assert after.warnings == []
+    outcome = resnet_trt('classify', colour_model, path)
+    assert outcome.code == 0
+    assert f'warning: {line}' in outcome.err.splitlines()
+    _, said = read_frames(str(path), None, read_model_spec(colour_model), 9, 0)
+    assert said == f'4 of {path.name}; {line}'
 
 
 @pytest.mark.parametrize('json', [[], ['--json']])

@@ -159,9 +159,7 @@ def decode_changed(change: dict[str, object]) -> None:
 def broken_bags(folder: Path) -> dict[str, Path]:
     """Write bags that cannot be read, by what is wrong with them."""
     bags = {name: write_bag(folder / name, storage='sqlite3' if name.endswith('db3') else 'mcap')
-            for name in ('no_metadata', 'no_metadata_db3', 'no_file', 'bad_metadata', 'cut_off')}
-    (bags['no_metadata'] / 'metadata.yaml').unlink()
-    (bags['no_metadata_db3'] / 'metadata.yaml').unlink()
+            for name in ('no_file', 'bad_metadata', 'cut_off')}
     (bags['no_file'] / 'no_file.mcap').unlink()
     (bags['bad_metadata'] / 'metadata.yaml').write_text('[')
     os.truncate(bags['cut_off'] / 'cut_off.mcap', 500)

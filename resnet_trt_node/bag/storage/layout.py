@@ -1,10 +1,9 @@
-"""Finds the files of a bag on disk, and describes an incomplete or damaged one."""
+"""Finds the files of a bag on disk, and describes a damaged one."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-import shlex
 from typing import Optional
 
 from resnet_trt_node.bag.storage.metadata import Metadata, read_metadata
@@ -14,12 +13,10 @@ from resnet_trt_node.errors import BagError
 from resnet_trt_node.printable import some
 from resnet_trt_node.regular_file import open_regular
 
-# The first bytes of a file by its suffix, and the error for other ones. A finished mcap file ends
-# with the same bytes.
-_MCAP_MAGIC = b'\x89MCAP0\r\n'
+# The first bytes of a file by its suffix, and the error for other ones.
 _ZSTD = (b'\x28\xb5\x2f\xfd', 'it is not compressed by zstd')
 _MAGICS = {
-    '.mcap': (_MCAP_MAGIC, 'it does not start like an mcap file'),
+    '.mcap': (b'\x89MCAP0\r\n', 'it does not start like an mcap file'),
     '.db3': (b'SQLite format 3\x00', 'it is not an SQLite database'),
     '.bag': (b'#ROSBAG V2.0\n', 'it does not start like a ROS 1 bag'),
     **dict.fromkeys(PACKED_SUFFIXES, _ZSTD)}
@@ -33,8 +30,8 @@ def find_bag(path: Path) -> tuple[Path, list[Path], Metadata, list[str]]:
     :param path: a rosbag2 folder or the metadata.yaml in it, a .mcap or .db3 file, compressed or
         not, or a ROS 1 .bag file.
     :returns: the folder or file, its message files, the content of metadata.yaml (empty without
-        one), and warnings about missing files.
-    :raises BagError: if there is no bag, or one that was not finished.
+        one), and warnings about missing files and what was assumed.
+    :raises BagError: if there is no bag.
     """
     if not path.exists():
         raise BagError(f'there is no bag {path}: check the path')
@@ -44,8 +41,12 @@ def find_bag(path: Path) -> tuple[Path, list[Path], Metadata, list[str]]:
         if not path.is_dir():
             check_file(path)
             return path, [path], Metadata((), {}), []
-        metadata = _read_metadata(path)
-        files, notes = _listed_files(path, metadata)
+        if (path / METADATA).exists():
+            metadata = _read_metadata(path)
+            files, notes = _listed_files(path, metadata)
+        else:
+            metadata = Metadata((), {})
+            files, notes = _unlisted_files(path)
         for file in files:
             check_file(file)
     except OSError as error:
@@ -60,16 +61,13 @@ def find_bag(path: Path) -> tuple[Path, list[Path], Metadata, list[str]]:
 
 def check_file(path: Path) -> None:
     """
-    Check by its first and last bytes that a file is a finished message file.
+    Check by its first bytes that a file is a message file.
 
     :raises BagError: if it is not, with a remedy.
     :raises OSError: if it cannot be read.
     """
     with open_regular(path) as file:
         head = file.read(_HEAD_BYTES)
-        size = file.seek(0, 2)
-        file.seek(max(0, size - len(_MCAP_MAGIC)))
-        tail = file.read()
     kind = storage_suffix(path)
     if kind not in BAG_SUFFIXES:
         raise BagError(
@@ -78,33 +76,15 @@ def check_file(path: Path) -> None:
     magic, problem = _MAGICS[path.suffix]
     if not head.startswith(magic):
         raise BagError(f'{path} is not a bag: {problem}')
-    if path.suffix == '.mcap' and (tail != magic or size < 2 * len(magic)):
-        raise BagError(
-            f'the bag {path} was cut off, its end is missing: '
-            f'run `mcap recover {shlex.quote(str(path))} -o recovered.mcap`')
 
 
 def _read_metadata(folder: Path) -> Metadata:
-    path = folder / METADATA
-    if not path.exists():
-        if not _message_files(folder):
-            raise BagError(
-                f'{folder} is not a bag: a rosbag2 folder holds {METADATA} beside its .mcap or '
-                '.db3 files')
-        raise BagError(
-            f'the bag {folder} has no {METADATA}, its recording was not finished: '
-            f'run {_reindex(folder)}')
     try:
-        return read_metadata(path)
+        return read_metadata(folder / METADATA)
     except BagError as error:
         raise BagError(
-            f'cannot read the bag {folder}: {METADATA} is damaged, {error}. Remove it and run '
-            f'{_reindex(folder)}') from error
-
-
-def _reindex(folder: Path) -> str:
-    kinds = [STORAGES[storage_suffix(file)] for file in _message_files(folder)]
-    return f'`ros2 bag reindex -s {(*kinds, "mcap")[0]} {shlex.quote(str(folder))}`'
+            f'cannot read the bag {folder}: {METADATA} is damaged, {error}: remove it, then the '
+            'topics are read from the other files') from error
 
 
 def _message_files(folder: Path) -> list[Path]:
@@ -143,6 +123,28 @@ def _listed_files(folder: Path, metadata: Metadata) -> tuple[list[Path], list[st
             f'cannot read the bag {folder}: the files that {METADATA} lists are missing or empty, '
             f'copy them beside it: {some(metadata.files)}')
     return list(files.values()), notes
+
+
+def _unlisted_files(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the files of a folder without metadata.yaml, and a warning that names them."""
+    found = _message_files(folder)
+    if not found:
+        raise BagError(
+            f'{folder} is not a bag: a rosbag2 folder holds .mcap or .db3 files, and {METADATA} '
+            'beside them')
+    if len({storage_suffix(file) for file in found}) > 1:
+        raise BagError(
+            f'the bag {folder} has no {METADATA}, and .mcap as well as .db3 files, which may hold '
+            'the same messages: name one of its files')
+    # One that was unpacked may still be beside its compressed file; recorders create empty ones.
+    files = [
+        file for file in found if file.stat().st_size
+        and not (file.suffix in PACKED_SUFFIXES and file.with_suffix('') in found)]
+    if not files:
+        raise BagError(f'the bag {folder} is empty: record it again, no message is in it')
+    return files, [
+        f'{folder}: it has no {METADATA}, the topics are read from the files, which are taken for '
+        f'one recording: {some([file.name for file in files])}']
 
 
 def _find(folder: Path, name: str) -> Optional[Path]:

@@ -1,4 +1,4 @@
-"""One mcap file, with or without an index; topics of any encoding may be in it."""
+"""One mcap file, with or without an index or an end; topics of any encoding may be in it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ _RECORD = struct.Struct('<BQ')
 _MESSAGE = struct.Struct('<HIQ')
 # Channel, sequence, log time, publish time.
 _MESSAGE_HEAD_BYTES = 22
+# The first bytes of every file, and the last ones of a finished one.
+_MAGIC = b'\x89MCAP0\r\n'
 
 
 @dataclass
@@ -44,6 +46,7 @@ class _Index:
     :param bounds: of the log times within chunks.
     :param chunks: lowest log time, offset and, if known, channels of each chunk.
     :param offsets: offsets of the messages outside of chunks, like `times` and `channel_ids`.
+    :param end: where the file was cut off; None if nothing of its messages is.
     """
 
     schemas: dict[int, Schema] = field(default_factory=dict)
@@ -54,11 +57,14 @@ class _Index:
     offsets: array[int] = field(default_factory=lambda: array('Q'))
     times: array[int] = field(default_factory=lambda: array('q'))
     channel_ids: array[int] = field(default_factory=lambda: array('H'))
+    end: Optional[int] = None
 
 
 class McapFile:
     """
-    A finished mcap file; the file is open only while it is read.
+    An mcap file; the file is open only while it is read.
+
+    Of a file without an end, whose recorder was killed, all complete records are read.
 
     :param path: the file.
     """
@@ -66,12 +72,15 @@ class McapFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         with path.open('rb') as file:
+            finished = _is_finished(file)
             try:
-                index = _read_summary(file)
+                index = _read_summary(file) if finished else None
             # A damaged summary may raise anything; the messages before it may be intact.
             except Exception:
                 index = None
-            self._index = index or _scan(file)
+            self._index = index or _scan(file, finished)
+        #: What is missing, '' if nothing is.
+        self.note = '' if finished else _describe_end(self._index)
         #: The topics, with the number of their messages; a topic may have several.
         self.connections = [
             _connection(channel, self._index) for channel in self._index.channels.values()]
@@ -140,31 +149,73 @@ def _read_summary(file: BinaryIO) -> Optional[_Index]:
     return index
 
 
-def _scan(file: BinaryIO) -> _Index:
-    """Read a file without an index, and return its index."""
+def _is_finished(file: BinaryIO) -> bool:
+    """Return whether a file has its end."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - len(_MAGIC)))
+    return size >= 2 * len(_MAGIC) and file.read() == _MAGIC
+
+
+def _describe_end(index: _Index) -> str:
+    """Return in words how a file without an end is read."""
+    if index.end is None:
+        return 'it was cut off behind its last message: all can be read'
+    count = sum(index.counts.values())
+    found = f'{count} message{"s" * (count != 1)} before that' if count else 'nothing of it'
+    return (f'it was cut off at byte {index.end}, as by a killed recorder or an incomplete copy: '
+            f'{found} can be read')
+
+
+def _scan(file: BinaryIO, finished: bool) -> _Index:
+    """
+    Read a file without an index, and return its index.
+
+    :param file: an open file.
+    :param finished: whether it has its end; without, it is read up to the first broken record.
+    """
     index = _Index()
-    file.seek(MAGIC_SIZE)
+    size = file.seek(0, 2)
+    offset = MAGIC_SIZE
     while True:
-        offset = file.tell()
-        head = file.read(_RECORD.size)
-        if len(head) < _RECORD.size:
-            raise McapError(f'it ends at byte {offset}')
-        opcode, length = _RECORD.unpack(head)
-        if opcode in (Opcode.DATA_END, Opcode.FOOTER):
+        file.seek(offset)
+        try:
+            length = _scan_record(file, offset, size, index)
+        # The library does not wrap the errors of its parsers and of decompression.
+        except Exception:
+            if finished:
+                raise
+            index.end = offset
             return index
-        if opcode == Opcode.MESSAGE:
-            channel_id, _, time = _MESSAGE.unpack(file.read(_MESSAGE.size))
-            if length < _MESSAGE_HEAD_BYTES:
-                raise McapError(f'its message at byte {offset} is too short')
-            index.offsets.append(offset)
-            index.times.append(_signed(time))
-            index.channel_ids.append(channel_id)
-            index.counts[channel_id] += 1
-        elif opcode == Opcode.CHUNK:
-            _scan_chunk(Chunk.read(_body(file, offset)[0]), offset, index)
-        elif opcode in _DESCRIPTIONS:
-            _note(_DESCRIPTIONS[opcode](_body(file, offset)[0]), index)
-        file.seek(offset + _RECORD.size + length)
+        if length is None:
+            return index
+        offset += _RECORD.size + length
+
+
+def _scan_record(file: BinaryIO, offset: int, size: int, index: _Index) -> Optional[int]:
+    """Add a record to the index, and return its length, None behind the last message."""
+    head = file.read(_RECORD.size)
+    if len(head) < _RECORD.size:
+        raise McapError(f'it ends at byte {offset}')
+    opcode, length = _RECORD.unpack(head)
+    if opcode in (Opcode.DATA_END, Opcode.FOOTER):
+        return None
+    if opcode == 0:  # after a power failure a file may end with zeros
+        raise McapError(f'it has no record at byte {offset}')
+    if offset + _RECORD.size + length > size:
+        raise McapError(f'its record at byte {offset} is longer than the file')
+    if opcode == Opcode.MESSAGE:
+        if length < _MESSAGE_HEAD_BYTES:
+            raise McapError(f'its message at byte {offset} is too short')
+        channel_id, _, time = _MESSAGE.unpack(file.read(_MESSAGE.size))
+        index.offsets.append(offset)
+        index.times.append(_signed(time))
+        index.channel_ids.append(channel_id)
+        index.counts[channel_id] += 1
+    elif opcode == Opcode.CHUNK:
+        _scan_chunk(Chunk.read(_body(file, offset)[0]), offset, index)
+    elif opcode in _DESCRIPTIONS:
+        _note(_DESCRIPTIONS[opcode](_body(file, offset)[0]), index)
+    return int(length)
 
 
 def _scan_chunk(chunk: Chunk, offset: int, index: _Index) -> None:

@@ -19,6 +19,8 @@ class Ros1File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        #: What is missing, '' if nothing is.
+        self.note = ''
         with Reader(path) as reader:
             #: The topics, with the number of their messages by the bag's index.
             self.connections = [

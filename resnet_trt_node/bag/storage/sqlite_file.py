@@ -31,6 +31,8 @@ class SqliteFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        #: What is missing, '' if nothing is.
+        self.note = ''
         with closing(_open(path)) as database:
             tables = {name for name, in database.execute('SELECT name FROM sqlite_master')}
             if not {'topics', 'messages'} <= tables:

@@ -149,7 +149,11 @@ def test_folders_zip_files_and_bags_of_the_same_pictures_give_the_same_file(
     assert 'no topic /left/image' in message
     assert '--topic' in refused(fp32, pictures, '--topic', '/front/image')
     (tmp_path / 'drive' / 'metadata.yaml').unlink()
-    assert 'ros2 bag reindex' in refused(fp32, tmp_path / 'drive')
+    report = report_on(
+        fp32, tmp_path / 'drive', out, '--method', 'minmax', '--topic', '/front/image')
+    assert report['calibrated_on'] == 32
+    assert 'no metadata.yaml' in report['pictures']
+    assert out.read_bytes() == int8.read_bytes()
 
 
 def test_a_camera_that_stands_still_is_calibrated_on_what_differs(
