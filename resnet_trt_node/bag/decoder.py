@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from resnet_trt_node.bag.counting import UnreadableMessage
+from resnet_trt_node.bag.foxglove import (
+    image_type, PROTOBUF, protobuf_class, ros_connection, ros_image)
 from resnet_trt_node.bag.message_types import (
     default_typestore, DETECTIONS, other_fields, typestore_for)
 from resnet_trt_node.bag.messages import BagDetections, BagImage, BagMessage, StampedMessage
@@ -31,6 +33,7 @@ class MessageDecoder:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stores: dict[object, Typestore] = {}
+        self._protobuf: dict[object, Any] = {}
 
     def message(self, stored: Stored) -> BagMessage:
         """
@@ -60,6 +63,8 @@ class MessageDecoder:
         content = self.deserialize(message)
         # After deserialising, which fails for an invalid definition.
         self._check_definition(message)
+        if image_type(message.msgtype) != message.msgtype:
+            message, content = self._as_ros(message, content)
         stamp = content.header.stamp
         made = BagImage if kind is IMAGES else BagDetections
         return made(
@@ -74,9 +79,13 @@ class MessageDecoder:
         :raises UnreadableMessage: if it does not follow its definition, or there is none.
         """
         try:
+            if encoding_of(message.connection) == PROTOBUF:
+                return self._protobuf_class(message.connection).FromString(message.raw)
             # A view, since rosbags slices the encapsulation off, which would copy bytes.
             return self._store(message.connection).deserialize_cdr(
                 memoryview(message.raw), message.msgtype)
+        except BagError:
+            raise
         except Exception as error:  # rosbags does not wrap the errors of its parsers
             raise self._unreadable(message.connection, message.log_time_ns, error) from error
 
@@ -111,6 +120,24 @@ class MessageDecoder:
                 f'of ROS 2 Humble and later: in this bag {fields}: record it again with '
                 'vision_msgs 4, or convert it')
 
+    def _as_ros(self, message: BagMessage, content: Any) -> tuple[BagMessage, Any]:
+        """Return an image of Foxglove as one of sensor_msgs, and what is in it."""
+        kind = image_type(message.msgtype)
+        try:
+            content = ros_image(content, kind)
+            raw = bytes(default_typestore().serialize_cdr(content, kind, little_endian=True))
+        except Exception as error:  # fields of another schema, or a time that ROS has not
+            raise self._unreadable(message.connection, message.log_time_ns, error) from error
+        return BagMessage(
+            message.topic, kind, message.log_time_ns, raw, ros_connection(message.connection)
+        ), content
+
+    def _protobuf_class(self, connection: Connection) -> Any:
+        key = _definition(connection)
+        if key not in self._protobuf:
+            self._protobuf[key] = protobuf_class(connection)
+        return self._protobuf[key]
+
     def _store(self, connection: Connection) -> Typestore:
         if encoding_of(connection) == ROS1:
             return default_typestore()
@@ -121,6 +148,8 @@ class MessageDecoder:
 
     def _check_definition(self, message: BagMessage) -> None:
         """Refuse a type whose definition in the bag differs from that of ROS 2."""
+        if encoding_of(message.connection) == PROTOBUF:
+            return
         name, store = message.msgtype, self._store(message.connection)
         standard = default_typestore()
         if store is standard:

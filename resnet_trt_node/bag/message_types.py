@@ -1,4 +1,4 @@
-"""Message definitions: those of rosbags, of vision_msgs, and those stored in a bag."""
+"""Message definitions: of rosbags, vision_msgs and Foxglove, and those stored in a bag."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ _VISION_MSGS = {
         'vision_msgs/BoundingBox2D bbox\nstring id\n'),
     DETECTIONS: 'std_msgs/Header header\nvision_msgs/Detection2D[] detections\n',
 }
+_FOXGLOVE = {
+    'foxglove_msgs/msg/CompressedImage': (
+        'builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n'),
+    'foxglove_msgs/msg/RawImage': (
+        'builtin_interfaces/Time timestamp\nstring frame_id\nuint32 width\nuint32 height\n'
+        'string encoding\nuint32 step\nuint8[] data\n'),
+}
 # Separates several IDL files in one text, each of which starts with a line with its name.
 _IDL_SEPARATOR = '=' * 80 + '\n'
 
@@ -44,12 +51,12 @@ _IDL_SEPARATOR = '=' * 80 + '\n'
 @lru_cache(maxsize=1)
 def default_typestore() -> Typestore:
     """
-    Return the message types of ROS 2 and vision_msgs; shared, so do not change it.
+    Return the types of ROS 2, vision_msgs and Foxglove's images; shared, so do not change it.
 
     The image types are the same in all distributions from Humble on.
     """
     store = get_typestore(Stores.LATEST)
-    for name, definition in _VISION_MSGS.items():
+    for name, definition in (*_VISION_MSGS.items(), *_FOXGLOVE.items()):
         store.register(get_types_from_msg(definition, name))
     return store
 

@@ -10,6 +10,7 @@ from typing import Any, cast, Optional, Union
 
 from resnet_trt_node.bag.counting import MessageCount, UnreadableMessage
 from resnet_trt_node.bag.decoder import MessageDecoder
+from resnet_trt_node.bag.foxglove import image_type
 from resnet_trt_node.bag.messages import (
     BagDetections, BagImage, BagMessage, StampedMessage, TopicInfo)
 from resnet_trt_node.bag.recording import (
@@ -68,8 +69,13 @@ class BagReader(Closing):
         return self._topics_of(IMAGES)
 
     def image_types(self, topic: str) -> list[str]:
-        """Return the message types of a topic's images, sorted; more than one is rare."""
-        return sorted({one.msgtype for one in self.connections(topic) if IMAGES.has(one)})
+        """
+        Return the types of a topic's images, sorted; more than one is rare.
+
+        :param topic: an image topic; images of Foxglove are read as those of sensor_msgs.
+        """
+        return sorted({
+            image_type(one.msgtype) for one in self.connections(topic) if IMAGES.has(one)})
 
     def choose_images(self, topics: Optional[Sequence[str]]) -> list[str]:
         """
@@ -269,7 +275,7 @@ class BagReader(Closing):
     def _describe_topics(self) -> str:
         foreign = {
             one.topic: f' in {encoding_of(one)!r}' for one in self._recording.connections
-            if encoding_of(one) not in (CDR, ROS1)}
+            if encoding_of(one) not in (CDR, ROS1) and not IMAGES.has(one)}
         return ', '.join(
             f'{name} ({info.msgtype}{foreign.get(name, "")}, {info.count})'
             for name, info in self.topics.items())

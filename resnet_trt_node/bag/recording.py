@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from resnet_trt_node.bag.counting import MessageCount
+from resnet_trt_node.bag.foxglove import PROTOBUF, PROTOBUF_IMAGES, ROS_IMAGES
 from resnet_trt_node.bag.message_types import DETECTIONS, IMAGE_TYPES
 from resnet_trt_node.bag.storage.files import MessageFile, open_file, unreadable
 from resnet_trt_node.bag.storage.layout import find_bag
@@ -28,19 +29,25 @@ class Kind:
     :param noun: one of them in words.
     :param types: their types.
     :param encodings: how they may be serialised.
+    :param protobuf_types: types that are read if they are serialised as protobuf.
     """
 
     article: str
     noun: str
     types: tuple[str, ...]
     encodings: tuple[str, ...]
+    protobuf_types: tuple[str, ...] = ()
 
     def has(self, connection: Connection) -> bool:
         """Return whether a topic's messages are of these and can be read."""
-        return connection.msgtype in self.types and encoding_of(connection) in self.encodings
+        encoding = encoding_of(connection)
+        if encoding == PROTOBUF:
+            return connection.msgtype in self.protobuf_types
+        return connection.msgtype in self.types and encoding in self.encodings
 
 
-IMAGES = Kind('an', 'image', IMAGE_TYPES, (CDR, ROS1))
+IMAGES = Kind(
+    'an', 'image', (*IMAGE_TYPES, *ROS_IMAGES), (CDR, ROS1), tuple(PROTOBUF_IMAGES))
 #: Those of ROS 1 have other fields.
 DETECTION_ARRAYS = Kind('a', 'Detection2DArray', (DETECTIONS,), (CDR,))
 

@@ -7,11 +7,13 @@ import re
 import tracemalloc
 
 from mcap.writer import CompressionType, IndexType
+import numpy as np
 from odd_bags import image, images, read, UNINDEXED, write_mcap, write_metadata
 import pytest
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, default_typestore, IMAGE
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.storage.mcap_file import McapFile
+from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.errors import BagError
 from rosbags.typesys import get_typestore, Stores
 import zstandard
@@ -57,6 +59,31 @@ def test_images_of_ros_1_are_converted(tmp_path: Path, name: str) -> None:
     with BagReader(path) as bag:
         found, = bag.images()
     assert found.raw == image(7)
+
+
+def test_compressed_images_of_ros_1_are_converted(tmp_path: Path) -> None:
+    store = get_typestore(Stores.ROS1_NOETIC)
+    types = store.types
+    picture = bytes(range(1, 250))
+    rows = []
+    for number in range(3):
+        header = types['std_msgs/msg/Header'](
+            seq=9, stamp=types['builtin_interfaces/msg/Time'](sec=number, nanosec=7),
+            frame_id='camera')
+        rows.append(('/camera/compressed', 10 * number, bytes(store.serialize_ros1(
+            types[COMPRESSED_IMAGE](header, 'jpeg', np.frombuffer(picture, np.uint8)),
+            COMPRESSED_IMAGE))))
+    path = write_mcap(
+        tmp_path / 'a.mcap', rows, profile='ros1',
+        types={'/camera/compressed': ('sensor_msgs/CompressedImage', 'ros1msg', 'ros1')})
+    with BagReader(path) as bag, BagWriter(tmp_path / 'copy') as writer:
+        for number, one in enumerate(bag.images()):
+            assert (one.msgtype, one.log_time_ns) == (COMPRESSED_IMAGE, 10 * number)
+            assert (one.stamp_ns, one.frame_id) == (number * 10**9 + 7, 'camera')
+            assert (one.message.format, bytes(one.message.data)) == ('jpeg', picture)
+            writer.copy(one)
+    with BagReader(tmp_path / 'copy') as copy:
+        assert [bytes(one.message.data) for one in copy.images()] == [picture] * 3
 
 
 ORDERS = {

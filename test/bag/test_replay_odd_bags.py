@@ -6,13 +6,16 @@ import subprocess
 import sys
 from threading import Event, Thread
 
+from foxglove_bags import as_protobuf, write_messages
 from json_schemas import checked
 from odd_bags import images, write_database, write_mcap, write_metadata
 import pytest
-from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE
+from rclpy.serialization import deserialize_message
+from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, IMAGE
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay import replay
 from resnet_trt_node.errors import UsageError
+from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +48,21 @@ def test_a_folder_without_metadata_and_with_an_unfinished_file_is_published(tmp_
     data = last.read_bytes()
     last.write_bytes(data[:data.rindex(b'\x0f' + (4).to_bytes(8, 'little'))])
     assert numbers(path) == [0, 1, 2]
+
+
+def test_images_of_foxglove_are_published_as_those_of_sensor_msgs(tmp_path, listener):
+    path = write_messages(tmp_path / 'a.mcap', [
+        ('/i', 'RawImage', number * MS, as_protobuf(
+            'RawImage', number * 10**9, data=bytes([number]) * 12, encoding='rgb8', height=2,
+            width=2, step=6)) for number in range(3)], 'protobuf')
+    listener.subscribe(Image, '/i')
+    with BagReader(path) as bag:
+        report = replay(bag, rate=100.0, wait_for_subscribers=60.0)
+    assert report.topics['/i'].msgtype == IMAGE
+    received = [deserialize_message(data, Image) for data, _ in listener.wait('/i', 3)]
+    assert [one.header.stamp.sec for one in received] == [0, 1, 2]
+    assert [one.data.tobytes() for one in received] == [bytes([one]) * 12 for one in range(3)]
+    assert all((one.encoding, one.height, one.step) == ('rgb8', 2, 6) for one in received)
 
 
 def test_what_is_missing_is_warned_of_and_in_the_report(tmp_path):

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 import sqlite3
 
+from foxglove_bags import as_protobuf, write_messages
 from image_bags import BagWriter
 import numpy as np
 from odd_bags import image, images, read, write_database, write_mcap, write_metadata
@@ -60,13 +61,22 @@ def unfinished(folder: Path) -> Path:
     return path
 
 
+def foxglove(folder: Path) -> Path:
+    return write_messages(folder / 'a.mcap', [
+        ('/front/image', 'RawImage', place, as_protobuf(
+            'RawImage', place, data=colour_picture(colour).tobytes(), encoding='RGB8',
+            height=colour_picture(colour).shape[0], width=colour_picture(colour).shape[1],
+            step=colour_picture(colour).shape[1] * 3))
+        for place, colour in enumerate(COLOURS)], 'protobuf')
+
+
 def unordered(folder: Path) -> Path:
     found = rows(*COLOURS)
     found[1:3] = found[2:0:-1]
     return write_mcap(folder / 'run#1?.mcap', found, use_chunking=False)
 
 
-@pytest.fixture(params=[qos_emptied, killed, split, foreign, unordered])
+@pytest.fixture(params=[qos_emptied, killed, split, foreign, unordered, foxglove])
 def odd_bag(request, tmp_path: Path) -> Path:
     """Return a bag of four images, in the order of `COLOURS`."""
     return request.param(tmp_path / 'odd bag')

@@ -22,6 +22,7 @@ from mcap.records import Channel, Chunk, Message, Schema
 from mcap.stream_reader import breakup_chunk, MAGIC_SIZE
 import numpy as np
 
+from resnet_trt_node.bag.foxglove import PROTOBUF, schema_definition
 from resnet_trt_node.bag.storage.merging import merge, Part, Stored
 from resnet_trt_node.bag.storage.metadata import definition_of, read_qos
 from rosbags.interfaces import Connection, ConnectionExtRosbag2
@@ -117,7 +118,8 @@ def _connection(channel: Channel, index: _Index) -> Connection:
         name = name.replace('/', '/msg/')
     return Connection(
         channel.id, channel.topic, name,
-        definition_of(schema.encoding, schema.data.decode('utf-8', 'replace')),
+        schema_definition(schema.data) if schema.encoding == PROTOBUF
+        else definition_of(schema.encoding, schema.data.decode('utf-8', 'replace')),
         channel.metadata.get('topic_type_hash', ''), index.counts[channel.id],
         ConnectionExtRosbag2(
             channel.message_encoding, read_qos(channel.metadata.get('offered_qos_profiles'))),
