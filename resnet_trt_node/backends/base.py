@@ -146,7 +146,8 @@ class Backend(Closing):
         """
         self.submit(batch_size, index)
         probabilities = self.collect(index)
-        refuse_bad(probabilities, batch_size, self.spec.num_classes)
+        refuse_bad(
+            probabilities, batch_size, self.spec.num_classes, not self.spec.multi_label)
         return probabilities
 
     def warm_up_sizes(self, index: int) -> Sequence[int]:

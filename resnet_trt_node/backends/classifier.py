@@ -24,8 +24,8 @@ class Classifier:
     Classifies a stream of pictures in full batches, for command lines and evaluation.
 
     :param backend: an open backend; stays the caller's.
-    :param top_k: classes a picture.
-    :param score_threshold: classes below it are left out.
+    :param top_k: classes a picture; all above the threshold of a multi-label model.
+    :param score_threshold: classes below it are left out, see `least_score`.
     :param method: how pictures are resized, see `imaging.resize`.
     :param unknown: when a picture shows none of the classes; None for never.
     """
@@ -93,10 +93,10 @@ class Classifier:
         :param on_bad: as for `probabilities`.
         :param name_of: as for `probabilities`.
         """
-        labels = self._backend.spec.labels
+        spec = self._backend.spec
         for item, row in self.probabilities(items, frame_of, on_bad, name_of):
             yield item, top_predictions(
-                row, labels, self._top_k, self._threshold, self._unknown)
+                row, spec.labels, self._top_k, self._threshold, self._unknown, spec.multi_label)
 
 
 def _usable(

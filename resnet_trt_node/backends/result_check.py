@@ -46,15 +46,17 @@ def bad_rows(
     Find the rows that are no class probabilities.
 
     :param probabilities: float32 (batch, classes), see `check_shape`.
-    :param sums_to_one: whether each row has to sum to 1, as softmax makes it.
+    :param sums_to_one: whether each row has to sum to 1, as that of any model but a multi-label
+        one.
     :returns: why each bad row is one, by its index; mostly empty.
     """
     # Nearly always all are good, and each call of NumPy costs a thread that has slept some 20 us.
     # So this comes first: what is nowhere below 0 and sums to 1 is nowhere above 1, NaN is not
     # above 0, and in float64 no sum overflows.
-    if sums_to_one and probabilities.min() >= 0 and all(
+    if probabilities.min() >= 0 and (all(
             abs(total - 1) <= SUM_TOLERANCE
-            for total in probabilities.sum(axis=1, dtype=np.float64).tolist()):
+            for total in probabilities.sum(axis=1, dtype=np.float64).tolist())
+            if sums_to_one else probabilities.max() <= 1 + SUM_TOLERANCE):
         return {}
     # Infinities of both signs have no sum, and need none.
     with np.errstate(invalid='ignore', over='ignore'):
@@ -69,17 +71,20 @@ def bad_rows(
         for row in np.flatnonzero(~good)}
 
 
-def refuse_bad(probabilities: NDArray[np.float32], batch: int, classes: int) -> None:
+def refuse_bad(
+        probabilities: NDArray[np.float32], batch: int, classes: int,
+        sums_to_one: bool = True) -> None:
     """
     Refuse a result in which any frame has no answer, for callers that need one for each.
 
     :param probabilities: what the model returned, float32 (batch, classes).
     :param batch: how many frames were inferred.
     :param classes: how many the model has.
+    :param sums_to_one: see `bad_rows`.
     :raises InferenceError: as `check_shape`, and for the first bad row.
     """
     check_shape(probabilities, batch, classes)
-    for row, reason in bad_rows(probabilities).items():
+    for row, reason in bad_rows(probabilities, sums_to_one).items():
         raise InferenceError(f'frame {row} of a batch of {batch}: {reason}')
 
 
@@ -89,6 +94,7 @@ def _reason(lowest: float, highest: float, total: float) -> str:
                 'evaluate`, an fp16 model may overflow where the fp32 one does not')
     if lowest < 0 or highest > 1 + SUM_TOLERANCE:
         return (f'the model returned scores from {lowest:.4g} to {highest:.4g} for it instead of '
-                'probabilities: prepare the model again, with a softmax')
+                'probabilities: prepare the model again, with --activation softmax, or sigmoid if '
+                'it is multi-label')
     return (f'the scores that the model returned for it sum to {total:.4g} instead of 1: '
-            'prepare the model again, with a softmax')
+            'prepare the model again, with --activation softmax, or sigmoid if it is multi-label')

@@ -55,6 +55,6 @@ class RowBatches(Generic[T]):
         self._backend.submit(len(waiting))
         # The backend's result lives until the next submit, the caller's rows longer.
         rows = self._backend.collect().copy()
-        bad = bad_rows(rows)
+        bad = bad_rows(rows, not self._backend.spec.multi_label)
         return [(item, bad.get(place, row)) for place, (item, row) in enumerate(zip(
             waiting, rows))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from resnet_trt_node.cli.support.console import print_json, write
+from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.onnx_tools.inspection import inspect_model, Inspection
 from resnet_trt_node.printable import some
 
@@ -23,6 +24,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _scores(spec: ModelSpec) -> str:
+    if spec.multi_label:
+        return 'sigmoid, multi-label: each class by itself'
+    return f'{spec.activation}, one class of all: they sum to 1'
+
+
 def _lines(found: Inspection) -> list[tuple[str, str]]:
     lines = [('file', f'{found.path}, {found.size_bytes / 1e6:.1f} MB'),
              ('sha256', found.sha256),
@@ -36,6 +43,7 @@ def _lines(found: Inspection) -> list[tuple[str, str]]:
         lines += [
             ('resize', spec.resize.describe()),
             ('labels', f'{spec.num_classes}: {some(spec.labels)}'),
+            ('scores', _scores(spec)),
             ('network', spec.architecture or 'unknown'),
             ('source', spec.source + (f', sha256 {spec.source_sha256}'
                                       if spec.source_sha256 else '')),

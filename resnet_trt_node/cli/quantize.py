@@ -19,7 +19,9 @@ from resnet_trt_node.cli.support.console import (
     count_of, log, print_json, print_table, Progress, write)
 from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.cli.support.options import max_image_bytes
+from resnet_trt_node.contract.prediction import MULTI_LABEL_THRESHOLD
 from resnet_trt_node.errors import DataError, UsageError
+from resnet_trt_node.evaluation.agreement import same_answers
 from resnet_trt_node.evaluation.outcomes import wilson_interval
 from resnet_trt_node.json_document import json_document
 from resnet_trt_node.onnx_tools.int8.frames import check_frames, distinct_frames
@@ -59,7 +61,7 @@ def run(arguments: Namespace) -> int:
         others = [one.layer for one in ranking if one.layer not in kept]
         kept |= set(others[:arguments.keep_worst])
     quantized = _quantize(arguments, used, kept)
-    compared = _compare(model, quantized, frames[held_out])
+    compared = _compare(model, quantized, frames[held_out], spec.multi_label)
     _write(arguments, quantized, ranking)
     report = {
         'path': str(arguments.output), 'method': arguments.method,
@@ -157,13 +159,14 @@ def _batches(frames: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 
 def _compare(
         fp32: onnx.ModelProto, int8: onnx.ModelProto,
-        frames: NDArray[np.uint8]) -> dict[str, Any]:
+        frames: NDArray[np.uint8], multi_label: bool) -> dict[str, Any]:
     """Return how far the answers of two models differ, by the keys of the report."""
     first, second = (answers_of(model, _batches(frames)) for model in (fp32, int8))
-    same = int((first.argmax(1) == second.argmax(1)).sum())
+    same = int(same_answers(
+        first, second, MULTI_LABEL_THRESHOLD if multi_label else None).sum())
     return {'same_top1': same / len(frames),
             'same_top1_95': wilson_interval(same, len(frames)),
-            'divergence': divergence(first, second),
+            'divergence': divergence(first, second, multi_label),
             'largest_difference': float(np.abs(first - second).max())}
 
 

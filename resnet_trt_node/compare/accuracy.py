@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from resnet_trt_node.backends.options import check_fields, number
 from resnet_trt_node.compare.choice import import_runners
+from resnet_trt_node.contract.prediction import MULTI_LABEL_THRESHOLD
 from resnet_trt_node.contract.spec import OUTPUT_NAME
 from resnet_trt_node.errors import BackendError
+from resnet_trt_node.evaluation.agreement import same_answers
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,14 @@ class Agreement:
 
 
 def compare_answers(
-        answers: Mapping[str, NDArray[np.float32]], tolerance: Tolerance) -> dict[str, Agreement]:
+        answers: Mapping[str, NDArray[np.float32]], tolerance: Tolerance,
+        multi_label: bool = False) -> dict[str, Agreement]:
     """
     Compare answers on the same frames to the first ones.
 
     :param answers: label to float32 (N, C) probabilities; the first are the reference's.
     :param tolerance: how far answers may differ.
+    :param multi_label: whether the models are, whose answer are the classes of at least 0.5.
     :returns: label to agreement, without the reference's.
     :raises BackendUnavailable: if Polygraphy is not installed.
     """
@@ -91,11 +95,11 @@ def compare_answers(
     except PolygraphyException as error:
         raise BackendError(f'Polygraphy could not compare: {error}') from error
     reference, *others = answers
-    classes = answers[reference].argmax(axis=1)
+    least = MULTI_LABEL_THRESHOLD if multi_label else None
     agreements = {}
     for label in others:
         difference = found[label, reference][0][OUTPUT_NAME]
         agreements[label] = Agreement(
-            len(classes), float(difference.max_absdiff), float(difference.mean_absdiff),
-            int((answers[label].argmax(axis=1) == classes).sum()), bool(difference))
+            len(answers[reference]), float(difference.max_absdiff), float(difference.mean_absdiff),
+            int(same_answers(answers[label], answers[reference], least).sum()), bool(difference))
     return agreements

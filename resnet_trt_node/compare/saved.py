@@ -137,7 +137,9 @@ def read_saved(
                     '--batch-size among them, or save it again')
             answers = file[f'answers_{place}']
             _check(answers, np.float32, (len(frames), models[sha256].num_classes))
-            refuse_bad(answers, len(frames), models[sha256].num_classes)
+            refuse_bad(
+                answers, len(frames), models[sha256].num_classes,
+                not models[sha256].multi_label)
             info = BackendInfo(
                 str(row['runtime']), str(row['version']), str(row['device']),
                 {str(name): str(value) for name, value in row['details'].items()})

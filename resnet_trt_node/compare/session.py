@@ -87,7 +87,7 @@ class Session:
         for model, spec in zip(self.models, specs):
             if [other.resolve() for other in self.models].count(model.resolve()) > 1:
                 raise UsageError(f'{model} is named twice: name each model once')
-            for what in ('resize', 'labels'):
+            for what in ('resize', 'labels', 'multi_label'):
                 if getattr(spec, what) != getattr(specs[0], what):
                     raise UsageError(
                         f'{model} and {self.models[0]} have different {what}: compare models of '
@@ -113,7 +113,7 @@ class Session:
             answers = {label: one.infer(frames) for label, one in subjects.items()}
             agreements = compare_answers(
                 {**answers, **{row.label: one.answers for row, one in saved.items()}},
-                self.tolerance)
+                self.tolerance, self.read_spec().multi_label)
             timings = measure(subjects, frames, self.plan, self.step)
         _check_unchanged(models)
         rows = [_document(row, one) for row, one in opened.items()]

@@ -52,7 +52,8 @@ class Subject(Closing):
             batch = frames[start:start + self._max_batch_size]
             self.load(batch)
             answers.append(np.array(self._run()))
-            refuse_bad(answers[-1], len(batch), self.spec.num_classes)
+            refuse_bad(
+                answers[-1], len(batch), self.spec.num_classes, not self.spec.multi_label)
         return np.concatenate(answers)
 
     @abstractmethod

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from resnet_trt_node.contract.spec import (
-    check_properties, class_names_in, CONTRACT_VERSION, HOW_TO_MAKE_ONE, INPUT_NAME, ModelSpec,
-    OUTPUT_NAME, own_properties, precision_in, PRECISIONS, resize_in, ResizeRule)
+    activation_in, ACTIVATIONS, check_properties, class_names_in, CONTRACT_VERSION,
+    HOW_TO_MAKE_ONE, INPUT_NAME, ModelSpec, OUTPUT_NAME, own_properties, precision_in, PRECISIONS,
+    resize_in, ResizeRule)
 from resnet_trt_node.errors import LabelsError, ModelError
 from resnet_trt_node.printable import some
 
@@ -106,7 +107,7 @@ def declared_clauses(
         part, wrong = _part_of(read, values)
         yield Clause(name, wanted, 'malformed' if wrong else shown(part), wrong)
         parts.append(part)
-    rule, names, _ = parts
+    rule, names, *_ = parts
     height, width = (rule.crop_height, rule.crop_width) if rule else (None, None)
     yield _tensor_clause('input', inputs, INPUT_NAME, 'uint8', ('N', height, width, 3), 'NHW')
     yield _tensor_clause(
@@ -120,6 +121,8 @@ _PARTS: Tuple[Tuple[str, str, Callable[[Mapping[str, str]], Any], Callable[[Any]
     ('class names', 'one for each output, no two equal', class_names_in,
      lambda names: f'{len(names)}: {some(names, 3)}'),
     ('precision', ' or '.join(PRECISIONS), precision_in, str),
+    ('activation', ' or '.join(ACTIVATIONS), activation_in,
+     lambda found: f'{found[0]}, multi-label' if found[1] else found[0]),
 )
 
 

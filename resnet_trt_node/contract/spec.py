@@ -4,7 +4,8 @@ The deployable model contract: what a model file promises, as frozen dataclasses
 A deployable model is one ONNX file with its own pre- and post-processing:
 
     input   images         uint8    (N, H, W, 3)  RGB, 0..255, N dynamic
-    output  probabilities  float32  (N, C)        softmax, each row sums to 1
+    output  probabilities  float32  (N, C)        softmax, each row sums to 1; of a multi-label
+                                                  model a sigmoid, each class by itself
 
 and with metadata that carries the rest: class names, resize rule, precision, provenance. This
 module turns that metadata into objects and back; reading it from a file is `model_file`.
@@ -27,6 +28,8 @@ CONTRACT_VERSION = '1'
 INTERPOLATIONS = ('bilinear', 'bicubic', 'nearest')
 #: What a graph computes in. int8 means Q/DQ nodes; the rest of such a graph may be fp32 or fp16.
 PRECISIONS = ('fp32', 'fp16', 'int8')
+#: What makes the probabilities.
+ACTIVATIONS = ('softmax', 'sigmoid')
 
 #: How to get a deployable model, for messages.
 HOW_TO_MAKE_ONE = (
@@ -34,6 +37,7 @@ HOW_TO_MAKE_ONE = (
 _PREFIX = 'resnet_trt.'
 #: What a file need not say of itself.
 _OPTIONAL = ('architecture', 'source', 'source_sha256', 'tool_version')
+_BOOLEANS = {'true': True, 'false': False}
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,10 @@ class ModelSpec:
     :param source: where the weights come from, in words.
     :param source_sha256: hex digest of the source checkpoint, '' where there is none.
     :param tool_version: version of the package that wrote the file.
+    :param activation: one of `ACTIVATIONS`, which makes the probabilities.
+    :param multi_label: whether a picture may show any number of the classes, so that each has a
+        probability of its own and a row need not sum to 1; only of a sigmoid. A binary model is
+        a sigmoid of two classes that is none.
     """
 
     height: int
@@ -100,10 +108,13 @@ class ModelSpec:
     source: str = ''
     source_sha256: str = ''
     tool_version: str = ''
+    activation: str = 'softmax'
+    multi_label: bool = False
 
     def __post_init__(self) -> None:
         """Refuse contradictions."""
         check_choice('precision', self.precision, PRECISIONS, ModelError)
+        _check_activation(self.activation, self.multi_label, len(self.labels))
         _check_class_names(self.labels)
         if (self.resize.crop_height, self.resize.crop_width) != (self.height, self.width):
             raise ModelError(
@@ -132,6 +143,8 @@ class ModelSpec:
             'labels': json.dumps(list(self.labels), ensure_ascii=False),
             'resize': json.dumps(resize),
             'precision': self.precision,
+            'activation': self.activation,
+            'multi_label': 'true' if self.multi_label else 'false',
             **{name: getattr(self, name) for name in _OPTIONAL},
         }
         return {_PREFIX + name: value for name, value in values.items()}
@@ -147,8 +160,10 @@ class ModelSpec:
         values = own_properties(metadata)
         check_properties(values)
         rule = resize_in(values)
+        activation, multi_label = activation_in(values)
         return cls(
             rule.crop_height, rule.crop_width, class_names_in(values), rule, values['precision'],
+            activation=activation, multi_label=multi_label,
             **{name: values.get(name, '') for name in _OPTIONAL})
 
 
@@ -217,6 +232,34 @@ def precision_in(values: Mapping[str, str]) -> str:
     """
     check_choice('precision', values['precision'], PRECISIONS, ModelError)
     return values['precision']
+
+
+def activation_in(values: Mapping[str, str]) -> Tuple[str, bool]:
+    """
+    Return what makes the probabilities of checked properties, and whether it is multi-label.
+
+    A file that does not say so is of a softmax; a sigmoid is multi-label unless it says otherwise.
+
+    :raises ModelError: if that is none of `ACTIVATIONS`, or contradicts itself.
+    """
+    activation = values.get('activation', 'softmax')
+    text = values.get('multi_label', 'true' if activation == 'sigmoid' else 'false')
+    check_choice('multi_label', text, tuple(_BOOLEANS), ModelError)
+    _check_activation(activation, _BOOLEANS[text])
+    return activation, _BOOLEANS[text]
+
+
+def _check_activation(
+        activation: str, multi_label: bool, classes: Optional[int] = None) -> None:
+    check_choice('activation', activation, ACTIVATIONS, ModelError)
+    if multi_label and activation == 'softmax':
+        raise ModelError(
+            'the metadata say softmax and multi-label, which contradict each other: prepare the '
+            'model again, with --activation softmax or sigmoid')
+    if activation == 'sigmoid' and not multi_label and classes not in (None, 2):
+        raise ModelError(
+            f'a binary model has two classes, this one has {classes}: prepare the model again, '
+            'with --activation sigmoid')
 
 
 def _check_class_names(labels: Tuple[str, ...]) -> None:

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import math
+from typing import Optional
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resnet_trt_node.errors import DataError
+
+
+def same_answers(
+        first: NDArray[np.float32], second: NDArray[np.float32],
+        least: Optional[float] = None) -> NDArray[np.bool_]:
+    """
+    Tell on which pictures two models give the same answer.
+
+    :param first: float32 (N, C), probabilities.
+    :param second: likewise.
+    :param least: of multi-label models, the score from which on a class is in an answer; None for
+        models whose answer is the most probable class.
+    :returns: (N,).
+    """
+    if least is None:
+        return np.asarray(first.argmax(axis=1) == second.argmax(axis=1))
+    return np.asarray(((first >= least) == (second >= least)).all(axis=1))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, Callable, Optional, Sequence
 
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble has it there
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from resnet_trt_node.contract.prediction import least_score
 from resnet_trt_node.errors import ResnetTrtError, UsageError
 from resnet_trt_node.node.annotator import Annotator
 from resnet_trt_node.node.async_configure import NodeOfAsyncConfigure, OpeningCancelled
@@ -286,8 +287,9 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfChec
             self._publish_labels(self.pipeline)
 
     def _publish_labels(self, pipeline: Pipeline) -> None:
+        spec = pipeline.backend.spec
         self._topics.publish_labels(
-            pipeline.backend.spec.labels, self.parameters.score_threshold)
+            spec.labels, least_score(self.parameters.score_threshold, spec.multi_label))
 
     def _log_bad_frame(self, camera: str, reason: str) -> None:
         where = f'camera {camera}: ' if camera else ''

@@ -1,6 +1,6 @@
 """What the options of prepare and quantize may be; here, so that their help needs no library."""
 
-ACTIVATIONS = ('auto', 'softmax', 'none')
+ACTIVATIONS = ('auto', 'softmax', 'sigmoid', 'none')
 CHANNEL_ORDERS = ('rgb', 'bgr')
 STRETCH = 'stretch'
 LAYOUTS = ('auto', 'nchw', 'nhwc')

@@ -14,7 +14,8 @@ from resnet_trt_node.contract.model_file import (
     declarations_of, parse_graph, read_model, refuse_damaged, refuse_external_data)
 from resnet_trt_node.contract.onnx_check import check_valid
 from resnet_trt_node.contract.onnx_graph import opset_of, precision_of
-from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME, own_properties
+from resnet_trt_node.contract.spec import (
+    activation_in, INPUT_NAME, OUTPUT_NAME, own_properties)
 from resnet_trt_node.errors import InferenceError, ModelError
 from resnet_trt_node.onnx_tools.deployable import CHECKED_BATCHES
 from resnet_trt_node.onnx_tools.graph import IR_VERSION, OPSET
@@ -63,7 +64,9 @@ def check_contract(path: Union[str, Path]) -> ContractReport:
     clauses.append(_precision_clause(
         precision_of(model), values['precision'] if kept['precision'] else None))
     if whole and kept['input'] and kept['output']:
-        clauses += _answer_clauses(data, path, inputs[0].shape[1:3], outputs[0].shape[1])
+        multi_label = kept['activation'] and activation_in(values)[1]
+        clauses += _answer_clauses(
+            data, path, inputs[0].shape[1:3], outputs[0].shape[1], not multi_label)
     else:
         clauses += _unanswered('not run')
     return ContractReport(path, tuple(clauses), bool(values))
@@ -111,7 +114,8 @@ def _precision_clause(found: str, declared: Optional[str]) -> Clause:
 
 _ANSWERS = {
     'batches': 'float32 (N, C) for any batch size',
-    'probabilities': 'each row is finite, within 0 and 1, and sums to 1'}
+    'probabilities': 'each row is finite, within 0 and 1, and sums to 1 unless the model is '
+                     'multi-label'}
 
 
 def _unanswered(why: str) -> List[Clause]:
@@ -119,7 +123,8 @@ def _unanswered(why: str) -> List[Clause]:
 
 
 def _answer_clauses(
-        data: bytes, path: Path, sides: Tuple[Any, ...], classes: Any) -> List[Clause]:
+        data: bytes, path: Path, sides: Tuple[Any, ...], classes: Any,
+        sums_to_one: bool) -> List[Clause]:
     """Run the model; `sides` and `classes` are what it declares."""
     batches, rows = _ANSWERS.items()
     try:
@@ -128,7 +133,7 @@ def _answer_clauses(
             result, = session.run([OUTPUT_NAME], {INPUT_NAME: sample_frames(size, *sides)})
             check_shape(result, size, classes)
             # The shape of the next batch matters too, but the first bad row is enough.
-            bad: Mapping[int, str] = bad_rows(result)
+            bad: Mapping[int, str] = bad_rows(result, sums_to_one)
             if bad:
                 break
     except (ModelError, InferenceError) as error:

@@ -65,6 +65,8 @@ class WrittenModel:
         values = asdict(self)
         spec = values.pop('spec')
         spec['num_classes'] = len(spec.pop('labels'))
+        # Only what `prepare` made can be anything but a softmax of one class of all.
+        del spec['activation'], spec['multi_label']
         return {**values, 'path': str(self.path), 'bound': self.bound, **spec}
 
 

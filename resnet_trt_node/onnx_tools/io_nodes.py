@@ -1,9 +1,10 @@
-"""Pre- and postprocessing nodes: from uint8 frames to the network, and from it to softmax."""
+"""Pre- and postprocessing nodes: from uint8 frames to the network, then to probabilities."""
 
 from __future__ import annotations
 
 from onnx import TensorProto
 from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
+from resnet_trt_node.onnx_tools.activation import Answers
 from resnet_trt_node.onnx_tools.graph import GraphBuilder
 from resnet_trt_node.onnx_tools.normalisation import Normalisation
 
@@ -38,10 +39,35 @@ def add_postprocessing(builder: GraphBuilder, x: str, kind: int, softmax: bool) 
     :param kind: its ONNX element type.
     :param softmax: whether it is logits; False for probabilities.
     """
-    if softmax:
-        if kind != TensorProto.FLOAT:
-            x = builder.node('Cast', 'logits_float', x, to=TensorProto.FLOAT)
-        return builder.node('Softmax', OUTPUT_NAME, x, axis=1)
-    if kind != TensorProto.FLOAT:
-        return builder.node('Cast', OUTPUT_NAME, x, to=TensorProto.FLOAT)
-    return builder.node('Identity', OUTPUT_NAME, x)
+    return add_activation(builder, x, kind, Answers('softmax' if softmax else 'none'))
+
+
+def add_activation(builder: GraphBuilder, x: str, kind: int, answers: Answers) -> str:
+    """
+    Add the nodes from a network's result to `probabilities`, float32 (N, C), of any kind.
+
+    The other class of a binary model is made of its only number: softmax(0, x) is
+    (1 - sigmoid(x), sigmoid(x)) without what a subtraction rounds, and can be calibrated.
+
+    :param builder: takes the nodes; of fp32.
+    :param x: the network's result, (N, C), or (N, 1) of a binary model.
+    :param kind: its ONNX element type.
+    :param answers: what it is.
+    """
+    is_float, activation = kind == TensorProto.FLOAT, answers.added
+    if not answers.binary and activation == 'none':
+        return builder.node('Identity', OUTPUT_NAME, x) if is_float else builder.node(
+            'Cast', OUTPUT_NAME, x, to=TensorProto.FLOAT)
+    if not is_float:
+        x = builder.node('Cast', 'logits_float', x, to=TensorProto.FLOAT)
+    if activation == 'sigmoid' and not answers.binary:
+        return builder.node('Sigmoid', OUTPUT_NAME, x)
+    if answers.binary:
+        # Of a probability: 1 - p and p.
+        factors = (0, 1) if activation == 'sigmoid' else (-1, 1)
+        x = builder.node('Mul', 'both' if activation == 'sigmoid' else 'both_signs', [
+            x, builder.constant('both.factors', [factors])])
+        if activation == 'none':
+            return builder.node(
+                'Add', OUTPUT_NAME, [x, builder.constant('both.first', [(1, 0)])])
+    return builder.node('Softmax', OUTPUT_NAME, x, axis=1)

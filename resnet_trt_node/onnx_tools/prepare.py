@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Optional, Sequence, Tuple, Union
+from typing import Any, Optional, Sequence, Tuple, Union
 
 import onnx
 from onnx import TensorProto
@@ -16,15 +16,16 @@ from resnet_trt_node.contract.onnx_graph import (
     names_of, names_read, opset_of, rename_readers, replace_all, subgraphs_of)
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
 from resnet_trt_node.errors import check_choice, ModelError, UsageError
+from resnet_trt_node.onnx_tools.activation import Answers, read_answers
 from resnet_trt_node.onnx_tools.choices import ACTIVATIONS, CHANNEL_ORDERS, STRETCH
 from resnet_trt_node.onnx_tools.class_names import (
-    given_labels, labels_for, labels_in, Say, silent)
+    binary_labels, given_labels, labels_for, labels_in, Say, silent)
 from resnet_trt_node.onnx_tools.deployable import write_model, WrittenModel
 from resnet_trt_node.onnx_tools.graph import BATCH, GraphBuilder, IR_VERSION, OPSET, tensor
 from resnet_trt_node.onnx_tools.int8.qdq_clip import move_pairs_off_clips
-from resnet_trt_node.onnx_tools.io_nodes import add_postprocessing, add_preprocessing
+from resnet_trt_node.onnx_tools.io_nodes import add_activation, add_preprocessing
 from resnet_trt_node.onnx_tools.normalisation import Normalisation, pick_normalisation
-from resnet_trt_node.onnx_tools.reference import Reference, softmax_is_missing
+from resnet_trt_node.onnx_tools.reference import Reference
 from resnet_trt_node.onnx_tools.simplify import free_batch, set_input_shape, simplify
 from resnet_trt_node.onnx_tools.source_model import read_source, SourceModel
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
@@ -41,9 +42,11 @@ class PreparedModel(WrittenModel):
 
     :param layout: of the original input, 'nchw' or 'nhwc'.
     :param normalisation: the formula in words.
-    :param activation: 'softmax' if one was added, 'none' if the output was probabilities.
+    :param activation: 'softmax' or 'sigmoid' if one was added, 'none' if the output was
+        probabilities.
     :param fixed_batch: the batch size that the original was bound to, None if it was dynamic.
     :param unused_inputs: inputs of the original that nothing reads; they were left out.
+    :param binary: whether the original has one output, of which two classes were made.
     """
 
     layout: str
@@ -51,6 +54,11 @@ class PreparedModel(WrittenModel):
     activation: str
     fixed_batch: Optional[int]
     unused_inputs: Tuple[str, ...]
+    binary: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON; of the class names only their count."""
+        return {**super().to_dict(), 'multi_label': self.spec.multi_label}
 
 
 def prepare(
@@ -65,7 +73,7 @@ def prepare(
     Make a float classifier deployable.
 
     :param source: ONNX file of one float32 or float16 input, (N, 3, H, W) or (N, H, W, 3), and
-        one logit or probability for each class; N may be fixed.
+        one logit or probability for each class, or one alone of a binary model; N may be fixed.
     :param out: the ONNX file to write; it appears complete and checked, or not at all.
     :param mean: as for `normalisation.pick_normalisation`.
     :param std: likewise.
@@ -78,8 +86,8 @@ def prepare(
         as in `class_names.labels_for`.
     :param layout: one of `source_model.LAYOUTS`.
     :param channel_order: of the model's input, one of `CHANNEL_ORDERS`.
-    :param activation: one of `ACTIVATIONS`: whether a softmax is missing; 'auto' looks whether
-        the rows of the output sum to 1.
+    :param activation: one of `ACTIVATIONS`, see `activation.read_answers`; 'auto' looks whether
+        the rows of the output sum to 1, else whether the model ends in a Sigmoid.
     :param output: which output to take where there are several.
     :param say: told in a line what was assumed of the class names.
     :raises UsageError: for arguments that cannot be used, or where the model leaves a choice.
@@ -103,19 +111,21 @@ def prepare(
     rule = _resize_rule(original, resize, crop, interpolation)
     reference = Reference(original, str(source), normalisation)
     rows = reference(sample_frames(3, rule.crop_height, rule.crop_width))
-    softmax = softmax_is_missing(rows, original.last_op, activation)
+    answers = read_answers(rows, original.last_op, activation)
     spec = ModelSpec(
         height=rule.crop_height, width=rule.crop_width,
-        labels=labels_for(names, rows.shape[1], str(source), say), resize=rule,
+        labels=binary_labels(names, str(source)) if answers.binary else labels_for(
+            names, rows.shape[1], str(source), say), resize=rule,
         precision=original.precision, architecture=source.stem, source=source.name,
-        source_sha256=file_sha256(source), tool_version=__version__)
-    reference.softmax = softmax
-    prepared = _with_io_nodes(original, spec, normalisation, softmax, reference.output_rank == 2)
+        source_sha256=file_sha256(source), tool_version=__version__,
+        activation=answers.activation, multi_label=answers.multi_label)
+    reference.answers = answers
+    prepared = _with_io_nodes(original, spec, normalisation, answers, reference.output_rank == 2)
     difference = _write(prepared, spec, original, reference, out)
     return PreparedModel(
         out, spec, difference, file_sha256(out), out.stat().st_size,
         (perf_counter_ns() - start_ns) / 1e9, original.layout, normalisation.describe(),
-        'softmax' if softmax else 'none', original.batch, original.unused_inputs)
+        answers.added, original.batch, original.unused_inputs, answers.binary)
 
 
 def _resize_rule(
@@ -134,7 +144,7 @@ def _resize_rule(
 
 def _with_io_nodes(
         source: SourceModel, spec: ModelSpec, normalisation: Normalisation,
-        softmax: bool, flat: bool) -> onnx.ModelProto:
+        answers: Answers, flat: bool) -> onnx.ModelProto:
     """Return the deployable model, without metadata; `flat` if the output has two sides."""
     nchw = (3, spec.height, spec.width)
     model = source.model
@@ -144,7 +154,8 @@ def _with_io_nodes(
     move_pairs_off_clips(model)
     before, after = GraphBuilder(source.input_precision), GraphBuilder('fp32')
     own = {INPUT_NAME, OUTPUT_NAME, 'images_float', 'images_nchw', 'normalised', 'logits_2d',
-           'normalised.weight', 'normalised.bias', 'logits_float', 'normalised_nhwc'}
+           'normalised.weight', 'normalised.bias', 'logits_float', 'normalised_nhwc', 'both',
+           'both_signs', 'both.factors', 'both.first'}
     if own & set(names_of(model)):
         model = onnx.compose.add_prefix(model, 'source/')
     graph = model.graph
@@ -153,9 +164,9 @@ def _with_io_nodes(
     result = graph.output[0].name
     if not flat:
         result = after.node('Flatten', 'logits_2d', result, axis=1)
-    add_postprocessing(after, result, source.output_type, softmax)
+    add_activation(after, result, source.output_type, answers)
     replace_all(graph.node, [*before.nodes, *graph.node, *after.nodes])
-    graph.initializer.extend(before.constants)
+    graph.initializer.extend([*before.constants, *after.constants])
     replace_all(graph.input, [
         tensor(INPUT_NAME, TensorProto.UINT8, (BATCH, spec.height, spec.width, 3))])
     replace_all(graph.output, [

@@ -10,9 +10,10 @@ import onnx
 from resnet_trt_node.contract.model_file import load_with_outside_tensors
 from resnet_trt_node.contract.onnx_graph import constants_in, names_read, tensor_info
 from resnet_trt_node.errors import ModelError, UsageError
+from resnet_trt_node.onnx_tools.activation import read_answers
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
 from resnet_trt_node.onnx_tools.prepare import DEFAULT_CROP
-from resnet_trt_node.onnx_tools.reference import Reference, softmax_is_missing
+from resnet_trt_node.onnx_tools.reference import Reference
 from resnet_trt_node.onnx_tools.source_model import read_source, SourceModel
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
@@ -56,8 +57,13 @@ def advise(path: Path) -> PrepareAdvice:
         if rows.shape[1] != _IMAGENET_CLASSES:
             words += ['--labels', 'labels.txt']
             notes.append(
+                'labels.txt must be a file with the name of its class, or of both, the negative '
+                'one first' if rows.shape[1] == 1 else
                 f'labels.txt must be a file with its {rows.shape[1]} class names, one per line')
-        softmax_is_missing(rows, source.last_op, 'auto')
+        if read_answers(rows, source.last_op, 'auto').multi_label:
+            notes.append(
+                'the model ends in a Sigmoid whose rows do not sum to 1: it is prepared as '
+                'multi-label, any number of its classes may be right')
     except ModelError as error:
         return PrepareAdvice((), (f'`resnet_trt prepare` cannot fix it: {error}',))
     except UsageError as error:

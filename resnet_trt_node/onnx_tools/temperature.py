@@ -16,7 +16,8 @@ from resnet_trt_node.contract.model_file import file_sha256, load_model, naming,
 from resnet_trt_node.contract.onnx_check import check_valid
 from resnet_trt_node.contract.onnx_graph import (
     constants_in, integer, names_of, producers_of, replace_all)
-from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
+from resnet_trt_node.contract.spec import (
+    activation_in, INPUT_NAME, OUTPUT_NAME, own_properties)
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.evaluation.temperature import with_temperature
 from resnet_trt_node.onnx_tools.deployable import write_model, WrittenModel
@@ -49,11 +50,16 @@ def find_softmax(model: onnx.ModelProto) -> tuple[onnx.NodeProto, bool]:
     node = producers.get(name)
     if node is None or node.op_type != 'Softmax':
         made_by = 'no node' if node is None else f'the {node.op_type} {node.name!r}'
-        what = ': each class of such a model is a yes or no of its own, for which one ' \
-            'temperature is not made' if node is not None and node.op_type == 'Sigmoid' else ''
+        if activation_in(own_properties(
+                {one.key: one.value for one in model.metadata_props}))[1]:
+            raise ModelError(
+                'it is multi-label: each of its classes is a yes or no of its own, for which one '
+                'temperature is not made. Choose score_threshold by the precision and recall of '
+                '`resnet_trt evaluate` instead')
         raise ModelError(
-            f'its probabilities are made by {made_by} instead of a Softmax{what}. Export the '
-            'network without its last layer and prepare it again, with --activation softmax')
+            f'its probabilities are made by {made_by} instead of a Softmax. Export the network '
+            'without its last layer and prepare it again, with --activation softmax, or sigmoid '
+            'if it has one output')
     if integer(node, 'axis', -1) not in (1, -1):
         raise ModelError(
             f'the Softmax {node.name!r} is not over the classes: prepare the model again')

@@ -7,6 +7,7 @@ from typing import Callable, Mapping, Optional, Sequence, TYPE_CHECKING
 
 from resnet_trt_node.contract.prediction import top_predictions, UnknownRule
 from resnet_trt_node.contract.spec import ModelSpec
+from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.regions.crop import RegionCropper
 from resnet_trt_node.regions.region import Region, RegionAnswer
@@ -25,10 +26,16 @@ class RegionClassifier:
 
     :param spec: of the model.
     :param settings: how.
+    :raises UsageError: if they do not fit the model.
     """
 
     def __init__(self, spec: ModelSpec, settings: RegionSettings) -> None:
+        if spec.multi_label and settings.tracks.smoothing == 'majority':
+            raise UsageError(
+                'smoothing: majority counts which class was best, and a multi-label model may '
+                'find several: choose ema or none')
         self.labels = spec.labels
+        self.multi_label = spec.multi_label
         self.rules = settings.rules
         self.cropper = RegionCropper(
             spec.resize, settings.method, settings.rules.aspect, settings.rules.margin)
@@ -134,7 +141,8 @@ class FrameRegions:
                 answers.append(RegionAnswer('failed'))
                 continue
             predictions = top_predictions(
-                probabilities, self._classifier.labels, top_k, score_threshold, unknown)
+                probabilities, self._classifier.labels, top_k, score_threshold, unknown,
+                self._classifier.multi_label)
             answers.append(RegionAnswer(outcome, tuple(predictions), stamp_ns))
         self._counted: Mapping[str, int] = Counter(answer.outcome for answer in answers)
         return answers

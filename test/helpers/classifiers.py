@@ -17,7 +17,7 @@ def write_classifier(
         path: Path, *, layout: str = 'nchw', batch: Optional[int] = None, ends: str = 'logits',
         flatten: str = 'Flatten', dtype: Any = np.float32, side: Optional[int] = SIDE,
         names: tuple[str, str] = ('input', 'output'), norm: bool = False, opset: int = 17,
-        external: bool = False) -> Path:
+        external: bool = False, classes: int = CLASSES, channels: int = 3) -> Path:
     """
     Write a convolution, pooling and a linear layer.
 
@@ -25,7 +25,7 @@ def write_classifier(
     :param layout: of the input.
     :param batch: a fixed batch size, None for a dynamic one.
     :param ends: 'logits', 'probabilities' (Softmax), 'decomposed' (softmax written out),
-        'sigmoid', or 'four' for logits of shape (N, C, 1, 1).
+        'sigmoid', 'four' for logits of shape (N, C, 1, 1), or 'row' for one logit, of shape (N,).
     :param flatten: 'Flatten', 'constant' (a reshape that holds the batch), 'minus one' ([-1, K]),
         or 'arithmetic' (a reshape to a computed shape).
     :param dtype: of input, weights and output.
@@ -34,13 +34,15 @@ def write_classifier(
     :param norm: whether a BatchNormalization follows the convolution.
     :param opset: of the file.
     :param external: whether the weights go to a file beside.
+    :param classes: C.
+    :param channels: of the input.
     """
     random = np.random.default_rng(2)
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     constants: dict[str, Any] = {
-        'w': random.normal(0, 0.4, (8, 3, 3, 3)).astype(dtype),
+        'w': random.normal(0, 0.4, (8, channels, 3, 3)).astype(dtype),
         'b': random.normal(0, 0.4, 8).astype(dtype),
-        'fc': random.normal(0, 1.5, (8, CLASSES)).astype(dtype)}
+        'fc': random.normal(0, 1.5, (8, classes)).astype(dtype)}
     nodes = []
     x = names[0]
     if layout == 'nhwc':
@@ -63,8 +65,8 @@ def write_classifier(
     nodes += _end(ends, result, constants, dtype)
     n: Union[int, str] = 'batch' if batch is None else batch
     hw: tuple[Any, Any] = ('h', 'w') if side is None else (side, side)
-    shape = (n, 3, *hw) if layout == 'nchw' else (n, *hw, 3)
-    out_shape = (n, CLASSES, 1, 1) if ends == 'four' else (n, CLASSES)
+    shape = (n, channels, *hw) if layout == 'nchw' else (n, *hw, channels)
+    out_shape = {'four': (n, classes, 1, 1), 'row': (n,)}.get(ends, (n, classes))
     graph = helper.make_graph(
         nodes, 'net', [helper.make_tensor_value_info(names[0], kind, shape)],
         [helper.make_tensor_value_info(result, kind, out_shape)],
@@ -131,6 +133,9 @@ def _end(
             helper.make_node('Exp', ['logits'], ['exp']),
             helper.make_node('ReduceSum', ['exp', 'sum_axes'], ['sum'], keepdims=1),
             helper.make_node('Div', ['exp', 'sum'], [result])]
+    if ends == 'row':
+        constants['row'] = np.array([1])
+        return [helper.make_node('Squeeze', ['logits', 'row'], [result])]
     if ends == 'four':
         constants['four'] = np.array([2, 3])
         return [helper.make_node('Unsqueeze', ['logits', 'four'], [result])]

@@ -111,3 +111,39 @@ def write_endless_model(path: Union[str, Path]) -> Path:
     model.graph.node.append(softmax)
     onnx.save(model, str(path))
     return Path(path)
+
+
+#: The classes of `write_multi_label_model`, with the channel that each looks at.
+LIGHTS = {'red': 0, 'green': 1, 'blue': 2, 'warm': 0, 'leaf': 1, 'sky': 2}
+
+
+def light_scores(frames: np.ndarray) -> np.ndarray:
+    """Return what `write_multi_label_model` gives for uint8 (N, H, W, 3), float64 (N, 6)."""
+    means = frames.reshape(len(frames), -1, 3).mean(axis=1) / 255.0
+    return 1 / (1 + np.exp(-10 * (means[:, list(LIGHTS.values())] - 0.5)))
+
+
+def write_multi_label_model(path: Union[str, Path], size: int = 32) -> Path:
+    """Write a deployable multi-label model of `LIGHTS`: whether a channel's mean is above half."""
+    weights = np.zeros((3, len(LIGHTS)), np.float32)
+    weights[list(LIGHTS.values()), range(len(LIGHTS))] = 10 / 255
+    graph = helper.make_graph(
+        [
+            helper.make_node('Cast', [INPUT_NAME], ['pixels'], to=TensorProto.FLOAT),
+            helper.make_node('ReduceMean', ['pixels'], ['mean'], axes=[1, 2], keepdims=0),
+            helper.make_node('Gemm', ['mean', 'weights', 'bias'], ['logits'], name='linear'),
+            helper.make_node('Sigmoid', ['logits'], [OUTPUT_NAME]),
+        ],
+        'lights',
+        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ['N', size, size, 3])],
+        [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ['N', len(LIGHTS)])],
+        [numpy_helper.from_array(weights, 'weights'),
+         numpy_helper.from_array(np.full(len(LIGHTS), -5, np.float32), 'bias')])
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
+    write_model_spec(model, ModelSpec(
+        height=size, width=size, labels=tuple(LIGHTS), resize=ResizeRule(None, size, size),
+        precision='fp32', architecture='lights', activation='sigmoid', multi_label=True))
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+    return Path(path)

@@ -23,7 +23,7 @@ from tiny_model import COLOURS, write_blind_model, write_tiny_model
 
 CLAUSES = [
     'one file', 'constants', 'graph', 'opset', 'metadata', 'resize', 'class names', 'precision',
-    'input', 'output', 'graph precision', 'batches', 'probabilities']
+    'activation', 'input', 'output', 'graph precision', 'batches', 'probabilities']
 
 
 def changed(path, change):
@@ -68,7 +68,8 @@ def test_a_classifier_from_elsewhere_keeps_what_it_keeps(tmp_path):
     assert not report.own
     assert set(broken(path)) == {'metadata', 'input', 'output'}
     assert unchecked(path) == {
-        'resize', 'class names', 'precision', 'graph precision', 'batches', 'probabilities'}
+        'resize', 'class names', 'precision', 'activation', 'graph precision', 'batches',
+        'probabilities'}
 
 
 @pytest.mark.parametrize(('name', 'value', 'clause', 'said'), [
@@ -268,7 +269,7 @@ def test_what_our_own_tools_made_is_not_to_be_prepared(tmp_path, capsys):
     path = changed(tmp_path / 'net.onnx', set_property('labels', '["a"]'))
     assert main(['check', str(path)]) == 1
     out = capsys.readouterr().out
-    assert 'not deployable, 1 clause of 13 not kept' in out
+    assert 'not deployable, 1 clause of 14 not kept' in out
     assert 'export it again with --labels' in out
     assert 'resnet_trt prepare' not in out
     assert main(['check', str(path), '--json']) == 1

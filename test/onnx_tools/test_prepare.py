@@ -165,7 +165,7 @@ def test_what_is_asked_for_goes_into_the_metadata(tmp_path: Path) -> None:
     ({}, {'activation': 'relu'}, UsageError, "activation 'relu'"),
     ({}, {'activation': 'none'}, UsageError, 'not to 1: .*softmax'),
     ({'ends': 'probabilities'}, {'activation': 'softmax'}, UsageError, '--activation none'),
-    ({'ends': 'sigmoid'}, {}, UsageError, 'ends in Sigmoid')])
+    ({'ends': 'probabilities'}, {'activation': 'sigmoid'}, UsageError, '--activation none')])
 def test_what_cannot_be_prepared_is_refused_with_the_reason(
         tmp_path: Path, made: dict[str, Any], asked: dict[str, Any],
         error: type[ResnetTrtError], keyword: str) -> None:

@@ -29,7 +29,8 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument('model', type=Path, metavar='IN.onnx', help='a float classifier')
     add_class_names(
         parser, 'duplicate names get their index appended; default: names in the metadata of '
-        'IN.onnx, otherwise the ImageNet names for 1000 classes, or class_0, class_1, ...')
+        'IN.onnx, otherwise the ImageNet names for 1000 classes, or class_0, class_1, ...; of a '
+        'binary model both classes, the negative one first, or the positive one alone')
     group.add_argument(
         '--layout', default='auto', choices=LAYOUTS,
         help="layout of the model's input; auto looks for the dimension of size 3")
@@ -38,8 +39,10 @@ def add_arguments(parser: CommandParser) -> None:
         help="channel order of the model's input")
     group.add_argument(
         '--activation', default='auto', choices=ACTIVATIONS,
-        help='softmax: the model outputs logits; none: it outputs probabilities; auto: run the '
-        'model and check whether the rows sum to 1')
+        help='softmax: the model outputs logits; sigmoid: it is binary, with one output, or '
+        'multi-label, and a sigmoid is added unless it ends in one; none: it '
+        'outputs probabilities; auto: run the model and check whether the rows sum to 1, or '
+        'whether it ends in a sigmoid')
     group.add_argument(
         '--output-name', metavar='NAME', help='output to use if the model has several')
     _add_normalisation(parser)

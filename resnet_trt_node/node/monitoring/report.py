@@ -217,6 +217,8 @@ def opened_line(backend: Backend, took_ms: Mapping[int, float]) -> str:
     """
     spec, info = backend.spec, backend.info
     warm = ', '.join(f'{size}: {ms:.1f}' for size, ms in took_ms.items())
+    kind = ', multi-label' if spec.multi_label else ''
     return (f'{printable(spec.architecture) or "model"} ({spec.precision}, {spec.num_classes} '
-            f'classes, {spec.resize.describe()}) on {info.name} {info.version}, {info.device}; '
+            f'classes{kind}, {spec.resize.describe()}) on '
+            f'{info.name} {info.version}, {info.device}; '
             f'warmed up, ms by batch size: {warm}')

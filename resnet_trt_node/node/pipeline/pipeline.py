@@ -197,6 +197,7 @@ class Pipeline:
         backend = self._hooks.open_backend()
         try:
             self._frames.use_model(backend.spec)
+            self._multi_label = backend.spec.multi_label
         except BaseException:
             backend.close()
             raise
@@ -215,7 +216,7 @@ class Pipeline:
         """Hand the probabilities of a batch to the frames that they are of."""
         if batch.probabilities is None:
             return
-        bad = bad_rows(batch.probabilities)
+        bad = bad_rows(batch.probabilities, not self._multi_label)
         for place, ((frame, index), row) in enumerate(
                 zip(batch.rows, batch.probabilities, strict=True)):
             if frame.ended:

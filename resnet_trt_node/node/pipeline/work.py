@@ -79,16 +79,16 @@ class WholeFrame:
 
     :param frame: decoded.
     :param resizer: brings it to the model's input.
-    :param labels: the class names.
+    :param spec: of the model.
     """
 
     num_rows = 1
     outcomes: Mapping[str, int] = {}
 
-    def __init__(self, frame: Frame, resizer: Resizer, labels: tuple[str, ...]) -> None:
+    def __init__(self, frame: Frame, resizer: Resizer, spec: ModelSpec) -> None:
         self._frame: Optional[Frame] = frame
         self._resizer = resizer
-        self._labels = labels
+        self._spec = spec
         self._probabilities: Optional[NDArray[np.float32]] = None
 
     def fill(self, index: int, row: NDArray[np.uint8]) -> None:
@@ -109,8 +109,8 @@ class WholeFrame:
         """Return its predictions by descending score."""
         assert self._probabilities is not None
         return top_predictions(
-            self._probabilities, self._labels, settings.top_k, settings.score_threshold,
-            settings.unknown)
+            self._probabilities, self._spec.labels, settings.top_k, settings.score_threshold,
+            settings.unknown, self._spec.multi_label)
 
 
 class WholeFrames:
@@ -126,7 +126,7 @@ class WholeFrames:
     def use_model(self, spec: ModelSpec) -> None:
         """Make the resizer."""
         self._resizer = Resizer(spec.resize, self._resize_method)
-        self._labels = spec.labels
+        self._spec = spec
 
     def num_regions(self, message: Any) -> int:
         """Return 0."""
@@ -135,7 +135,7 @@ class WholeFrames:
     def begin(self, camera: str, message: Any, decode: Decode) -> WholeFrame:
         """Decode the message, no larger than the resizer needs it."""
         resizer = self._resizer
-        return WholeFrame(decode(message, resizer.decode_side), resizer, self._labels)
+        return WholeFrame(decode(message, resizer.decode_side), resizer, self._spec)
 
 
 class RegionWork(FrameRegions):

@@ -38,7 +38,7 @@ def label_info(stamp: Any, labels: Sequence[str], threshold: float) -> Optional[
 
     :param stamp: builtin_interfaces/Time.
     :param labels: class names in the order of the model's output.
-    :param threshold: the node's score_threshold.
+    :param threshold: the least score of a class in a result, see `least_score`.
     """
     if len(labels) > MOST_LABELS:
         return None

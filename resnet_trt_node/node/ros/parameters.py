@@ -179,10 +179,11 @@ class NodeParameters:
     smoothing_window: int = _parameter(
         5, 'Number of inferences of a track that smoothing covers.', low=1, high=MAX_WINDOW)
     top_k: int = _parameter(
-        5, 'Maximum number of classes in a result.', low=1, high=65_535, live=True)
+        5, 'Maximum number of classes in a result; no limit for multi-label models.', low=1,
+        high=65_535, live=True)
     score_threshold: float = _parameter(
-        0.0, 'Classes with a lower score are left out of the result.', low=0.0, high=1.0,
-        live=True)
+        0.0, 'Classes with a lower score are left out of the result; 0 means 0.5 for multi-label '
+        'models.', low=0.0, high=1.0, live=True)
     unknown_below: float = _parameter(
         0.0, 'If the best score is below this, the result is the single class unknown_label; 0 '
         'disables this.', low=0.0, high=1.0, live=True)
@@ -190,7 +191,8 @@ class NodeParameters:
         'unknown', 'Class name for results whose best score is below unknown_below.', live=True)
     unknown_criterion: str = _parameter(
         'score', 'Value compared with unknown_below: score is the best score; entropy uses all '
-        'scores and is 1 / k if k classes are equally probable.', choices=UNKNOWN_CRITERIA,
+        'scores and is 1 / k if k classes are equally probable; multi-label models always use '
+        'score.', choices=UNKNOWN_CRITERIA,
         live=True)
     class_id_format: str = _parameter(
         'label', 'Content of class_id: the class name or the class index.',
