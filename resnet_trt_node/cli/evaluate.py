@@ -9,7 +9,9 @@ from resnet_trt_node.cli.support.console import print_json
 from resnet_trt_node.cli.support.evaluation_files import check_outputs, write_outputs
 from resnet_trt_node.cli.support.evaluation_report import Evaluation, print_report, report_document
 from resnet_trt_node.cli.support.measurement import (
-    labelled_items, measure, open_labelled, refuse_simulated)
+    labelled_items, measure, refuse_simulated)
+from resnet_trt_node.cli.support.multi_label import (
+    check_multi_label, open_pictures, report_multi_label)
 from resnet_trt_node.cli.support.options import open_model
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import ModelSpec
@@ -32,9 +34,10 @@ def run(arguments: Namespace) -> int:
     # Opening a backend may take minutes, so wrong options are refused before.
     check_outputs(arguments)
     spec = read_model_spec(arguments.model)
+    check_multi_label(arguments, spec)
     others = _others(arguments, spec)
     with ExitStack() as stack:
-        pictures = open_labelled(arguments, spec)
+        pictures = open_pictures(arguments, spec)
         stack.enter_context(pictures)
         items = labelled_items(arguments, pictures)
         asked = [arguments, *others]
@@ -43,6 +46,8 @@ def run(arguments: Namespace) -> int:
         for one, backend in zip(asked, backends):
             if backend.spec.labels != spec.labels:
                 raise ModelError(f'{one.model} was changed while it was opened: try again')
+        if spec.multi_label:
+            return report_multi_label(arguments, backends, items, pictures, others)
         measured = measure(backends, items, pictures, arguments)
         evaluation = Evaluation(
             **vars(measured), models=[one.model for one in asked],
@@ -63,15 +68,20 @@ def _others(arguments: Namespace, spec: ModelSpec) -> list[Namespace]:
     if arguments.compare is None and arguments.compare_backend is None:
         return []
     model = arguments.compare or arguments.model
-    labels = read_model_spec(model).labels
+    other = read_model_spec(model)
+    labels = other.labels
+    if other.multi_label != spec.multi_label:
+        raise ModelError(
+            f'only one of {model} and {arguments.model} is multi-label: compare models of the '
+            'same kind')
     if len(labels) != len(spec.labels):
         raise ModelError(
             f'{model} knows {len(labels)} classes, {arguments.model} {len(spec.labels)}: compare '
             'models of the same classes')
-    for index, (one, other) in enumerate(zip(spec.labels, labels)):
-        if one != other:
+    for index, (one, two) in enumerate(zip(spec.labels, labels)):
+        if one != two:
             raise ModelError(
-                f'class {index} is {one!r} in {arguments.model} and {other!r} in {model}: compare '
+                f'class {index} is {one!r} in {arguments.model} and {two!r} in {model}: compare '
                 'models of the same classes')
     return [Namespace(**{
         **vars(arguments), 'model': model,

@@ -79,3 +79,11 @@ def test_a_runtime_that_fails_is_an_error(model, subject, frames):
         failing.infer(frames[:1])
     with failing, pytest.raises(InferenceError, match='FAIL_EVERY'):
         failing.infer(frames)
+
+
+def test_answers_of_multi_label_models_are_all_their_classes():
+    first = np.array([[0.9, 0.6, 0.1], [0.8, 0.4, 0.1], [0.2, 0.1, 0.1]], np.float32)
+    second = np.array([[0.6, 0.9, 0.1], [0.8, 0.6, 0.1], [0.1, 0.2, 0.1]], np.float32)
+    rows = {'a': first, 'b': second}
+    assert compare_answers(rows, Tolerance())['b'].same == 1
+    assert compare_answers(rows, Tolerance(), multi_label=True)['b'].same == 2

@@ -17,7 +17,7 @@ from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.onnx_tools.contract_check import check_contract
 from resnet_trt_node.onnx_tools.prepare import prepare, PreparedModel
-from resnet_trt_node.onnx_tools.temperature import temperature_of
+from resnet_trt_node.onnx_tools.temperature import temperature_of, write_calibrated
 
 FRAMES = np.random.default_rng(5).integers(0, 256, (5, SIDE, SIDE, 3), np.uint8)
 HOW = {'mean': [100.0, 110.0, 120.0], 'std': [50.0, 55.0, 60.0]}
@@ -182,6 +182,11 @@ def test_rows_of_a_multi_label_model_are_checked_for_their_range(tmp_path: Path)
 def test_only_a_binary_logit_has_a_temperature(tmp_path: Path) -> None:
     binary = prepared(write_classifier(tmp_path / 'in.onnx', classes=1), activation='sigmoid')
     assert temperature_of(onnx.load(str(binary.path))) == 1
+    write_calibrated(binary.path, tmp_path / 'calibrated.onnx', 2.0)
+    found = run(tmp_path / 'calibrated.onnx', {'images': FRAMES})
+    p = sigmoid(original(tmp_path / 'in.onnx') / 2)
+    np.testing.assert_allclose(found, np.concatenate([1 - p, p], axis=1), atol=1e-5)
+    assert (read_model_spec(tmp_path / 'calibrated.onnx').activation) == 'sigmoid'
     many = prepared(write_classifier(tmp_path / 'in.onnx'), activation='sigmoid')
     with pytest.raises(ModelError, match=r'multi-label.*score_threshold'):
         temperature_of(onnx.load(str(many.path)))

@@ -11,6 +11,8 @@ from resnet_trt_node.evaluation.reliability import BINS
 EXAMPLES = (
     ('resnet_trt evaluate models/resnet50.onnx --images photos/',
      'pictures with a labels.tsv, or in class folders'),
+    ('resnet_trt evaluate tags.onnx --images photos/ --labels tags.csv --score-threshold 0.4',
+     'a multi-label model; the table has file,class;class on each line'),
     ('resnet_trt evaluate fp32.onnx --images photos/ --compare int8.onnx',
      'two models with the same classes, and their agreement'),
     ('resnet_trt evaluate mine.onnx --images photos/ --confusion out.png --json',
@@ -39,6 +41,9 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument(
         '--worst', type=int, default=10, metavar='N',
         help='show the N classes with the lowest F1; JSON has all classes')
+    group.add_argument(
+        '--score-threshold', type=float, metavar='SCORE',
+        help='multi-label models: score from which on a class counts as found; default: 0.5')
     group.add_argument(
         '--bins', type=int, default=BINS, metavar='N',
         help='number of equal-width bins for the calibration error')

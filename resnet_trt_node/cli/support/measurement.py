@@ -143,6 +143,42 @@ def measure(
     """
     collectors = [OutcomeCollector() for _ in backends]
     pair = AgreementCollector() if len(backends) == 2 else None
+    hits = done = 0
+
+    def add(item: LabelledPicture, rows: Sequence[Any]) -> str:
+        nonlocal hits, done
+        for place, (collector, row) in enumerate(zip(collectors, rows)):
+            hits += collector.add(row, item.target) and place == 0
+        if take is not None:
+            take(rows, item.target)
+        if pair is not None:
+            pair.add(rows[0], rows[1], item.target)
+        done += 1
+        return f'top-1 {hits / done:.1%}'
+
+    run = run_models(backends, items, pictures, arguments, add)
+    return Measured(
+        [collector.outcomes() for collector in collectors],
+        pair.agreement() if pair is not None else None, *run)
+
+
+def run_models(
+        backends: Sequence[Backend], items: Sequence[LabelledPicture], pictures: PictureSet,
+        arguments: Namespace, add: Callable[[LabelledPicture, Sequence[Any]], str],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int, int]:
+    """
+    Run models on labelled pictures.
+
+    :param backends: open backends, whose models have the same classes.
+    :param items: those of the pictures that are measured.
+    :param pictures: reads and decodes them.
+    :param arguments: the options of `add_skip_bad`, `add_json` and `add_backend`.
+    :param add: gets each picture with its rows of probabilities, one of each model, and returns
+        what the progress shows.
+    :returns: failures, unusable crops and the two times, see `Measured`.
+    :raises FrameError: for the first picture that cannot be used, unless --skip-bad is given.
+    :raises DataError: if no picture can be used.
+    """
     failures: list[dict[str, Any]] = []
     unusable: list[dict[str, Any]] = []
     decode_ns = 0
@@ -171,18 +207,12 @@ def measure(
             if not arguments.json:
                 log(f'skipped: {error}')
 
-        hits = done = 0
+        done = 0
         start_ns = perf_counter_ns()
         writers = [pictures.writer(one.spec, arguments.resize_method) for one in backends]
         for item, rows in _answers(backends, writers, items, timed, fail):
-            for place, (collector, row) in enumerate(zip(collectors, rows)):
-                hits += collector.add(row, item.target) and place == 0
-            if take is not None:
-                take(rows, item.target)
-            if pair is not None:
-                pair.add(rows[0], rows[1], item.target)
             done += 1
-            progress.step(f'top-1 {hits / done:.1%}')
+            progress.step(add(item, rows))
         wall_ns = perf_counter_ns() - start_ns
     several = describe_several(len(pictures.store.several))
     if several:
@@ -191,9 +221,7 @@ def measure(
         raise DataError(
             f'none of {count_of(len(items), pictures.noun)} could be used; the first: '
             f'{(*failures, *unusable)[0]["error"]}')
-    return Measured(
-        [collector.outcomes() for collector in collectors],
-        pair.agreement() if pair is not None else None, failures, unusable, wall_ns, decode_ns)
+    return failures, unusable, wall_ns, decode_ns
 
 
 def _answers(
