@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from onnx import TensorProto
+import numpy as np
+from onnx import numpy_helper, TensorProto
 from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.onnx_tools.activation import Answers
-from resnet_trt_node.onnx_tools.graph import GraphBuilder
-from resnet_trt_node.onnx_tools.normalisation import Normalisation
+from resnet_trt_node.onnx_tools.graph import GraphBuilder, OPSET
+from resnet_trt_node.onnx_tools.normalisation import (
+    LUMINANCE_SHIFT, LUMINANCE_WEIGHTS, Normalisation)
+
+#: From this opset on the axes of a sum are an input.
+_AXES_ARE_AN_INPUT = 13
 
 
-def add_preprocessing(builder: GraphBuilder, normalisation: Normalisation, name: str) -> str:
+def add_preprocessing(
+        builder: GraphBuilder, normalisation: Normalisation, name: str, opset: int = OPSET) -> str:
     """
-    Add the nodes from `images`, uint8 (N, H, W, 3), to normalised (N, 3, H, W).
+    Add the nodes from `images`, uint8 (N, H, W, 3), to normalised (N, 3, H, W), or (N, 1, H, W).
 
     The cast comes first, since TensorRT cannot transpose uint8. The normalisation is a depthwise
     1x1 convolution, since TensorRT 8.6 cannot build Q/DQ layers behind a multiplication and an
@@ -20,11 +26,43 @@ def add_preprocessing(builder: GraphBuilder, normalisation: Normalisation, name:
     :param builder: takes the nodes; its type is that of the network's input.
     :param normalisation: what the network was trained with.
     :param name: of the result.
+    :param opset: of the graph that the nodes go into.
     """
-    x = builder.node('Cast', 'images_float', INPUT_NAME, to=builder.float_type)
-    x = builder.node('Transpose', 'images_nchw', x, perm=[0, 3, 1, 2])
+    if normalisation.is_grey:
+        x = _add_luminance(builder, opset)
+    else:
+        x = builder.node('Cast', 'images_float', INPUT_NAME, to=builder.float_type)
+        x = builder.node('Transpose', 'images_nchw', x, perm=[0, 3, 1, 2])
     weight, bias, groups = normalisation.convolution()
     return builder.convolution(name, x, weight, bias, groups=groups)
+
+
+def _add_luminance(builder: GraphBuilder, opset: int) -> str:
+    """
+    Add the nodes from `images` to grey pixels of 0..255, (N, 1, H, W), exactly as `luminance`.
+
+    All in float32, in which every number up to 2^24 is exact: the largest sum is 255.5 * 2^16. No
+    convolution or matrix product, whose inputs GPUs may round to TF32, and int8 would round too.
+    """
+    exact = GraphBuilder('fp32')
+    x = exact.node('Cast', 'images_float', INPUT_NAME, to=TensorProto.FLOAT)
+    x = exact.node('Mul', 'luminance_parts', [
+        x, exact.constant('luminance.weights', LUMINANCE_WEIGHTS)])
+    if opset < _AXES_ARE_AN_INPUT:
+        x = exact.node('ReduceSum', 'luminance_sum', x, axes=[3], keepdims=1)
+    else:
+        exact.constants.append(numpy_helper.from_array(np.array([3]), 'luminance.axes'))
+        x = exact.node('ReduceSum', 'luminance_sum', [x, 'luminance.axes'], keepdims=1)
+    x = exact.node('Add', 'luminance_half', [
+        x, exact.constant('luminance.half', 2.0 ** (LUMINANCE_SHIFT - 1))])
+    x = exact.node('Mul', 'luminance_scaled', [
+        x, exact.constant('luminance.scale', 2.0 ** -LUMINANCE_SHIFT)])
+    x = exact.node('Floor', 'luminance', x)
+    builder.nodes += exact.nodes
+    builder.constants += exact.constants
+    x = builder.node('Transpose', 'images_nchw', x, perm=[0, 3, 1, 2])
+    return x if builder.precision == 'fp32' else builder.node(
+        'Cast', 'luminance_half_precision', x, to=builder.float_type)
 
 
 def add_postprocessing(builder: GraphBuilder, x: str, kind: int, softmax: bool) -> str:

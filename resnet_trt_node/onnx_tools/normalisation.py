@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+#: How grey is made of red, green and blue: the luma of ITU-R BT.601 in 65,536ths, rounded, bit for
+#: bit as Pillow's convert('L') and so as torchvision's Grayscale of a PIL picture.
+LUMINANCE_WEIGHTS, LUMINANCE_SHIFT = (19595, 38470, 7471), 16
+LUMINANCE = '0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, as Pillow)'
 #: A deviation over its mean: 0.1 to 2 in one unit, for dark pictures (MNIST: 2.4) some more. In
 #: two units it is a 255th of that, or 255 times as much.
 _LEAST, _MOST = 0.05, 10.0
@@ -22,7 +26,8 @@ class Normalisation:
     """
     (pixel / scale - mean) / std, channel by channel.
 
-    :param mean: three numbers in the network's channel order, in units of pixel / scale.
+    :param mean: three numbers in the network's channel order, in units of pixel / scale; one of
+        a grey network, whose pixel is the `luminance`.
     :param std: likewise, positive.
     :param scale: what pixels of 0..255 are divided by first: 255 or 1.
     :param bgr: whether the network's channel order is blue, green, red.
@@ -36,10 +41,10 @@ class Normalisation:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant."""
-        if len(self.mean) != 3 or len(self.std) != 3:
+        if (len(self.mean), len(self.std)) not in ((1, 1), (3, 3)):
             raise UsageError(
                 f'mean has {len(self.mean)} numbers and std {len(self.std)}: '
-                'give one for all channels, or three')
+                'give one for all channels, or three; one for a grey network')
         if not all(np.isfinite(value) for value in (*self.mean, *self.std)):
             raise UsageError('mean and std must be finite numbers')
         if any(value <= 0 for value in self.std):
@@ -66,41 +71,48 @@ class Normalisation:
                 f'which end at {largest:g}: write --scale 1, or '
                 f'{_list("mean", [value / 255 for value in self.mean])}')
 
+    @property
+    def is_grey(self) -> bool:
+        """Tell whether the network has one channel."""
+        return len(self.mean) == 1
+
     def describe(self) -> str:
         """Return the formula in words."""
         pixel = 'pixel' if self.scale == 1 else f'pixel / {self.scale:g}'
         mean = ', '.join(f'{value:g}' for value in self.mean)
         std = ', '.join(f'{value:g}' for value in self.std)
-        return f'({pixel} - [{mean}]) / [{std}], {"BGR" if self.bgr else "RGB"}'
+        order = f'grey of RGB, {LUMINANCE}' if self.is_grey else 'BGR' if self.bgr else 'RGB'
+        return f'({pixel} - [{mean}]) / [{std}], {order}'
 
     def convolution(self) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
         """
-        Return the formula as a 1x1 convolution over RGB pixels of 0..255.
+        Return the formula as a 1x1 convolution over RGB, or grey, pixels of 0..255.
 
-        :returns: weight, float64 (3, 1, 1, 1) for RGB and (3, 3, 1, 1) for BGR; bias, float64
-            (3,); and the groups, 3 for RGB and 1 for BGR, where channels change places.
+        :returns: weight, float64 (3, 1, 1, 1) for RGB, (3, 3, 1, 1) for BGR and (1, 1, 1, 1) for
+            grey; bias, float64 (3,) or (1,); and the groups, 3 for RGB and else 1.
         """
         slope = 1.0 / (self.scale * np.asarray(self.std, np.float64))
         bias = -np.asarray(self.mean, np.float64) / np.asarray(self.std, np.float64)
-        if self.bgr:
+        if self.bgr and not self.is_grey:
             return np.diag(slope)[:, ::-1].reshape(3, 3, 1, 1).copy(), bias, 1
-        return slope.reshape(3, 1, 1, 1), bias, 3
+        return slope.reshape(-1, 1, 1, 1), bias, len(slope)
 
     def apply(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """
         Normalise pictures in NumPy, as the reference for checks.
 
         :param frames: uint8 (N, H, W, 3), RGB.
-        :returns: float32 (N, 3, H, W), contiguous, owned by the caller.
+        :returns: float32 (N, 3, H, W), or (N, 1, H, W) of a grey network; contiguous, owned by the
+            caller.
         """
-        pixels = frames[..., ::-1] if self.bgr else frames
+        pixels = luminance(frames) if self.is_grey else frames[..., ::-1] if self.bgr else frames
         values = (pixels.astype(np.float64) / self.scale - self.mean) / self.std
         return np.ascontiguousarray(values.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
 def pick_normalisation(
         mean: Sequence[float], std: Sequence[float], scale: Optional[float] = None,
-        bgr: bool = False) -> Normalisation:
+        bgr: bool = False, channels: int = 3) -> Normalisation:
     """
     Read mean and std as users write them.
 
@@ -110,9 +122,15 @@ def pick_normalisation(
         mean: 255 or 1. None decides by the numbers: any above 1 can only be meant for pixels of
         0..255 (scale 1); otherwise they are meant for 0..1 (scale 255).
     :param bgr: whether the network takes blue, green, red.
+    :param channels: of the network, 3 or 1.
     :raises UsageError: for numbers that cannot be used, or that fit both readings.
     """
-    means, stds = ([*values] * 3 if len(values) == 1 else [*values] for values in (mean, std))
+    means, stds = (
+        [*values] * channels if len(values) == 1 else [*values] for values in (mean, std))
+    if channels == 1 and (len(means) > 1 or len(stds) > 1):
+        raise UsageError(
+            f'mean has {len(means)} numbers and std {len(stds)}, and the network one channel: '
+            'give one number for each')
     if scale is None:
         if not any(means) and all(value == 1 for value in stds):
             raise UsageError(
@@ -124,6 +142,18 @@ def pick_normalisation(
 
 def _list(name: str, values: Sequence[float]) -> str:
     return ' '.join([f'--{name}', *(f'{value:.4g}' for value in values)])
+
+
+def luminance(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """
+    Return grey pictures, see `LUMINANCE_WEIGHTS`.
+
+    :param frames: uint8 (N, H, W, 3), RGB.
+    :returns: uint8 (N, H, W, 1).
+    """
+    total = frames.astype(np.int64) @ np.array(LUMINANCE_WEIGHTS)
+    half = 1 << LUMINANCE_SHIFT - 1
+    return np.asarray((total + half >> LUMINANCE_SHIFT)[..., None], np.uint8)
 
 
 #: What torchvision's networks were trained with.

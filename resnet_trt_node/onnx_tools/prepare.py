@@ -72,8 +72,9 @@ def prepare(
     """
     Make a float classifier deployable.
 
-    :param source: ONNX file of one float32 or float16 input, (N, 3, H, W) or (N, H, W, 3), and
-        one logit or probability for each class, or one alone of a binary model; N may be fixed.
+    :param source: ONNX file of one float32 or float16 input, (N, 3, H, W) or (N, H, W, 3), or with
+        one channel instead of three, and one logit or probability for each class, or a single
+        one of a binary model; N may be fixed.
     :param out: the ONNX file to write; it appears complete and checked, or not at all.
     :param mean: as for `normalisation.pick_normalisation`.
     :param std: likewise.
@@ -103,11 +104,12 @@ def prepare(
     with suppress(ModelError):
         spec_of(model)
         raise UsageError(f'{source} is already deployable: use it as it is')
-    normalisation = pick_normalisation(mean, std, scale, channel_order == 'bgr')
     names = given_labels(labels, say)
     if names is None:
         names = labels_in({one.key: one.value for one in model.metadata_props}, source.name, say)
     original = read_source(model, layout, output)
+    normalisation = pick_normalisation(
+        mean, std, scale, channel_order == 'bgr', original.channels)
     rule = _resize_rule(original, resize, crop, interpolation)
     reference = Reference(original, str(source), normalisation)
     rows = reference(sample_frames(3, rule.crop_height, rule.crop_width))
@@ -146,9 +148,9 @@ def _with_io_nodes(
         source: SourceModel, spec: ModelSpec, normalisation: Normalisation,
         answers: Answers, flat: bool) -> onnx.ModelProto:
     """Return the deployable model, without metadata; `flat` if the output has two sides."""
-    nchw = (3, spec.height, spec.width)
-    model = source.model
-    set_input_shape(model, nchw if source.layout == 'nchw' else (spec.height, spec.width, 3))
+    model, sides, channels = source.model, (spec.height, spec.width), (source.channels,)
+    set_input_shape(
+        model, channels + sides if source.layout == 'nchw' else sides + channels)
     model = simplify(model)
     free_batch(model, source.batch)
     move_pairs_off_clips(model)
@@ -156,10 +158,11 @@ def _with_io_nodes(
     own = {INPUT_NAME, OUTPUT_NAME, 'images_float', 'images_nchw', 'normalised', 'logits_2d',
            'normalised.weight', 'normalised.bias', 'logits_float', 'normalised_nhwc', 'both',
            'both_signs', 'both.factors', 'both.first'}
-    if own & set(names_of(model)):
+    if own & set(names_of(model)) or any(
+            str(name).startswith('luminance') for name in names_of(model)):
         model = onnx.compose.add_prefix(model, 'source/')
     graph = model.graph
-    x = add_preprocessing(before, normalisation, 'normalised')
+    x = add_preprocessing(before, normalisation, 'normalised', opset_of(model))
     _join_input(graph, before, x, source.layout)
     result = graph.output[0].name
     if not flat:
@@ -176,7 +179,7 @@ def _with_io_nodes(
 
 
 def _join_input(graph: onnx.GraphProto, before: GraphBuilder, x: str, layout: str) -> None:
-    """Feed the graph's input from `x`, (N, 3, H, W)."""
+    """Feed the graph's input from `x`, (N, 3, H, W) or (N, 1, H, W)."""
     name = graph.input[0].name
     users = [node for node in graph.node if name in names_read([node])]
     if layout == 'nhwc':

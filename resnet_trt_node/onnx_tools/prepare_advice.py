@@ -11,7 +11,7 @@ from resnet_trt_node.contract.model_file import load_with_outside_tensors
 from resnet_trt_node.contract.onnx_graph import constants_in, names_read, tensor_info
 from resnet_trt_node.errors import ModelError, UsageError
 from resnet_trt_node.onnx_tools.activation import read_answers
-from resnet_trt_node.onnx_tools.normalisation import IMAGENET
+from resnet_trt_node.onnx_tools.normalisation import IMAGENET, Normalisation
 from resnet_trt_node.onnx_tools.prepare import DEFAULT_CROP
 from resnet_trt_node.onnx_tools.reference import Reference
 from resnet_trt_node.onnx_tools.source_model import read_source, SourceModel
@@ -20,6 +20,8 @@ from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 #: Nodes by which graphs normalise their input themselves.
 _ARITHMETIC = ('Sub', 'Div', 'Mul', 'Add')
 _IMAGENET_CLASSES = 1000
+#: Of a grey network, for want of anything usual.
+_GREY = Normalisation((0.5,), (0.5,))
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ def advise(path: Path) -> PrepareAdvice:
             words += ['--crop', str(side)]
             notes.append(f'the model takes pictures of any size: {side} is a guess')
         height, width = source.height or side, source.width or side
-        reference = Reference(source, str(path), IMAGENET)
+        reference = Reference(
+            source, str(path), IMAGENET if source.channels == 3 else _GREY)
         rows = reference(sample_frames(2, height, width))
         if rows.shape[1] != _IMAGENET_CLASSES:
             words += ['--labels', 'labels.txt']
@@ -99,7 +102,9 @@ def _advise_normalisation(source: SourceModel, words: list[str], notes: list[str
         notes.append(f'the graph begins with {first.op_type}, so that it may normalise by itself: '
                      '--scale 1 if it takes pixels of 0 to 255')
         return
-    for option, values in (('--mean', IMAGENET.mean), ('--std', IMAGENET.std)):
+    usual = IMAGENET if source.channels == 3 else _GREY
+    for option, values in (('--mean', usual.mean), ('--std', usual.std)):
         words += [option, *map(str, values)]
-    notes.append("mean and std are ImageNet's usual ones, which no file states: write those that "
-                 'the network was trained with')
+    what = "ImageNet's usual ones, which no file states" if source.channels == 3 else (
+        'a guess, since no file states them')
+    notes.append(f'mean and std are {what}: write those that the network was trained with')

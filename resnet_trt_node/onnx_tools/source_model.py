@@ -27,6 +27,7 @@ class SourceModel:
     :param input_name: of its input.
     :param input_precision: 'fp32' or 'fp16', the input's type.
     :param layout: 'nchw' or 'nhwc'.
+    :param channels: 3, or 1 of a grey network.
     :param batch: the fixed batch size, None if it is dynamic.
     :param height: rows, None if dynamic.
     :param width: columns, None if dynamic.
@@ -40,6 +41,7 @@ class SourceModel:
     input_name: str
     input_precision: str
     layout: str
+    channels: int
     batch: Optional[int]
     height: Optional[int]
     width: Optional[int]
@@ -63,7 +65,7 @@ def read_source(
     :param model: is changed: constants that stand among the inputs are taken out of them.
     :param layout: one of `LAYOUTS`; 'auto' looks for the side of 3.
     :param output: which output to take, None if there is only one.
-    :raises ModelError: if it is not a classifier of three-channel pictures.
+    :raises ModelError: if it is not a classifier of pictures of three channels or one.
     :raises UsageError: if the graph leaves a choice, or does not have what was chosen.
     """
     replace_all(model.graph.input, inputs_of(model.graph))
@@ -83,12 +85,12 @@ def read_source(
         raise ModelError(
             f'input {value.name!r} has the type {value.dtype}: only float classifiers '
             'can be prepared; export the model without its own preprocessing')
-    found = _layout(value, layout)
+    found, channels = _layout(value, layout)
     batch, *rest = (side if isinstance(side, int) and side > 0 else None for side in value.shape)
     height, width = rest[1:] if found == 'nchw' else rest[:2]
     return SourceModel(
         model=model, input_name=value.name, input_precision=_FLOATS[value.dtype], layout=found,
-        batch=batch, height=height, width=width,
+        channels=channels, batch=batch, height=height, width=width,
         output_name=chosen.name, output_type=chosen.type.tensor_type.elem_type,
         last_op=_last_op(model.graph, chosen.name), unused_inputs=unused)
 
@@ -104,24 +106,31 @@ def _remove_unused_inputs(model: onnx.ModelProto) -> Tuple[str, ...]:
     return unused
 
 
-def _layout(value: TensorInfo, layout: str) -> str:
+def _layout(value: TensorInfo, layout: str) -> Tuple[str, int]:
+    """Return the layout and the number of channels."""
     check_choice('layout', layout, LAYOUTS)
     shown = f'input {value.name!r} has the shape {value.shown_shape}'
     if len(value.shape) != 4:
-        raise ModelError(f'{shown}: only (N, 3, H, W) or (N, H, W, 3) can be prepared')
+        raise ModelError(f'{shown}: only (N, 3, H, W) or (N, H, W, 3) can be prepared, '
+            'or one channel instead of three')
     # Some exporters write -1 or 0 for a dynamic side.
+    sides = {'nchw': value.shape[1], 'nhwc': value.shape[3]}
     fits = {
-        found for found, side in (('nchw', value.shape[1]), ('nhwc', value.shape[3]))
+        found for found, side in sides.items()
         if side == 3 or (layout == found and (isinstance(side, str) or side <= 0))}
+    channels = 3
     if layout != 'auto':
         fits &= {layout}
+        sides = {layout: sides[layout]}
+    if not fits and 1 in sides.values():
+        fits, channels = {found for found, side in sides.items() if side == 1}, 1
     if len(fits) == 1:
-        return fits.pop()
+        return fits.pop(), channels
     if fits:
         raise UsageError(f'{shown}, which may be either: pass --layout nchw or --layout nhwc')
     raise ModelError(
         f'{shown}: no {"side" if layout == "auto" else layout} of '
-        'three channels; only RGB or BGR classifiers can be prepared'
+        'three channels or one; only RGB, BGR or grey classifiers can be prepared'
         + ('; pass --layout if its channels are a dynamic side' if layout == 'auto' else ''))
 
 

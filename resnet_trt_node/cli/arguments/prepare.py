@@ -33,7 +33,8 @@ def add_arguments(parser: CommandParser) -> None:
         'binary model both classes, the negative one first, or the positive one alone')
     group.add_argument(
         '--layout', default='auto', choices=LAYOUTS,
-        help="layout of the model's input; auto looks for the dimension of size 3")
+        help="layout of the model's input; auto looks for the dimension of size 3, "
+        'or 1 of a grey network')
     group.add_argument(
         '--channel-order', default='rgb', choices=CHANNEL_ORDERS,
         help="channel order of the model's input")

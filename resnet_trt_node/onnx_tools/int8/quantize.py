@@ -37,7 +37,7 @@ _COMPUTING = ('Conv', 'Gemm')
 #: All that multiply and accumulate.
 _MULTIPLYING = frozenset({*_COMPUTING, 'ConvTranspose', 'MatMul'})
 #: Nodes between the picture and its normalisation.
-_PASSING = ('Cast', 'Transpose')
+_PASSING = ('Cast', 'Transpose', 'Mul', 'ReduceSum', 'Add', 'Floor')
 #: The first one whose pairs know a scale for each channel.
 _MIN_OPSET = 13
 
@@ -204,10 +204,11 @@ class _Graph:
 
     def normalises(self, node: onnx.NodeProto) -> bool:
         """Tell whether a node normalises the picture, all digits of which the network needs."""
-        # Depthwise for RGB; for BGR it exchanges the channels as well.
+        # Depthwise for RGB; for BGR it exchanges the channels as well. The sum is of grey ones.
         source = trace_back(node.input[0], self._producers, _PASSING)
         return source == INPUT_NAME and node.input[1] in self.constants and (
-            list(self.constants[node.input[1]].dims) in ([3, 1, 1, 1], [3, 3, 1, 1]))
+            list(self.constants[node.input[1]].dims) in (
+                [3, 1, 1, 1], [3, 3, 1, 1], [1, 1, 1, 1]))
 
 
 def insert_pairs(
