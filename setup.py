@@ -29,6 +29,7 @@ setup(
     install_requires=['setuptools'],
     extras_require={
         'heic': ['pillow-heif'],
+        'video': ['av'],
     },
     zip_safe=False,
     maintainer='resnet_trt_node maintainers',

@@ -14,6 +14,7 @@ as it is, without a traceback:
     +-- FrameError              one camera frame or picture that cannot be used
     |   +-- AnswerError         what the model returned for it is no answer
     |   +-- DamagedPictureError cut off or damaged on its way
+    |   +-- KeyFrameMissing     a video packet that needs a key frame before it
     +-- BagError                a bag that is missing, empty, unindexed or of other types
     +-- DataError               a folder or table of pictures that cannot be used
     +-- DownloadError           an address that cannot be reached, or sends something else
@@ -73,6 +74,10 @@ class AnswerError(FrameError):
 
 class DamagedPictureError(FrameError):
     """A picture that was cut off or damaged on its way; where it is from decides the advice."""
+
+
+class KeyFrameMissing(FrameError):
+    """A video packet that needs a key frame before it, which was not sent or got lost."""
 
 
 class BagError(ResnetTrtError):

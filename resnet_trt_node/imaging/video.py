@@ -1,0 +1,201 @@
+"""Packets of a video stream to frames, decoded by PyAV (FFmpeg's libavcodec and libswscale)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, TYPE_CHECKING
+
+import numpy as np
+
+from resnet_trt_node.errors import check_choice, FrameError, KeyFrameMissing, UsageError
+from resnet_trt_node.imaging.frame import view_bytes
+from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
+from resnet_trt_node.imaging.video_packets import (
+    check_form, CODECS, holds_picture, starts_decoding)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Names of libavcodec's decoders where they differ.
+_DECODERS = {'h265': 'hevc', 'av1': 'libdav1d'}
+#: Those that report pictures which they could only guess at as errors, if asked to.
+_STRICT = ('h264', 'h265', 'av1')
+#: Packets after which a picture is no longer expected: twice the pictures that H.264 and H.265
+#: may reorder, since a packet may hold a single field.
+_LONGEST_DELAY = 32
+#: Bytes that decoding takes for each pixel: the picture and its copy in RGB.
+_BYTES_PER_PIXEL = 6
+
+
+def import_av() -> Any:
+    """
+    Return the module `av`.
+
+    :raises UsageError: if PyAV is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise UsageError(
+            f'video is decoded by PyAV, which cannot be imported ({error}): pip install av'
+        ) from error
+    return av
+
+
+class VideoDecoder:
+    """
+    Decodes the packets of one video stream, in the order in which they were sent.
+
+    A packet that was taken becomes one picture: at once, or after some more packets where the
+    stream has B-frames. After an error, what the stream shows depends on a packet that is
+    missing, so that decoding goes on with the next key frame only; this is what `reset` is for as
+    well. One thread uses a decoder.
+
+    Colours are converted by libswscale, by the matrix and the range that the stream states; where
+    it states none, BT.601 and the limited range, as FFmpeg and image_transport's plugins have it.
+
+    :param codec: 'h264', 'h265', 'av1', 'vp8', 'vp9', 'mpeg4' or 'mjpeg'; `video_codec` returns it
+        for the words in messages.
+    :param max_bytes: memory that a picture may take, decoding included.
+    :raises UsageError: if PyAV is not installed, or for another codec.
+    """
+
+    def __init__(self, codec: str, max_bytes: int = MAX_IMAGE_BYTES) -> None:
+        check_choice('video codec', codec, CODECS)
+        self._av = import_av()
+        #: As it was given.
+        self.codec = codec
+        self._options = {'max_pixels': str(max(1, max_bytes // _BYTES_PER_PIXEL))}
+        if codec in _STRICT:
+            self._options['err_detect'] = 'explode+bitstream+buffer'
+        #: Packets without a picture yet, by their number: the caller's pts.
+        self._pending: dict[int, int] = {}
+        self._number = 0
+        self._lost: list[int] = []
+        #: Pictures of before an error or `reset`, which the next call returns.
+        self._ready: list[tuple[int, NDArray[np.uint8]]] = []
+        self._parameters = b''
+        #: Whether only a key frame goes on.
+        self._waiting = True
+        self._open()
+
+    def decode(self, data: Any, pts: int) -> list[tuple[int, NDArray[np.uint8]]]:
+        """
+        Decode a packet.
+
+        :param data: the packet, in any object with the buffer protocol. H.264 and H.265 as byte
+            streams of Annex B, whose parameter sets come with the key frames or before them.
+        :param pts: any number that the picture of this packet shall be returned with, such as its
+            stamp in nanoseconds.
+        :returns: the pictures that are complete now, in the order in which they are shown: the pts
+            of its own packet and the pixels, RGB uint8 (H, W, 3), 0 to 255, owned by the caller.
+            Empty while the decoder waits for more packets.
+        :raises KeyFrameMissing: for a packet that needs a key frame before it; it is not decoded.
+        :raises FrameError: if the packet is broken or no video, too large, or holds parameters
+            alone, which are kept. A broken packet's followers need another key frame.
+
+        Pictures of earlier packets that are complete when an error is raised are returned by the
+        next call that raises none.
+        """
+        packet = bytes(view_bytes(data, 'video packet'))
+        check_form(self.codec, packet)
+        if not holds_picture(self.codec, packet):
+            self._parameters += packet
+            raise FrameError(
+                'the packet holds parameters and no picture: they are used with the next one')
+        if self._waiting and not starts_decoding(self.codec, packet):
+            raise KeyFrameMissing(
+                f'no key frame of {self.codec} came before this packet, which needs one: '
+                'wait for the next one, or have the encoder send them more often')
+        self._number += 1
+        sent, self._parameters = self._packet(self._parameters + packet), b''
+        try:
+            pictures = self._context.decode(sent)
+        except (self._av.FFmpegError, MemoryError) as error:
+            self.reset()
+            raise self._broken(packet, str(error)) from error
+        self._waiting = False
+        self._pending[self._number] = pts
+        self._ready = self._taken(pictures)
+        if any(one.is_corrupt for one in pictures):
+            is_own = any(one.pts == self._number for one in pictures)
+            if is_own:
+                del self._pending[self._number]
+            self.reset()
+            if is_own:
+                raise self._broken(packet, 'parts of its picture are missing')
+        found, self._ready = self._ready, []
+        return found
+
+    def flush(self) -> list[tuple[int, NDArray[np.uint8]]]:
+        """
+        Return the pictures that the decoder still holds, at the end of a stream.
+
+        :returns: as `decode`. Afterwards only a key frame goes on.
+        """
+        self.reset()
+        found, self._ready = self._ready, []
+        return found
+
+    def reset(self) -> None:
+        """
+        Let only a key frame go on, as after packets that got lost.
+
+        Pictures of packets from before are returned by the next call of `decode` or `flush`.
+        """
+        pictures = []
+        with suppress(self._av.FFmpegError, MemoryError):
+            pictures = self._context.decode(None)
+        self._ready = self._taken(pictures)
+        self._lost += self._pending.values()
+        self._pending.clear()
+        self._open()
+
+    def take_lost(self) -> list[int]:
+        """
+        Return the pts of packets that were taken without an error and will have no picture.
+
+        Such as those behind the first key frame that are shown before it. Each is returned once,
+        by the first call after `reset` or `flush`, or when 32 more packets were taken.
+        """
+        for number in [one for one in self._pending if one < self._number - _LONGEST_DELAY]:
+            self._lost.append(self._pending.pop(number))
+        found, self._lost = self._lost, []
+        return found
+
+    def _open(self) -> None:
+        self._context = self._av.CodecContext.create(_DECODERS.get(self.codec, self.codec), 'r')
+        self._context.options = self._options
+        self._waiting = True
+
+    def _packet(self, data: bytes) -> Any:
+        # Of a size: libavcodec reads a little beyond the end, and only this has room there.
+        packet = self._av.Packet(len(data))
+        packet.update(data)
+        # Returned with the packet's picture; a caller's numbers may repeat.
+        packet.pts = self._number
+        return packet
+
+    def _broken(self, packet: bytes, reason: str) -> FrameError:
+        return FrameError(
+            f'broken {self.codec} packet of {len(packet)} bytes ({reason}): check the transport; '
+            'decoding goes on with the next key frame')
+
+    def _taken(self, pictures: list[Any]) -> list[tuple[int, NDArray[np.uint8]]]:
+        """Return pictures with the pts of their packets, after those that were ready."""
+        found = self._ready
+        for one in pictures:
+            # Without a number: a broken packet, which was counted.
+            if one.pts in self._pending and not one.is_corrupt:
+                found.append((self._pending.pop(one.pts), to_rgb(one)))
+        return found
+
+
+def to_rgb(picture: Any) -> NDArray[np.uint8]:
+    """
+    Return a decoded picture's pixels.
+
+    :param picture: an `av.VideoFrame`.
+    :returns: RGB uint8 (H, W, 3), owned by the caller; converted as `VideoDecoder` says.
+    """
+    return np.asarray(picture.to_ndarray(format='rgb24'), np.uint8)

@@ -1,0 +1,79 @@
+"""Short video streams, encoded by PyAV, and what PyAV alone decodes from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+#: Encoders of the wheel, by the codec's name here.
+ENCODERS = {
+    'h264': 'libx264', 'h265': 'libx265', 'mpeg4': 'mpeg4', 'mjpeg': 'mjpeg', 'vp8': 'libvpx',
+    'vp9': 'libvpx-vp9', 'av1': 'libsvtav1'}
+_DECODERS = {'h265': 'hevc', 'av1': 'libdav1d'}
+#: Quiet and, by one thread, the same everywhere.
+_OPTIONS = {
+    'h264': {'threads': '1', 'x264-params': 'scenecut=0'},
+    'h265': {'x265-params': 'log-level=none:pools=1:frame-threads=1:scenecut=0'},
+    'mpeg4': {'threads': '1', 'sc_threshold': '1000000000'},
+    'av1': {'preset': '12', 'svtav1-params': 'lp=1'}}
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A packet: its bytes, its picture's pts in milliseconds, and whether it is a key frame."""
+
+    data: bytes
+    pts: int
+    is_key: bool
+
+
+def scene(index, width=160, height=96):
+    """Return picture number `index` of a moving scene: RGB uint8 (height, width, 3)."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack(
+        [x + 3 * index, 2 * y + index, (x + y) // 2 + 5 * index], -1).astype(np.uint8) // 2 + 60
+
+
+def encode(codec, count=24, b_frames=0, gop=8, size=(160, 96), options=()):
+    """
+    Return the packets of a stream in the order in which they are sent, 40 ms apart.
+
+    :param codec: a key of `ENCODERS`.
+    :param count: number of pictures.
+    :param b_frames: at most so many in a row.
+    :param gop: distance of the key frames.
+    :param size: width and height.
+    :param options: further options of the encoder.
+    """
+    import av
+    context = av.CodecContext.create(ENCODERS[codec], 'w')
+    context.width, context.height = size
+    context.pix_fmt = 'yuvj420p' if codec == 'mjpeg' else 'yuv420p'
+    context.time_base = Fraction(1, 1000)
+    context.framerate = Fraction(25)
+    context.gop_size, context.max_b_frames = gop, b_frames
+    context.options = {**_OPTIONS.get(codec, {}), **dict(options)}
+    found = []
+    for index in range(count):
+        frame = av.VideoFrame.from_ndarray(scene(index, *size), format='rgb24')
+        frame = frame.reformat(format=context.pix_fmt)
+        frame.pts, frame.time_base = 40 * index, context.time_base
+        found += context.encode(frame)
+    found += context.encode(None)
+    return [Packet(bytes(one), one.pts, one.is_keyframe) for one in found]
+
+
+def decode_by_av(codec, packets):
+    """Return (pts, pixels) of a whole stream as PyAV decodes it, RGB uint8."""
+    import av
+    context = av.CodecContext.create(_DECODERS.get(codec, codec), 'r')
+    frames = []
+    for packet in packets:
+        sent = av.Packet(len(packet.data))
+        sent.update(packet.data)
+        sent.pts = packet.pts
+        frames += context.decode(sent)
+    frames += context.decode(None)
+    return [(one.pts, one.to_ndarray(format='rgb24')) for one in frames]
