@@ -15,7 +15,7 @@ from typing import Any, Optional
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.compressed import decode_compressed
 from resnet_trt_node.imaging.encodings import check_image, convert_image, ENCODINGS
-from resnet_trt_node.imaging.frame import Frame, view_bytes
+from resnet_trt_node.imaging.frame import DecodedMessage, Frame, view_bytes
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.imaging.picture_header import read_header
 from resnet_trt_node.printable import printable
@@ -27,7 +27,8 @@ def decode_message(
     """
     Decode an Image or a CompressedImage, distinguished by their fields.
 
-    :param message: an object like sensor_msgs/Image or sensor_msgs/CompressedImage.
+    :param message: an object like sensor_msgs/Image or sensor_msgs/CompressedImage, or a
+        `DecodedMessage`.
     :param reduced_to: see `decode_compressed`; ignored for an Image.
     :param max_bytes: memory that the frame may take, decoding included.
     :returns: see `convert_image` and `decode_compressed`.
@@ -36,6 +37,8 @@ def decode_message(
     compressed_image_transport sends a Bayer mosaic as a grey picture and says so in `format`,
     such as 'bayer_rggb8; jpeg compressed '; it becomes 'rgb' then.
     """
+    if isinstance(message, DecodedMessage):
+        return message.frame
     if hasattr(message, 'encoding'):
         return convert_image(check_image(message, max_bytes))
     if not hasattr(message, 'format') or not hasattr(message, 'data'):
@@ -69,6 +72,8 @@ def message_size(message: Any) -> tuple[int, int]:
     :raises FrameError: if its fields or its header say that it cannot be decoded; how much memory
         it takes is checked when it is.
     """
+    if isinstance(message, DecodedMessage):
+        return message.frame.size
     if hasattr(message, 'encoding'):
         raw = check_image(message, sys.maxsize)
         return raw.height, raw.width

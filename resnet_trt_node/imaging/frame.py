@@ -48,6 +48,19 @@ class Frame:
         return self.full_size or (self.pixels.shape[0], self.pixels.shape[1])
 
 
+@dataclass(frozen=True, eq=False)
+class DecodedMessage:
+    """
+    A message whose picture is decoded already, such as a packet of a video stream.
+
+    :param header: the message's.
+    :param frame: its picture.
+    """
+
+    header: Any
+    frame: Frame
+
+
 def to_rgb(
         pixels: NDArray[np.uint8], order: str,
         out: Optional[NDArray[np.uint8]] = None) -> NDArray[np.uint8]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from resnet_trt_node.errors import check_choice, FrameError, KeyFrameMissing, UsageError
 from resnet_trt_node.imaging.frame import view_bytes
+from resnet_trt_node.imaging.h264_gaps import PictureNumbers
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.imaging.video_packets import (
-    check_form, CODECS, holds_picture, starts_decoding)
+    check_form, CODECS, holds_picture, starts_decoding, without_remarks)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +24,8 @@ _STRICT = ('h264', 'h265', 'av1')
 #: Packets after which a picture is no longer expected: twice the pictures that H.264 and H.265
 #: may reorder, since a packet may hold a single field.
 _LONGEST_DELAY = 32
+#: Most bytes of parameter sets that are kept for the next picture.
+_MOST_PARAMETERS = 1 << 16
 #: Bytes that decoding takes for each pixel: the picture and its copy in RGB.
 _BYTES_PER_PIXEL = 6
 
@@ -48,8 +51,12 @@ class VideoDecoder:
 
     A packet that was taken becomes one picture: at once, or after some more packets where the
     stream has B-frames. After an error, what the stream shows depends on a packet that is
-    missing, so that decoding goes on with the next key frame only; this is what `reset` is for as
-    well. One thread uses a decoder.
+    missing, so that decoding goes on with the next key frame only; `reset` has the same effect. One thread uses a decoder.
+
+    Packets that got lost are noticed in H.264 by the numbers of its pictures, and in H.265 by
+    libavcodec, where a picture needs one of them. The other codecs do not tell: who knows of a
+    gap calls `reset`. Damage within a packet is noticed where the codec's syntax shows it, which
+    is almost never in VP8, VP9 and AV1.
 
     Colours are converted by libswscale, by the matrix and the range that the stream states; where
     it states none, BT.601 and the limited range, as FFmpeg and image_transport's plugins have it.
@@ -65,9 +72,9 @@ class VideoDecoder:
         self._av = import_av()
         #: As it was given.
         self.codec = codec
-        self._options = {'max_pixels': str(max(1, max_bytes // _BYTES_PER_PIXEL))}
+        options = {'max_pixels': str(max(1, max_bytes // _BYTES_PER_PIXEL))}
         if codec in _STRICT:
-            self._options['err_detect'] = 'explode+bitstream+buffer'
+            options['err_detect'] = 'explode+bitstream+buffer'
         #: Packets without a picture yet, by their number: the caller's pts.
         self._pending: dict[int, int] = {}
         self._number = 0
@@ -77,7 +84,9 @@ class VideoDecoder:
         self._parameters = b''
         #: Whether only a key frame goes on.
         self._waiting = True
-        self._open()
+        self._picture_numbers = PictureNumbers()
+        self._context = self._av.CodecContext.create(_DECODERS.get(codec, codec), 'r')
+        self._context.options = options
 
     def decode(self, data: Any, pts: int) -> list[tuple[int, NDArray[np.uint8]]]:
         """
@@ -90,7 +99,8 @@ class VideoDecoder:
         :returns: the pictures that are complete now, in the order in which they are shown: the pts
             of its own packet and the pixels, RGB uint8 (H, W, 3), 0 to 255, owned by the caller.
             Empty while the decoder waits for more packets.
-        :raises KeyFrameMissing: for a packet that needs a key frame before it; it is not decoded.
+        :raises KeyFrameMissing: for a packet that needs a key frame before it, or a lost packet;
+            it is not decoded.
         :raises FrameError: if the packet is broken or no video, too large, or holds parameters
             alone, which are kept. A broken packet's followers need another key frame.
 
@@ -100,6 +110,8 @@ class VideoDecoder:
         packet = bytes(view_bytes(data, 'video packet'))
         check_form(self.codec, packet)
         if not holds_picture(self.codec, packet):
+            if len(self._parameters) > _MOST_PARAMETERS:
+                self._parameters = b''
             self._parameters += packet
             raise FrameError(
                 'the packet holds parameters and no picture: they are used with the next one')
@@ -107,8 +119,16 @@ class VideoDecoder:
             raise KeyFrameMissing(
                 f'no key frame of {self.codec} came before this packet, which needs one: '
                 'wait for the next one, or have the encoder send them more often')
+        packet = self._parameters + without_remarks(self.codec, packet)
+        self._parameters = b''
+        if self.codec == 'h264' and self._picture_numbers.are_broken_by(packet):
+            self.reset()
+            if not starts_decoding(self.codec, packet):
+                raise KeyFrameMissing(
+                    'packets of h264 before this one got lost, which it needs: decoding goes on '
+                    'with the next key frame')
         self._number += 1
-        sent, self._parameters = self._packet(self._parameters + packet), b''
+        sent = self._packet(packet)
         try:
             pictures = self._context.decode(sent)
         except (self._av.FFmpegError, MemoryError) as error:
@@ -147,9 +167,11 @@ class VideoDecoder:
         with suppress(self._av.FFmpegError, MemoryError):
             pictures = self._context.decode(None)
         self._ready = self._taken(pictures)
+        # Unlike a new decoder, this one keeps the parameter sets, which may come just once.
+        self._context.flush_buffers()
+        self._waiting = True
         self._lost += self._pending.values()
         self._pending.clear()
-        self._open()
 
     def take_lost(self) -> list[int]:
         """
@@ -162,11 +184,6 @@ class VideoDecoder:
             self._lost.append(self._pending.pop(number))
         found, self._lost = self._lost, []
         return found
-
-    def _open(self) -> None:
-        self._context = self._av.CodecContext.create(_DECODERS.get(self.codec, self.codec), 'r')
-        self._context.options = self._options
-        self._waiting = True
 
     def _packet(self, data: bytes) -> Any:
         # Of a size: libavcodec reads a little beyond the end, and only this has room there.

@@ -10,7 +10,7 @@ from resnet_trt_node.printable import printable
 
 #: What messages and files call a codec, to its name here.
 _NAMES = {
-    'h264': 'h264', 'avc': 'h264', 'avc1': 'h264', 'x264': 'h264', 'libx264': 'h264',
+    'h264': 'h264', 'avc': 'h264', 'avc1': 'h264', 'x264': 'h264', 'libx264': 'h264', 'libx264rgb': 'h264',
     'h265': 'h265', 'hevc': 'h265', 'x265': 'h265', 'libx265': 'h265', 'hvc1': 'h265',
     'av1': 'av1', 'libsvtav1': 'av1', 'libaom-av1': 'av1', 'librav1e': 'av1',
     'vp8': 'vp8', 'libvpx': 'vp8', 'vp9': 'vp9', 'libvpx-vp9': 'vp9',
@@ -18,7 +18,7 @@ _NAMES = {
 #: NAL units of H.264: a slice, one of a key picture, and what tells where decoding may start.
 _SLICES_H264, _IDR, _SEI, _RECOVERY_POINT = range(1, 6), 5, 6, 6
 #: NAL units of H.265: slices, and those of pictures where decoding may start.
-_SLICES_H265, _STARTS_H265 = range(32), range(16, 24)
+_SLICES_H265, _STARTS_H265, _SEI_H265 = range(32), range(16, 24), (39, 40)
 _START_CODE = re.compile(b'\x00\x00\x01')
 #: Header of a picture in MPEG-4, and the OBUs of AV1 that start a sequence.
 _VOP, _SEQUENCE_HEADER = b'\x00\x00\x01\xb6', 1
@@ -85,16 +85,59 @@ def check_form(codec: str, data: bytes) -> None:
             'start code: send it as a byte stream of Annex B')
 
 
+def without_remarks(codec: str, data: bytes) -> bytes:
+    """
+    Return a packet of H.264 or H.265 without what decoding does not need (SEI).
+
+    A decoder that reports damage takes a faulty remark for damage of the picture.
+
+    :param codec: as `video_codec` returns it; packets of others are returned as they are.
+    :param data: the packet.
+    """
+    starts = [] if codec not in ('h264', 'h265') else [
+        found.start() for found in _START_CODE.finditer(data)]
+    ends = [*starts[1:], len(data)]
+    kept = [data[start:end] for start, end in zip(starts, ends)
+            if not _is_remark(codec, data[start + 3:end])]
+    return data if len(kept) == len(starts) else data[:starts[0]] + b''.join(kept)
+
+
+def _is_remark(codec: str, unit: bytes) -> bool:
+    if not unit:
+        return False
+    if codec == 'h265':
+        return unit[0] >> 1 & 63 in _SEI_H265
+    return unit[0] & 31 == _SEI and _RECOVERY_POINT not in _remarks(unit)
+
+
+def _remarks(unit: bytes) -> Iterator[int]:
+    """Yield the types of the messages in an SEI unit of H.264."""
+    unit = unit.replace(b'\x00\x00\x03', b'\x00\x00')
+    place = 1
+    while place + 1 < len(unit):
+        numbers = []
+        for _ in range(2):  # type and size, of as many bytes as are 255 and one more
+            number = 0
+            while place < len(unit) and unit[place] == 255:
+                number += 255
+                place += 1
+            numbers.append(number + (unit[place] if place < len(unit) else 0))
+            place += 1
+        yield numbers[0]
+        place += numbers[1]
+
+
 def _units(data: bytes) -> Iterator[int]:
     """Yield where the NAL units start, behind their start codes."""
     return (found.end() for found in _START_CODE.finditer(data) if found.end() < len(data))
 
 
 def _starts_h264(data: bytes) -> bool:
+    units = [*_units(data), len(data) + 3]
     return any(
         data[start] & 31 == _IDR
-        or (data[start] & 31 == _SEI and data[start + 1] == _RECOVERY_POINT)
-        for start in _units(data))
+        or (data[start] & 31 == _SEI and _RECOVERY_POINT in _remarks(data[start:end - 3]))
+        for start, end in zip(units, units[1:]))
 
 
 def _starts_h265(data: bytes) -> bool:

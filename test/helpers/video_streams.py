@@ -65,6 +65,28 @@ def encode(codec, count=24, b_frames=0, gop=8, size=(160, 96), options=()):
     return [Packet(bytes(one), one.pts, one.is_keyframe) for one in found]
 
 
+def encode_flat(colour, matrix, is_full):
+    """
+    Return the packet of one H.264 picture of 64x48 pixels that is all of one colour.
+
+    :param colour: Y, Cb and Cr.
+    :param matrix: what the stream states, 1 for BT.709, 6 for BT.601, 2 for nothing.
+    :param is_full: whether it states the full range.
+    """
+    import av
+    context = av.CodecContext.create('libx264', 'w')
+    context.width, context.height, context.pix_fmt = 64, 48, 'yuv420p'
+    context.time_base = Fraction(1, 1000)
+    context.colorspace, context.color_range = matrix, 2 if is_full else 1
+    context.options = {'qp': '0'}
+    frame = av.VideoFrame(64, 48, 'yuv420p')
+    for plane, value in zip(frame.planes, colour):
+        plane.update(bytes([int(value)]) * plane.buffer_size)
+    frame.pts, frame.time_base = 0, context.time_base
+    return [Packet(bytes(one), one.pts, one.is_keyframe)
+            for one in [*context.encode(frame), *context.encode(None)]]
+
+
 def decode_by_av(codec, packets):
     """Return (pts, pixels) of a whole stream as PyAV decodes it, RGB uint8."""
     import av
