@@ -46,8 +46,8 @@ def test_a_cut_off_mcap_without_a_message(tmp_path, bare):
     file = path / 'bag.mcap'
     os.truncate(file, 100)
     message = refusal(file if bare else path)
-    assert f'{file}: it was cut off at byte ' in message
-    assert 'nothing of it can be read' in message
+    assert f'{file}: it was cut off' in message
+    assert 'no message is complete' in message
 
 
 def test_a_folder_of_both_kinds_without_metadata_may_have_all_images_twice(tmp_path):

@@ -7,7 +7,8 @@ import re
 import shutil
 
 from mcap.writer import CompressionType
-from odd_bags import contents, images, read, write_database, write_mcap, write_metadata
+import numpy as np
+from odd_bags import contents, image, images, read, write_database, write_mcap, write_metadata
 import pytest
 from resnet_trt_node.errors import BagError
 import zstandard
@@ -16,14 +17,34 @@ KINDS = {
     'unchunked': {'use_chunking': False}, 'chunks of one': {'chunk_size': 1},
     'zstd': {'chunk_size': 1, 'compression': CompressionType.ZSTD},
     'lz4': {'chunk_size': 1, 'compression': CompressionType.LZ4}}
+ONE_CHUNK = {
+    name: {'compression': compression} for name, compression in (
+        ('plain', CompressionType.NONE), ('zstd', CompressionType.ZSTD),
+        ('lz4', CompressionType.LZ4))}
 #: In the order of writing, so that sorting shows.
 TIMES = (10, 30, 20, 40)
 WRITTEN = [('/i', time, number) for number, time in enumerate(TIMES)]
 
 
+def noise(number: int) -> bytes:
+    """Return a serialised Image of 360 kB that cannot be compressed."""
+    data = bytearray(image(number, size=(300, 400)))
+    data[-360_000:] = np.random.default_rng(number).bytes(360_000)
+    return bytes(data)
+
+
 def by_time(rows: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
     """Return topic, log time and number in the order in which they are read."""
     return sorted(rows, key=lambda one: one[1])
+
+
+def read_cut(path: Path) -> tuple[list[tuple[str, int, int]], str]:
+    """Return what `read` finds, and the warning, or nothing and why the bag is refused."""
+    try:
+        found, (said,) = read(path)
+    except BagError as error:
+        return [], str(error)
+    return found, said
 
 
 def without_end(data: bytes) -> bytes:
@@ -42,20 +63,33 @@ def test_a_file_may_end_anywhere(tmp_path: Path, kind: str) -> None:
                 len(data) - 9, len(data) - 1]:
         path.write_bytes(data[:end])
         before = contents(tmp_path)
-        try:
-            found, (said,) = read(path)
-        except BagError as error:
-            found, said = [], str(error)
-            assert 'nothing of it can be read' in said
+        found, said = read_cut(path)
         assert f'{path}: it was cut off' in said
         assert '\n' not in said
         # The first ones that were written, whatever their times.
         assert found == by_time(WRITTEN[:len(found)])
         assert end < end_of_messages or len(found) == len(TIMES)
-        assert re.search(f'{len(found)} messages? before|all can be read|nothing of it', said)
+        assert re.search({
+            0: 'no message is complete', 1: 'its first message is complete'}.get(
+                len(found), f'first {len(found)} messages are complete|all can be read'), said)
         assert contents(tmp_path) == before
         counts.add(len(found))
     assert counts == {0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize('kind', ONE_CHUNK)
+def test_the_complete_messages_of_a_chunk_that_is_cut_off(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / 'a.mcap'
+    # Of noise, which is compressed by blocks and stays as large as it was.
+    rows = [('/i', time, noise(number)) for number, time in enumerate(TIMES)]
+    data = write_mcap(path, rows, chunk_size=10 * 2**20, **ONE_CHUNK[kind]).read_bytes()
+    for share, complete in ((0.05, 0), (0.3, 1), (0.55, 2), (0.8, 3), (0.99, 3)):
+        path.write_bytes(data[:int(len(without_end(data)) * share)])
+        found, said = read_cut(path)
+        assert 'it was cut off, as by a killed recorder' in said
+        assert found == by_time(WRITTEN[:len(found)])
+        # The end of a message may be in a block that is not complete.
+        assert len(found) in ((complete,) if kind == 'plain' else (complete - 1, complete))
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -64,7 +98,7 @@ def test_zeros_at_the_end_of_a_file(tmp_path: Path, kind: str) -> None:
     path.write_bytes(without_end(path.read_bytes()) + bytes(5000))
     found, (said,) = read(path)
     assert found == by_time(WRITTEN)
-    assert '4 messages before' in said
+    assert 'its first 4 messages are' in said
 
 
 def test_a_damaged_chunk_at_the_end(tmp_path: Path) -> None:
@@ -75,7 +109,7 @@ def test_a_damaged_chunk_at_the_end(tmp_path: Path) -> None:
     path.write_bytes(data[:at] + bytes(9) + data[at + 9:])
     found, (said,) = read(path)
     assert found == by_time(WRITTEN[:3])
-    assert '3 messages before' in said
+    assert 'its first 3 messages are' in said
 
 
 @pytest.mark.parametrize('ending', ['.zst', '.zstd'])

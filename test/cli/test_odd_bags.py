@@ -143,7 +143,7 @@ def test_the_assumed_range_of_floats_is_said_once(resnet_trt, colour_model, tmp_
 
 @pytest.mark.parametrize(('write', 'words'), [
     (without_metadata, 'it has no metadata.yaml, the topics are read from the files'),
-    (unfinished, '4 messages before that can be read')])
+    (unfinished, 'its first 4 messages are complete')])
 def test_what_a_recorder_did_not_finish_is_read_and_named(
         resnet_trt, colour_model, tmp_path, write, words):
     path = write(tmp_path / 'drive')

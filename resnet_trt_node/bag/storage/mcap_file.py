@@ -18,11 +18,12 @@ from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.reader import SeekingReader
-from mcap.records import Channel, Chunk, Message, Schema
-from mcap.stream_reader import breakup_chunk, MAGIC_SIZE
+from mcap.records import Channel, Message, Schema
+from mcap.stream_reader import MAGIC_SIZE
 import numpy as np
 
 from resnet_trt_node.bag.foxglove import PROTOBUF, schema_definition
+from resnet_trt_node.bag.storage.chunks import chunk_records, RECORD
 from resnet_trt_node.bag.storage.merging import merge, Part, Stored
 from resnet_trt_node.bag.storage.metadata import definition_of, read_qos
 from rosbags.interfaces import Connection, ConnectionExtRosbag2
@@ -30,8 +31,7 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag2
 # Of a topic whose file does not describe its type.
 _NO_SCHEMA = Schema(id=0, data=b'', encoding='', name='unknown')
 _DESCRIPTIONS = {Opcode.SCHEMA: Schema.read, Opcode.CHANNEL: Channel.read}
-# Opcode and length before every record; channel, sequence and log time at the start of a message.
-_RECORD = struct.Struct('<BQ')
+# Channel, sequence and log time at the start of a message.
 _MESSAGE = struct.Struct('<HIQ')
 # Channel, sequence, log time, publish time.
 _MESSAGE_HEAD_BYTES = 22
@@ -47,7 +47,7 @@ class _Index:
     :param bounds: of the log times within chunks.
     :param chunks: lowest log time, offset and, if known, channels of each chunk.
     :param offsets: offsets of the messages outside of chunks, like `times` and `channel_ids`.
-    :param end: where the file was cut off; None if nothing of its messages is.
+    :param is_cut: whether the file was cut off before the end of its messages.
     """
 
     schemas: dict[int, Schema] = field(default_factory=dict)
@@ -58,14 +58,14 @@ class _Index:
     offsets: array[int] = field(default_factory=lambda: array('Q'))
     times: array[int] = field(default_factory=lambda: array('q'))
     channel_ids: array[int] = field(default_factory=lambda: array('H'))
-    end: Optional[int] = None
+    is_cut: bool = False
 
 
 class McapFile:
     """
     An mcap file; the file is open only while it is read.
 
-    Of a file without an end, whose recorder was killed, all complete records are read.
+    Of a file without an end, whose recorder was killed, all complete messages are read.
 
     :param path: the file.
     """
@@ -73,7 +73,7 @@ class McapFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         with path.open('rb') as file:
-            finished = _is_finished(file)
+            self._finished = finished = _is_finished(file)
             try:
                 index = _read_summary(file) if finished else None
             # A damaged summary may raise anything; the messages before it may be intact.
@@ -93,7 +93,7 @@ class McapFile:
         with self.path.open('rb') as file:
             # One part for each chunk, and one for all messages outside of chunks.
             parts = [
-                Part(start_ns, partial(_chunk, file, offset, wanted))
+                Part(start_ns, partial(_chunk, file, offset, self._finished, wanted))
                 for start_ns, offset, channels in self._index.chunks
                 if channels is None or channels & wanted.keys()]
             if self._index.times:
@@ -160,12 +160,13 @@ def _is_finished(file: BinaryIO) -> bool:
 
 def _describe_end(index: _Index) -> str:
     """Return in words how a file without an end is read."""
-    if index.end is None:
+    if not index.is_cut:
         return 'it was cut off behind its last message: all can be read'
     count = sum(index.counts.values())
-    found = f'{count} message{"s" * (count != 1)} before that' if count else 'nothing of it'
-    return (f'it was cut off at byte {index.end}, as by a killed recorder or an incomplete copy: '
-            f'{found} can be read')
+    found = (f'its first {count} messages are' if count > 1 else 'its first message is' if count
+             else 'no message is')
+    return (f'it was cut off, as by a killed recorder or an incomplete copy: {found} complete and '
+            'can be read')
 
 
 def _scan(file: BinaryIO, finished: bool) -> _Index:
@@ -181,29 +182,32 @@ def _scan(file: BinaryIO, finished: bool) -> _Index:
     while True:
         file.seek(offset)
         try:
-            length = _scan_record(file, offset, size, index)
+            length = _scan_record(file, offset, size, finished, index)
         # The library does not wrap the errors of its parsers and of decompression.
         except Exception:
             if finished:
                 raise
-            index.end = offset
+            index.is_cut = True
             return index
         if length is None:
             return index
-        offset += _RECORD.size + length
+        offset += RECORD.size + length
 
 
-def _scan_record(file: BinaryIO, offset: int, size: int, index: _Index) -> Optional[int]:
+def _scan_record(
+        file: BinaryIO, offset: int, size: int, finished: bool, index: _Index) -> Optional[int]:
     """Add a record to the index, and return its length, None behind the last message."""
-    head = file.read(_RECORD.size)
-    if len(head) < _RECORD.size:
+    head = file.read(RECORD.size)
+    if len(head) < RECORD.size:
         raise McapError(f'it ends at byte {offset}')
-    opcode, length = _RECORD.unpack(head)
+    opcode, length = RECORD.unpack(head)
     if opcode in (Opcode.DATA_END, Opcode.FOOTER):
         return None
     if opcode == 0:  # after a power failure a file may end with zeros
         raise McapError(f'it has no record at byte {offset}')
-    if offset + _RECORD.size + length > size:
+    if opcode == Opcode.CHUNK:
+        _scan_chunk(file, offset, finished, index)
+    if offset + RECORD.size + length > size:
         raise McapError(f'its record at byte {offset} is longer than the file')
     if opcode == Opcode.MESSAGE:
         if length < _MESSAGE_HEAD_BYTES:
@@ -213,17 +217,15 @@ def _scan_record(file: BinaryIO, offset: int, size: int, index: _Index) -> Optio
         index.times.append(_signed(time))
         index.channel_ids.append(channel_id)
         index.counts[channel_id] += 1
-    elif opcode == Opcode.CHUNK:
-        _scan_chunk(Chunk.read(_body(file, offset)[0]), offset, index)
     elif opcode in _DESCRIPTIONS:
         _note(_DESCRIPTIONS[opcode](_body(file, offset)[0]), index)
     return int(length)
 
 
-def _scan_chunk(chunk: Chunk, offset: int, index: _Index) -> None:
+def _scan_chunk(file: BinaryIO, offset: int, finished: bool, index: _Index) -> None:
     times = []
     found = set()
-    for record in breakup_chunk(chunk, validate_crc=True):
+    for record in chunk_records(file, offset, finished):
         if isinstance(record, Message):
             times.append(_signed(record.log_time))
             found.add(record.channel_id)
@@ -242,15 +244,15 @@ def _note(record: object, index: _Index) -> None:
         index.channels.setdefault(record.id, record)
 
 
-def _chunk(file: BinaryIO, offset: int, wanted: Mapping[int, Connection]) -> Iterator[Stored]:
+def _chunk(
+        file: BinaryIO, offset: int, finished: bool,
+        wanted: Mapping[int, Connection]) -> Iterator[Stored]:
     """Yield a chunk's messages by log time, and release each one."""
-    chunk = Chunk.read(_body(file, offset)[0])
     waiting = deque(sorted((
         Stored(_signed(record.log_time), wanted[record.channel_id], record.data)
-        for record in breakup_chunk(chunk, validate_crc=True)
+        for record in chunk_records(file, offset, finished)
         if isinstance(record, Message) and record.channel_id in wanted),
         key=lambda one: one.time_ns))
-    del chunk
     while waiting:
         yield waiting.popleft()
 
@@ -258,10 +260,10 @@ def _chunk(file: BinaryIO, offset: int, wanted: Mapping[int, Connection]) -> Ite
 def _body(file: BinaryIO, offset: int) -> tuple[ReadDataStream, int]:
     """Return a stream positioned at the content of a record, and the length of that."""
     file.seek(offset)
-    head = file.read(_RECORD.size)
-    length = _RECORD.unpack(head)[1] if len(head) == _RECORD.size else 0
+    head = file.read(RECORD.size)
+    length = RECORD.unpack(head)[1] if len(head) == RECORD.size else 0
     # The library does not check for a truncated record.
-    if not head or offset + _RECORD.size + length > os.fstat(file.fileno()).st_size:
+    if not head or offset + RECORD.size + length > os.fstat(file.fileno()).st_size:
         raise McapError(f'its record at byte {offset} is longer than the file')
     return ReadDataStream(file), length
 
