@@ -15,7 +15,8 @@ _AXES_ARE_AN_INPUT = 13
 
 
 def add_preprocessing(
-        builder: GraphBuilder, normalisation: Normalisation, name: str, opset: int = OPSET) -> str:
+        builder: GraphBuilder, normalisation: Normalisation, name: str, opset: int = OPSET,
+        pixels: bool = False) -> str:
     """
     Add the nodes from `images`, uint8 (N, H, W, 3), to normalised (N, 3, H, W), or (N, 1, H, W).
 
@@ -27,12 +28,15 @@ def add_preprocessing(
     :param normalisation: what the network was trained with.
     :param name: of the result.
     :param opset: of the graph that the nodes go into.
+    :param pixels: whether the network takes pixels as they are, see `pixels_of`.
     """
     if normalisation.is_grey:
         x = _add_luminance(builder, opset)
     else:
         x = builder.node('Cast', 'images_float', INPUT_NAME, to=builder.float_type)
         x = builder.node('Transpose', 'images_nchw', x, perm=[0, 3, 1, 2])
+    if pixels and not normalisation.bgr:
+        return x
     weight, bias, groups = normalisation.convolution()
     return builder.convolution(name, x, weight, bias, groups=groups)
 

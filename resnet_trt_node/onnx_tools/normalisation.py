@@ -82,6 +82,8 @@ class Normalisation:
         mean = ', '.join(f'{value:g}' for value in self.mean)
         std = ', '.join(f'{value:g}' for value in self.std)
         order = f'grey of RGB, {LUMINANCE}' if self.is_grey else 'BGR' if self.bgr else 'RGB'
+        if self.scale == 1 and not any(self.mean) and set(self.std) == {1.0}:
+            return f'pixels of 0 to 255 as they are, {order}'
         return f'({pixel} - [{mean}]) / [{std}], {order}'
 
     def convolution(self) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
@@ -154,6 +156,16 @@ def luminance(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     total = frames.astype(np.int64) @ np.array(LUMINANCE_WEIGHTS)
     half = 1 << LUMINANCE_SHIFT - 1
     return np.asarray((total + half >> LUMINANCE_SHIFT)[..., None], np.uint8)
+
+
+def pixels_of(channels: int, bgr: bool = False) -> Normalisation:
+    """
+    Return what leaves pixels of 0 to 255 as they are.
+
+    :param channels: of the network, 3 or 1.
+    :param bgr: whether the network takes blue, green, red.
+    """
+    return Normalisation((0.0,) * channels, (1.0,) * channels, 1.0, bgr)
 
 
 #: What torchvision's networks were trained with.

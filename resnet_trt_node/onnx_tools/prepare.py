@@ -24,10 +24,11 @@ from resnet_trt_node.onnx_tools.deployable import write_model, WrittenModel
 from resnet_trt_node.onnx_tools.graph import BATCH, GraphBuilder, IR_VERSION, OPSET, tensor
 from resnet_trt_node.onnx_tools.int8.qdq_clip import move_pairs_off_clips
 from resnet_trt_node.onnx_tools.io_nodes import add_activation, add_preprocessing
-from resnet_trt_node.onnx_tools.normalisation import Normalisation, pick_normalisation
+from resnet_trt_node.onnx_tools.normalisation import (
+    Normalisation, pick_normalisation, pixels_of)
 from resnet_trt_node.onnx_tools.reference import Reference
 from resnet_trt_node.onnx_tools.simplify import free_batch, set_input_shape, simplify
-from resnet_trt_node.onnx_tools.source_model import read_source, SourceModel
+from resnet_trt_node.onnx_tools.source_model import read_source, reads_as_float, SourceModel
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
 DEFAULT_CROP = 224
@@ -62,8 +63,9 @@ class PreparedModel(WrittenModel):
 
 
 def prepare(
-        source: Union[str, Path], out: Union[str, Path], *, mean: Sequence[float],
-        std: Sequence[float], scale: Optional[float] = None,
+        source: Union[str, Path], out: Union[str, Path], *,
+        mean: Optional[Sequence[float]] = None, std: Optional[Sequence[float]] = None,
+        scale: Optional[float] = None,
         resize: Optional[Union[int, str]] = None, crop: Optional[int] = None,
         interpolation: str = 'bilinear',
         labels: Optional[Union[str, Path, Sequence[str]]] = None, layout: str = 'auto',
@@ -74,9 +76,10 @@ def prepare(
 
     :param source: ONNX file of one float32 or float16 input, (N, 3, H, W) or (N, H, W, 3), or with
         one channel instead of three, and one logit or probability for each class, or a single
-        one of a binary model; N may be fixed.
+        one of a binary model; N may be fixed. Or of uint8 pixels, of which it makes what it
+        needs by itself.
     :param out: the ONNX file to write; it appears complete and checked, or not at all.
-    :param mean: as for `normalisation.pick_normalisation`.
+    :param mean: as for `normalisation.pick_normalisation`; None only if the model takes uint8.
     :param std: likewise.
     :param scale: likewise.
     :param resize: short side before the centre crop, 'stretch' to stretch pictures to the crop;
@@ -108,8 +111,7 @@ def prepare(
     if names is None:
         names = labels_in({one.key: one.value for one in model.metadata_props}, source.name, say)
     original = read_source(model, layout, output)
-    normalisation = pick_normalisation(
-        mean, std, scale, channel_order == 'bgr', original.channels)
+    normalisation = _normalisation(original, mean, std, scale, channel_order == 'bgr')
     rule = _resize_rule(original, resize, crop, interpolation)
     reference = Reference(original, str(source), normalisation)
     rows = reference(sample_frames(3, rule.crop_height, rule.crop_width))
@@ -126,8 +128,26 @@ def prepare(
     difference = _write(prepared, spec, original, reference, out)
     return PreparedModel(
         out, spec, difference, file_sha256(out), out.stat().st_size,
-        (perf_counter_ns() - start_ns) / 1e9, original.layout, normalisation.describe(),
+        (perf_counter_ns() - start_ns) / 1e9, original.layout,
+        normalisation.describe(),
         answers.added, original.batch, original.unused_inputs, answers.binary)
+
+
+def _normalisation(
+        source: SourceModel, mean: Optional[Sequence[float]], std: Optional[Sequence[float]],
+        scale: Optional[float], bgr: bool) -> Normalisation:
+    """Return what a model's input is to be."""
+    if source.takes_pixels:
+        if any(mean or ()) or any(value != 1 for value in std or ()) or scale == 255:
+            raise UsageError(
+                f'input {source.input_name!r} takes uint8 pixels, so the model normalises them '
+                'itself: leave out --mean, --std and --scale')
+        return pixels_of(source.channels, bgr)
+    if mean is None or std is None:
+        raise UsageError(
+            'pass --mean and --std that the network was trained with; only a model of uint8 '
+            'pixels needs none')
+    return pick_normalisation(mean, std, scale, bgr, source.channels)
 
 
 def _resize_rule(
@@ -157,13 +177,14 @@ def _with_io_nodes(
     before, after = GraphBuilder(source.input_precision), GraphBuilder('fp32')
     own = {INPUT_NAME, OUTPUT_NAME, 'images_float', 'images_nchw', 'normalised', 'logits_2d',
            'normalised.weight', 'normalised.bias', 'logits_float', 'normalised_nhwc', 'both',
-           'both_signs', 'both.factors', 'both.first'}
+           'images_uint8', 'both_signs', 'both.factors', 'both.first'}
     if own & set(names_of(model)) or any(
             str(name).startswith('luminance') for name in names_of(model)):
         model = onnx.compose.add_prefix(model, 'source/')
     graph = model.graph
-    x = add_preprocessing(before, normalisation, 'normalised', opset_of(model))
-    _join_input(graph, before, x, source.layout)
+    x = add_preprocessing(
+        before, normalisation, 'normalised', opset_of(model), source.takes_pixels)
+    _join_input(graph, before, x, source)
     result = graph.output[0].name
     if not flat:
         result = after.node('Flatten', 'logits_2d', result, axis=1)
@@ -178,11 +199,13 @@ def _with_io_nodes(
     return model
 
 
-def _join_input(graph: onnx.GraphProto, before: GraphBuilder, x: str, layout: str) -> None:
+def _join_input(
+        graph: onnx.GraphProto, before: GraphBuilder, x: str, source: SourceModel) -> None:
     """Feed the graph's input from `x`, (N, 3, H, W) or (N, 1, H, W)."""
     name = graph.input[0].name
     users = [node for node in graph.node if name in names_read([node])]
-    if layout == 'nhwc':
+    as_pixels = source.takes_pixels and not reads_as_float(graph, name)
+    if source.layout == 'nhwc':
         first = users[0] if len(users) == 1 and not subgraphs_of(users[0]) else None
         if first is not None and first.op_type == 'Transpose' and [0, 3, 1, 2] in [
                 list(one.ints) for one in first.attribute]:
@@ -191,6 +214,8 @@ def _join_input(graph: onnx.GraphProto, before: GraphBuilder, x: str, layout: st
             name = first.output[0]
         else:
             x = before.node('Transpose', 'normalised_nhwc', x, perm=[0, 2, 3, 1])
+    if as_pixels:
+        x = before.node('Cast', 'images_uint8', x, to=TensorProto.UINT8)
     rename_readers(graph.node, name, x)
 
 

@@ -11,7 +11,7 @@ from resnet_trt_node.contract.model_file import load_with_outside_tensors
 from resnet_trt_node.contract.onnx_graph import constants_in, names_read, tensor_info
 from resnet_trt_node.errors import ModelError, UsageError
 from resnet_trt_node.onnx_tools.activation import read_answers
-from resnet_trt_node.onnx_tools.normalisation import IMAGENET, Normalisation
+from resnet_trt_node.onnx_tools.normalisation import IMAGENET, Normalisation, pixels_of
 from resnet_trt_node.onnx_tools.prepare import DEFAULT_CROP
 from resnet_trt_node.onnx_tools.reference import Reference
 from resnet_trt_node.onnx_tools.source_model import read_source, SourceModel
@@ -55,7 +55,8 @@ def advise(path: Path) -> PrepareAdvice:
             notes.append(f'the model takes pictures of any size: {side} is a guess')
         height, width = source.height or side, source.width or side
         reference = Reference(
-            source, str(path), IMAGENET if source.channels == 3 else _GREY)
+            source, str(path), pixels_of(source.channels) if source.takes_pixels else
+            IMAGENET if source.channels == 3 else _GREY)
         rows = reference(sample_frames(2, height, width))
         if rows.shape[1] != _IMAGENET_CLASSES:
             words += ['--labels', 'labels.txt']
@@ -94,6 +95,8 @@ def _source(model: onnx.ModelProto, words: list[str], notes: list[str]) -> Sourc
 
 
 def _advise_normalisation(source: SourceModel, words: list[str], notes: list[str]) -> None:
+    if source.takes_pixels:
+        return
     graph = source.model.graph
     constants = constants_in(graph)
     first = next((node for node in graph.node if source.input_name in names_read([node])), None)

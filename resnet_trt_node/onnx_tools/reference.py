@@ -60,7 +60,8 @@ class Reference:
     def _rows(self, x: NDArray[np.float32], step: int) -> NDArray[np.float32]:
         # A model of a fixed batch gets its fill; the rows of the filling are dropped.
         full = np.concatenate([x, np.repeat(x[-1:], step - len(x), axis=0)])
-        dtype = np.float16 if self._source.input_precision == 'fp16' else np.float32
+        dtype = np.uint8 if self._source.takes_pixels else (
+            np.float16 if self._source.input_precision == 'fp16' else np.float32)
         result, = self._session.run(
             [self._source.output_name], {self._source.input_name: full.astype(dtype)})
         shape = tuple(getattr(result, 'shape', ()))

@@ -8,14 +8,17 @@ from typing import Iterable, Optional, Tuple
 import onnx
 from resnet_trt_node.contract.declared import TensorInfo
 from resnet_trt_node.contract.onnx_graph import (
-    inputs_of, names_read, precision_of, producers_of, replace_all, tensor_info, trace_back)
+    inputs_of, names_read, precision_of, producers_of, replace_all, subgraphs_of, tensor_info,
+    trace_back)
 from resnet_trt_node.errors import check_choice, ModelError, UsageError
 from resnet_trt_node.onnx_tools.choices import LAYOUTS
 from resnet_trt_node.onnx_tools.training_mode import refuse_training_mode
 
 #: Nodes that move numbers without changing them; the activation is sought before them.
 _TRANSPARENT = ('Identity', 'Cast', 'Flatten', 'Reshape', 'Squeeze', 'Dropout')
-_FLOATS = {'float32': 'fp32', 'float16': 'fp16'}
+#: Nodes that move numbers of any type.
+_MOVING = ('Identity', 'Transpose', 'Reshape', 'Squeeze', 'Unsqueeze', 'Slice', 'Gather', 'Split')
+_INPUTS = {'float32': 'fp32', 'float16': 'fp16', 'uint8': 'fp32'}
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class SourceModel:
 
     :param model: its graph, with one output and constants that are no inputs.
     :param input_name: of its input.
-    :param input_precision: 'fp32' or 'fp16', the input's type.
+    :param input_precision: 'fp32' or 'fp16', the input's type; 'fp32' if it takes pixels.
+    :param takes_pixels: whether its input is uint8, so that it normalises by itself.
     :param layout: 'nchw' or 'nhwc'.
     :param channels: 3, or 1 of a grey network.
     :param batch: the fixed batch size, None if it is dynamic.
@@ -40,6 +44,7 @@ class SourceModel:
     model: onnx.ModelProto
     input_name: str
     input_precision: str
+    takes_pixels: bool
     layout: str
     channels: int
     batch: Optional[int]
@@ -81,18 +86,41 @@ def read_source(
         raise ModelError(
             f'input {value.name!r} is float64, which TensorRT and GPUs are not made for: make the '
             'network float32 (in PyTorch model.float()) and export it again')
-    if value.dtype not in _FLOATS:
+    if value.dtype not in _INPUTS:
         raise ModelError(
-            f'input {value.name!r} has the type {value.dtype}: only float classifiers '
-            'can be prepared; export the model without its own preprocessing')
+            f'input {value.name!r} has the type {value.dtype}: only classifiers of floats or of '
+            'uint8 pixels can be prepared; export the model without its own preprocessing')
     found, channels = _layout(value, layout)
     batch, *rest = (side if isinstance(side, int) and side > 0 else None for side in value.shape)
     height, width = rest[1:] if found == 'nchw' else rest[:2]
     return SourceModel(
-        model=model, input_name=value.name, input_precision=_FLOATS[value.dtype], layout=found,
+        model=model, input_name=value.name, input_precision=_INPUTS[value.dtype],
+        takes_pixels=value.dtype == 'uint8', layout=found,
         channels=channels, batch=batch, height=height, width=width,
         output_name=chosen.name, output_type=chosen.type.tensor_type.elem_type,
         last_op=_last_op(model.graph, chosen.name), unused_inputs=unused)
+
+
+def reads_as_float(graph: onnx.GraphProto, name: str) -> bool:
+    """
+    Tell whether a graph can take a uint8 tensor as floats of the same numbers.
+
+    It can if all that reads it, directly or after moving its numbers, is a cast. TensorRT moves no
+    uint8, so that it is then cast first.
+
+    :param graph: read only.
+    :param name: of the tensor.
+    """
+    names = [name]
+    # Grows meanwhile.
+    for one in names:
+        for node in graph.node:
+            if one not in names_read([node]) or node.op_type == 'Cast':
+                continue
+            if node.op_type not in _MOVING or one in node.input[1:] or subgraphs_of(node):
+                return False
+            names.extend(node.output)
+    return not set(names) & {value.name for value in graph.output}
 
 
 def _remove_unused_inputs(model: onnx.ModelProto) -> Tuple[str, ...]:

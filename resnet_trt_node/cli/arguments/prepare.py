@@ -18,7 +18,7 @@ EXAMPLES = (
      'pixels from 0 to 255, the same mean and std for all channels'),
     ('resnet_trt prepare in.onnx -o out.onnx --mean .48 .46 .41 --std .23 .22 .23',
      'pixels from 0 to 1, a mean and std for each channel'),
-    ('resnet_trt prepare theirs.onnx -o out.onnx --mean 0 --std 1 --labels names.txt',
+    ('resnet_trt prepare theirs.onnx -o out.onnx --mean 0 --std 1 --scale 255 --labels names.txt',
      'with class names, one per line'),
 )
 
@@ -26,7 +26,8 @@ EXAMPLES = (
 def add_arguments(parser: CommandParser) -> None:
     """Add the command's arguments."""
     group = parser.add_argument_group('model')
-    group.add_argument('model', type=Path, metavar='IN.onnx', help='a float classifier')
+    group.add_argument(
+        'model', type=Path, metavar='IN.onnx', help='a classifier of floats or uint8 pixels')
     add_class_names(
         parser, 'duplicate names get their index appended; default: names in the metadata of '
         'IN.onnx, otherwise the ImageNet names for 1000 classes, or class_0, class_1, ...; of a '
@@ -56,11 +57,11 @@ def add_arguments(parser: CommandParser) -> None:
 def _add_normalisation(parser: CommandParser) -> None:
     group = parser.add_argument_group('normalisation and resizing')
     group.add_argument(
-        '--mean', type=float, nargs='+', required=True, metavar='M',
+        '--mean', type=float, nargs='+', metavar='M',
         help="one number for all channels, or three in the model's channel order; the network's "
-        'input is (pixel / scale - mean) / std')
+        'input is (pixel / scale - mean) / std; required unless the model takes uint8 pixels')
     group.add_argument(
-        '--std', type=float, nargs='+', required=True, metavar='S', help='like --mean')
+        '--std', type=float, nargs='+', metavar='S', help='like --mean')
     group.add_argument(
         '--scale', type=float, choices=(255.0, 1.0),
         help='divisor for the pixel values 0..255; default: 1 if any mean or std is above 1, '
