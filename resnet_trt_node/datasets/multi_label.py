@@ -8,8 +8,9 @@ from pathlib import Path
 import re
 from typing import Iterator, Optional, Sequence, Union
 
-from resnet_trt_node.datasets.labelled import LabelledPicture, PictureSet, read_table
+from resnet_trt_node.datasets.labelled import PictureSet, read_table
 from resnet_trt_node.datasets.names import TABLE_NAME
+from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.printable import printable
@@ -19,6 +20,19 @@ _FORM = 'write file<TAB>class;class on each line, or a first line of file and al
 #: What the first cell of a header is called.
 _FILES = ('file', 'filename', 'file_name', 'image', 'image_name', 'picture', 'path', 'name')
 _SHOWN = 80
+
+
+@dataclass(frozen=True)
+class MultiLabelTable:
+    """
+    What a table says.
+
+    :param items: its pictures, in its order.
+    :param assumptions: how it was read where it has no names, each in words.
+    """
+
+    items: tuple[MultiLabelPicture, ...]
+    assumptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,8 @@ class MultiLabelPictures(PictureSet):
                 text = self._own_table()
             else:
                 where, text = str(labels), read_table(labels, f'give --labels a table, {_FORM}')
-            self.items = parse_multi_label_table(text, classes, where)
+            table = parse_multi_label_table(text, classes, where)
+            self.items, self.assumptions = table.items, table.assumptions
             self._take_named(TABLE_NAME if labels is None else self._name_here(labels), where)
         except BaseException:
             self.close()
@@ -75,7 +90,7 @@ class MultiLabelPictures(PictureSet):
 
 
 def parse_multi_label_table(
-        text: str, classes: Sequence[str], where: str) -> tuple[MultiLabelPicture, ...]:
+        text: str, classes: Sequence[str], where: str) -> MultiLabelTable:
     """
     Read a table of the classes that pictures show.
 
@@ -94,13 +109,17 @@ def parse_multi_label_table(
     lines = list(_lines(text, where))
     names = {name: index for index, name in enumerate(classes)}
     columns: Optional[list[int]] = None
+    assumptions: tuple[str, ...] = ()
     if lines and lines[0][1][0].lower() in _FILES:
         heads = lines.pop(0)[1][1:]
         if len(heads) > 1:
             columns = [_index(head, names, f'{where}, line 1', classes) for head in heads]
+            assumptions = (f'{where} was read as a column of 0 and 1 for each of '
+                           f'{len(columns)} classes',)
     words = {word for _, cells in lines for word in _words(cells[1:], names)}
     if columns is None and words and all(
             word not in names and re.fullmatch('[0-9]{1,9}', word) for word in words):
+        assumptions = (f'{where} was read as classes given by index',)
         names = {str(index): index for index in range(len(classes))}
         names.update({word: int(word) for word in words if int(word) < len(classes)})
     items: list[MultiLabelPicture] = []
@@ -122,7 +141,7 @@ def parse_multi_label_table(
         items.append(MultiLabelPicture(cells[0], min(targets, default=-1), tuple(sorted(targets))))
     if not items:
         raise DataError(f'{where} has no labelled pictures: {_FORM}')
-    return tuple(items)
+    return MultiLabelTable(tuple(items), assumptions)
 
 
 def _lines(text: str, where: str) -> Iterator[tuple[int, list[str]]]:

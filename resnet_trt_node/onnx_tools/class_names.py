@@ -87,20 +87,26 @@ def labels_for(
     return tuple(f'class_{index:0{len(str(count - 1))}}' for index in range(count))
 
 
-def binary_labels(given: Optional[tuple[str, ...]], what: str) -> tuple[str, str]:
+def binary_labels(
+        given: Optional[tuple[str, ...]], what: str, say: Say = silent) -> tuple[str, str]:
     """
     Return the names of the two classes of a model that gives one number, the second's score.
 
     :param given: by the user: both, the negative one first, or the positive one alone. Without any
         they are 'class_0' and 'class_1'.
     :param what: the model, for messages.
+    :param say: told which name was taken for which class.
     :raises LabelsError: if there are more.
     """
-    names = labels_for(None, 2, what) if given is None else given
-    if len(names) == 1:
-        return f'not {names[0]}', names[0]
-    if len(names) != 2:
+    if given is None:
+        return 'class_0', 'class_1'
+    if len(given) == 1:
+        other = f'not {given[0]}'
+        say(f'class names: {given[0]!r} for a score of 1, {other!r} for 0')
+        return other, given[0]
+    if len(given) != 2:
         raise LabelsError(
-            f'{len(names)} labels, but {what} gives one number, which tells two classes apart: '
+            f'{len(given)} labels, but {what} gives one number, which tells two classes apart: '
             'give the name of the class that it is the score of, or both, the other one first')
-    return names[0], names[1]
+    say(f'class names: {given[0]!r} for a score of 0, {given[1]!r} for 1')
+    return given[0], given[1]

@@ -118,7 +118,7 @@ def prepare(
     answers = read_answers(rows, original.last_op, activation)
     spec = ModelSpec(
         height=rule.crop_height, width=rule.crop_width,
-        labels=binary_labels(names, str(source)) if answers.binary else labels_for(
+        labels=binary_labels(names, str(source), say) if answers.binary else labels_for(
             names, rows.shape[1], str(source), say), resize=rule,
         precision=original.precision, architecture=source.stem, source=source.name,
         source_sha256=file_sha256(source), tool_version=__version__,

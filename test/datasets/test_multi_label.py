@@ -13,7 +13,8 @@ CLASSES = ('cat', 'dog', 'red fox', 'a;b')
 
 
 def read(text: str, classes: tuple[str, ...] = CLASSES) -> dict[str, tuple[int, ...]]:
-    return {item.name: item.targets for item in parse_multi_label_table(text, classes, 'table')}
+    table = parse_multi_label_table(text, classes, 'table')
+    return {item.name: item.targets for item in table.items}
 
 
 @pytest.mark.parametrize('text', [
@@ -25,6 +26,14 @@ def read(text: str, classes: tuple[str, ...] = CLASSES) -> dict[str, tuple[int, 
     'file,dog,red fox,cat\na.jpg,1,0,1\nb.jpg,0,0,0\nc.jpg,0,1.0,0\n'])
 def test_every_form_says_the_same(text: str) -> None:
     assert read(text) == {'a.jpg': (0, 1), 'b.jpg': (), 'c.jpg': (2,)}
+
+
+def test_what_was_assumed_is_said() -> None:
+    for text, said in (
+            ('a.jpg\tcat', ()), ('a.jpg\t0;1', ('table was read as classes given by index',)),
+            ('file,cat,dog\na.jpg,1,0',
+             ('table was read as a column of 0 and 1 for each of 2 classes',))):
+        assert parse_multi_label_table(text, CLASSES, 'table').assumptions == said
 
 
 def test_names_come_before_what_they_look_like() -> None:

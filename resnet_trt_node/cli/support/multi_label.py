@@ -16,10 +16,11 @@ from resnet_trt_node.cli.support.options import (
     backend_document, describe_backend, max_image_bytes)
 from resnet_trt_node.contract.prediction import MULTI_LABEL_THRESHOLD
 from resnet_trt_node.contract.spec import ModelSpec
-from resnet_trt_node.datasets.labelled import LabelledPicture, PictureSet
+from resnet_trt_node.datasets.labelled import PictureSet
 from resnet_trt_node.datasets.multi_label import MultiLabelPicture, MultiLabelPictures
 from resnet_trt_node.datasets.names import TABLE_NAME
 from resnet_trt_node.datasets.store import PictureStore
+from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.evaluation.agreement import same_answers
 from resnet_trt_node.evaluation.multi_label import (
