@@ -42,11 +42,13 @@ def _lines(found: Inspection) -> list[tuple[str, str]]:
     if spec is not None:
         lines += [
             ('resize', spec.resize.describe()),
+            *([('pixels', spec.normalisation)] if spec.normalisation else []),
             ('labels', f'{spec.num_classes}: {some(spec.labels)}'),
             ('scores', _scores(spec)),
             ('network', spec.architecture or 'unknown'),
             ('source', spec.source + (f', sha256 {spec.source_sha256}'
                                       if spec.source_sha256 else '')),
+            *(('assumed', one) for one in spec.assumptions),
             ('written by', f'resnet_trt_node {spec.tool_version}')]
     macs = 'unknown: the graph leaves shapes open' if found.macs is None else (
         f'{found.macs / 1e9:.2f} G multiply-accumulates a picture ({2 * found.macs / 1e9:.2f} '

@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     write(f'{report.path}: {spec.precision}, {report.size_bytes / 1e6:.1f} MB, '
           f'{report.seconds:.1f} s')
     write('interpreted the original as')
-    write(f'  input    {report.layout.upper()}, {report.normalisation}, batch {batch}')
+    write(f'  input    {report.layout.upper()}, {spec.normalisation}, batch {batch}')
     if report.unused_inputs:
         write(f'  removed  {", ".join(report.unused_inputs)}, which no node reads')
     write(f'  output   {_output(report)}')

@@ -96,6 +96,8 @@ class ModelSpec:
     :param multi_label: whether a picture may show any number of the classes, so that each has a
         probability of its own and a row need not sum to 1; only of a sigmoid. A binary model is
         a sigmoid of two classes that is none.
+    :param normalisation: the formula in the graph, in words; '' where it was not kept.
+    :param assumptions: what was assumed when the file was made, a sentence each.
     """
 
     height: int
@@ -110,6 +112,8 @@ class ModelSpec:
     tool_version: str = ''
     activation: str = 'softmax'
     multi_label: bool = False
+    normalisation: str = ''
+    assumptions: Tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse contradictions."""
@@ -147,6 +151,10 @@ class ModelSpec:
             'multi_label': 'true' if self.multi_label else 'false',
             **{name: getattr(self, name) for name in _OPTIONAL},
         }
+        if self.normalisation:
+            values['normalisation'] = self.normalisation
+        if self.assumptions:
+            values['assumptions'] = json.dumps(self.assumptions, ensure_ascii=False)
         return {_PREFIX + name: value for name, value in values.items()}
 
     @classmethod
@@ -164,7 +172,8 @@ class ModelSpec:
         return cls(
             rule.crop_height, rule.crop_width, class_names_in(values), rule, values['precision'],
             activation=activation, multi_label=multi_label,
-            **{name: values.get(name, '') for name in _OPTIONAL})
+            **{name: values.get(name, '') for name in _OPTIONAL},
+            normalisation=values.get('normalisation', ''), assumptions=_assumptions_in(values))
 
 
 # Parts of the metadata, each with its rules; `ModelSpec.from_metadata` needs all of them kept.
@@ -222,6 +231,14 @@ def class_names_in(values: Mapping[str, str]) -> Tuple[str, ...]:
     names = tell_apart(labels)
     _check_class_names(names)
     return names
+
+
+def _assumptions_in(values: Mapping[str, str]) -> Tuple[str, ...]:
+    with _malformed():
+        found = json.loads(values.get('assumptions', '[]'))
+        if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+            raise ValueError('the assumptions are no list of strings')
+        return tuple(found)
 
 
 def precision_in(values: Mapping[str, str]) -> str:

@@ -42,7 +42,6 @@ class PreparedModel(WrittenModel):
     What was prepared, beside the file.
 
     :param layout: of the original input, 'nchw' or 'nhwc'.
-    :param normalisation: the formula in words.
     :param activation: 'softmax' or 'sigmoid' if one was added, 'none' if the output was
         probabilities.
     :param fixed_batch: the batch size that the original was bound to, None if it was dynamic.
@@ -51,7 +50,6 @@ class PreparedModel(WrittenModel):
     """
 
     layout: str
-    normalisation: str
     activation: str
     fixed_batch: Optional[int]
     unused_inputs: Tuple[str, ...]
@@ -122,14 +120,14 @@ def prepare(
             names, rows.shape[1], str(source), say), resize=rule,
         precision=original.precision, architecture=source.stem, source=source.name,
         source_sha256=file_sha256(source), tool_version=__version__,
-        activation=answers.activation, multi_label=answers.multi_label)
+        activation=answers.activation, multi_label=answers.multi_label,
+        normalisation=normalisation.describe())
     reference.answers = answers
     prepared = _with_io_nodes(original, spec, normalisation, answers, reference.output_rank == 2)
     difference = _write(prepared, spec, original, reference, out)
     return PreparedModel(
         out, spec, difference, file_sha256(out), out.stat().st_size,
         (perf_counter_ns() - start_ns) / 1e9, original.layout,
-        normalisation.describe(),
         answers.added, original.batch, original.unused_inputs, answers.binary)
 
 

@@ -132,3 +132,15 @@ def test_lists_in_lists_without_end_are_refused():
     metadata = {**SPEC.to_metadata(), 'resnet_trt.labels': '[' * 100_000}
     with pytest.raises(ModelError, match='metadata'):
         ModelSpec.from_metadata(metadata)
+
+
+def test_normalisation_and_assumptions_are_kept() -> None:
+    spec = replace(SPEC, normalisation='(pixel - [0]) / [1], RGB', assumptions=('one', 'zwölf'))
+    metadata = spec.to_metadata()
+    assert json.loads(metadata['resnet_trt.assumptions']) == ['one', 'zwölf']
+    assert ModelSpec.from_metadata(metadata) == spec
+    # Older files have neither.
+    assert {'resnet_trt.assumptions', 'resnet_trt.normalisation'}.isdisjoint(SPEC.to_metadata())
+    for bad in ('"one"', '[1]', '{', 'null'):
+        with pytest.raises(ModelError, match='malformed'):
+            ModelSpec.from_metadata({**metadata, 'resnet_trt.assumptions': bad})

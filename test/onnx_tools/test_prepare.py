@@ -141,7 +141,7 @@ def test_what_is_asked_for_goes_into_the_metadata(tmp_path: Path) -> None:
     assert spec.labels == tuple('abcdef')
     assert (spec.architecture, spec.source) == ('small-net', 'small-net.onnx')
     assert spec.source_sha256 == file_sha256(source)
-    assert report.normalisation == '(pixel / 255 - [0.5, 0.5, 0.5]) / [0.25, 0.25, 0.25], RGB'
+    assert report.spec.normalisation == '(pixel / 255 - [0.5, 0.5, 0.5]) / [0.25, 0.25, 0.25], RGB'
     assert report.max_abs_difference <= report.bound
     stretched = prepare(source, tmp_path / 'out.onnx', mean=MEAN, std=STD, resize='stretch')
     assert stretched.spec.resize == ResizeRule(None, SIDE, SIDE, 'bilinear')
