@@ -34,9 +34,9 @@ def add_arguments(parser: CommandParser) -> None:
     add_data(parser)
     group = parser.add_argument_group('network')
     group.add_argument(
-        '--arch', choices=ARCHITECTURES,
-        help=f'network; default: that of a checkpoint in --weights, otherwise '
-        f'{DEFAULT_ARCHITECTURE}')
+        '--arch', choices=ARCHITECTURES, metavar='NAME',
+        help=f'network: {", ".join(ARCHITECTURES)}; default: that of a checkpoint in --weights, '
+        f'otherwise {DEFAULT_ARCHITECTURE}')
     group.add_argument(
         '--weights', metavar='WEIGHTS',
         help=f'{", ".join(RECIPES)} (downloaded once and verified), random, or a checkpoint file; '

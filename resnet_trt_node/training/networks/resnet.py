@@ -4,6 +4,10 @@ ResNet v1.5 in PyTorch, with the parameter names of torchvision's checkpoints.
 He et al., "Deep Residual Learning for Image Recognition", https://arxiv.org/abs/1512.03385. In
 v1.5 a bottleneck's stride sits on its 3x3 convolution instead of the first 1x1, which costs a
 little time and gains about half a point of top-1; the published checkpoints are of this kind.
+
+ResNet-D, with the parameter names of timm's checkpoints, has three 3x3 convolutions for the first
+7x7, and averages before the 1x1 convolution of a shortcut, which then skips no pixels: He et al.,
+"Bag of Tricks for Image Classification", https://arxiv.org/abs/1812.01187.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import math
 from typing import Any, Optional
 
 from resnet_trt_node.errors import check_choice, UsageError
-from resnet_trt_node.training.networks.architectures import ARCHITECTURES, STAGES
+from resnet_trt_node.training.networks.architectures import ARCHITECTURES, DEEP, STAGES
 import torch
 from torch import nn
 
@@ -23,9 +27,11 @@ class Block(nn.Module):
 
     :param inputs: channels that come in.
     :param layers: output channels, side of the kernel and stride of each convolution.
+    :param averages: whether the shortcut averages pixels that a stride would skip.
     """
 
-    def __init__(self, inputs: int, *layers: tuple[int, int, int]) -> None:
+    def __init__(
+            self, inputs: int, *layers: tuple[int, int, int], averages: bool = False) -> None:
         super().__init__()
         self._count = len(layers)
         channels = inputs
@@ -35,8 +41,8 @@ class Block(nn.Module):
             channels = outputs
         self.relu = nn.ReLU(inplace=True)
         stride = math.prod(stride for _, _, stride in layers)
-        self.downsample = None if stride == 1 and inputs == channels else nn.Sequential(
-            _convolution(inputs, channels, 1, stride), nn.BatchNorm2d(channels))
+        self.downsample = None if stride == 1 and inputs == channels else _shortcut(
+            inputs, channels, stride, averages)
 
     @property
     def layers(self) -> list[tuple[Any, Any]]:
@@ -73,16 +79,22 @@ class ResNet(nn.Module):
             raise UsageError(f'{num_classes} classes: a classifier needs at least 2')
         expansion, counts = STAGES[arch]
         self.arch = arch
-        self.conv1 = _convolution(3, 64, 7, 2)
+        deep = arch.endswith(DEEP)
+        self.conv1 = _deep_stem() if deep else _convolution(3, 64, 7, 2)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _stage(expansion, 64, 64, counts[0], 1)
-        self.layer2 = _stage(expansion, 64 * expansion, 128, counts[1], 2)
-        self.layer3 = _stage(expansion, 128 * expansion, 256, counts[2], 2)
-        self.layer4 = _stage(expansion, 256 * expansion, 512, counts[3], 2)
+        self.layer1 = _stage(expansion, 64, 64, counts[0], 1, deep)
+        self.layer2 = _stage(expansion, 64 * expansion, 128, counts[1], 2, deep)
+        self.layer3 = _stage(expansion, 128 * expansion, 256, counts[2], 2, deep)
+        self.layer4 = _stage(expansion, 256 * expansion, 512, counts[3], 2, deep)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(512 * expansion, num_classes)
+
+    @property
+    def is_bottleneck(self) -> bool:
+        """Return whether its blocks are bottlenecks of three convolutions."""
+        return STAGES[self.arch][0] > 1
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Map float (N, 3, H, W) to the pooled features, float (N, 512 or 2048)."""
@@ -94,7 +106,8 @@ class ResNet(nn.Module):
         """
         Classify normalised pictures.
 
-        :param x: float (N, 3, H, W), RGB, (pixel / 255 - mean) / std with ImageNet's numbers.
+        :param x: float (N, 3, H, W), RGB, (pixel / 255 - mean) / std, with ImageNet's
+            numbers for published weights of torchvision.
         :returns: logits, float (N, C).
         """
         logits: torch.Tensor = self.fc(self.features(x))
@@ -107,20 +120,43 @@ def architecture_of(keys: set[str]) -> Optional[str]:
         len({key.split('.')[1] for key in keys if key.startswith(f'layer{stage}.')})
         for stage in range(1, 5))
     expansion = 4 if 'layer1.0.conv3.weight' in keys else 1
-    return next((arch for arch, stages in STAGES.items() if stages == (expansion, counts)), None)
+    deep = 'conv1.0.weight' in keys
+    return next((arch for arch, stages in STAGES.items()
+                 if stages == (expansion, counts) and arch.endswith(DEEP) == deep), None)
 
 
-def _stage(expansion: int, inputs: int, width: int, count: int, stride: int) -> nn.Sequential:
-    blocks = [_block(expansion, inputs, width, stride)]
-    blocks += [_block(expansion, width * expansion, width, 1) for _ in range(count - 1)]
+def _stage(
+        expansion: int, inputs: int, width: int, count: int, stride: int,
+        averages: bool) -> nn.Sequential:
+    blocks = [_block(expansion, inputs, width, stride, averages)]
+    blocks += [_block(expansion, width * expansion, width, 1, averages)
+               for _ in range(count - 1)]
     return nn.Sequential(*blocks)
 
 
-def _block(expansion: int, inputs: int, width: int, stride: int) -> Block:
+def _block(expansion: int, inputs: int, width: int, stride: int, averages: bool) -> Block:
     """Return two 3x3 convolutions, or a bottleneck: a 1x1, a strided 3x3 and a widening 1x1."""
     if expansion == 1:
-        return Block(inputs, (width, 3, stride), (width, 3, 1))
-    return Block(inputs, (width, 1, 1), (width, 3, stride), (width * expansion, 1, 1))
+        return Block(inputs, (width, 3, stride), (width, 3, 1), averages=averages)
+    return Block(
+        inputs, (width, 1, 1), (width, 3, stride), (width * expansion, 1, 1), averages=averages)
+
+
+def _shortcut(inputs: int, outputs: int, stride: int, averages: bool) -> nn.Sequential:
+    if not averages:
+        return nn.Sequential(
+            _convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+    pool = nn.Identity() if stride == 1 else nn.AvgPool2d(
+        stride, stride, ceil_mode=True, count_include_pad=False)
+    return nn.Sequential(pool, _convolution(inputs, outputs, 1, 1), nn.BatchNorm2d(outputs))
+
+
+def _deep_stem() -> nn.Sequential:
+    """Return the first layers but for the last norm, which is `bn1` here too."""
+    return nn.Sequential(
+        _convolution(3, 32, 3, 2), nn.BatchNorm2d(32), nn.ReLU(inplace=True),
+        _convolution(32, 32, 3, 1), nn.BatchNorm2d(32), nn.ReLU(inplace=True),
+        _convolution(32, 64, 3, 1))
 
 
 def _convolution(inputs: int, outputs: int, side: int, stride: int) -> nn.Conv2d:

@@ -9,8 +9,9 @@ from onnx import TensorProto
 from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
 from resnet_trt_node.onnx_tools.graph import BATCH, folded, GraphBuilder, tensor
 from resnet_trt_node.onnx_tools.io_nodes import add_postprocessing, add_preprocessing
-from resnet_trt_node.onnx_tools.normalisation import IMAGENET
+from resnet_trt_node.onnx_tools.normalisation import IMAGENET, Normalisation
 from resnet_trt_node.training.networks.resnet import Block, ResNet
+from torch import nn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 
 def resnet_graph(
-        network: ResNet, precision: str, image_size: int) -> onnx.ModelProto:
+        network: ResNet, precision: str, image_size: int,
+        normalisation: Normalisation = IMAGENET) -> onnx.ModelProto:
     """
     Write a network as a deployable graph, without metadata.
 
@@ -28,13 +30,13 @@ def resnet_graph(
     :param network: read only.
     :param precision: 'fp32' or 'fp16'.
     :param image_size: H and W.
+    :param normalisation: of the network's input.
     :raises UsageError: for another precision.
     :raises ModelError: if a weight does not fit the precision.
     """
     builder = GraphBuilder(precision)
-    x = add_preprocessing(builder, IMAGENET, 'normalise')
-    x = _convolution(builder, 'conv1', x, network.conv1, network.bn1)
-    x = builder.node('Relu', 'relu', x)
+    x = add_preprocessing(builder, normalisation, 'normalise')
+    x = _stem(builder, x, network)
     x = builder.node(
         'MaxPool', 'maxpool', x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     for stage in ('layer1', 'layer2', 'layer3', 'layer4'):
@@ -56,6 +58,20 @@ def array(values: torch.Tensor) -> NDArray[Any]:
     return result
 
 
+def _stem(builder: GraphBuilder, x: str, network: ResNet) -> str:
+    """Add the first convolution, or those of a deep stem, with what follows each of them."""
+    first = network.conv1
+    if not isinstance(first, nn.Sequential):
+        x = _convolution(builder, 'conv1', x, first, network.bn1)
+        return builder.node('Relu', 'relu', x)
+    # Convolution, norm and ReLU by turns; the last norm is the network's own.
+    layers = [*first, network.bn1]
+    for index in range(0, len(layers), 3):
+        x = _convolution(builder, f'conv1.{index}', x, layers[index], layers[index + 1])
+        x = builder.node('Relu', f'conv1.relu{index}', x)
+    return x
+
+
 def _block(builder: GraphBuilder, name: str, x: str, block: Block) -> str:
     y = x
     count = len(block.layers)
@@ -64,7 +80,13 @@ def _block(builder: GraphBuilder, name: str, x: str, block: Block) -> str:
         if index < count:
             y = builder.node('Relu', f'{name}.relu{index}', y)
     if block.downsample is not None:
-        x = _convolution(builder, f'{name}.downsample.0', x, *block.downsample)
+        *pools, convolution, norm = block.downsample
+        for pool in pools:
+            if isinstance(pool, nn.AvgPool2d):
+                x = builder.node(
+                    'AveragePool', f'{name}.downsample.0', x, kernel_shape=2 * [pool.kernel_size],
+                    strides=2 * [pool.stride], ceil_mode=1, count_include_pad=0)
+        x = _convolution(builder, f'{name}.downsample.{len(pools)}', x, convolution, norm)
     y = builder.node('Add', f'{name}.add', [y, x])
     return builder.node('Relu', f'{name}.relu{count}', y)
 

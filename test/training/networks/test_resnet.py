@@ -10,10 +10,12 @@ import torch
 
 pytestmark = pytest.mark.slow
 
-#: Parameters that torchvision states for 1000 classes.
+#: Parameters that torchvision and, for the D, timm state for 1000 classes.
 PARAMETERS = {
     'resnet18': 11_689_512, 'resnet34': 21_797_672, 'resnet50': 25_557_032,
-    'resnet101': 44_549_160, 'resnet152': 60_192_808}
+    'resnet101': 44_549_160, 'resnet152': 60_192_808,
+    'resnet18d': 11_708_744, 'resnet34d': 21_816_904, 'resnet50d': 25_576_264,
+    'resnet101d': 44_568_392, 'resnet152d': 60_212_040}
 
 
 @pytest.mark.parametrize('arch', ARCHITECTURES)
@@ -54,6 +56,19 @@ def test_the_stride_of_a_bottleneck_sits_on_its_3x3() -> None:
     with torch.device('meta'):
         block = ResNet('resnet50').layer2[0]
     assert (block.conv1.stride, block.conv2.stride, block.conv3.stride) == ((1, 1), (2, 2), (1, 1))
+
+
+def test_a_d_has_the_names_and_shapes_of_timms_checkpoints() -> None:
+    with torch.device('meta'):
+        network = ResNet('resnet50d')
+    state = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    assert [key for key in state if key.startswith('conv1.') and key.endswith('weight')] == [
+        'conv1.0.weight', 'conv1.1.weight', 'conv1.3.weight', 'conv1.4.weight', 'conv1.6.weight']
+    assert (state['conv1.0.weight'], state['conv1.6.weight']) == ((32, 3, 3, 3), (64, 32, 3, 3))
+    for stage in (1, 2, 3, 4):
+        assert f'layer{stage}.0.downsample.1.weight' in state
+        assert f'layer{stage}.0.downsample.2.running_mean' in state
+    assert not any('downsample.0' in key for key in state)
 
 
 def test_logits_have_a_row_for_each_picture() -> None:
