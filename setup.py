@@ -29,6 +29,7 @@ setup(
     install_requires=['setuptools'],
     extras_require={
         'heic': ['pillow-heif'],
+        'safetensors': ['safetensors'],
         'video': ['av'],
     },
     zip_safe=False,

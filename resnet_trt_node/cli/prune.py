@@ -87,6 +87,8 @@ def _prune_checkpoint(
         arguments: Namespace) -> Optional[tuple[list[LayerReport], Optional[FineTuning]]]:
     """Return what to tell, None in all but the first of the processes that fine-tune together."""
     checkpoint = open_checkpoint(arguments.model)
+    for one in checkpoint.assumptions:
+        log(f'assumed: {one}')
     masks = TwoFourMasks(checkpoint.network, arguments.fully_connected)
     if arguments.finetune is None:
         masks(checkpoint.network)

@@ -36,7 +36,8 @@ def run(arguments: Namespace) -> int:
     folder = TrainingFolder(arguments.output, weights, arguments.save_every, arguments.resume)
     with open_split(arguments, arguments.images, settings.seed) as split:
         # Before the pictures are read, which may take minutes: weights that cannot be had.
-        network, new_head = _network(arguments, weights, split.train.classes, settings.seed)
+        network, new_head, assumptions = _network(
+            arguments, weights, split.train.classes, settings.seed)
         data, teacher = read_pictures(
             arguments, split, size, arguments.resize, settings, device, group)
         with memory_errors(settings.batch_size):
@@ -47,6 +48,8 @@ def run(arguments: Namespace) -> int:
             folder.restore(training)
         if group.first and not arguments.json:
             log(_introduction(training, weights, new_head))
+            for one in assumptions:
+                log(f'assumed: {one}')
         run_epochs(training, folder, arguments, group)
         group.leave()
         if not group.first:
@@ -65,10 +68,10 @@ def run(arguments: Namespace) -> int:
 
 def _network(
         arguments: Namespace, weights: str, labels: Sequence[str],
-        seed: int) -> tuple[ResNet, bool]:
-    """Return the first network, and whether its classifier is new; resuming fills it later."""
+        seed: int) -> tuple[ResNet, bool, tuple[str, ...]]:
+    """Return what `initial_network` does; resuming fills the network later."""
     if arguments.resume:
-        return ResNet(arguments.arch, len(labels)), False
+        return ResNet(arguments.arch, len(labels)), False, ()
     return initial_network(arguments.arch, weights, labels, seed, arguments.cache)
 
 

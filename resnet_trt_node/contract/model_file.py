@@ -30,7 +30,7 @@ _PICTURE = '{0} looks like a picture: give an ONNX model instead'
 #: What a file that is no ONNX is by its suffix, and what to do; the file's name goes in.
 _OTHER_FORMATS = {
     **dict.fromkeys(('.engine', '.plan', '.trt'), _ENGINE),
-    **dict.fromkeys(('.pt', '.pth', '.ckpt'), _CHECKPOINT),
+    **dict.fromkeys(('.pt', '.pth', '.ckpt', '.safetensors'), _CHECKPOINT),
     **dict.fromkeys(('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp'), _PICTURE)}
 
 

@@ -166,8 +166,8 @@ def test_bad_arguments_are_refused_and_leave_nothing(
 
 
 def test_a_wrong_graph_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(network: Any, precision: str, image_size: int) -> onnx.ModelProto:
-        model = right(network, precision, image_size)
+    def wrong(*arguments: Any) -> onnx.ModelProto:
+        model = right(*arguments)
         for tensor in model.graph.initializer:
             if tensor.name == 'layer4.1.conv2.bias':
                 values = numpy_helper.to_array(tensor) + 0.5

@@ -285,11 +285,11 @@ def test_a_new_classifier_replaces_that_of_other_classes(tmp_path):
     path = tmp_path / 'net.pth'
     source = network()
     torch.save(source.state_dict(), path)
-    kept, new = initial_network('resnet18', path, CLASSES)
+    kept, new, _ = initial_network('resnet18', path, CLASSES)
     assert not new
     assert torch.equal(kept.fc.weight, source.fc.weight)
-    first, new = initial_network('resnet18', path, ('a', 'b', 'c', 'd'), seed=1)
-    again, _ = initial_network('resnet18', path, ('a', 'b', 'c', 'd'), seed=1)
+    first, new, _ = initial_network('resnet18', path, ('a', 'b', 'c', 'd'), seed=1)
+    again, _, _ = initial_network('resnet18', path, ('a', 'b', 'c', 'd'), seed=1)
     assert new
     assert first.fc.out_features == 4
     assert torch.equal(first.fc.weight, again.fc.weight)

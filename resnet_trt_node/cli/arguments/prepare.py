@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from pathlib import Path
-from typing import Union
 
+from resnet_trt_node.cli.arguments.preprocessing import add_normalisation, resize_rule
 from resnet_trt_node.cli.arguments.shared import (
     add_class_names, add_json, add_output, onnx_file)
 from resnet_trt_node.cli.support.parser import CommandParser
 from resnet_trt_node.contract.spec import INTERPOLATIONS
 from resnet_trt_node.onnx_tools.choices import ACTIVATIONS, CHANNEL_ORDERS, LAYOUTS, STRETCH
-from resnet_trt_node.printable import printable
 
 EXAMPLES = (
     ('resnet_trt prepare theirs.onnx -o models/mine.onnx --mean 127 --std 128',
@@ -56,18 +54,9 @@ def add_arguments(parser: CommandParser) -> None:
 
 def _add_normalisation(parser: CommandParser) -> None:
     group = parser.add_argument_group('normalisation and resizing')
+    add_normalisation(group, '; required unless the model takes uint8 pixels')
     group.add_argument(
-        '--mean', type=float, nargs='+', metavar='M',
-        help="one number for all channels, or three in the model's channel order; the network's "
-        'input is (pixel / scale - mean) / std; required unless the model takes uint8 pixels')
-    group.add_argument(
-        '--std', type=float, nargs='+', metavar='S', help='like --mean')
-    group.add_argument(
-        '--scale', type=float, choices=(255.0, 1.0),
-        help='divisor for the pixel values 0..255; default: 1 if any mean or std is above 1, '
-        'which implies pixels from 0 to 255, otherwise 255')
-    group.add_argument(
-        '--resize', type=_resize, metavar='PIXELS',
+        '--resize', type=resize_rule, metavar='PIXELS',
         help=f'short side before the centre crop, or {STRETCH} to stretch pictures to the crop '
         'size; default: 256/224 of the crop')
     group.add_argument(
@@ -76,13 +65,3 @@ def _add_normalisation(parser: CommandParser) -> None:
     group.add_argument(
         '--interpolation', default='bilinear', choices=INTERPOLATIONS,
         help='interpolation for resizing')
-
-
-def _resize(text: str) -> Union[int, str]:
-    if text == STRETCH:
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise ArgumentTypeError(
-            f'{printable(repr(text))}: give a number of pixels or {STRETCH}') from None

@@ -24,8 +24,8 @@ def add_arguments(parser: CommandParser) -> None:
     group = parser.add_argument_group('model')
     group.add_argument(
         'model', type=Path, metavar='MODEL',
-        help='checkpoint (.pth) from `resnet_trt train` or torchvision, or a deployable fp32 or '
-        'fp16 model (.onnx), which cannot be fine-tuned')
+        help='checkpoint of a ResNet (.pth, .safetensors), from `resnet_trt train` or elsewhere, '
+        'or a deployable fp32 or fp16 model (.onnx), which cannot be fine-tuned')
     group.add_argument(
         '--sparsity', default='2:4', metavar='N:M',
         help='sparsity pattern; the hardware supports only 2:4, two of every four weights')

@@ -31,7 +31,7 @@ _MAX_MEBIBYTES = 1 << 20
 #: More letters would not fit beside an option in 80 columns.
 _LONGEST_CHOICES = 50
 _ENGINES = ('.engine', '.plan', '.trt')
-_CHECKPOINTS = ('.pth', '.pt', '.ckpt')
+_CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.safetensors')
 
 
 class _Once(Action):

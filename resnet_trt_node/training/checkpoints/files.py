@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 import re
-from typing import Any, Mapping, Optional, Union
+from typing import Any, ContextManager, Mapping, Optional, Union
 import warnings
 
 from resnet_trt_node.atomic_file import whole_file
@@ -18,6 +19,34 @@ from torch import nn
 FORMAT = 'resnet_trt.training/1'
 _FAMILY = FORMAT.partition('/')[0]
 _LONGEST_CAUSE = 200
+#: Endings of what the library `safetensors` reads.
+_SAFETENSORS = ('.safetensors',)
+
+
+class _Unread:
+    """What stands for an object of a checkpoint that is no tensor; keeps nothing of it."""
+
+    def __new__(cls, *_: Any, **__: Any) -> _Unread:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        """Forget the state."""
+
+
+#: Classes and functions of plain data that training programs keep beside the weights, such as
+#: their command line or the best accuracy. None of them is called: `_Unread` is, by their name.
+_PLAIN = {
+    'argparse': ('Namespace',),
+    'types': ('SimpleNamespace',),
+    'pathlib': ('PosixPath', 'WindowsPath', 'PurePosixPath', 'PureWindowsPath'),
+    'pathlib._local': ('PosixPath', 'WindowsPath', 'PurePosixPath', 'PureWindowsPath'),
+    'datetime': ('datetime', 'date', 'time', 'timedelta', 'timezone'),
+    'numpy': ('dtype',),
+    'numpy.core.multiarray': ('scalar',),
+    'numpy._core.multiarray': ('scalar',),
+}
+_STAND_INS = [type(name, (_Unread,), {'__module__': module})
+              for module, names in _PLAIN.items() for name in names]
 
 
 @dataclass(frozen=True)
@@ -45,26 +74,57 @@ class TrainedModel:
 
 def load_file(path: Union[str, Path]) -> Any:
     """
-    Read what `torch.save` wrote, without running any code in it.
+    Read what `torch.save` or `safetensors` wrote, without running any code in it.
+
+    What a training program kept of itself in a few usual classes, such as `argparse.Namespace`,
+    is not read.
 
     :param path: the file; its tensors come to the CPU.
-    :raises ModelError: if it is missing, unreadable, or holds other things than plain ones.
+    :raises ModelError: if it is missing, unreadable, or holds other things than plain ones, or if
+        the library `safetensors` is needed and not installed.
     """
     path = Path(path)
     if not path.is_file():
         raise ModelError(
             f'no checkpoint at {path}: pass a file, the name of published weights, or random')
+    if path.suffix.lower() in _SAFETENSORS:
+        return _load_safetensors(path)
     try:
         with warnings.catch_warnings():
             # Of PyTorch's own reader, about the protocol of a pickle.
             warnings.simplefilter('ignore', UserWarning)
-            return torch.load(path, map_location='cpu', weights_only=True)
+            with _stand_ins():
+                return torch.load(path, map_location='cpu', weights_only=True)
     except OSError as error:
         raise ModelError(f'cannot read {path}: {error.strerror or error}') from error
     except Exception as error:  # noqa: B902  torch and pickle raise types of many kinds
         raise ModelError(
             f'{path} is not a checkpoint of plain tensors ({_cause(error)}): save it with '
             'torch.save(network.state_dict(), path)') from error
+
+
+def _stand_ins() -> ContextManager[Any]:
+    """Have `torch.load` put something empty for `_PLAIN`; PyTorch before 2.5 cannot."""
+    allow = getattr(torch.serialization, 'safe_globals', None)
+    return nullcontext() if allow is None else allow(_STAND_INS)
+
+
+def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file as load
+    except ImportError as error:
+        raise ModelError(
+            f'reading {path} needs safetensors ({error}): pip install safetensors') from error
+    try:
+        tensors: dict[str, torch.Tensor] = load(path, device='cpu')
+    except OSError as error:
+        raise ModelError(f'cannot read {path}: {error.strerror or error}') from error
+    except SafetensorError as error:
+        raise ModelError(
+            f'{path} is no whole safetensors file ({" ".join(str(error).split())}): copy or '
+            'download it again') from error
+    return tensors
 
 
 def _cause(error: Exception) -> str:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Union
 
 from resnet_trt_node.errors import DataError, ModelError
+from resnet_trt_node.training.checkpoints.declared import DeclaredWeights, ENTRY
 from resnet_trt_node.training.checkpoints.files import (
     load_file, plain_weights, save_file, trained_model, TrainedModel)
+from resnet_trt_node.training.checkpoints.timm import weights_path
 from resnet_trt_node.training.checkpoints.weights import load_network
 from resnet_trt_node.training.data.dataset import TrainingData
 from resnet_trt_node.training.devices import memory_errors
@@ -38,6 +40,8 @@ class PrunableCheckpoint:
     :param trained: what `resnet_trt train` wrote of it, None for a plain state dict.
     :param run: the settings it was trained with, by name; empty where they are unknown.
     :param source: where its weights come from, in words.
+    :param declared: how pictures become its input, and its classes.
+    :param assumptions: what was assumed to read it, a sentence each.
     """
 
     path: Path
@@ -45,6 +49,8 @@ class PrunableCheckpoint:
     trained: Optional[TrainedModel]
     run: Mapping[str, Any]
     source: str
+    declared: DeclaredWeights
+    assumptions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -64,12 +70,12 @@ class FineTuning:
 
 def open_checkpoint(path: Union[str, Path]) -> PrunableCheckpoint:
     """
-    Read a checkpoint of `resnet_trt train`, or a state dict with torchvision's names.
+    Read a checkpoint of `resnet_trt train`, or another one of a ResNet.
 
     :raises ModelError: if it is missing, damaged, of no known ResNet, or says of itself that it
         is 2:4 and is not.
     """
-    path = Path(path)
+    path = weights_path(path)
     content = load_file(path)
     trained = trained_model(content, str(path))
     network, info = load_network(None if trained is None else trained.arch, path)
@@ -79,7 +85,7 @@ def open_checkpoint(path: Union[str, Path]) -> PrunableCheckpoint:
     source = content.get('source') if isinstance(content, Mapping) else None
     return PrunableCheckpoint(
         path, network, trained, settings if isinstance(settings, Mapping) else {},
-        source if isinstance(source, str) else info.source)
+        source if isinstance(source, str) else info.source, info.declared, info.assumptions)
 
 
 def tuning_settings(
@@ -178,9 +184,12 @@ def save_pruned(
     """
     check_two_four(network, masks.layers)
     run = dict(checkpoint.run) if settings is None else asdict(settings)
+    # Only for those whose own entries do not say it.
+    declared = {} if trained is not None or not checkpoint.declared.source else {
+        ENTRY: checkpoint.declared.to_dict()}
     save_file({
         **({} if trained is None else trained.to_dict()),
         'state_dict': plain_weights(network),
         **checkpoint_entries(masks), 'source': pruned_source(checkpoint.source),
-        'run': {'settings': run},
+        'run': {'settings': run}, **declared,
     }, out)
