@@ -7,8 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 import os
 from pathlib import Path
-from typing import Callable, Iterable, Iterator, Optional, Sequence, TypeVar, Union
+import re
+from typing import Callable, Iterable, Iterator, Mapping, Optional, Sequence, TypeVar, Union
 
+from resnet_trt_node.datasets.class_words import choose_reading, ClassWords, NAMES
 from resnet_trt_node.datasets.labelled import PictureSet
 from resnet_trt_node.datasets.listing import count_unread, describe_unread
 from resnet_trt_node.datasets.store import PictureStore
@@ -52,7 +54,8 @@ class ClassFolders(PictureSet):
 
     :param root: a folder, a zip file, or a folder within a zip file: 'pictures.zip/test'.
     :param classes: class names that give the indices, such as a model's labels, of which some
-        may be absent here; None takes the folders, sorted, of which there must be two.
+        may be absent here; the folders are called by them, or by WordNet ids or indices. None
+        takes the folders, sorted, of which there must be two.
     :param max_bytes: see `PictureStore`.
     :raises DataError: if it cannot be read, has no or one class, an empty or unknown one or one
         whose name is no Unicode, or pictures outside of the classes' folders.
@@ -68,11 +71,14 @@ class ClassFolders(PictureSet):
             self.unread = count_unread(self.store.listing)
             _check_count(found, self.store.root, classes, describe_unread(self.unread))
             #: Class names in the order of the indices.
-            self.classes: tuple[str, ...] = tuple(sorted(found) if classes is None else classes)
-            index = {name: number for number, name in enumerate(self.classes)}
+            self.classes: tuple[str, ...] = tuple(
+                _in_order(found) if classes is None else classes)
+            index = self._indices(sorted(found))
             unknown = sorted(set(found) - set(index))
+            there = {index[name] for name in found if name in index}
             if unknown:
-                lacking = [name for name in self.classes if name not in found]
+                lacking = [
+                    name for number, name in enumerate(self.classes) if number not in there]
                 raise DataError(
                     f'{self.store.root} has folders of unknown classes: {some(unknown)}; classes '
                     f'without a folder: {some(lacking) or "none"}'
@@ -86,12 +92,28 @@ class ClassFolders(PictureSet):
             raise
         #: Classes that have no folder here, where the classes were given.
         self.absent: tuple[str, ...] = tuple(
-            name for name in self.classes if name not in found)
+            name for number, name in enumerate(self.classes) if number not in there)
 
     def counts(self) -> dict[str, int]:
         """Return how many pictures each class has, 0 for absent ones."""
         numbers = Counter(item.target for item in self.items)
         return {name: numbers[index] for index, name in enumerate(self.classes)}
+
+    def _indices(self, folders: Sequence[str]) -> Mapping[str, int]:
+        """
+        Return the class of each folder that has one, and note how its name was read.
+
+        Names come first: a model that was trained on folders such as '7' has that as a name.
+        """
+        readings = ClassWords(self.classes).readings(folders)
+        reading = next((one for one in readings if one.reads(folders)), None) or choose_reading(
+            readings, folders, str(self.store.root))
+        if reading.kind != NAMES and reading.reads(folders):
+            self.assumptions = (
+                *self.assumptions,
+                f'{self.store.root}: the names of the folders were read as classes by '
+                f'{reading.kind}: {folders[0]} is {self.classes[reading.places[folders[0]]]!r}')
+        return reading.places
 
     def _pictures_by_class(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {
@@ -203,6 +225,14 @@ def find_corrupt(
             corrupt.append(result)
         step()
     return corrupt
+
+
+def _in_order(folders: Iterable[str]) -> list[str]:
+    """Return folders sorted; those that are called 0 to C - 1 by number, not '10' before '2'."""
+    names = sorted(folders)
+    numbers = {int(name): name for name in names if re.fullmatch('[0-9]{1,9}', name)}
+    return [numbers[place] for place in range(len(names))] if sorted(numbers) == list(
+        range(len(names))) else names
 
 
 def _check_names(found: Iterable[str], root: Path) -> None:

@@ -12,9 +12,10 @@ from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.class_words import ClassWords
 from resnet_trt_node.datasets.listing import count_unread
 from resnet_trt_node.datasets.names import TABLE_NAME
-from resnet_trt_node.datasets.store import PictureStore, plain_name
+from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.datasets.table import LabelledPicture, parse_table
 from resnet_trt_node.datasets.table_cells import FORM
+from resnet_trt_node.datasets.zip_names import plain_name
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
@@ -47,13 +48,13 @@ class PictureSet(Closing):
     unread: Counter[str]
     #: Pictures whose class is not known.
     unlabelled = 0
-    #: What was assumed where their classes were not given plainly, each in words.
-    assumptions: tuple[str, ...] = ()
     #: What one of them is called.
     noun = 'picture'
 
     def __init__(self, root: Union[str, Path], max_bytes: int) -> None:
         self.store = PictureStore(root, max_bytes)
+        #: What was assumed where names and classes were not given plainly, each in words.
+        self.assumptions: tuple[str, ...] = self.store.assumptions
 
     def frame(self, item: LabelledPicture) -> Frame:
         """
@@ -137,7 +138,8 @@ class LabelledPictures(PictureSet):
             where, text = self._read_table(labels)
             table = parse_table(text, ClassWords(classes), where, self._is_there)
             # In the table's order.
-            self.items, self.assumptions = table.items, table.assumptions
+            self.items = table.items
+            self.assumptions += table.assumptions
             self._take_named(TABLE_NAME if labels is None else self._name_here(labels), where)
         except BaseException:
             self.close()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 import stat
-from typing import Iterator, Optional, Union
+from typing import Iterator, Optional, Sequence, Union
 from zipfile import ZipFile, ZipInfo
 
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.datasets.listing import (
     is_hidden, list_folder, list_names, Listing, NO_FILES, READ_ERRORS, SHADOWED, ZIPPED_LINK)
 from resnet_trt_node.datasets.pictures import decode_picture
+from resnet_trt_node.datasets.zip_names import encoding_of, member_name, plain_name
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame, too_large
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
@@ -27,7 +29,7 @@ class PictureStore(Closing):
     Files of a folder or a zip file, by names relative to it; a context manager.
 
     Threads may share one. What a zip file calls './cat/1.jpg', '/cat/1.jpg' or, written by old
-    Windows programs, 'cat\1.jpg', is 'cat/1.jpg'.
+    Windows programs, 'cat\1.jpg', is 'cat/1.jpg'; see `zip_names` for other letters.
 
     :param root: a folder, a zip file, or a folder within a zip file: 'pictures.zip/test'.
     :param max_bytes: memory that a picture may take, decoding included; and a file.
@@ -45,7 +47,9 @@ class PictureStore(Closing):
         self._zip = self._open_zip()
         members = self._zip.infolist() if self._zip is not None else []
         #: Plain names to the members of the zip file.
-        self._members = {plain_name(member.filename): member for member in members}
+        self._members = {member_name(member): member for member in members}
+        #: What was assumed of the names, each in words.
+        self.assumptions = self._describe_names(members)
         #: How many of these came twice.
         self._shadowed = len(members) - len(self._members)
         if self._prefix and not any(name.startswith(self._prefix) for name in self._members):
@@ -151,6 +155,13 @@ class PictureStore(Closing):
                     'pictures') from error
         raise DataError(f'there is no folder or zip file {self.root}')
 
+    def _describe_names(self, members: Sequence[ZipInfo]) -> tuple[str, ...]:
+        kinds = Counter(filter(None, map(encoding_of, members)))
+        return tuple(
+            f'{self.root}: {count} {"name" if count == 1 else "names"} of files that the zip file '
+            f'does not mark as UTF-8 {"was" if count == 1 else "were"} read as {kind}'
+            for kind, count in sorted(kinds.items()))
+
     def _member(self, name: str) -> ZipInfo:
         """Return a member of the zip file; raises KeyError."""
         plain = self._prefix + plain_name(name)
@@ -166,11 +177,3 @@ class PictureStore(Closing):
                     name.endswith('/') and is_hidden(name[start:])):
                 link = stat.S_ISLNK(member.external_attr >> 16)
                 yield name[start:], ZIPPED_LINK if link else ''
-
-
-def plain_name(name: str) -> str:
-    """Return a name in a zip file without './', a first '/' and doubled ones."""
-    if '/' not in name:
-        name = name.replace('\\', '/')
-    parts = [part for part in name.split('/') if part not in ('', '.')]
-    return '/'.join(parts) + ('/' if parts and name.endswith('/') else '')

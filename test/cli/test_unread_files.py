@@ -150,3 +150,10 @@ def test_frames_behind_the_first_are_told_of(resnet_trt, model, tmp_path):
     assert outcome.code == 0, outcome.err
     assert line in outcome.err
     assert 'val.txt was read as cells separated by spaces, classes given by name' in outcome.err
+
+
+def test_folders_called_by_index_are_told_of(resnet_trt, model, tmp_path):
+    folder = lay_out(tmp_path / 'data', '0', '2')
+    outcome = resnet_trt('evaluate', model, '--images', folder)
+    assert outcome.code == 0, outcome.err
+    assert "were read as classes by index: 0 is 'black'" in outcome.err

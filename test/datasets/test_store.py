@@ -10,7 +10,8 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import pytest
 
 from resnet_trt_node.datasets.listing import count_unread
-from resnet_trt_node.datasets.store import PictureStore, plain_name
+from resnet_trt_node.datasets.store import PictureStore
+from resnet_trt_node.datasets.zip_names import plain_name
 from resnet_trt_node.errors import DataError, FrameError
 
 

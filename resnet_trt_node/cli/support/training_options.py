@@ -93,6 +93,8 @@ def read_pictures(
         arguments.teacher, tuple(split.train.classes), image_size, device)
     if group.first:
         print_unread(split.unread)
+        for line in dict.fromkeys((*split.train.assumptions, *split.validation.assumptions)):
+            log(line)
     with Progress(split.count, 'picture', quiet) as progress, memory_errors(settings.batch_size):
         data = load_data(
             split, image_size, resize, device, skip_corrupt=bool(arguments.skip_bad),
