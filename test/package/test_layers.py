@@ -17,8 +17,9 @@ import sys
 import pytest
 
 NAME = 'resnet_trt_node'
-BASE = {'errors', 'interrupt', 'labels', 'label_file', 'printable', 'regular_file', 'atomic_file',
-        'closing', 'fitting', 'json_document', 'plot_text', 'spelling', 'user_folders'}
+BASE = {'errors', 'interrupt', 'labels', 'label_document', 'label_file', 'label_table',
+        'printable', 'regular_file', 'atomic_file', 'closing', 'fitting', 'json_document',
+        'plot_text', 'spelling', 'user_folders'}
 GRAPHS = {'contract', 'imaging', 'evaluation', *BASE}
 RUNTIMES = {'backends', 'datasets', *GRAPHS}
 
@@ -36,7 +37,10 @@ LAYERS = {
     'atomic_file': {'errors'},
     'user_folders': {'errors'},
     'labels': {'errors', 'printable', 'regular_file'},
-    'label_file': {'errors', 'labels', 'printable', 'regular_file'},
+    'label_table': {'errors', 'printable'},
+    'label_document': {'errors', 'labels', 'label_table', 'printable'},
+    'label_file': {
+        'errors', 'labels', 'label_document', 'label_table', 'printable', 'regular_file'},
     'evaluation': BASE,
     'contract': BASE,
     'imaging': {'contract', *BASE},
@@ -86,6 +90,8 @@ WITHOUT = {
     'plot_text': rf'{PLAIN}|numpy',
     'fitting': rf'{PLAIN}|numpy',
     'labels': PLAIN,
+    'label_table': PLAIN,
+    'label_document': PLAIN,
     'label_file': PLAIN,
     'regular_file': rf'{PLAIN}|numpy',
     'atomic_file': rf'{PLAIN}|numpy',
