@@ -13,10 +13,16 @@ from rosbags.interfaces import (
 
 #: The serialisation of messages that a schema in the file describes.
 PROTOBUF = 'protobuf'
-#: Types by their names in ROS and in protobuf, and what each becomes.
+#: Packets of video, by their names in ROS and in protobuf.
+VIDEO_TYPES = ('foxglove_msgs/msg/CompressedVideo', 'foxglove.CompressedVideo')
+#: Types by their names in ROS and in protobuf, and what each becomes. A packet becomes a
+#: CompressedImage, whose format is its codec.
 ROS_IMAGES = {
-    'foxglove_msgs/msg/CompressedImage': COMPRESSED_IMAGE, 'foxglove_msgs/msg/RawImage': IMAGE}
-PROTOBUF_IMAGES = {'foxglove.CompressedImage': COMPRESSED_IMAGE, 'foxglove.RawImage': IMAGE}
+    'foxglove_msgs/msg/CompressedImage': COMPRESSED_IMAGE, 'foxglove_msgs/msg/RawImage': IMAGE,
+    VIDEO_TYPES[0]: COMPRESSED_IMAGE}
+PROTOBUF_IMAGES = {
+    'foxglove.CompressedImage': COMPRESSED_IMAGE, 'foxglove.RawImage': IMAGE,
+    VIDEO_TYPES[1]: COMPRESSED_IMAGE}
 _IMAGES = {**ROS_IMAGES, **PROTOBUF_IMAGES}
 
 

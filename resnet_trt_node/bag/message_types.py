@@ -16,8 +16,9 @@ COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 CLASSIFICATION = 'vision_msgs/msg/Classification'
 DETECTIONS = 'vision_msgs/msg/Detection2DArray'
 HYPOTHESIS_WITH_POSE = 'vision_msgs/msg/ObjectHypothesisWithPose'
+FFMPEG_PACKET = 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket'
 #: The types of image topics.
-IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
+IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE, FFMPEG_PACKET)
 #: The seconds of a stamp have 32 bits.
 STAMP_SECONDS = range(-2**31, 2**31)
 
@@ -37,12 +38,19 @@ _VISION_MSGS = {
         'vision_msgs/BoundingBox2D bbox\nstring id\n'),
     DETECTIONS: 'std_msgs/Header header\nvision_msgs/Detection2D[] detections\n',
 }
+_VIDEO = {
+    FFMPEG_PACKET: (
+        'std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\n'
+        'uint8 flags\nbool is_bigendian\nuint8[] data\n'),
+}
 _FOXGLOVE = {
     'foxglove_msgs/msg/CompressedImage': (
         'builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n'),
     'foxglove_msgs/msg/RawImage': (
         'builtin_interfaces/Time timestamp\nstring frame_id\nuint32 width\nuint32 height\n'
         'string encoding\nuint32 step\nuint8[] data\n'),
+    'foxglove_msgs/msg/CompressedVideo': (
+        'builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n'),
 }
 # Separates several IDL files in one text, each of which starts with a line with its name.
 _IDL_SEPARATOR = '=' * 80 + '\n'
@@ -51,12 +59,12 @@ _IDL_SEPARATOR = '=' * 80 + '\n'
 @lru_cache(maxsize=1)
 def default_typestore() -> Typestore:
     """
-    Return the types of ROS 2, vision_msgs and Foxglove's images; shared, so do not change it.
+    Return the types of ROS 2, vision_msgs, images and video; shared, so do not change it.
 
     The image types are the same in all distributions from Humble on.
     """
     store = get_typestore(Stores.LATEST)
-    for name, definition in (*_VISION_MSGS.items(), *_FOXGLOVE.items()):
+    for name, definition in (*_VISION_MSGS.items(), *_FOXGLOVE.items(), *_VIDEO.items()):
         store.register(get_types_from_msg(definition, name))
     return store
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib import import_module
 import struct
 from threading import Event
 import time
@@ -130,6 +131,7 @@ def replay(
             'can show: leave --clock out')
     # All checks come before ROS starts.
     targets = _targets(bag, bag.choose_images(topics), remap or {})
+    classes = {name: _class_of(_msgtype(bag, name), name) for name in targets}
     if depth < 1:
         raise UsageError(f'depth is {depth}: it must be at least 1')
     profiles = {name: _profile(bag.connections(name), reliability, depth) for name in targets}
@@ -143,7 +145,7 @@ def replay(
         for name, target in targets.items():
             with refusals_explained(f'cannot publish {name} as {target!r}'):
                 publishers[name] = node.create_publisher(
-                    _CLASSES[_msgtype(bag, name)], target, profiles[name])
+                    classes[name], target, profiles[name])
         run = _Replay(node, bag, publishers, restamp, clock, rate)
         return run.play(loop, wait_for_subscribers, stop, on_progress)
 
@@ -287,6 +289,20 @@ def _msgtype(bag: BagReader, name: str) -> str:
             f'{name} has {" and ".join(types)}, and a topic is published with one type: choose '
             'others with --topic')
     return types[0]
+
+
+def _class_of(msgtype: str, name: str) -> Any:
+    """Return the class of a message type; those of video are in packages of their own."""
+    if msgtype in _CLASSES:
+        return _CLASSES[msgtype]
+    package, _, kind = msgtype.partition('/msg/')
+    try:
+        return getattr(import_module(f'{package}.msg'), kind)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f'{name} has messages of {msgtype}, and {package} is not installed ({error}): '
+            f'install ros-$ROS_DISTRO-{package.replace("_", "-")}, or choose other topics with '
+            '--topic') from error
 
 
 def _profile(connections: Sequence[Connection], reliability: str, depth: int) -> QoSProfile:

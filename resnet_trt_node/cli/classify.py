@@ -12,6 +12,7 @@ from typing import Any, Optional, Sequence
 
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.classifier import Classifier
+from resnet_trt_node.bag.video_images import check_video
 from resnet_trt_node.cli.support.annotated import AnnotatedPictures
 from resnet_trt_node.cli.support.classified_bag import ClassifiedBag
 from resnet_trt_node.cli.support.console import (
@@ -40,13 +41,15 @@ def run(arguments: Namespace) -> int:
             arguments.inputs, arguments.topic, not arguments.skip_bad,
             max_image_bytes(arguments)))
         print_unread(inputs.unread)
+        for bag in inputs.bags:
+            check_video(bag, inputs.image_topics(bag))
         annotated = None if arguments.annotate is None else AnnotatedPictures(
             arguments.annotate, inputs.pictures)
-        bag = None if arguments.output is None else stack.enter_context(
+        output = None if arguments.output is None else stack.enter_context(
             ClassifiedBag(arguments.output, inputs, arguments.class_id_format))
         backend = stack.enter_context(open_model(arguments))
         return _Run(
-            arguments, inputs, backend, annotated, bag, inputs.name_width(), unknown).go()
+            arguments, inputs, backend, annotated, output, inputs.name_width(), unknown).go()
 
 
 def _check(arguments: Namespace) -> UnknownRule:

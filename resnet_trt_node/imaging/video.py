@@ -51,7 +51,8 @@ class VideoDecoder:
 
     A packet that was taken becomes one picture: at once, or after some more packets where the
     stream has B-frames. After an error, what the stream shows depends on a packet that is
-    missing, so that decoding goes on with the next key frame only; `reset` has the same effect. One thread uses a decoder.
+    missing, so that decoding goes on with the next key frame only; `reset` has the same effect.
+    One thread uses a decoder.
 
     Packets that got lost are noticed in H.264 by the numbers of its pictures, and in H.265 by
     libavcodec, where a picture needs one of them. The other codecs do not tell: who knows of a
@@ -177,7 +178,8 @@ class VideoDecoder:
         """
         Return the pts of packets that were taken without an error and will have no picture.
 
-        Such as those behind the first key frame that are shown before it. Each is returned once,
+        Such as those behind the first key frame that are shown before it and, with B-frames, one
+        that libavcodec would have returned with a packet that is broken. Each is returned once,
         by the first call after `reset` or `flush`, or when 32 more packets were taken.
         """
         for number in [one for one in self._pending if one < self._number - _LONGEST_DELAY]:

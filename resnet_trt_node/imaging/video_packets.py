@@ -10,7 +10,8 @@ from resnet_trt_node.printable import printable
 
 #: What messages and files call a codec, to its name here.
 _NAMES = {
-    'h264': 'h264', 'avc': 'h264', 'avc1': 'h264', 'x264': 'h264', 'libx264': 'h264', 'libx264rgb': 'h264',
+    'h264': 'h264', 'avc': 'h264', 'avc1': 'h264', 'x264': 'h264', 'libx264': 'h264',
+    'libx264rgb': 'h264',
     'h265': 'h265', 'hevc': 'h265', 'x265': 'h265', 'libx265': 'h265', 'hvc1': 'h265',
     'av1': 'av1', 'libsvtav1': 'av1', 'libaom-av1': 'av1', 'librav1e': 'av1',
     'vp8': 'vp8', 'libvpx': 'vp8', 'vp9': 'vp9', 'libvpx-vp9': 'vp9',

@@ -11,11 +11,13 @@ from json_schemas import checked
 from odd_bags import images, write_database, write_mcap, write_metadata
 import pytest
 from rclpy.serialization import deserialize_message
-from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, IMAGE
+from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, FFMPEG_PACKET, IMAGE
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay import replay
 from resnet_trt_node.errors import UsageError
 from sensor_msgs.msg import Image
+from video_bags import write_video_bag
+from video_streams import Packet
 
 pytestmark = pytest.mark.slow
 
@@ -121,3 +123,11 @@ def test_a_clock_that_ros_cannot_show_is_refused(tmp_path, time_ns):
     with BagReader(path) as bag, pytest.raises(UsageError, match='--clock'):
         replay(bag, clock=True)
     assert numbers(path) == [0]
+
+
+def test_a_video_topic_without_its_package_is_refused_in_one_line(tmp_path, monkeypatch):
+    path = write_video_bag(tmp_path / 'bag', FFMPEG_PACKET, 'h264', [Packet(b'any', 0, True)])
+    monkeypatch.setitem(sys.modules, 'ffmpeg_image_transport_msgs.msg', None)
+    with BagReader(path) as bag, pytest.raises(
+            UsageError, match=r'/cam/image/ffmpeg .*ffmpeg_image_transport_msgs is not installed'):
+        replay(bag)

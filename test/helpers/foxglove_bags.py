@@ -19,6 +19,8 @@ FIELDS = {
         'timestamp': 'Time', 'frame_id': 'string', 'width': 'fixed32', 'height': 'fixed32',
         'encoding': 'string', 'step': 'fixed32', 'data': 'bytes'},
     'CompressedImage': {
+        'timestamp': 'Time', 'frame_id': 'string', 'data': 'bytes', 'format': 'string'},
+    'CompressedVideo': {
         'timestamp': 'Time', 'frame_id': 'string', 'data': 'bytes', 'format': 'string'}}
 _ROS_TYPES = {'Time': 'builtin_interfaces/Time', 'fixed32': 'uint32', 'bytes': 'uint8[]'}
 

@@ -36,28 +36,31 @@ def scene(index, width=160, height=96):
         [x + 3 * index, 2 * y + index, (x + y) // 2 + 5 * index], -1).astype(np.uint8) // 2 + 60
 
 
-def encode(codec, count=24, b_frames=0, gop=8, size=(160, 96), options=()):
+def encode(codec, count=24, **options):
+    """Return the packets of so many pictures of the moving scene, see `encode_pictures`."""
+    return encode_pictures(codec, [scene(index) for index in range(count)], **options)
+
+
+def encode_pictures(codec, pictures, b_frames=0, gop=8):
     """
     Return the packets of a stream in the order in which they are sent, 40 ms apart.
 
     :param codec: a key of `ENCODERS`.
-    :param count: number of pictures.
+    :param pictures: RGB uint8 (H, W, 3) each, of even sides.
     :param b_frames: at most so many in a row.
     :param gop: distance of the key frames.
-    :param size: width and height.
-    :param options: further options of the encoder.
     """
     import av
     context = av.CodecContext.create(ENCODERS[codec], 'w')
-    context.width, context.height = size
+    context.height, context.width = pictures[0].shape[:2]
     context.pix_fmt = 'yuvj420p' if codec == 'mjpeg' else 'yuv420p'
     context.time_base = Fraction(1, 1000)
     context.framerate = Fraction(25)
     context.gop_size, context.max_b_frames = gop, b_frames
-    context.options = {**_OPTIONS.get(codec, {}), **dict(options)}
+    context.options = _OPTIONS.get(codec, {})
     found = []
-    for index in range(count):
-        frame = av.VideoFrame.from_ndarray(scene(index, *size), format='rgb24')
+    for index, pixels in enumerate(pictures):
+        frame = av.VideoFrame.from_ndarray(pixels, format='rgb24')
         frame = frame.reformat(format=context.pix_fmt)
         frame.pts, frame.time_base = 40 * index, context.time_base
         found += context.encode(frame)

@@ -146,6 +146,6 @@ def answer_topic(image_topic: str, name: str = 'classification') -> str:
     :returns: such as '/front/classification'.
     """
     parts = image_topic.split('/')
-    if parts[-1] == 'compressed':
+    if parts[-1] in ('compressed', 'ffmpeg'):
         parts.pop()
     return '/'.join([*parts[:-1], name])

@@ -12,7 +12,7 @@ from resnet_trt_node.cli.arguments.shared import GENERATED
 from resnet_trt_node.cli.support.options import print_unread
 from resnet_trt_node.cli.support.sources import Inputs
 from resnet_trt_node.contract.spec import ModelSpec
-from resnet_trt_node.errors import DataError, FrameError, UsageError
+from resnet_trt_node.errors import DataError, FrameError, KeyFrameMissing, UsageError
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
@@ -34,7 +34,7 @@ def read_frames(
     :param seed: of generated pictures.
     :param max_bytes: memory that a picture may take, decoding included.
     :returns: uint8 (N, H, W, 3) RGB, owned by the caller, and their source in words, with what is
-        missing there.
+        missing there, such as packets of video without a key frame.
     :raises UsageError: for a limit below 1, or topics without a bag.
     :raises DataError: if there are no frames.
     :raises FrameError: if one cannot be decoded.
@@ -49,6 +49,7 @@ def read_frames(
         return frames, f'{limit} generated, seed {seed}'
     resizer = Resizer(spec.resize)
     resized = []
+    left_out = 0
     with Inputs([source], topics, check_pictures=False, max_bytes=max_bytes) as inputs:
         print_unread(inputs.unread)
         wanted = set(_spread(inputs.count, limit))
@@ -59,6 +60,10 @@ def read_frames(
             row = np.empty((spec.height, spec.width, 3), np.uint8)
             try:
                 resizer.resize(item.decode(), row)
+            except KeyFrameMissing:
+                # A recording rarely starts with a key frame.
+                left_out += 1
+                continue
             except FrameError as error:
                 if item.image is None:
                     raise FrameError(f'{error}; leave it out') from error
@@ -67,6 +72,8 @@ def read_frames(
                     'with --topic') from error
             resized.append(row)
         warnings = inputs.warnings
+    if left_out:
+        warnings = [*warnings, f'{left_out} left out that need a key frame before them']
     if not resized:
         raise DataError('; '.join([f'no picture was read from {source}', *warnings]))
     return np.stack(resized), '; '.join([f'{len(resized)} of {Path(source).name}', *warnings])

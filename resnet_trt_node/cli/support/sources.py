@@ -129,7 +129,9 @@ class Inputs(Closing):
                 for name in part.listing.pictures:
                     yield Source(part.root / name, partial(part.frame, name))
             else:
-                for image in part.images(self._topics):
+                # Imported here, as the reader is.
+                from resnet_trt_node.bag.video_images import with_pictures
+                for image in with_pictures(part.images(self._topics), self._max_bytes):
                     yield recorded_source(part, image, self._max_bytes)
 
     def name_width(self) -> int:

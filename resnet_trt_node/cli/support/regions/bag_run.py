@@ -13,6 +13,7 @@ from time import perf_counter_ns
 from typing import Any, Optional, TYPE_CHECKING
 
 from resnet_trt_node.backends.base import Backend
+from resnet_trt_node.bag.video_images import check_video
 from resnet_trt_node.cli.support.annotated import AnnotatedPictures
 from resnet_trt_node.cli.support.classified_bag import RegionsBag
 from resnet_trt_node.cli.support.console import (
@@ -60,6 +61,8 @@ def classify_regions(arguments: Namespace, unknown: UnknownRule) -> int:
                 '--regions classifies what a detector found in the images of a bag: give bags '
                 'only, or measure labelled crops of pictures with `resnet_trt evaluate --crops`')
         pairs = [pair_topics(bag, arguments.topic, arguments.regions) for bag in inputs.bags]
+        for bag, paired in zip(inputs.bags, pairs):
+            check_video(bag, list(paired))
         annotated = None if arguments.annotate is None else AnnotatedPictures(
             arguments.annotate, ())
         output = None if arguments.output is None else stack.enter_context(RegionsBag(
@@ -146,7 +149,8 @@ class _Run:
         classifier = RegionClassifier(self.backend.spec, self.parameters.region_settings())
         batches: FrameBatches[_Frame] = FrameBatches(self.backend)
         copy = None if self.output is None else self.output.copy
-        for found in matches(bag, pairs, self.parameters, copy):
+        for found in matches(
+                bag, pairs, self.parameters, copy, max_image_bytes(self.arguments)):
             if isinstance(found, UnmatchedMessage):
                 self.unmatched.append((bag.path, found))
                 if found.kind == 'image':

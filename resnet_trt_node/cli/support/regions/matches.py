@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, cast, Iterator, Mapping, Optional, Sequence, TYPE_CHECKING, Union
 
+from resnet_trt_node.bag.video_images import with_pictures
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.stamp_matcher import (
     DETECTIONS, IMAGE, StampMatcher, Unmatched)
@@ -78,6 +80,7 @@ def pair_topics(
 def matches(
         bag: BagReader, pairs: Mapping[str, str], parameters: NodeParameters,
         see: Optional[Callable[[StampedMessage], object]] = None,
+        max_bytes: int = MAX_FILE_IMAGE_BYTES,
 ) -> Iterator[Union[MatchedImage, UnmatchedMessage]]:
     """
     Yield the images of a bag with the detections in them, and what has no partner.
@@ -87,6 +90,7 @@ def matches(
     :param pairs: see `pair_topics`.
     :param parameters: how the node would match them.
     :param see: called with each message as it is read.
+    :param max_bytes: memory that a picture of a video may take, decoding included.
     :raises BagError: if the bag is damaged.
     """
     matchers = {image: StampMatcher(
@@ -94,7 +98,8 @@ def matches(
         round(parameters.regions_slop_ms * 1e6)) for image in pairs}
     camera_of = {**{image: image for image in pairs}, **{
         detections: image for image, detections in pairs.items()}}
-    for message in bag.images_and_detections(list(pairs), list(pairs.values())):
+    for message in with_pictures(
+            bag.images_and_detections(list(pairs), list(pairs.values())), max_bytes):
         if see is not None:
             see(message)
         kind = IMAGE if message.topic in pairs else DETECTIONS
@@ -115,7 +120,8 @@ def _image_topic(bag: BagReader, detections: str, number: int) -> str:
     # Those of the node's name come first, then any in the same namespace, then the only one.
     named = [name for name in topics if name in (f'{camera}/image', f'{camera}/image/compressed')]
     beside = [name for name in topics
-              if name.removesuffix('/compressed').rpartition('/')[0] == camera]
+              if name.removesuffix('/compressed').removesuffix('/ffmpeg').rpartition('/')[0]
+              == camera]
     found = named or beside or (topics if number == 1 else [])
     if len(found) == 1:
         return found[0]
