@@ -116,7 +116,7 @@ class _Run:
             if not self.failures:
                 raise DataError('; '.join(['no picture was read', *self.inputs.warnings]))
             raise DataError(
-                f'none of {count_of(self.inputs.count, "picture")} could be used; the first: '
+                f'none of {count_of(len(self.failures), "picture")} could be used; the first: '
                 f'{self.failures[0]["error"]}')
         if self.bag is not None:
             self.bag.finish()
@@ -142,7 +142,7 @@ class _Run:
 
     def _fail(self, source: Source, error: FrameError) -> None:
         # A bag with a broken frame is still usable, but a picture file was named on purpose.
-        if source.image is None and not self.arguments.skip_bad:
+        if source.is_file and not self.arguments.skip_bad:
             raise type(error)(
                 f'{error}; leave it out, or skip such files with --skip-bad') from error
         if self.bag is not None:
@@ -151,7 +151,7 @@ class _Run:
         self.failures.append({**_identity(source), 'error': str(error)})
         self.progress.step()
         if not self.arguments.json and len(self.failures) <= _MAX_PRINTED_FAILURES:
-            name = '' if source.image is None else f'{source.describe()}: '
+            name = '' if source.is_file else f'{source.describe()}: '
             log(f'skipped: {name}{error}')
 
     def _write_rows(self, name: str, predictions: Sequence[Prediction]) -> None:
@@ -187,13 +187,15 @@ class _Run:
 
 
 def _file_name(source: Source) -> str:
-    """Return a file's path for error messages; recorded images are described by the caller."""
-    return str(source.path) if source.image is None else ''
+    """Return a file's path for error messages; images of bags and videos name theirs later."""
+    return source.name if source.is_file else ''
 
 
 def _identity(source: Source) -> dict[str, Any]:
+    if source.video is not None:
+        return {'source': source.name, 'time_ns': source.time_ns}
     if source.image is None:
-        return {'source': str(source.path)}
+        return {'source': source.name}
     return {
         'source': str(source.path), 'topic': source.image.topic,
         'stamp_ns': source.image.stamp_ns, 'frame_id': source.image.frame_id}

@@ -27,7 +27,7 @@ _LONGEST_DELAY = 32
 #: Most bytes of parameter sets that are kept for the next picture.
 _MOST_PARAMETERS = 1 << 16
 #: Bytes that decoding takes for each pixel: the picture and its copy in RGB.
-_BYTES_PER_PIXEL = 6
+BYTES_PER_PIXEL = 6
 
 
 def import_av() -> Any:
@@ -73,7 +73,7 @@ class VideoDecoder:
         self._av = import_av()
         #: As it was given.
         self.codec = codec
-        options = {'max_pixels': str(max(1, max_bytes // _BYTES_PER_PIXEL))}
+        options = {'max_pixels': str(max(1, max_bytes // BYTES_PER_PIXEL))}
         if codec in _STRICT:
             options['err_detect'] = 'explode+bitstream+buffer'
         #: Packets without a picture yet, by their number: the caller's pts.
@@ -88,6 +88,10 @@ class VideoDecoder:
         self._picture_numbers = PictureNumbers()
         self._context = self._av.CodecContext.create(_DECODERS.get(codec, codec), 'r')
         self._context.options = options
+        # The same on all machines. In H.264 what fails in a slice on a thread of its own is no
+        # error; in H.265 only what several threads decode is checked for its length.
+        self._context.thread_type = 'SLICE'
+        self._context.thread_count = 2 if codec == 'h265' else 1
 
     def decode(self, data: Any, pts: int) -> list[tuple[int, NDArray[np.uint8]]]:
         """

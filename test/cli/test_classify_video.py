@@ -14,9 +14,10 @@ from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.cli.support.classified_bag import answer_topic
 from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.contract.model_file import read_model_spec
+from resnet_trt_node.errors import UsageError
 from tiny_model import colour_picture
 from video_bags import COMPRESSED_VIDEO, stamp_ns, TOPICS, write_packet, write_video_bag
-from video_streams import encode_pictures
+from video_streams import encode_pictures, write_video
 
 pytest.importorskip('av', reason='decodes video')
 
@@ -104,3 +105,76 @@ def test_without_pyav_one_line_says_what_to_install(
     path = write_video_bag(tmp_path / 'bag', FFMPEG_PACKET, 'h264', _packets())
     monkeypatch.setitem(sys.modules, 'av', None)
     assert 'pip install av' in resnet_trt.refused('classify', colour_model, path)
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Return a video file that shows `COLOURS`."""
+    return write_video(
+        tmp_path / 'film.mp4', [colour_picture(one, 96, 64) for one in COLOURS], b_frames=2, gop=4)
+
+
+def test_every_picture_of_a_video_has_a_row_with_its_time(resnet_trt, colour_model, film):
+    outcome = resnet_trt('classify', colour_model, film, '--top-k', 1)
+    assert outcome.code == 0
+    rows = [line.split() for line in outcome.out.splitlines()[1:]]
+    assert [(row[0], row[1], row[-1]) for row in rows] == [
+        (str(film), f'0.{40 * place:03d}000000', one) for place, one in enumerate(COLOURS)]
+    assert '10 pictures classified' in outcome.err
+    document = resnet_trt('classify', colour_model, film, '--json').document
+    assert [(one['source'], one['time_ns'], one['predictions'][0]['label'])
+            for one in document['results']] == [
+        (str(film), 40 * 10**6 * place, one) for place, one in enumerate(COLOURS)]
+    assert document['failures'] == document['warnings'] == []
+
+
+def test_videos_stand_beside_pictures_and_are_annotated(
+        resnet_trt, colour_model, film, pictures, tmp_path):
+    outcome = resnet_trt(
+        'classify', colour_model, film, pictures, '--annotate', tmp_path / 'out', '--json')
+    assert len(outcome.document['results']) == 13
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == sorted([
+        *(f'film_{40 * 10**6 * place}.jpg' for place in range(10)),
+        'red_classified.jpg', 'red_classified-2.jpg', 'blue_classified.jpg'])
+
+
+def test_frames_of_a_video_are_calibrated_on(colour_model, film):
+    frames, said = read_frames(str(film), None, read_model_spec(colour_model), 99, 0)
+    expected = [colour_picture(one)[0, 0] for one in COLOURS]
+    assert np.abs(frames[:, 16, 16].astype(int) - expected).max() < 12
+    assert said == '10 of film.mp4'
+    assert len(read_frames(str(film), None, read_model_spec(colour_model), 3, 0)[0]) == 3
+
+
+@pytest.mark.parametrize(('word', 'reason'), [
+    ('rtsp://user:secret@127.0.0.1:9/stream', 'Connection refused'),
+    ('none.mp4', 'there is no none.mp4'), ('empty.mkv', 'cannot read the video empty.mkv')])
+def test_a_video_that_cannot_be_opened_is_one_line(
+        resnet_trt, colour_model, tmp_path, monkeypatch, word, reason):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'empty.mkv').write_bytes(b'')
+    line = resnet_trt.refused('classify', colour_model, word)
+    assert reason in line
+    assert 'secret' not in line
+
+
+def test_a_live_stream_is_no_input_of_quantize(colour_model):
+    with pytest.raises(UsageError, match='record it into a file'):
+        read_frames('rtsp://127.0.0.1:9/', None, read_model_spec(colour_model), 9, 0)
+
+
+def test_a_live_stream_is_classified_until_it_ends(
+        resnet_trt, colour_model, film, monkeypatch):
+    """By a stand-in for the network: PyAV opens a file in place of the address."""
+    import av
+    opened, real = [], av.open
+
+    def open_file(address, **options):
+        opened.append((address, options['timeout']))
+        return real(str(film))
+    monkeypatch.setattr(av, 'open', open_file)
+    document = resnet_trt(
+        'classify', colour_model, 'rtsp://user:secret@camera/main', '--json').document
+    assert {one['source'] for one in document['results']} == {'rtsp://***@camera/main'}
+    assert [one['predictions'][0]['label'] for one in document['results']] == list(COLOURS)
+    assert set(opened) == {('rtsp://user:secret@camera/main', (10.0, 10.0))}

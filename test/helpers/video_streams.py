@@ -36,12 +36,12 @@ def scene(index, width=160, height=96):
         [x + 3 * index, 2 * y + index, (x + y) // 2 + 5 * index], -1).astype(np.uint8) // 2 + 60
 
 
-def encode(codec, count=24, **options):
+def encode(codec, count=24, size=(160, 96), **how):
     """Return the packets of so many pictures of the moving scene, see `encode_pictures`."""
-    return encode_pictures(codec, [scene(index) for index in range(count)], **options)
+    return encode_pictures(codec, [scene(index, *size) for index in range(count)], **how)
 
 
-def encode_pictures(codec, pictures, b_frames=0, gop=8):
+def encode_pictures(codec, pictures, b_frames=0, gop=8, options=()):
     """
     Return the packets of a stream in the order in which they are sent, 40 ms apart.
 
@@ -49,6 +49,7 @@ def encode_pictures(codec, pictures, b_frames=0, gop=8):
     :param pictures: RGB uint8 (H, W, 3) each, of even sides.
     :param b_frames: at most so many in a row.
     :param gop: distance of the key frames.
+    :param options: further options of the encoder.
     """
     import av
     context = av.CodecContext.create(ENCODERS[codec], 'w')
@@ -57,7 +58,7 @@ def encode_pictures(codec, pictures, b_frames=0, gop=8):
     context.time_base = Fraction(1, 1000)
     context.framerate = Fraction(25)
     context.gop_size, context.max_b_frames = gop, b_frames
-    context.options = _OPTIONS.get(codec, {})
+    context.options = {**_OPTIONS.get(codec, {}), **dict(options)}
     found = []
     for index, pixels in enumerate(pictures):
         frame = av.VideoFrame.from_ndarray(pixels, format='rgb24')
@@ -102,3 +103,32 @@ def decode_by_av(codec, packets):
         frames += context.decode(sent)
     frames += context.decode(None)
     return [(one.pts, one.to_ndarray(format='rgb24')) for one in frames]
+
+
+def write_video(path, pictures, codec='h264', b_frames=0, gop=8, rotation=0):
+    """
+    Write a video file of 25 pictures a second; return its path.
+
+    :param path: its suffix chooses the container.
+    :param rotation: degrees by which players shall turn it counterclockwise.
+    """
+    import av
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream(ENCODERS[codec], rate=25, options=_OPTIONS.get(codec, {}))
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = 'yuv420p'
+        stream.codec_context.gop_size = gop
+        stream.codec_context.max_b_frames = b_frames
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for pixels in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format='rgb24')))
+        container.mux(stream.encode(None))
+    return path
+
+
+def read_by_av(path):
+    """Return (seconds, pixels) of a file's pictures as PyAV decodes them, RGB uint8."""
+    import av
+    with av.open(str(path)) as container:
+        return [(one.time, one.to_ndarray(format='rgb24')) for one in container.decode(video=0)]

@@ -14,6 +14,7 @@ EXAMPLES = (
      'a folder; also draws the classes on each picture'),
     ('resnet_trt classify models/resnet50.onnx drive -o drive_classified',
      'a bag; writes another bag with images and classifications'),
+    ('resnet_trt classify models/resnet50.onnx drive.mp4 --json', 'a video'),
     ('resnet_trt classify models/resnet50.onnx drive --regions /camera/detections',
      'the boxes of a detector in the images of a bag'),
 )
@@ -21,14 +22,15 @@ EXAMPLES = (
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the command's arguments."""
-    named = 'give pictures, folders and bags after MODEL, without an option'
+    named = 'give pictures, folders, videos and bags after MODEL, without an option'
     in_model = 'class names are in the model: use --labels with `resnet_trt export` or `prepare`'
     parser.absent.update({
         '--images': named, '--input': named, '--image': named, '--labels': in_model})
     add_model(parser)
     parser.add_argument_group('input').add_argument(
         'inputs', metavar='INPUT', nargs='+',
-        help='one or more pictures, folders or zip files of pictures, or bags')
+        help='one or more pictures, folders or zip files of pictures, videos, addresses of live '
+        'streams (rtsp://...), or bags')
     add_topics(parser, '; default: all')
     add_skip_bad(parser)
     add_picture_memory(parser)

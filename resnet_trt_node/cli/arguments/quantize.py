@@ -30,7 +30,7 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument(
         '--images', required=True, metavar='DIR|ZIP|BAG',
         help='pictures like those in the application: a folder, a zip file, a folder inside a zip '
-        'file (pictures.zip/train), or a bag')
+        'file (pictures.zip/train), a bag, or a video')
     add_topics(parser)
     group.add_argument(
         '--limit', type=int, default=512, metavar='N',

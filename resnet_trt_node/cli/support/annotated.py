@@ -82,6 +82,8 @@ class AnnotatedPictures:
 
 
 def _stem(source: Source) -> str:
+    if source.video is not None:
+        return f'{source.path.stem}_{source.time_ns}'
     if source.image is None:
         return f'{source.path.stem}_classified'
     topic = source.image.topic.strip('/').replace('/', '_')

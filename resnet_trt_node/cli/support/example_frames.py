@@ -12,6 +12,7 @@ from resnet_trt_node.cli.arguments.shared import GENERATED
 from resnet_trt_node.cli.support.options import print_unread
 from resnet_trt_node.cli.support.sources import Inputs
 from resnet_trt_node.contract.spec import ModelSpec
+from resnet_trt_node.datasets.videos import is_live
 from resnet_trt_node.errors import DataError, FrameError, KeyFrameMissing, UsageError
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.imaging.resize import Resizer
@@ -27,7 +28,7 @@ def read_frames(
     """
     Read frames, resized to a model's input.
 
-    :param source: 'generated', a folder or zip file of pictures, a picture or a bag.
+    :param source: 'generated', a folder or zip file of pictures, a picture, a video or a bag.
     :param topics: image topics of the bag, None for all.
     :param spec: the contract of the model.
     :param limit: the largest number of frames, evenly spread over the source.
@@ -35,7 +36,7 @@ def read_frames(
     :param max_bytes: memory that a picture may take, decoding included.
     :returns: uint8 (N, H, W, 3) RGB, owned by the caller, and their source in words, with what is
         missing there, such as packets of video without a key frame.
-    :raises UsageError: for a limit below 1, or topics without a bag.
+    :raises UsageError: for a limit below 1, topics without a bag, or a live stream.
     :raises DataError: if there are no frames.
     :raises FrameError: if one cannot be decoded.
     :raises BagError: if the bag cannot be read.
@@ -47,6 +48,8 @@ def read_frames(
             raise UsageError('--topic chooses among the topics of a bag: no bag is given')
         frames = sample_frames(limit, spec.height, spec.width, seed)
         return frames, f'{limit} generated, seed {seed}'
+    if is_live(source):
+        raise UsageError('a live stream has no end to spread frames over: record it into a file')
     resizer = Resizer(spec.resize)
     resized = []
     left_out = 0
@@ -65,6 +68,8 @@ def read_frames(
                 left_out += 1
                 continue
             except FrameError as error:
+                if item.video is not None:
+                    raise FrameError(f'{item.describe()}: {error}; or leave it out') from error
                 if item.image is None:
                     raise FrameError(f'{error}; leave it out') from error
                 raise FrameError(

@@ -1,4 +1,4 @@
-"""The inputs of a command, as one stream of frames: pictures, folders, zip files and bags."""
+"""The inputs of a command, as one stream of frames: pictures, folders, zip files, bags, videos."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from resnet_trt_node.closing import Closing
 from resnet_trt_node.datasets.listing import count_unread, describe_several, describe_unread
 from resnet_trt_node.datasets.pictures import read_picture
 from resnet_trt_node.datasets.store import PictureStore
+from resnet_trt_node.datasets.videos import is_live, is_video, Video
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.float_images import FLOAT_ASSUMPTION, has_floats
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from resnet_trt_node.bag.messages import BagImage
     from resnet_trt_node.bag.reader import BagReader
 
-_Part = Union[Path, PictureStore, 'BagReader']
+_Part = Union[Path, PictureStore, Video, 'BagReader']
 
 
 @dataclass(eq=False)
@@ -36,16 +37,30 @@ class Source:
     """
     One input picture.
 
-    :param path: path of the picture, or of its bag.
+    :param path: path of the picture, or of its bag or video.
     :param decode: decodes it.
     :param image: the recorded image, None for a picture file.
     :param frame: the decoded picture, None until `load` was called.
+    :param video: the video that it is of, None for any other.
+    :param time_ns: when it is shown there, in nanoseconds from the start.
     """
 
     path: Path
     decode: Callable[[], Frame] = field(repr=False)
     image: Optional[BagImage] = None
     frame: Optional[Frame] = field(default=None, repr=False)
+    video: Optional[Video] = None
+    time_ns: int = 0
+
+    @property
+    def name(self) -> str:
+        """Return the path of the picture, or of its bag or video; a stream's address."""
+        return str(self.path) if self.video is None else self.video.name
+
+    @property
+    def is_file(self) -> bool:
+        """Tell whether it is a picture file: neither of a bag nor of a video."""
+        return self.image is None and self.video is None
 
     def load(self) -> Frame:
         """
@@ -57,9 +72,11 @@ class Source:
         return self.frame
 
     def describe(self) -> str:
-        """Return the path of a picture file, topic and stamp of a recorded image."""
+        """Return the path of a picture file, topic and stamp or video and time of another."""
+        if self.video is not None:
+            return f'{self.name} {stamp_text(self.time_ns)}'
         if self.image is None:
-            return str(self.path)
+            return self.name
         return f'{self.image.topic} {stamp_text(self.image.stamp_ns)}'
 
 
@@ -67,11 +84,12 @@ class Inputs(Closing):
     """
     All inputs of the command line, checked; a context manager.
 
-    :param words: pictures, folders or zip files of pictures, and bags.
+    :param words: pictures, folders or zip files of pictures, videos, addresses of live streams,
+        and bags.
     :param topics: image topics of the bags, None for all of them.
     :param check_pictures: check the first bytes of all picture files before any work.
     :param max_bytes: memory that a picture may take, decoding included.
-    :raises DataError: if an input does not exist, or a folder has no pictures.
+    :raises DataError: if an input does not exist or cannot be opened, or has no pictures.
     :raises FrameError: if a file is not a picture.
     :raises BagError: if a bag cannot be read or lacks a topic.
     :raises UsageError: if topics are given without a bag.
@@ -86,6 +104,8 @@ class Inputs(Closing):
         self._parts: list[_Part] = []
         #: The bags, open until `close`.
         self.bags: list[BagReader] = []
+        #: The video files and live streams.
+        self.videos: list[Video] = []
         #: The picture files.
         self.pictures: list[Path] = []
         #: Those of which only the first frame was read.
@@ -96,8 +116,12 @@ class Inputs(Closing):
         with self._stack:
             for word in words:
                 if not word:
-                    raise DataError('an INPUT is empty: name a picture, a folder or a bag')
-                self._add(Path(word))
+                    raise DataError(
+                        'an INPUT is empty: name a picture, a folder, a video or a bag')
+                if is_live(word):
+                    self._add_video(word)
+                else:
+                    self._add(Path(word))
             if topics and not self.bags:
                 raise UsageError('--topic chooses among the topics of a bag: no bag is given')
             if check_pictures:
@@ -107,9 +131,10 @@ class Inputs(Closing):
 
     @property
     def warnings(self) -> list[str]:
-        """Return what the bags and pictures lack or what was assumed, as far as they were read."""
+        """Return what the inputs lack or what was assumed, as far as they have been read."""
         line = self.describe_several()
-        return [line for bag in self.bags for line in bag.warnings] + ([line] if line else [])
+        return [line for part in self.bags for line in part.warnings] + [
+            line for part in self.videos for line in part.warnings] + ([line] if line else [])
 
     @property
     def has_pictures(self) -> bool:
@@ -128,6 +153,11 @@ class Inputs(Closing):
             elif isinstance(part, PictureStore):
                 for name in part.listing.pictures:
                     yield Source(part.root / name, partial(part.frame, name))
+            elif isinstance(part, Video):
+                for one in part.pictures():
+                    yield Source(Path(part.name), one.decode, video=part, time_ns=one.time_ns)
+                for line in part.warnings:
+                    print_warning(line)
             else:
                 # Imported here, as the reader is.
                 from resnet_trt_node.bag.video_images import with_pictures
@@ -139,6 +169,8 @@ class Inputs(Closing):
         widths = [text_width(str(part)) for part in self._parts if isinstance(part, Path)]
         widths += [text_width(str(store.root / name)) for store in self._parts
                    if isinstance(store, PictureStore) for name in store.listing.pictures]
+        widths += [
+            text_width(f'{video.name} {stamp_text(10**12)}') for video in self.videos]
         widths += [
             text_width(topic) + len(' ') + len(stamp_text(10**18))
             for bag in self.bags for topic in self.image_topics(bag)]
@@ -163,7 +195,7 @@ class Inputs(Closing):
         zipped = any(place.is_file() and place.suffix.lower() == '.zip'
                      for place in (path, *path.parents))
         if not path.exists() and not zipped:
-            raise DataError(f'there is no {path}: name a picture, a folder or a bag')
+            raise DataError(f'there is no {path}: name a picture, a folder, a video or a bag')
         if is_bag(path):
             # Imported here, since a machine that quantises pictures needs no bag library.
             from resnet_trt_node.bag.reader import BagReader
@@ -182,10 +214,18 @@ class Inputs(Closing):
             self.count += len(store.listing.pictures)
             if not store.is_zip:
                 self.pictures += [path / name for name in store.listing.pictures]
+        elif is_video(path):
+            self._add_video(str(path))
         else:
             self._parts.append(path)
             self.pictures.append(path)
             self.count += 1
+
+    def _add_video(self, word: str) -> None:
+        video = Video(word, self._max_bytes)
+        self.videos.append(video)
+        self._parts.append(video)
+        self.count += video.count
 
 
 def recorded_source(bag: BagReader, image: BagImage, max_bytes: int) -> Source:
