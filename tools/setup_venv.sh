@@ -121,15 +121,17 @@ install_requirements() {
   stamp requirements "$requirements"
 }
 
-# The packages' CMake scripts run their Python code generators with PATH's python3.
+# Compile one package of interfaces/; its CMake scripts run their Python code generators with PATH's
+# python3.
 compile_messages() (
-  rm -f "$stamps/messages"
+  package=$1
+  rm -f "$stamps/$package"
   if [ -n "$ros" ]; then
     # Its generators need the versions of their own machine (empy 3 on Humble), not .venv's.
     python=$(cat "$stamps/python")
-    if "$python" -c 'import vision_msgs.msg' 2>/dev/null; then
-      say "using vision_msgs of ROS 2 $ros"
-      stamp messages "$messages"
+    if "$python" -c "import $package.msg" 2>/dev/null; then
+      say "using $package of ROS 2 $ros"
+      stamp "$package" "$messages"
       return
     fi
   else
@@ -142,15 +144,15 @@ print(sysconfig.get_path("purelib")[len(sys.prefix) + 1:])')
   rm -rf "$build"
   mkdir "$build"
   # shellcheck disable=SC2016  # the inner shell expands these
-  show vision_msgs.log 'compiling vision_msgs' sh -c '
-      cmake -S interfaces/vision_msgs -B "$@" && cmake --build "$1" --parallel "$(nproc)" \
-        && cmake --install "$1"' sh \
+  show "$package.log" "compiling $package" sh -c '
+      cmake -S "$0" -B "$@" && cmake --build "$1" --parallel "$(nproc)" \
+        && cmake --install "$1"' "interfaces/$package" \
     "$build" -DCMAKE_INSTALL_PREFIX="$venv" -DBUILD_TESTING=OFF -DPython3_EXECUTABLE="$python" \
     -DPython3_FIND_VIRTUALENV=ONLY -DPYTHON_INSTALL_DIR="$site" \
-    || fail "vision_msgs does not compile: the end of $name/vision_msgs.log is above"
-  "$venv/bin/python" -c 'import vision_msgs.msg' || fail 'the compiled vision_msgs does not load'
+    || fail "$package does not compile: the end of $name/$package.log is above"
+  "$venv/bin/python" -c "import $package.msg" || fail "the compiled $package does not load"
   rm -rf "$build"
-  stamp messages "$messages"
+  stamp "$package" "$messages"
 )
 
 install_package() {
@@ -195,5 +197,10 @@ if ! is_stamped base "$base" || [ ! -e "$stamps/requirements" ] \
   create
 fi
 has_requirements || install_requirements
-is_stamped messages "$messages" || compile_messages
+is_stamped vision_msgs "$messages" || compile_messages vision_msgs
+# The demo has no video.
+case " $parts " in *' test '*)
+  is_stamped ffmpeg_image_transport_msgs "$messages" \
+    || compile_messages ffmpeg_image_transport_msgs
+esac
 is_stamped package "$package" || install_package

@@ -1,16 +1,17 @@
-"""The compiled vision_msgs are the real ones: other nodes compare type hashes before they talk."""
+"""The compiled messages are the real ones: other nodes compare type hashes before they talk."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-vision_msgs = pytest.importorskip('vision_msgs.msg', reason='vision_msgs is not installed')
-
-#: From vision_msgs 4.1.1's own definitions, compiled with rosidl of ROS 2 Kilted.
+#: From the definitions of vision_msgs 4.1.1 and ffmpeg_image_transport_msgs 1.2.2, compiled with
+#: rosidl of ROS 2 Kilted.
 TYPE_HASHES = {
+    'FFMPEGPacket': 'RIHS01_648d84e0d33cbf76daf54b094d8f06154b8a24800a19c14371754df799fbaf79',
     'BoundingBox2D': 'RIHS01_008eacbb0cf8f26e83795547bed013eec3675485ef386ec056d80eaaf1c1ce2f',
     'Classification': 'RIHS01_f74db28d0eaef3afb78f48bf2161cd709a1383a0309d3454383b25be11345143',
     'Detection2D': 'RIHS01_0d12b69df5c593b3455b7346fac8205437a7d4bcb09b9e0e0b2dde787ded38ea',
@@ -36,6 +37,10 @@ FIELDS = {
     'LabelInfo': {
         'header': 'std_msgs/Header', 'class_map': 'sequence<vision_msgs/VisionClass>',
         'threshold': 'float'},
+    'FFMPEGPacket': {
+        'header': 'std_msgs/Header', 'width': 'int32', 'height': 'int32', 'encoding': 'string',
+        'pts': 'uint64', 'flags': 'uint8', 'is_bigendian': 'boolean',
+        'data': 'sequence<uint8>'},
     'ObjectHypothesis': {'class_id': 'string', 'score': 'double'},
     'ObjectHypothesisWithPose': {
         'hypothesis': 'vision_msgs/ObjectHypothesis', 'pose': 'geometry_msgs/PoseWithCovariance'},
@@ -45,20 +50,27 @@ FIELDS = {
 }
 
 
+def _package(name: str) -> Any:
+    package = 'ffmpeg_image_transport_msgs' if name == 'FFMPEGPacket' else 'vision_msgs'
+    return pytest.importorskip(f'{package}.msg', reason=f'{package} is not installed')
+
+
 @pytest.mark.parametrize('name', sorted(TYPE_HASHES))
 def test_type_hash_is_the_real_one(name: str) -> None:
     """The hash covers names, types and order of all fields, nested ones too."""
-    prefix = next(p for p in Path(vision_msgs.__file__).parents if (p / 'share').is_dir())
-    description = prefix / 'share' / 'vision_msgs' / 'msg' / f'{name}.json'
+    package = _package(name)
+    prefix = next(p for p in Path(package.__file__).parents if (p / 'share').is_dir())
+    folder = package.__name__.partition('.')[0]
+    description = prefix / 'share' / folder / 'msg' / f'{name}.json'
     if not description.is_file():
         pytest.skip('this ROS 2 is older than type hashes (Iron)')
     hashes = json.loads(description.read_text(encoding='utf-8'))['type_hashes']
     found = {entry['type_name']: entry['hash_string'] for entry in hashes}
-    assert found[f'vision_msgs/msg/{name}'] == TYPE_HASHES[name]
+    assert found[f'{folder}/msg/{name}'] == TYPE_HASHES[name]
 
 
 @pytest.mark.parametrize('name', sorted(FIELDS))
 def test_fields_are_the_real_ones(name: str) -> None:
     """Python's classes have the fields in their order."""
-    fields = getattr(vision_msgs, name).get_fields_and_field_types()
+    fields = getattr(_package(name), name).get_fields_and_field_types()
     assert list(fields.items()) == list(FIELDS[name].items())
