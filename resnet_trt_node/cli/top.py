@@ -25,7 +25,8 @@ _STAGES = {
     'preprocess': 'decode and resize', 'batch': 'wait for the backend',
     'infer': 'infer', 'publish': 'publish', 'total': 'receive to publish',
     'added': 'the same less infer', 'source_to_publish': 'stamp to publish'}
-_DROPS = ('superseded', 'stale', 'malformed', 'failed', 'refused', 'unmatched')
+_DROPS = (
+    'superseded', 'stale', 'malformed', 'failed', 'refused', 'unmatched', 'no_key_frame')
 #: Counters of regions besides those received and answered, and their names in the view.
 _REGIONS = {
     'cached': 'cached', 'not_selected': 'of other classes', 'empty': 'empty',

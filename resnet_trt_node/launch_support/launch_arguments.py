@@ -19,6 +19,7 @@ from typing import Any, Callable, Union
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.params_files import value_for
+from resnet_trt_node.node.ros.transports import base_topic, TRANSPORTS
 from resnet_trt_node.printable import printable
 from resnet_trt_node.spelling import RENAMED_PARAMETERS
 from resnet_trt_node.user_folders import full_path
@@ -99,9 +100,9 @@ def classify_arguments() -> tuple[LaunchArgument, ...]:
         _of_parameter('engine_dir'),
         _of_parameter('input'),
         LaunchArgument(
-            'image_topic', 'Image topic, without the /compressed that image_transport adds; with '
-            'cameras, a comma-separated list with one topic for each. Empty means image in the '
-            "node's namespace, or <camera>/image."),
+            'image_topic', 'Image topic, without the /compressed or /ffmpeg that image_transport '
+            'adds; with cameras, a comma-separated list with one topic for each. Empty means '
+            "image in the node's namespace, or <camera>/image."),
         LaunchArgument(
             'detections_topic', "Topic of the detector's vision_msgs/Detection2DArray, for "
             'input:=regions; with cameras, a comma-separated list with one topic for each. Empty '
@@ -195,8 +196,9 @@ def _remappings(given: Mapping[str, str], cameras: list[str]) -> list[tuple[str,
     """Rename the topics of all inputs and transports: the YAML file may say which is used."""
     pairs = []
     for camera, topic in _topics('image_topic', given['image_topic'], cameras):
-        relative, base = posixpath.join(camera, 'image'), topic.removesuffix('/compressed')
-        pairs += [(relative, base), (f'{relative}/compressed', f'{base}/compressed')]
+        relative, base = posixpath.join(camera, 'image'), base_topic(topic)
+        pairs += [
+            (f'{relative}{one.suffix}', f'{base}{one.suffix}') for one in TRANSPORTS.values()]
     return pairs + [
         (posixpath.join(camera, 'detections'), topic) for camera, topic
         in _topics('detections_topic', given['detections_topic'], cameras)]

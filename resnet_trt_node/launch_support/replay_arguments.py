@@ -51,7 +51,7 @@ def replay_arguments() -> tuple[LaunchArgument, ...]:
         'image_topic': {'description': (
             'Image topics in the bag, a comma-separated list with one for each camera. Empty '
             "means the bag's only image topic or, with cameras, <namespace>/<camera>/image.")},
-        'image_transport': {'description': (
+        'image_transport': {'choices': ('', 'raw', 'compressed'), 'description': (
             'Whether raw or compressed images are played. Empty plays whichever the bag has, raw '
             'if both.')},
         'image_reliability': {'default': 'reliable', 'description': (

@@ -59,8 +59,8 @@ class StandInPipeline:
         self.pairs.append(message)
         self.waited_ns.append(waited_ns)
 
-    def offer_unmatched(self, camera: str, message: Any, waited_ns: int = 0) -> None:
-        assert camera == 'front'
+    def drop(self, camera: str, message: Any, reason: str, waited_ns: int = 0) -> None:
+        assert (camera, reason) == ('front', 'unmatched')
         self.unmatched.append(message)
         self.waited_ns.append(waited_ns)
 

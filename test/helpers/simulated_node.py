@@ -7,7 +7,7 @@ import numpy as np
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from sensor_msgs.msg import Image
 
-DROPS = ('superseded', 'stale', 'malformed', 'failed', 'refused', 'unmatched')
+DROPS = ('superseded', 'stale', 'malformed', 'failed', 'refused', 'unmatched', 'no_key_frame')
 CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE = 1, 2, 3, 4
 
 

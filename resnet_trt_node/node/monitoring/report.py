@@ -35,6 +35,7 @@ class TopicState:
     :param timeout: how long it has sent nothing, if longer than `camera_timeout_sec`.
     :param notes: problems of the image topic, in words.
     :param arrivals: how often images arrive, and how old they are then.
+    :param codec: of the last packet of video, '' where none came.
     """
 
     image_topic: str
@@ -43,6 +44,7 @@ class TopicState:
     timeout: Optional[str] = None
     notes: list[str] = field(default_factory=list)
     arrivals: ArrivalRates = field(default_factory=ArrivalRates)
+    codec: str = ''
 
 
 @dataclass
@@ -138,9 +140,11 @@ class Statistics:
         period = self._periods.get(name, CameraCounts())
         health = camera_health(period, topic.timeout, topic.notes, parameters)
         return Report(health.level, health.message('OK'), {
-            'image_topic': topic.image_topic, 'publishers': topic.publishers,
-            'listeners': topic.listeners, **self._rates(period), **_arrivals(topic.arrivals),
-            **_counters(counts), **counts.events})
+            'image_topic': topic.image_topic,
+            **({'video_codec': topic.codec} if topic.codec else {}),
+            'publishers': topic.publishers, 'listeners': topic.listeners,
+            **self._rates(period), **_arrivals(topic.arrivals), **_counters(counts),
+            **counts.events})
 
     def _rates(self, period: CameraCounts) -> dict[str, Value]:
         return {'received_hz': round(period.received / self._elapsed_sec, 1),
@@ -189,7 +193,8 @@ def _counters(counts: CameraCounts) -> dict[str, Value]:
 
 def _regions(counts: CameraCounts) -> dict[str, Value]:
     """Return the counters of regions; none where whole frames are classified."""
-    received, frames = counts.regions['received'], counts.received - counts.dropped['unmatched']
+    received = counts.regions['received']
+    frames = counts.received - counts.dropped['unmatched'] - counts.dropped['no_key_frame']
     if not received:
         return {}
     return {

@@ -36,8 +36,10 @@ from resnet_trt_node.regions.region import OUTCOMES
 #:   for this frame;
 #: - refused: it arrived, or was not answered in time, while the node was shutting down or
 #:   deactivating;
-#: - unmatched: no detections came for it in time.
-DROP_REASONS = ('superseded', 'stale', 'malformed', 'failed', 'refused', 'unmatched')
+#: - unmatched: no detections came for it in time;
+#: - no_key_frame: it is a packet of video that depends on one that is missing.
+DROP_REASONS = (
+    'superseded', 'stale', 'malformed', 'failed', 'refused', 'unmatched', 'no_key_frame')
 #: What may happen to a camera besides; these are in no sum:
 #:
 #: - lost_in_transport: frames that DDS reports as lost before they reached the node;

@@ -133,18 +133,24 @@ class Pipeline:
             camera, message, now_ns - waited_ns, now_ns,
             num_regions=self._frames.num_regions(message)))
 
-    def offer_unmatched(self, camera: str, message: Any, waited_ns: int = 0) -> None:
+    def drop(
+            self, camera: str, message: Any, reason: str, waited_ns: int = 0,
+            line: str = '') -> None:
         """
-        Count a frame whose regions are unknown, since no detections came for it.
+        Count a frame that ended before it could be offered; its regions, if any, are unknown.
 
         :param camera: whose it is.
-        :param message: its image.
+        :param message: its image, or a packet of video.
+        :param reason: one of `counters.DROP_REASONS`.
         :param waited_ns: how long ago the middleware had received it.
+        :param line: what is logged of it as a bad frame, '' for nothing.
         """
         now_ns = perf_counter_ns()
         frame = InFlightFrame(camera, message, now_ns - waited_ns, now_ns)
         self.counters.received(frame)
-        self._scheduler.drop([frame], 'unmatched')
+        self._scheduler.drop([frame], reason)
+        if line:
+            self._hooks.log_bad_frame(camera, line)
 
     def drain(self, timeout_sec: float) -> int:
         """

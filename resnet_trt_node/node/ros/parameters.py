@@ -19,6 +19,7 @@ from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 from resnet_trt_node.node.ros.parameter_values import check_value, to_backend
+from resnet_trt_node.node.ros.transports import base_topic, TRANSPORTS
 from resnet_trt_node.regions.selection import Aspect, MAX_MARGIN, RegionRules
 from resnet_trt_node.regions.settings import RegionSettings
 from resnet_trt_node.regions.smoothing import MAX_WINDOW, SMOOTHINGS
@@ -121,8 +122,8 @@ class NodeParameters:
         (), 'Camera names: [front, left] subscribes to front/image and left/image and publishes '
         'front/classification and left/classification. Empty means image -> classification.')
     image_transport: str = _parameter(
-        'raw', 'raw subscribes to image, compressed to image/compressed.',
-        choices=('raw', 'compressed'))
+        'raw', 'raw subscribes to image, compressed to image/compressed, which may also be video '
+        '(H.264 or H.265), and ffmpeg to image/ffmpeg.', choices=tuple(TRANSPORTS))
     max_image_mib: int = _parameter(
         MAX_IMAGE_BYTES >> 20, 'Maximum memory for one frame in MiB, including decoding; a larger '
         'frame is dropped as malformed.', low=1, high=65_536, live=True)
@@ -293,7 +294,7 @@ class NodeParameters:
 def _check_camera(name: str) -> None:
     if _NAME_TOKEN.fullmatch(name):
         return
-    topic = name.removesuffix('/compressed').strip('/')
+    topic = base_topic(name).strip('/')
     camera = topic.rpartition('/')[0] or topic
     if name.startswith('/') and _NAME_TOKEN.fullmatch(camera):
         raise UsageError(

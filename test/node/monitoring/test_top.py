@@ -139,7 +139,8 @@ def test_the_worst_of_node_and_cameras_stands_first():
     camera = {'image_topic': '/front/image', 'received_hz': 0.0, 'answered_hz': 0.0, 'received': 0,
               'answered': 0, 'in_progress': 0, 'lost_in_transport': 0, **{
                   f'dropped_{reason}': 0 for reason in (
-                      'superseded', 'stale', 'malformed', 'failed', 'refused', 'unmatched')}}
+                      'superseded', 'stale', 'malformed', 'failed', 'refused', 'unmatched',
+                      'no_key_frame')}}
     node = {'backend': 'simulated', 'model': '', 'precision': 'fp32', 'device': 'none', 'state':
             'active', 'max_batch_size': 1, 'mean_batch_size': 0, 'batch_sizes': '',
             'retried_batches': 0, 'failed_batches': 0, 'reopened_backends': 0}

@@ -12,11 +12,11 @@ from rclpy.node import Node
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.stamps import stamp_ns
-from resnet_trt_node.node.ros.topics.input_topic import InputTopic, type_name
+from resnet_trt_node.node.ros.topics.image_source import ImageSource, topic_of
+from resnet_trt_node.node.ros.topics.input_topic import InputTopic
 from resnet_trt_node.node.ros.topics.stamp_matcher import (
     DETECTIONS, IMAGE, KINDS, Match, StampMatcher, Unmatched)
 from resnet_trt_node.regions.detections_cdr import DetectionsCdr
-from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
 #: So many of each kind are unmatched in a row when their stamps are taken to be at fault.
@@ -38,12 +38,17 @@ class ImageInput:
 
     def __init__(self, node: Node, camera: str, parameters: NodeParameters) -> None:
         self._camera = camera
-        self._images = image_topic(node, camera, parameters)
+        self._images = ImageSource(node, camera, parameters)
 
     @property
     def topics(self) -> tuple[InputTopic, ...]:
         """Return all topics, that of the images first."""
-        return (self._images,)
+        return (self._images.topic,)
+
+    @property
+    def codec(self) -> str:
+        """Return the codec of the last packet of video, '' where none came."""
+        return self._images.codec
 
     def subscribe(self, pipeline: Pipeline) -> None:
         """
@@ -52,9 +57,7 @@ class ImageInput:
         :param pipeline: receives them, and counts those that DDS lost, if it reports them.
         :raises UsageError: for invalid qos_overrides, or a topic of another type.
         """
-        self._images.subscribe(
-            partial(pipeline.offer, self._camera),
-            partial(pipeline.counters.count_at, self._camera, 'lost_in_transport'))
+        self._images.subscribe(pipeline, partial(pipeline.offer, self._camera))
 
     def unsubscribe(self) -> None:
         """Destroy the subscription."""
@@ -65,7 +68,7 @@ class ImageInput:
 
     def problems(self) -> list[str]:
         """Return why images do not arrive, in words."""
-        return self._images.problems()
+        return self._images.topic.problems()
 
 
 class RegionInput:
@@ -81,7 +84,7 @@ class RegionInput:
 
     def __init__(self, node: Node, camera: str, parameters: NodeParameters) -> None:
         self._camera = camera
-        self._images = image_topic(node, camera, parameters)
+        self._images = ImageSource(node, camera, parameters)
         # As reliable as the images; best effort, the default, hears every detector.
         self._detections = InputTopic(
             node, Detection2DArray, topic_of(camera, 'detections'), parameters.regions_queue,
@@ -99,7 +102,12 @@ class RegionInput:
     @property
     def topics(self) -> tuple[InputTopic, ...]:
         """Return all topics, that of the images first."""
-        return (self._images, self._detections)
+        return (self._images.topic, self._detections)
+
+    @property
+    def codec(self) -> str:
+        """Return the codec of the last packet of video, '' where none came."""
+        return self._images.codec
 
     def subscribe(self, pipeline: Pipeline) -> None:
         """
@@ -113,14 +121,12 @@ class RegionInput:
         self._forget_unmatched()
         # Those that DDS loses show in the images, as unmatched.
         self._detections.subscribe(partial(self._offer, DETECTIONS))
-        self._images.subscribe(
-            partial(self._offer, IMAGE),
-            partial(pipeline.counters.count_at, self._camera, 'lost_in_transport'))
+        self._images.subscribe(pipeline, partial(self._offer, IMAGE))
 
     def unsubscribe(self) -> None:
         """Destroy the subscriptions; what still waits is unmatched."""
-        for topic in self.topics:
-            topic.unsubscribe()
+        self._images.unsubscribe()
+        self._detections.unsubscribe()
         pipeline, self._pipeline = self._pipeline, None
         self._clear(pipeline)
 
@@ -158,7 +164,8 @@ class RegionInput:
             self._unmatched[one.kind, one.reason] += 1
             self._stamps_ns[one.kind].append(stamp_ns(one.message.header.stamp))
             if one.kind == IMAGE:
-                pipeline.offer_unmatched(self._camera, one.message, now_ns - one.arrived_ns)
+                pipeline.drop(
+                    self._camera, one.message, 'unmatched', now_ns - one.arrived_ns)
             else:
                 pipeline.counters.count_at(self._camera, 'unmatched_detections')
         if match is not None:
@@ -202,26 +209,7 @@ class RegionInput:
                 f'{self._detections.name}: detections and their images arrive too far apart: '
                 'increase regions_wait_ms and regions_queue'
                 if self._partners_missed_each_other() else
-                f'{self._detections.name}: no stamp matches an image on {self._images.name}: the '
-                "detector must copy the image's header, or increase regions_slop_ms")
+                f'{self._detections.name}: no stamp matches an image on '
+                f"{self._images.topic.name}: the detector must copy the image's header, or "
+                'increase regions_slop_ms')
         return notes
-
-
-def topic_of(camera: str, topic: str) -> str:
-    """Return the relative name of a camera's topic."""
-    return f'{camera}/{topic}' if camera else topic
-
-
-def image_topic(node: Node, camera: str, parameters: NodeParameters) -> InputTopic:
-    """
-    Return the topic of a camera's images.
-
-    :raises UsageError: for an invalid name.
-    """
-    compressed = parameters.image_transport == 'compressed'
-    other = Image if compressed else CompressedImage
-    return InputTopic(
-        node, CompressedImage if compressed else Image,
-        topic_of(camera, 'image/compressed' if compressed else 'image'), parameters.queue_depth,
-        parameters.image_reliability == 'reliable',
-        {type_name(other): 'set the parameter image_transport to match'})

@@ -13,8 +13,9 @@ from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
 from resnet_trt_node.node.ros.stamps import stamp_age_ms
 from resnet_trt_node.node.ros.topics.arrivals import ArrivalRates
-from resnet_trt_node.node.ros.topics.camera_inputs import ImageInput, RegionInput, topic_of
+from resnet_trt_node.node.ros.topics.camera_inputs import ImageInput, RegionInput
 from resnet_trt_node.node.ros.topics.camera_results import ImageResults, RegionResults
+from resnet_trt_node.node.ros.topics.image_source import topic_of
 from sensor_msgs.msg import Image
 
 
@@ -89,6 +90,11 @@ class CameraTopics:
     def arrival_rates(self) -> ArrivalRates:
         """Return how often images arrive, and how old they are then."""
         return self._input.topics[0].arrivals.rates()
+
+    @property
+    def codec(self) -> str:
+        """Return the codec of the last packet of video, '' where none came."""
+        return self._input.codec
 
     def subscribe(self, pipeline: Pipeline) -> None:
         """

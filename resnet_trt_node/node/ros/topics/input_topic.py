@@ -19,6 +19,7 @@ from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained,
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
 from resnet_trt_node.node.ros.topics.arrivals import Arrivals
 from resnet_trt_node.node.ros.topics.reception import with_wait
+from resnet_trt_node.node.ros.transports import base_topic
 from resnet_trt_node.printable import printable, some
 
 #: The remedy for incompatible QoS: only overrides of the user can request too much.
@@ -163,8 +164,7 @@ class InputTopic:
         wanted, own = type_name(self._kind), self._node.get_fully_qualified_name()
         found = []
         for topic, types in self._node.get_topic_names_and_types():
-            twin = '/compressed' in (
-                topic.removeprefix(self.name), self.name.removeprefix(topic))
+            twin = topic != self.name and base_topic(topic) == base_topic(self.name)
             hint = next((self._hints[kind] for kind in types if kind in self._hints), None)
             if topic in used or not (wanted in types or (twin and hint)):
                 continue

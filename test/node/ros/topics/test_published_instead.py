@@ -8,7 +8,7 @@ from typing import Any
 from node_services import lifecycle
 import pytest
 from resnet_trt_node.node.ros.parameters import NodeParameters
-from resnet_trt_node.node.ros.topics.camera_inputs import image_topic
+from resnet_trt_node.node.ros.topics.image_source import ImageSource
 from sensor_msgs.msg import Image
 from simulated_node import ACTIVATE, DEACTIVATE, run
 from std_msgs.msg import String
@@ -16,6 +16,7 @@ from std_msgs.msg import String
 pytestmark = pytest.mark.slow
 
 RAW, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+PACKETS = 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket'
 
 
 def graph(topics: dict[str, tuple[str, str]]) -> Any:
@@ -45,11 +46,15 @@ def graph(topics: dict[str, tuple[str, str]]) -> Any:
     ('raw', {'/x/compressed': (COMPRESSED, '/cam')}, ''),
     ('compressed', {'/car/image': (RAW, '/cam')},
      '/car/image is published: set the parameter image_transport to match'),
+    ('raw', {'/car/image/ffmpeg': (PACKETS, '/cam')},
+     '/car/image/ffmpeg is published: set the parameter image_transport to match'),
+    ('compressed', {'/car/image/ffmpeg': (PACKETS, '/cam')},
+     '/car/image/ffmpeg is published: set the parameter image_transport to match'),
     ('compressed', {'/x/compressed': (COMPRESSED, '/cam')},
      f'{COMPRESSED} is published on /x/compressed: -r image/compressed:=/x/compressed'),
 ])
 def test_what_may_be_meant(transport, topics, remedy):
-    topic = image_topic(graph(topics), '', NodeParameters(image_transport=transport))
+    topic = ImageSource(graph(topics), '', NodeParameters(image_transport=transport)).topic
     assert topic.published_instead(['/car/left']) == remedy
 
 

@@ -111,13 +111,13 @@ def test_another_thread_may_deactivate_while_messages_are_taken(stage, monkeypat
     found = topics._input
     for number in (1, 2, 3):
         found._offer('image', picture(number), 0)
-    offer_unmatched = stage.pipeline.offer_unmatched
+    drop = stage.pipeline.drop
 
-    def deactivated(camera: str, message: Any, waited_ns: int = 0) -> None:
+    def deactivated(camera: str, message: Any, reason: str, waited_ns: int = 0) -> None:
         topics.unsubscribe()
-        offer_unmatched(camera, message, waited_ns)
+        drop(camera, message, reason, waited_ns)
 
-    monkeypatch.setattr(stage.pipeline, 'offer_unmatched', deactivated)
+    monkeypatch.setattr(stage.pipeline, 'drop', deactivated)
     monkeypatch.setattr(camera_inputs, 'perf_counter_ns', lambda: 10**18)
     topics.expire()
     assert [one.header.stamp.nanosec for one in stage.pipeline.unmatched] == [1, 2, 3]

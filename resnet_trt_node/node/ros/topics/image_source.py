@@ -1,0 +1,113 @@
+"""The images of one camera, by whichever transport they come; video is decoded on the way."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import import_module
+from typing import Any, Callable, Optional
+
+from rclpy.node import Node
+from resnet_trt_node.errors import UsageError
+from resnet_trt_node.imaging.video import import_av
+from resnet_trt_node.imaging.video_packets import video_codec
+from resnet_trt_node.node.import_errors import import_failure
+from resnet_trt_node.node.pipeline.pipeline import Pipeline
+from resnet_trt_node.node.pipeline.video_stage import MOST_WAITING, VideoHooks, VideoStage
+from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.topics.input_topic import InputTopic
+from resnet_trt_node.node.ros.transports import Transport, TRANSPORTS
+from resnet_trt_node.printable import printable
+
+
+class ImageSource:
+    """
+    Hands on the images of a camera; packets of video as decoded pictures.
+
+    :param node: creates and destroys the subscription.
+    :param camera: the camera's name, '' if `cameras` is empty.
+    :param parameters: transport, reliability and depth of the subscription.
+    :raises UsageError: for an invalid name, or where what the transport takes is not installed.
+    """
+
+    def __init__(self, node: Node, camera: str, parameters: NodeParameters) -> None:
+        self._camera = camera
+        self._parameters = parameters
+        transport = TRANSPORTS[parameters.image_transport]
+        self._is_video = transport.is_video
+        if self._is_video:
+            import_av()
+        others = {
+            one.kind: 'set the parameter image_transport to match'
+            for one in TRANSPORTS.values() if one is not transport}
+        self.topic = InputTopic(
+            node, _message_class(transport), topic_of(camera, f'image{transport.suffix}'),
+            # A packet that is lost costs all until the next key frame.
+            max(parameters.queue_depth, MOST_WAITING if self._is_video else 1),
+            parameters.image_reliability == 'reliable', others)
+        self._stage: Optional[VideoStage] = None
+
+    @property
+    def codec(self) -> str:
+        """Return the codec of the last packet of video, '' where none came."""
+        stage = self._stage
+        return stage.codec if stage is not None else ''
+
+    def subscribe(self, pipeline: Pipeline, offer: Callable[..., None]) -> None:
+        """
+        Subscribe to the images.
+
+        :param pipeline: counts packets that become no picture, and the messages that DDS lost, if
+            it reports them.
+        :param offer: called with a message that has a picture, and `waited_ns`.
+        :raises UsageError: for invalid qos_overrides, or a topic of another type.
+        """
+        camera = self._camera
+        self._stage = stage = VideoStage(VideoHooks(
+            lambda message, waited_ns: offer(message, waited_ns=waited_ns),
+            partial(pipeline.drop, camera),
+            lambda: self._parameters.max_image_mib << 20), self._parameters.queue_depth)
+
+        def take(message: Any, waited_ns: int) -> None:
+            codec = self._codec_of(message)
+            if codec:
+                # Its packets are counted when they are decoded: a camera would seem silent.
+                pipeline.counters.arrived(camera)
+                stage.take(message, codec, waited_ns)
+            elif self._is_video:
+                pipeline.drop(
+                    camera, message, 'malformed', waited_ns,
+                    f'encoding {printable(repr(message.encoding), 80)} is no codec that is known: '
+                    'send h264 or h265')
+            else:
+                offer(message, waited_ns=waited_ns)
+
+        self.topic.subscribe(
+            take if self._parameters.image_transport != 'raw' else offer,
+            partial(pipeline.counters.count_at, camera, 'lost_in_transport'))
+
+    def _codec_of(self, message: Any) -> str:
+        return video_codec(message.encoding if self._is_video else message.format)
+
+    def unsubscribe(self) -> None:
+        """Destroy the subscription; packets that are not decoded yet are refused."""
+        self.topic.unsubscribe()
+        if self._stage is not None:
+            self._stage.close()
+
+
+def topic_of(camera: str, topic: str) -> str:
+    """Return the relative name of a camera's topic."""
+    return f'{camera}/{topic}' if camera else topic
+
+
+def _message_class(transport: Transport) -> Any:
+    """
+    Return the class of a transport's messages.
+
+    :raises UsageError: if its package is not installed.
+    """
+    package, name = transport.message
+    try:
+        return getattr(import_module(f'{package}.msg'), name)
+    except ImportError as error:
+        raise UsageError(f'image_transport: {import_failure(error)}') from error

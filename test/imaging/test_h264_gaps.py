@@ -1,0 +1,102 @@
+"""Lost pictures of H.264 streams are seen, so that no wrong picture is taken for a right one."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from resnet_trt_node.errors import FrameError, KeyFrameMissing
+from resnet_trt_node.imaging.h264_gaps import PictureNumbers
+from resnet_trt_node.imaging.video import VideoDecoder
+from video_streams import decode_by_av, encode
+
+pytest.importorskip('av', reason='encodes and decodes video')
+
+#: B-frames and options of encoders: all that changes what the headers hold.
+_STREAMS = [
+    (0, {}), (3, {}), (0, {'preset': 'ultrafast', 'tune': 'zerolatency'}),
+    (0, {'profile': 'baseline'}), (2, {'x264-params': 'ref=4:b-pyramid=normal:scenecut=0'}),
+    (0, {'x264-params': 'cqm=jvt:scenecut=0'}), (2, {'x264-params': 'slices=4:scenecut=0'}),
+    (0, {'x264-params': 'interlaced=1:scenecut=0'}), (2, {'x264-params': 'open-gop=1:scenecut=0'})]
+
+
+@pytest.mark.parametrize(('b_frames', 'options'), _STREAMS)
+def test_every_loss_that_spoils_a_picture_is_seen_at_the_next_packet(b_frames, options):
+    packets = encode('h264', count=30, b_frames=b_frames, gop=12, options=options)
+    numbers = PictureNumbers()
+    assert not any(numbers.are_broken_by(one.data) for one in packets)
+    whole = dict(decode_by_av('h264', packets))
+    spoiling = 0
+    for lost in range(1, 28):
+        kept = packets[:lost] + packets[lost + 1:]
+        numbers = PictureNumbers()
+        seen = [place for place, one in enumerate(kept) if numbers.are_broken_by(one.data)]
+        # What libavcodec makes of it without a word.
+        if any(not np.array_equal(whole[pts], pixels)
+               for pts, pixels in decode_by_av('h264', kept)):
+            assert seen[:1] == [lost]
+            spoiling += 1
+    assert spoiling >= 10
+
+
+@pytest.mark.parametrize('b_frames', [0, 3])
+@pytest.mark.parametrize('codec', ['h264', 'h265'])
+def test_no_picture_behind_a_loss_is_wrong(codec, b_frames):
+    packets = encode(codec, b_frames=b_frames)
+    whole = dict(decode_by_av(codec, packets))
+    for lost in range(1, 8):
+        decoder, found = VideoDecoder(codec), []
+        for one in packets[:lost] + packets[lost + 1:]:
+            try:
+                found += decoder.decode(one.data, one.pts)
+            except FrameError:
+                pass
+        found += decoder.flush()
+        assert len(found) >= 8
+        for pts, pixels in found:
+            np.testing.assert_array_equal(pixels, whole[pts])
+
+
+@pytest.mark.parametrize(('codec', 'kinds'), [('h264', (7, 8)), ('h265', (32, 33, 34))])
+def test_a_stream_whose_parameters_came_once_goes_on_behind_a_loss(codec, kinds):
+    def without_parameters(data: bytes) -> bytes:
+        units = re.split(b'\0\0\1', data)[1:]
+        return b''.join(
+            b'\0\0\1' + unit for unit in units if _kind(codec, unit) not in kinds)
+
+    packets = encode(codec)
+    whole = dict(decode_by_av(codec, packets))
+    decoder, found = VideoDecoder(codec), []
+    for place, one in enumerate(packets):
+        data = without_parameters(one.data) if place else one.data
+        if place != 3:
+            try:
+                found += decoder.decode(data, one.pts)
+            except FrameError:
+                pass
+    found += decoder.flush()
+    assert [pts for pts, _ in found] == [40 * number for number in (0, 1, 2, *range(8, 24))]
+    for pts, pixels in found:
+        np.testing.assert_array_equal(pixels, whole[pts])
+
+
+def _kind(codec: str, unit: bytes) -> int:
+    return unit[0] & 31 if codec == 'h264' else unit[0] >> 1 & 63
+
+
+def test_a_gap_needs_a_key_frame():
+    packets = encode('h264')
+    decoder = VideoDecoder('h264')
+    decoder.decode(packets[0].data, 0)
+    with pytest.raises(KeyFrameMissing):
+        decoder.decode(packets[2].data, 2)
+
+
+def test_headers_that_cannot_be_read_break_nothing():
+    numbers = PictureNumbers()
+    packets = encode('h264', count=3)
+    for end in range(60):
+        assert not numbers.are_broken_by(packets[0].data[:end])
+    assert not numbers.are_broken_by(b'\0\0\1\x67' + bytes(600))
+    assert not numbers.are_broken_by(b'\0\0\1\x41')
