@@ -58,6 +58,31 @@ def test_no_picture_behind_a_loss_is_wrong(codec, b_frames):
             np.testing.assert_array_equal(pixels, whole[pts])
 
 
+@pytest.mark.parametrize(('codec', 'options'), [
+    ('h264', {}), ('h264', {'x264-params': 'slices=4:scenecut=0'}),
+    ('h264', {'preset': 'ultrafast', 'x264-params': 'slices=2:scenecut=0'}),
+    ('h265', {})])
+@pytest.mark.parametrize('share', [0.3, 0.5, 0.8])
+def test_a_packet_that_is_cut_off_shows_nothing_wrong(codec, options, share):
+    """Nor does it on a machine of one core, or of many; a slice of H.265 that is left out may."""
+    size = (640, 480)
+    packets = encode(codec, count=6, gop=6, size=size, options=options)
+    whole = dict(decode_by_av(codec, packets))
+    for cut in range(6):
+        decoder, found, errors = VideoDecoder(codec), [], 0
+        for place, one in enumerate(packets):
+            end = round(share * len(one.data)) if place == cut else len(one.data)
+            try:
+                found += decoder.decode(one.data[:end], one.pts)
+            except FrameError:
+                errors += 1
+        found += decoder.flush()
+        assert errors == 6 - cut
+        assert [pts for pts, _ in found] == [40 * number for number in range(cut)]
+        for pts, pixels in found:
+            np.testing.assert_array_equal(pixels, whole[pts])
+
+
 @pytest.mark.parametrize(('codec', 'kinds'), [('h264', (7, 8)), ('h265', (32, 33, 34))])
 def test_a_stream_whose_parameters_came_once_goes_on_behind_a_loss(codec, kinds):
     def without_parameters(data: bytes) -> bytes:
