@@ -61,8 +61,8 @@ def labels_for(
     """
     Return the names of a model's classes.
 
-    :param given: by the user. Without any they are the ImageNet names for 1000 classes, 'class_0'
-        and so on for any other number.
+    :param given: by the user. Without any they are the ImageNet names for 1000 classes, behind
+        'background' for 1001, and 'class_0' and so on for any other number.
     :param count: C.
     :param what: has these classes, for messages.
     :param say: told what was assumed.
@@ -84,6 +84,10 @@ def labels_for(
         return given
     if count == 1000:
         return imagenet_labels()
+    if count == 1001:
+        say(f'{what} has 1001 classes: they are taken for those of TensorFlow, background first, '
+            "then ImageNet's; others can be given with --labels")
+        return ('background', *imagenet_labels())
     return tuple(f'class_{index:0{len(str(count - 1))}}' for index in range(count))
 
 

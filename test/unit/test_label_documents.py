@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from resnet_trt_node.errors import LabelsError
 from resnet_trt_node.label_file import read_labels
+from resnet_trt_node.labels import imagenet_labels
 from resnet_trt_node.onnx_tools.class_names import labels_for, labels_in
 import yaml
 
@@ -127,6 +128,10 @@ def test_the_background_of_tensorflow_is_left_out_where_the_model_has_none() -> 
     said: list[str] = []
     assert labels_for(('background', *NAMES), 3, 'a.onnx', said.append) == NAMES
     assert said == ["'background', the first of 4 class names, is left out: a.onnx has 3 classes"]
+    assert labels_for(None, 1001, 'a.onnx', said.append) == ('background', *imagenet_labels())
+    assert said[1].startswith('a.onnx has 1001 classes: they are taken for those of TensorFlow')
+    assert labels_for(None, 1000, 'a.onnx') == imagenet_labels()
+    assert labels_for(None, 1002, 'a.onnx')[0] == 'class_0000'
     assert labels_for(('background', *NAMES), 4, 'a.onnx') == ('background', *NAMES)
     with pytest.raises(LabelsError, match=r'4 labels, but a\.onnx has 3'):
         labels_for(('shark', *NAMES), 3, 'a.onnx')
