@@ -139,8 +139,9 @@ def _layout(value: TensorInfo, layout: str) -> Tuple[str, int]:
     check_choice('layout', layout, LAYOUTS)
     shown = f'input {value.name!r} has the shape {value.shown_shape}'
     if len(value.shape) != 4:
-        raise ModelError(f'{shown}: only (N, 3, H, W) or (N, H, W, 3) can be prepared, '
-            'or one channel instead of three')
+        raise ModelError(
+            f'{shown}: only (N, 3, H, W) or (N, H, W, 3) can be prepared, or one channel instead '
+            'of three')
     # Some exporters write -1 or 0 for a dynamic side.
     sides = {'nchw': value.shape[1], 'nhwc': value.shape[3]}
     fits = {
