@@ -25,6 +25,8 @@ def no_heif(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def forget() -> None:
         picture_formats._register_heif.cache_clear()
         picture_formats.readable_formats.cache_clear()
+    # Once only: what it adds to a list that is taken back would be missing for good.
+    Image.init()
     with monkeypatch.context() as changes:
         changes.setitem(sys.modules, 'pillow_heif', None)
         changes.setattr(Image, 'ID', [name for name in Image.ID if name != 'HEIF'])
