@@ -127,6 +127,9 @@ class Video:
         if stream is None:
             raise DataError(f'{self.name} has no pictures, it is sound alone: leave it out')
         context = stream.codec_context
+        if context is None:
+            raise DataError(
+                f'{self.name}: FFmpeg has no decoder for its pictures: convert it to H.264')
         size_bytes = BYTES_PER_PIXEL * context.width * context.height
         if size_bytes > self._max_bytes:
             raise FrameError(
@@ -146,8 +149,10 @@ class Video:
         while True:
             try:
                 packet = next(packets, None)
-            except self._av.FFmpegError as error:
-                self.warnings.append(f'{self.name}: it ends early ({error.strerror or error})')
+            # PyAV looks a packet's stream up, which a damaged file may not have.
+            except (self._av.FFmpegError, IndexError) as error:
+                reason = getattr(error, 'strerror', None) or error
+                self.warnings.append(f'{self.name}: it ends early ({reason})')
                 return
             if packet is None:
                 return

@@ -141,14 +141,14 @@ class VideoDecoder:
             raise self._broken(packet, str(error)) from error
         self._waiting = False
         self._pending[self._number] = pts
-        self._ready = self._taken(pictures)
-        if any(one.is_corrupt for one in pictures):
-            is_own = any(one.pts == self._number for one in pictures)
-            if is_own:
+        self._ready, damage = self._taken(pictures)
+        if damage:
+            own = damage.get(self._number)
+            if own is not None:
                 del self._pending[self._number]
             self.reset()
-            if is_own:
-                raise self._broken(packet, 'parts of its picture are missing')
+            if own is not None:
+                raise self._broken(packet, own)
         found, self._ready = self._ready, []
         return found
 
@@ -171,7 +171,7 @@ class VideoDecoder:
         pictures = []
         with suppress(self._av.FFmpegError, MemoryError):
             pictures = self._context.decode(None)
-        self._ready = self._taken(pictures)
+        self._ready, _ = self._taken(pictures)
         # Unlike a new decoder, this one keeps the parameter sets, which may come just once.
         self._context.flush_buffers()
         self._waiting = True
@@ -204,14 +204,27 @@ class VideoDecoder:
             f'broken {self.codec} packet of {len(packet)} bytes ({reason}): check the transport; '
             'decoding goes on with the next key frame')
 
-    def _taken(self, pictures: list[Any]) -> list[tuple[int, NDArray[np.uint8]]]:
-        """Return pictures with the pts of their packets, after those that were ready."""
-        found = self._ready
+    def _taken(
+            self, pictures: list[Any],
+    ) -> tuple[list[tuple[int, NDArray[np.uint8]]], dict[int, str]]:
+        """
+        Return pictures with the pts of their packets, after those that were ready.
+
+        :returns: and why others cannot be used, by the numbers of their packets.
+        """
+        found, damage = self._ready, {}
         for one in pictures:
-            # Without a number: a broken packet, which was counted.
-            if one.pts in self._pending and not one.is_corrupt:
-                found.append((self._pending.pop(one.pts), to_rgb(one)))
-        return found
+            if one.pts not in self._pending:  # of a broken packet, which was counted
+                continue
+            if one.is_corrupt:
+                damage[one.pts] = 'parts of its picture are missing'
+                continue
+            try:
+                found.append((self._pending[one.pts], to_rgb(one)))
+                del self._pending[one.pts]
+            except FrameError as error:
+                damage[one.pts] = str(error)
+        return found, damage
 
 
 def to_rgb(picture: Any) -> NDArray[np.uint8]:
@@ -220,5 +233,9 @@ def to_rgb(picture: Any) -> NDArray[np.uint8]:
 
     :param picture: an `av.VideoFrame`.
     :returns: RGB uint8 (H, W, 3), owned by the caller; converted as `VideoDecoder` says.
+    :raises FrameError: if its colours are none that can be converted, as after damage.
     """
-    return np.asarray(picture.to_ndarray(format='rgb24'), np.uint8)
+    try:
+        return np.asarray(picture.to_ndarray(format='rgb24'), np.uint8)
+    except (import_av().FFmpegError, ValueError, MemoryError) as error:
+        raise FrameError(f'its colours cannot be converted ({error})') from error

@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 from resnet_trt_node.errors import FrameError, KeyFrameMissing, UsageError
-from resnet_trt_node.imaging.video import VideoDecoder
+from resnet_trt_node.imaging.video import to_rgb, VideoDecoder
 from resnet_trt_node.imaging.video_packets import video_codec
 from video_streams import decode_by_av, encode, encode_flat
 
-pytest.importorskip('av', reason='decodes video')
+av = pytest.importorskip('av', reason='decodes video')
 
 _STREAMS = [('h264', 0), ('h264', 3), ('h265', 0), ('h265', 3), ('mpeg4', 0), ('mpeg4', 2),
             ('mjpeg', 0), ('vp8', 0), ('vp9', 0), ('av1', 0)]
@@ -174,3 +174,12 @@ def test_a_faulty_remark_of_the_encoder_does_no_harm():
         dataclasses.replace(one, data=faulty + one.data) for one in packets])
     assert not errors
     _assert_same(found, decode_by_av('h264', packets))
+
+
+def test_colours_that_libswscale_does_not_know_are_an_error_of_the_picture():
+    frame = av.VideoFrame(16, 16, 'yuv420p')
+    for plane in frame.planes:
+        plane.update(bytes(plane.buffer_size))
+    frame.colorspace = 8  # YCgCo
+    with pytest.raises(FrameError, match='its colours cannot be converted'):
+        to_rgb(frame)
