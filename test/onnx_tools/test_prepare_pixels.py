@@ -92,7 +92,7 @@ def test_numbers_are_those_of_the_original(
     source = write_pixel_classifier(tmp_path / 'in.onnx', layout, start, dtype=dtype)
     report = prepare(source, tmp_path / 'out.onnx')
     assert report.layout == layout
-    assert report.normalisation == 'pixels of 0 to 255 as they are, RGB'
+    assert report.spec.normalisation == 'pixels of 0 to 255 as they are, RGB'
     assert report.spec.precision == ('fp32' if dtype == np.float32 else 'fp16')
     found = run(report.path, {'images': FRAMES})
     np.testing.assert_allclose(
