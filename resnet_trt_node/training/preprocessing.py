@@ -83,9 +83,9 @@ class GivenPreprocessing:
         if declared.source:
             return []
         missing = [option for option, value in (
-            ('--mean and --std', self.mean), ('--image-size', self.image_size),
+            ('--mean, --std', self.mean), ('--image-size', self.image_size),
             ('--resize', self.resize), ('--interpolation', self.interpolation)) if value is None]
         if not missing:
             return []
-        return [f"the weights say nothing of their preprocessing, so that ImageNet's usual one "
-                f'is taken: {", ".join(missing)} change it']
+        return ["the weights say nothing of their preprocessing: ImageNet's usual is taken for "
+                + ', '.join(missing)]

@@ -146,8 +146,8 @@ def test_what_nothing_says_is_assumed_and_said(tmp_path: Path) -> None:
     spec = export_resnet(None, tmp_path / 'net.pth', tmp_path / 'net.onnx', resize=40,
                          preprocessing=GivenPreprocessing(image_size=SIDE)).spec
     assert spec.assumptions == (
-        "the weights say nothing of their preprocessing, so that ImageNet's usual one is taken: "
-        '--mean and --std, --interpolation change it',
+        "the weights say nothing of their preprocessing: ImageNet's usual is taken for "
+        '--mean, --std, --interpolation',
         'the weights have no class names, so that they get made-up class names: --labels FILE '
         'changes them')
     assert spec.resize == ResizeRule(40, SIDE, SIDE, 'bilinear')
