@@ -182,9 +182,10 @@ def test_a_folder_of_timm(tmp_path: Path) -> None:
     assert 'AveragePool' in names
 
 
-def test_pruning_keeps_what_the_files_say(tmp_path: Path) -> None:
+def test_pruning_keeps_what_the_files_say(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = _network(nn.Linear(512, 3), deep=True)
-    torch.save({'state_dict': network.state_dict()}, tmp_path / 'model.pth')
+    torch.save({'state_dict': nn.DataParallel(network).state_dict()}, tmp_path / 'model.pth')
     (tmp_path / 'config.json').write_text(json.dumps({
         'architecture': 'resnet18d', 'label_names': ['ant', 'bee', 'cat'], 'pretrained_cfg': {
             'input_size': [3, SIDE, SIDE], 'interpolation': 'bicubic', 'crop_pct': 0.8,
@@ -192,6 +193,7 @@ def test_pruning_keeps_what_the_files_say(tmp_path: Path) -> None:
     pruned = tmp_path / 'elsewhere' / 'pruned.pth'
     pruned.parent.mkdir()
     assert main(['prune', str(tmp_path / 'model.pth'), '-o', str(pruned)]) == 0
+    assert "assumed: the names of the weights begin with 'module.'" in capsys.readouterr().err
     spec = export_resnet(None, pruned, tmp_path / 'out.onnx').spec
     assert spec.resize == ResizeRule(40, SIDE, SIDE, 'bicubic')
     assert spec.labels == ('ant', 'bee', 'cat')

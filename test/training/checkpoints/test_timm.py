@@ -11,6 +11,7 @@ from resnet_trt_node.errors import LabelsError, ModelError
 from resnet_trt_node.onnx_tools.normalisation import Normalisation
 from resnet_trt_node.training.checkpoints import weights as weights_module
 from resnet_trt_node.training.checkpoints.declared import DeclaredWeights
+from resnet_trt_node.training.checkpoints.initial_network import initial_network
 from resnet_trt_node.training.checkpoints.published import TIMM_FILES, TIMM_RULES
 from resnet_trt_node.training.checkpoints.timm import (
     published_by_timm, read_config, weights_path)
@@ -112,6 +113,12 @@ def test_a_folder_means_the_weights_in_it(tmp_path: Path) -> None:
         'resnet18', str(tmp_path / 'pytorch_model.bin'), None)
     _read(tmp_path, architecture='resnet18')
     assert load_network(None, tmp_path)[1].declared.normalisation.mean == (0.5, 0.5, 0.5)
+    _, new, said = initial_network('resnet18', tmp_path, ['a', 'b', 'c'])
+    assert not new
+    assert said == (
+        'training goes on with (pixel / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225], '
+        'RGB, the weights were trained with (pixel / 255 - [0.5, 0.5, 0.5]) / [0.25, 0.5, 0.5], '
+        'RGB',)
     _read(tmp_path)
     with pytest.raises(ModelError, match=r'is resnet50d, .* are those of resnet18'):
         load_network(None, tmp_path)
