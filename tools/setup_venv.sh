@@ -121,19 +121,22 @@ install_requirements() {
   stamp requirements "$requirements"
 }
 
-# Compile one package of interfaces/; its CMake scripts run their Python code generators with PATH's
-# python3.
+# Compile packages of interfaces/, side by side; their CMake scripts run their Python code generators
+# with PATH's python3.
 compile_messages() (
-  package=$1
-  rm -f "$stamps/$package"
   if [ -n "$ros" ]; then
     # Its generators need the versions of their own machine (empy 3 on Humble), not .venv's.
     python=$(cat "$stamps/python")
-    if "$python" -c "import $package.msg" 2>/dev/null; then
-      say "using $package of ROS 2 $ros"
-      stamp "$package" "$messages"
-      return
-    fi
+    for package in "$@"; do
+      shift
+      if "$python" -c "import $package.msg" 2>/dev/null; then
+        say "using $package of ROS 2 $ros"
+        stamp "$package" "$messages"
+      else
+        set -- "$@" "$package"
+      fi
+    done
+    [ $# -gt 0 ] || return 0
   else
     python=$venv/bin/python
     export AMENT_PREFIX_PATH="$venv" CMAKE_PREFIX_PATH="$venv" PATH="$venv/bin:$PATH"
@@ -144,15 +147,23 @@ print(sysconfig.get_path("purelib")[len(sys.prefix) + 1:])')
   rm -rf "$build"
   mkdir "$build"
   # shellcheck disable=SC2016  # the inner shell expands these
-  show "$package.log" "compiling $package" sh -c '
-      cmake -S "$0" -B "$@" && cmake --build "$1" --parallel "$(nproc)" \
-        && cmake --install "$1"' "interfaces/$package" \
-    "$build" -DCMAKE_INSTALL_PREFIX="$venv" -DBUILD_TESTING=OFF -DPython3_EXECUTABLE="$python" \
-    -DPython3_FIND_VIRTUALENV=ONLY -DPYTHON_INSTALL_DIR="$site" \
-    || fail "$package does not compile: the end of $name/$package.log is above"
-  "$venv/bin/python" -c "import $package.msg" || fail "the compiled $package does not load"
+  show messages.log "compiling $*" sh -c '
+      build=$1 venv=$2 python=$3 site=$4 pids=
+      shift 4
+      for package in "$@"; do
+        { cmake -S "interfaces/$package" -B "$build/$package" -DCMAKE_INSTALL_PREFIX="$venv" \
+            -DBUILD_TESTING=OFF -DPython3_EXECUTABLE="$python" -DPython3_FIND_VIRTUALENV=ONLY \
+            -DPYTHON_INSTALL_DIR="$site" && cmake --build "$build/$package" --parallel "$(nproc)" \
+            && cmake --install "$build/$package"; } &
+        pids="$pids $!"
+      done
+      for pid in $pids; do wait "$pid" || exit; done' sh "$build" "$venv" "$python" "$site" "$@" \
+    || fail "$* cannot be compiled: the end of $name/messages.log is above"
   rm -rf "$build"
-  stamp "$package" "$messages"
+  for package in "$@"; do
+    "$venv/bin/python" -c "import $package.msg" || fail "the compiled $package does not load"
+    stamp "$package" "$messages"
+  done
 )
 
 install_package() {
@@ -197,10 +208,12 @@ if ! is_stamped base "$base" || [ ! -e "$stamps/requirements" ] \
   create
 fi
 has_requirements || install_requirements
-is_stamped vision_msgs "$messages" || compile_messages vision_msgs
 # The demo has no video.
-case " $parts " in *' test '*)
-  is_stamped ffmpeg_image_transport_msgs "$messages" \
-    || compile_messages ffmpeg_image_transport_msgs
-esac
+set -- vision_msgs
+case " $parts " in *' test '*) set -- "$@" ffmpeg_image_transport_msgs foxglove_msgs ;; esac
+for package_of_messages in "$@"; do
+  shift
+  is_stamped "$package_of_messages" "$messages" || set -- "$@" "$package_of_messages"
+done
+[ $# -eq 0 ] || compile_messages "$@"
 is_stamped package "$package" || install_package

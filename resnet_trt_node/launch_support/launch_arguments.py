@@ -100,9 +100,9 @@ def classify_arguments() -> tuple[LaunchArgument, ...]:
         _of_parameter('engine_dir'),
         _of_parameter('input'),
         LaunchArgument(
-            'image_topic', 'Image topic, without the /compressed or /ffmpeg that image_transport '
-            'adds; with cameras, a comma-separated list with one topic for each. Empty means '
-            "image in the node's namespace, or <camera>/image."),
+            'image_topic', 'Image topic, without the ending that image_transport adds, such as '
+            '/compressed; with cameras, a comma-separated list with one topic for each. Empty '
+            "means image in the node's namespace, or <camera>/image."),
         LaunchArgument(
             'detections_topic', "Topic of the detector's vision_msgs/Detection2DArray, for "
             'input:=regions; with cameras, a comma-separated list with one topic for each. Empty '

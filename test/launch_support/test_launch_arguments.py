@@ -82,7 +82,7 @@ def test_the_yaml_file_is_read_for_the_node_where_it_will_be(
 def test_choices_are_those_of_the_node_and_nothing():
     choices = {argument.name: argument.choices for argument in classify_arguments()}
     assert choices['backend'] == ('', *BACKEND_CHOICES)
-    assert choices['image_transport'] == ('', 'raw', 'compressed', 'ffmpeg')
+    assert choices['image_transport'] == ('', 'raw', 'compressed', 'ffmpeg', 'foxglove')
     assert choices['input'] == ('', 'image', 'regions')
     # launch would refuse True where true is a choice, and INFO where info is.
     assert choices['use_sim_time'] == choices['build_only'] == choices['log_level'] == ()
@@ -133,22 +133,26 @@ def test_namespace_and_log_level_are_no_parameters(params_file, level):
 
 
 @pytest.mark.parametrize('topic', [
-    '/camera/image_raw', '/camera/image_raw/compressed', '/camera/image_raw/ffmpeg'])
+    '/camera/image_raw', '/camera/image_raw/compressed', '/camera/image_raw/ffmpeg',
+    '/camera/image_raw/foxglove'])
 def test_image_topic_renames_all_transports(params_file, topic):
     # The transport may stand in the YAML file, which the launch does not read.
     assert settings(params_file, image_topic=topic).remappings == [
         ('image', '/camera/image_raw'),
         ('image/compressed', '/camera/image_raw/compressed'),
-        ('image/ffmpeg', '/camera/image_raw/ffmpeg')]
+        ('image/ffmpeg', '/camera/image_raw/ffmpeg'),
+        ('image/foxglove', '/camera/image_raw/foxglove')]
 
 
 def test_each_camera_has_its_image_topic(params_file):
     result = settings(params_file, cameras='front,left', image_topic='/a/image,cam1/image_raw')
     assert result.remappings == [
         ('front/image', '/a/image'), ('front/image/compressed', '/a/image/compressed'),
-        ('front/image/ffmpeg', '/a/image/ffmpeg'), ('left/image', 'cam1/image_raw'),
+        ('front/image/ffmpeg', '/a/image/ffmpeg'),
+        ('front/image/foxglove', '/a/image/foxglove'), ('left/image', 'cam1/image_raw'),
         ('left/image/compressed', 'cam1/image_raw/compressed'),
-        ('left/image/ffmpeg', 'cam1/image_raw/ffmpeg')]
+        ('left/image/ffmpeg', 'cam1/image_raw/ffmpeg'),
+        ('left/image/foxglove', 'cam1/image_raw/foxglove')]
 
 
 def test_each_camera_has_its_detections(params_file):
@@ -157,7 +161,7 @@ def test_each_camera_has_its_detections(params_file):
     assert settings(
         params_file, cameras='front,left', image_topic='/a/image,/b/image',
         detections_topic='/a/boxes, b/boxes').remappings[-3:] == [
-        ('left/image/ffmpeg', '/b/image/ffmpeg'), ('front/detections', '/a/boxes'),
+        ('left/image/foxglove', '/b/image/foxglove'), ('front/detections', '/a/boxes'),
         ('left/detections', 'b/boxes')]
 
 

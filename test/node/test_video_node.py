@@ -16,6 +16,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray
 pytest.importorskip('av', reason='PyAV encodes and decodes video')
 packets_msgs = pytest.importorskip(
     'ffmpeg_image_transport_msgs.msg', reason='ffmpeg_image_transport_msgs is not installed')
+foxglove_msgs = pytest.importorskip('foxglove_msgs.msg', reason='foxglove_msgs is not installed')
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +30,23 @@ def ffmpeg_packet(data: bytes, number: int, encoding: str = 'h264;yuv420p;bgr8;b
         header=compressed(b'', number).header, encoding=encoding, pts=number)
     message.data = array('B', data)
     return message
+
+
+def foxglove_packet(data: bytes, number: int, codec: str) -> Any:
+    """Return a CompressedVideo with `number` as its stamp's nanoseconds."""
+    header = compressed(b'', number).header
+    message = foxglove_msgs.CompressedVideo(
+        timestamp=header.stamp, frame_id=header.frame_id, format=codec)
+    message.data = array('B', data)
+    return message
+
+
+#: Transport to the type of its messages, and what makes one of data, number and codec.
+TRANSPORTS: dict[str, tuple[Any, Any]] = {
+    'ffmpeg': (packets_msgs.FFMPEGPacket, ffmpeg_packet),
+    'foxglove': (foxglove_msgs.CompressedVideo, foxglove_packet),
+    'compressed': (
+        CompressedImage, lambda data, number, codec: compressed(data, number, kind=codec))}
 
 
 def shown(peer: Peer, topic: str = 'classification') -> list[tuple[int, int]]:
@@ -45,24 +63,20 @@ def own(numbers: Any) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize('codec', ['h264', 'h265'])
-@pytest.mark.parametrize('transport', ['ffmpeg', 'compressed'])
+@pytest.mark.parametrize('transport', TRANSPORTS)
 def test_lost_and_broken_packets_are_counted_and_the_next_key_frame_goes_on(
         peer: Peer, codec: str, transport: str) -> None:
     peer.listen_to_results()
     packets = shade_packets(codec, 40)
-    topic = f'image/{transport}'
+    topic, (kind, message_of) = f'image/{transport}', TRANSPORTS[transport]
     # The stream has begun before the node listens; two are lost, one is broken.
     missing, broken = (0, 11, 28), 21
     packets[broken] = b'no video'
     with run('-p', f'image_transport:={transport}') as node:
-        if transport == 'ffmpeg':
-            peer.connect(topic, packets_msgs.FFMPEGPacket)
-        else:
-            peer.connect(topic, CompressedImage)
+        peer.connect(topic, kind)
         for number, data in enumerate(packets):
             if number not in missing:
-                peer.publish(topic, ffmpeg_packet(data, number, codec) if transport == 'ffmpeg'
-                             else compressed(data, number, kind=codec))
+                peer.publish(topic, message_of(data, number, codec))
         wait_for_status(peer, 'received', str(40 - len(missing)))
         wait_for_status(peer, 'in_progress', '0')
         status = peer.status()
@@ -78,6 +92,7 @@ def test_lost_and_broken_packets_are_counted_and_the_next_key_frame_goes_on(
         assert status['video_codec'] == codec
         peer.spin_until(lambda: len(peer.heard['classification']) == len(good), 'every answer')
         assert shown(peer) == own(good)
+        assert {one.header.frame_id for one in peer.heard['classification']} == {'camera'}
         assert node.stop() == 0
     assert f'{40 - len(missing)} frames received, {len(good)} answered' in node.log
     assert 'no key frame of' in node.log or 'has no start code' in node.log
@@ -136,10 +151,10 @@ def test_an_activated_node_waits_for_a_key_frame_again(peer: Peer) -> None:
             peer.publish('image/ffmpeg', ffmpeg_packet(packets[number], number))
         wait_for_status(peer, 'answered', '4')
         publisher = peer._publishers['image/ffmpeg']
-        assert lifecycle(peer, DEACTIVATE)
+        assert lifecycle(peer, DEACTIVATE), node.log
         peer.spin_until(
             lambda: not publisher.get_subscription_count(), 'the end of the subscription')
-        assert lifecycle(peer, ACTIVATE)
+        assert lifecycle(peer, ACTIVATE), node.log
         peer.spin_until(publisher.get_subscription_count, 'another subscription')
         # None is missing: it is the decoder that begins anew.
         for number in range(4, 12):
@@ -205,12 +220,14 @@ def test_an_encoding_that_is_none_is_malformed(peer: Peer) -> None:
     assert "frame dropped: encoding 'theora' is no codec that is known" in node.log
 
 
-@pytest.mark.parametrize(('module', 'line'), [
-    ('ffmpeg_image_transport_msgs',
+@pytest.mark.parametrize(('transport', 'module', 'line'), [
+    ('ffmpeg', 'ffmpeg_image_transport_msgs',
      'sudo apt install ros-<distro>-ffmpeg-image-transport-msgs'),
-    ('av', 'pip install av')])
-def test_what_is_missing_is_one_line_at_configure(module: str, line: str) -> None:
-    node = run(*FFMPEG, prepare=f'sys.modules[{module!r}] = None')
+    ('foxglove', 'foxglove_msgs', 'sudo apt install ros-<distro>-foxglove-msgs'),
+    ('ffmpeg', 'av', 'pip install av')])
+def test_what_is_missing_is_one_line_at_configure(
+        transport: str, module: str, line: str) -> None:
+    node = run('-p', f'image_transport:={transport}', prepare=f'sys.modules[{module!r}] = None')
     assert node.wait() == 2
     found = [one for one in node.log.splitlines() if 'cannot configure' in one]
     assert len(found) == 1

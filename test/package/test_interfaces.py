@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-#: From the definitions of vision_msgs 4.1.1 and ffmpeg_image_transport_msgs 1.2.2, compiled with
-#: rosidl of ROS 2 Kilted.
+#: From the definitions of vision_msgs 4.1.1, ffmpeg_image_transport_msgs 1.2.2 and foxglove_msgs,
+#: compiled with rosidl of ROS 2 Kilted.
 TYPE_HASHES = {
+    'CompressedVideo': 'RIHS01_32039eafc3770e589c86c4dabff9c392ce9955ebffd43f5f60763011d43d8d1d',
     'FFMPEGPacket': 'RIHS01_648d84e0d33cbf76daf54b094d8f06154b8a24800a19c14371754df799fbaf79',
     'BoundingBox2D': 'RIHS01_008eacbb0cf8f26e83795547bed013eec3675485ef386ec056d80eaaf1c1ce2f',
     'Classification': 'RIHS01_f74db28d0eaef3afb78f48bf2161cd709a1383a0309d3454383b25be11345143',
@@ -37,6 +38,9 @@ FIELDS = {
     'LabelInfo': {
         'header': 'std_msgs/Header', 'class_map': 'sequence<vision_msgs/VisionClass>',
         'threshold': 'float'},
+    'CompressedVideo': {
+        'timestamp': 'builtin_interfaces/Time', 'frame_id': 'string', 'data': 'sequence<uint8>',
+        'format': 'string'},
     'FFMPEGPacket': {
         'header': 'std_msgs/Header', 'width': 'int32', 'height': 'int32', 'encoding': 'string',
         'pts': 'uint64', 'flags': 'uint8', 'is_bigendian': 'boolean',
@@ -50,8 +54,12 @@ FIELDS = {
 }
 
 
+#: Those that are not of vision_msgs.
+_PACKAGES = {'CompressedVideo': 'foxglove_msgs', 'FFMPEGPacket': 'ffmpeg_image_transport_msgs'}
+
+
 def _package(name: str) -> Any:
-    package = 'ffmpeg_image_transport_msgs' if name == 'FFMPEGPacket' else 'vision_msgs'
+    package = _PACKAGES.get(name, 'vision_msgs')
     return pytest.importorskip(f'{package}.msg', reason=f'{package} is not installed')
 
 

@@ -123,7 +123,8 @@ class NodeParameters:
         'front/classification and left/classification. Empty means image -> classification.')
     image_transport: str = _parameter(
         'raw', 'raw subscribes to image, compressed to image/compressed, which may also be video '
-        '(H.264 or H.265), and ffmpeg to image/ffmpeg.', choices=tuple(TRANSPORTS))
+        '(H.264 or H.265), ffmpeg to image/ffmpeg, and foxglove to image/foxglove.',
+        choices=tuple(TRANSPORTS))
     max_image_mib: int = _parameter(
         MAX_IMAGE_BYTES >> 20, 'Maximum memory for one frame in MiB, including decoding; a larger '
         'frame is dropped as malformed.', low=1, high=65_536, live=True)

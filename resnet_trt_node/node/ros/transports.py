@@ -12,11 +12,13 @@ class Transport:
 
     :param suffix: what it adds to the name of the image topic.
     :param kind: the type of its messages.
-    :param is_video: whether these are always packets of a video stream.
+    :param codec_field: their field that names the codec of a video stream, '' where there is none.
+    :param is_video: whether they are always packets of such a stream.
     """
 
     suffix: str
     kind: str
+    codec_field: str = ''
     is_video: bool = False
 
     @property
@@ -29,8 +31,11 @@ class Transport:
 #: Those that the node reads, by the value of `image_transport`.
 TRANSPORTS = {
     'raw': Transport('', 'sensor_msgs/msg/Image'),
-    'compressed': Transport('/compressed', 'sensor_msgs/msg/CompressedImage'),
-    'ffmpeg': Transport('/ffmpeg', 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket', is_video=True)}
+    'compressed': Transport('/compressed', 'sensor_msgs/msg/CompressedImage', 'format'),
+    'ffmpeg': Transport(
+        '/ffmpeg', 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket', 'encoding', is_video=True),
+    'foxglove': Transport(
+        '/foxglove', 'foxglove_msgs/msg/CompressedVideo', 'format', is_video=True)}
 
 
 def base_topic(topic: str) -> str:

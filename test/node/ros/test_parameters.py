@@ -49,7 +49,7 @@ def test_defaults_are_valid_and_every_parameter_is_described():
     ({'score_threshold': 1}, 'write 1.0'),
     ({'score_threshold': float('nan')}, 'out of range'),
     ({'batch_size': 257}, 'out of range'),
-    ({'image_transport': 'theora'}, 'raw, compressed, ffmpeg'),
+    ({'image_transport': 'theora'}, 'raw, compressed, ffmpeg, foxglove'),
     ({'autostart': 'yes'}, 'true or false'),
     ({'cameras': ('',)}, 'ROS name'),
     ({'cameras': ('/front',)}, 'is a topic: name the camera, such as front,'),

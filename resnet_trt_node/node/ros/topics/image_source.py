@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any, Callable, Optional
 
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging.video import import_av
 from resnet_trt_node.imaging.video_packets import video_codec
@@ -17,6 +19,7 @@ from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.input_topic import InputTopic
 from resnet_trt_node.node.ros.transports import Transport, TRANSPORTS
 from resnet_trt_node.printable import printable
+from std_msgs.msg import Header
 
 
 class ImageSource:
@@ -32,18 +35,19 @@ class ImageSource:
     def __init__(self, node: Node, camera: str, parameters: NodeParameters) -> None:
         self._camera = camera
         self._parameters = parameters
-        transport = TRANSPORTS[parameters.image_transport]
-        self._is_video = transport.is_video
-        if self._is_video:
+        self._transport = transport = TRANSPORTS[parameters.image_transport]
+        if transport.is_video:
             import_av()
+        kind = _message_class(transport)
         others = {
             one.kind: 'set the parameter image_transport to match'
             for one in TRANSPORTS.values() if one is not transport}
         self.topic = InputTopic(
-            node, _message_class(transport), topic_of(camera, f'image{transport.suffix}'),
+            node, kind, topic_of(camera, f'image{transport.suffix}'),
             # A packet that is lost costs all until the next key frame.
-            max(parameters.queue_depth, MOST_WAITING if self._is_video else 1),
-            parameters.image_reliability == 'reliable', others)
+            max(parameters.queue_depth, MOST_WAITING if transport.is_video else 1),
+            parameters.image_reliability == 'reliable', others,
+            read=None if hasattr(kind, 'header') else partial(with_header, kind=kind))
         self._stage: Optional[VideoStage] = None
 
     @property
@@ -61,38 +65,48 @@ class ImageSource:
         :param offer: called with a message that has a picture, and `waited_ns`.
         :raises UsageError: for invalid qos_overrides, or a topic of another type.
         """
-        camera = self._camera
+        camera, transport = self._camera, self._transport
         self._stage = stage = VideoStage(VideoHooks(
             lambda message, waited_ns: offer(message, waited_ns=waited_ns),
             partial(pipeline.drop, camera),
             lambda: self._parameters.max_image_mib << 20), self._parameters.queue_depth)
 
         def take(message: Any, waited_ns: int) -> None:
-            codec = self._codec_of(message)
+            codec = video_codec(getattr(message, transport.codec_field))
             if codec:
                 # Its packets are counted when they are decoded: a camera would seem silent.
                 pipeline.counters.arrived(camera)
                 stage.take(message, codec, waited_ns)
-            elif self._is_video:
+            elif transport.is_video:
+                name = printable(repr(getattr(message, transport.codec_field)), 80)
                 pipeline.drop(
                     camera, message, 'malformed', waited_ns,
-                    f'encoding {printable(repr(message.encoding), 80)} is no codec that is known: '
-                    'send h264 or h265')
+                    f'{transport.codec_field} {name} is no codec that is known: send h264 or h265')
             else:
                 offer(message, waited_ns=waited_ns)
 
         self.topic.subscribe(
-            take if self._parameters.image_transport != 'raw' else offer,
+            take if transport.codec_field else offer,
             partial(pipeline.counters.count_at, camera, 'lost_in_transport'))
-
-    def _codec_of(self, message: Any) -> str:
-        return video_codec(message.encoding if self._is_video else message.format)
 
     def unsubscribe(self) -> None:
         """Destroy the subscription; packets that are not decoded yet are refused."""
         self.topic.unsubscribe()
         if self._stage is not None:
             self._stage.close()
+
+
+def with_header(data: bytes, kind: Any) -> SimpleNamespace:
+    """
+    Return a message that has its stamp beside its other fields, as if it had a header.
+
+    :param data: a foxglove_msgs/CompressedVideo, serialised.
+    :param kind: its class.
+    """
+    message = deserialize_message(data, kind)
+    return SimpleNamespace(
+        header=Header(stamp=message.timestamp, frame_id=message.frame_id),
+        data=message.data, format=message.format)
 
 
 def topic_of(camera: str, topic: str) -> str:
