@@ -89,8 +89,8 @@ def test_numbers_are_those_of_the_original(tmp_path: Path, layout: str, dtype: A
     source = write_classifier(tmp_path / 'in.onnx', layout=layout, channels=1, dtype=dtype)
     report = prepare(source, tmp_path / 'out.onnx', mean=[MEAN], std=[STD])
     assert report.layout == layout
-    assert report.spec.normalisation.endswith('grey of RGB, 0.299 R + 0.587 G + 0.114 B '
-                                         '(ITU-R BT.601, as Pillow)')
+    assert report.spec.normalisation.endswith(
+        'grey of RGB, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, as Pillow)')
     found = run(report.path, {'images': FRAMES})
     np.testing.assert_allclose(
         found, softmax_of_original(source, FRAMES, layout, dtype),
