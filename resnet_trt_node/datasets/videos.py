@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -93,9 +94,11 @@ class Video:
                 try:
                     frames = packet.decode()
                 except (self._av.FFmpegError, MemoryError) as error:
+                    # With B-frames, pictures from before it are still to be shown.
+                    for frame in self._rest(stream.codec_context, packet):
+                        yield VideoPicture(clock.time_ns(frame), partial(_upright, frame))
                     if packet.size:
                         yield _failed(clock, packet, _broken(error))
-                    stream.codec_context.flush_buffers()
                     waiting = True
                     continue
                 waiting = False
@@ -105,6 +108,14 @@ class Video:
                         yield _failed(clock, frame, _broken('parts of it are missing'))
                     else:
                         yield VideoPicture(clock.time_ns(frame), partial(_upright, frame))
+
+    def _rest(self, context: Any, broken: Any) -> list[Any]:
+        """Return the pictures that a decoder still holds, without that of a broken packet."""
+        frames: list[Any] = []
+        with suppress(self._av.FFmpegError, MemoryError):
+            frames = context.decode(None)
+        context.flush_buffers()
+        return [one for one in frames if not one.is_corrupt and one.pts != broken.pts]
 
     def _open(self) -> Any:
         try:

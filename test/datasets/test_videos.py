@@ -68,6 +68,23 @@ def test_a_damaged_packet_costs_pictures_up_to_the_next_key_frame(tmp_path, code
     np.testing.assert_array_equal(good[16 * 40 * 10**6], reference[-8][1])
 
 
+@pytest.mark.parametrize('codec', ['h264', 'h265'])
+def test_pictures_that_wait_for_a_broken_packet_are_shown(tmp_path, codec):
+    """The key frame is still in the decoder when the packet behind it turns out to be broken."""
+    path = write_video(tmp_path / 'a.mkv', _scenes(8), codec, b_frames=3)
+    with av.open(str(path)) as container:
+        packets = [bytes(one) for one in container.demux(video=0)]
+    reference, content = read_by_av(path), path.read_bytes()
+    path.write_bytes(content.replace(packets[1], b'\x55' * len(packets[1])))
+    shown = []
+    for one in Video(str(path)).pictures():
+        try:
+            shown.append(one.decode().pixels)
+        except FrameError:
+            continue
+    np.testing.assert_array_equal(shown, [reference[0][1]])
+
+
 def test_a_file_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path):
     path = write_video(tmp_path / 'a.mkv', _scenes(24))
     whole = path.read_bytes()
