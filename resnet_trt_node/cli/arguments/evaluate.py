@@ -11,7 +11,7 @@ from resnet_trt_node.evaluation.reliability import BINS
 EXAMPLES = (
     ('resnet_trt evaluate models/resnet50.onnx --images photos/',
      'pictures with a labels.tsv, or in class folders'),
-    ('resnet_trt evaluate tags.onnx --images photos/ --labels tags.csv --score-threshold 0.4',
+    ('resnet_trt evaluate tags.onnx --images photos/ --labels tags.csv',
      'a multi-label model; the table has file,class;class on each line'),
     ('resnet_trt evaluate fp32.onnx --images photos/ --compare int8.onnx',
      'two models with the same classes, and their agreement'),

@@ -16,7 +16,7 @@ EXAMPLES = (
      'pixels from 0 to 255, the same mean and std for all channels'),
     ('resnet_trt prepare in.onnx -o out.onnx --mean .48 .46 .41 --std .23 .22 .23',
      'pixels from 0 to 1, a mean and std for each channel'),
-    ('resnet_trt prepare theirs.onnx -o out.onnx --mean 0 --std 1 --scale 255 --labels names.txt',
+    ('resnet_trt prepare in.onnx -o out.onnx --mean .5 --std .5 --labels names.txt',
      'with class names, one per line'),
 )
 

@@ -18,7 +18,8 @@ from resnet_trt_node.cli.support.parser import CommandParser
 #: What the help calls a value, to the endings of the files that it may be; none for any file.
 _FILES: dict[str, tuple[str, ...]] = {
     'MODEL': ('onnx',), 'MODEL.onnx': ('onnx',), 'IN.onnx': ('onnx',), 'OUT.onnx': ('onnx',),
-    'TSV': ('tsv',), 'DIR|ZIP': ('zip',), 'FILE.npz': ('npz',), 'OUT.json': ('json',),
+    'TSV': ('tsv',), 'TABLE': ('tsv', 'csv', 'txt'), 'DIR|ZIP': ('zip',),
+    'FILE.npz': ('npz',), 'OUT.json': ('json',),
     'INPUT': (), 'BAG': (), 'DIR|ZIP|BAG': (), 'DIR|ZIP|BAG|NPZ': (), 'FILE': (), 'OUT': (),
     'WEIGHTS': ()}
 
