@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Generic, Optional, TypeVar
 
@@ -16,7 +17,7 @@ from resnet_trt_node.errors import FrameError, KeyFrameMissing
 from resnet_trt_node.imaging.frame import DecodedMessage, Frame
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.imaging.video import import_av, VideoDecoder
-from resnet_trt_node.imaging.video_packets import CODECS, video_codec
+from resnet_trt_node.imaging.video_packets import CODECS, holds_picture, video_codec
 from resnet_trt_node.printable import printable
 
 T = TypeVar('T', bound=StampedMessage)
@@ -118,6 +119,11 @@ class _Topic(Generic[T]):
                     f'{", ".join(CODECS)}'))
                 return
             self._decoder = VideoDecoder(codec, self._max_bytes)
+        if not holds_picture(codec, bytes(content.data)):
+            with suppress(FrameError):  # the decoder keeps the parameters
+                self._decoder.decode(content.data, 0)
+            yield _failed(message, FrameError('the packet holds parameters and no picture'))
+            return
         self._number += 1
         try:
             pictures = self._decoder.decode(content.data, self._number)

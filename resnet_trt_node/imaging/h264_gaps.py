@@ -20,12 +20,18 @@ _HIGH_PROFILES = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
 
 
 class PictureNumbers:
-    """Follows the numbers of one stream; as many lost pictures as these can count are not seen."""
+    """
+    Follows the numbers of one stream.
+
+    Not seen are the loss of exactly as many pictures as the numbers count, 16 in most streams, of
+    a key frame whose successor continues the numbers before it, and any loss in a stream that
+    allows gaps, as those with temporal layers do.
+    """
 
     def __init__(self) -> None:
         # Bits of a number; None before any parameters, and where gaps are no losses.
         self._bits: Optional[int] = None
-        self._has_colour_planes = False
+        self._has_colour_planes = self._has_fields = False
         self._last: Optional[int] = None
 
     def are_broken_by(self, packet: bytes) -> bool:
@@ -81,17 +87,22 @@ class PictureNumbers:
         bits.exponential()
         may_have_gaps = bits.number(1)
         self._bits = None if may_have_gaps else number_bits
+        bits.exponential()
+        bits.exponential()
+        self._has_fields = not bits.number(1)
 
     def _is_gap(self, bits: _Bits, is_idr: bool, is_reference: bool) -> bool:
         if self._bits is None:
             return False
-        bits.exponential()
+        begins = bits.exponential() == 0
         bits.exponential()
         bits.exponential()
         if self._has_colour_planes:
             bits.number(2)
         number, last = bits.number(self._bits), self._last
-        is_next = is_idr or last is None or number in (last, (last + 1) % (1 << self._bits))
+        # Another picture may have the number of a reference only as its second field.
+        is_next = is_idr or last is None or number == (last + 1) % (1 << self._bits) or (
+            number == last and (self._has_fields or not begins))
         if is_reference or not is_next:
             self._last = number
         return not is_next

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Names of libavcodec's decoders where they differ.
 _DECODERS = {'h265': 'hevc', 'av1': 'libdav1d'}
 #: Those that report pictures which they could only guess at as errors, if asked to.
-_STRICT = ('h264', 'h265', 'av1')
+_STRICT = ('h264', 'h265', 'av1', 'mjpeg')
 #: Packets after which a picture is no longer expected: twice the pictures that H.264 and H.265
 #: may reorder, since a packet may hold a single field.
 _LONGEST_DELAY = 32
@@ -54,9 +54,9 @@ class VideoDecoder:
     missing, so that decoding goes on with the next key frame only; `reset` has the same effect.
     One thread uses a decoder.
 
-    Packets that got lost are noticed in H.264 by the numbers of its pictures, and in H.265 by
-    libavcodec, where a picture needs one of them. The other codecs do not tell: who knows of a
-    gap calls `reset`. Damage within a packet is noticed where the codec's syntax shows it, which
+    Packets that got lost are noticed in H.264 by the numbers of its pictures, as far as
+    `PictureNumbers` can, and in H.265 by libavcodec, where a picture needs one of them. The other
+    codecs do not tell: who knows of a gap calls `reset`. Damage within a packet is noticed where the codec's syntax shows it, which
     is almost never in VP8, VP9 and AV1.
 
     Colours are converted by libswscale, by the matrix and the range that the stream states; where

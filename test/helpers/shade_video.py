@@ -13,7 +13,7 @@ _ENCODERS = {'h264': 'libx264', 'h265': 'libx265'}
 _OPTIONS = {
     'h264': {'preset': 'ultrafast', 'threads': '1', 'x264-params': 'scenecut=0'},
     'h265': {'preset': 'ultrafast', 'x265-params':
-             'log-level=none:pools=1:frame-threads=1:scenecut=0:bframes=0'}}
+             'log-level=none:pools=1:frame-threads=1:scenecut=0'}}
 
 
 def shade_packets(
@@ -22,7 +22,7 @@ def shade_packets(
     """
     Return a stream's packets in the order in which they are sent.
 
-    :param codec: 'h264' or 'h265', which has no B-frames here.
+    :param codec: 'h264' or 'h265'.
     :param count: of pictures; that of number n is grey of n x STEP.
     :param gop: pictures from one key frame to the next.
     :param b_frames: at most so many in a row.
@@ -35,7 +35,7 @@ def shade_packets(
     context.gop_size, context.max_b_frames = gop, b_frames
     options = dict(_OPTIONS[codec])
     if codec == 'h265':
-        options['x265-params'] += f':keyint={gop}:min-keyint={gop}'
+        options['x265-params'] += f':keyint={gop}:min-keyint={gop}:bframes={b_frames}'
     context.options = options
     found = []
     for number in range(count):

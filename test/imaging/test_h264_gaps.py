@@ -40,6 +40,17 @@ def test_every_loss_that_spoils_a_picture_is_seen_at_the_next_packet(b_frames, o
     assert spoiling >= 10
 
 
+@pytest.mark.parametrize(('gop', 'lost'), [
+    (18, range(18, 19)), (34, range(34, 35)), (40, range(5, 20))])
+def test_what_is_lost_is_seen_where_the_numbers_begin_anew(gop, lost):
+    """A key frame behind which the old numbers go on, and one less than there are numbers."""
+    packets = encode('h264', count=45, gop=gop, options={'x264-params': 'scenecut=0'})
+    numbers = PictureNumbers()
+    seen = [place for place, one in enumerate(packets)
+            if place not in lost and numbers.are_broken_by(one.data)]
+    assert seen[:1] == [lost.stop]
+
+
 @pytest.mark.parametrize('b_frames', [0, 3])
 @pytest.mark.parametrize('codec', ['h264', 'h265'])
 def test_no_picture_behind_a_loss_is_wrong(codec, b_frames):

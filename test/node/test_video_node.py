@@ -155,7 +155,7 @@ def test_an_activated_node_waits_for_a_key_frame_again(peer: Peer) -> None:
         peer.spin_until(
             lambda: not publisher.get_subscription_count(), 'the end of the subscription')
         assert lifecycle(peer, ACTIVATE), node.log
-        peer.spin_until(publisher.get_subscription_count, 'another subscription')
+        peer.spin_until(publisher.get_subscription_count, f'another subscription: {node.log}')
         # None is missing: it is the decoder that begins anew.
         for number in range(4, 12):
             peer.publish('image/ffmpeg', ffmpeg_packet(packets[number], number))

@@ -74,7 +74,7 @@ class VideoStage:
         self._depth = max(MOST_WAITING, depth)
         self._changed = Condition()
         self._waiting: deque[_Packet] = deque()
-        self._closing = False
+        self._closing = self._has_gap = False
         self._thread: Optional[Thread] = None
         # What follows belongs to the thread.
         self._decoder: Optional[VideoDecoder] = None
@@ -98,6 +98,7 @@ class VideoStage:
         with self._changed:
             refused, skipped = self._closing, []
             if not refused:
+                packet.after_gap, self._has_gap = self._has_gap, False
                 self._waiting.append(packet)
                 skipped = self._skip()
                 if self._thread is None:
@@ -108,6 +109,11 @@ class VideoStage:
             self._drop(packet, 'refused')
         for one in skipped:
             self._drop(one, 'superseded')
+
+    def note_gap(self) -> None:
+        """Have only a key frame go on behind the packets taken so far: others got lost."""
+        with self._changed:
+            self._has_gap = True
 
     def close(self) -> None:
         """Refuse packets that wait, offer the pictures that the decoder holds, end the thread."""
@@ -130,6 +136,9 @@ class VideoStage:
             if _starts_decoding(self._waiting[place]):
                 kept = place
                 break
+        # Parameters alone that come right before it are its own.
+        while kept and not _holds_picture(self._waiting[kept - 1]):
+            kept -= 1
         skipped = [self._waiting.popleft() for _ in range(kept)]
         self._waiting[0].after_gap = True
         return skipped
@@ -193,13 +202,18 @@ class VideoStage:
 
     def _deliver(self, pictures: list[tuple[int, NDArray[np.uint8]]]) -> None:
         for number, pixels in pictures:
-            packet = self._pending.pop(number)
+            packet = self._pending.pop(number, None)
+            if packet is None:
+                # It was dropped for an error that nobody foresaw.
+                continue
             self._hooks.offer(
                 DecodedMessage(packet.message.header, Frame(pixels, 'rgb')), packet.waited_ns)
         for number in self._decoder.take_lost() if self._decoder is not None else ():
-            self._drop(
-                self._pending.pop(number), 'no_key_frame',
-                'no picture came of a packet: one that it depends on is missing')
+            packet = self._pending.pop(number, None)
+            if packet is not None:
+                self._drop(
+                    packet, 'no_key_frame',
+                    'no picture came of a packet: one that it depends on is missing')
 
     def _end_stream(self) -> None:
         if self._decoder is not None:
@@ -207,7 +221,16 @@ class VideoStage:
             self._decoder = None
 
     def _drop(self, packet: _Packet, reason: str, line: str = '') -> None:
+        if reason in ('superseded', 'refused') and not _holds_picture(packet):
+            # Parameters are no frame.
+            return
         self._hooks.drop(packet.message, reason, packet.waited_ns, line)
+
+
+def _holds_picture(packet: _Packet) -> bool:
+    with suppress(FrameError):
+        return holds_picture(packet.codec, bytes(packet.message.data))
+    return True
 
 
 def _starts_decoding(packet: _Packet) -> bool:

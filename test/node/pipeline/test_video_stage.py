@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from threading import Event
 from time import monotonic, sleep
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any, Callable, Iterator
 import numpy as np
 import pytest
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.imaging import video
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.node.pipeline import video_stage
 from resnet_trt_node.node.pipeline.video_stage import MOST_WAITING, VideoHooks, VideoStage
@@ -28,6 +30,7 @@ class Sink:
         self.pictures: list[tuple[int, int]] = []
         self.dropped: list[tuple[int, str]] = []
         self.lines: list[str] = []
+        self.shapes: list[tuple[int, ...]] = []
         self.max_bytes = MAX_IMAGE_BYTES
         #: Whether the stage may go on behind a picture, and whether it has come to one.
         self.gate, self.reached = Event(), Event()
@@ -38,6 +41,7 @@ class Sink:
         assert waited_ns > 0
         assert message.frame.order == 'rgb'
         shade = float(np.mean(message.frame.pixels))
+        self.shapes.append(message.frame.pixels.shape)
         self.pictures.append((message.header, number_of(shade)))
         self.reached.set()
         assert self.gate.wait(120)
@@ -209,6 +213,7 @@ def test_another_codec_begins_another_stream(sink: Sink) -> None:
 
 def held(sink: Sink, first: bytes) -> None:
     """Have the stage stand still behind the first picture."""
+    sink.reached.clear()
     sink.gate.clear()
     sink.take(0, first)
     assert sink.reached.wait(120)
@@ -228,6 +233,41 @@ def test_packets_that_come_too_fast_are_skipped_up_to_a_key_frame(sink: Sink) ->
     assert [header for header, _ in sink.pictures] == [0, *range(24, 48)]
     assert all(shown == header % 25 for header, shown in sink.pictures)
     assert len(sink.dropped) == 23
+
+
+def test_parameters_right_before_the_key_frame_are_kept_with_it(sink: Sink) -> None:
+    small, large = (shade_packets('h264', 40, gop=40, size=size) for size in ((64, 48), (128, 96)))
+    picture = re.search(b'\0\0\1[\x65\x25\x45]', large[0])
+    assert picture is not None
+    held(sink, small[0])
+    for number in range(1, MOST_WAITING):
+        sink.take(number, small[number])
+    # Those of a larger picture, in a packet of their own.
+    sink.take(100, large[0][:picture.start()])
+    sink.take(101, b'\0' + large[0][picture.start():])
+    sink.gate.set()
+    sink.wait_for(MOST_WAITING + 1)
+    assert sink.numbers('superseded') == list(range(1, MOST_WAITING))
+    assert sink.pictures == [(0, 0), (101, 0)]
+    assert sink.shapes[1] == (96, 128, 3)
+    # Parameters that are refused are no frame either.
+    held(sink, large[0])
+    sink.take(102, large[0][:picture.start()])
+    sink.close()
+    assert not sink.numbers('refused')
+
+
+def test_losses_that_dds_reports_have_a_key_frame_go_on(sink: Sink) -> None:
+    packets = shade_packets('h264', 24, gop=8)
+    for number in range(4):
+        sink.take(number, packets[number])
+    sink.wait_for(4)
+    sink.stage.note_gap()
+    for number in range(4, 24):
+        sink.take(number, packets[number])
+    sink.wait_for(24)
+    assert sink.numbers('no_key_frame') == list(range(4, 8))
+    assert [header for header, _ in sink.pictures] == [*range(4), *range(8, 24)]
 
 
 def test_without_a_key_frame_all_but_the_newest_packet_are_skipped(sink: Sink) -> None:
@@ -287,6 +327,22 @@ def test_whatever_goes_wrong_costs_one_packet(
         sink.take(number, data)
     sink.wait_for(3)
     assert sink.pictures == same(range(2))
+
+
+def test_an_error_that_nobody_foresaw_behind_the_decoder_costs_one_packet(
+        sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    packets = shade_packets('h264', 8, gop=4)
+    sink.take(0, packets[0])
+    sink.wait_for(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(video, 'to_rgb', failing(ZeroDivisionError('nobody foresaw')))
+        sink.take(1, packets[1])
+        sink.wait_for(2)
+    for number in range(2, 8):
+        sink.take(number, packets[number])
+    sink.wait_for(8)
+    assert (1, 'malformed') in sink.dropped
+    assert [header for header, _ in sink.pictures][-4:] == [4, 5, 6, 7]
 
 
 def test_superseded_pictures_do_not_break_the_stream(make_bench: Callable[..., Any]) -> None:

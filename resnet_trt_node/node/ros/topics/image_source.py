@@ -73,7 +73,8 @@ class ImageSource:
 
         def take(message: Any, waited_ns: int) -> None:
             codec = video_codec(getattr(message, transport.codec_field))
-            if codec:
+            # A picture, as before, also where the format calls it mjpeg.
+            if codec and (transport.is_video or codec != 'mjpeg'):
                 # Its packets are counted when they are decoded: a camera would seem silent.
                 pipeline.counters.arrived(camera)
                 stage.take(message, codec, waited_ns)
@@ -85,9 +86,12 @@ class ImageSource:
             else:
                 offer(message, waited_ns=waited_ns)
 
-        self.topic.subscribe(
-            take if transport.codec_field else offer,
-            partial(pipeline.counters.count_at, camera, 'lost_in_transport'))
+        def lost(number: int) -> None:
+            pipeline.counters.count_at(camera, 'lost_in_transport', number)
+            if number:
+                stage.note_gap()
+
+        self.topic.subscribe(take if transport.codec_field else offer, lost)
 
     def unsubscribe(self) -> None:
         """Destroy the subscription; packets that are not decoded yet are refused."""
