@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 import os
 from pathlib import Path
-import re
 from typing import Callable, Iterable, Iterator, Mapping, Optional, Sequence, TypeVar, Union
 
 from resnet_trt_node.datasets.class_words import choose_reading, ClassWords, NAMES
@@ -72,7 +71,7 @@ class ClassFolders(PictureSet):
             _check_count(found, self.store.root, classes, describe_unread(self.unread))
             #: Class names in the order of the indices.
             self.classes: tuple[str, ...] = tuple(
-                _in_order(found) if classes is None else classes)
+                sorted(found) if classes is None else classes)
             index = self._indices(sorted(found))
             unknown = sorted(set(found) - set(index))
             there = {index[name] for name in found if name in index}
@@ -109,10 +108,13 @@ class ClassFolders(PictureSet):
         reading = next((one for one in readings if one.reads(folders)), None) or choose_reading(
             readings, folders, str(self.store.root))
         if reading.kind != NAMES and reading.reads(folders):
+            # The first that shows which order was taken: '10' is the third of 0 to 10 as texts.
+            shown = next((one for place, one in enumerate(folders)
+                          if one.isdigit() and reading.places[one] != place), folders[0])
             self.assumptions = (
                 *self.assumptions,
                 f'{self.store.root}: the names of the folders were read as classes by '
-                f'{reading.kind}: {folders[0]} is {self.classes[reading.places[folders[0]]]!r}')
+                f'{reading.kind}: {shown} is {self.classes[reading.places[shown]]!r}')
         return reading.places
 
     def _pictures_by_class(self) -> dict[str, list[str]]:
@@ -225,14 +227,6 @@ def find_corrupt(
             corrupt.append(result)
         step()
     return corrupt
-
-
-def _in_order(folders: Iterable[str]) -> list[str]:
-    """Return folders sorted; those that are called 0 to C - 1 by number, not '10' before '2'."""
-    names = sorted(folders)
-    numbers = {int(name): name for name in names if re.fullmatch('[0-9]{1,9}', name)}
-    return [numbers[place] for place in range(len(names))] if sorted(numbers) == list(
-        range(len(names))) else names
 
 
 def _check_names(found: Iterable[str], root: Path) -> None:

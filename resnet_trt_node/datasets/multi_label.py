@@ -70,7 +70,8 @@ class MultiLabelPictures(PictureSet):
             else:
                 where, text = str(labels), read_table(labels, f'give --labels a table, {_FORM}')
             table = parse_multi_label_table(text, classes, where)
-            self.items, self.assumptions = table.items, table.assumptions
+            self.items = table.items
+            self.assumptions += table.assumptions
             self._take_named(TABLE_NAME if labels is None else self._name_here(labels), where)
         except BaseException:
             self.close()
@@ -112,10 +113,9 @@ def parse_multi_label_table(
     assumptions: tuple[str, ...] = ()
     if lines and lines[0][1][0].lower() in _FILES:
         heads = lines.pop(0)[1][1:]
-        if len(heads) > 1:
+        if len(heads) > 1 or (heads and heads[0] in names):
             columns = [_index(head, names, f'{where}, line 1', classes) for head in heads]
-            assumptions = (f'{where} was read as a column of 0 and 1 for each of '
-                           f'{len(columns)} classes',)
+            assumptions = (f'{where} was read as columns of 0 and 1 for classes: {len(columns)}',)
     words = {word for _, cells in lines for word in _words(cells[1:], names)}
     if columns is None and words and all(
             word not in names and re.fullmatch('[0-9]{1,9}', word) for word in words):

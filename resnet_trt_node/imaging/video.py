@@ -56,8 +56,8 @@ class VideoDecoder:
 
     Packets that got lost are noticed in H.264 by the numbers of its pictures, as far as
     `PictureNumbers` can, and in H.265 by libavcodec, where a picture needs one of them. The other
-    codecs do not tell: who knows of a gap calls `reset`. Damage within a packet is noticed where the codec's syntax shows it, which
-    is almost never in VP8, VP9 and AV1.
+    codecs do not tell: who knows of a gap calls `reset`. Damage within a packet is noticed where
+    the codec's syntax shows it, which is almost never in VP8, VP9 and AV1.
 
     Colours are converted by libswscale, by the matrix and the range that the stream states; where
     it states none, BT.601 and the limited range, as FFmpeg and image_transport's plugins have it.

@@ -76,6 +76,11 @@ def read_answers(rows: NDArray[np.float32], last_op: str, activation: str) -> An
     sums_to_one = bool(
         rows.min() >= -_ROUNDING and np.abs(rows.sum(axis=1) - 1).max() < 1e-2)
     if activation == 'sigmoid':
+        if within and not squashed and not sums_to_one:
+            raise UsageError(
+                f'the output is within 0 and 1 and comes from {last_op}, so that it may be '
+                'probabilities already: export the model with Sigmoid as its last node, or '
+                'without it')
         if sums_to_one and not squashed:
             raise UsageError(
                 'the rows of the output sum to 1, so that they choose one class of all: pass '
@@ -87,6 +92,10 @@ def read_answers(rows: NDArray[np.float32], last_op: str, activation: str) -> An
             'pass --activation none')
     if activation in ('auto', 'none') and squashed and not sums_to_one:
         return Answers('none', multi_label=True)
+    if activation == 'auto' and squashed:
+        raise UsageError(
+            'the model ends in a Sigmoid and its rows sum to 1 on synthetic pictures: pass '
+            '--activation sigmoid if any number of classes may be right, none if one is')
     if activation == 'none' and not sums_to_one:
         raise UsageError(
             f'the rows of the output sum to {rows.sum(axis=1).min():.3g} to '

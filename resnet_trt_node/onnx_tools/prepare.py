@@ -15,7 +15,7 @@ from resnet_trt_node.contract.model_file import file_sha256, load_with_outside_t
 from resnet_trt_node.contract.onnx_graph import (
     names_of, names_read, opset_of, rename_readers, replace_all, subgraphs_of)
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
-from resnet_trt_node.errors import check_choice, ModelError, UsageError
+from resnet_trt_node.errors import check_choice, LabelsError, ModelError, UsageError
 from resnet_trt_node.onnx_tools.activation import Answers, read_answers
 from resnet_trt_node.onnx_tools.choices import ACTIVATIONS, CHANNEL_ORDERS, STRETCH
 from resnet_trt_node.onnx_tools.class_names import (
@@ -106,14 +106,14 @@ def prepare(
         spec_of(model)
         raise UsageError(f'{source} is already deployable: use it as it is')
     names = given_labels(labels, say)
-    if names is None:
-        names = labels_in({one.key: one.value for one in model.metadata_props}, source.name, say)
     original = read_source(model, layout, output)
     normalisation = _normalisation(original, mean, std, scale, channel_order == 'bgr')
     rule = _resize_rule(original, resize, crop, interpolation)
     reference = Reference(original, str(source), normalisation)
     rows = reference(sample_frames(3, rule.crop_height, rule.crop_width))
     answers = read_answers(rows, original.last_op, activation)
+    if names is None:
+        names = _labels_in(model, source.name, 1 if answers.binary else rows.shape[1], say)
     spec = ModelSpec(
         height=rule.crop_height, width=rule.crop_width,
         labels=binary_labels(names, str(source), say) if answers.binary else labels_for(
@@ -146,6 +146,25 @@ def _normalisation(
             'pass --mean and --std that the network was trained with; only a model of uint8 '
             'pixels needs none')
     return pick_normalisation(mean, std, scale, bgr, source.channels)
+
+
+def _labels_in(
+        model: onnx.ModelProto, what: str, count: int, say: Say) -> Optional[tuple[str, ...]]:
+    """Return the class names in a model's metadata; None if there are none that fit."""
+    said: list[str] = []
+    try:
+        names = labels_in(
+            {one.key: one.value for one in model.metadata_props}, what, said.append)
+    except LabelsError as error:
+        say(f'what looks like class names was left out: {error}')
+        return None
+    # One more is a background, or the negative class of a binary model.
+    if names is not None and len(names) not in (count, count + 1):
+        say(f'{said[-1]}: {len(names)} names were left out, since there are {count} classes')
+        return None
+    for line in said:
+        say(line)
+    return names
 
 
 def _resize_rule(

@@ -86,7 +86,7 @@ def export_resnet(
             f'{len(names)} labels for {num_classes} classes: --labels and --num-classes must '
             'agree; one of them is enough')
     network, info = load_network(arch, weights, num_classes, seed, cache, averaged)
-    if names is None and num_classes is None:
+    if names is None:
         names = info.declared.labels
     classes = network.fc.out_features
     class_names = labels_for(names, classes, info.source, said.append)
@@ -114,7 +114,8 @@ def _source(info: WeightsInfo) -> str:
 
 def _about_labels(
         names: Optional[Sequence[str]], info: WeightsInfo, classes: int) -> list[str]:
-    if names is not None or not info.sha256 or info.declared.is_imagenet:
+    if names is not None or not info.sha256 or (
+            info.declared.is_imagenet and classes == 1000):
         return []
     made_up = ("ImageNet's class names, since there are 1000 classes" if classes == 1000 else
                'made-up class names')

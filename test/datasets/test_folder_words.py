@@ -40,7 +40,7 @@ def test_folders_by_index(tmp_path: Path) -> None:
     with ClassFolders(root, imagenet_labels()) as data:
         assert [item.target for item in data.items] == [0, 10, 2]
         assert data.assumptions == (
-            f"{root}: the names of the folders were read as classes by index: 0 is 'tench'",)
+            f"{root}: the names of the folders were read as classes by index: 10 is 'brambling'",)
         assert imagenet_labels()[10] not in data.absent
 
 
@@ -60,11 +60,8 @@ def test_a_number_behind_the_last_class_is_refused(tmp_path: Path) -> None:
         ClassFolders(lay_out(tmp_path / 'x', 'n01440764', 'n99999999'), imagenet_labels())
 
 
-def test_numbered_classes_that_are_learnt_are_in_the_order_of_their_numbers(
+def test_numbered_classes_that_are_learnt_are_in_the_order_of_other_programs(
         tmp_path: Path) -> None:
-    with ClassFolders(lay_out(tmp_path / 'a', *map(str, range(12)))) as data:
-        assert data.classes == tuple(map(str, range(12)))
-        assert [item.target for item in data.items if item.name.startswith('10/')] == [10]
-    # Not all numbers: sorted as text, as ever.
-    with ClassFolders(lay_out(tmp_path / 'b', '1', '10', '2')) as data:
-        assert data.classes == ('1', '10', '2')
+    """As torchvision's ImageFolder has them; checkpoints say which order theirs is."""
+    with ClassFolders(lay_out(tmp_path, *map(str, range(12)))) as data:
+        assert data.classes == tuple(sorted(map(str, range(12))))

@@ -32,7 +32,7 @@ def test_what_was_assumed_is_said() -> None:
     for text, said in (
             ('a.jpg\tcat', ()), ('a.jpg\t0;1', ('table was read as classes given by index',)),
             ('file,cat,dog\na.jpg,1,0',
-             ('table was read as a column of 0 and 1 for each of 2 classes',))):
+             ('table was read as columns of 0 and 1 for classes: 2',))):
         assert parse_multi_label_table(text, CLASSES, 'table').assumptions == said
 
 
@@ -70,3 +70,8 @@ def test_files_are_found_and_those_left_out_counted(tmp_path: Path) -> None:
     (tmp_path / 'labels.tsv').unlink()
     with pytest.raises(DataError, match=r'there is no labels\.tsv'):
         MultiLabelPictures(tmp_path, None, CLASSES)
+
+
+def test_a_single_column_of_a_class_is_one_of_0_and_1() -> None:
+    table = parse_multi_label_table('file,dog\na.jpg,1\nb.jpg,0\n', ('cat', 'dog', 'bird'), 'it')
+    assert [(item.name, item.targets) for item in table.items] == [('a.jpg', (1,)), ('b.jpg', ())]

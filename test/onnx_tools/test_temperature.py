@@ -105,7 +105,7 @@ def test_the_model_itself_stays_as_it_is(tmp_path):
 
 @pytest.mark.parametrize(('last', 'cause'), [
     ([helper.make_node('Sigmoid', ['logits'], [OUTPUT_NAME], name='last')],
-     "the Sigmoid 'last' instead of a Softmax: each class of such a model is a yes or no"),
+     "the Sigmoid 'last' instead of a Softmax. Export the network without its last layer"),
     ([helper.make_node('Relu', ['logits'], [OUTPUT_NAME], name='last')],
      "the Relu 'last' instead of a Softmax. Export the network without its last layer"),
     ([helper.make_node('Softmax', ['logits'], [OUTPUT_NAME], name='last', axis=0)],

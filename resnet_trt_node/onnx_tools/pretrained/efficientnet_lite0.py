@@ -109,7 +109,7 @@ def deploy_efficientnet_lite0(path: Union[str, Path]) -> Path:
         height=_SIDE, width=_SIDE, labels=labels_for(None, 1000, source), resize=ResizeRule(
             PREPARATION['resize'], _SIDE, _SIDE, PREPARATION['interpolation']),
         precision='fp32', architecture=_NAME, source=source, source_sha256=_SHA256,
-        tool_version=__version__)
+        tool_version=__version__, normalisation=normalisation.describe())
     write_model(model, spec, path, _NAME)
     return Path(path)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Optional, Sequence, Union
 
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
-from resnet_trt_node.training.checkpoints.weights import choose_weights, load_network
+from resnet_trt_node.training.checkpoints.weights import load_network
 from resnet_trt_node.training.networks.random_weights import draw_weights
 from resnet_trt_node.training.networks.resnet import ResNet
 import torch
@@ -41,7 +41,6 @@ def initial_network(
             # Blocks begin as their shortcuts: Goyal et al., https://arxiv.org/abs/1706.02677.
             draw_weights(network, branch_scale=0.0)
         else:
-            _, _, trained = choose_weights(arch, weights)
             network, info = load_network(arch, weights, cache=cache)
             assumptions += info.assumptions
             if info.declared.normalisation != IMAGENET:
@@ -49,7 +48,7 @@ def initial_network(
                     'training goes on with ' + IMAGENET.describe()
                     + f', the weights were trained with {info.declared.normalisation.describe()}')
             if network.fc.out_features == count and (
-                    trained is None or trained.labels == tuple(labels)):
+                    info.declared.labels is None or info.declared.labels == tuple(labels)):
                 return network, False, tuple(assumptions)
             network.fc = nn.Linear(network.fc.in_features, count)
         nn.init.normal_(network.fc.weight, std=_HEAD_STD)

@@ -123,7 +123,7 @@ def check_classes(checkpoint: PrunableCheckpoint, labels: tuple[str, ...]) -> No
         raise DataError(
             f'the pictures have {len(labels)} classes, {checkpoint.path} has {count}: fine-tune '
             'with the classes that the network was trained on')
-    known = labels if checkpoint.trained is None else checkpoint.trained.labels
+    known = checkpoint.declared.labels or labels
     for index, (one, other) in enumerate(zip(labels, known)):
         if one != other:
             raise DataError(
