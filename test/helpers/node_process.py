@@ -42,6 +42,8 @@ class NodeProcess:
     def __init__(self, *arguments: str, prepare: str = '', patient: bool = True) -> None:
         self._lines: list[str] = []
         program = '\n'.join((
+            # PR_SET_PDEATHSIG: no node outlives a run that is killed, to be met by later tests.
+            'import ctypes', 'ctypes.CDLL(None).prctl(1, 9)',
             'import sys', 'from resnet_trt_node.node import stop_signal',
             'stop_signal._LIMIT_SEC = 60.0' if patient else '', prepare,
             'from resnet_trt_node.node.entry import main', 'sys.exit(main())'))
