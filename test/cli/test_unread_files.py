@@ -156,4 +156,4 @@ def test_folders_called_by_index_are_told_of(resnet_trt, model, tmp_path):
     folder = lay_out(tmp_path / 'data', '0', '2')
     outcome = resnet_trt('evaluate', model, '--images', folder)
     assert outcome.code == 0, outcome.err
-    assert "were read as classes by index: 0 is 'black'" in outcome.err
+    assert "were read as classes by index: 2 is 'green'" in outcome.err
