@@ -31,6 +31,7 @@ WORKING = {
 FAILING = {
     'segfault': 'import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)',
     'exit': 'import os\nos._exit(7)',
+    'core_files': 'import resource\nraise OSError(resource.getrlimit(resource.RLIMIT_CORE))',
     'sys_exit': 'import sys\nsys.exit("no licence")',
     'library': 'raise ImportError("libnvinfer.so.10: cannot open shared object file")',
     'numpy_1': 'raise ImportError("compiled using NumPy 1.x cannot be run in NumPy 2.4")',

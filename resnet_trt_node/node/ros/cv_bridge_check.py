@@ -23,9 +23,10 @@ TRIAL = (
     'from cv_bridge import CvBridge\n'
     'CvBridge().imgmsg_to_cv2(SimpleNamespace(height=1, width=1, step=2, encoding="mono16", '
     'is_bigendian=0, data=bytearray(2)), "mono8")\n')
-#: It ends itself, even if the node was killed.
+#: It ends itself, even if the node was killed; where it crashes it leaves no core file behind.
 _CHECK = (
-    'import signal, sys\n'
+    'import resource, signal, sys\n'
+    'resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n'
     f'signal.alarm({_LIMIT_SEC})\n'
     f'sys.path[:] = sys.argv[1:]\n{TRIAL}')
 

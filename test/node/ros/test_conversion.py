@@ -193,6 +193,9 @@ def test_a_cv_bridge_that_fails_later_is_replaced_and_the_frame_kept(cv_bridge: 
     ('class CvBridge:\n'
      '    def imgmsg_to_cv2(self, *_): import cv_bridge_boost_of_another_numpy',
      r"does not work \(ModuleNotFoundError: No module named 'cv_bridge_boost_of_another_numpy'\)"),
+    # A crash leaves no core file in the user's folder.
+    ('import resource\nraise ImportError(resource.getrlimit(resource.RLIMIT_CORE))',
+     r'ImportError: \(0, 0\)'),
     ('raise ImportError("\\x1b[2J" + 9999 * "x")',
      r'does not work \(ImportError: \\x1b\[2Jx{183}\.\.\. \(\d+ characters\)\)$'),
 ])

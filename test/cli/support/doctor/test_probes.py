@@ -39,6 +39,7 @@ def test_what_is_not_there_is_missing(tmp_path):
 @pytest.mark.parametrize(('kind', 'said'), [
     ('segfault', 'ends the process by signal 11'), ('exit', 'ends the process with exit code 7'),
     ('sys_exit', 'SystemExit: no licence'), ('library', 'libnvinfer.so.10'),
+    ('core_files', 'OSError: (0, 0)'),
     ('numpy_1', 'NumPy 1.x'), ('other_module', 'package_that_is_nowhere'), ('noise', 'broken')])
 def test_what_fails_is_broken(tmp_path, kind, said):
     found = outcome_of(tmp_path, FAILING[kind])
