@@ -10,6 +10,7 @@ from mcap.writer import CompressionType
 import numpy as np
 from odd_bags import contents, image, images, read, write_database, write_mcap, write_metadata
 import pytest
+from resnet_trt_node.bag.storage import mcap_file
 from resnet_trt_node.errors import BagError
 import zstandard
 
@@ -90,6 +91,18 @@ def test_the_complete_messages_of_a_chunk_that_is_cut_off(tmp_path: Path, kind: 
         assert found == by_time(WRITTEN[:len(found)])
         # The end of a message may be in a block that is not complete.
         assert len(found) in ((complete,) if kind == 'plain' else (complete - 1, complete))
+
+
+def test_a_disk_that_fails_is_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_mcap(tmp_path / 'cut.mcap', images('/i', *TIMES))
+    path.write_bytes(without_end(path.read_bytes()))
+
+    def fail(*_: object) -> None:
+        raise OSError('Input/output error')
+
+    monkeypatch.setattr(mcap_file, '_scan_record', fail)
+    with pytest.raises(BagError, match='Input/output error'):
+        read(path)
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -183,9 +183,10 @@ def _scan(file: BinaryIO, finished: bool) -> _Index:
         file.seek(offset)
         try:
             length = _scan_record(file, offset, size, finished, index)
-        # The library does not wrap the errors of its parsers and of decompression.
-        except Exception:
-            if finished:
+        # The library does not wrap the errors of its parsers and of decompression. A disk that
+        # cannot be read is no end of a file.
+        except Exception as error:  # noqa: B902
+            if finished or isinstance(error, OSError):
                 raise
             index.is_cut = True
             return index
