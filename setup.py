@@ -15,7 +15,7 @@ setup(
     name=package_name,
     version='0.2.0',
     packages=find_packages(include=[package_name, f'{package_name}.*']),
-    package_data={package_name: ['data/*', 'py.typed']},
+    package_data={package_name: ['backends/cuda/*.cu', 'data/*', 'py.typed']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{package_name}']),
         (share, ['package.xml']),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, TYPE_CHECKING
+from typing import Any, Optional, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -11,7 +11,9 @@ import numpy as np
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.frame import CHANNELS, Frame
+from resnet_trt_node.imaging.on_device.grid import Grid, make_grid
 from resnet_trt_node.imaging.resampling.chain import MAX_WARP_SIDE
+from resnet_trt_node.imaging.resampling.crop_plan import place_crop
 from resnet_trt_node.imaging.resize import check_row, ResizeMethod, Resizer
 from resnet_trt_node.regions.geometry import clip, place, Placed, why_unusable
 from resnet_trt_node.regions.region import Box
@@ -67,7 +69,8 @@ class RegionCropper:
         self._margin = margin
         self._method: ResizeMethod = method
         whole = ResizeRule(None, rule.crop_height, rule.crop_width, rule.interpolation)
-        self._resizer = Resizer(whole if aspect == 'stretch' else rule, method, many=True)
+        self._picture_rule = whole if aspect == 'stretch' else rule
+        self._resizer = Resizer(self._picture_rule, method, many=True)
         # Copied from, since NumPy repeats three bytes slowly.
         self._padding = np.full((rule.crop_height, rule.crop_width, 3), PAD_RGB, np.uint8)
 
@@ -91,13 +94,41 @@ class RegionCropper:
         else:
             self._resizer.resize(pixels, out)
 
+    def grid(self, box: Box, height: int, width: int) -> Optional[Grid]:
+        """
+        Plan what `crop` does for the GPU: the same pixels, resized as by the 'exact' method.
+
+        :param box: where, in pixels of the frame.
+        :param height: rows of the frame, which was not reduced.
+        :param width: columns of it.
+        :returns: None for a rotated box, and where the kernel cannot, see `make_grid`.
+        :raises FrameError: if the box is not finite, empty or outside.
+        """
+        pixels = self._find(box, height, width)
+        if pixels is None:
+            return None
+        rows, columns = pixels
+        size = rows.stop - rows.start, columns.stop - columns.start
+        start, rule = (0, 0), self._picture_rule
+        if self._pad:
+            start, rule = self._fit(*size)
+        return make_grid(
+            place_crop(rule, *size), rule.interpolation, (rows.start, columns.start), start,
+            PAD_RGB)
+
     def _cut(self, frame: Frame, box: Box) -> Frame:
         """Return the box's pixels, upright."""
         if frame.reduction > 1:
             factor = 1.0 / frame.reduction
             box = Box(factor * box.center_x, factor * box.center_y, factor * box.width,
                       factor * box.height, box.theta)
-        height, width = frame.pixels.shape[:2]
+        pixels = self._find(box, *frame.pixels.shape[:2])
+        if pixels is None:
+            return self._turn_upright(frame, box)
+        return Frame(frame.pixels[pixels], frame.order)
+
+    def _find(self, box: Box, height: int, width: int) -> Optional[tuple[slice, slice]]:
+        """Return the rows and columns of a box in an image; None if it is rotated."""
         why = why_unusable(box, 0, height, width)
         if why is not None:
             raise FrameError(
@@ -106,11 +137,10 @@ class RegionCropper:
         if box.theta:
             corner = 0.5 * max(box.width, box.height)
             if math.cos(box.theta) < 0.0 or corner * abs(math.sin(box.theta)) > _UPRIGHT_PX:
-                return self._turn_upright(frame, box)
+                return None
         grow = 0.5 + self._margin
-        rows = _whole_pixels(box.center_y, grow * box.height, height)
-        columns = _whole_pixels(box.center_x, grow * box.width, width)
-        return Frame(frame.pixels[rows, columns], frame.order)
+        return (_whole_pixels(box.center_y, grow * box.height, height),
+                _whole_pixels(box.center_x, grow * box.width, width))
 
     def _turn_upright(self, frame: Frame, box: Box) -> Frame:
         """Return the pixels of a rotated box, interpolated at its own grid."""
@@ -145,20 +175,23 @@ class RegionCropper:
 
     def _resize_padded(self, frame: Frame, out: NDArray[np.uint8]) -> None:
         """Scale pixels to fit and surround them with `PAD_RGB`."""
-        rule = self._rule
-        height, width = frame.pixels.shape[:2]
-        scale = min(rule.crop_height / height, rule.crop_width / width)
-        rows, columns = (
-            min(count, max(1, round(scale * length)))
-            for count, length in ((rule.crop_height, height), (rule.crop_width, width)))
-        top, left = (rule.crop_height - rows) // 2, (rule.crop_width - columns) // 2
-        bottom, right = top + rows, left + columns
+        (top, left), rule = self._fit(*frame.pixels.shape[:2])
+        bottom, right = top + rule.crop_height, left + rule.crop_width
         for bands in (slice(None, top), slice(bottom, None)):
             out[bands] = self._padding[bands]
         for bands in (slice(None, left), slice(right, None)):
             out[top:bottom, bands] = self._padding[top:bottom, bands]
-        fitting = ResizeRule(None, rows, columns, rule.interpolation)
-        Resizer(fitting, self._method, many=True).resize(frame, out[top:bottom, left:right])
+        Resizer(rule, self._method, many=True).resize(frame, out[top:bottom, left:right])
+
+    def _fit(self, height: int, width: int) -> tuple[tuple[int, int], ResizeRule]:
+        """Return where pixels that are scaled to fit begin, row and column, and their rule."""
+        rule = self._rule
+        scale = min(rule.crop_height / height, rule.crop_width / width)
+        rows, columns = (
+            min(count, max(1, round(scale * length)))
+            for count, length in ((rule.crop_height, height), (rule.crop_width, width)))
+        return ((rule.crop_height - rows) // 2, (rule.crop_width - columns) // 2), ResizeRule(
+            None, rows, columns, rule.interpolation)
 
 
 def _whole_pixels(middle: float, half: float, length: int) -> slice:

@@ -9,6 +9,28 @@ from resnet_trt_node.contract.spec import ResizeRule
 
 
 @dataclass(frozen=True)
+class Placement:
+    """
+    The crop along one axis of a resized picture, in whole pixels.
+
+    :param length: source pixels of the whole picture.
+    :param resized: what they become, pixels of the whole resized picture.
+    :param first: which of these is the crop's first.
+    :param count: how many are the crop.
+    """
+
+    length: int
+    resized: int
+    first: int
+    count: int
+
+    @property
+    def scale(self) -> float:
+        """Return source pixels an output pixel, rounded as Pillow does it."""
+        return self.length / self.resized
+
+
+@dataclass(frozen=True)
 class Axis:
     """
     The crop along one axis of the source.
@@ -44,10 +66,33 @@ class Axis:
         return slice(low, low + max(1, (high - low) // block) * block)
 
 
+def place_crop(rule: ResizeRule, height: int, width: int) -> tuple[Placement, Placement]:
+    """
+    Place the model's crop in the resized picture, as torchvision's Resize and CenterCrop do.
+
+    :param rule: how a picture becomes the model's input.
+    :param height: rows of the source.
+    :param width: columns of the source.
+    :returns: the vertical and the horizontal axis.
+    """
+    counts = (rule.crop_height, rule.crop_width)
+    resized = counts
+    if rule.short_side is not None:
+        # The long side is rounded down, so that the two scales differ a little.
+        long_side = int(rule.short_side * max(height, width) / min(height, width))
+        resized = (
+            (long_side, rule.short_side) if width <= height else (rule.short_side, long_side))
+    # round() goes to the even neighbour at a half, as torchvision's does.
+    vertical, horizontal = (
+        Placement(length, new_length, round((new_length - count) / 2.0), count)
+        for length, new_length, count in zip((height, width), resized, counts))
+    return vertical, horizontal
+
+
 def plan_crop(
         rule: ResizeRule, height: int, width: int, reduction: int = 1) -> tuple[Axis, Axis]:
     """
-    Place the model's crop in a source picture, as torchvision's Resize and CenterCrop do.
+    Place the model's crop in a source picture.
 
     :param rule: how a picture becomes the model's input.
     :param height: rows of the source.
@@ -55,18 +100,9 @@ def plan_crop(
     :param reduction: see `Frame`.
     :returns: the vertical and the horizontal axis, in pixels of the reduced picture.
     """
-    lengths, counts = (height, width), (rule.crop_height, rule.crop_width)
-    resized = counts
-    if rule.short_side is not None:
-        # The long side is rounded down, so that the two scales differ a little.
-        long_side = int(rule.short_side * max(height, width) / min(height, width))
-        resized = (
-            (long_side, rule.short_side) if width <= height else (rule.short_side, long_side))
-    axes = []
-    for length, new_length, count in zip(lengths, resized, counts):
-        scale = length / new_length
-        # round() goes to the even neighbour at a half, as torchvision's does.
-        first = round((new_length - count) / 2.0)
-        axes.append(Axis(
-            scale / reduction, first * scale / reduction, count, -(-length // reduction)))
-    return axes[0], axes[1]
+    vertical, horizontal = (
+        Axis(
+            placed.scale / reduction, placed.first * placed.scale / reduction, placed.count,
+            -(-placed.length // reduction))
+        for placed in place_crop(rule, height, width))
+    return vertical, horizontal
