@@ -10,15 +10,13 @@ from hypothesis import strategies as st
 import numpy as np
 from PIL import Image
 import pytest
+from resized_by_pillow import resized_by_pillow
 
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import FrameError, UsageError
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.imaging.resize import EXACT_MAX_ERROR, Resizer
+from resnet_trt_node.imaging.resize import Resizer
 
-FILTERS = {
-    'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC,
-    'nearest': Image.Resampling.NEAREST}
 #: Width and height: smaller than the crop, cameras' sizes, upright, odd, and a few ratios near 1.
 SIZES = [
     (97, 64), (320, 240), (300, 400), (450, 360), (640, 480), (480, 640), (641, 479),
@@ -28,21 +26,6 @@ RULES = {
     'bilinear': ResizeRule(256, 224, 224), 'bicubic': ResizeRule(256, 224, 224, 'bicubic'),
     'whole': ResizeRule(224, 224, 224), 'oblong': ResizeRule(160, 96, 128),
     'stretch': ResizeRule(None, 224, 224), 'nearest': ResizeRule(256, 224, 224, 'nearest')}
-
-
-def reference(pixels: np.ndarray, rule: ResizeRule) -> np.ndarray:
-    """Return RGB pixels resized and cropped as torchvision's Resize and CenterCrop do it."""
-    height, width = pixels.shape[:2]
-    if rule.short_side is None:
-        size = (rule.crop_width, rule.crop_height)
-    elif width <= height:
-        size = (rule.short_side, int(rule.short_side * height / width))
-    else:
-        size = (int(rule.short_side * width / height), rule.short_side)
-    left = round((size[0] - rule.crop_width) / 2.0)
-    top = round((size[1] - rule.crop_height) / 2.0)
-    resized = np.asarray(Image.fromarray(pixels).resize(size, FILTERS[rule.interpolation]))
-    return resized[top:top + rule.crop_height, left:left + rule.crop_width]
 
 
 def resized(frame: Frame, rule: ResizeRule, method: Any) -> np.ndarray:
@@ -81,9 +64,8 @@ def sized(photograph: np.ndarray, width: int, height: int) -> np.ndarray:
 @pytest.mark.parametrize('size', SIZES[:9], ids='{0[0]}x{0[1]}'.format)
 def test_exact_is_pillow(name: str, size: tuple[int, int]) -> None:
     picture = made_picture(size[1], size[0])
-    got = resized(Frame(picture, 'rgb'), RULES[name], 'exact').astype(int)
-    difference = np.abs(got - reference(picture, RULES[name]))
-    assert difference.max() <= (0 if name == 'nearest' else EXACT_MAX_ERROR)
+    got = resized(Frame(picture, 'rgb'), RULES[name], 'exact')
+    np.testing.assert_array_equal(got, resized_by_pillow(picture, RULES[name]))
 
 
 @pytest.mark.parametrize('name', ['bilinear', 'bicubic', 'whole', 'stretch'])
@@ -93,7 +75,7 @@ def test_fast_stays_close_on_usual_photographs(
     for photograph in photographs:
         picture = sized(photograph, *size)
         got = resized(Frame(picture, 'rgb'), RULES[name], 'fast').astype(int)
-        difference = np.abs(got - reference(picture, RULES[name]))
+        difference = np.abs(got - resized_by_pillow(picture, RULES[name]))
         assert difference.mean() <= 1.0
         assert np.percentile(difference, 99.9) <= 12
 
@@ -102,7 +84,7 @@ def test_fast_stays_close_on_usual_photographs(
 def test_fast_does_not_shift_the_picture_or_its_brightness(
         size: tuple[int, int], photographs: list[np.ndarray]) -> None:
     picture = sized(photographs[0], *size)
-    wanted = reference(picture, RULES['bilinear']).astype(float)
+    wanted = resized_by_pillow(picture, RULES['bilinear']).astype(float)
     signed = resized(Frame(picture, 'rgb'), RULES['bilinear'], 'fast') - wanted
     # Enlarging, OpenCV cuts off instead of rounding.
     assert abs(signed.mean()) < (0.1 if min(size) > 256 else 0.25)

@@ -29,6 +29,16 @@ class Placement:
         """Return source pixels an output pixel, rounded as Pillow does it."""
         return self.length / self.resized
 
+    def window(self, support: float) -> slice:
+        """
+        Return the source pixels that the crop is made of.
+
+        :param support: source pixels on either side of its middle that an output pixel reads.
+        """
+        first = int(max(0.0, (self.first + 0.5) * self.scale - support + 0.5))
+        last = int((self.first + self.count - 0.5) * self.scale + support + 0.5)
+        return slice(min(first, self.length - 1), min(last, self.length))
+
 
 @dataclass(frozen=True)
 class Axis:
