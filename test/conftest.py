@@ -79,6 +79,13 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope='session')
+def kernel_on_cpu(kept: Kept) -> Any:
+    """Return the kernel that resizes on the GPU, compiled for the CPU."""
+    from kernel_on_cpu import compile_kernel, KERNEL, KernelOnCpu
+    return KernelOnCpu(kept('kernel', compile_kernel, KERNEL) / 'resize.so')
+
+
+@pytest.fixture(scope='session')
 def efficientnet_lite0(kept: Kept) -> Path:
     """Return EfficientNet-Lite0 with its ImageNet weights, as `resnet_trt prepare` makes it."""
     pytest.importorskip(

@@ -20,7 +20,8 @@ import pytest
 
 #: Fixtures that make slow what uses them.
 _SLOW_FIXTURES = {
-    'cv_bridge', 'efficientnet_lite0', 'listener', 'peer', 'resnet18', 'resnet18_fp16', 'rtx'}
+    'cv_bridge', 'efficientnet_lite0', 'kernel_on_cpu', 'listener', 'peer', 'resnet18',
+    'resnet18_fp16', 'rtx'}
 _SLOW_FILE = re.compile(r'^pytestmark = .*\bpytest\.mark\.slow\b', re.MULTILINE)
 #: Audit events that a fast test must not cause.
 _EVENTS = {

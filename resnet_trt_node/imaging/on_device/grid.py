@@ -80,10 +80,8 @@ def make_grid(
         support = SUPPORT.get(interpolation, 0.0) * max(1.0, scale) or 1.0
         if 2 * math.ceil(support) + 1 > MAX_TAPS:
             return None
-        first = int(max(0.0, (placed.first + 0.5) * scale - support + 0.5))
-        last = int((placed.first + placed.count - 0.5) * scale + support + 0.5)
-        windows.append(slice(
-            low + min(first, placed.length - 1), low + min(last, placed.length)))
+        window = placed.window(support)
+        windows.append(slice(low + window.start, low + window.stop))
         fields += [scale, low, placed.length, placed.first, begin, placed.count, 0]
     record = _RECORD.pack(*fields, _FILTERS.index(interpolation), *pad, 0)
     return Grid(windows[0], windows[1], np.frombuffer(record, GRID)[0])
