@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import ClassVar, Mapping, Sequence, TYPE_CHECKING
+from typing import ClassVar, Mapping, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from resnet_trt_node.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from resnet_trt_node.backends.device_rows import DeviceRows
 
 #: How often `warm_up` infers a batch size.
 WARM_UP_CALLS = 2
@@ -149,6 +150,15 @@ class Backend(Closing):
         refuse_bad(
             probabilities, batch_size, self.spec.num_classes, not self.spec.multi_label)
         return probabilities
+
+    def device_rows(self, index: int = 0) -> Optional[DeviceRows]:
+        """
+        Return what writes rows of a buffer on the device.
+
+        :param index: which buffer.
+        :returns: owned by the backend; None where only the caller writes rows.
+        """
+        return None
 
     def warm_up_sizes(self, index: int) -> Sequence[int]:
         """

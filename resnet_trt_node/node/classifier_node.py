@@ -107,7 +107,8 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfChec
             parameters.live_settings(), PipelineHooks(
                 self._opener.open_model, self._converter.to_frame, self._publish,
                 self._log_bad_frame,
-                lambda line: self.get_logger().error(printable(line, LINE_LIMIT))),
+                lambda line: self.get_logger().error(printable(line, LINE_LIMIT)),
+                self._converter.raw_image),
             chosen_threads(parameters.preprocess_threads))
         self._reporter.progress = self._opener.begin()
         return pipeline

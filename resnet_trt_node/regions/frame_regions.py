@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from threading import Lock
 from typing import Callable, Mapping, Optional, Sequence, TYPE_CHECKING
 
 from resnet_trt_node.contract.prediction import top_predictions, UnknownRule
@@ -18,6 +19,9 @@ from resnet_trt_node.regions.track_cache import MAX_TRACKS, TrackCache, without_
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from resnet_trt_node.backends.device_rows import DeviceRows
+    from resnet_trt_node.imaging.on_device.grid import Grid
+    from resnet_trt_node.imaging.on_device.source import Source
 
 
 class RegionClassifier:
@@ -57,13 +61,14 @@ class FrameRegions:
     :param regions: as the detector found them.
     :param size: height and width of the image.
     :param load: decodes the image at full size; called if a region is to be inferred.
+    :param source: the image's pixels for the device; None has it decoded at once.
     :raises FrameError: if it cannot be decoded.
     """
 
     def __init__(
             self, classifier: RegionClassifier, camera: str, stamp_ns: int,
             regions: Sequence[Region], size: tuple[int, int],
-            load: Callable[[], Frame]) -> None:
+            load: Callable[[], Frame], source: Optional[Source] = None) -> None:
         self._classifier = classifier
         self._camera = camera
         self._stamp_ns = stamp_ns
@@ -79,7 +84,15 @@ class FrameRegions:
             number for number, outcome in enumerate(self._outcomes)
             if outcome is None and number not in self._cached]
         self._probabilities: dict[int, NDArray[np.float32]] = {}
-        self._frame = load() if self._inferred else None
+        self._load = load
+        self._loading = Lock()
+        self._frame: Optional[Frame] = None
+        self._source = source
+        self._grids: dict[int, Grid] = {}
+        if source is not None:
+            self._plan_grids(size)
+        elif self._inferred:
+            self._frame = load()
         self._unfilled = set(range(len(self._inferred)))
 
     @property
@@ -94,13 +107,45 @@ class FrameRegions:
         :param index: which row, from 0.
         :param row: uint8 (H, W, 3), wholly overwritten.
         """
-        frame = self._frame
-        assert frame is not None
+        with self._loading:
+            # On the device's way it is only decoded for what the device cannot crop.
+            frame = self._frame = self._frame or self._load()
         self._classifier.cropper.crop(frame, self._regions[self._inferred[index]].box, row)
+        self._fill_ended(index)
+
+    def offload(self, index: int, rows: DeviceRows, place: int) -> bool:
+        """
+        Have the device crop and resize a region that is inferred, instead of `fill`.
+
+        :param index: which row, from 0.
+        :param rows: of a batch buffer.
+        :param place: which of these.
+        :returns: whether it does.
+        """
+        source, grid = self._source, self._grids.get(index)
+        if source is None or grid is None or not rows.put(
+                place, source, grid, self._window_rows, self._window_columns):
+            return False
+        self._fill_ended(index)
+        return True
+
+    def _plan_grids(self, size: tuple[int, int]) -> None:
+        """Plan how the device crops the regions, and what of the image all of them read."""
+        for index, number in enumerate(self._inferred):
+            grid = self._classifier.cropper.grid(self._regions[number].box, *size)
+            if grid is not None:
+                self._grids[index] = grid
+        grids = self._grids.values()
+        if grids:
+            self._window_rows, self._window_columns = (
+                slice(min(one.start for one in slices), max(one.stop for one in slices))
+                for slices in ([grid.rows for grid in grids], [grid.columns for grid in grids]))
+
+    def _fill_ended(self, index: int) -> None:
         self._unfilled.discard(index)
         if not self._unfilled:
             # Decoded, it may take many times the memory of its message.
-            self._frame = None
+            self._frame = self._source = None
 
     def take(self, index: int, probabilities: NDArray[np.float32]) -> None:
         """

@@ -117,7 +117,9 @@ class RowsInput:
     def num_regions(self, message: Any) -> int:
         return len(message) if isinstance(message, tuple) else 1
 
-    def begin(self, camera: str, message: Any, decode: Callable[..., Frame]) -> Rows:
+    def begin(
+            self, camera: str, message: Any, decode: Callable[..., Frame],
+            raw_image: Any = None) -> Rows:
         if not isinstance(message, tuple):
             decode(message, None)
         return Rows(message)

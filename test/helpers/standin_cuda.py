@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 import ctypes
-from enum import IntEnum
 import sys
 import threading
 from types import ModuleType, SimpleNamespace
 from typing import Any, Callable, Optional
 
 import numpy as np
+
+from standin_bindings import compiler_bindings, driver_bindings
 
 
 class Error(Exception):
@@ -36,8 +37,13 @@ class StandInCuda:
             self, names: tuple[str, ...] = ('Stand-in GPU',), fail_at: Optional[int] = None,
             sentence: str = 'out of memory', sticky: bool = False) -> None:
         self.names = names
+        self.error = Error
         self.capability = (8, 9)
-        self.multiprocessors = 16
+        self.attributes = {'multiprocessors': 16, 'integrated': 0}
+        #: What a launched kernel does, called with the arguments behind its grid's depth.
+        self.kernel: Optional[Callable[..., object]] = None
+        #: What was compiled: the options, then the text.
+        self.compiled: list[tuple[list[bytes], bytes]] = []
         self.fail_at = fail_at
         self.sentence = sentence
         self.sticky = sticky
@@ -62,11 +68,24 @@ class StandInCuda:
 
     def view(self, address: int, size: int) -> np.ndarray:
         """Return what a kernel sees at an address: device memory, or page-locked host memory."""
-        if address in self.memory:
-            return self.memory[address][:size]
+        if (memory := self.find(address, size)) is not None:
+            return memory
         assert self.pinned.get(address, 0) >= size, f'a kernel was given the address {address}'
         # Not through the array, whose owners are counted.
         return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
+
+    def find(self, address: int, size: int) -> Optional[np.ndarray]:
+        """Return the device memory at an address, None where so much was not allocated."""
+        for start, block in self.memory.items():
+            if start <= address and address + size <= start + block.nbytes:
+                return block[address - start:address - start + size]
+        return None
+
+    def device(self, address: int, size: int) -> np.ndarray:
+        """Return the device memory at an address."""
+        memory = self.find(address, size)
+        assert memory is not None, f'{size} bytes at {address} are no device memory'
+        return memory
 
     def handle(self, size: int = 1) -> int:
         """Return a fresh address or handle."""
@@ -85,7 +104,8 @@ class StandInCuda:
         monkeypatch.setattr(cuda, '_of_thread', threading.local())
         bindings = ModuleType('cuda.bindings')
         if graphs:
-            bindings.driver = _bindings(self)  # type: ignore[attr-defined]
+            bindings.driver = driver_bindings(self)  # type: ignore[attr-defined]
+            bindings.nvrtc = compiler_bindings(self)  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, 'cuda', ModuleType('cuda'))
         monkeypatch.setitem(sys.modules, 'cuda.bindings', bindings)
         return self
@@ -96,7 +116,8 @@ class StandInCuda:
         module.Error = Error
         module.init = lambda: cuda.call('cuInit', needs_context=False)
         module.event_flags = SimpleNamespace(DISABLE_TIMING=2, BLOCKING_SYNC=1)
-        module.device_attribute = SimpleNamespace(MULTIPROCESSOR_COUNT='multiprocessors')
+        module.device_attribute = SimpleNamespace(
+            MULTIPROCESSOR_COUNT='multiprocessors', INTEGRATED='integrated')
 
         class Device:
 
@@ -115,8 +136,7 @@ class StandInCuda:
                 return cuda.capability
 
             def get_attribute(self, attribute: str) -> int:
-                assert attribute == 'multiprocessors'
-                return cuda.multiprocessors
+                return cuda.attributes[attribute]
 
             def retain_primary_context(self) -> Context:
                 cuda.call('cuDevicePrimaryCtxRetain', needs_context=False)
@@ -141,8 +161,11 @@ class StandInCuda:
 
             def __init__(self, size: int) -> None:
                 cuda.call('cuMemAlloc')
-                self._address = cuda.handle(size)
-                cuda.memory[self._address] = np.full(size, 0xCD, np.uint8)
+                # At a real address, for kernels that are compiled for the CPU.
+                whole = np.full(size + 256, 0xCD, np.uint8)
+                start = -whole.ctypes.data % 256
+                self._address = whole.ctypes.data + start
+                cuda.memory[self._address] = whole[start:start + size]
                 cuda.held['device memory'] += 1
 
             def __int__(self) -> int:
@@ -164,14 +187,14 @@ class StandInCuda:
             assert source.flags.c_contiguous
 
             def copy() -> None:
-                cuda.memory[address][:source.nbytes] = np.frombuffer(source.data, np.uint8)
+                cuda.device(address, source.nbytes)[:] = np.frombuffer(source.data, np.uint8)
             cuda.streams[stream.handle].add(copy)
 
         def copy_out(target: np.ndarray, address: int, stream: Stream) -> None:
             cuda.call('cuMemcpyDtoHAsync')
 
             def copy() -> None:
-                target.view(np.uint8).reshape(-1)[:] = cuda.memory[address][:target.nbytes]
+                target.view(np.uint8).reshape(-1)[:] = cuda.device(address, target.nbytes)
             cuda.streams[stream.handle].add(copy)
 
         class Stream:
@@ -211,6 +234,29 @@ class StandInCuda:
                 if hasattr(self, 'made'):
                     cuda.held['event'] -= 1
 
+        class Function:
+
+            def __init__(self, name: str) -> None:
+                self.name = name
+
+            def prepare(self, arguments: str) -> None:
+                self._number = len(arguments)
+
+            def prepared_async_call(
+                    self, grid: tuple[int, int, int], block: tuple[int, int, int],
+                    stream: Stream, *arguments: int) -> None:
+                cuda.call('cuLaunchKernel')
+                assert len(arguments) == self._number and cuda.kernel is not None
+                kernel = cuda.kernel
+                cuda.streams[stream.handle].add(lambda: kernel(grid[2], *arguments))
+
+        def module_from_buffer(binary: bytes) -> Any:
+            cuda.call('cuModuleLoadDataEx')
+            if not binary.startswith(b'compiled'):
+                raise Error('cuModuleLoadDataEx failed: device kernel image is invalid')
+            return SimpleNamespace(get_function=Function)
+
+        module.module_from_buffer = module_from_buffer
         module.Device, module.Context, module.Stream, module.Event = Device, Context, Stream, Event
         module.mem_alloc = Allocation
         module.mem_get_info = lambda: (
@@ -259,67 +305,3 @@ class _Pinned:
 
         self.array = np.zeros(shape, dtype).view(Array)
         self.array.owner = Owner()
-
-
-def _bindings(cuda: StandInCuda) -> Any:
-    """Return a stand-in for cuda.bindings.driver."""
-    class Result(IntEnum):
-
-        CUDA_SUCCESS = 0
-        CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900
-
-    def guarded(name: str) -> Result:
-        try:
-            cuda.call(name)
-        except Error:
-            return Result.CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
-        return Result.CUDA_SUCCESS
-
-    def begin(stream: int, mode: int) -> tuple[Any, ...]:
-        error = guarded('cuStreamBeginCapture')
-        if not error:
-            cuda.streams[stream].recording = []
-        return (error,)
-
-    def end(stream: int) -> tuple[Any, ...]:
-        work, cuda.streams[stream].recording = cuda.streams[stream].recording, None
-        error = guarded('cuStreamEndCapture')
-        if not error:
-            cuda.held['graph'] += 1
-        return error, None if error else work
-
-    executables: dict[int, list[Callable[[], None]]] = {}
-
-    def instantiate(graph: list[Any], flags: int) -> tuple[Any, ...]:
-        error = guarded('cuGraphInstantiate')
-        if error:
-            return error, None
-        cuda.held['graph executable'] += 1
-        # A number, as the driver's handle is: what it runs must not live on in a traceback.
-        handle = cuda.handle()
-        executables[handle] = list(graph)
-        return error, handle
-
-    def launch(executable: int, stream: int) -> tuple[Any, ...]:
-        error = guarded('cuGraphLaunch')
-        if not error:
-            for work in executables[executable]:
-                cuda.streams[stream].add(work)
-        return (error,)
-
-    def destroy(kind: str) -> Callable[[Any], tuple[Any, ...]]:
-        def free(graph: Any) -> tuple[Any, ...]:
-            cuda.held[kind] -= 1
-            if kind == 'graph executable':
-                del executables[graph]
-            return (Result.CUDA_SUCCESS,)
-        return free
-
-    module: Any = ModuleType('cuda.bindings.driver')
-    module.CUstream = int
-    module.CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL=1)
-    module.cuStreamBeginCapture, module.cuStreamEndCapture = begin, end
-    module.cuGraphInstantiate, module.cuGraphLaunch = instantiate, launch
-    module.cuGraphDestroy, module.cuGraphExecDestroy = destroy('graph'), destroy(
-        'graph executable')
-    return module

@@ -73,6 +73,8 @@ class CudaDevice(Closing):
         #: What `close` frees, last first; empty means that the device is closed.
         self._frees: list[Tuple[str, Callable[[], object]]] = []
         self._thread = threading.get_ident()
+        # Address to size, and what frees it.
+        self._allocations: dict[int, Tuple[int, Callable[[], object]]] = {}
         #: Device memory that was allocated through this object.
         self.allocated_bytes = 0
         device = self._find(index)
@@ -87,6 +89,8 @@ class CudaDevice(Closing):
         #: Streaming multiprocessors: boards of one name differ in them, as Jetsons do.
         self.multiprocessors: int = device.get_attribute(
             self._driver.device_attribute.MULTIPROCESSOR_COUNT)
+        #: Whether it computes in the host's memory, as a Jetson does: nothing needs to be copied.
+        self.integrated = bool(device.get_attribute(self._driver.device_attribute.INTEGRATED))
         with self._errors(BackendError, f'cannot use {self.name}'):
             with _primary_lock:
                 if index not in _primary_contexts:
@@ -148,9 +152,40 @@ class CudaDevice(Closing):
         """
         with self._errors(BackendError, f'cannot allocate {size / 2**20:.1f} MiB on {self.name}'):
             allocation = self._driver.mem_alloc(max(size, 1))
-        self._frees.append(('device memory', allocation.free))
+        address = int(allocation)
+        self._allocations[address] = size, allocation.free
+        self._frees.append(('device memory', lambda: self._free(address)))
         self.allocated_bytes += size
-        return int(allocation)
+        return address
+
+    def free(self, address: int) -> None:
+        """
+        Free device memory before `close` does.
+
+        :param address: what `memory` returned; nothing that uses it is enqueued any more.
+        """
+        with self._errors(InferenceError, 'cannot free device memory'):
+            self._free(address)
+
+    def _free(self, address: int) -> None:
+        if address in self._allocations:
+            size, free = self._allocations.pop(address)
+            self.allocated_bytes -= size
+            free()
+
+    def function(self, binary: bytes, name: str, arguments: str) -> Any:
+        """
+        Load a compiled kernel; it lives as long as the context.
+
+        :param binary: a cubin for this device.
+        :param name: the kernel's.
+        :param arguments: their types as `struct` names them, 'P' for an address.
+        :raises BackendError: if the driver refuses.
+        """
+        with self._errors(BackendError, f'cannot load the kernel {name}'):
+            function = self._driver.module_from_buffer(binary).get_function(name)
+            function.prepare(arguments)
+        return function
 
     def stream(self, blocking: bool = False) -> CudaStream:
         """Return a new stream, see `CudaStream`; it is destroyed on `close`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 import re
-from typing import Any, Callable, ContextManager, Iterator, TYPE_CHECKING
+from typing import Any, Callable, ContextManager, Iterator, Tuple, TYPE_CHECKING
 
 from resnet_trt_node.errors import BackendError, InferenceError
 
@@ -93,6 +93,13 @@ class CudaStream:
         """Enqueue a copy of device memory to page-locked host memory."""
         with self._errors('copying from the device'):
             self._driver.memcpy_dtoh_async(target, address, self._stream)
+
+    def launch(
+            self, function: Any, grid: Tuple[int, int, int], block: Tuple[int, int, int],
+            *arguments: int) -> None:
+        """Enqueue a kernel of `CudaDevice.function`."""
+        with self._errors('launching a kernel'):
+            function.prepared_async_call(grid, block, self._stream, *arguments)
 
     def mark(self) -> None:
         """Note the end of what is enqueued so far, for `wait`."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.backends.cuda.device import CudaDevice
+from resnet_trt_node.backends.device_rows import DeviceRows
 from resnet_trt_node.backends.engines.cache import BuiltEngine
 from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.backends.tensorrt.engine import EngineSource
@@ -105,6 +106,7 @@ class TensorRtBackend(Backend):
             'buffers_memory_mib': f'{device.allocated_bytes / 2**20:.1f}',
             'cuda_graphs': f'batch sizes up to {options.cuda_graph_max_batch}'
             if loaded.graph_driver is not None else 'no',
+            'preprocess': 'cpu' if loaded.kernel is None else 'gpu',
             'waits': 'asleep' if options.blocking_sync else 'spinning',
             'dla_core': 'none' if options.dla_core is None else str(options.dla_core),
         }
@@ -115,6 +117,11 @@ class TensorRtBackend(Backend):
     def warm_up_sizes(self, index: int) -> Sequence[int]:
         """Return the sizes that a buffer has a graph of, and those that stand for the others."""
         return self._slots[index].warm_up_sizes()
+
+    def device_rows(self, index: int = 0) -> Optional[DeviceRows]:
+        """Return what has the GPU write rows of a buffer, None where the CPU writes all."""
+        self._check(index)
+        return self._slots[index].rows
 
     def _submit(self, batch_size: int, index: int) -> None:
         self._slots[index].submit(batch_size)

@@ -8,6 +8,8 @@ import numpy as np
 
 from resnet_trt_node.backends.base import powers_of_two
 from resnet_trt_node.backends.cuda.device import CudaDevice, load_graph_driver
+from resnet_trt_node.backends.cuda.kernel import Kernel
+from resnet_trt_node.backends.cuda.resized_rows import KERNEL, ResizedRows
 from resnet_trt_node.backends.cuda.stream import CudaGraph
 from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.backends.tensorrt.log import TensorRtLog
@@ -58,6 +60,8 @@ class LoadedEngine:
         self.profiles = profiles
         #: cuda-bindings, None for no CUDA graphs.
         self.graph_driver: Any = None
+        #: Resizes pictures, None where only the CPU does.
+        self.kernel: Optional[Kernel] = None
         self.engine: Any = None
         self.slots: list[Slot] = []
         self._logger = trt_log.logger
@@ -88,10 +92,23 @@ class LoadedEngine:
             if self.graph_driver is None:
                 options.log('CUDA graphs are not used, cuda-bindings is not installed: '
                             'pip install cuda-bindings lowers the latency of small batches')
+        self.kernel = self._load_kernel()
         for _ in range(options.num_buffers):
             # In the list before it allocates, so that a failure midway frees it as well.
             self.slots.append(Slot(self))
             self.slots[-1].allocate()
+
+    def _load_kernel(self) -> Optional[Kernel]:
+        options = self.options
+        if options.preprocess == 'cpu':
+            return None
+        try:
+            return Kernel(self.device, *KERNEL, options.engine_dir, options.log)
+        except BackendError as error:
+            if options.preprocess == 'gpu':
+                raise
+            options.log(f'pictures are resized on the CPU: {error}')
+            return None
 
     def free(self) -> None:
         """Free slots, engine and runtime, whatever state `load` or a CUDA error left them in."""
@@ -103,7 +120,7 @@ class LoadedEngine:
                 self.options.log(f'while closing: {error}')
         self.slots.clear()
         # A traceback may keep this object alive for longer.
-        self.engine = None
+        self.engine = self.kernel = None
         self._runtime = None
 
 
@@ -143,6 +160,10 @@ class Slot:
         self._device_addresses = {
             INPUT_NAME: device.memory(self.images.nbytes),
             OUTPUT_NAME: device.memory(self._probabilities.nbytes)}
+        #: Rows that the GPU resizes, None where only the CPU does.
+        self.rows: Optional[ResizedRows] = None if loaded.kernel is None else ResizedRows(
+            device, loaded.kernel, self.images, self._device_addresses[INPUT_NAME],
+            loaded.options.log)
         # Page-locked memory has the same address on both sides (unified addressing).
         self._host_addresses = {
             INPUT_NAME: self.images.ctypes.data, OUTPUT_NAME: self._probabilities.ctypes.data}
@@ -160,6 +181,8 @@ class Slot:
         """
         if batch_size <= self._graph_limit and batch_size not in self._graphs:
             self._record(batch_size)
+        if self.rows is not None:
+            self.rows.enqueue(self._stream, batch_size)
         recorded = self._graphs.get(batch_size)
         if recorded is not None:
             recorded[1].launch()
@@ -175,6 +198,8 @@ class Slot:
         :raises InferenceError: if the device failed.
         """
         self._stream.wait()
+        if self.rows is not None:
+            self.rows.grow()
         return self._probabilities[:batch_size]
 
     def warm_up_sizes(self) -> list[int]:
@@ -206,7 +231,7 @@ class Slot:
                 context.drop()
             self._contexts.clear()
             # Pages stay locked until the last array over them goes.
-            for name in ('images', '_probabilities', '_stream'):
+            for name in ('images', 'rows', '_probabilities', '_stream'):
                 self.__dict__.pop(name, None)
 
     def _profile_of(self, batch_size: int) -> int:
@@ -231,7 +256,9 @@ class Slot:
             raise
         return context
 
-    def _enqueue(self, context: _Context, batch_size: int, copy: bool = True) -> None:
+    def _enqueue(
+            self, context: _Context, batch_size: int, in_place: bool = False) -> None:
+        """Enqueue the network, and the copies unless host memory is read and written in place."""
         spec, stream = self._loaded.spec, self._stream
         if context.batch_size != batch_size:
             if not context.raw.set_input_shape(
@@ -245,12 +272,13 @@ class Slot:
                     f'the engine returns {shape} for a batch of {batch_size} instead of '
                     f'{(batch_size, spec.num_classes)}: export the model again')
             context.batch_size = batch_size
-        if copy:
+        # Else the rows are there already.
+        if not in_place and self.rows is None:
             stream.copy_in(self._device_addresses[INPUT_NAME], self.images[:batch_size])
         if not context.raw.execute_async_v3(stream.handle):
             raise InferenceError(
                 f'TensorRT failed on a batch of {batch_size}: {self._loaded.explain()}')
-        if copy:
+        if not in_place:
             stream.copy_out(
                 self._probabilities[:batch_size], self._device_addresses[OUTPUT_NAME])
 
@@ -260,18 +288,19 @@ class Slot:
         # Small batches are read and written in place by the first and last kernel: that takes
         # less than the two copies, each a node of the graph. Large ones want the copy engine,
         # which works while another batch is computed.
-        copy = batch_size > self._loaded.options.zero_copy_max_batch
+        in_place = batch_size <= self._loaded.options.zero_copy_max_batch
+        addresses = {**(self._host_addresses if in_place else self._device_addresses)}
+        if self.rows is not None:
+            addresses[INPUT_NAME] = self._device_addresses[INPUT_NAME]
         try:
-            context = self._make_context(
-                self._profile_of(batch_size),
-                self._device_addresses if copy else self._host_addresses)
+            context = self._make_context(self._profile_of(batch_size), addresses)
             # The first run of a shape may allocate, which cannot be recorded.
-            self._enqueue(context, batch_size, copy)
+            self._enqueue(context, batch_size, in_place)
             self._stream.drain()
             made = context
             graph = CudaGraph(
                 self._loaded.graph_driver, self._stream,
-                lambda: self._enqueue(made, batch_size, copy))
+                lambda: self._enqueue(made, batch_size, in_place))
         except BackendError as error:
             if context is not None:
                 context.drop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
-from resnet_trt_node.backends.options import EngineOptions, number
+from resnet_trt_node.backends.options import choice, EngineOptions, number
 from resnet_trt_node.errors import UsageError
 
 
@@ -30,6 +30,8 @@ class TensorRtOptions(EngineOptions):
     :param cuda_graph_max_batch: batch sizes up to this run as a CUDA graph each; 0 for none.
     :param zero_copy_max_batch: CUDA graphs of batch sizes up to this read the frames from and
         write the result to page-locked host memory in place, without copies; 0 for none.
+    :param preprocess: 'gpu' has pictures in `Backend.device_rows` resized on the GPU, 'auto' if it
+        can; 'cpu' has none.
     :param blocking_sync: sleep instead of spin while the GPU computes: less CPU, more latency.
     """
 
@@ -44,6 +46,7 @@ class TensorRtOptions(EngineOptions):
     dla_core: Optional[int] = number(None, 0, 7)
     cuda_graph_max_batch: int = number(8, 0, 1024)
     zero_copy_max_batch: int = number(2, 0, 1024)
+    preprocess: str = choice('cpu', ('auto', 'cpu', 'gpu'))
     blocking_sync: bool = False
 
     def __post_init__(self) -> None:

@@ -131,17 +131,20 @@ class Statistics:
                 Level.ERROR, f'stopped: {printable(repr(pipeline.unexpected_exception), 500)}')
         working = 'classifying' if pipeline.accepting else 'inactive'
         return Report(health.level, health.message(working), values, {
-            name: self._camera(name, counts[name], topics[name], parameters)
+            name: self._camera(
+                name, counts[name], topics[name], parameters,
+                pipeline.preprocess_paths.get(name, ''))
             for name in counts if name in topics})
 
     def _camera(
             self, name: str, counts: CameraCounts, topic: TopicState,
-            parameters: NodeParameters) -> Report:
+            parameters: NodeParameters, path: str) -> Report:
         period = self._periods.get(name, CameraCounts())
         health = camera_health(period, topic.timeout, topic.notes, parameters)
         return Report(health.level, health.message('OK'), {
             'image_topic': topic.image_topic,
             **({'video_codec': topic.codec} if topic.codec else {}),
+            **({'preprocess': path} if path else {}),
             'publishers': topic.publishers, 'listeners': topic.listeners,
             **self._rates(period), **_arrivals(topic.arrivals), **_counters(counts),
             **counts.events})

@@ -29,6 +29,7 @@ class InFlightFrame:
     :param num_regions: that its message has; 0 where the whole frame is classified.
     :param work: what of it is inferred, None until it is decoded.
     :param placed: how many rows of its work are in batches.
+    :param preprocess: 'gpu' if any of its rows is written by the device, else 'cpu'.
     :param ended: whether it was answered or dropped, and counted as that.
     """
 
@@ -41,6 +42,7 @@ class InFlightFrame:
     num_regions: int = 0
     work: Optional[Work] = None
     placed: int = 0
+    preprocess: str = 'cpu'
     ended: bool = False
 
     @property

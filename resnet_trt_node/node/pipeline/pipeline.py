@@ -51,6 +51,8 @@ class Pipeline:
             settings: LiveSettings, hooks: PipelineHooks, preprocess_threads: int = 1) -> None:
         self.settings = settings
         self.counters = Counters(cameras)
+        #: Camera to where its last answered frame was preprocessed: 'cpu' or 'gpu'.
+        self.preprocess_paths: dict[str, str] = {}
         self._frames = frames
         self._hooks = hooks
         self._scheduler = Scheduler(
@@ -60,7 +62,7 @@ class Pipeline:
             replace(hooks, open_backend=self._open_backend))
         preprocess = PreprocessWorker(
             self._scheduler, frames, hooks, lambda index: self.backend.buffer(index),
-            preprocess_threads)
+            lambda index: self.backend.device_rows(index), preprocess_threads)
         self._threads = WorkerThreads({
             INFERENCE: self._worker.run, PREPROCESS: preprocess.run,
             PUBLISHER: self._publish_loop}, self._scheduler.close)
@@ -255,4 +257,5 @@ class Pipeline:
         else:
             stages_ms['source_to_publish'] = source_ms
         frame.ended = True
+        self.preprocess_paths[frame.camera] = frame.preprocess
         self.counters.answered(frame, stages_ms, frame.work.outcomes)

@@ -18,6 +18,7 @@ from typing import Callable, Optional, Sequence, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from resnet_trt_node.backends.device_rows import DeviceRows
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.node.pipeline.frame_queue import Batch, InFlightFrame
 from resnet_trt_node.node.pipeline.latency_model import Estimate
@@ -58,16 +59,22 @@ class PreprocessWorker:
     :param frames: tells what of a frame is inferred.
     :param hooks: decodes, and logs bad frames.
     :param buffer: returns the rows of a batch buffer, uint8 (batch, H, W, 3).
+    :param device_rows: returns what has the device write rows of a batch buffer, None where the
+        CPU writes all of them.
     :param threads: that decode and resize at once where that pays, at least 1.
     """
 
     def __init__(
             self, scheduler: Scheduler, frames: FrameInput, hooks: PipelineHooks,
-            buffer: Callable[[int], NDArray[np.uint8]], threads: int) -> None:
+            buffer: Callable[[int], NDArray[np.uint8]],
+            device_rows: Callable[[int], Optional[DeviceRows]], threads: int) -> None:
         self._scheduler = scheduler
         self._frames = frames
         self._hooks = hooks
         self._buffer = buffer
+        self._device_rows_of = device_rows
+        # Of the open batch.
+        self._device_rows: Optional[DeviceRows] = None
         self._threads = threads
         # CPU time of a frame, in milliseconds: unlike real time it has no waiting for the GIL.
         self._frame = Estimate()
@@ -85,6 +92,9 @@ class PreprocessWorker:
             while (batch := self._scheduler.open_batch()) is not None:
                 try:
                     rows = self._buffer(batch.index)
+                    self._device_rows = self._device_rows_of(batch.index)
+                    if self._device_rows is not None:
+                        self._device_rows.clear()
                     # Those without rows count too: they could come for ever.
                     while (room := len(rows) - max(
                             len(batch.rows), len(batch.completing))) > 0 and (
@@ -107,14 +117,15 @@ class PreprocessWorker:
                 count = min(frame.rows_left, len(rows) - first - len(places))
                 places += [(frame, frame.placed + number) for number in range(count)]
                 frame.placed += count
-        jobs = [(*place, rows[first + number]) for number, place in enumerate(places)]
-        bad |= self._tried(_fill, jobs, lambda job: job[0])
+        jobs = [(*place, first + number, rows[first + number])
+                for number, place in enumerate(places)]
+        bad |= self._tried(self._fill, jobs, lambda job: job[0])
         if bad:
             self._scheduler.drop([frame for frame in frames if frame in bad], 'malformed')
             kept = [number for number, (frame, _) in enumerate(places) if frame not in bad]
             for number, before in enumerate(kept):
                 if number != before:
-                    rows[first + number] = rows[first + before]
+                    self._move(rows, first + number, first + before)
             places = [places[number] for number in kept]
         end_ns = perf_counter_ns()
         if self._spent_ns:
@@ -169,10 +180,22 @@ class PreprocessWorker:
         return bad
 
     def _begin(self, frame: InFlightFrame) -> None:
-        frame.work = self._frames.begin(frame.camera, frame.message, self._hooks.decode)
+        # Pixels that the device converts are not decoded here.
+        raw_image = None if self._device_rows is None else self._hooks.raw_image
+        frame.work = self._frames.begin(
+            frame.camera, frame.message, self._hooks.decode, raw_image)
 
+    def _fill(self, job: tuple[InFlightFrame, int, int, NDArray[np.uint8]]) -> None:
+        frame, index, place, row = job
+        assert frame.work is not None
+        if self._device_rows is not None and frame.work.offload(
+                index, self._device_rows, place):
+            frame.preprocess = 'gpu'
+        else:
+            frame.work.fill(index, row)
 
-def _fill(job: tuple[InFlightFrame, int, NDArray[np.uint8]]) -> None:
-    frame, index, row = job
-    assert frame.work is not None
-    frame.work.fill(index, row)
+    def _move(self, rows: NDArray[np.uint8], target: int, source: int) -> None:
+        if self._device_rows is None:
+            rows[target] = rows[source]
+        else:
+            self._device_rows.move(target, source)

@@ -9,6 +9,7 @@ from resnet_trt_node.contract.prediction import UnknownRule
 
 if TYPE_CHECKING:
     from resnet_trt_node.backends.base import Backend
+    from resnet_trt_node.imaging.encodings import RawImage
     from resnet_trt_node.imaging.frame import Frame
     from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 
@@ -77,6 +78,8 @@ class PipelineHooks:
     :param log_bad_frame: logs a frame that could not be decoded, or for which the backend
         returned no probabilities: camera and reason.
     :param log_failure: logs a failure of the backend, or what is done about it.
+    :param raw_image: checks the fields of a message whose pixels the device may convert, raising
+        FrameError for a bad one; None for all other messages. Only called where there is one.
     """
 
     open_backend: Callable[[], Backend]
@@ -84,3 +87,4 @@ class PipelineHooks:
     publish: Callable[[InFlightFrame, Any], Optional[float]]
     log_bad_frame: Callable[[str, str], None]
     log_failure: Callable[[str], object]
+    raw_image: Callable[[Any], Optional[RawImage]] = lambda message: None

@@ -7,10 +7,14 @@ from typing import Any, Callable, Optional, Protocol, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from resnet_trt_node.backends.device_rows import DeviceRows
 from resnet_trt_node.contract.prediction import Prediction, top_predictions
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.imaging.decode import message_size
+from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.on_device.grid import Grid, plan_grid
+from resnet_trt_node.imaging.on_device.source import plan_source, Source
 from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 from resnet_trt_node.regions.frame_regions import FrameRegions, RegionClassifier
@@ -19,6 +23,8 @@ from resnet_trt_node.regions.settings import RegionSettings
 
 #: Decodes a message, see `PipelineHooks.decode`.
 Decode = Callable[[Any, Optional[int]], Frame]
+#: Checks a message whose pixels the device may convert, see `PipelineHooks.raw_image`.
+RawImageOf = Callable[[Any], Optional[RawImage]]
 
 
 class Work(Protocol):
@@ -40,6 +46,16 @@ class Work(Protocol):
         :param index: which, from 0.
         :param row: uint8 (H, W, 3) of a batch buffer, wholly overwritten.
         :raises FrameError: if the frame cannot be used.
+        """
+
+    def offload(self, index: int, rows: DeviceRows, place: int) -> bool:
+        """
+        Have the device write one of its rows, instead of `fill`.
+
+        :param index: which, from 0.
+        :param rows: of a batch buffer.
+        :param place: which of these.
+        :returns: whether it does; if not, `fill` writes it.
         """
 
     def take(self, index: int, probabilities: NDArray[np.float32]) -> None:
@@ -65,10 +81,16 @@ class FrameInput(Protocol):
     def num_regions(self, message: Any) -> int:
         """Return how many regions a message has; 0 where the whole frame is classified."""
 
-    def begin(self, camera: str, message: Any, decode: Decode) -> Work:
+    def begin(
+            self, camera: str, message: Any, decode: Decode,
+            raw_image: Optional[RawImageOf] = None) -> Work:
         """
         Decode a message and find out what of it is to be inferred; on a preprocess thread.
 
+        :param camera: whose it is.
+        :param message: decoded unless the device converts its pixels.
+        :param decode: see `PipelineHooks.decode`.
+        :param raw_image: see `PipelineHooks.raw_image`; None where the device converts nothing.
         :raises FrameError: if the frame cannot be used.
         """
 
@@ -77,25 +99,45 @@ class WholeFrame:
     """
     A frame that is classified as a whole; see `Work`.
 
-    :param frame: decoded.
+    :param load: decodes it, no larger than the resizer needs it.
     :param resizer: brings it to the model's input.
     :param spec: of the model.
+    :param picture: its pixels and their way to the model's input on the device; None has it
+        decoded at once.
+    :raises FrameError: if it cannot be decoded.
     """
 
     num_rows = 1
     outcomes: Mapping[str, int] = {}
 
-    def __init__(self, frame: Frame, resizer: Resizer, spec: ModelSpec) -> None:
-        self._frame: Optional[Frame] = frame
+    def __init__(
+            self, load: Callable[[], Frame], resizer: Resizer, spec: ModelSpec,
+            picture: Optional[tuple[Source, Grid]] = None) -> None:
+        self._load: Optional[Callable[[], Frame]] = load
+        self._frame = load() if picture is None else None
+        self._picture = picture
         self._resizer = resizer
         self._spec = spec
         self._probabilities: Optional[NDArray[np.float32]] = None
 
     def fill(self, index: int, row: NDArray[np.uint8]) -> None:
         """Resize it, and let go of its pixels."""
-        assert self._frame is not None
-        self._resizer.resize(self._frame, row)
-        self._frame = None
+        assert self._load is not None
+        self._resizer.resize(self._frame or self._load(), row)
+        self._let_go()
+
+    def offload(self, index: int, rows: DeviceRows, place: int) -> bool:
+        """Have the device resize it, and let go of its pixels."""
+        if self._picture is None:
+            return False
+        source, grid = self._picture
+        if not rows.put(place, source, grid, grid.rows, grid.columns):
+            return False
+        self._let_go()
+        return True
+
+    def _let_go(self) -> None:
+        self._frame = self._picture = self._load = None
 
     def take(self, index: int, probabilities: NDArray[np.float32]) -> None:
         """Keep its probabilities."""
@@ -132,10 +174,18 @@ class WholeFrames:
         """Return 0."""
         return 0
 
-    def begin(self, camera: str, message: Any, decode: Decode) -> WholeFrame:
+    def begin(
+            self, camera: str, message: Any, decode: Decode,
+            raw_image: Optional[RawImageOf] = None) -> WholeFrame:
         """Decode the message, no larger than the resizer needs it."""
-        resizer = self._resizer
-        return WholeFrame(decode(message, resizer.decode_side), resizer, self._spec)
+        resizer, picture = self._resizer, None
+        raw = raw_image and raw_image(message)
+        if raw is not None:
+            source, grid = plan_source(raw), plan_grid(self._spec.resize, raw.height, raw.width)
+            if source is not None and grid is not None:
+                picture = source, grid
+        return WholeFrame(
+            lambda: decode(message, resizer.decode_side), resizer, self._spec, picture)
 
 
 class RegionWork(FrameRegions):
@@ -174,7 +224,9 @@ class RegionFrames:
         """Return how many detections a message has."""
         return len(message.detections)
 
-    def begin(self, camera: str, message: Any, decode: Decode) -> RegionWork:
+    def begin(
+            self, camera: str, message: Any, decode: Decode,
+            raw_image: Optional[RawImageOf] = None) -> RegionWork:
         """
         Select the regions that are inferred, and decode the image if there is any.
 
@@ -182,7 +234,8 @@ class RegionFrames:
             no region of it is inferred.
         """
         image = message.image
+        raw = raw_image and raw_image(image)
         return RegionWork(
             self._classifier, camera, self._stamp_ns_of(image),
             self._regions_of(message.detections), message_size(image),
-            lambda: decode(image, None))
+            lambda: decode(image, None), None if raw is None else plan_source(raw))

@@ -78,6 +78,19 @@ class Converter:
                 'publish grey pictures as mono16, white at 65535')
         return frame
 
+    def raw_image(self, message: Any) -> Optional[RawImage]:
+        """
+        Check a message whose pixels the GPU may convert, instead of `to_frame`.
+
+        :param message: as for `to_frame`.
+        :returns: None for what is compressed or decoded already, and for what may be depth.
+        :raises FrameError: if the message is malformed.
+        """
+        if not hasattr(message, 'encoding'):
+            return None
+        raw = check_image(message, self.max_bytes)
+        return None if raw.name == DEPTH_ENCODING else raw
+
     def _convert(self, message: Any, raw: RawImage) -> Frame:
         encoding, equal = raw.encoding, self._bridged.get(raw.name)
         # Of the other byte order cv_bridge calls what NumPy 2 lacks, it divides the step by the

@@ -29,7 +29,7 @@ from resnet_trt_node.regions.track_cache import TrackSettings
 BACKEND_PARAMETERS = (
     'device', 'threads', 'precision', 'engine_dir', 'optimization_level', 'workspace_mib',
     'tf32', 'sparse_weights', 'version_compatible', 'engine_host_code', 'dla_core',
-    'cuda_graph_max_batch', 'blocking_sync', 'tvm_target')
+    'cuda_graph_max_batch', 'blocking_sync', 'preprocess', 'tvm_target')
 #: What is classified.
 INPUTS = ('image', 'regions')
 _NAME_TOKEN = re.compile(r'[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
@@ -95,6 +95,10 @@ class NodeParameters:
         'disables CUDA graphs.', low=0, high=256)
     blocking_sync: bool = _parameter(
         False, 'Sleep instead of spinning while the GPU computes: less CPU load, more latency.')
+    preprocess: str = _parameter(
+        'auto', 'Where frames are converted and resized: gpu has TensorRT backends do it on the '
+        'GPU, exactly as Pillow does; auto takes the GPU where that works, for raw images.',
+        choices=('auto', 'cpu', 'gpu'))
     tvm_target: str = _parameter(
         'auto', 'Target that TVM compiles for; auto uses the GPU if TVM can, otherwise the CPU.',
         choices=TVM_TARGETS)
@@ -284,12 +288,17 @@ class NodeParameters:
         """
         largest = self.batch_limit
         tuned = {1, largest} if self.opt_batch_size == 0 else {min(self.opt_batch_size, largest)}
+        options = to_backend({name: getattr(self, name) for name in BACKEND_PARAMETERS})
+        # Not set by the user: a backend that does not know it may ignore it.
+        implied = [] if self.opt_batch_size else ['opt_batch_sizes']
+        if self.preprocess == 'auto':
+            implied.append('preprocess')
+            if self.image_transport != 'raw':
+                options['preprocess'] = 'cpu'
         return {
             'max_batch_size': largest, 'num_buffers': num_buffers, 'log': log,
             'opt_batch_sizes': tuple(sorted(tuned)),
-            # Not set by the user: a backend that does not know it may ignore it.
-            'implied': () if self.opt_batch_size else ('opt_batch_sizes',),
-            **to_backend({name: getattr(self, name) for name in BACKEND_PARAMETERS})}
+            'implied': tuple(implied), **options}
 
 
 def _check_camera(name: str) -> None:

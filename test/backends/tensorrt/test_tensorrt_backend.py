@@ -55,7 +55,7 @@ def test_gpus_of_one_name_and_different_sizes_have_engines_of_their_own(world: A
     with machine.start():
         pass
     # As Jetson Orins are.
-    machine.cuda.multiprocessors = 8
+    machine.cuda.attributes['multiprocessors'] = 8
     with machine.start() as backend:
         assert backend.info.details['engine_built_because'] == (
             'GPU Stand-in GPU, 16 SMs -> Stand-in GPU, 8 SMs')

@@ -1,0 +1,202 @@
+"""Rows of a batch buffer that the GPU resizes from pixels in page-locked memory."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Callable, Optional, Sequence, TYPE_CHECKING
+
+import numpy as np
+
+from resnet_trt_node.backends.cuda.device import CudaDevice
+from resnet_trt_node.backends.cuda.kernel import Kernel
+from resnet_trt_node.backends.cuda.stream import CudaStream
+from resnet_trt_node.errors import BackendError
+from resnet_trt_node.imaging.on_device.job import JOB
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from resnet_trt_node.imaging.on_device.grid import Grid
+    from resnet_trt_node.imaging.on_device.source import Source
+
+#: The kernel's source, its name and its arguments: jobs, output, height, width.
+KERNEL = 'resize.cu', 'resize', 'PPii'
+#: Threads of a block, each of a pixel.
+_BLOCK = (16, 16, 1)
+#: Page-locked memory for each row at first: what the crop of a 1080p picture of three bytes reads.
+_FIRST_ROW_BYTES = 3 << 20
+#: The most that all pictures of a batch may take; those for which there is no room are resized by
+#: the CPU.
+MAX_BYTES = 1 << 29
+#: Where a plane and each of its rows begin.
+_ALIGNMENT = 16
+
+
+class ResizedRows:
+    """
+    See `DeviceRows`.
+
+    What the pictures of a batch need is laid out behind the jobs, copied at once and resized by
+    one launch. A GPU that computes in the host's memory reads it where it lies, without a copy.
+
+    :param device: owned by the calling thread.
+    :param kernel: compiled from `KERNEL`.
+    :param images: uint8 (batch, H, W, 3), page-locked: the rows that a caller writes.
+    :param target: address of device memory of that size.
+    :param log: takes a line where there is no memory for larger pictures.
+    :raises BackendError: if there is not enough memory.
+    """
+
+    def __init__(
+            self, device: CudaDevice, kernel: Kernel, images: NDArray[np.uint8],
+            target: int, log: Callable[[str], None]) -> None:
+        self._device = device
+        self._kernel = kernel
+        self._images = images
+        self._target = target
+        self._lock = Lock()
+        self._jobs_bytes = _aligned(len(images) * JOB.itemsize)
+        self._log = log
+        self._wanted = 0
+        self._most_bytes = MAX_BYTES
+        self._allocate(self._jobs_bytes + len(images) * _FIRST_ROW_BYTES)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was put."""
+        self._jobs: dict[int, np.void] = {}
+        # By the identity of a source, which is kept so that no other one gets it.
+        self._placed: dict[int, tuple[Source, Optional[_Placed]]] = {}
+        self._used = self._jobs_bytes
+
+    def put(self, place: int, source: Source, grid: Grid, rows: slice, columns: slice) -> bool:
+        """Have the device write a row; see `DeviceRows`."""
+        with self._lock:
+            if id(source) not in self._placed:
+                self._placed[id(source)] = source, self._reserve(source, rows, columns)
+            placed = self._placed[id(source)][1]
+        if placed is None:
+            return False
+        # Other threads that put a part of the same picture wait for its bytes at the submission:
+        # the batch goes when all of them have ended.
+        placed.copy_once()
+        job = np.zeros((), JOB)[()]
+        source.write(job, rows, columns, placed.addresses, placed.pitches)
+        grid.write(job)
+        self._jobs[place] = job
+        return True
+
+    def move(self, target: int, source: int) -> None:
+        """Make a row what another one is."""
+        job = self._jobs.pop(source, None)
+        if job is None:
+            self._jobs.pop(target, None)
+            self._images[target] = self._images[source]
+        else:
+            self._jobs[target] = job
+
+    def enqueue(self, stream: CudaStream, batch_size: int) -> None:
+        """
+        Enqueue what brings the first rows to the device.
+
+        :raises InferenceError: if the driver refuses.
+        """
+        jobs = sorted((place, job) for place, job in self._jobs.items() if place < batch_size)
+        # The pictures are copied; those who sent them may want their memory back.
+        self._placed.clear()
+        frame_bytes = self._images[0].nbytes
+        for first, end in _gaps([place for place, _ in jobs], batch_size):
+            stream.copy_in(self._target + first * frame_bytes, self._images[first:end])
+        if not jobs:
+            return
+        table = self._memory[:len(jobs) * JOB.itemsize].view(JOB)
+        for number, (place, job) in enumerate(jobs):
+            table[number] = job
+            table[number]['row'] = place
+        if not self._device.integrated:
+            stream.copy_in(self._address, self._memory[:self._used])
+        height, width = self._images.shape[1:3]
+        grid = -(-width // _BLOCK[0]), -(-height // _BLOCK[1]), len(jobs)
+        self._kernel.launch(
+            grid, _BLOCK, stream, self._address, self._target, height, width)
+
+    def grow(self) -> None:
+        """
+        Make room for what found none; nothing that was enqueued may still run.
+
+        Where there is no memory for it, these pictures stay with the CPU.
+        """
+        wanted, self._wanted = self._wanted, 0
+        if wanted <= len(self._memory):
+            return
+        before = self._address
+        try:
+            self._allocate(min(MAX_BYTES, max(wanted, 2 * len(self._memory))))
+        except BackendError as error:
+            self._most_bytes = len(self._memory)
+            self._log(f'larger pictures are resized on the CPU: {error}')
+            return
+        if not self._device.integrated:
+            self._device.free(before)
+        self.clear()
+
+    def _allocate(self, size: int) -> None:
+        memory: NDArray[np.uint8] = self._device.host_array((size,), np.uint8)
+        # Page-locked memory has the same address on both sides (unified addressing).
+        self._address = (
+            memory.ctypes.data if self._device.integrated else self._device.memory(size))
+        self._memory = memory
+
+    def _reserve(self, source: Source, rows: slice, columns: slice) -> Optional[_Placed]:
+        """Return where a picture's planes go, None where there is no room."""
+        planes = source.planes(rows, columns)
+        pitches = [_aligned(plane.shape[1]) for plane in planes]
+        sizes = [len(plane) * pitch for plane, pitch in zip(planes, pitches)]
+        end = self._used + sum(sizes)
+        if end > len(self._memory):
+            # As many as this one in each row.
+            wanted = max(end, self._jobs_bytes + len(self._images) * sum(sizes))
+            self._wanted = max(self._wanted, min(self._most_bytes, wanted))
+            return None
+        starts = [self._used + sum(sizes[:number]) for number in range(len(sizes))]
+        self._used = end
+        return _Placed(planes, [
+            self._memory[start:start + size].reshape(-1, pitch)
+            for start, size, pitch in zip(starts, sizes, pitches)],
+            [self._address + start for start in starts], pitches)
+
+
+class _Placed:
+    """
+    The planes of a picture and where they go.
+
+    :param planes: uint8 (rows, bytes), of the message.
+    :param targets: uint8 (rows, pitch), page-locked.
+    :param addresses: of the targets, as the device sees them.
+    :param pitches: bytes from one row of a target to the next.
+    """
+
+    def __init__(
+            self, planes: Sequence[NDArray[np.uint8]], targets: Sequence[NDArray[np.uint8]],
+            addresses: Sequence[int], pitches: Sequence[int]) -> None:
+        self.addresses = addresses
+        self.pitches = pitches
+        self._copies = [*zip(targets, planes)]
+
+    def copy_once(self) -> None:
+        """Copy the planes, unless another thread does."""
+        while self._copies:
+            try:
+                target, plane = self._copies.pop()
+            except IndexError:
+                return
+            np.copyto(target[:, :plane.shape[1]], plane)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+def _gaps(places: Sequence[int], count: int) -> list[tuple[int, int]]:
+    """Return the runs of the numbers below `count` that are not among the places, rising."""
+    edges = [-1, *places, count]
+    return [(before + 1, after) for before, after in zip(edges, edges[1:]) if after > before + 1]
