@@ -28,6 +28,10 @@ setup(
     python_requires='>=3.9',
     install_requires=['setuptools'],
     extras_require={
+        # CUDA's version is the driver's, which no marker tells. JetPack brings nvJPEG along.
+        'gpu-jpeg-cu12': ['nvidia-nvimgcodec-cu12[nvjpeg]>=0.7'],
+        'gpu-jpeg-cu13': ['nvidia-nvimgcodec-cu13[nvjpeg]>=0.7'],
+        'gpu-jpeg-jetson': ['nvidia-nvimgcodec-tegra-cu12>=0.7'],
         'heic': ['pillow-heif'],
         'safetensors': ['safetensors'],
         'video': ['av'],
