@@ -24,7 +24,6 @@ KERNEL = REPOSITORY / 'resnet_trt_node/backends/cuda/resize.cu'
 NAMES = [name for name in ENCODINGS if name != '32FC3']
 #: What lies around what was copied.
 _POISON = 0xA5
-_MARGIN_ROWS, _MARGIN_BYTES = 3, 29
 
 
 def compile_kernel(folder: Path, *flags: str) -> Path:
@@ -41,10 +40,12 @@ class KernelOnCpu:
     Runs the kernel.
 
     :param library: what `compile_kernel` returned.
+    :param margin: rows and bytes of other values around what was copied.
     """
 
-    def __init__(self, library: Path) -> None:
+    def __init__(self, library: Path, margin: tuple[int, int] = (3, 29)) -> None:
         self._library = ctypes.CDLL(str(library))
+        self._margin = margin
 
     def sizes(self) -> list[int]:
         """Return what the kernel says of its structs."""
@@ -66,14 +67,13 @@ class KernelOnCpu:
         for index, (source, grid) in enumerate(pictures):
             addresses, pitches = [], []
             for plane in source.planes(grid.rows, grid.columns):
+                above, left = self._margin
                 rows, row_bytes = plane.shape
-                copy = np.full(
-                    (rows + 2 * _MARGIN_ROWS, row_bytes + 2 * _MARGIN_BYTES), poison, np.uint8)
-                copy[_MARGIN_ROWS:-_MARGIN_ROWS, _MARGIN_BYTES:-_MARGIN_BYTES] = plane
+                copy = np.full((rows + 2 * above, row_bytes + 2 * left), poison, np.uint8)
+                copy[above:above + rows, left:left + row_bytes] = plane
                 memory.append(copy)
                 pitches.append(copy.strides[0])
-                addresses.append(
-                    copy.ctypes.data + _MARGIN_ROWS * pitches[-1] + _MARGIN_BYTES)
+                addresses.append(copy.ctypes.data + above * pitches[-1] + left)
             job = jobs[index]
             grid.write(job)
             source.write(job, grid.rows, grid.columns, addresses, pitches)

@@ -88,8 +88,6 @@ __device__ inline int between(int value, int low, int high) {
   return value < low ? low : value > high ? high : value;
 }
 
-// ---- pixels -----------------------------------------------------------------------------------
-
 // Addresses are those of the picture's first pixel, which need not be there; sums wrap around.
 __device__ inline const unsigned char* at(const Plane& plane, int y, int x) {
   return reinterpret_cast<const unsigned char*>(
@@ -160,8 +158,6 @@ __device__ inline void fetch(const Source& source, int y, int x, int rgb[3]) {
   }
 }
 
-// ---- weights ----------------------------------------------------------------------------------
-
 __device__ inline double filtered(int filter, double x) {
   if (x < 0.0) x = -x;
   if (filter == BILINEAR) return x < 1.0 ? 1.0 - x : 0.0;
@@ -178,19 +174,11 @@ __device__ inline bool is_filled(const Axis& axis, int place) {
 // A thread computes every eighth weight of one row or column of the tile.
 constexpr int SHARE = THREADS / (2 * TILE);
 
-struct Task {
-  int axis, index, first_tap;
-};
-
-__device__ inline Task task_of(int thread) {
-  return {thread / (SHARE * TILE), thread % TILE, thread / TILE % SHARE};
-}
-
 __device__ void weigh(const Grid& grid, Block& block, int thread) {
-  const Task task = task_of(thread);
-  const Axis& axis = grid.axes[task.axis];
-  Table& table = block.tables[task.axis];
-  const int place = block.origin[task.axis] + task.index, output = axis.first + place - axis.start;
+  const int which = thread / (SHARE * TILE), index = thread % TILE;
+  const Axis& axis = grid.axes[which];
+  Table& table = block.tables[which];
+  const int place = block.origin[which] + index, output = axis.first + place - axis.start;
   int low = 0, high = 0;
   if (is_filled(axis, place) && grid.filter == NEAREST) {
     // Pillow adds the scale again and again; its rounding errors decide ties.
@@ -198,19 +186,19 @@ __device__ void weigh(const Grid& grid, Block& block, int thread) {
     for (int i = 0; i < output; ++i) center += axis.scale;
     low = between(static_cast<int>(center), 0, axis.length - 1);
     high = low + 1;
-    table.weights[0][task.index].real = 1.0;
+    table.weights[0][index].real = 1.0;
   } else if (is_filled(axis, place)) {
     const double wide = axis.scale < 1.0 ? 1.0 : axis.scale;
     const double support = (grid.filter == BILINEAR ? 1.0 : 2.0) * wide, narrow = 1.0 / wide;
     const double center = (output + 0.5) * axis.scale;
     low = between(static_cast<int>(center - support + 0.5), 0, axis.length);
     high = between(static_cast<int>(center + support + 0.5), 0, axis.length);
-    for (int tap = task.first_tap; tap < high - low; tap += SHARE)
-      table.weights[tap][task.index].real =
+    for (int tap = thread / TILE % SHARE; tap < high - low; tap += SHARE)
+      table.weights[tap][index].real =
           filtered(grid.filter, (tap + low - center + 0.5) * narrow);
   }
-  table.first[task.index] = low;
-  table.taps[task.index] = high - low;
+  table.first[index] = low;
+  table.taps[index] = high - low;
 }
 
 // One thread a row or column: the order of the additions shows.
@@ -224,17 +212,15 @@ __device__ void add_weights(Block& block, int thread) {
 }
 
 __device__ void round_weights(Block& block, int thread) {
-  const Task task = task_of(thread);
-  Table& table = block.tables[task.axis];
-  const double sum = table.sums[task.index];
-  for (int tap = task.first_tap; tap < table.taps[task.index]; tap += SHARE) {
-    Weight& weight = table.weights[tap][task.index];
+  const int index = thread % TILE;
+  Table& table = block.tables[thread / (SHARE * TILE)];
+  const double sum = table.sums[index];
+  for (int tap = thread / TILE % SHARE; tap < table.taps[index]; tap += SHARE) {
+    Weight& weight = table.weights[tap][index];
     const double share = (sum == 0.0 ? weight.real : weight.real / sum) * (1 << BITS);
     weight.fixed = static_cast<int>(share < 0.0 ? share - 0.5 : share + 0.5);
   }
 }
-
-// ---- the two passes ---------------------------------------------------------------------------
 
 // The columns of the tile of source rows `from` to `to`, counted from the picture's first.
 template <int KIND>
@@ -278,10 +264,8 @@ __device__ void write_pixel(const Job& job, const Block& block, int thread, cons
     pixel[c] = filled ? static_cast<unsigned char>(clip(sums[c] >> BITS)) : job.grid.pad[c];
 }
 
-// ---- a tile of the output ---------------------------------------------------------------------
-
 #ifdef __CUDACC_RTC__
-// Grid: tiles across, tiles down, jobs. Block: TILE x TILE. `out`: uint8 (batch, height, width, 3).
+// Grid: tiles across, tiles down, jobs. Block: TILE x TILE. out: (batch, height, width, 3).
 extern "C" __global__ void resize(const Job* jobs, unsigned char* out, int height, int width) {
   __shared__ Block block;
   const Job& job = jobs[blockIdx.z];

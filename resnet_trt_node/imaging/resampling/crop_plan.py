@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import math
+from typing import NamedTuple
 
 from resnet_trt_node.contract.spec import ResizeRule
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(NamedTuple):
     """
     The crop along one axis of a resized picture, in whole pixels.
 
@@ -35,8 +35,9 @@ class Placement:
 
         :param support: source pixels on either side of its middle that an output pixel reads.
         """
-        first = int(max(0.0, (self.first + 0.5) * self.scale - support + 0.5))
-        last = int((self.first + self.count - 0.5) * self.scale + support + 0.5)
+        scale = self.scale
+        first = int(max(0.0, (self.first + 0.5) * scale - support + 0.5))
+        last = int((self.first + self.count - 0.5) * scale + support + 0.5)
         return slice(min(first, self.length - 1), min(last, self.length))
 
 
