@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import re
-from typing import Any, Optional, Sequence, TYPE_CHECKING
+from typing import Any, Optional, Sequence, Tuple, TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 PATTERN, GROUP, KEPT = '2:4', 4, 2
 #: Nodes between a weight and its layer that keep zeros where they are.
 _PASSING = ('QuantizeLinear', 'DequantizeLinear', 'Identity', 'Cast')
+#: What TensorRT logs, of 10 and later and of 8: how many layers, if it says so, and their names.
+_ELIGIBLE = re.compile(
+    r'(?:Found (\d+) layer\(s\) eligible to use sparse tactics'
+    r'|Layers eligible for sparse math):(.*)')
+_CHOSEN = re.compile(
+    r'(?:Chose (\d+) layer\(s\) using sparse tactics'
+    r'|picked sparse implementation for layers):(.*)')
 
 
 @dataclass(frozen=True)
@@ -52,11 +59,17 @@ class SparseBuild:
     :param two_four: layers of the model whose weights are 2:4.
     :param eligible: layers that TensorRT could run sparse, None where it does not report it.
     :param chosen: layers for which a sparse kernel was the fastest, None likewise.
+    :param layers: the names of those, as TensorRT tells them: of layers that it merged, joined.
     """
 
     two_four: int
     eligible: Optional[int] = None
     chosen: Optional[int] = None
+    layers: Tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take a list for a tuple, which is what JSON makes of it."""
+        object.__setattr__(self, 'layers', tuple(self.layers))
 
     @classmethod
     def of_log(cls, two_four: int, lines: Sequence[str]) -> SparseBuild:
@@ -64,13 +77,13 @@ class SparseBuild:
         Parse TensorRT's log.
 
         :param two_four: as above.
-        :param lines: those that begin with '(Sparsity)', such as 'Found 9 layer(s) eligible' and
-            'Chose 3 layer(s)'; of several the last counts.
+        :param lines: those that begin with '(Sparsity)', such as 'Chose 1 layer(s) using sparse
+            tactics: conv2', or of TensorRT 8 'TRT inference plan picked sparse implementation for
+            layers: conv2'; of several the last counts.
         """
-        eligible, chosen = (
-            [int(number) for number in re.findall(rf'{verb} (\d+) layer', '\n'.join(lines))]
-            for verb in ('Found', 'Chose'))
-        return cls(two_four, eligible[-1] if eligible else None, chosen[-1] if chosen else None)
+        eligible, _ = _counted(_ELIGIBLE, lines)
+        chosen, layers = _counted(_CHOSEN, lines)
+        return cls(two_four, eligible, chosen, layers)
 
     def describe(self) -> str:
         """Return it in words."""
@@ -80,6 +93,16 @@ class SparseBuild:
         chosen = 0 if self.chosen is None else self.chosen
         return (f'{self.two_four} layers are 2:4, TensorRT could run {eligible} layers sparse, '
                 f'for {chosen} that is the fastest')
+
+
+def _counted(
+        pattern: re.Pattern[str], lines: Sequence[str]) -> tuple[Optional[int], tuple[str, ...]]:
+    """Return how many layers the last line of a kind is about, None without one, and which."""
+    found = [match for line in lines if (match := pattern.search(line))]
+    if not found:
+        return None, ()
+    names = tuple(name for part in found[-1][2].split(', ') if (name := part.strip()))
+    return int(found[-1][1]) if found[-1][1] else len(names), names
 
 
 def is_two_four(weight: NDArray[Any], axis: int) -> bool:

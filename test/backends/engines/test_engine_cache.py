@@ -67,12 +67,13 @@ def test_a_rebuild_names_what_changed(cache, change, reason):
 
 
 def test_what_came_of_sparse_weights_is_kept(cache, said):
-    sparsity = SparseBuild(19, 12, None)
+    sparsity = SparseBuild(19, 12, None, ('a',))
     built = cache.get(KEY, lambda timing: BuiltEngine(PLAN, SPEC, timing, sparsity))
     assert built.sparsity == cache.get(KEY, Builder()).sparsity == sparsity
     side = cache.path_of(KEY).with_suffix('.json')
     document = json.loads(side.read_text())
-    assert document['sparsity'] == {'two_four': 19, 'eligible': 12, 'chosen': None}
+    assert document['sparsity'] == {
+        'two_four': 19, 'eligible': 12, 'chosen': None, 'layers': ['a']}
     side.write_text(json.dumps({**document, 'sparsity': {'two_four': 'many'}}))
     assert cache.get(KEY, Builder()).sparsity is None
     assert 'altered' in said[-2]

@@ -91,7 +91,7 @@ def test_sparse_weights_are_asked_for_and_what_came_of_it_is_logged(kind, model,
     said = []
     built = build(world.module, tmp_path / 'sparse.onnx',
                   replace(OPTIONS, sparse_weights=True), said)
-    assert built.sparsity == SparseBuild(1, 7, 2)
+    assert built.sparsity == SparseBuild(1, 7, 2, ('a',))
     assert re.findall(r'\d+', said[-1].replace('2:4', '')) == ['1', '7', '2']
     assert build(world.module, tmp_path / 'sparse.onnx').sparsity is None
     asked, usual = (build['flags'] for build in world.builds)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 import itertools
+import json
 from pathlib import Path
 
 from classifiers import branching_copy, write_classifier
@@ -299,12 +301,20 @@ def test_the_real_builder_takes_sparse_models(
     assert f' {PRUNED} layers' in said[-1]
 
 
-@pytest.mark.parametrize(('lines', 'eligible', 'chosen'), [
-    ([], None, None),
-    (['(Sparsity) Found 9 layer(s) eligible to use sparse tactics: a, b',
-      '(Sparsity) Chose 3 layer(s) using sparse tactics: a'], 9, 3)])
-def test_what_tensorrt_logs_of_sparse_layers_is_counted(
-        lines: list[str], eligible: int, chosen: int) -> None:
+@pytest.mark.parametrize(('lines', 'expected'), [
+    ([], (None, None, ())),
+    (['(Sparsity) Found 3 layer(s) eligible to use sparse tactics: a, b + c, d',
+      '(Sparsity) Chose 2 layer(s) using sparse tactics: a, b + c'], (3, 2, ('a', 'b + c'))),
+    # TensorRT 8, twice, as where an engine is built again.
+    (['(Sparsity) Layers eligible for sparse math: a',
+      '(Sparsity) Layers eligible for sparse math: a, b + c, d',
+      '(Sparsity) TRT inference plan picked sparse implementation for layers: b + c'],
+     (3, 1, ('b + c',))),
+    (['(Sparsity) Layers eligible for sparse math: a, b',
+      '(Sparsity) TRT inference plan picked sparse implementation for layers: '], (2, 0, ()))])
+def test_what_tensorrt_logs_of_sparse_layers_is_read(
+        lines: list[str], expected: tuple[int, int, tuple[str, ...]]) -> None:
     built = SparseBuild.of_log(19, lines)
-    assert built == SparseBuild(19, eligible, chosen)
+    assert (built.eligible, built.chosen, built.layers) == expected
+    assert SparseBuild(**json.loads(json.dumps(asdict(built)))) == built
     assert '19 layers are 2:4' in built.describe()
