@@ -160,6 +160,16 @@ class Backend(Closing):
         """
         return None
 
+    def row_errors(self, index: int = 0) -> Mapping[int, str]:
+        """
+        Return which rows of the last submission have no picture, and why, in words.
+
+        :param index: which buffer.
+        :returns: of the rows that the device was to decode and nobody could; their probabilities
+            mean nothing.
+        """
+        return {}
+
     def warm_up_sizes(self, index: int) -> Sequence[int]:
         """
         Return the batch sizes that are to be inferred with a buffer before frames come.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TYPE_CHECKING
+from typing import Callable, Protocol, TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
     from resnet_trt_node.imaging.on_device.grid import Grid
     from resnet_trt_node.imaging.on_device.source import Source
 
@@ -14,9 +17,13 @@ class DeviceRows(Protocol):
     The rows of one batch buffer.
 
     A row is either pixels that a caller writes into `Backend.buffer`, or what is put here; the
-    device resizes all that was put when the buffer is submitted. Preprocess threads call `put`,
+    device resizes all that was put when the buffer is submitted. Preprocess threads put rows,
     several at a time; the rest is called by one thread, while the buffer is not submitted.
     """
+
+    @property
+    def decodes(self) -> bool:
+        """Tell whether the device decodes jpegs."""
 
     def clear(self) -> None:
         """Forget what was put: the buffer is filled anew, its rows are pixels."""
@@ -33,6 +40,22 @@ class DeviceRows(Protocol):
         :param columns: likewise.
         :returns: whether it will; if not, there is no room for the picture and the caller writes
             the row's pixels.
+        """
+
+    def put_encoded(
+            self, place: int, picture: EncodedPicture, grid: Grid,
+            fall_back: Callable[[NDArray[np.uint8]], None]) -> None:
+        """
+        Have the device decode a picture, once for all that is put of it, and write a row.
+
+        Only where `decodes` is set.
+
+        :param place: which row of the buffer, from 0.
+        :param picture: is kept until the buffer is filled anew.
+        :param grid: how it becomes the model's input.
+        :param fall_back: writes the row's pixels, uint8 (H, W, 3), should the device be unable to
+            decode it; called by the thread that submits. A FrameError of it goes to
+            `Backend.row_errors`.
         """
 
     def move(self, target: int, source: int) -> None:

@@ -108,7 +108,7 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfChec
                 self._opener.open_model, self._converter.to_frame, self._publish,
                 self._log_bad_frame,
                 lambda line: self.get_logger().error(printable(line, LINE_LIMIT)),
-                self._converter.raw_image),
+                self._converter.device_picture),
             chosen_threads(parameters.preprocess_threads))
         self._reporter.progress = self._opener.begin()
         return pipeline

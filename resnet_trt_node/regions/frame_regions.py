@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from threading import Lock
-from typing import Callable, Mapping, Optional, Sequence, TYPE_CHECKING
+from typing import Callable, Mapping, Optional, Sequence, TYPE_CHECKING, Union
 
 from resnet_trt_node.contract.prediction import top_predictions, UnknownRule
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import UsageError
+from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
+from resnet_trt_node.imaging.on_device.source import plan_source
 from resnet_trt_node.regions.crop import RegionCropper
 from resnet_trt_node.regions.region import Region, RegionAnswer
 from resnet_trt_node.regions.selection import select
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from resnet_trt_node.backends.device_rows import DeviceRows
     from resnet_trt_node.imaging.on_device.grid import Grid
-    from resnet_trt_node.imaging.on_device.source import Source
 
 
 class RegionClassifier:
@@ -61,14 +63,15 @@ class FrameRegions:
     :param regions: as the detector found them.
     :param size: height and width of the image.
     :param load: decodes the image at full size; called if a region is to be inferred.
-    :param source: the image's pixels for the device; None has it decoded at once.
+    :param picture: what the device may convert of the image; None has it decoded at once.
     :raises FrameError: if it cannot be decoded.
     """
 
     def __init__(
             self, classifier: RegionClassifier, camera: str, stamp_ns: int,
             regions: Sequence[Region], size: tuple[int, int],
-            load: Callable[[], Frame], source: Optional[Source] = None) -> None:
+            load: Callable[[], Frame],
+            picture: Union[RawImage, EncodedPicture, None] = None) -> None:
         self._classifier = classifier
         self._camera = camera
         self._stamp_ns = stamp_ns
@@ -87,9 +90,9 @@ class FrameRegions:
         self._load = load
         self._loading = Lock()
         self._frame: Optional[Frame] = None
-        self._source = source
+        self._picture = plan_source(picture) if isinstance(picture, RawImage) else picture
         self._grids: dict[int, Grid] = {}
-        if source is not None:
+        if self._picture is not None:
             self._plan_grids(size)
         elif self._inferred:
             self._frame = load()
@@ -107,27 +110,36 @@ class FrameRegions:
         :param index: which row, from 0.
         :param row: uint8 (H, W, 3), wholly overwritten.
         """
-        with self._loading:
-            # On the device's way it is only decoded for what the device cannot crop.
-            frame = self._frame = self._frame or self._load()
-        self._classifier.cropper.crop(frame, self._regions[self._inferred[index]].box, row)
+        self._crop(index, row)
         self._fill_ended(index)
 
-    def offload(self, index: int, rows: DeviceRows, place: int) -> bool:
+    def offload(self, index: int, rows: DeviceRows, place: int) -> str:
         """
         Have the device crop and resize a region that is inferred, instead of `fill`.
 
         :param index: which row, from 0.
         :param rows: of a batch buffer.
         :param place: which of these.
-        :returns: whether it does.
+        :returns: 'raw' or 'jpeg', what it makes the row of; '' where it does not.
         """
-        source, grid = self._source, self._grids.get(index)
-        if source is None or grid is None or not rows.put(
-                place, source, grid, self._window_rows, self._window_columns):
-            return False
+        picture, grid = self._picture, self._grids.get(index)
+        if picture is None or grid is None:
+            return ''
+        if isinstance(picture, EncodedPicture):
+            rows.put_encoded(place, picture, grid, lambda row: self._crop(index, row))
+            path = 'jpeg'
+        elif rows.put(place, picture, grid, self._window_rows, self._window_columns):
+            path = 'raw'
+        else:
+            return ''
         self._fill_ended(index)
-        return True
+        return path
+
+    def _crop(self, index: int, row: NDArray[np.uint8]) -> None:
+        with self._loading:
+            # On the device's way it is only decoded for what the device cannot do.
+            frame = self._frame = self._frame or self._load()
+        self._classifier.cropper.crop(frame, self._regions[self._inferred[index]].box, row)
 
     def _plan_grids(self, size: tuple[int, int]) -> None:
         """Plan how the device crops the regions, and what of the image all of them read."""
@@ -145,7 +157,7 @@ class FrameRegions:
         self._unfilled.discard(index)
         if not self._unfilled:
             # Decoded, it may take many times the memory of its message.
-            self._frame = self._source = None
+            self._frame = self._picture = None
 
     def take(self, index: int, probabilities: NDArray[np.float32]) -> None:
         """

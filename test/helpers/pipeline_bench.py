@@ -119,7 +119,7 @@ class RowsInput:
 
     def begin(
             self, camera: str, message: Any, decode: Callable[..., Frame],
-            raw_image: Any = None) -> Rows:
+            picture_of: Any = None) -> Rows:
         if not isinstance(message, tuple):
             decode(message, None)
         return Rows(message)

@@ -10,14 +10,17 @@ import numpy as np
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.cuda.kernel import Kernel
 from resnet_trt_node.backends.cuda.stream import CudaStream
-from resnet_trt_node.errors import BackendError
-from resnet_trt_node.imaging.on_device.job import JOB
+from resnet_trt_node.errors import BackendError, FrameError
+from resnet_trt_node.imaging.on_device.job import JOB, write_rgb
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from resnet_trt_node.backends.cuda.jpeg import DecodedOnDevice, JpegDecoder
+    from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
     from resnet_trt_node.imaging.on_device.grid import Grid
     from resnet_trt_node.imaging.on_device.source import Source
 
+_Write = Callable[['NDArray[np.uint8]'], None]
 #: The kernel's source, its name and its arguments: jobs, output, height, width.
 KERNEL = 'resize.cu', 'resize', 'PPii'
 #: Threads of a block, each of a pixel.
@@ -42,13 +45,16 @@ class ResizedRows:
     :param kernel: compiled from `KERNEL`.
     :param images: uint8 (batch, H, W, 3), page-locked: the rows that a caller writes.
     :param target: address of device memory of that size.
-    :param log: takes a line where there is no memory for larger pictures.
+    :param log: takes a line where there is no memory for larger pictures, and one about the first
+        jpeg that only the CPU decodes.
+    :param decoder: decodes jpegs on the device, None for none; stays the caller's.
     :raises BackendError: if there is not enough memory.
     """
 
     def __init__(
             self, device: CudaDevice, kernel: Kernel, images: NDArray[np.uint8],
-            target: int, log: Callable[[str], None]) -> None:
+            target: int, log: Callable[[str], None],
+            decoder: Optional[JpegDecoder] = None) -> None:
         self._device = device
         self._kernel = kernel
         self._images = images
@@ -56,6 +62,12 @@ class ResizedRows:
         self._lock = Lock()
         self._jobs_bytes = _aligned(len(images) * JOB.itemsize)
         self._log = log
+        self._decoder = decoder
+        self._said_fall_back = False
+        # Pictures that the device reads; their memory may be used again when they are gone.
+        self._decoded: list[DecodedOnDevice] = []
+        #: Rows of the last submission that nobody could decode, and why.
+        self.errors: dict[int, str] = {}
         self._wanted = 0
         self._most_bytes = MAX_BYTES
         self._allocate(self._jobs_bytes + len(images) * _FIRST_ROW_BYTES)
@@ -64,6 +76,7 @@ class ResizedRows:
     def clear(self) -> None:
         """Forget what was put."""
         self._jobs: dict[int, np.void] = {}
+        self._encoded: dict[int, tuple[EncodedPicture, _Write]] = {}
         # By the identity of a source, which is kept so that no other one gets it.
         self._placed: dict[int, tuple[Source, Optional[_Placed]]] = {}
         self._used = self._jobs_bytes
@@ -85,8 +98,24 @@ class ResizedRows:
         self._jobs[place] = job
         return True
 
+    @property
+    def decodes(self) -> bool:
+        """Tell whether the device decodes jpegs."""
+        return self._decoder is not None
+
+    def put_encoded(
+            self, place: int, picture: EncodedPicture, grid: Grid, fall_back: _Write) -> None:
+        """Have the device decode a picture and write a row; see `DeviceRows`."""
+        job = np.zeros((), JOB)[()]
+        grid.write(job)
+        self._jobs[place] = job
+        self._encoded[place] = picture, fall_back
+
     def move(self, target: int, source: int) -> None:
         """Make a row what another one is."""
+        self._encoded.pop(target, None)
+        if source in self._encoded:
+            self._encoded[target] = self._encoded.pop(source)
         job = self._jobs.pop(source, None)
         if job is None:
             self._jobs.pop(target, None)
@@ -100,6 +129,7 @@ class ResizedRows:
 
         :raises InferenceError: if the driver refuses.
         """
+        self._decode(stream, batch_size)
         jobs = sorted((place, job) for place, job in self._jobs.items() if place < batch_size)
         # The pictures are copied; those who sent them may want their memory back.
         self._placed.clear()
@@ -118,6 +148,39 @@ class ResizedRows:
         grid = -(-width // _BLOCK[0]), -(-height // _BLOCK[1]), len(jobs)
         self._kernel.launch(
             grid, _BLOCK, stream, self._address, self._target, height, width)
+
+    def _decode(self, stream: CudaStream, batch_size: int) -> None:
+        """Decode what is encoded, and complete the jobs; what cannot be is the CPU's."""
+        self.errors = {}
+        encoded = {place: both for place, both in self._encoded.items() if place < batch_size}
+        self._decoded = []
+        if not encoded:
+            return
+        assert self._decoder is not None
+        pictures = [*{id(picture): picture for picture, _ in encoded.values()}.values()]
+        results = dict(zip(map(id, pictures), self._decoder.decode_selected(
+            [picture.data for picture in pictures], [picture.header for picture in pictures],
+            stream.handle)))
+        for place, (picture, fall_back) in encoded.items():
+            result = results[id(picture)]
+            if isinstance(result, str):
+                self._fall_back(place, result, fall_back)
+            else:
+                self._decoded.append(result)
+                write_rgb(self._jobs[place], result.address, result.pitch, result.height,
+                          result.width)
+
+    def _fall_back(self, place: int, reason: str, write: _Write) -> None:
+        if not self._said_fall_back:
+            self._said_fall_back = True
+            self._log(f'the CPU decodes a jpeg that the GPU does not: {reason}')
+        del self._jobs[place], self._encoded[place]
+        try:
+            write(self._images[place])
+        except FrameError as error:
+            # Its traceback may be part of a cycle, and leads to page-locked memory.
+            self.errors[place] = str(error.with_traceback(None))
+            self._images[place] = 0
 
     def grow(self) -> None:
         """

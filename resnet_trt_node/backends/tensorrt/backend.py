@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional, Sequence, TYPE_CHECKING, Union
+from typing import Mapping, Optional, Sequence, TYPE_CHECKING, Union
 
 import numpy as np
 
@@ -107,6 +107,7 @@ class TensorRtBackend(Backend):
             'cuda_graphs': f'batch sizes up to {options.cuda_graph_max_batch}'
             if loaded.graph_driver is not None else 'no',
             'preprocess': 'cpu' if loaded.kernel is None else 'gpu',
+            'decode': 'cpu' if loaded.decoder is None else 'nvjpeg',
             'waits': 'asleep' if options.blocking_sync else 'spinning',
             'dla_core': 'none' if options.dla_core is None else str(options.dla_core),
         }
@@ -122,6 +123,12 @@ class TensorRtBackend(Backend):
         """Return what has the GPU write rows of a buffer, None where the CPU writes all."""
         self._check(index)
         return self._slots[index].rows
+
+    def row_errors(self, index: int = 0) -> Mapping[int, str]:
+        """Return which rows of the last submission have no picture, and why."""
+        self._check(index)
+        rows = self._slots[index].rows
+        return {} if rows is None else rows.errors
 
     def _submit(self, batch_size: int, index: int) -> None:
         self._slots[index].submit(batch_size)

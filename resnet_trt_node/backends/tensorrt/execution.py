@@ -19,6 +19,7 @@ from resnet_trt_node.errors import BackendError, InferenceError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from resnet_trt_node.backends.cuda.jpeg import JpegDecoder
 
 
 class EngineRefused(BackendError):
@@ -62,6 +63,8 @@ class LoadedEngine:
         self.graph_driver: Any = None
         #: Resizes pictures, None where only the CPU does.
         self.kernel: Optional[Kernel] = None
+        #: Decodes jpegs for it, None where only the CPU does.
+        self.decoder: Optional[JpegDecoder] = None
         self.engine: Any = None
         self.slots: list[Slot] = []
         self._logger = trt_log.logger
@@ -92,23 +95,28 @@ class LoadedEngine:
             if self.graph_driver is None:
                 options.log('CUDA graphs are not used, cuda-bindings is not installed: '
                             'pip install cuda-bindings lowers the latency of small batches')
-        self.kernel = self._load_kernel()
+        self._load_preprocessing()
         for _ in range(options.num_buffers):
             # In the list before it allocates, so that a failure midway frees it as well.
             self.slots.append(Slot(self))
             self.slots[-1].allocate()
 
-    def _load_kernel(self) -> Optional[Kernel]:
-        options = self.options
+    def _load_preprocessing(self) -> None:
+        options, device = self.options, self.device
         if options.preprocess == 'cpu':
-            return None
+            return
         try:
-            return Kernel(self.device, *KERNEL, options.engine_dir, options.log)
+            self.kernel = Kernel(device, *KERNEL, options.engine_dir, options.log)
+            if options.decode_jpeg:
+                # Engines run without OpenCV, this does not.
+                from resnet_trt_node.backends.cuda.jpeg import JpegDecoder
+                # Each slot decodes on its own stream.
+                self.decoder = JpegDecoder(options.device, 0, log=options.log)
         except BackendError as error:
             if options.preprocess == 'gpu':
                 raise
-            options.log(f'pictures are resized on the CPU: {error}')
-            return None
+            what = 'resized' if self.kernel is None else 'decoded'
+            options.log(f'pictures are {what} on the CPU: {error}')
 
     def free(self) -> None:
         """Free slots, engine and runtime, whatever state `load` or a CUDA error left them in."""
@@ -119,6 +127,8 @@ class LoadedEngine:
                 # The caller has this error already, or never asked for the result.
                 self.options.log(f'while closing: {error}')
         self.slots.clear()
+        if self.decoder is not None:
+            self.decoder.close()
         # A traceback may keep this object alive for longer.
         self.engine = self.kernel = None
         self._runtime = None
@@ -163,7 +173,7 @@ class Slot:
         #: Rows that the GPU resizes, None where only the CPU does.
         self.rows: Optional[ResizedRows] = None if loaded.kernel is None else ResizedRows(
             device, loaded.kernel, self.images, self._device_addresses[INPUT_NAME],
-            loaded.options.log)
+            loaded.options.log, loaded.decoder)
         # Page-locked memory has the same address on both sides (unified addressing).
         self._host_addresses = {
             INPUT_NAME: self.images.ctypes.data, OUTPUT_NAME: self._probabilities.ctypes.data}

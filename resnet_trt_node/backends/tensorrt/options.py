@@ -32,6 +32,7 @@ class TensorRtOptions(EngineOptions):
         write the result to page-locked host memory in place, without copies; 0 for none.
     :param preprocess: 'gpu' has pictures in `Backend.device_rows` resized on the GPU, 'auto' if it
         can; 'cpu' has none.
+    :param decode_jpeg: where pictures are resized on the GPU, have it decode jpegs, too.
     :param blocking_sync: sleep instead of spin while the GPU computes: less CPU, more latency.
     """
 
@@ -47,6 +48,7 @@ class TensorRtOptions(EngineOptions):
     cuda_graph_max_batch: int = number(8, 0, 1024)
     zero_copy_max_batch: int = number(2, 0, 1024)
     preprocess: str = choice('cpu', ('auto', 'cpu', 'gpu'))
+    decode_jpeg: bool = False
     blocking_sync: bool = False
 
     def __post_init__(self) -> None:

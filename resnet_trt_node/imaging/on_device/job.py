@@ -8,6 +8,8 @@ are written by `Grid.write` and `Source.write`, but for `row`: which row of the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 _PLACE = np.dtype([
@@ -36,3 +38,21 @@ SOURCE = np.dtype([
     ('red_row', 'i4'), ('red_column', 'i4')])
 
 JOB = np.dtype([('grid', GRID), ('source', SOURCE), ('row', 'i4'), ('', 'i4')])
+#: Number in the kernel of what has its values of 8 bits side by side.
+INTERLEAVED = 0
+
+
+def write_rgb(job: Any, address: int, pitch: int, height: int, width: int) -> None:
+    """
+    Set a job's fields about pixels that are RGB in the device's memory already.
+
+    :param job: an element of an array of dtype `JOB`.
+    :param address: of the first pixel, uint8 and interleaved.
+    :param pitch: bytes from one row to the next.
+    :param height: rows.
+    :param width: pixels a row.
+    """
+    source = job['source']
+    source['kind'], source['height'], source['width'] = INTERLEAVED, height, width
+    source['planes']['address'] = [address, address + 1, address + 2]
+    source['planes']['pitch'], source['planes']['step'] = pitch, 3

@@ -10,13 +10,13 @@ import numpy as np
 
 from resnet_trt_node.imaging.encodings import Encoding, ENCODINGS, RawImage
 from resnet_trt_node.imaging.float_images import FLOAT_ENCODING
-from resnet_trt_node.imaging.on_device.job import SOURCE
+from resnet_trt_node.imaging.on_device.job import INTERLEAVED, SOURCE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Numbers in the kernel.
-_INTERLEAVED, _BAYER, _YUV = 0, 2, 4
+_BAYER, _YUV = 2, 4
 _ADDRESSES = 2**64
 
 
@@ -152,7 +152,7 @@ def _lay_out(name: str, height: int, width: int, step: int, big_endian: bool) ->
     elif encoding.is_planar or encoding.chroma:
         planes, values = _lay_out_planes(name, encoding, height, step)
     else:
-        kind = _INTERLEAVED
+        kind = INTERLEAVED
         order = 'rrr' if encoding.order == 'gray' else encoding.order
         places = [0, 0, 0] if encoding.order == 'gray' else [order.index(c) for c in 'rgb']
         first, second, third = (

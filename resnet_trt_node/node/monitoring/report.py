@@ -133,18 +133,18 @@ class Statistics:
         return Report(health.level, health.message(working), values, {
             name: self._camera(
                 name, counts[name], topics[name], parameters,
-                pipeline.preprocess_paths.get(name, ''))
+                _path(pipeline.paths.get(name), parameters))
             for name in counts if name in topics})
 
     def _camera(
             self, name: str, counts: CameraCounts, topic: TopicState,
-            parameters: NodeParameters, path: str) -> Report:
+            parameters: NodeParameters, path: Mapping[str, str]) -> Report:
         period = self._periods.get(name, CameraCounts())
         health = camera_health(period, topic.timeout, topic.notes, parameters)
         return Report(health.level, health.message('OK'), {
             'image_topic': topic.image_topic,
             **({'video_codec': topic.codec} if topic.codec else {}),
-            **({'preprocess': path} if path else {}),
+            **path,
             'publishers': topic.publishers, 'listeners': topic.listeners,
             **self._rates(period), **_arrivals(topic.arrivals), **_counters(counts),
             **counts.events})
@@ -161,6 +161,15 @@ def _arrivals(rates: ArrivalRates) -> dict[str, Value]:
     if rates.delay_ms is not None:
         values['current_delay_from_realtime_ms'] = round(rates.delay_ms, 3)
     return values
+
+
+def _path(path: Optional[str], parameters: NodeParameters) -> dict[str, str]:
+    """Return where the last answered frame of a camera was decoded and resized."""
+    if path is None:
+        return {}
+    decoded = {'decode': 'nvjpeg' if path == 'jpeg' else 'cpu'}
+    return {'preprocess': 'gpu' if path else 'cpu',
+            **(decoded if parameters.image_transport != 'raw' else {})}
 
 
 def _difference(now: CameraCounts, before: CameraCounts) -> CameraCounts:

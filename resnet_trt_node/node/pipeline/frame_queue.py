@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque, OrderedDict
 from dataclasses import dataclass, field
-from typing import Any, Optional, Sequence, TYPE_CHECKING
+from typing import Any, Mapping, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class InFlightFrame:
     :param num_regions: that its message has; 0 where the whole frame is classified.
     :param work: what of it is inferred, None until it is decoded.
     :param placed: how many rows of its work are in batches.
-    :param preprocess: 'gpu' if any of its rows is written by the device, else 'cpu'.
+    :param path: how its last row is written: see `Work.offload`, '' for by the CPU.
     :param ended: whether it was answered or dropped, and counted as that.
     """
 
@@ -42,7 +42,7 @@ class InFlightFrame:
     num_regions: int = 0
     work: Optional[Work] = None
     placed: int = 0
-    preprocess: str = 'cpu'
+    path: str = ''
     ended: bool = False
 
     @property
@@ -67,6 +67,7 @@ class Batch:
     :param error: why the first attempt failed. In words: an exception refers to the frames by its
         traceback, and such a cycle keeps their images until a garbage collection, minutes later.
     :param probabilities: float32 (rows, C), its own.
+    :param row_errors: rows whose picture nobody could decode, and why.
     """
 
     index: int
@@ -77,6 +78,7 @@ class Batch:
     inferred_ns: int = 0
     error: Optional[str] = None
     probabilities: Optional[NDArray[np.float32]] = None
+    row_errors: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def frames(self) -> list[InFlightFrame]:

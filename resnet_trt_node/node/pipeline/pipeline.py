@@ -51,8 +51,8 @@ class Pipeline:
             settings: LiveSettings, hooks: PipelineHooks, preprocess_threads: int = 1) -> None:
         self.settings = settings
         self.counters = Counters(cameras)
-        #: Camera to where its last answered frame was preprocessed: 'cpu' or 'gpu'.
-        self.preprocess_paths: dict[str, str] = {}
+        #: Camera to how its last answered frame was preprocessed, see `InFlightFrame.path`.
+        self.paths: dict[str, str] = {}
         self._frames = frames
         self._hooks = hooks
         self._scheduler = Scheduler(
@@ -225,6 +225,11 @@ class Pipeline:
         if batch.probabilities is None:
             return
         bad = bad_rows(batch.probabilities, not self._multi_label)
+        for place, error in batch.row_errors.items():
+            frame = batch.rows[place][0]
+            if not frame.ended:
+                self._hooks.log_bad_frame(frame.camera, error)
+                self._scheduler.drop([frame], 'malformed')
         for place, ((frame, index), row) in enumerate(
                 zip(batch.rows, batch.probabilities, strict=True)):
             if frame.ended:
@@ -257,5 +262,5 @@ class Pipeline:
         else:
             stages_ms['source_to_publish'] = source_ms
         frame.ended = True
-        self.preprocess_paths[frame.camera] = frame.preprocess
+        self.paths[frame.camera] = frame.path
         self.counters.answered(frame, stages_ms, frame.work.outcomes)

@@ -12,6 +12,7 @@ their turn, and it goes on in a later batch.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 import os
 from time import perf_counter_ns, thread_time_ns
 from typing import Callable, Optional, Sequence, TypeVar
@@ -180,17 +181,20 @@ class PreprocessWorker:
         return bad
 
     def _begin(self, frame: InFlightFrame) -> None:
-        # Pixels that the device converts are not decoded here.
-        raw_image = None if self._device_rows is None else self._hooks.raw_image
+        # What the device converts is not decoded here.
+        device_rows = self._device_rows
+        picture_of = None if device_rows is None else partial(
+            self._hooks.device_picture, encoded=device_rows.decodes)
         frame.work = self._frames.begin(
-            frame.camera, frame.message, self._hooks.decode, raw_image)
+            frame.camera, frame.message, self._hooks.decode, picture_of)
 
     def _fill(self, job: tuple[InFlightFrame, int, int, NDArray[np.uint8]]) -> None:
         frame, index, place, row = job
         assert frame.work is not None
-        if self._device_rows is not None and frame.work.offload(
-                index, self._device_rows, place):
-            frame.preprocess = 'gpu'
+        device_rows = self._device_rows
+        path = '' if device_rows is None else frame.work.offload(index, device_rows, place)
+        if path:
+            frame.path = path
         else:
             frame.work.fill(index, row)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, TYPE_CHECKING
+from typing import Any, Callable, Optional, TYPE_CHECKING, Union
 
 from resnet_trt_node.contract.prediction import UnknownRule
 
@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from resnet_trt_node.backends.base import Backend
     from resnet_trt_node.imaging.encodings import RawImage
     from resnet_trt_node.imaging.frame import Frame
+    from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
     from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 
+#: See `PipelineHooks.device_picture`.
+DevicePicture = Callable[..., 'Union[RawImage, EncodedPicture, None]']
 #: The longest pause before a failed backend is opened again, in seconds.
 MOST_BACKOFF_SEC = 30.0
 
@@ -78,8 +81,9 @@ class PipelineHooks:
     :param log_bad_frame: logs a frame that could not be decoded, or for which the backend
         returned no probabilities: camera and reason.
     :param log_failure: logs a failure of the backend, or what is done about it.
-    :param raw_image: checks the fields of a message whose pixels the device may convert, raising
-        FrameError for a bad one; None for all other messages. Only called where there is one.
+    :param device_picture: returns what the device may convert of a message, a checked raw image
+        or, where `encoded` allows that, a jpeg, raising FrameError for a bad one; None for all
+        other messages. Only called where there is such a device.
     """
 
     open_backend: Callable[[], Backend]
@@ -87,4 +91,4 @@ class PipelineHooks:
     publish: Callable[[InFlightFrame, Any], Optional[float]]
     log_bad_frame: Callable[[str, str], None]
     log_failure: Callable[[str], object]
-    raw_image: Callable[[Any], Optional[RawImage]] = lambda message: None
+    device_picture: DevicePicture = lambda message, encoded: None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Callable, Optional, Protocol, Sequence
+from typing import Any, Callable, Optional, Protocol, Sequence, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +13,17 @@ from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.imaging.decode import message_size
 from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.imaging.on_device.grid import Grid, plan_grid
+from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
+from resnet_trt_node.imaging.on_device.grid import plan_grid
 from resnet_trt_node.imaging.on_device.source import plan_source, Source
 from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
-from resnet_trt_node.node.pipeline.settings import LiveSettings
+from resnet_trt_node.node.pipeline.settings import DevicePicture, LiveSettings
 from resnet_trt_node.regions.frame_regions import FrameRegions, RegionClassifier
 from resnet_trt_node.regions.region import Region, RegionAnswer
 from resnet_trt_node.regions.settings import RegionSettings
 
 #: Decodes a message, see `PipelineHooks.decode`.
 Decode = Callable[[Any, Optional[int]], Frame]
-#: Checks a message whose pixels the device may convert, see `PipelineHooks.raw_image`.
-RawImageOf = Callable[[Any], Optional[RawImage]]
 
 
 class Work(Protocol):
@@ -48,14 +47,15 @@ class Work(Protocol):
         :raises FrameError: if the frame cannot be used.
         """
 
-    def offload(self, index: int, rows: DeviceRows, place: int) -> bool:
+    def offload(self, index: int, rows: DeviceRows, place: int) -> str:
         """
         Have the device write one of its rows, instead of `fill`.
 
         :param index: which, from 0.
         :param rows: of a batch buffer.
         :param place: which of these.
-        :returns: whether it does; if not, `fill` writes it.
+        :returns: 'raw' or 'jpeg', what it makes the row of; '' where it does not and `fill` has
+            to write it.
         """
 
     def take(self, index: int, probabilities: NDArray[np.float32]) -> None:
@@ -83,14 +83,15 @@ class FrameInput(Protocol):
 
     def begin(
             self, camera: str, message: Any, decode: Decode,
-            raw_image: Optional[RawImageOf] = None) -> Work:
+            picture_of: Optional[DevicePicture] = None) -> Work:
         """
         Decode a message and find out what of it is to be inferred; on a preprocess thread.
 
         :param camera: whose it is.
         :param message: decoded unless the device converts its pixels.
         :param decode: see `PipelineHooks.decode`.
-        :param raw_image: see `PipelineHooks.raw_image`; None where the device converts nothing.
+        :param picture_of: see `PipelineHooks.device_picture`, without its `encoded`; None where
+            the device converts nothing.
         :raises FrameError: if the frame cannot be used.
         """
 
@@ -102,8 +103,7 @@ class WholeFrame:
     :param load: decodes it, no larger than the resizer needs it.
     :param resizer: brings it to the model's input.
     :param spec: of the model.
-    :param picture: its pixels and their way to the model's input on the device; None has it
-        decoded at once.
+    :param picture: what the device may convert; None has it decoded at once.
     :raises FrameError: if it cannot be decoded.
     """
 
@@ -112,10 +112,13 @@ class WholeFrame:
 
     def __init__(
             self, load: Callable[[], Frame], resizer: Resizer, spec: ModelSpec,
-            picture: Optional[tuple[Source, Grid]] = None) -> None:
+            picture: Union[RawImage, EncodedPicture, None] = None) -> None:
+        self._grid = picture and plan_grid(spec.resize, picture.height, picture.width)
+        self._picture = picture if self._grid else None
+        if isinstance(picture, RawImage) and self._grid:
+            self._picture = plan_source(picture)
+        self._frame = load() if self._picture is None else None
         self._load: Optional[Callable[[], Frame]] = load
-        self._frame = load() if picture is None else None
-        self._picture = picture
         self._resizer = resizer
         self._spec = spec
         self._probabilities: Optional[NDArray[np.float32]] = None
@@ -126,15 +129,18 @@ class WholeFrame:
         self._resizer.resize(self._frame or self._load(), row)
         self._let_go()
 
-    def offload(self, index: int, rows: DeviceRows, place: int) -> bool:
+    def offload(self, index: int, rows: DeviceRows, place: int) -> str:
         """Have the device resize it, and let go of its pixels."""
-        if self._picture is None:
-            return False
-        source, grid = self._picture
-        if not rows.put(place, source, grid, grid.rows, grid.columns):
-            return False
-        self._let_go()
-        return True
+        picture, grid, load, resizer = self._picture, self._grid, self._load, self._resizer
+        if isinstance(picture, EncodedPicture) and grid:
+            rows.put_encoded(place, picture, grid, lambda row: resizer.resize(load(), row))
+            self._let_go()
+            return 'jpeg'
+        if isinstance(picture, Source) and grid and rows.put(
+                place, picture, grid, grid.rows, grid.columns):
+            self._let_go()
+            return 'raw'
+        return ''
 
     def _let_go(self) -> None:
         self._frame = self._picture = self._load = None
@@ -176,16 +182,12 @@ class WholeFrames:
 
     def begin(
             self, camera: str, message: Any, decode: Decode,
-            raw_image: Optional[RawImageOf] = None) -> WholeFrame:
+            picture_of: Optional[DevicePicture] = None) -> WholeFrame:
         """Decode the message, no larger than the resizer needs it."""
-        resizer, picture = self._resizer, None
-        raw = raw_image and raw_image(message)
-        if raw is not None:
-            source, grid = plan_source(raw), plan_grid(self._spec.resize, raw.height, raw.width)
-            if source is not None and grid is not None:
-                picture = source, grid
+        resizer = self._resizer
         return WholeFrame(
-            lambda: decode(message, resizer.decode_side), resizer, self._spec, picture)
+            lambda: decode(message, resizer.decode_side), resizer, self._spec,
+            picture_of and picture_of(message))
 
 
 class RegionWork(FrameRegions):
@@ -226,7 +228,7 @@ class RegionFrames:
 
     def begin(
             self, camera: str, message: Any, decode: Decode,
-            raw_image: Optional[RawImageOf] = None) -> RegionWork:
+            picture_of: Optional[DevicePicture] = None) -> RegionWork:
         """
         Select the regions that are inferred, and decode the image if there is any.
 
@@ -234,8 +236,7 @@ class RegionFrames:
             no region of it is inferred.
         """
         image = message.image
-        raw = raw_image and raw_image(image)
         return RegionWork(
             self._classifier, camera, self._stamp_ns_of(image),
             self._regions_of(message.detections), message_size(image),
-            lambda: decode(image, None), None if raw is None else plan_source(raw))
+            lambda: decode(image, None), picture_of and picture_of(image))

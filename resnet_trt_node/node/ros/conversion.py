@@ -6,15 +6,17 @@ Pixels that need no conversion never pass through cv_bridge, which would copy th
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
+from resnet_trt_node.backends.cuda.jpeg_selection import select_for_device
 from resnet_trt_node.backends.options import discard
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.depth_images import DEPTH_ENCODING, looks_like_depth
 from resnet_trt_node.imaging.encodings import check_image, convert_image, RawImage
 from resnet_trt_node.imaging.float_images import FLOAT_ASSUMPTION, has_floats
 from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.node.ros.cv_bridge_check import CvBridgeCheck
 from resnet_trt_node.printable import printable
@@ -78,18 +80,27 @@ class Converter:
                 'publish grey pictures as mono16, white at 65535')
         return frame
 
-    def raw_image(self, message: Any) -> Optional[RawImage]:
+    def device_picture(
+            self, message: Any, encoded: bool = False) -> Union[RawImage, EncodedPicture, None]:
         """
-        Check a message whose pixels the GPU may convert, instead of `to_frame`.
+        Return what the GPU may convert of a message, instead of `to_frame`.
 
         :param message: as for `to_frame`.
-        :returns: None for what is compressed or decoded already, and for what may be depth.
-        :raises FrameError: if the message is malformed.
+        :param encoded: whether the GPU decodes jpegs.
+        :returns: None for what it does not, and for what may be depth.
+        :raises FrameError: if a raw image is malformed; of compressed ones `to_frame` tells.
         """
-        if not hasattr(message, 'encoding'):
+        if hasattr(message, 'encoding'):
+            raw = check_image(message, self.max_bytes)
+            return None if raw.name == DEPTH_ENCODING else raw
+        if not encoded or not hasattr(message, 'format') or not hasattr(message, 'data'):
             return None
-        raw = check_image(message, self.max_bytes)
-        return None if raw.name == DEPTH_ENCODING else raw
+        kind = str(message.format).lower()
+        # A mosaic in a jpeg, and depth, are no colours yet.
+        if 'bayer_' in kind or 'depth' in kind or kind.startswith(DEPTH_ENCODING.lower()):
+            return None
+        header = select_for_device(message.data, self.max_bytes)
+        return None if isinstance(header, str) else EncodedPicture(message.data, header)
 
     def _convert(self, message: Any, raw: RawImage) -> Frame:
         encoding, equal = raw.encoding, self._bridged.get(raw.name)

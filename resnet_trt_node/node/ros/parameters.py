@@ -96,8 +96,8 @@ class NodeParameters:
     blocking_sync: bool = _parameter(
         False, 'Sleep instead of spinning while the GPU computes: less CPU load, more latency.')
     preprocess: str = _parameter(
-        'auto', 'Where frames are converted and resized: gpu has TensorRT backends do it on the '
-        'GPU, exactly as Pillow does; auto takes the GPU where that works, for raw images.',
+        'auto', 'Where frames are decoded, converted and resized: gpu has TensorRT backends do it on '
+        'the GPU, and resize exactly as Pillow does; auto takes the GPU where that works.',
         choices=('auto', 'cpu', 'gpu'))
     tvm_target: str = _parameter(
         'auto', 'Target that TVM compiles for; auto uses the GPU if TVM can, otherwise the CPU.',
@@ -292,9 +292,12 @@ class NodeParameters:
         # Not set by the user: a backend that does not know it may ignore it.
         implied = [] if self.opt_batch_size else ['opt_batch_sizes']
         if self.preprocess == 'auto':
-            implied.append('preprocess')
-            if self.image_transport != 'raw':
+            implied += 'preprocess', 'decode_jpeg'
+            if self.image_transport not in ('raw', 'compressed'):
+                # Video is decoded by the CPU.
                 options['preprocess'] = 'cpu'
+        options['decode_jpeg'] = (
+            self.image_transport == 'compressed' and options['preprocess'] != 'cpu')
         return {
             'max_batch_size': largest, 'num_buffers': num_buffers, 'log': log,
             'opt_batch_sizes': tuple(sorted(tuned)),

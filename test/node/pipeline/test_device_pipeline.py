@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from threading import Event
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Iterator
 
 from detection_messages import at
+from device_bench import Bench, CAMERAS, NAMES, Pair
 import numpy as np
 import pytest
 from kernel_on_cpu import image_message, launch
 from resnet_trt_node.backends.cuda import resized_rows
 from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.on_device import grid as grids
-from resnet_trt_node.node.pipeline.pipeline import Pipeline
-from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
 from resnet_trt_node.node.pipeline.work import RegionFrames, WholeFrames
 from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.regions.region import Region
@@ -24,8 +22,6 @@ from tensorrt_machine import World, worlds
 from tiny_model import COLOURS
 
 pytestmark = pytest.mark.slow
-CAMERAS = ('front', 'left', 'rear', 'right')
-NAMES = list(COLOURS)
 
 
 @pytest.fixture
@@ -35,34 +31,6 @@ def machine(monkeypatch: Any, tmp_path: Path) -> Iterator[World]:
     world.cuda.kernel = launch
     yield world
     next(made, None)
-
-
-class Bench:
-    """A pipeline on a machine; what it publishes and logs is kept."""
-
-    def __init__(self, machine: World, frames: Any, threads: int = 1, **options: Any) -> None:
-        self.answers: list[tuple[Any, Any]] = []
-        self.paths: Counter[str] = Counter()
-        self.bad: list[str] = []
-        self.converter = Converter()
-        options = {'max_batch_size': 3, 'num_buffers': 3, 'preprocess': 'gpu', **options}
-        self.pipeline = Pipeline(CAMERAS, 1000, frames, LiveSettings(top_k=1), PipelineHooks(
-            lambda: machine.start(**options), self.converter.to_frame, self._publish,
-            lambda camera, reason: self.bad.append(reason), print, self.converter.raw_image),
-            threads)
-        self.pipeline.start()
-        self.pipeline.resume()
-
-    def _publish(self, frame: Any, answer: Any) -> Optional[float]:
-        self.answers.append((frame.message, answer))
-        self.paths[frame.preprocess] += 1
-        return None
-
-    def finish(self) -> None:
-        self.pipeline.drain(60.0)
-        assert self.pipeline.close(60.0)
-        total = self.pipeline.counters.total()
-        assert total.mismatch is None and total.in_progress == 0
 
 
 def coloured(name: str, seed: int) -> Any:
@@ -92,7 +60,7 @@ def test_no_frame_gets_the_answer_of_another(machine: World, threads: int) -> No
         message.colour for message, _ in bench.answers]
     assert bench.paths == {'gpu': 400 - broken}
     assert bench.pipeline.counters.total().dropped['malformed'] == broken == len(bench.bad)
-    assert set(bench.pipeline.preprocess_paths.values()) == {'gpu'}
+    assert set(bench.pipeline.paths.values()) == {'raw'}
 
 
 def test_what_the_device_does_not_convert_is_resized_by_the_cpu(machine: World) -> None:
@@ -127,13 +95,6 @@ def test_a_frame_that_finds_no_room_is_answered_by_the_cpus_way(
         message.colour for message, _ in bench.answers]
     # Each of the three buffers makes room after its first frame.
     assert 1 <= bench.paths['cpu'] <= 3 and bench.paths['gpu'] == 12 - bench.paths['cpu']
-
-
-class Pair:
-    """An image and its detections."""
-
-    def __init__(self, image: Any, detections: list[Region]) -> None:
-        self.image, self.detections = image, detections
 
 
 @pytest.mark.parametrize('threads', [1, 3])
@@ -180,10 +141,10 @@ def test_a_picture_that_is_reduced_too_much_is_the_cpus(
 
 def test_what_may_be_depth_is_looked_at_by_the_cpu() -> None:
     said: list[str] = []
-    converter: Callable[[Any], Optional[RawImage]] = Converter(warn=said.append).raw_image
+    converter = Converter(warn=said.append).device_picture
     depth = image_message(np.zeros((4, 4, 3), np.uint8), '16UC1')
     depth.data, depth.step = bytes(32), 8
     assert converter(depth) is None
     grey = image_message(np.zeros((4, 4, 3), np.uint8))
     raw = converter(grey)
-    assert raw is not None and raw.name == 'rgb8'
+    assert isinstance(raw, RawImage) and raw.name == 'rgb8'

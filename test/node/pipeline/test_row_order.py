@@ -53,7 +53,7 @@ def test_frames_without_rows_hold_nothing_back_though_others_always_wait(make_ro
     class Ceaseless(RowsInput):
         """When a frame is begun the next one arrives."""
 
-        def begin(self, camera, message, decode, raw_image=None):
+        def begin(self, camera, message, decode, picture_of=None):
             if monotonic() < deadline and not bench.results:
                 bench.pipeline.offer('front', ())
             return super().begin(camera, message, decode)
@@ -76,7 +76,7 @@ def test_no_newer_frame_is_begun_while_one_fills_batch_after_batch(
     class Busy(RowsInput):
         """Another frame arrives whenever one is begun."""
 
-        def begin(self, camera, message, decode, raw_image=None):
+        def begin(self, camera, message, decode, picture_of=None):
             nonlocal begun
             begun += 1
             ahead.append(begun - len(bench.results))

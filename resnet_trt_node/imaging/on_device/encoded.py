@@ -1,0 +1,32 @@
+"""A compressed picture that the device may decode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from resnet_trt_node.imaging.picture_header import PictureHeader
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedPicture:
+    """
+    The bytes of a picture, and what its header says; equal to itself only.
+
+    :param data: of the message, with the buffer protocol; must not change.
+    :param header: a jpeg's that was selected for the device.
+    """
+
+    data: Any
+    header: PictureHeader
+
+    @property
+    def height(self) -> int:
+        """Return how many rows of pixels it has."""
+        return self.header.height
+
+    @property
+    def width(self) -> int:
+        """Return how many pixels a row has."""
+        return self.header.width

@@ -1,0 +1,129 @@
+"""A pipeline whose jpegs are decoded on the device, by stand-ins of CUDA and nvImageCodec."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Iterator
+
+from detection_messages import at
+from device_bench import Bench, CAMERAS, NAMES, Pair
+from kernel_on_cpu import launch
+import numpy as np
+from PIL import Image
+import pytest
+from resnet_trt_node.node.pipeline.work import RegionFrames, WholeFrames
+from resnet_trt_node.regions.region import Region
+from resnet_trt_node.regions.settings import RegionSettings
+from standin_nvimgcodec import StandInNvImgCodec
+from tensorrt_machine import World, worlds
+from tiny_model import COLOURS
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def machine(monkeypatch: Any, tmp_path: Path) -> Iterator[World]:
+    made = worlds(monkeypatch, tmp_path)
+    world: Any = next(made)()
+    world.cuda.kernel = launch
+    world.codec = StandInNvImgCodec(world.cuda).install(monkeypatch)
+    yield world
+    assert world.codec.closed == (1 if world.codec.opened else 0)
+    next(made, None)
+
+
+def coded(colours: list[str], kind: str = 'jpeg', **fields: Any) -> Any:
+    """Return a message whose columns of 64 pixels have these colours."""
+    pixels = np.zeros((96, 64 * len(colours), 3), np.uint8)
+    for place, name in enumerate(colours):
+        pixels[:, 64 * place:64 * (place + 1)] = COLOURS[name]
+    out = BytesIO()
+    Image.fromarray(pixels).save(out, kind.upper(), **({'quality': 95} if kind == 'jpeg' else {}))
+    return SimpleNamespace(format=kind, data=out.getvalue(), **fields)
+
+
+@pytest.mark.parametrize('threads', [1, 3])
+def test_each_jpeg_gets_its_own_answer_and_others_the_cpus(
+        machine: World, threads: int) -> None:
+    bench = Bench(machine, WholeFrames('fast'), threads, decode_jpeg=True)
+    assert bench.pipeline.backend.info.details['decode'] == 'nvjpeg'
+    wanted, cut = [], 0
+    for number in range(120):
+        name = NAMES[(5 * number) % len(NAMES)]
+        message = coded([name], 'png' if number % 5 == 0 else 'jpeg', colour=name)
+        if number % 11 == 7 and message.format == 'jpeg':
+            message.data = message.data[:-30]
+            cut += 1
+        else:
+            wanted.append(name)
+        bench.pipeline.offer(CAMERAS[number % 4], message)
+    bench.finish()
+    assert [answer[0].label for _, answer in bench.answers] == [
+        message.colour for message, _ in bench.answers]
+    assert sorted(message.colour for message, _ in bench.answers) == sorted(wanted)
+    assert bench.pipeline.counters.total().dropped['malformed'] == cut == len(bench.bad)
+    assert bench.paths == {'gpu': len(wanted) - 24, 'cpu': 24}
+    assert len(set(machine.codec.streams)) == 3 + 1  # type: ignore[attr-defined]
+
+
+def test_what_the_device_cannot_decode_is_the_cpus(machine: World) -> None:
+    bench = Bench(machine, WholeFrames('exact'), decode_jpeg=True)
+    codec: Any = machine
+    codec.codec.broken = {0}
+    for name in NAMES:
+        bench.pipeline.offer('front', coded([name], colour=name))
+    bench.finish()
+    assert [answer[0].label for _, answer in bench.answers] == NAMES
+    said = [line for line in machine.said if 'the GPU does not' in line]
+    # Each of the three buffers says it once.
+    assert 1 <= len(said) <= 3
+    assert said[0] == (
+        'the CPU decodes a jpeg that the GPU does not: nvJPEG cannot decode it')
+
+
+def test_a_frame_that_the_cpu_refuses_too_is_counted_as_malformed(machine: World) -> None:
+    bench = Bench(machine, WholeFrames('exact'), decode_jpeg=True)
+    codec: Any = machine
+    codec.codec.failing['decoding'] = RuntimeError('nothing works')
+    decode = bench.converter.to_frame
+
+    def refuse(message: Any, reduced_to: Any = None) -> Any:
+        if message.colour == 'red':
+            message = SimpleNamespace(format='jpeg', data=b'\xff\xd8broken', colour='red')
+        return decode(message, reduced_to)
+    bench.decode = refuse
+    for name in NAMES:
+        bench.pipeline.offer('front', coded([name], colour=name))
+    bench.finish()
+    assert [answer[0].label for _, answer in bench.answers] == [
+        name for name in NAMES if name != 'red']
+    assert bench.pipeline.counters.total().dropped['malformed'] == 1
+    assert len(bench.bad) == 1 and 'jpeg' in bench.bad[0]
+
+
+def test_regions_of_a_jpeg_are_cropped_on_the_device(machine: World) -> None:
+    bench = Bench(machine, RegionFrames(
+        RegionSettings(), lambda detections: detections, lambda image: 1), decode_jpeg=True)
+    for number in range(10):
+        colours = [NAMES[(number + place) % len(NAMES)] for place in range(5)]
+        bench.pipeline.offer(CAMERAS[number % 4], Pair(
+            coded(colours, wanted=colours),
+            [Region(at(64 * place + 8, 8, 48, 80), '', '') for place in range(5)]))
+    bench.finish()
+    assert len(bench.answers) == 10
+    for message, answers in bench.answers:
+        assert [one.predictions[0].label for one in answers] == message.image.wanted
+    assert bench.paths == {'gpu': 10}
+
+
+def test_without_the_codec_jpegs_are_decoded_by_the_cpu(machine: World) -> None:
+    world: Any = machine
+    world.codec.failing['opening'] = RuntimeError('no CUDA driver')
+    bench = Bench(machine, WholeFrames('fast'), decode_jpeg=True, preprocess='auto')
+    bench.pipeline.offer('front', coded(['blue'], colour='blue'))
+    bench.finish()
+    assert bench.answers[0][1][0].label == 'blue' and bench.paths == {'cpu': 1}
+    assert any(line.startswith('pictures are decoded on the CPU: nvimgcodec cannot decode')
+               for line in machine.said)
