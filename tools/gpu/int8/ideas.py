@@ -27,9 +27,10 @@ SPARSE = 'sparse'
 #: What is measured if nothing is asked for.
 USUAL = (*(f'{kind}.{batch}.2' for batch in (1, 256) for kind in KINDS),
          'as_it_is.1.4', 'as_it_is.1.5', 'as_it_is.64.2', 'as_it_is.128.2', 'as_it_is.256.4')
-#: Streams at once.
-_LANES = (1, 2, 3)
-_BATCHES = 60
+#: Streams at once, and the way to run, see `lanes`; of batches of more than one.
+_WAYS = ((1, 'resident'), (1, 'resident_graph'), (2, 'resident'), (2, 'resident_graph'),
+         (2, 'copies'), (2, 'graph'), (3, 'copies'))
+_BATCHES = 40
 
 
 def main() -> int:
@@ -147,7 +148,8 @@ def measure(engines: Path, names: list[str]) -> dict[str, Any]:
                 if size == batch:
                     given = host_array(frames[[index % 8 for index in range(batch)]],
                                        'as_it_is' if kind == SPARSE else kind)
-                    lanes[name] = BareLanes(engines / f'{name}.engine', given, max(_LANES))
+                    lanes[name] = BareLanes(
+                        engines / f'{name}.engine', given, max(_WAYS)[0])
             found['answers'].update({name: lane.answer() for name, lane in lanes.items()})
             if batch == 1:
                 found['latency'] = latency({
@@ -156,8 +158,7 @@ def measure(engines: Path, names: list[str]) -> dict[str, Any]:
             else:
                 found['throughput'].update(throughput(batch, {
                     f'{name} {count} {way}': lane.sustained(count, way, _BATCHES)
-                    for name, lane in lanes.items() for count in _LANES
-                    for way in ('copies', 'graph', 'resident', 'resident_graph')}))
+                    for name, lane in lanes.items() for count, way in _WAYS}))
             del lanes
         return _summed(found)
     finally:
