@@ -75,7 +75,8 @@ def test_installed_tree_is_complete(installed: Path) -> None:
         installed / 'lib' / NAME / 'resnet_trt',
     ]
     assert [str(path) for path in expected if not path.is_file()] == []
-    assert len(list(installed.rglob(f'site-packages/{NAME}/data/imagenet_classes.txt'))) == 1
+    for name in ('data/imagenet_classes.txt', 'backends/cuda/resize.cu'):
+        assert len(list(installed.rglob(f'site-packages/{NAME}/{name}'))) == 1, name
     assert list(share.rglob('__pycache__')) == []
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import math
-from typing import NamedTuple
 
 from resnet_trt_node.contract.spec import ResizeRule
 
 
-class Placement(NamedTuple):
+@dataclass(frozen=True)
+class Placement:
     """
     The crop along one axis of a resized picture, in whole pixels.
 
