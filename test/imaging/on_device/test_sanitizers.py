@@ -14,23 +14,22 @@ import stalled
 
 pytestmark = pytest.mark.slow
 
-_SCRIPT = '''
-import sys
-from pathlib import Path
-from kernel_on_cpu import KernelOnCpu, NAMES, raw_image, source_of
-from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.imaging.on_device.grid import plan_grid
-
-kernel = KernelOnCpu(Path(sys.argv[1]), margin=(0, 0))
-for name in NAMES:
-    for kind in ('nearest', 'bilinear', 'bicubic'):
-        for size in ((3, 4), (61, 90), (90, 62)):
-            for rule in (ResizeRule(24, 20, 20, kind), ResizeRule(None, 17, 40, kind)):
-                raw = raw_image(name, *size)
-                kernel([(source_of(raw), plan_grid(rule, raw.height, raw.width))],
-                       rule.crop_height, rule.crop_width)
-print('all read')
-'''
+_SCRIPT = '\n'.join((
+    'import sys',
+    'from pathlib import Path',
+    'from kernel_on_cpu import KernelOnCpu, NAMES, raw_image, source_of',
+    'from resnet_trt_node.contract.spec import ResizeRule',
+    'from resnet_trt_node.imaging.on_device.grid import plan_grid',
+    '',
+    'kernel = KernelOnCpu(Path(sys.argv[1]), margin=(0, 0))',
+    'for name in NAMES:',
+    "    for kind in ('nearest', 'bilinear', 'bicubic'):",
+    '        for size in ((3, 4), (61, 90), (90, 62)):',
+    '            for rule in (ResizeRule(24, 20, 20, kind), ResizeRule(None, 17, 40, kind)):',
+    '                raw = raw_image(name, *size)',
+    '                kernel([(source_of(raw), plan_grid(rule, raw.height, raw.width))],',
+    '                       rule.crop_height, rule.crop_width)',
+    "print('all read')"))
 
 
 def _library(name: str) -> str:
