@@ -56,6 +56,7 @@ class StandInNvImgCodec:
         module: Any = ModuleType('nvidia.nvimgcodec')
 
         class Image:
+
             def __init__(self, source: Any, stream: int) -> None:
                 codec.fail('wrapping')
                 given = source.__cuda_array_interface__
@@ -73,6 +74,7 @@ class StandInNvImgCodec:
             Image.capacity = None
 
         class CodeStream:
+
             def __init__(self, data: np.ndarray) -> None:
                 assert data.dtype == np.uint8
                 assert data.ndim == 1
@@ -80,6 +82,7 @@ class StandInNvImgCodec:
                 self.data = data
 
         class Decoder:
+
             def __init__(self, **arguments: Any) -> None:
                 codec.fail('opening')
                 codec.opened = arguments

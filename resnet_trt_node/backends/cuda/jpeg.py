@@ -66,14 +66,14 @@ class _Memory:
 
     :param allocation: pycuda's, which frees it.
     :param address: of its first byte.
-    :param bytes: of it.
+    :param size: of it in bytes.
     :param stream: handle of the stream that its use is ordered on.
     :param user: who has it; gone when it may be used again.
     """
 
     allocation: Any
     address: int
-    bytes: int
+    size: int
     stream: int
     user: Optional[weakref.ReferenceType[DecodedOnDevice]] = None
 
@@ -160,7 +160,7 @@ class JpegDecoder(Closing):
     @property
     def device_bytes(self) -> int:
         """Return the memory for decoded pictures, in use and for later."""
-        return sum(memory.bytes for memory in self._memory)
+        return sum(memory.size for memory in self._memory)
 
     def select(self, picture: Any) -> Union[PictureHeader, str]:
         """Return a picture's header, or why the CPU decodes it; any thread may call this."""
@@ -198,7 +198,7 @@ class JpegDecoder(Closing):
         sources: list[Any] = []
         images: list[Any] = []
         idle = sorted((memory for memory in self._memory if memory.idle),
-                      key=lambda memory: memory.bytes)
+                      key=lambda memory: memory.size)
         for place, (picture, header) in enumerate(zip(pictures, selected)):
             if isinstance(header, str):
                 results[place] = header
@@ -234,7 +234,7 @@ class JpegDecoder(Closing):
         """
         # That of another stream may have work before it which this one does not wait for.
         mine = [memory for memory in idle if memory.stream == stream]
-        fits = next((memory for memory in mine if memory.bytes >= size), None)
+        fits = next((memory for memory in mine if memory.size >= size), None)
         if fits is not None:
             idle.remove(fits)
             return fits
