@@ -12,6 +12,8 @@ import tensorrt as trt
 
 #: The first layers are told, which show how the picture is taken.
 _FIRST = 8
+# TensorRT keeps the first one that it is given, to the end of the process.
+_loggers: list[Any] = []
 
 
 def build(
@@ -38,6 +40,7 @@ def build(
             said.append(line)
 
     logger = versions.make_logger(trt, take)
+    _loggers.append(logger)
     builder = trt.Builder(logger)
     config = builder.create_builder_config()
     config.builder_optimization_level = level

@@ -15,6 +15,8 @@ from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
 import tensorrt as trt
 
 _WARM_UP = 20
+# TensorRT keeps the first one that it is given.
+_LOGGER = trt.Logger(trt.Logger.ERROR)
 
 
 class BareLanes:
@@ -27,7 +29,7 @@ class BareLanes:
     """
 
     def __init__(self, plan: Path, given: NDArray[Any], count: int) -> None:
-        self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+        self._runtime = trt.Runtime(_LOGGER)
         self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
         if self._engine is None:
             raise RuntimeError(f'{plan} cannot be loaded')
