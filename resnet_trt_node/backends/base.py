@@ -24,7 +24,7 @@ from resnet_trt_node.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from resnet_trt_node.backends.device_rows import DeviceRows
+    from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 
 #: How often `warm_up` infers a batch size.
 WARM_UP_CALLS = 2

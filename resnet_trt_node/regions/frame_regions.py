@@ -22,7 +22,7 @@ from resnet_trt_node.regions.track_cache import MAX_TRACKS, TrackCache, without_
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from resnet_trt_node.backends.device_rows import DeviceRows
+    from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
     from resnet_trt_node.imaging.on_device.grid import Grid
 
 

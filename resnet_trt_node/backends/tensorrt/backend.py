@@ -11,7 +11,7 @@ import numpy as np
 
 from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.backends.cuda.device import CudaDevice
-from resnet_trt_node.backends.device_rows import DeviceRows
+from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 from resnet_trt_node.backends.engines.cache import BuiltEngine
 from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.backends.tensorrt.engine import EngineSource

@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional, Protocol, Sequence, Union
 
 import numpy as np
 from numpy.typing import NDArray
-from resnet_trt_node.backends.device_rows import DeviceRows
+from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 from resnet_trt_node.contract.prediction import Prediction, top_predictions
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.imaging.decode import message_size
