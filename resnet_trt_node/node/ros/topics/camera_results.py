@@ -34,9 +34,9 @@ class ImageResults:
     def __init__(self, parameters: NodeParameters) -> None:
         self._parameters = parameters
 
-    def message(self, source: Any, answer: Sequence[Prediction]) -> Classification:
+    def message(self, source: Any, answer: Sequence[Prediction]) -> bytes:
         """
-        Return the result of an image.
+        Return the result of an image, serialised.
 
         :param source: its message; the result gets its header.
         :param answer: by descending score.
