@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 from time import perf_counter_ns
-from typing import Callable
+from typing import Callable, Iterable
 
 from resnet_trt_node.node.pipeline.frame_queue import FrameQueue, InFlightFrame
 from resnet_trt_node.node.pipeline.latency_model import LatencyModel
@@ -69,6 +69,17 @@ class FrameIntake:
             self._waiting.give_back_turn(frame.camera)
             stale.append(frame)
         return frames, stale
+
+    def any_in_time(self, frames: Iterable[InFlightFrame], ahead: int) -> bool:
+        """Return whether the next batch would be inferred before any of its frames is stale."""
+        now_ns = perf_counter_ns()
+        answer_ns = now_ns + 1e6 * self._model.infer_in_ms(ahead, now_ns)
+        return any(
+            (answer_ns - frame.received_ns) / 1e6 <= self.max_age_ms for frame in frames)
+
+    def deferral_sec(self, ahead: int) -> float:
+        """Return how long the start of the next batch should be deferred, see `LatencyModel`."""
+        return self._model.deferral_ms(ahead, self.max_age_ms, perf_counter_ns()) / 1e3
 
     def wait_budget_sec(self, first: InFlightFrame) -> float:
         """Return how long a batch that could start now may wait after its first frame."""

@@ -44,15 +44,18 @@ class InferenceWorker:
     :param counters: count batches and what the backend failed on.
     :param settings: returns the present settings.
     :param hooks: opens backends, and logs failures.
+    :param publish: publishes the answers of a batch when nothing else is to be done.
     """
 
     def __init__(
             self, scheduler: Scheduler, counters: Counters,
-            settings: Callable[[], LiveSettings], hooks: PipelineHooks) -> None:
+            settings: Callable[[], LiveSettings], hooks: PipelineHooks,
+            publish: Callable[[Batch], None]) -> None:
         self._scheduler = scheduler
         self._counters = counters
         self._settings = settings
         self._hooks = hooks
+        self._publish = publish
         #: Done when the backend is warm: warm-up milliseconds by batch size, or why there is none.
         self.opened: Future[dict[int, float]] = Future()
         #: The last backend; open while its state is WORKING.
@@ -164,7 +167,11 @@ class InferenceWorker:
             batch.inferred_ns = self._inferred_ns = perf_counter_ns()
             self._lost_in_row = self._attempts = 0
             self._counters.inferred(len(batch.rows))
-        self._scheduler.finish(batch)
+        if self._scheduler.finish(batch):
+            try:
+                self._publish(batch)
+            finally:
+                self._scheduler.published(batch)
 
     def _retry(self, backend: Backend, batch: Batch) -> None:
         first_error = batch.error

@@ -38,10 +38,8 @@ class Scheduler:
         self._counters = counters
         self._lock = RLock()
         # What the three threads and the caller of `drain` wait for.
-        self._preprocess = Condition(self._lock)
-        self._inference = Condition(self._lock)
-        self._publisher = Condition(self._lock)
-        self._drained = Condition(self._lock)
+        self._preprocess, self._inference = Condition(self._lock), Condition(self._lock)
+        self._publisher, self._drained = Condition(self._lock), Condition(self._lock)
         self._model = LatencyModel()
         # A frame's way: it waits, its batch is ready, submitted, inferred and being published.
         # None comes after the last inferred batch.
@@ -53,8 +51,7 @@ class Scheduler:
         self._publishing: Optional[Batch] = None
         # Buffers that nobody uses; whether one is being filled; whether all were recalled.
         self._free: deque[int] = deque()
-        self._filling = self._recalled = False
-        self._closing = False
+        self._filling = self._recalled = self._closing = False
         # What frames count as that come back while the threads end.
         self._close_reason = 'refused'
         #: Whether frames are accepted now.
@@ -111,11 +108,7 @@ class Scheduler:
             return self._counters.in_progress
 
     def close(self, reason: str = 'refused') -> None:
-        """
-        Accept no more frames, drop those that wait, and let the threads end.
-
-        :param reason: what the waiting frames are counted as.
-        """
+        """Accept no more frames, drop those that wait for a reason, and let the threads end."""
         with self._lock:
             self.accepting = False
             self._closing = True
@@ -131,10 +124,8 @@ class Scheduler:
         with self._lock:
             while not self._closing:
                 deferral_sec = None
-                if (self._free and len(self._waiting)
-                        and len(self._inferred) < _MOST_UNPUBLISHED):
-                    deferral_sec = self._model.deferral_ms(
-                        self._ahead, self._intake.max_age_ms, perf_counter_ns()) / 1e3
+                if self._free and len(self._waiting) and len(self._inferred) < _MOST_UNPUBLISHED:
+                    deferral_sec = self._intake.deferral_sec(self._ahead)
                     if deferral_sec <= 0:
                         self._filling = True
                         return Batch(self._free.popleft())
@@ -216,8 +207,7 @@ class Scheduler:
         Free the batch buffers of a newly opened backend to be filled.
 
         :param indices: which.
-        :param infer_ms: its slowest batch of the warm-up.
-        :param batch_size: its largest batch.
+        :param infer_ms: its slowest batch of the warm-up; `batch_size` is its largest one.
         """
         with self._lock:
             self._recalled = False
@@ -239,12 +229,9 @@ class Scheduler:
                 if self._submitted and not (several and self._ready):
                     return self._submitted[0]
                 if self._ready:
-                    batch, now_ns = self._ready.popleft(), perf_counter_ns()
-                    answer_ns = now_ns + 1e6 * self._model.infer_in_ms(
-                        len(self._submitted), now_ns)
+                    batch = self._ready.popleft()
                     # None is left of a batch whose frames ended with another one.
-                    if any((answer_ns - frame.received_ns) / 1e6 <= self._intake.max_age_ms
-                           for frame in batch.frames):
+                    if self._intake.any_in_time(batch.frames, len(self._submitted)):
                         self._submitted.append(batch)
                         return batch
                     self._free_buffer(batch)
@@ -254,17 +241,26 @@ class Scheduler:
                 else:
                     self._inference.wait()
 
-    def finish(self, batch: Batch) -> None:
-        """Hand the oldest submitted batch to the publisher, or drop its frames if it was lost."""
+    def finish(self, batch: Batch) -> bool:
+        """
+        Hand the oldest submitted batch to the publisher, or drop its frames if it was lost.
+
+        :returns: True where the caller is to publish it instead, and to call `published`.
+        """
         with self._lock:
-            self._submitted.popleft()
-            self._free_buffer(batch)
+            self._free_buffer(self._submitted.popleft())
             if batch.probabilities is None:
                 self._lose(batch, 'failed')
-            else:
-                self._model.infer.add((batch.inferred_ns - batch.submitted_ns) / 1e6)
+                return False
+            self._model.infer.add((batch.inferred_ns - batch.submitted_ns) / 1e6)
+            # With nothing else to do the caller is sooner than a thread that has to wake up.
+            if (self._ahead or self._filling or len(self._waiting) or self._inferred
+                    or self._publishing is not None):
                 self._inferred.append(batch)
                 self._publisher.notify()
+                return False
+            self._publishing = batch
+            return True
 
     def _lose(self, batch: Batch, reason: str, ahead: Sequence[Batch] = ()) -> None:
         """Drop the frames of a batch; those that only wait behind it are published."""
@@ -314,17 +310,21 @@ class Scheduler:
     # For the publisher.
 
     def next_inferred(self) -> Optional[Batch]:
-        """Wait for a batch to publish; the one before was published. None at the end."""
+        """Wait for a batch to publish, and to call `published` after that; None at the end."""
         with self._lock:
-            if self._publishing is not None:
-                if self._publishing.inferred_ns:
-                    self._model.publish.add(
-                        (perf_counter_ns() - self._publishing.inferred_ns) / 1e6)
-                self._publishing = None
-                self._drained.notify_all()
-            while not self._inferred:
+            while not self._inferred or self._publishing is not None:
                 self._publisher.wait()
             self._publishing = self._inferred.popleft()
             if len(self._inferred) == _MOST_UNPUBLISHED - 1:
                 self._preprocess.notify()
             return self._publishing
+
+    def published(self, batch: Batch) -> None:
+        """Note that a batch was published, by whichever thread."""
+        with self._lock:
+            if batch.inferred_ns:
+                self._model.publish.add((perf_counter_ns() - batch.inferred_ns) / 1e6)
+            self._publishing = None
+            self._drained.notify_all()
+            if self._inferred:
+                self._publisher.notify()

@@ -264,8 +264,10 @@ def test_a_drain_that_times_out_waits_for_the_publication_under_way(monkeypatch,
 def test_delivery_does_not_hold_up_the_backend(make_bench):
     gate = Event()
     bench = make_bench(queue_depth=4, max_batch_size=1, in_publishing=lambda: gate.wait(30))
-    for value in (1, 2, 3):
+    bench.hold(1)
+    for value in (2, 3):
         bench.pipeline.offer('front', value)
+    bench.release()
     bench.wait(lambda: len(bench.backend.batches) == 3)
     assert bench.results == []
     gate.set()
