@@ -11,7 +11,7 @@ from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
-from resnet_trt_node.node.ros.stamps import stamp_age_ms
+from resnet_trt_node.node.ros.stamps import now_ns, stamp_age_ms
 from resnet_trt_node.node.ros.topics.arrivals import ArrivalRates
 from resnet_trt_node.node.ros.topics.camera_inputs import ImageInput, RegionInput
 from resnet_trt_node.node.ros.topics.camera_results import ImageResults, RegionResults
@@ -124,7 +124,7 @@ class CameraTopics:
         :returns: milliseconds from the image's stamp to the publication, see `stamp_age_ms`.
         """
         self._results.publish(self._format.message(message, answer))
-        age_ms = stamp_age_ms(self._node.get_clock().now().nanoseconds, message.header.stamp)
+        age_ms = stamp_age_ms(now_ns(self._node.get_clock()), message.header.stamp)
         if self._annotated.get_subscription_count():
             image, draw = self._format.picture(message, answer)
             self._annotator.offer(self._name, image, draw, self._annotated.publish)
