@@ -112,6 +112,7 @@ def classify_arguments() -> tuple[LaunchArgument, ...]:
             f'left/image. {_LEAVES}'),
         _of_parameter('image_transport'),
         _of_parameter('image_reliability'),
+        _of_parameter('receive'),
         _of_parameter('batch_size'),
         LaunchArgument(
             'use_sim_time', f'Use the time on /clock instead of the system time. {_FLAG}'),
@@ -271,6 +272,7 @@ def truth(name: str, text: str) -> bool:
 # How the arguments are read that are parameters of the node, given name and text.
 _READERS: dict[str, Callable[[str, str], Any]] = {
     **dict.fromkeys(
-        ('backend', 'input', 'image_transport', 'image_reliability'), lambda name, text: text),
+        ('backend', 'input', 'image_transport', 'image_reliability', 'receive'),
+        lambda name, text: text),
     'model_path': _path, 'engine_dir': _path, 'cameras': _cameras, 'batch_size': _integer,
     'build_only': truth, 'use_sim_time': truth}

@@ -23,6 +23,10 @@ _TICK_SEC = 0.02
 _TICKS = 2
 
 
+def received_elsewhere(message: Any) -> None:
+    """Be the callback of a subscription whose messages a thread takes, not an executor."""
+
+
 class NodeOfDeferredDestruction(LifecycleNode):
     """
     A lifecycle node that can destroy publishers and subscriptions in a callback.
@@ -36,6 +40,8 @@ class NodeOfDeferredDestruction(LifecycleNode):
     - Middleware events (lost messages, incompatible QoS) are never given to an executor: the
       EventsExecutor would free a queued event of a removed entity without holding the GIL. A
       timer takes them instead.
+
+    A subscription whose callback is `received_elsewhere` is hidden from executors as well.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -54,7 +60,8 @@ class NodeOfDeferredDestruction(LifecycleNode):
     @property
     def subscriptions(self) -> Iterator[Subscription[Any]]:
         """Yield the subscriptions that are not hidden from executors."""
-        return (one for one in super().subscriptions if one not in self._hidden)
+        return (one for one in super().subscriptions
+                if one not in self._hidden and one.callback is not received_elsewhere)
 
     @property
     def waitables(self) -> Iterator[Waitable[Any]]:
@@ -63,7 +70,8 @@ class NodeOfDeferredDestruction(LifecycleNode):
 
     def destroy_subscription(self, subscription: Subscription[Any]) -> bool:
         """Destroy a subscription, deferred; its callback is not called any more."""
-        subscription.callback = lambda message: None
+        if subscription.callback is not received_elsewhere:
+            subscription.callback = lambda message: None
         return self._hide(subscription, super().destroy_subscription)
 
     def destroy_publisher(self, publisher: Publisher[Any]) -> bool:

@@ -7,9 +7,7 @@ bytes that they are, which takes a fifth of the time (tools/measure_regions.py).
 byte for byte what rclpy makes of `detections.classified_message`; padding, in which rclpy leaves
 what was in memory, is 0.
 
-The format is CDR, version 1, as the middlewares of ROS 2 use it: 4 bytes that tell the byte order,
-then the fields one behind another, each aligned to its own size. A text is its length, its bytes
-and a NUL; a sequence is its length and its elements.
+The format is that of `cdr`.
 """
 
 from __future__ import annotations
@@ -18,13 +16,11 @@ from functools import lru_cache
 import struct
 from typing import NamedTuple, Optional, Sequence
 
+from resnet_trt_node.cdr import CdrReader, Header, LITTLE_ENDIAN, Stamp
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.regions.detections import best_class, split_stamp
 from resnet_trt_node.regions.region import Box, Region, RegionAnswer, UNUSABLE
 
-_BIG_ENDIAN, _LITTLE_ENDIAN = b'\x00\x00', b'\x00\x01'
-#: The byte order and two bytes without a meaning; alignment counts from behind them.
-_ENCAPSULATION_BYTES = 4
 _NUMBER_BYTES = 8
 #: Of a hypothesis behind its class: score, pose (7 numbers) and covariance (36).
 _HYPOTHESIS_NUMBERS = 44
@@ -56,20 +52,6 @@ class _Detection(NamedTuple):
     region: Region
 
 
-class Stamp(NamedTuple):
-    """A builtin_interfaces/Time."""
-
-    sec: int
-    nanosec: int
-
-
-class Header(NamedTuple):
-    """A std_msgs/Header."""
-
-    stamp: Stamp
-    frame_id: str
-
-
 class DetectionsCdr:
     """
     A serialised Detection2DArray, whose detections are read when they are first asked for.
@@ -81,7 +63,7 @@ class DetectionsCdr:
     """
 
     def __init__(self, data: bytes) -> None:
-        self._reader = _Reader(data)
+        self._reader = CdrReader(data, 'the detections are')
         self._length = 0
         self._detections: Optional[list[_Detection]] = None
         self._damage: Optional[FrameError] = None
@@ -136,7 +118,7 @@ class DetectionsCdr:
                 answer, by_label)
             out += _TO_8[len(out) % 8] + box
             out += _text(region.track_id)
-        return _LITTLE_ENDIAN + b'\0\0' + out
+        return LITTLE_ENDIAN + b'\0\0' + out
 
     def _read(self) -> list[_Detection]:
         if self._damage is not None:
@@ -150,84 +132,7 @@ class DetectionsCdr:
         return self._detections
 
 
-class _Reader:
-    """
-    Reads one field after another; all methods raise FrameError if the message is cut.
-
-    :param data: the message.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._is_big_endian = data[:2] == _BIG_ENDIAN
-        self._u32 = struct.Struct('>I' if self._is_big_endian else '<I')
-        self._place = _ENCAPSULATION_BYTES
-
-    def header(self) -> Header:
-        """Read the header of the array, and what is in front of it."""
-        order = self._data[:2]
-        if order not in (_BIG_ENDIAN, _LITTLE_ENDIAN):
-            raise FrameError(
-                f'the detections are no CDR: they begin with {order.hex() or "nothing"}, not with '
-                '0000 or 0001')
-        seconds, nanoseconds = self._number(), self._number()
-        return Header(
-            Stamp(seconds - 2**32 if seconds >= 2**31 else seconds, nanoseconds), self.text())
-
-    def skip_header(self) -> None:
-        """Read a header that is not needed."""
-        self._place += -self._place % 4 + 8
-        self._bytes(self._number())
-
-    def length(self, least: int) -> int:
-        """
-        Read the length of a sequence, before memory is taken for it.
-
-        :param least: bytes that an element takes at least.
-        """
-        length, left = self._number(), len(self._data) - self._place
-        if length * least > left:
-            raise FrameError(
-                f'the detections are cut: {length} elements of {least} bytes and more in the last '
-                f'{left} bytes')
-        return length
-
-    def text(self) -> str:
-        """Read a text, as rclpy does: up to a NUL, with U+FFFD for what is no UTF-8."""
-        return self._bytes(self._number()).partition(b'\0')[0].decode('utf-8', 'replace')
-
-    def numbers(self, count: int) -> bytes:
-        """Read so many float64; return their bytes in little endian."""
-        self._place += (_ENCAPSULATION_BYTES - self._place) % 8
-        found = self._bytes(count * _NUMBER_BYTES)
-        if not self._is_big_endian:
-            return found
-        # As integers: a conversion of floats may change a NaN.
-        return struct.pack(f'<{count}Q', *struct.unpack(f'>{count}Q', found))
-
-    def _number(self) -> int:
-        place = self._place + -self._place % 4
-        self._place = place + 4
-        try:
-            number: int = self._u32.unpack_from(self._data, place)[0]
-        except struct.error:
-            raise self._cut() from None
-        return number
-
-    def _bytes(self, count: int) -> bytes:
-        start = self._place
-        self._place = end = start + count
-        if end > len(self._data):
-            raise self._cut()
-        return self._data[start:end]
-
-    def _cut(self) -> FrameError:
-        return FrameError(
-            f'the detections are cut: the message ends after {len(self._data)} bytes, within a '
-            'field')
-
-
-def _read_detection(reader: _Reader) -> _Detection:
+def _read_detection(reader: CdrReader) -> _Detection:
     reader.skip_header()
     results = [
         _Hypothesis(reader.text(), reader.numbers(_HYPOTHESIS_NUMBERS))

@@ -18,6 +18,7 @@ from typing import Any, Callable
 from hypothesis import strategies as st
 import numpy as np
 import odd_detections
+import odd_images
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.datasets.listing import count_unread, describe_unread
@@ -285,4 +286,5 @@ TARGETS = {
     'labels': Target(_LABELS, _check_labels),
     'detections': Target(odd_detections.CASES, odd_detections.check),
     'damaged detections': Target(odd_detections.DAMAGES, odd_detections.check_damaged),
+    'serialised image': Target(odd_images.CASES, odd_images.check),
 }

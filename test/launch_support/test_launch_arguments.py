@@ -27,7 +27,7 @@ def test_the_promised_arguments_are_there_and_described():
     assert [argument.name for argument in classify_arguments()] == [
         'namespace', 'params_file', 'model_path', 'backend', 'build_only', 'engine_dir',
         'input', 'image_topic', 'detections_topic', 'cameras', 'image_transport',
-        'image_reliability', 'batch_size', 'use_sim_time', 'respawn', 'dds_profile',
+        'image_reliability', 'receive', 'batch_size', 'use_sim_time', 'respawn', 'dds_profile',
         'log_level']
     for argument in classify_arguments():
         assert argument.description.endswith('.'), argument.name
@@ -102,6 +102,7 @@ def test_arguments_that_are_not_given_change_nothing(params_file):
     ('input', 'regions', 'regions'),
     ('image_transport', 'compressed', 'compressed'),
     ('image_reliability', 'reliable', 'reliable'),
+    ('receive', 'message', 'message'),
     ('batch_size', '6', 6),
     ('cameras', 'front', ['front']),
     ('cameras', 'front, left,rear/right', ['front', 'left', 'rear/right']),

@@ -19,7 +19,7 @@ import pytest
 NAME = 'resnet_trt_node'
 BASE = {'errors', 'interrupt', 'labels', 'label_document', 'label_file', 'label_table',
         'printable', 'regular_file', 'atomic_file', 'closing', 'fitting', 'json_document',
-        'plot_text', 'spelling', 'user_folders'}
+        'plot_text', 'spelling', 'user_folders', 'cdr'}
 GRAPHS = {'contract', 'imaging', 'evaluation', *BASE}
 RUNTIMES = {'backends', 'datasets', *GRAPHS}
 
@@ -35,6 +35,7 @@ LAYERS = {
     'fitting': set(),
     'regular_file': set(),
     'atomic_file': {'errors'},
+    'cdr': {'errors'},
     'user_folders': {'errors'},
     'labels': {'errors', 'printable', 'regular_file'},
     'label_table': {'errors', 'printable'},
@@ -95,6 +96,7 @@ WITHOUT = {
     'label_file': PLAIN,
     'regular_file': rf'{PLAIN}|numpy',
     'atomic_file': rf'{PLAIN}|numpy',
+    'cdr': rf'{PLAIN}|numpy',
     'user_folders': rf'{PLAIN}|numpy',
     'evaluation': PLAIN,
     'contract': rf'{ROS}|{DEVICES}|torch|onnxruntime|cv2|PIL|rosbags',

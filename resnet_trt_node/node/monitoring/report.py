@@ -36,6 +36,9 @@ class TopicState:
     :param notes: problems of the image topic, in words.
     :param arrivals: how often images arrive, and how old they are then.
     :param codec: of the last packet of video, '' where none came.
+    :param receive: how images are received, `message` or `serialised`.
+    :param extra_buffers: images that were received into memory of their own, see
+        `MessageBuffers`.
     """
 
     image_topic: str
@@ -45,6 +48,8 @@ class TopicState:
     notes: list[str] = field(default_factory=list)
     arrivals: ArrivalRates = field(default_factory=ArrivalRates)
     codec: str = ''
+    receive: str = 'message'
+    extra_buffers: int = 0
 
 
 @dataclass
@@ -142,7 +147,8 @@ class Statistics:
         period = self._periods.get(name, CameraCounts())
         health = camera_health(period, topic.timeout, topic.notes, parameters)
         return Report(health.level, health.message('OK'), {
-            'image_topic': topic.image_topic,
+            'image_topic': topic.image_topic, 'receive': topic.receive,
+            **({'receive_extra_buffers': topic.extra_buffers} if topic.extra_buffers else {}),
             **({'video_codec': topic.codec} if topic.codec else {}),
             **path,
             'publishers': topic.publishers, 'listeners': topic.listeners,

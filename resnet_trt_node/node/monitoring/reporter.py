@@ -133,7 +133,7 @@ class Reporter:
             name: TopicState(
                 camera.image_topic, camera.publishers, camera.listeners,
                 self._watch.reason(name, now_ns), self._notes(name, camera),
-                camera.arrival_rates, camera.codec)
+                camera.arrival_rates, camera.codec, camera.receive, camera.extra_buffers)
             for name, camera in self._cameras.items()}
         if self._pipeline is not None:
             mismatch = self._pipeline.counters.total().mismatch

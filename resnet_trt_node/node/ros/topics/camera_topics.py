@@ -96,6 +96,16 @@ class CameraTopics:
         """Return the codec of the last packet of video, '' where none came."""
         return self._input.codec
 
+    @property
+    def receive(self) -> str:
+        """Return how images are received: `message` or `serialised`."""
+        return self._input.topics[0].way
+
+    @property
+    def extra_buffers(self) -> int:
+        """Return how many images got memory of their own, see `MessageBuffers`."""
+        return self._input.topics[0].extra_buffers
+
     def subscribe(self, pipeline: Pipeline) -> None:
         """
         Subscribe to the camera.

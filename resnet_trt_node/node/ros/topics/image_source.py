@@ -16,7 +16,8 @@ from resnet_trt_node.node.import_errors import import_failure
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.video_stage import MOST_WAITING, VideoHooks, VideoStage
 from resnet_trt_node.node.ros.parameters import NodeParameters
-from resnet_trt_node.node.ros.topics.input_topic import InputTopic
+from resnet_trt_node.node.ros.receiving.image_cdr import READERS
+from resnet_trt_node.node.ros.topics.input_topic import InputTopic, LargeMessages
 from resnet_trt_node.node.ros.transports import Transport, TRANSPORTS
 from resnet_trt_node.printable import printable
 from std_msgs.msg import Header
@@ -47,7 +48,8 @@ class ImageSource:
             # A packet that is lost costs all until the next key frame.
             max(parameters.queue_depth, MOST_WAITING if transport.is_video else 1),
             parameters.image_reliability == 'reliable', others,
-            read=None if hasattr(kind, 'header') else partial(with_header, kind=kind))
+            read=None if hasattr(kind, 'header') else partial(with_header, kind=kind),
+            large=_large_messages(kind, parameters))
         self._stage: Optional[VideoStage] = None
 
     @property
@@ -91,7 +93,17 @@ class ImageSource:
             if number:
                 stage.note_gap()
 
-        self.topic.subscribe(take if transport.codec_field else offer, lost)
+        hand_on = take if transport.codec_field else offer
+
+        def take_sound(message: Any, waited_ns: int) -> None:
+            # rclpy makes no message of what is damaged.
+            damage = getattr(message, 'damage', None)
+            if damage is None:
+                hand_on(message, waited_ns=waited_ns)
+            else:
+                pipeline.drop(camera, message, 'malformed', waited_ns, str(damage))
+
+        self.topic.subscribe(take_sound, lost)
 
     def unsubscribe(self) -> None:
         """Destroy the subscription; packets that are not decoded yet are refused."""
@@ -111,6 +123,22 @@ def with_header(data: bytes, kind: Any) -> SimpleNamespace:
     return SimpleNamespace(
         header=Header(stamp=message.timestamp, frame_id=message.frame_id),
         data=message.data, format=message.format)
+
+
+def _large_messages(kind: Any, parameters: NodeParameters) -> Optional[LargeMessages]:
+    """Return how messages are received, None for a class that is not read here."""
+    read = READERS.get(kind.__name__)
+    if read is None:
+        return None
+    # A frame that waits, those in batches that are filled and inferred, one whose picture is
+    # drawn, and one that is being received.
+    most = parameters.queue_depth + 2 * parameters.batch_limit + 2
+    if parameters.has_regions:
+        most += parameters.regions_queue
+    if kind.__name__ == 'CompressedImage':
+        # Packets of video.
+        most += MOST_WAITING
+    return LargeMessages(read, most, parameters.receive)
 
 
 def topic_of(camera: str, topic: str) -> str:

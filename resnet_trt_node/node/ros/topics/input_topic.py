@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from time import time_ns
 from typing import Any, Callable, Collection, Mapping, Optional
 
 from rclpy.node import Node
@@ -13,14 +15,20 @@ from rclpy.qos import (
     QoSProfile,
     ReliabilityPolicy,
 )
+from resnet_trt_node.node.deferred_destruction import received_elsewhere
 from resnet_trt_node.node.distribution import (
     SubscriptionEventCallbacks, UnsupportedEventTypeError)
 from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained, qos_overrides
+from resnet_trt_node.node.ros.receiving.availability import chosen_way, MESSAGE, SERIALISED
+from resnet_trt_node.node.ros.receiving.message_buffers import (
+    Allocate, allocate_pageable, MessageBuffers)
+from resnet_trt_node.node.ros.receiving.rcl_take import SerialisedTake
+from resnet_trt_node.node.ros.receiving.receiver import Receiver
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
 from resnet_trt_node.node.ros.topics.arrivals import Arrivals
-from resnet_trt_node.node.ros.topics.reception import with_wait
+from resnet_trt_node.node.ros.topics.reception import waited_ns, with_wait
 from resnet_trt_node.node.ros.transports import base_topic
-from resnet_trt_node.printable import printable, some
+from resnet_trt_node.printable import LINE_LIMIT, printable, some
 
 #: The remedy for incompatible QoS: only overrides of the user can request too much.
 _QOS_REMEDY = (
@@ -30,6 +38,24 @@ _QOS_REMEDY = (
 _UNKNOWN_NODE = '_NODE_NAME_UNKNOWN_'
 #: How many topics are offered in place of one without a publisher.
 _OFFERED = 3
+
+
+@dataclass(frozen=True)
+class LargeMessages:
+    """
+    How messages are received that are worth a thread of their own.
+
+    :param read: makes of a serialised message what is handed on; it may keep the view, and the
+        memory is kept for as long as it does.
+    :param most_held: as many messages are held at a time, if all goes well.
+    :param wanted: the parameter `receive`.
+    :param allocate: returns memory for messages.
+    """
+
+    read: Callable[[memoryview], Any]
+    most_held: int
+    wanted: str
+    allocate: Allocate = allocate_pageable
 
 
 class InputTopic:
@@ -45,13 +71,15 @@ class InputTopic:
     :param hint: the remedy for types that are not in `hints`.
     :param read: makes of a serialised message what `subscribe` hands on, which has a header; None
         hands on the message that rclpy makes.
-    :raises UsageError: for an invalid name.
+    :param large: how large messages are received, None for small ones.
+    :raises UsageError: for an invalid name, or a way of receiving that there is not.
     """
 
     def __init__(
             self, node: Node, kind: Any, topic: str, depth: int, reliable: bool,
             hints: Optional[Mapping[str, str]] = None, hint: str = '',
-            read: Optional[Callable[[bytes], Any]] = None) -> None:
+            read: Optional[Callable[[bytes], Any]] = None,
+            large: Optional[LargeMessages] = None) -> None:
         self._node = node
         self._kind = kind
         self._topic = topic
@@ -61,16 +89,26 @@ class InputTopic:
         self._hints = hints or {}
         self._hint = hint
         self._read = read
+        self._large = large
         self._subscription: Optional[Any] = None
+        self._receiver: Optional[Receiver] = None
+        self._buffers: Optional[MessageBuffers] = None
         with refusals_explained(topic):
             #: The full name of the topic.
             self.name = node.resolve_topic_name(topic)
+        #: How messages are received: `SERIALISED`, on a thread, or `MESSAGE`, by the executor.
+        self.way = MESSAGE if large is None else chosen_way(node, large.wanted)
         #: The messages that arrived since the last `subscribe`.
         self.arrivals = self._no_arrivals()
 
     def _no_arrivals(self) -> Arrivals:
         clock = self._node.get_clock()
         return Arrivals(lambda: int(clock.now().nanoseconds))
+
+    @property
+    def extra_buffers(self) -> int:
+        """Return how many messages got memory of their own since the last `subscribe`."""
+        return self._buffers.extra if self._buffers is not None else 0
 
     @property
     def publishers(self) -> int:
@@ -88,17 +126,60 @@ class InputTopic:
             reports it.
         :raises UsageError: for invalid qos_overrides, or a topic of another type.
         """
+        arrivals = self.arrivals = self._no_arrivals()
+
+        def on_message(message: Any, waited_ns: int) -> None:
+            arrivals.add(message.header.stamp)
+            callback(message, waited_ns=waited_ns)
+
+        if self.way == SERIALISED:
+            self._receive_serialised(on_message, on_lost)
+        else:
+            self._receive_messages(on_message, on_lost)
+
+    def _receive_messages(
+            self, on_message: Callable[..., None],
+            on_lost: Optional[Callable[[int], None]]) -> None:
+        """Have the executor receive."""
+        read = self._read
+
+        def on_serialised(data: bytes, waited_ns: int) -> None:
+            assert read is not None
+            on_message(read(data), waited_ns)
+
+        self._subscription = self._create(
+            with_wait(on_message if read is None else on_serialised), on_lost, read is not None)
+
+    def _receive_serialised(
+            self, on_message: Callable[..., None],
+            on_lost: Optional[Callable[[int], None]]) -> None:
+        """Have a thread receive; if that fails one day, the executor from then on."""
+        large, context = self._large, self._node.context
+        assert large is not None
+        read = large.read
+
+        def on_taken(data: memoryview, received_ns: int) -> None:
+            on_message(read(data), waited_ns(received_ns, time_ns()))
+
+        def on_failure(error: Exception) -> None:
+            self._node.get_logger().error(
+                f'{self.name}: receive: {MESSAGE} from now on, as {SERIALISED} failed: '
+                f'{printable(f"{type(error).__name__}: {error}", LINE_LIMIT)}')
+            self._node.destroy_subscription(subscription)
+            self.way = MESSAGE
+            self._receive_messages(on_message, on_lost)
+
+        self._buffers = buffers = MessageBuffers(large.most_held, large.allocate)
+        self._subscription = subscription = self._create(received_elsewhere, on_lost, True)
+        take = SerialisedTake(subscription.handle.pointer, buffers)
+        self._receiver = Receiver(context, subscription.handle, take, on_taken, on_failure)
+
+    def _create(
+            self, callback: Callable[..., None], on_lost: Optional[Callable[[int], None]],
+            raw: bool) -> Any:
         # Declared only if the user overrides it: rclpy would keep the values of the first
         # activation, and a later change of image_reliability would have no effect.
         overridden = bool(qos_overrides(self._node, self._topic, 'subscription'))
-        arrivals = self.arrivals = self._no_arrivals()
-        read = self._read
-
-        def on_message(message: Any, waited_ns: int) -> None:
-            if read is not None:
-                message = read(message)
-            arrivals.add(message.header.stamp)
-            callback(message, waited_ns=waited_ns)
 
         def on_event(event: Any) -> None:
             assert on_lost is not None
@@ -111,15 +192,15 @@ class InputTopic:
             # constructor of ROS 2 Humble lacks the argument.
             events.incompatible_type = lambda event: None
             return self._node.create_subscription(
-                self._kind, self._topic, with_wait(on_message), self._qos, event_callbacks=events,
-                qos_overriding_options=OPTIONS if overridden else None, raw=read is not None)
+                self._kind, self._topic, callback, self._qos, event_callbacks=events,
+                qos_overriding_options=OPTIONS if overridden else None, raw=raw)
 
         with refusals_explained(self._topic), \
                 overrides_explained(self._node, self._topic, 'subscription'):
             try:
-                self._subscription = create(on_event if on_lost else None)
+                return create(on_event if on_lost else None)
             except UnsupportedEventTypeError:
-                self._subscription = create(None)
+                return create(None)
 
     def _on_incompatible_qos(self, event: Any) -> None:
         self._node.get_logger().warning(
@@ -128,7 +209,10 @@ class InputTopic:
             f'received: {_QOS_REMEDY}')
 
     def unsubscribe(self) -> None:
-        """Destroy the subscription."""
+        """Destroy the subscription; no message is handed on any more."""
+        if self._receiver is not None:
+            self._receiver.stop()
+            self._receiver = None
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from inspect import signature
 from time import time_ns
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, Optional
 
 #: A longer wait means that the time stamp is of another clock.
 _LONGEST_WAIT_NS = 60 * 10**9
 
 
-def waited_ns(info: Mapping[str, Any], now_ns: int) -> int:
+def waited_ns(received_ns: Optional[int], now_ns: int) -> int:
     """
     Return how long ago the middleware received a message.
 
-    :param info: rclpy's MessageInfo of the message.
+    :param received_ns: when, in nanoseconds, as the middleware tells; 0 or None if it does not.
     :param now_ns: nanoseconds of the system clock, which middlewares use for their time stamps.
     :returns: nanoseconds; 0 if the middleware gives no time stamp, or one of another clock.
     """
-    stamp_ns = info.get('received_timestamp') or 0
-    ago_ns: int = now_ns - stamp_ns
-    return ago_ns if stamp_ns > 0 and 0 < ago_ns <= _LONGEST_WAIT_NS else 0
+    if received_ns is None or received_ns <= 0:
+        return 0
+    ago_ns = now_ns - received_ns
+    return ago_ns if 0 < ago_ns <= _LONGEST_WAIT_NS else 0
 
 
 def with_wait(callback: Callable[..., None]) -> Callable[..., None]:
@@ -32,7 +33,7 @@ def with_wait(callback: Callable[..., None]) -> Callable[..., None]:
     def on_message(*arguments: Any) -> None:
         # The EventsExecutor of rclpy 7 and 9 gives both as one tuple.
         message, info = arguments if len(arguments) == 2 else arguments[0]
-        callback(message, waited_ns=waited_ns(info, time_ns()))
+        callback(message, waited_ns=waited_ns(info.get('received_timestamp'), time_ns()))
 
     # rclpy decides by the signature whether to pass the MessageInfo.
     on_message.__signature__ = signature(_with_info)  # type: ignore[attr-defined]

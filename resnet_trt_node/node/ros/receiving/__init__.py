@@ -1,0 +1,1 @@
+"""Takes serialised messages out of the middleware, on threads of its own."""
