@@ -32,6 +32,8 @@ def main() -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--cycles', type=int, default=100, help='of each executor')
     parser.add_argument('--executor', nargs='+', default=EXECUTORS, help='of the node')
+    parser.add_argument(
+        '--receive', default='auto', choices=('auto', 'message', 'serialised'), help='of the node')
     parser.add_argument('--size', default='640x480', help='of the frames')
     parser.add_argument('--rate', type=float, default=200.0, help='frames per second')
     parser.add_argument(
@@ -45,14 +47,15 @@ def main() -> int:
         os.environ['ROS_LOG_DIR'] = logs
         try:
             for executor in arguments.executor:
-                print(f'{executor}: {run(executor, camera, arguments.cycles)}', flush=True)
+                shown = run(executor, camera, arguments.cycles, arguments.receive)
+                print(f'{executor}: {shown}', flush=True)
         except BenchError as error:
             print(f'deactivate_cycles: {error}', file=sys.stderr)
             return 1
     return 0
 
 
-def run(executor: str, camera: Camera, cycles: int) -> str:
+def run(executor: str, camera: Camera, cycles: int, receive: str) -> str:
     """
     Run a node through its cycles.
 
@@ -62,7 +65,8 @@ def run(executor: str, camera: Camera, cycles: int) -> str:
     # Imports rclpy, which reads the environment.
     from bench.rig import Rig
     with Rig([camera], {
-            'backend': 'simulated', 'executor': executor, 'diagnostics_period_sec': 0.1,
+            'backend': 'simulated', 'executor': executor, 'receive': receive,
+            'diagnostics_period_sec': 0.1,
             'input': 'regions' if camera.regions else 'image'},
             deployment=DEFAULT) as rig:
         children = list(rig.children.values())

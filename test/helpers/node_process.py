@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
+import os
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from repository import REPOSITORY
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification, LabelInfo
 
+#: Names the parameter `receive` of the nodes of a test.
+RECEIVE = 'RESNET_TRT_TEST_RECEIVE'
 #: What has not happened after so long never will, however busy the machine is.
 _HANGS_SEC = 180.0
 #: See `Peer.call`.
@@ -47,6 +50,9 @@ class NodeProcess:
             'import sys', 'from resnet_trt_node.node import stop_signal',
             'stop_signal._LIMIT_SEC = 60.0' if patient else '', prepare,
             'from resnet_trt_node.node.entry import main', 'sys.exit(main())'))
+        way = os.environ.get(RECEIVE)
+        if way and not any(argument.startswith('receive:=') for argument in arguments):
+            arguments = (*arguments, '-p', f'receive:={way}')
         self._process = subprocess.Popen(
             [sys.executable, '-c', program, '--ros-args', *arguments],
             cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -38,3 +38,11 @@ def peer() -> Iterator[Any]:
     peer = Peer()
     yield peer
     peer.close()
+
+
+@pytest.fixture(params=['serialised', 'message'])
+def receive(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have the nodes of a test receive images in each of the two ways; return which."""
+    from node_process import RECEIVE
+    monkeypatch.setenv(RECEIVE, request.param)
+    return str(request.param)

@@ -98,6 +98,7 @@ def accounts(log: str) -> list[tuple[int, int]]:
     return found
 
 
+@pytest.mark.usefixtures('receive')
 def test_all_faults_together(peer):
     """Broken frames, dying publishers, a raising backend, lifecycle cycles, live parameters."""
     peer.listen_to_results('front/')
@@ -190,6 +191,7 @@ def test_a_publisher_that_dies_in_mid_stream(peer):
     assert ended[0][0] == ended[0][1] > 5
 
 
+@pytest.mark.usefixtures('receive')
 def test_twenty_lifecycle_cycles_leave_nothing_behind(peer):
     peer.listen_to_diagnostics()
     with NodeProcess(

@@ -94,6 +94,7 @@ def test_a_camera_timeout_is_reported_and_so_is_its_end(peer):
     assert node.log.count('no image for') == timeouts
 
 
+@pytest.mark.usefixtures('receive')
 @pytest.mark.parametrize('executor', ['auto', 'single_threaded'])
 def test_a_clock_that_stands_still_keeps_nothing_from_being_reported(peer, executor):
     peer.listen_to_results()

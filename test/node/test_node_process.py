@@ -37,6 +37,7 @@ def run(model, *arguments: str) -> NodeProcess:
         '-p', 'queue_depth:=1000', '-p', 'diagnostics_period_sec:=0.1', *arguments)
 
 
+@pytest.mark.usefixtures('receive')
 def test_known_pictures_get_their_names_with_their_own_headers(model, peer):
     peer.listen_to_results()
     with run(model, '-p', 'top_k:=3') as node:
@@ -65,6 +66,7 @@ def test_known_pictures_get_their_names_with_their_own_headers(model, peer):
     assert 'Traceback' not in node.log
 
 
+@pytest.mark.usefixtures('receive')
 def test_bad_frames_are_counted_and_the_next_good_one_is_answered(model, peer):
     peer.listen_to_results()
     wrong_length = image(flat('red'))
@@ -95,6 +97,7 @@ def test_bad_frames_are_counted_and_the_next_good_one_is_answered(model, peer):
     assert 1 <= node.log.count('frame dropped') < 4
 
 
+@pytest.mark.usefixtures('receive')
 def test_compressed_frames_of_several_cameras(model, peer):
     peer.listen_to_results('front/')
     peer.listen_to_results('left/')
@@ -141,6 +144,7 @@ def test_annotated_pictures_only_while_someone_listens(model, peer):
         assert node.stop() == 0
 
 
+@pytest.mark.usefixtures('receive')
 def test_lifecycle_and_live_parameters(model, peer):
     peer.listen_to_results()
     integer, string = ParameterType.PARAMETER_INTEGER, ParameterType.PARAMETER_STRING
@@ -289,6 +293,7 @@ def test_unusable_qos_ends_with_one_message_and_exit_code_2(topic, override, val
     assert 'reliable or best_effort' in line
 
 
+@pytest.mark.usefixtures('receive')
 def test_a_signal_while_frames_flow_loses_none(model, peer):
     peer.listen_to_results()
     with run(model) as node:

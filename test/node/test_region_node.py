@@ -65,6 +65,7 @@ def run(*arguments: str) -> NodeProcess:
     return NodeProcess(*SIMULATED, *REGIONS, '-p', 'top_k:=1', *arguments)
 
 
+@pytest.mark.usefixtures('receive')
 def test_known_patches_get_their_names_at_their_ids(peer):
     heard = listen(peer)
     with run() as node:
@@ -182,6 +183,7 @@ def test_tracked_regions_are_inferred_anew_only_when_they_are_due(peer):
         assert node.stop() == 0
 
 
+@pytest.mark.usefixtures('receive')
 def test_compressed_images_and_a_picture_of_the_regions(peer):
     heard = listen(peer)
     peer.listen('image_annotated', Image)

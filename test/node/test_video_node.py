@@ -120,6 +120,7 @@ def test_packets_of_frames_that_are_not_wanted_are_decoded(peer: Peer) -> None:
         assert node.stop() == 0
 
 
+@pytest.mark.usefixtures('receive')
 def test_pictures_and_video_of_several_cameras_side_by_side(peer: Peer) -> None:
     import cv2
     import numpy as np

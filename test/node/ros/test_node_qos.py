@@ -12,6 +12,7 @@ from simulated_node import ACTIVATE, CONFIGURE, number, red, run, wait_for_statu
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.usefixtures('receive')
 def test_a_publisher_of_incompatible_qos_is_reported_until_it_is_gone(peer):
     peer.listen_to_diagnostics()
     with run() as node:

@@ -26,7 +26,7 @@ class _Received:
     :param wire: the serialised message, of either byte order; `data` is a view of it.
     """
 
-    __slots__ = ('header', 'data', 'damage', '__weakref__')
+    __slots__ = ('__weakref__', 'damage', 'data', 'header')
 
     def __init__(self, wire: memoryview) -> None:
         #: std_msgs/Header; the stamp is 0 where it is damaged.
@@ -56,7 +56,7 @@ class _Received:
 class ReceivedImage(_Received):
     """A serialised sensor_msgs/Image, with its fields; the parameter is that of `_Received`."""
 
-    __slots__ = ('height', 'width', 'encoding', 'is_bigendian', 'step')
+    __slots__ = ('encoding', 'height', 'is_bigendian', 'step', 'width')
 
     def __init__(self, wire: memoryview) -> None:
         self.height = self.width = self.step = self.is_bigendian = 0

@@ -32,7 +32,7 @@ class _Lease:
     :param buffer: what is lent.
     """
 
-    __slots__ = ('_free', '_buffer')
+    __slots__ = ('_buffer', '_free')
 
     def __init__(self, free: deque[Buffer], buffer: Buffer) -> None:
         self._free, self._buffer = free, buffer

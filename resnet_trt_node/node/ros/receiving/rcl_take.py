@@ -4,8 +4,8 @@ rcl's take of a serialised message into memory of ours, through ctypes.
 rclpy offers the same (`raw=True`), but makes new memory for each message, copies it into bytes and
 holds the GIL all the while. ctypes lets other threads run.
 
-The functions are of rcl and rcutils, as rclpy itself has loaded them. Their signatures are the same
-from ROS 2 Humble to Kilted; what matters of the structures is checked before they are used.
+The functions are of rcl and rcutils, as rclpy itself has loaded them. Their signatures are the
+same from ROS 2 Humble to Kilted; what matters of the structures is checked before they are used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from ctypes import (
     addressof, byref, c_char, c_int, c_int64, c_size_t, c_void_p, cast, CDLL, CFUNCTYPE, POINTER,
     sizeof, Structure)
-from functools import lru_cache
+from functools import cache
 from typing import Any, Optional
 
 from rclpy.impl.implementation_singleton import rclpy_implementation
@@ -58,7 +58,7 @@ class ReceiveError(Exception):
     """rcl could not take a message, or cannot be called like this; the text says why."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _library() -> Any:
     """
     Return rcl, after a trial of the structures.
@@ -79,15 +79,20 @@ def _library() -> Any:
         raise ReceiveError(f'no rcl is found: {error}') from error
     take.argtypes = [c_void_p, POINTER(_Array), POINTER(_Info), c_void_p]
     take.restype = c_int
-    allocator, array = library.rcutils_get_default_allocator(), _Array()
-    made = library.rcutils_uint8_array_init(byref(array), 7, byref(allocator))
-    fits = (made, array.length, array.capacity) == (_OK, 0, 7) and bool(array.buffer) and bytes(
-        array.allocator) == bytes(allocator)
-    fits = fits and library.rcutils_uint8_array_resize(byref(array), 9) == _OK \
-        and array.capacity == 9
-    if not fits or library.rcutils_uint8_array_fini(byref(array)) != _OK:
+    if not _fits(library):
         raise ReceiveError('the structures of this rcl are unknown')
     return library
+
+
+def _fits(library: Any) -> bool:
+    """Tell whether rcutils fills the structures as they are declared here."""
+    allocator, array = library.rcutils_get_default_allocator(), _Array()
+    return (
+        library.rcutils_uint8_array_init(byref(array), 7, byref(allocator)) == _OK
+        and bool(array.buffer) and (array.length, array.capacity) == (0, 7)
+        and bytes(array.allocator) == bytes(allocator)
+        and library.rcutils_uint8_array_resize(byref(array), 9) == _OK and array.capacity == 9
+        and library.rcutils_uint8_array_fini(byref(array)) == _OK and not array.buffer)
 
 
 def check_rcl() -> None:

@@ -28,6 +28,7 @@ def per_camera(peer):
     return numbers['cameras']
 
 
+@pytest.mark.usefixtures('receive')
 @pytest.mark.parametrize('executor', ['auto', 'single_threaded'])
 def test_frames_lost_in_transport_are_counted_at_their_camera_and_in_no_sum(peer, executor):
     cameras = ('front', 'left')

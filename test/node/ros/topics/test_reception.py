@@ -62,6 +62,7 @@ def test_a_callback_takes_both_as_two_arguments_or_as_one_tuple(as_one):
     assert heard == [('message', 0)]
 
 
+@pytest.mark.usefixtures('receive')
 @pytest.mark.parametrize('executor', ['auto', 'single_threaded'])
 def test_frames_that_waited_for_the_executor_are_stale(peer, blocked, executor):
     peer.listen_to_results()
@@ -87,6 +88,7 @@ def test_frames_that_waited_for_the_executor_are_stale(peer, blocked, executor):
         assert node.stop() == 0
 
 
+@pytest.mark.usefixtures('receive')
 @pytest.mark.parametrize('executor', ['auto', 'single_threaded'])
 def test_the_wait_for_the_executor_is_a_stage_of_its_own(peer, blocked, executor):
     peer.listen_to_results()
