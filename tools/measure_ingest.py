@@ -1,12 +1,12 @@
 """
-Measure what receiving large images costs: allocator and transport, each beside the other.
+Measure what receiving large images costs: allocator, transport and the parameter `receive`.
 
 A camera and a receiver run in processes of their own over Fast DDS. A comparison's variants take
 turns, round by round, and its table gives medians over the rounds: CPU time of the receiver (with
 the resize to 224x224) and latency relative to the first row that got frames, page faults a frame,
 memory. Absolute figures are in the JSON.
 
-Usage: python tools/measure_ingest.py [allocator] [transport] [--rounds 3] [-o FILE.json]
+Usage: python tools/measure_ingest.py [allocator] [transport] [receive] [--rounds 3] [-o FILE.json]
 """
 
 from __future__ import annotations
@@ -28,12 +28,17 @@ from typing import Any
 from bench.environment import profile, ROOT
 import numpy as np
 import rclpy
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.resize import Resizer
+from resnet_trt_node.node.deferred_destruction import NodeOfDeferredDestruction
+from resnet_trt_node.node.distribution import events_executor
 from resnet_trt_node.node.process_tuning import configure_allocator
+from resnet_trt_node.node.ros.receiving.image_cdr import ReceivedImage
+from resnet_trt_node.node.ros.topics.input_topic import InputTopic, LargeMessages
 from sensor_msgs.msg import Image
 
 PROFILES = {
@@ -56,12 +61,14 @@ class Variant:
     :param reliability: reliable or best_effort, the receiver's; the camera is reliable.
     :param size: one of `SIZES`.
     :param allocator: keep or system.
+    :param receive: message or serialised, the node's parameter.
     """
 
     transport: str = 'profile'
     reliability: str = 'best_effort'
     size: str = '1080p'
     allocator: str = 'keep'
+    receive: str = 'serialised'
 
 
 def comparisons() -> dict[str, list[list[Variant]]]:
@@ -75,7 +82,10 @@ def comparisons() -> dict[str, list[list[Variant]]]:
         'transport': [
             [Variant(transport, reliability, size)
              for transport in ('default', 'LARGE_DATA', 'sender only', 'profile')
-             for reliability in ('reliable', 'best_effort')] for size in SIZES]}
+             for reliability in ('reliable', 'best_effort')] for size in SIZES],
+        'receive': [
+            [replace(plain[-1], size=size, receive=way) for way in ('message', 'serialised')]
+            for size in SIZES]}
 
 
 def publish(variant: Variant, frames: int) -> None:
@@ -105,26 +115,31 @@ def publish(variant: Variant, frames: int) -> None:
 
 def receive(variant: Variant, frames: int) -> None:
     """Resize frames as the node does until all or none come any more; print the figures."""
-    node = rclpy.create_node('receiver')
+    node = NodeOfDeferredDestruction('receiver')
     resizer = Resizer(ResizeRule(256, 224, 224))
     row = np.empty((224, 224, 3), np.uint8)
     latencies_ms: list[float] = []
     used: list[tuple[float, int]] = []
 
-    def take(message: Any) -> None:
+    def take(message: Any, waited_ns: int) -> None:
         stamp = message.header.stamp
         latencies_ms.append((monotonic_ns() - stamp.sec * 10**9 - stamp.nanosec) / 1e6)
         resizer.resize(decode_message(message), row)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         used.append((usage.ru_utime + usage.ru_stime, usage.ru_minflt))
 
-    node.create_subscription(Image, 'image', take, QoSProfile(
-        depth=5, reliability=ReliabilityPolicy[variant.reliability.upper()]))
+    topic = InputTopic(
+        node, Image, 'image', 5, variant.reliability == 'reliable',
+        large=LargeMessages(ReceivedImage, 4, variant.receive))
+    topic.subscribe(take)
+    executor = (events_executor() or SingleThreadedExecutor)()
+    executor.add_node(node)
     count, since = 0, monotonic()
     while count < frames and monotonic() - since < SILENCE_S:
-        rclpy.spin_once(node, timeout_sec=0.1)
+        executor.spin_once(timeout_sec=0.1)
         if len(used) != count:
             count, since = len(used), monotonic()
+    topic.unsubscribe()
     status = dict(line.split(':', 1) for line in
                   Path('/proc/self/status').read_text().splitlines())
     figures = {'frames': float(count), **{
@@ -204,7 +219,7 @@ def main() -> int:
         run_end(sys.argv[1], Variant(**json.loads(sys.argv[2])), int(sys.argv[3]))
         return 0
     parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[1])
-    parser.add_argument('compare', nargs='*', metavar='allocator|transport')
+    parser.add_argument('compare', nargs='*', metavar='allocator|transport|receive')
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--frames', type=int, default=60)
     parser.add_argument('--domain', type=int, default=87, help='ROS_DOMAIN_ID of both ends')
@@ -215,8 +230,8 @@ def main() -> int:
         parser.error(f'unknown comparison {", ".join(unknown)}')
     everything = []
     for name in chosen:
-        print(f'\n{name}\n\n| transport | reliability | size | allocator | frames | CPU | latency '
-              'p50 | faults a frame | own MiB | peak MiB |\n' + '|---' * 10 + '|')
+        print(f'\n{name}\n\n| transport | reliability | size | allocator | receive | frames | CPU '
+              '| latency p50 | faults a frame | own MiB | peak MiB |\n' + '|---' * 11 + '|')
         for variants in comparisons()[name]:
             runs: dict[Variant, list[dict[str, float]]] = {one: [] for one in variants}
             for _ in range(arguments.rounds):

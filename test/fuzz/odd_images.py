@@ -19,7 +19,8 @@ _STORE = default_typestore()
 _TYPES = _STORE.types
 _TEXTS = (
     '', 'a', 'ab', 'abc', 'camera', 'rgb8', 'bgr8', 'jpeg', 'mono8',
-    'bayer_rggb8; jpeg compressed ', '\x00', 'a\x00b', '\x1b[2J', '\u202e', '\U0001f4f7', 'x' * 300)
+    'bayer_rggb8; jpeg compressed ', '\x00', 'a\x00b', '\x1b[2J', '\u202e', '\U0001f4f7',
+    'x' * 300)
 _SECONDS = (0, -1, -2**31, 2**31 - 1, 1_700_000_000)
 _NANOSECONDS = (0, 1, 999_999_999, 10**9, 2**32 - 1)
 _SIDES = (0, 1, 2, 480, 640, 2**16, 2**31, 2**32 - 1)

@@ -13,11 +13,11 @@ from __future__ import annotations
 from ctypes import (
     addressof, byref, c_char, c_int, c_int64, c_size_t, c_void_p, cast, CDLL, CFUNCTYPE, POINTER,
     sizeof, Structure)
-from functools import cache
+from functools import cache, partial
 from typing import Any, Optional
 
 from rclpy.impl.implementation_singleton import rclpy_implementation
-from resnet_trt_node.node.ros.receiving.message_buffers import Buffer, MessageBuffers
+from resnet_trt_node.node.ros.receiving.message_buffers import MessageBuffers
 
 _OK, _NOTHING_TO_TAKE = 0, 401
 #: Of a rmw_message_info_t: the time of its source, the time of its reception, and what differs
@@ -118,8 +118,8 @@ class SerialisedTake:
         self._pointer = pointer
         self._buffers = buffers
         default = library.rcutils_get_default_allocator()
-        # Kept: ctypes does not.
-        self._hooks = _Reallocate(self._reallocate), _Deallocate(_deallocate)
+        # Kept: ctypes does not. They do not hold this object, which would hold itself then.
+        self._hooks = _Reallocate(partial(_reallocate, buffers)), _Deallocate(_deallocate)
         functions = [cast(hook, c_void_p).value for hook in self._hooks]
         self._message = _Array(None, 0, 0, _Allocator(
             default.allocate, functions[1], functions[0], default.zero_allocate, None))
@@ -145,18 +145,19 @@ class SerialisedTake:
             raise ReceiveError(self._error() or f'rcl_take_serialized_message returns {result}')
         return self._buffers.lend(message.length), info.received_timestamp
 
-    def _reallocate(self, pointer: Optional[int], size: int, state: Any) -> Optional[int]:
-        """Give rcl more memory for the message that it is taking; called within its call."""
-        try:
-            buffer: Buffer = self._buffers.grow(size)
-        except MemoryError:
-            return None
-        return addressof(buffer)
-
     def _error(self) -> str:
         text: bytes = self._library.rcutils_get_error_string().text
         self._library.rcutils_reset_error()
         return text.decode('utf-8', 'replace')
+
+
+def _reallocate(
+        buffers: MessageBuffers, pointer: Optional[int], size: int, state: Any) -> Optional[int]:
+    """Give rcl more memory for the message that it is taking; called within its call."""
+    try:
+        return addressof(buffers.grow(size))
+    except MemoryError:
+        return None
 
 
 def _deallocate(pointer: Optional[int], state: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from threading import current_thread, RLock, Thread
+from contextlib import suppress
+from pathlib import Path
+from threading import current_thread, get_native_id, RLock, Thread
 from typing import Any, Callable, Optional
 
 from rclpy.context import Context
@@ -14,6 +16,7 @@ from resnet_trt_node.node.ros.receiving.rcl_take import SerialisedTake
 _WAKE_NS = 2 * 10**9
 #: How long stopping waits for the thread, which may be copying a message.
 _JOIN_SEC = 1.0
+_NAME = 'receive'
 
 
 class Receiver:
@@ -45,7 +48,7 @@ class Receiver:
         self._lock = RLock()
         self._stopping = False
         self._guard: Optional[Any] = GuardCondition(None, None, context=context)
-        self._thread = Thread(target=self._run, name='receive', daemon=True)
+        self._thread = Thread(target=self._run, name=_NAME, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -58,6 +61,9 @@ class Receiver:
             self._thread.join(_JOIN_SEC)
 
     def _run(self) -> None:
+        # For `top -H` and the benchmark, see `worker_threads`.
+        with suppress(OSError):
+            Path(f'/proc/self/task/{get_native_id()}/comm').write_text(_NAME)
         failure: Optional[Exception] = None
         try:
             self._receive()

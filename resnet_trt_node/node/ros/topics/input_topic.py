@@ -93,6 +93,8 @@ class InputTopic:
         self._subscription: Optional[Any] = None
         self._receiver: Optional[Receiver] = None
         self._buffers: Optional[MessageBuffers] = None
+        # Of the subscriptions that were.
+        self._extra = 0
         with refusals_explained(topic):
             #: The full name of the topic.
             self.name = node.resolve_topic_name(topic)
@@ -107,8 +109,8 @@ class InputTopic:
 
     @property
     def extra_buffers(self) -> int:
-        """Return how many messages got memory of their own since the last `subscribe`."""
-        return self._buffers.extra if self._buffers is not None else 0
+        """Return how many messages got memory of their own, see `MessageBuffers`."""
+        return self._extra + (self._buffers.extra if self._buffers is not None else 0)
 
     @property
     def publishers(self) -> int:
@@ -212,7 +214,9 @@ class InputTopic:
         """Destroy the subscription; no message is handed on any more."""
         if self._receiver is not None:
             self._receiver.stop()
-            self._receiver = None
+            self._extra = self.extra_buffers
+            # What a frame is still in is freed with it.
+            self._receiver = self._buffers = None
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None

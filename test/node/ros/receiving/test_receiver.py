@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from threading import current_thread, enumerate as threads, Event
 from time import monotonic, sleep
+import weakref
 
 import numpy as np
 import pytest
@@ -166,9 +167,11 @@ def test_frames_that_nobody_lets_go_get_memory_of_their_own_and_are_counted(spun
 @pytest.mark.parametrize('executor', _EXECUTORS)
 def test_many_activations_end_in_silence_and_free_everything(spun, executor):
     one = spun(executor)
+    buffers = []
     for cycle in range(15):
         one.subscribe()
         one.send(cycle + 1)
+        buffers.append(weakref.ref(one.topic._buffers))
         # While messages come in.
         for value in range(20):
             one.publish(value)
@@ -178,6 +181,8 @@ def test_many_activations_end_in_silence_and_free_everything(spun, executor):
         assert len(one.heard) == number
         one.spin_until(lambda: not one.publisher.get_subscription_count())
     assert not [thread for thread in threads() if thread.name == 'receive']
+    assert not [found for found in buffers if found() is not None]
+    assert set(bytes(one.heard[0].data)) == {1}
 
 
 def test_unsubscribing_waits_for_the_message_that_is_handed_on(spun):
