@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 import logging
 from pathlib import Path
-from typing import Any, cast, Optional, Union
+from typing import Any, cast, Optional, TYPE_CHECKING, Union
 
 from resnet_trt_node.bag.counting import MessageCount, UnreadableMessage
 from resnet_trt_node.bag.decoder import MessageDecoder
@@ -15,9 +15,14 @@ from resnet_trt_node.bag.messages import (
     BagDetections, BagImage, BagMessage, StampedMessage, TopicInfo)
 from resnet_trt_node.bag.recording import (
     CDR, DETECTION_ARRAYS, encoding_of, IMAGES, Kind, Recording, ROS1)
+from resnet_trt_node.bag.storage.merging import EVERYTHING, Span, Stored
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.errors import BagError
 from rosbags.interfaces import Connection
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _LOG = logging.getLogger(__name__)
 
@@ -164,6 +169,39 @@ class BagReader(Closing):
         return cast(
             Iterator[Union[BagImage, BagDetections]], self._stamped(chosen, with_listed=False))
 
+    def log_times(self, images: Sequence[str]) -> Optional[dict[str, NDArray[np.int64]]]:
+        """
+        Return the log times of images by topic, rising, in nanoseconds.
+
+        :param images: full names of image topics.
+        :returns: None if they are not known without reading all images.
+        :raises BagError: if the index of a file is damaged.
+        """
+        return self._recording.log_times(lambda one: one.topic in images and IMAGES.has(one))
+
+    def stored(
+            self, images: Sequence[str], detections: Sequence[str],
+            span: Span) -> Iterator[tuple[Kind, Stored]]:
+        """
+        Yield messages as the files have them, with what they are, in the order of the log times.
+
+        :param images: full names of image topics.
+        :param detections: full names of topics of vision_msgs/Detection2DArray.
+        :param span: the log times that are wanted.
+        :raises BagError: while iterating, if the bag is damaged.
+        """
+        return self._stored({IMAGES: images, DETECTION_ARRAYS: detections}, span)
+
+    def stamped(self, stored: Stored, kind: Kind) -> StampedMessage:
+        """
+        Return a deserialised message.
+
+        :param stored: a message of this bag.
+        :param kind: what it is.
+        :raises UnreadableMessage: if it does not follow its definition.
+        """
+        return self._decoder.stamped(stored, kind)
+
     def raw_messages(self, topics: Optional[Sequence[str]] = None) -> Iterator[BagMessage]:
         """
         Yield messages of any type, in the order of their log times.
@@ -233,14 +271,9 @@ class BagReader(Closing):
     def _stamped(
             self, chosen: dict[Kind, list[str]], with_listed: bool) -> Iterator[StampedMessage]:
         """Yield the messages of each kind on its topics."""
-        def kind_of(connection: Connection) -> Optional[Kind]:
-            return next((kind for kind, names in chosen.items()
-                         if connection.topic in names and kind.has(connection)), None)
         counts = {kind: self._recording.counts(kind, names, with_listed)
                   for kind, names in chosen.items()}
-        for stored in self._recording.messages(lambda one: kind_of(one) is not None):
-            kind = kind_of(stored.connection)
-            assert kind is not None
+        for kind, stored in self._stored(chosen, EVERYTHING):
             count = counts[kind][stored.connection.topic]
             try:
                 message = self._decoder.stamped(stored, kind)
@@ -252,6 +285,17 @@ class BagReader(Closing):
             yield message
         for of_kind in counts.values():
             self._compare(of_kind)
+
+    def _stored(
+            self, chosen: Mapping[Kind, Sequence[str]],
+            span: Span) -> Iterator[tuple[Kind, Stored]]:
+        def kind_of(connection: Connection) -> Optional[Kind]:
+            return next((kind for kind, names in chosen.items()
+                         if connection.topic in names and kind.has(connection)), None)
+        for stored in self._recording.messages(lambda one: kind_of(one) is not None, span):
+            kind = kind_of(stored.connection)
+            assert kind is not None
+            yield kind, stored
 
     def _compare(self, counts: dict[str, MessageCount]) -> None:
         """Warn of messages that are missing, and fail if none could be read."""

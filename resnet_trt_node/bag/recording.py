@@ -7,13 +7,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Optional
+
+import numpy as np
+from numpy.typing import NDArray
 
 from resnet_trt_node.bag.counting import MessageCount
 from resnet_trt_node.bag.foxglove import PROTOBUF, PROTOBUF_IMAGES, ROS_IMAGES
 from resnet_trt_node.bag.message_types import DETECTIONS, IMAGE_TYPES
 from resnet_trt_node.bag.storage.files import MessageFile, open_file, unreadable
 from resnet_trt_node.bag.storage.layout import find_bag
-from resnet_trt_node.bag.storage.merging import merge, Part, Stored
+from resnet_trt_node.bag.storage.merging import EVERYTHING, merge, Part, Span, Stored
 from resnet_trt_node.errors import BagError
 from rosbags.interfaces import Connection, ConnectionExtRosbag2
 
@@ -82,19 +86,46 @@ class Recording:
         self.start_ns = min(file.start_ns for file in filled)
         self.end_ns = max(file.end_ns for file in filled)
 
-    def messages(self, wanted: Callable[[Connection], bool]) -> Iterator[Stored]:
+    def messages(
+            self, wanted: Callable[[Connection], bool],
+            span: Span = EVERYTHING) -> Iterator[Stored]:
         """
         Yield messages in the order of their log times.
 
         :param wanted: returns whether the messages of a connection are wanted.
+        :param span: the log times that are wanted.
         :raises BagError: while iterating, if a file is damaged.
         """
         parts = []
         for path, file, topics in zip(self._paths, self._files, self._topics):
             chosen = {one.id: one for one in topics if wanted(one)}
             if chosen:
-                parts.append(Part(file.start_ns, partial(_read, path, file, chosen)))
+                parts.append(Part(file.start_ns, partial(_read, path, file, chosen, span)))
         return merge(parts)
+
+    def log_times(
+            self, wanted: Callable[[Connection], bool]) -> Optional[dict[str, NDArray[np.int64]]]:
+        """
+        Return the log times of messages by topic, rising.
+
+        :param wanted: as in `messages`.
+        :returns: None if a file has no index of them, or has to be unpacked to be read.
+        :raises BagError: if a file is damaged.
+        """
+        found: dict[str, list[NDArray[np.int64]]] = {}
+        for path, file, topics in zip(self._paths, self._files, self._topics):
+            chosen = {one.id: one for one in topics if wanted(one)}
+            if file.path != path:
+                return None
+            try:
+                times = file.log_times(chosen)
+            except Exception as error:  # the libraries do not wrap the errors of their parsers
+                raise unreadable(path, error) from error
+            if times is None:
+                return None
+            for number, one in chosen.items():
+                found.setdefault(one.topic, []).append(times[number])
+        return {topic: np.sort(np.concatenate(parts)) for topic, parts in found.items()}
 
     def counts(
             self, kind: Kind, names: Sequence[str], with_listed: bool) -> dict[str, MessageCount]:
@@ -134,9 +165,11 @@ def encoding_of(connection: Connection) -> str:
     return ext.serialization_format if isinstance(ext, ConnectionExtRosbag2) else ROS1
 
 
-def _read(path: Path, file: MessageFile, wanted: Mapping[int, Connection]) -> Iterator[Stored]:
+def _read(
+        path: Path, file: MessageFile, wanted: Mapping[int, Connection],
+        span: Span) -> Iterator[Stored]:
     try:
-        yield from file.messages(wanted)
+        yield from file.messages(wanted, span)
     except BagError:
         raise
     except Exception as error:  # the libraries do not wrap the errors of their parsers

@@ -21,10 +21,11 @@ from mcap.reader import SeekingReader
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import MAGIC_SIZE
 import numpy as np
+from numpy.typing import NDArray
 
 from resnet_trt_node.bag.foxglove import PROTOBUF, schema_definition
 from resnet_trt_node.bag.storage.chunks import chunk_records, RECORD
-from resnet_trt_node.bag.storage.merging import merge, Part, Stored
+from resnet_trt_node.bag.storage.merging import EVERYTHING, merge, Part, Span, Stored
 from resnet_trt_node.bag.storage.metadata import definition_of, read_qos
 from rosbags.interfaces import Connection, ConnectionExtRosbag2
 
@@ -33,6 +34,9 @@ _NO_SCHEMA = Schema(id=0, data=b'', encoding='', name='unknown')
 _DESCRIPTIONS = {Opcode.SCHEMA: Schema.read, Opcode.CHANNEL: Channel.read}
 # Channel, sequence and log time at the start of a message.
 _MESSAGE = struct.Struct('<HIQ')
+# Channel and length of the entries at the start of an index of a chunk's messages, and an entry.
+_MESSAGE_INDEX = struct.Struct('<HI')
+_INDEX_ENTRY = np.dtype([('time', '<u8'), ('offset', '<u8')])
 # Channel, sequence, log time, publish time.
 _MESSAGE_HEAD_BYTES = 22
 # The first bytes of every file, and the last ones of a finished one.
@@ -45,7 +49,8 @@ class _Index:
     The index of a file.
 
     :param bounds: of the log times within chunks.
-    :param chunks: lowest log time, offset and, if known, channels of each chunk.
+    :param chunks: lowest and highest log time, offset and, if known, channels of each chunk.
+    :param message_indexes: offsets of the indexes of the chunks' messages, with their channels.
     :param offsets: offsets of the messages outside of chunks, like `times` and `channel_ids`.
     :param is_cut: whether the file was cut off before the end of its messages.
     """
@@ -54,7 +59,8 @@ class _Index:
     channels: dict[int, Channel] = field(default_factory=dict)
     counts: Counter[int] = field(default_factory=Counter)
     bounds: list[int] = field(default_factory=list)
-    chunks: list[tuple[int, int, Optional[frozenset[int]]]] = field(default_factory=list)
+    chunks: list[tuple[int, int, int, Optional[frozenset[int]]]] = field(default_factory=list)
+    message_indexes: list[tuple[int, int]] = field(default_factory=list)
     offsets: array[int] = field(default_factory=lambda: array('Q'))
     times: array[int] = field(default_factory=lambda: array('q'))
     channel_ids: array[int] = field(default_factory=lambda: array('H'))
@@ -88,17 +94,42 @@ class McapFile:
         self.start_ns = min(chain(self._index.bounds, self._index.times), default=0)
         self.end_ns = max(chain(self._index.bounds, self._index.times), default=0)
 
-    def messages(self, wanted: Mapping[int, Connection]) -> Iterator[Stored]:
+    def log_times(
+            self, wanted: Mapping[int, Connection]) -> Optional[dict[int, NDArray[np.int64]]]:
+        """
+        Return the log times of connections, by their ids, in any order.
+
+        :returns: None if the file's index does not have them all.
+        :raises Exception: of mcap, if the index is damaged.
+        """
+        index = self._index
+        found: dict[int, list[NDArray[np.int64]]] = {one: [] for one in wanted}
+        with self.path.open('rb') as file:
+            for channel, offset in index.message_indexes:
+                if channel in wanted:
+                    found[channel].append(_indexed_times(file, channel, offset))
+        times = {channel: np.concatenate(parts) if parts else np.empty(0, np.int64)
+                 for channel, parts in found.items()}
+        complete = all(len(times[channel]) == index.counts[channel] for channel in wanted)
+        return times if complete else None
+
+    def messages(
+            self, wanted: Mapping[int, Connection], span: Span = EVERYTHING) -> Iterator[Stored]:
         """Yield the messages of connections, by their ids, in the order of their log times."""
         with self.path.open('rb') as file:
             # One part for each chunk, and one for all messages outside of chunks.
             parts = [
                 Part(start_ns, partial(_chunk, file, offset, self._finished, wanted))
-                for start_ns, offset, channels in self._index.chunks
-                if channels is None or channels & wanted.keys()]
+                for start_ns, last_ns, offset, channels in self._index.chunks
+                if start_ns < span.end_ns and last_ns >= span.start_ns
+                and (channels is None or channels & wanted.keys())]
             if self._index.times:
                 parts.append(Part(min(self._index.times), partial(self._loose, file, wanted)))
-            yield from merge(parts)
+            for stored in merge(parts):
+                if stored.time_ns >= span.end_ns:
+                    return
+                if stored.time_ns >= span.start_ns:
+                    yield stored
 
     def _loose(self, file: BinaryIO, wanted: Mapping[int, Connection]) -> Iterator[Stored]:
         index = self._index
@@ -145,7 +176,8 @@ def _read_summary(file: BinaryIO) -> Optional[_Index]:
     for chunk in summary.chunk_indexes:
         first_ns, last_ns = _chunk_range(chunk.message_start_time, chunk.message_end_time)
         channels = frozenset(chunk.message_index_offsets) or None
-        index.chunks.append((first_ns, chunk.chunk_start_offset, channels))
+        index.chunks.append((first_ns, last_ns, chunk.chunk_start_offset, channels))
+        index.message_indexes += chunk.message_index_offsets.items()
         if channels is not None or last_ns:  # an empty chunk has the times 0
             index.bounds += (first_ns, last_ns)
     return index
@@ -234,7 +266,7 @@ def _scan_chunk(file: BinaryIO, offset: int, finished: bool, index: _Index) -> N
         else:
             _note(record, index)
     if times:
-        index.chunks.append((min(times), offset, frozenset(found)))
+        index.chunks.append((min(times), max(times), offset, frozenset(found)))
         index.bounds += (min(times), max(times))
 
 
@@ -256,6 +288,17 @@ def _chunk(
         key=lambda one: one.time_ns))
     while waiting:
         yield waiting.popleft()
+
+
+def _indexed_times(file: BinaryIO, channel: int, offset: int) -> NDArray[np.int64]:
+    """Return the log times of a channel's messages in a chunk, from their index."""
+    _, length = _body(file, offset)
+    found, size = _MESSAGE_INDEX.unpack(file.read(_MESSAGE_INDEX.size))
+    if found != channel or size != length - _MESSAGE_INDEX.size or size % _INDEX_ENTRY.itemsize:
+        raise McapError(f'its index at byte {offset} is damaged')
+    entries = np.frombuffer(file.read(size), _INDEX_ENTRY)
+    # Signed as in ROS, see `_signed`.
+    return entries['time'].astype(np.int64)
 
 
 def _body(file: BinaryIO, offset: int) -> tuple[ReadDataStream, int]:

@@ -23,6 +23,22 @@ class Stored(NamedTuple):
     data: bytes
 
 
+class Span(NamedTuple):
+    """
+    Log times that are read, in nanoseconds.
+
+    :param start_ns: the first.
+    :param end_ns: the one behind the last.
+    """
+
+    start_ns: int
+    end_ns: int
+
+
+#: All log times that a file can have.
+EVERYTHING = Span(-2**63, 2**63)
+
+
 class Part(NamedTuple):
     """
     A part of a recording.

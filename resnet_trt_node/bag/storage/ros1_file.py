@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from resnet_trt_node.bag.storage.merging import Stored
+from resnet_trt_node.bag.storage.merging import EVERYTHING, Span, Stored
 from rosbags.interfaces import Connection
 from rosbags.rosbag1 import Reader
 
@@ -31,10 +31,15 @@ class Ros1File:
             # rosbags returns 1 ns after the last message.
             self.end_ns = max((chunk.end_time - 1 for chunk in reader.chunk_infos), default=0)
 
-    def messages(self, wanted: Mapping[int, Connection]) -> Iterator[Stored]:
+    def log_times(self, wanted: Mapping[int, Connection]) -> None:
+        """Return nothing: the log times are not known without reading all messages."""
+
+    def messages(
+            self, wanted: Mapping[int, Connection], span: Span = EVERYTHING) -> Iterator[Stored]:
         """Yield the messages of connections, by their ids, in the order of their log times."""
         with Reader(self.path) as reader:
             chosen = [one for one in reader.connections if one.id in wanted]
             # rosbags interprets an empty list as all connections.
             for connection, time_ns, data in reader.messages(chosen) if chosen else ():
-                yield Stored(time_ns, wanted[connection.id], bytes(data))
+                if span.start_ns <= time_ns < span.end_ns:
+                    yield Stored(time_ns, wanted[connection.id], bytes(data))

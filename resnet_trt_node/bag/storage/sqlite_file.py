@@ -11,8 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 import apsw
+import numpy as np
+from numpy.typing import NDArray
 
-from resnet_trt_node.bag.storage.merging import Stored
+from resnet_trt_node.bag.storage.merging import EVERYTHING, Span, Stored
 from resnet_trt_node.bag.storage.metadata import definition_of, read_qos
 from resnet_trt_node.errors import BagError
 from rosbags.interfaces import Connection, ConnectionExtRosbag2
@@ -53,15 +55,26 @@ class SqliteFile:
         self.start_ns = min((first for _, _, first, _ in found), default=0)
         self.end_ns = max((last for _, _, _, last in found), default=0)
 
-    def messages(self, wanted: Mapping[int, Connection]) -> Iterator[Stored]:
+    def log_times(self, wanted: Mapping[int, Connection]) -> dict[int, NDArray[np.int64]]:
+        """Return the log times of connections, by their ids, in any order."""
+        with closing(_open(self.path)) as database:
+            return {topic: np.array([time_ns for time_ns, in database.execute(
+                'SELECT timestamp FROM messages WHERE topic_id = ?', (topic,))], np.int64)
+                for topic in wanted}
+
+    def messages(
+            self, wanted: Mapping[int, Connection], span: Span = EVERYTHING) -> Iterator[Stored]:
         """Yield the messages of connections, by their ids, in the order of their log times."""
         marks = ','.join('?' * len(wanted))
+        # SQLite's integers are no larger.
+        within = (span.start_ns, min(span.end_ns - 1, 2**63 - 1))
         with closing(_open(self.path)) as database:
             # The data is queried separately: without an index on the times SQLite sorts all rows
             # of this query in memory.
             for row, topic, time_ns in database.execute(
                     'SELECT rowid, topic_id, timestamp FROM messages '
-                    f'WHERE topic_id IN ({marks}) ORDER BY timestamp, rowid', tuple(wanted)):
+                    f'WHERE topic_id IN ({marks}) AND timestamp BETWEEN ? AND ? '
+                    'ORDER BY timestamp, rowid', (*wanted, *within)):
                 # Of any type, since SQLite takes text or nothing too; no message is then empty.
                 (data,), = database.execute(
                     'SELECT CAST(data AS BLOB) FROM messages WHERE rowid = ?', (row,))
