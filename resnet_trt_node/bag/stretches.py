@@ -108,8 +108,8 @@ def read(
     :param topics: those that it was divided by.
     :param detections: full names of topics of vision_msgs/Detection2DArray whose readable
         messages are yielded too.
-    :raises BagError: while iterating, if the bag is damaged, has other images than its index
-        says, or the stretch begins amid a video.
+    :raises BagError: while iterating, if the bag is damaged, or the stretch has other images than
+        the bag's index says, or begins amid a video. Of a whole bag other numbers are a warning.
     """
     read_count: Counter[str] = Counter()
     for kind, stored in bag.stored(topics, detections, Span(stretch.start_ns, stretch.end_ns)):
@@ -135,10 +135,14 @@ def read(
                 'from the start of the bag: read the bag as a whole')
         yield NumberedImage(**vars(message), number=number)
     for topic in topics:
-        if read_count[topic] != stretch.count[topic]:
-            raise BagError(
-                f'{bag.path}: {read_count[topic]} images of {topic} were read where its index '
+        if read_count[topic] == stretch.count[topic]:
+            continue
+        line = (f'{bag.path}: {read_count[topic]} images of {topic} were read where its index '
                 f'has {stretch.count[topic]}: check that the bag was recorded and copied whole')
+        if not stretch.is_whole:
+            # What is missing may be anywhere, so that the numbers of others would be wrong too.
+            raise BagError(line)
+        bag.warn_once(line)
 
 
 def _has_video_type(bag: BagReader, topics: Sequence[str]) -> bool:

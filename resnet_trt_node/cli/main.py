@@ -33,6 +33,7 @@ COMMANDS = {
     'build': 'build an engine for this GPU ahead of time, so that the node starts quickly',
     'inspect': 'show shapes, precision, labels and cost of a model',
     'classify': 'classify pictures, folders, zip files or bags',
+    'fleet': 'classify thousands of bags on one machine or a cluster, with Ray',
     'evaluate': 'measure accuracy on labelled pictures, and the agreement of two models',
     'calibrate': 'calibrate scores by temperature scaling',
     'compare': 'compare outputs and latency of backends and models',

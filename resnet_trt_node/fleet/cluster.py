@@ -1,0 +1,156 @@
+"""Ray itself: started here or reached elsewhere, how many engines and readers it has room for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+import logging
+import os
+import shutil
+from tempfile import mkdtemp
+from typing import Any, Mapping, Optional
+
+from resnet_trt_node.backends.base import BackendInfo
+from resnet_trt_node.backends.factory import options_of
+from resnet_trt_node.contract.spec import ModelSpec
+from resnet_trt_node.errors import BackendUnavailable, UsageError
+from resnet_trt_node.fleet.engine import Engine
+from resnet_trt_node.fleet.extra import needs_fleet_extra
+from resnet_trt_node.printable import one_line
+
+with needs_fleet_extra():
+    import ray
+
+#: How often Ray tries again what its process or machine did not survive, or what it could not read.
+RETRIES = 3
+#: Shares of a core: an engine on the CPU and its readers take one together, since each waits for
+#: the other; beside a GPU a reader waits half of its time at most.
+_ENGINE_CORES, _CPU_READER_CORES, _GPU_READER_CORES = 0.5, 0.25, 0.5
+#: Of a Ray that is started here; more is spilled to disk. Rows of batches take little of it.
+_STORE_BYTES = 2**30
+#: Backends that compute on the CPU.
+_CPU_BACKENDS = ('onnxruntime', 'simulated', 'tvm')
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """
+    A running Ray.
+
+    :param dashboard: address of its dashboard, '' without one.
+    :param cores: number of them.
+    :param gpus: number of them.
+    """
+
+    dashboard: str
+    cores: float
+    gpus: float
+
+
+@contextmanager
+def connected(address: str, store_bytes: int = _STORE_BYTES) -> Iterator[Cluster]:
+    """
+    Reach a Ray, or start one that ends with the block; one that runs in this process is taken.
+
+    :param address: 'local' starts one; else as for `ray.init`, such as 'auto' or
+        'ray://head:10001'.
+    :param store_bytes: of the object store of one that is started.
+    :raises UsageError: if there is none at the address.
+    """
+    folder: Optional[str] = None
+    started = not ray.is_initialized()
+    try:
+        url = ''
+        if started:
+            os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
+            os.environ.setdefault('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
+            options: dict[str, Any] = {}
+            if address == 'local':
+                # Short, since the paths of sockets are.
+                folder = mkdtemp(prefix='fleet.')
+                options = {
+                    '_temp_dir': folder, 'object_store_memory': store_bytes,
+                    # It needs ray[default].
+                    'include_dashboard': find_spec('aiohttp_cors') is not None}
+            try:
+                context = ray.init(
+                    address, log_to_driver=False, logging_level=logging.ERROR, **options)
+            except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+                raise UsageError(
+                    f'no Ray at {address}: {one_line(error)}: check --address, and that the '
+                    'cluster runs the same versions of Ray and Python') from error
+            url = context.dashboard_url or ''
+        resources = ray.cluster_resources()
+        yield Cluster(url, resources.get('CPU', 0.0), resources.get('GPU', 0.0))
+    finally:
+        if started:
+            ray.shutdown()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Engines:
+    """
+    The engines of a run.
+
+    :param handles: of Ray, with the id of the node of each.
+    :param model: Ray's reference to the file, needed for as long as an engine may start again.
+    :param spec: of their model.
+    :param info: who computes.
+    :param readers: how many units are read at the same time.
+    :param reader_cores: share of a core of each.
+    """
+
+    handles: tuple[tuple[Any, str], ...]
+    model: Any
+    spec: ModelSpec
+    info: BackendInfo
+    readers: int
+    reader_cores: float
+
+
+def start_engines(
+        cluster: Cluster, model: bytes, name: str, options: Mapping[str, Any]) -> Engines:
+    """
+    Start an engine on each GPU, or one for each core where there is no GPU.
+
+    :param cluster: where.
+    :param model: content of the deployable ONNX file.
+    :param name: its name, for errors.
+    :param options: arguments of `open_backend`; those that open on the CPU get one thread unless
+        they say more.
+    :raises ResnetTrtError: if the model cannot be opened.
+    """
+    on_gpus = cluster.gpus >= 1 and options['name'].partition(':')[0] not in _CPU_BACKENDS
+    threads = options.get('threads') or 1
+    number = int(cluster.gpus) if on_gpus else max(1, int(cluster.cores) // threads)
+    if not on_gpus and 'threads' in options_of(options['name'].partition(':')[0]):
+        options = {**options, 'threads': threads}
+    actor = ray.remote(Engine).options(
+        num_cpus=_ENGINE_CORES if on_gpus else _ENGINE_CORES * threads,
+        num_gpus=int(on_gpus), max_restarts=-1, max_task_retries=RETRIES)
+    content = ray.put(model)
+    handles = [actor.remote([content], name, options) for _ in range(number)]
+    found = _unwrapped([engine.describe.remote() for engine in handles])
+    nodes = _unwrapped([engine.node.remote() for engine in handles])
+    spec, info = found[0]
+    share = _GPU_READER_CORES if on_gpus else _CPU_READER_CORES
+    left = cluster.cores - number * _ENGINE_CORES * (1 if on_gpus else threads)
+    return Engines(
+        tuple(zip(handles, nodes)), content, spec, info, max(1, int(left / share)), share)
+
+
+def _unwrapped(answers: list[Any]) -> list[Any]:
+    """Return what actors answered, or raise the error itself."""
+    try:
+        found: list[Any] = ray.get(answers)
+        return found
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    except ray.exceptions.RayError as error:
+        raise BackendUnavailable(
+            f'Ray cannot start an engine: {one_line(error)}: check the memory and the GPUs of '
+            'its machines') from error

@@ -1,0 +1,112 @@
+"""The model on one GPU, or on a share of the CPU; and the backend by which readers reach it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Mapping, Optional, Sequence, TYPE_CHECKING
+
+import numpy as np
+
+from resnet_trt_node.backends.base import Backend, BackendInfo, warm_up
+from resnet_trt_node.backends.factory import open_backend
+from resnet_trt_node.errors import InferenceError
+from resnet_trt_node.fleet.extra import needs_fleet_extra
+
+with needs_fleet_extra():
+    import ray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from resnet_trt_node.contract.spec import ModelSpec
+
+
+class Engine:
+    """
+    Holds one open backend; Ray's actor, which Ray starts again when its process ends.
+
+    :param model: one reference to the content of the deployable ONNX file, which its owner keeps:
+        Ray would not start again an actor whose own arguments are objects.
+    :param name: the file's name, for errors.
+    :param options: arguments of `open_backend`.
+    """
+
+    def __init__(self, model: Sequence[Any], name: str, options: Mapping[str, Any]) -> None:
+        self._model = model
+        self._name = name
+        self._options = options
+        self._backend: Optional[Backend] = None
+
+    def describe(self) -> tuple[ModelSpec, BackendInfo]:
+        """
+        Open the model if it is not, and return what it is and who computes.
+
+        :raises ResnetTrtError: if it cannot be opened.
+        """
+        backend = self._open()
+        return backend.spec, backend.info
+
+    def node(self) -> str:
+        """Return the id of the machine that it runs on."""
+        found: str = ray.get_runtime_context().get_node_id()
+        return found
+
+    def infer(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """
+        Answer frames.
+
+        :param rows: uint8 (N, H, W, 3), N at most the batch size.
+        :returns: float32 (N, C).
+        :raises InferenceError: if the runtime fails; the model is opened again for the next call.
+        """
+        backend = self._open()
+        try:
+            backend.buffer()[:len(rows)] = rows
+            backend.submit(len(rows))
+            return backend.collect().copy()
+        except InferenceError:
+            self._backend = None
+            backend.close()
+            raise
+
+    def _open(self) -> Backend:
+        if self._backend is None:
+            with TemporaryDirectory(prefix='fleet.') as folder:
+                path = Path(folder) / self._name
+                path.write_bytes(ray.get(self._model[0]))
+                self._backend = open_backend(path, num_buffers=1, **self._options)
+            warm_up(self._backend)
+        return self._backend
+
+
+class RemoteBackend(Backend):
+    """
+    A backend whose batches an `Engine` infers.
+
+    :param engine: Ray's handle of it.
+    :param spec: of its model.
+    :param info: who computes.
+    :param batch_size: the largest that it was opened for.
+    """
+
+    asynchronous = False
+
+    def __init__(
+            self, engine: Any, spec: ModelSpec, info: BackendInfo, batch_size: int) -> None:
+        super().__init__(
+            spec, info, [np.zeros((batch_size, spec.height, spec.width, 3), np.uint8)])
+        self._engine = engine
+        self._answer: Any = None
+
+    def _submit(self, batch_size: int, index: int) -> None:
+        # Ray copies the rows before it returns.
+        self._answer = self._engine.infer.remote(self._buffers[index][:batch_size])
+
+    def _collect(self, batch_size: int, index: int) -> NDArray[np.float32]:
+        answer, self._answer = self._answer, None
+        found: NDArray[np.float32] = ray.get(answer)
+        return found
+
+    def _close(self) -> None:
+        self._answer = None

@@ -1,0 +1,157 @@
+"""A run: units go to Ray as it has room for them, their answers to files."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Optional, Union
+
+from resnet_trt_node.errors import DataError
+from resnet_trt_node.fleet.bags import Bag
+from resnet_trt_node.fleet.cluster import RETRIES
+from resnet_trt_node.fleet.extra import needs_fleet_extra
+from resnet_trt_node.fleet.manifest import BagRecord, DONE, FAILED, RunFolder, UnitRecord
+from resnet_trt_node.fleet.tasks import Answer, Job, plan_bag, run_unit
+from resnet_trt_node.printable import one_line
+
+with needs_fleet_extra():
+    import ray
+
+
+@dataclass(frozen=True)
+class Progress:
+    """
+    How far a run is.
+
+    :param new: frames that were done or failed since the last call.
+    :param total: frames of all bags; of those that are not planned yet as many as others have.
+    """
+
+    new: int
+    total: int
+
+
+@dataclass
+class Run:
+    """
+    One run over some bags.
+
+    :param folder: where the answers go.
+    :param job: what is done.
+    :param readers: how many units are in work at the same time.
+    :param reader_cores: share of a core of each.
+    :param report: called as units end.
+    :param log: called with each failure in words.
+    """
+
+    folder: RunFolder
+    job: Job
+    readers: int
+    reader_cores: float
+    report: Callable[[Progress], None]
+    log: Callable[[str], None]
+    _work: dict[Any, Union[BagRecord, UnitRecord]] = field(default_factory=dict)
+    _ready: deque[UnitRecord] = field(default_factory=deque)
+    _new: int = 0
+    _planned_bags: int = 0
+    _planned_frames: int = 0
+
+    def go(self, bags: Sequence[Bag]) -> bool:
+        """
+        Do what is missing.
+
+        :returns: whether all is done.
+        :raises OSError: if the manifest cannot be written.
+        """
+        records = self.folder.take(bags)
+        self.folder.save()
+        try:
+            self._loop(records)
+        finally:
+            self.folder.save()
+        return all(one.state == DONE for one in records)
+
+    def _loop(self, records: Sequence[BagRecord]) -> None:
+        options = {'max_retries': RETRIES, 'num_cpus': self.reader_cores,
+                   'retry_exceptions': [OSError, ray.exceptions.RayError]}
+        plan, run = (ray.remote(one).options(**options) for one in (plan_bag, run_unit))
+        job = ray.put(self.job)
+        waiting = deque(records)
+        planning = 0
+        while True:
+            # Bags are planned as units are needed: the list of all would not be bounded.
+            while waiting and len(self._work) < self.readers and (
+                    len(self._ready) + planning < self.readers):
+                record = waiting.popleft()
+                self._work[plan.remote(job, record.bag)] = record
+                planning += 1
+            while self._ready and len(self._work) < self.readers:
+                one = self._ready.popleft()
+                self._work[run.remote(job, one.unit)] = one
+            if not self._work:
+                return
+            done, _ = ray.wait(list(self._work), num_returns=1)
+            for reference in done:
+                task = self._work.pop(reference)
+                answer = _answer(reference)
+                if isinstance(task, BagRecord):
+                    planning -= 1
+                    self._planned(task, answer)
+                else:
+                    self._ended(task, answer)
+            self._report(len(records))
+
+    def _planned(self, record: BagRecord, answer: Answer) -> None:
+        record.warnings += answer.warnings
+        record.error = answer.error
+        if record.error is None:
+            try:
+                self._ready += self.folder.planned(record, answer.units)
+                self._planned_bags += 1
+                self._planned_frames += sum(unit.images for unit in answer.units)
+                self._new += sum(
+                    one.unit.images for one in record.units or () if one.state == DONE)
+            except DataError as error:
+                record.error = str(error)
+        if record.error is not None:
+            self.log(f'failed: {record.error}')
+
+    def _ended(self, one: UnitRecord, answer: Answer) -> None:
+        one.error = answer.error
+        self._new += one.unit.images
+        if one.error is None:
+            try:
+                self.folder.write(one, answer.content)
+            except OSError as error:
+                one.error = (f'cannot write {self.folder.path / one.file}: '
+                             f'{error.strerror or error}')
+        if one.error is not None:
+            one.state = FAILED
+            self.log(f'failed: unit {one.unit.number} of {one.unit.bag}: {one.error}')
+
+    def _report(self, bags: int) -> None:
+        known = self._planned_bags
+        self.report(Progress(self._new, self._planned_frames * bags // known if known else 0))
+        self._new = 0
+
+
+def _answer(reference: Any) -> Answer:
+    """Return the answer to a task; what Ray gave up becomes its error."""
+    try:
+        found: Answer = ray.get(reference)
+        return found
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError,
+            ray.exceptions.NodeDiedError) as error:
+        return Answer(error=(
+            f'its process ended {RETRIES + 1} times, killed for its memory or by a crash in a '
+            f'library ({_first_line(error)})'))
+    except ray.exceptions.RayTaskError as error:
+        return Answer(error=f'{one_line(error.cause)} ({RETRIES + 1} times)')
+    except ray.exceptions.RayError as error:
+        return Answer(error=f'Ray: {_first_line(error)}')
+
+
+def _first_line(error: Exception) -> str:
+    text: Optional[str] = next(iter(str(error).strip().splitlines()), None)
+    return text or type(error).__name__

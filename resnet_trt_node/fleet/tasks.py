@@ -1,0 +1,156 @@
+"""What Ray runs: planning a bag, and answering a unit; each in any process, again after a crash."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Optional, Sequence, TYPE_CHECKING
+
+from resnet_trt_node import __version__
+from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.errors import InferenceError, ResnetTrtError
+from resnet_trt_node.fleet.bags import Bag
+from resnet_trt_node.fleet.cache import local_bag
+from resnet_trt_node.fleet.engine import RemoteBackend
+from resnet_trt_node.fleet.extra import needs_fleet_extra
+from resnet_trt_node.fleet.table import UnitTable
+from resnet_trt_node.fleet.units import Unit, Work
+
+with needs_fleet_extra():
+    import ray
+
+if TYPE_CHECKING:
+    from resnet_trt_node.backends.base import BackendInfo
+    from resnet_trt_node.contract.spec import ModelSpec
+
+#: Bags that a process keeps open: the next unit is mostly of the same one.
+_MOST_OPEN = 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """
+    What all units of a run have in common.
+
+    :param key: of the run, unique.
+    :param work: what is done with each bag.
+    :param engines: Ray's handles of the engines, with the id of the node of each.
+    :param spec: of the model.
+    :param info: who computes.
+    :param batch_size: largest batch of an engine.
+    :param model: name of the model's file.
+    :param model_sha256: of its content.
+    :param cache_bytes: of the copies of bags from stores, on each machine.
+    """
+
+    key: str
+    work: Work
+    engines: tuple[tuple[Any, str], ...]
+    spec: ModelSpec
+    info: BackendInfo
+    batch_size: int
+    model: str
+    model_sha256: str
+    cache_bytes: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    What became of a task.
+
+    :param units: of a bag that was planned.
+    :param content: the file of a unit that was answered.
+    :param images: frames of it.
+    :param error: why there is none, if trying again would not help; errors of reading and of the
+        machine are raised instead, so that Ray tries again.
+    :param warnings: of the bag.
+    """
+
+    units: Sequence[Unit] = ()
+    content: bytes = b''
+    images: int = 0
+    error: Optional[str] = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def plan_bag(job: Job, bag: Bag) -> Answer:
+    """Divide a bag into units."""
+    try:
+        reader = _bags.get(job, bag.name)
+        return Answer(job.work.plan(reader, bag.drive, bag.name), warnings=reader.warnings)
+    except ResnetTrtError as error:
+        return _failed(error)
+
+
+def run_unit(job: Job, unit: Unit) -> Answer:
+    """Answer the frames of a unit."""
+    reader = engine = None
+    try:
+        reader = _bags.get(job, unit.bag)
+        engine = _engine_of(job, unit)
+        table = UnitTable({
+            'drive': unit.drive, 'bag': unit.bag, 'model': job.model,
+            'model_sha256': job.model_sha256, 'software_version': __version__})
+        before = len(reader.warnings)
+        with RemoteBackend(engine, job.spec, job.info, job.batch_size) as backend:
+            job.work.run(reader, unit, backend, table)
+        table.counts.warnings += reader.warnings[before:]
+        if not table.counts.add_up:
+            return Answer(error=(
+                f'{table.counts.frames_in} frames were read, and '
+                f'{sum(table.counts.frames.values())} have an outcome: please report this'))
+        return Answer(content=table.finish(unit.document()), images=table.counts.frames_in)
+    except InferenceError as error:
+        # Ray tries again what is an OSError; the engine opens its model again.
+        raise OSError(f'the model failed: {error}') from error
+    except ResnetTrtError as error:
+        return _failed(error)
+
+
+def _failed(error: ResnetTrtError) -> Answer:
+    if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+        # A disk or a store that could not be read; it may be there again.
+        raise OSError(str(error)) from error
+    return Answer(error=str(error))
+
+
+def _engine_of(job: Job, unit: Unit) -> Any:
+    """Return an engine of this machine, or any; all get the same share of the units."""
+    here = ray.get_runtime_context().get_node_id()
+    engines = [engine for engine, node in job.engines if node == here] or [
+        engine for engine, _ in job.engines]
+    return engines[unit.number % len(engines)]
+
+
+class _OpenBags:
+    """The bags that this process has open."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[tuple[str, str], tuple[BagReader, ExitStack]] = OrderedDict()
+
+    def get(self, job: Job, name: str) -> BagReader:
+        """
+        Return an open bag.
+
+        :raises ResnetTrtError: if it cannot be opened.
+        :raises OSError: if it cannot be copied from its store.
+        """
+        key = (job.key, name)
+        if key not in self._open:
+            while len(self._open) >= _MOST_OPEN:
+                self._open.popitem(last=False)[1][1].close()
+            with ExitStack() as stack:
+                path = stack.enter_context(local_bag(name, job.cache_bytes))
+                reader = stack.enter_context(BagReader(path, _discard))
+                self._open[key] = (reader, stack.pop_all())
+        self._open.move_to_end(key)
+        return self._open[key][0]
+
+
+def _discard(line: str) -> None:
+    """Do nothing: the warnings of a bag go into the manifest."""
+
+
+_bags = _OpenBags()
