@@ -19,7 +19,7 @@ from resnet_trt_node.contract.prediction import UnknownRule
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.fleet import run as fleet
 from resnet_trt_node.fleet.bags import find_bags
-from resnet_trt_node.fleet.cluster import Cluster, connected, Engines, start_engines
+from resnet_trt_node.fleet.cluster import Cluster, connected, Engines, engines_on
 from resnet_trt_node.fleet.manifest import MANIFEST, RunFolder
 from resnet_trt_node.fleet.tasks import Job
 from resnet_trt_node.fleet.units import Answering, FrameWork, Sampling, Work
@@ -45,18 +45,18 @@ def run(arguments: Namespace) -> int:
         bags = find_bags(arguments.bags, folder.drives)
         model = read_model(arguments.model)
         cluster = stack.enter_context(connected(arguments.address))
-        engines = start_engines(
-            cluster, model, Path(arguments.model).name, _backend_options(arguments))
+        engines = stack.enter_context(engines_on(
+            cluster, model, Path(arguments.model).name, _backend_options(arguments)))
         job = Job(
-            uuid4().hex, work, engines.handles, engines.spec, engines.info, arguments.batch_size,
-            Path(arguments.model).name, file_sha256(arguments.model),
+            uuid4().hex, work, engines.handles, engines.model, engines.spec, engines.info,
+            arguments.batch_size, Path(arguments.model).name, file_sha256(arguments.model),
             int(arguments.cache_gib * 2**30))
         if not arguments.json:
             _describe(cluster, engines, len(bags))
         start_ns = perf_counter_ns()
         complete = _go(arguments, folder, job, engines, bags)
         took_s = (perf_counter_ns() - start_ns) / 1e9
-        document = folder.document()
+        document = folder.document(with_units=False)
     if arguments.json:
         del document['format'], document['version']
         print_json('fleet', {

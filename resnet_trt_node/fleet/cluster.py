@@ -16,7 +16,7 @@ from resnet_trt_node.backends.base import BackendInfo
 from resnet_trt_node.backends.factory import options_of
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import BackendUnavailable, UsageError
-from resnet_trt_node.fleet.engine import Engine
+from resnet_trt_node.fleet.engine import Engine, Model
 from resnet_trt_node.fleet.extra import needs_fleet_extra
 from resnet_trt_node.printable import one_line
 
@@ -97,7 +97,7 @@ class Engines:
     The engines of a run.
 
     :param handles: of Ray, with the id of the node of each.
-    :param model: Ray's reference to the file, needed for as long as an engine may start again.
+    :param model: their model.
     :param spec: of their model.
     :param info: who computes.
     :param readers: how many units are read at the same time.
@@ -105,17 +105,19 @@ class Engines:
     """
 
     handles: tuple[tuple[Any, str], ...]
-    model: Any
+    model: Model
     spec: ModelSpec
     info: BackendInfo
     readers: int
     reader_cores: float
 
 
-def start_engines(
-        cluster: Cluster, model: bytes, name: str, options: Mapping[str, Any]) -> Engines:
+@contextmanager
+def engines_on(
+        cluster: Cluster, model: bytes, name: str,
+        options: Mapping[str, Any]) -> Iterator[Engines]:
     """
-    Start an engine on each GPU, or one for each core where there is no GPU.
+    Start an engine on each GPU, or one for each core where there is no GPU; the block's end ends it.
 
     :param cluster: where.
     :param model: content of the deployable ONNX file.
@@ -132,15 +134,18 @@ def start_engines(
     actor = ray.remote(Engine).options(
         num_cpus=_ENGINE_CORES if on_gpus else _ENGINE_CORES * threads,
         num_gpus=int(on_gpus), max_restarts=-1, max_task_retries=RETRIES)
-    content = ray.put(model)
-    handles = [actor.remote([content], name, options) for _ in range(number)]
-    found = _unwrapped([engine.describe.remote() for engine in handles])
-    nodes = _unwrapped([engine.node.remote() for engine in handles])
-    spec, info = found[0]
-    share = _GPU_READER_CORES if on_gpus else _CPU_READER_CORES
-    left = cluster.cores - number * _ENGINE_CORES * (1 if on_gpus else threads)
-    return Engines(
-        tuple(zip(handles, nodes)), content, spec, info, max(1, int(left / share)), share)
+    content = (ray.put(model),)
+    handles = [actor.remote(name, options) for _ in range(number)]
+    try:
+        spec, info = _unwrapped([engine.describe.remote(content) for engine in handles])[0]
+        nodes = _unwrapped([engine.node.remote() for engine in handles])
+        share = _GPU_READER_CORES if on_gpus else _CPU_READER_CORES
+        left = cluster.cores - number * _ENGINE_CORES * (1 if on_gpus else threads)
+        yield Engines(
+            tuple(zip(handles, nodes)), content, spec, info, max(1, int(left / share)), share)
+    finally:
+        for engine in handles:
+            ray.kill(engine)
 
 
 def _unwrapped(answers: list[Any]) -> list[Any]:

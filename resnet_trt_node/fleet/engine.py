@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Mapping, Optional, Sequence, TYPE_CHECKING
+from typing import Any, Mapping, Optional, Tuple, TYPE_CHECKING
 
 import numpy as np
 
@@ -22,29 +22,35 @@ if TYPE_CHECKING:
     from resnet_trt_node.contract.spec import ModelSpec
 
 
+#: One reference of Ray's to the content of the deployable ONNX file. In a tuple, since Ray would
+#: hand over the content itself.
+Model = Tuple[Any]
+
+
 class Engine:
     """
     Holds one open backend; Ray's actor, which Ray starts again when its process ends.
 
-    :param model: one reference to the content of the deployable ONNX file, which its owner keeps:
-        Ray would not start again an actor whose own arguments are objects.
-    :param name: the file's name, for errors.
+    Its process knows the model from the calls alone: one that Ray starts again may need it when
+    the objects of its first start are gone.
+
+    :param name: the model's file name, for errors.
     :param options: arguments of `open_backend`.
     """
 
-    def __init__(self, model: Sequence[Any], name: str, options: Mapping[str, Any]) -> None:
-        self._model = model
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self._name = name
         self._options = options
         self._backend: Optional[Backend] = None
 
-    def describe(self) -> tuple[ModelSpec, BackendInfo]:
+    def describe(self, model: Model) -> tuple[ModelSpec, BackendInfo]:
         """
         Open the model if it is not, and return what it is and who computes.
 
+        :param model: the model.
         :raises ResnetTrtError: if it cannot be opened.
         """
-        backend = self._open()
+        backend = self._open(model)
         return backend.spec, backend.info
 
     def node(self) -> str:
@@ -52,15 +58,16 @@ class Engine:
         found: str = ray.get_runtime_context().get_node_id()
         return found
 
-    def infer(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def infer(self, model: Model, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
         """
         Answer frames.
 
+        :param model: the model.
         :param rows: uint8 (N, H, W, 3), N at most the batch size.
         :returns: float32 (N, C).
         :raises InferenceError: if the runtime fails; the model is opened again for the next call.
         """
-        backend = self._open()
+        backend = self._open(model)
         try:
             backend.buffer()[:len(rows)] = rows
             backend.submit(len(rows))
@@ -70,11 +77,11 @@ class Engine:
             backend.close()
             raise
 
-    def _open(self) -> Backend:
+    def _open(self, model: Model) -> Backend:
         if self._backend is None:
             with TemporaryDirectory(prefix='fleet.') as folder:
                 path = Path(folder) / self._name
-                path.write_bytes(ray.get(self._model[0]))
+                path.write_bytes(ray.get(model[0]))
                 self._backend = open_backend(path, num_buffers=1, **self._options)
             warm_up(self._backend)
         return self._backend
@@ -85,6 +92,7 @@ class RemoteBackend(Backend):
     A backend whose batches an `Engine` infers.
 
     :param engine: Ray's handle of it.
+    :param model: its model.
     :param spec: of its model.
     :param info: who computes.
     :param batch_size: the largest that it was opened for.
@@ -93,15 +101,18 @@ class RemoteBackend(Backend):
     asynchronous = False
 
     def __init__(
-            self, engine: Any, spec: ModelSpec, info: BackendInfo, batch_size: int) -> None:
+            self, engine: Any, model: Model, spec: ModelSpec, info: BackendInfo,
+            batch_size: int) -> None:
         super().__init__(
             spec, info, [np.zeros((batch_size, spec.height, spec.width, 3), np.uint8)])
         self._engine = engine
+        self._model = model
         self._answer: Any = None
 
     def _submit(self, batch_size: int, index: int) -> None:
         # Ray copies the rows before it returns.
-        self._answer = self._engine.infer.remote(self._buffers[index][:batch_size])
+        self._answer = self._engine.infer.remote(
+            self._model, self._buffers[index][:batch_size])
 
     def _collect(self, batch_size: int, index: int) -> NDArray[np.float32]:
         answer, self._answer = self._answer, None

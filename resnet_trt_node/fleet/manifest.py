@@ -171,11 +171,17 @@ class RunFolder:
             temporary.write_bytes(content)
         one.state, one.counts = DONE, read_unit(path)
 
-    def document(self) -> dict[str, Any]:
-        """Return the manifest."""
+    def document(self, with_units: bool = True) -> dict[str, Any]:
+        """
+        Return the manifest.
+
+        :param with_units: whether each bag has its units.
+        """
         named = {one.bag.name for one in self.bags}
         bags = [*(one for one in self._before_bags if one['bag'] not in named),
                 *(one.document() for one in self.bags)]
+        if not with_units:
+            bags = [{key: value for key, value in one.items() if key != 'units'} for one in bags]
         return json_document('fleet', {
             'schema': SCHEMA, 'software_version': __version__, **self._head,
             'frames': _total([one['frames'] for one in bags]), 'bags': bags})

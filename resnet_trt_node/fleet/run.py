@@ -13,10 +13,13 @@ from resnet_trt_node.fleet.cluster import RETRIES
 from resnet_trt_node.fleet.extra import needs_fleet_extra
 from resnet_trt_node.fleet.manifest import BagRecord, DONE, FAILED, RunFolder, UnitRecord
 from resnet_trt_node.fleet.tasks import Answer, Job, plan_bag, run_unit
-from resnet_trt_node.printable import one_line
+from resnet_trt_node.printable import printable
 
 with needs_fleet_extra():
     import ray
+
+#: Characters of an error of a library, which may have a traceback in it.
+_LONGEST = 400
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def _answer(reference: Any) -> Answer:
             f'its process ended {RETRIES + 1} times, killed for its memory or by a crash in a '
             f'library ({_first_line(error)})'))
     except ray.exceptions.RayTaskError as error:
-        return Answer(error=f'{one_line(error.cause)} ({RETRIES + 1} times)')
+        return Answer(error=f'{printable(error.cause, _LONGEST)} ({RETRIES + 1} times)')
     except ray.exceptions.RayError as error:
         return Answer(error=f'Ray: {_first_line(error)}')
 

@@ -12,7 +12,7 @@ from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.errors import InferenceError, ResnetTrtError
 from resnet_trt_node.fleet.bags import Bag
 from resnet_trt_node.fleet.cache import local_bag
-from resnet_trt_node.fleet.engine import RemoteBackend
+from resnet_trt_node.fleet.engine import Model, RemoteBackend
 from resnet_trt_node.fleet.extra import needs_fleet_extra
 from resnet_trt_node.fleet.table import UnitTable
 from resnet_trt_node.fleet.units import Unit, Work
@@ -36,6 +36,7 @@ class Job:
     :param key: of the run, unique.
     :param work: what is done with each bag.
     :param engines: Ray's handles of the engines, with the id of the node of each.
+    :param content: the model.
     :param spec: of the model.
     :param info: who computes.
     :param batch_size: largest batch of an engine.
@@ -47,6 +48,7 @@ class Job:
     key: str
     work: Work
     engines: tuple[tuple[Any, str], ...]
+    content: Model
     spec: ModelSpec
     info: BackendInfo
     batch_size: int
@@ -86,15 +88,15 @@ def plan_bag(job: Job, bag: Bag) -> Answer:
 
 def run_unit(job: Job, unit: Unit) -> Answer:
     """Answer the frames of a unit."""
-    reader = engine = None
     try:
         reader = _bags.get(job, unit.bag)
-        engine = _engine_of(job, unit)
         table = UnitTable({
             'drive': unit.drive, 'bag': unit.bag, 'model': job.model,
             'model_sha256': job.model_sha256, 'software_version': __version__})
         before = len(reader.warnings)
-        with RemoteBackend(engine, job.spec, job.info, job.batch_size) as backend:
+        with RemoteBackend(
+                _engine_of(job, unit), job.content, job.spec, job.info,
+                job.batch_size) as backend:
             job.work.run(reader, unit, backend, table)
         table.counts.warnings += reader.warnings[before:]
         if not table.counts.add_up:

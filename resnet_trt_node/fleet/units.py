@@ -193,21 +193,21 @@ class Images:
 
     def __iter__(self) -> Iterator[NumberedImage]:
         """Yield the images; of a video in the order in which they are shown."""
-        for message in self.with_detections():
-            assert isinstance(message, NumberedImage)
-            yield message
+        for message in with_pictures(self.packets(), self._max_bytes):
+            if isinstance(message, NumberedImage) and not self.passes(message):
+                yield message
 
-    def with_detections(self) -> Iterator[Union[NumberedImage, BagDetections]]:
-        """Yield the images, and the detections of the unit's topics of these."""
-        for message in with_pictures(self._readable(), self._max_bytes):
-            if isinstance(message, NumberedImage) and (
-                    message.topic, message.number) in self._passed:
-                self._passed.remove((message.topic, message.number))
-                self._table.count_frame(NOT_SAMPLED)
-                continue
-            yield message
+    def passes(self, image: NumberedImage) -> bool:
+        """Tell, once for each image, whether it is only there for the sake of others; count it."""
+        place = (image.topic, image.number)
+        if place not in self._passed:
+            return False
+        self._passed.remove(place)
+        self._table.count_frame(NOT_SAMPLED)
+        return True
 
-    def _readable(self) -> Iterator[Union[NumberedImage, BagDetections]]:
+    def packets(self) -> Iterator[Union[NumberedImage, BagDetections]]:
+        """Yield what is to be decoded, see `passes`, and the detections of the unit's topics."""
         for message in stretches.read(
                 self._bag, self._unit.stretch, self._unit.topics, self._unit.detections):
             if not isinstance(message, (NumberedImage, UnreadableImage)):

@@ -103,6 +103,11 @@ class FrameRegions:
         """Return how many regions are inferred."""
         return len(self._inferred)
 
+    @property
+    def inferred(self) -> Sequence[int]:
+        """Return the place of the region in each row that is inferred."""
+        return self._inferred
+
     def fill(self, index: int, row: NDArray[np.uint8]) -> None:
         """
         Write the crop of a region that is inferred.

@@ -1,0 +1,77 @@
+"""Running `resnet_trt fleet` inside the test's process, on a Ray that is started once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+import logging
+import os
+from pathlib import Path
+import shutil
+import sys
+from tempfile import mkdtemp
+from typing import Any
+
+from json_schemas import checked
+import pytest
+
+from resnet_trt_node.cli.main import main
+from tiny_model import write_tiny_model
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    What a command did.
+
+    :param code: its exit code.
+    :param out: what it printed on the output.
+    :param err: what it printed on the error stream.
+    """
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """Return the output as JSON that follows the schema of its command."""
+        return checked(self.out)
+
+
+@pytest.fixture
+def resnet_trt(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Return the command line."""
+    def run(*words: object) -> Outcome:
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+    return run
+
+
+@pytest.fixture(scope='session')
+def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a deployable model that names a picture's mean colour."""
+    return write_tiny_model(tmp_path_factory.mktemp('models') / 'colours.onnx')
+
+
+@pytest.fixture(scope='session')
+def one_ray() -> Iterator[None]:
+    """Keep one Ray for all tests of this process: one core, little memory, no dashboard."""
+    ray = pytest.importorskip('ray', reason='Ray is missing: pip install .[fleet]')
+    folder = mkdtemp(prefix='fleet.')
+    with pytest.MonkeyPatch.context() as patch:
+        # The workers need the helpers too.
+        patch.setenv('PYTHONPATH', os.pathsep.join(filter(None, sys.path)))
+        patch.setenv('RAY_USAGE_STATS_ENABLED', '0')
+        patch.setenv('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
+        ray.init(
+            'local', num_cpus=1, num_gpus=0, object_store_memory=100 * 2**20,
+            include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
+            # Idle processes stay, since starting one takes seconds.
+            _system_config={'idle_worker_killing_time_threshold_ms': 600_000},
+            _temp_dir=folder)
+        yield
+        ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
