@@ -28,6 +28,7 @@ setup(
     python_requires='>=3.9',
     install_requires=['setuptools'],
     extras_require={
+        'fleet': ['ray', 'pyarrow', 'fsspec'],
         # CUDA's version is the driver's, which no marker tells. JetPack brings nvJPEG along.
         'gpu-jpeg-cu12': ['nvidia-nvimgcodec-cu12[nvjpeg]>=0.7'],
         'gpu-jpeg-cu13': ['nvidia-nvimgcodec-cu13[nvjpeg]>=0.7'],

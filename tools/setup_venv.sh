@@ -13,7 +13,7 @@ set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd)
 distro=${ROS:-kilted}
-parts=${PARTS:-runtime test model compare demo examples development docs}
+parts=${PARTS:-runtime test model compare fleet demo examples development docs}
 name=.venv
 [ "$distro" = kilted ] || name=.venv-$distro
 venv=$root/$name

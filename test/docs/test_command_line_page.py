@@ -18,7 +18,7 @@ def test_the_page_is_current():
 
 
 def test_every_command_and_every_option_is_there():
-    sections = dict(re.findall(r'^## (\w+)\n(.*?)(?=^## |\Z)', TEXT, re.DOTALL | re.MULTILINE))
+    sections = dict(re.findall(r'^## ([\w-]+)\n(.*?)(?=^## |\Z)', TEXT, re.DOTALL | re.MULTILINE))
     for name in COMMANDS:
         for action in parser_for(name).commands[name].actions:
             for option in set(action.option_strings) - {'-h', '--help'}:

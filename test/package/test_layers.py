@@ -52,10 +52,11 @@ LAYERS = {
     'onnx_tools': RUNTIMES,
     'bag': {'regions', *RUNTIMES},
     'compare': RUNTIMES,
+    'fleet': {'bag', 'regions', *RUNTIMES},
     'training': {'onnx_tools', 'downloads', *RUNTIMES},
     'node': {'regions', *RUNTIMES},
     'launch_support': {'node', 'regions', *RUNTIMES},
-    'cli': {'regions', 'node', 'bag', 'compare', 'training', 'onnx_tools', 'downloads',
+    'cli': {'regions', 'node', 'bag', 'compare', 'fleet', 'training', 'onnx_tools', 'downloads',
             'launch_support', *RUNTIMES},
 }
 
@@ -74,6 +75,7 @@ LIBRARIES = {
     r'polygraphy': r'compare\..*',
     r'tvm|tvm_ffi': r'backends\.tvm\..*',
     r'rosbags|mcap|apsw|zstandard': r'bag\..*',
+    r'ray|pyarrow|fsspec': r'fleet\..*',
 }
 
 #: What a layer must be importable without, as patterns of top-level names.
@@ -108,6 +110,7 @@ WITHOUT = {
     'onnx_tools': rf'{ROS}|{DEVICES}|torch|rosbags',
     'bag': rf'{ROS}|{DEVICES}|torch',
     'compare': rf'{ROS}|{DEVICES}|torch',
+    'fleet': rf'{ROS}|{DEVICES}|torch',
     'training': rf'{ROS}|{DEVICES}|rosbags',
     'node': rf'{DEVICES}|torch|cv_bridge',
     'launch_support': rf'{DEVICES}|torch|cv_bridge|rclpy',
