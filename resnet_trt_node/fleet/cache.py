@@ -50,16 +50,14 @@ def local_bag(name: str, limit_bytes: int) -> Iterator[Path]:
     entry = root / digest
     with ExitStack() as stack:
         lock = stack.enter_context(open(root / f'{digest}.lock', 'a'))
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not entry.exists():
-            # One copy at a time, or together they would take more room than there is.
-            with open(root / 'copying.lock', 'a') as copying:
-                fcntl.flock(copying, fcntl.LOCK_EX)
-                _make_room(root, size, limit_bytes)
-                _download(files, entry)
+        while True:
+            # Several may read it; who removes copies needs it alone.
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            if entry.exists():
+                break
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            _copy(root, lock, files, entry, limit_bytes)
         os.utime(entry)
-        # Others may read it too; who removes copies needs it alone.
-        fcntl.flock(lock, fcntl.LOCK_SH)
         yield entry / Path(name.rstrip('/')).name
 
 
@@ -74,6 +72,20 @@ def _files(name: str) -> list[tuple[str, dict[str, Any]]]:
                 for one, info in sorted(found.items())]
     except Exception as error:  # noqa: B902  each store has errors of its own
         raise StoreError(f'cannot read {name}: {one_line(error)}') from error
+
+
+def _copy(
+        root: Path, lock: Any, files: list[tuple[str, dict[str, Any]]], entry: Path,
+        limit_bytes: int) -> None:
+    """Copy a bag, unless another process has done so meanwhile."""
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not entry.exists():
+        # One copy at a time, or together they would take more room than there is.
+        with open(root / 'copying.lock', 'a') as copying:
+            fcntl.flock(copying, fcntl.LOCK_EX)
+            _make_room(root, sum(one['size'] or 0 for _, one in files), limit_bytes)
+            _download(files, entry)
+    fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 def _download(files: list[tuple[str, dict[str, Any]]], entry: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Optional, Sequence, TYPE_CHECKING
 from resnet_trt_node import __version__
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.errors import InferenceError, ResnetTrtError
-from resnet_trt_node.fleet.bags import Bag
+from resnet_trt_node.fleet.bags import Bag, is_address
 from resnet_trt_node.fleet.cache import local_bag
 from resnet_trt_node.fleet.engine import Model, RemoteBackend
 from resnet_trt_node.fleet.extra import needs_fleet_extra
@@ -141,7 +141,9 @@ class _OpenBags:
         """
         key = (job.key, name)
         if key not in self._open:
-            while len(self._open) >= _MOST_OPEN:
+            # A copy that is open cannot make room for another.
+            most = 1 if is_address(name) else _MOST_OPEN
+            while len(self._open) >= most:
                 self._open.popitem(last=False)[1][1].close()
             with ExitStack() as stack:
                 path = stack.enter_context(local_bag(name, job.cache_bytes))

@@ -12,11 +12,18 @@ import sys
 from tempfile import mkdtemp
 from typing import Any
 
+from fleet_drives import free_port
 from json_schemas import checked
 import pytest
 
 from resnet_trt_node.cli.main import main
 from tiny_model import write_tiny_model
+
+#: Where a test may start a server of S3, see `free_port`; all processes look for it there.
+STORE_PORT = free_port()
+STORE = {
+    'FSSPEC_S3_ENDPOINT_URL': f'http://127.0.0.1:{STORE_PORT}', 'AWS_ACCESS_KEY_ID': 'testing',
+    'AWS_SECRET_ACCESS_KEY': 'testing', 'AWS_DEFAULT_REGION': 'us-east-1'}
 
 
 @dataclass(frozen=True)
@@ -57,13 +64,16 @@ def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope='session')
-def one_ray() -> Iterator[None]:
+def one_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep one Ray for all tests of this process: one core, little memory, no dashboard."""
     ray = pytest.importorskip('ray', reason='Ray is missing: pip install .[fleet]')
     folder = mkdtemp(prefix='fleet.')
     with pytest.MonkeyPatch.context() as patch:
         # The workers need the helpers too.
         patch.setenv('PYTHONPATH', os.pathsep.join(filter(None, sys.path)))
+        patch.setenv('TMPDIR', str(tmp_path_factory.mktemp('copies')))
+        for name, value in STORE.items():
+            patch.setenv(name, value)
         patch.setenv('RAY_USAGE_STATS_ENABLED', '0')
         patch.setenv('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
         ray.init(
@@ -75,3 +85,16 @@ def one_ray() -> Iterator[None]:
         yield
         ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def store(one_ray: None) -> Iterator[str]:
+    """Start a server of S3 with an empty bucket; gives the bucket's address."""
+    server = pytest.importorskip('moto.server', reason='moto is missing: it serves S3')
+    fsspec = pytest.importorskip('fsspec')
+    pytest.importorskip('s3fs', reason='s3fs is missing: it reads S3')
+    running = server.ThreadedMotoServer(ip_address='127.0.0.1', port=STORE_PORT, verbose=False)
+    running.start()
+    fsspec.filesystem('s3').mkdir('fleet')
+    yield 's3://fleet'
+    running.stop()

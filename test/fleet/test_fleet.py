@@ -206,3 +206,25 @@ def test_regions_are_those_of_classify(resnet_trt, one_ray, colour_model, tmp_pa
         'skipped': {'bad_frame': 1, 'no_detections_end_of_the_bag': 1},
         'regions': {'answered': 6, 'outside': 1}}
     assert all(row['entropy'] is not None for row in rows if row['outcome'] == 'answered')
+
+
+def test_bags_in_a_store_give_the_same(resnet_trt, whole, drives, store, colour_model, tmp_path):
+    import fsspec
+    files = fsspec.filesystem('s3')
+    files.put(str(drives), 'fleet/drives', recursive=True)
+    (tmp_path / 'list.txt').write_text(f'# two drives\n{store}/drives/city\n\n'
+                                       f'{store}/drives/nested\n')
+    for number, words in enumerate(([f'{store}/drives'], ['@' + str(tmp_path / 'list.txt')])):
+        run = tmp_path / str(number)
+        outcome = resnet_trt('fleet', colour_model, *words, '-o', run, *RUN, '--json')
+        assert (outcome.code, outcome.err) == (0, '')
+        assert [one['bag'] for one in outcome.document['bags']] == [
+            f'{store}/drives/city', f'{store}/drives/nested/forest']
+        assert [{**row, 'bag': ''} for row in rows_of(run)] == [
+            {**row, 'bag': ''} for row in rows_of(whole)]
+
+
+def test_a_store_that_is_lost_is_an_error(resnet_trt, store, colour_model, tmp_path):
+    outcome = resnet_trt('fleet', colour_model, f'{store}/nothing', '-o', tmp_path / 'run', *RUN)
+    assert outcome.code == 2
+    assert f'there are no bags at {store}/nothing' in outcome.err

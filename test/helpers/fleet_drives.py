@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 import signal
+from socket import socket
 from typing import Any, Optional, Sequence
 
 from image_bags import BagWriter
@@ -20,6 +21,14 @@ from tiny_model import COLOURS
 
 START_NS = 1_700_000_000 * 10**9
 PERIOD_NS = 100_000_000
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens at."""
+    with socket() as found:
+        found.bind(('127.0.0.1', 0))
+        port: int = found.getsockname()[1]
+    return port
 
 
 def frame_of(number: int) -> bytes:
