@@ -99,29 +99,25 @@ def faulty(one_ray, tmp_path, monkeypatch):
     plain = fleet._work
     (tmp_path / 'happened').mkdir()
 
-    def make(kill=None, fail=None):
-        work = []
-
-        def faulty_work(arguments):
-            work.append(FaultyWork(
-                plain(arguments), tmp_path / 'happened', kill or {}, fail or {}))
-            return work[-1]
-        monkeypatch.setattr(fleet, '_work', faulty_work)
+    def make(faults):
+        work = FaultyWork(None, tmp_path / 'happened', faults)
+        monkeypatch.setattr(fleet, '_work', lambda arguments: work.doing(plain(arguments)))
         return work
     return make
 
 
 def test_what_fails_once_is_done_again_and_what_fails_always_is_listed_for_resume(
         resnet_trt, whole, drives, colour_model, faulty, tmp_path):
-    work = faulty(
-        kill={('city', 1): None, ('city', 2): 1}, fail={('forest', 0): None, ('forest', 1): 2})
+    work = faulty({
+        ('city', 0): ('kill_engine', 1), ('city', 1): ('kill', -1), ('city', 2): ('kill', 1),
+        ('forest', 0): ('fail', -1), ('forest', 1): ('fail', 2)})
     words = ('fleet', colour_model, drives, '-o', tmp_path / 'run', *RUN)
     outcome = resnet_trt(*words)
     assert outcome.code == 1
     assert len([line for line in outcome.err.splitlines() if line.startswith('failed: ')]) == 2
     assert 'unit 1 of ' in outcome.err
     # What fails always is tried four times.
-    assert work[0].happened == 4 + 1 + 4 + 2
+    assert work.happened == 1 + 4 + 1 + 4 + 2
     document = manifest_of(tmp_path / 'run')
     units = {(bag['drive'], unit['unit']): unit
              for bag in document['bags'] for unit in bag['units']}
@@ -136,7 +132,7 @@ def test_what_fails_once_is_done_again_and_what_fails_always_is_listed_for_resum
         document['frames']['skipped'].values())
     files = {path: path.stat().st_mtime_ns
              for path in (tmp_path / 'run').glob('frames/*/*.parquet')}
-    faulty()
+    faulty({})
     refused = resnet_trt(*words)
     assert refused.code == 2
     assert 'has a run already: give --resume' in refused.err

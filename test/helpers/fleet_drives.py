@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 import signal
 from socket import socket
-from typing import Any, Optional, Sequence
+from typing import Any, Sequence
 
 from image_bags import BagWriter
 from mcap.reader import make_reader
@@ -21,6 +21,9 @@ from tiny_model import COLOURS
 
 START_NS = 1_700_000_000 * 10**9
 PERIOD_NS = 100_000_000
+#: Drive and number of a unit to what goes wrong there, 'kill', 'fail' or 'kill_engine', and how
+#: often; -1 is always.
+Faults = dict[tuple[str, int], tuple[str, int]]
 
 
 def free_port() -> int:
@@ -63,15 +66,23 @@ def write_drive(
     return path
 
 
-def write_raw_drive(path: Path, frames: int) -> Path:
-    """Write a bag of raw images of one camera, each in a chunk of its own."""
+def write_raw_drive(path: Path, frames: int, side: int = 600) -> Path:
+    """Write a bag of raw images of one camera, of 600 pixels each in a chunk of its own."""
     with BagWriter(path) as bag:
         for number in range(frames):
-            # More than the writer puts into one chunk.
-            pixels = np.random.default_rng(number).integers(0, 256, (600, 600, 3), np.uint8)
+            pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), np.uint8)
+            # Of one colour more than of the others, so that classes differ.
+            pixels[..., number % 3] |= 128
             bag.write_image(
                 '/front/image', pixels, START_NS + number * PERIOD_NS, 'front', 'rgb8')
     return path
+
+
+def chunks_of(path: Path) -> int:
+    """Return how many chunks the mcap file in a bag has."""
+    file, = path.glob('*.mcap')
+    with file.open('rb') as opened:
+        return len(make_reader(opened).get_summary().chunk_indexes)
 
 
 def damage(path: Path, number: int) -> None:
@@ -105,32 +116,37 @@ class FaultyWork:
 
     :param work: what is done else.
     :param folder: where is noted what has gone wrong, so that it does so a number of times.
-    :param kill: units, by drive and number, to how often their process is killed; None always.
-    :param fail: likewise for units whose disk cannot be read.
+    :param faults: what goes wrong where.
     """
 
     work: Work
     folder: Path
-    kill: dict[tuple[str, int], Optional[int]]
-    fail: dict[tuple[str, int], Optional[int]]
+    faults: Faults
+
+    def doing(self, work: Work) -> FaultyWork:
+        """Return the same faults in other work."""
+        return FaultyWork(work, self.folder, self.faults)
 
     def plan(self, bag: Any, drive: str, name: str) -> list[Unit]:
         """Divide a bag."""
         return self.work.plan(bag, drive, name)
 
     def run(self, bag: Any, unit: Unit, backend: Any, table: Any) -> None:
-        """Do the work, or what goes wrong half-way through it."""
-        key = (unit.drive, unit.number)
-        if key in self.kill and self._is_due('kill', key, self.kill[key]):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if key in self.fail and self._is_due('fail', key, self.fail[key]):
-            raise OSError(5, 'Input/output error')
+        """Do the work, unless it goes wrong."""
+        what, times = self.faults.get((unit.drive, unit.number), ('', 0))
+        if self._is_due(unit, times):
+            if what == 'kill':
+                os.kill(os.getpid(), signal.SIGKILL)
+            if what == 'fail':
+                raise OSError(5, 'Input/output error')
+            if what == 'kill_engine':
+                _kill_an_engine()
         self.work.run(bag, unit, backend, table)
 
-    def _is_due(self, what: str, key: tuple[str, int], times: Optional[int]) -> bool:
-        for time in range(times if times is not None else 1000):
+    def _is_due(self, unit: Unit, times: int) -> bool:
+        for time in range(times if times >= 0 else 1000):
             try:
-                (self.folder / f'{what}-{key[0]}-{key[1]}-{time}').touch(exist_ok=False)
+                (self.folder / f'{unit.drive}-{unit.number}-{time}').touch(exist_ok=False)
             except FileExistsError:
                 continue
             return True
@@ -139,4 +155,13 @@ class FaultyWork:
     @property
     def happened(self) -> int:
         """Return how much has gone wrong."""
-        return len(list(self.folder.glob('*-*-*-*')))
+        return len(list(self.folder.iterdir()))
+
+
+def _kill_an_engine() -> None:
+    """Kill a process that holds the model, of those that this one's Ray has started."""
+    import psutil
+    raylet = psutil.Process().parent()
+    engines = [one for one in raylet.children(recursive=True)
+               if one.cmdline()[:1] and one.cmdline()[0].startswith('ray::Engine')]
+    engines[0].kill()

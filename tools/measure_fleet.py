@@ -1,0 +1,174 @@
+"""
+Measure what `resnet_trt fleet` costs beside `resnet_trt classify --threads 1` on one core.
+
+Both read the same bags of jpeg frames. Each is run over half of the bags and over all of them: the
+difference has no start-up in it. 'frames a second' is by the clock, which is of use on a machine
+that does nothing else; 'CPU ms a frame' is the processor time of all processes, Ray's included,
+which other load changes less. Overhead of a unit: processor time of many short units less that of
+few long ones, by the number of units, as a share of the time of a unit of 500 frames. Memory: the
+largest proportional set size of all processes of a run, over half of the bags and over all.
+
+Usage: python tools/measure_fleet.py MODEL [--bags 20] [--frames 100] [--size 1280x720]
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from io import BytesIO
+import json
+import os
+from pathlib import Path
+import subprocess
+import sys
+from tempfile import TemporaryDirectory
+from time import perf_counter, sleep
+from typing import Any, Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / 'test' / 'helpers')]
+
+import cv2  # noqa: E402
+from image_bags import BagWriter  # noqa: E402
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
+import psutil  # noqa: E402
+
+#: Frames of the units whose overhead is stated.
+UNIT = 500
+
+
+@dataclass(frozen=True)
+class Cost:
+    """
+    What a command took.
+
+    :param wall_s: from start to end.
+    :param cpu_s: processor time of all its processes.
+    :param work_s: by its own clock, after start-up.
+    :param memory_mib: largest proportional set size of all its processes.
+    """
+
+    wall_s: float
+    cpu_s: float
+    work_s: float
+    memory_mib: float
+
+
+def write_bag(path: Path, frames: int, size: tuple[int, int], seed: int) -> None:
+    """Write a bag of jpeg frames of blurred noise, about as large as those of a camera."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (size[1] // 16, size[0] // 16, 3), np.uint8)
+    scene = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+    with BagWriter(path) as bag:
+        for number in range(frames):
+            file = BytesIO()
+            Image.fromarray(np.roll(scene, number * 7, axis=1)).save(file, 'JPEG', quality=90)
+            bag.write_compressed(
+                '/camera/image/compressed', file.getvalue(), 'jpeg', 10**18 + number * 10**8,
+                'camera')
+
+
+def run(words: Sequence[object], core: int | None = None) -> Cost:
+    """Run a command, on one core where that is given, and watch its processes."""
+    start = perf_counter()
+    command = subprocess.Popen(
+        [sys.executable, '-m', 'resnet_trt_node.cli.main', *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={
+            **os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
+        preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}))
+    root = psutil.Process(command.pid)
+    times: dict[int, float] = {}
+    memory = 0.0
+    while command.poll() is None:
+        total = 0
+        try:
+            processes = [root, *root.children(recursive=True)]
+        except psutil.Error:
+            break
+        for one in processes:
+            try:
+                spent = one.cpu_times()
+                times[one.pid] = spent.user + spent.system
+                total += one.memory_full_info().pss
+            except psutil.Error:
+                continue
+        memory = max(memory, total / 2**20)
+        sleep(0.3)
+    out, error = command.communicate()
+    if command.returncode:
+        raise SystemExit(f'{words}: exit code {command.returncode}: {error[-2000:]}')
+    wall_s = perf_counter() - start
+    document = json.loads(out)
+    return Cost(wall_s, sum(times.values()), document.get('seconds', wall_s), memory)
+
+
+def slope(few: Cost, many: Cost, frames: int) -> dict[str, float]:
+    """Return what a frame costs, of `frames` that one run had more."""
+    return {'frames a second': round(frames / (many.wall_s - few.wall_s), 2),
+            'CPU ms a frame': round(1e3 * (many.cpu_s - few.cpu_s) / frames, 3)}
+
+
+def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the report; bags and answers go below a folder."""
+    width, height = map(int, arguments.size.split('x'))
+    bags = [folder / 'bags' / f'drive{number:03d}' for number in range(arguments.bags)]
+    for number, bag in enumerate(bags):
+        write_bag(bag, arguments.frames, (width, height), number)
+    half = len(bags) // 2
+    more = (len(bags) - half) * arguments.frames
+    runs = iter(range(1000))
+
+    def fleet(some: Sequence[Path], unit_frames: int) -> Cost:
+        return run(['fleet', arguments.model, *some, '-o', folder / f'run{next(runs)}', '--json',
+                    '--backend', 'onnxruntime', '--unit-frames', unit_frames])
+
+    def classify(some: Sequence[Path]) -> Cost:
+        return run(['classify', arguments.model, *some, '--json', '--backend', 'onnxruntime',
+                    '--threads', 1], core=0)
+    alone = [classify(bags[:half]), classify(bags)]
+    units = [fleet(bags[:half], UNIT), fleet(bags, UNIT)]
+    short = fleet(bags, arguments.short)
+    one, all_ = slope(*alone, more), slope(*units, more)
+    number = len(bags) * (-(-arguments.frames // arguments.short) - -(-arguments.frames // UNIT))
+    overhead_ms = 1e3 * (short.cpu_s - units[1].cpu_s) / number
+    return {
+        'model': Path(arguments.model).name, 'bags': len(bags), 'frames': arguments.frames,
+        'size': arguments.size, 'cores': len(os.sched_getaffinity(0)),
+        'load before': round(os.getloadavg()[1], 1),
+        'classify --threads 1, one core': one, 'fleet': all_,
+        'fleet / (2 x classify), by the clock': round(
+            all_['frames a second'] / (2 * one['frames a second']), 3),
+        'classify / fleet, by processor time': round(
+            one['CPU ms a frame'] / all_['CPU ms a frame'], 3),
+        'overhead of a unit, ms': round(overhead_ms, 1),
+        f'as a share of a unit of {UNIT} frames': round(
+            overhead_ms / (UNIT * all_['CPU ms a frame']), 4),
+        'memory MiB, half of the bags and all': [round(one.memory_mib) for one in units],
+        'memory MiB, short units': round(short.memory_mib),
+        'seconds': {'classify': [round(one.wall_s, 1) for one in alone],
+                    'fleet': [round(one.wall_s, 1) for one in [*units, short]],
+                    'fleet without start-up': [round(one.work_s, 1) for one in [*units, short]]},
+    }
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument('model', help='a deployable model')
+    parser.add_argument('--bags', type=int, default=20)
+    parser.add_argument('--frames', type=int, default=100, help='of each bag')
+    parser.add_argument('--size', default='1280x720', help='of a frame')
+    parser.add_argument('--short', type=int, default=10, help='frames of the short units')
+    parser.add_argument('--out', type=Path, help='a file for the report')
+    arguments = parser.parse_args()
+    with TemporaryDirectory(prefix='fleet.') as folder:
+        text = json.dumps(measure(Path(folder), arguments), indent=2)
+    print(text)
+    if arguments.out is not None:
+        arguments.out.write_text(text + '\n', encoding='utf-8')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
