@@ -1,11 +1,11 @@
 """
 Run a fleet of 200 units with 30 injected faults, and compare it with a run without.
 
-Processes are killed with SIGKILL while they read a unit or hold the model, reading fails, chunks of
-bags are overwritten, and the disk is full when a unit is written. Some faults happen once, others
-always. Then the bags are repaired, and --resume does what is missing. Prints one JSON document;
-the exit code is 0 if every frame was accounted for and the output is that of the run without
-faults. Needs requirements/fleet.txt and requirements/test.txt.
+Processes are killed with SIGKILL while they read a unit or hold the model, reading fails, chunks
+of bags are overwritten, and the disk is full when a unit is written. Some faults happen once,
+others always. Then the bags are repaired, and --resume does what is missing. Prints one JSON
+document; the exit code is 0 if every frame was accounted for and the output is that of the run
+without faults. Needs requirements/fleet.txt and requirements/test.txt.
 
 Usage: python tools/fleet_faults.py [--folder DIR] [--out report.json]
 """

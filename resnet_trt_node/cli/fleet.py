@@ -135,5 +135,3 @@ def _summarise(document: dict[str, Any], took_s: float, output: Optional[Path]) 
         for line in one['warnings']:
             log(f'warning: {line}')
     log(f'what became of each unit: {output}/{MANIFEST}')
-
-

@@ -117,11 +117,10 @@ def _make_room(root: Path, size: int, limit_bytes: int) -> None:
     for one in entries:
         if total + size <= limit_bytes:
             return
-        with open(root / f'{one.name}.lock', 'a') as lock:
-            with suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(one, ignore_errors=True)
-                total -= sizes[one]
+        with open(root / f'{one.name}.lock', 'a') as lock, suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(one, ignore_errors=True)
+            total -= sizes[one]
     if total + size > limit_bytes:
         raise StoreError(
             f'the copies in {root} that are in use leave no room for another of '

@@ -23,7 +23,7 @@ from resnet_trt_node.printable import one_line
 with needs_fleet_extra():
     import ray
 
-#: How often Ray tries again what its process or machine did not survive, or what it could not read.
+#: How often Ray tries again what its process or machine did not survive, or could not read.
 RETRIES = 3
 #: Shares of a core: an engine on the CPU and its readers take one together, since each waits for
 #: the other; beside a GPU a reader waits half of its time at most.
@@ -117,7 +117,7 @@ def engines_on(
         cluster: Cluster, model: bytes, name: str,
         options: Mapping[str, Any]) -> Iterator[Engines]:
     """
-    Start an engine on each GPU, or one for each core where there is no GPU; the block's end ends it.
+    Start an engine on each GPU, or on each core where there is no GPU; they end with the block.
 
     :param cluster: where.
     :param model: content of the deployable ONNX file.

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Mapping, Optional, Tuple, TYPE_CHECKING
+from typing import Any, Mapping, Optional, Tuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resnet_trt_node.backends.base import Backend, BackendInfo, warm_up
 from resnet_trt_node.backends.factory import open_backend
+from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import InferenceError
 from resnet_trt_node.fleet.extra import needs_fleet_extra
 
 with needs_fleet_extra():
     import ray
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from resnet_trt_node.contract.spec import ModelSpec
 
 
 #: One reference of Ray's to the content of the deployable ONNX file. In a tuple, since Ray would
@@ -71,7 +68,8 @@ class Engine:
         try:
             backend.buffer()[:len(rows)] = rows
             backend.submit(len(rows))
-            return backend.collect().copy()
+            answer: NDArray[np.float32] = backend.collect().copy()
+            return answer
         except InferenceError:
             self._backend = None
             backend.close()

@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 import json
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence, TYPE_CHECKING
+from typing import Any, Mapping, Optional, Sequence
 
+from resnet_trt_node.bag.messages import BagImage
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.errors import (
     AnswerError, DamagedPictureError, DataError, FrameError, KeyFrameMissing)
@@ -16,9 +17,6 @@ from resnet_trt_node.fleet.extra import needs_fleet_extra
 with needs_fleet_extra():
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-if TYPE_CHECKING:
-    from resnet_trt_node.bag.messages import BagImage
 
 #: The version of the columns, one more when one is renamed or removed, or means something else.
 SCHEMA = '1'

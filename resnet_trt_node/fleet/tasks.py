@@ -1,14 +1,16 @@
-"""What Ray runs: planning a bag, and answering a unit; each in any process, again after a crash."""
+"""What Ray runs, in any process and again after a crash: planning a bag, answering a unit."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Optional, Sequence, TYPE_CHECKING
+from typing import Any, Optional, Sequence
 
 from resnet_trt_node import __version__
+from resnet_trt_node.backends.base import BackendInfo
 from resnet_trt_node.bag.reader import BagReader
+from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import InferenceError, ResnetTrtError
 from resnet_trt_node.fleet.bags import Bag, is_address
 from resnet_trt_node.fleet.cache import local_bag
@@ -19,10 +21,6 @@ from resnet_trt_node.fleet.units import Unit, Work
 
 with needs_fleet_extra():
     import ray
-
-if TYPE_CHECKING:
-    from resnet_trt_node.backends.base import BackendInfo
-    from resnet_trt_node.contract.spec import ModelSpec
 
 #: Bags that a process keeps open: the next unit is mostly of the same one.
 _MOST_OPEN = 2

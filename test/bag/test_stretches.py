@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from image_bags import BagWriter
 import pytest
 
@@ -104,7 +102,7 @@ def test_an_index_that_is_damaged_is_an_error(tmp_path):
         chunk = make_reader(opened).get_summary().chunk_indexes[0]
         opened.seek(next(iter(chunk.message_index_offsets.values())) + 9)
         opened.write(b'\xff' * 6)
-    with BagReader(file) as bag, pytest.raises(BagError, match='index at byte .* is damaged'):
+    with BagReader(file) as bag, pytest.raises(BagError, match=r'index at byte \d+ is damaged'):
         stretches.divide(bag, bag.image_topics(), 2)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from fleet_drives import (
     damage, FaultyWork, manifest_of, rows_of, write_drive, write_raw_drive)

@@ -14,7 +14,7 @@ from resnet_trt_node.bag.video_images import check_video
 from resnet_trt_node.cli.support.regions.frame_batches import FrameBatches
 from resnet_trt_node.cli.support.regions.matches import (
     MatchedImage, matches, pair_topics, UnmatchedMessage)
-from resnet_trt_node.cli.support.regions.options import region_parameters, REGION_OPTIONS
+from resnet_trt_node.cli.support.regions.options import REGION_OPTIONS, region_parameters
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.fleet.table import ANSWERED, reason_of
 from resnet_trt_node.fleet.units import Answering, entropy_of, Images, Sampling, Unit
@@ -49,8 +49,10 @@ def region_work(arguments: Namespace, sampling: Sampling, answering: Answering) 
 @dataclass(frozen=True)
 class RegionWork:
     """
-    Classifies the regions of images; each bag is one unit, since an image may be matched with
-    detections that come later, and tracks remember answers.
+    Classifies the regions of images.
+
+    Each bag is one unit, since an image may be matched with detections that come later, and
+    tracks remember answers.
 
     :param topics: image topics, None to find them by those of the detections.
     :param detections: topics of the detections.

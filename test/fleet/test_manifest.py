@@ -1,0 +1,161 @@
+"""The folder of a run: what is resumed, what is refused, and what crashes leave behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_trt_node.bag.stretches import Stretch
+from resnet_trt_node.contract.prediction import Prediction
+from resnet_trt_node.errors import AnswerError, DamagedPictureError, DataError, FrameError
+from resnet_trt_node.errors import KeyFrameMissing, UsageError
+from resnet_trt_node.fleet.extra import needs_fleet_extra
+
+manifest = pytest.importorskip('resnet_trt_node.fleet.manifest', exc_type=Exception)
+HEAD = {'model': 'a.onnx', 'model_sha256': '12', 'options': {'top_k': 5, 'topic': None}}
+
+
+def open_run(path: Path, *bags: str, resume: bool = False, **head: Any) -> Any:
+    """Return the folder of a run over bags."""
+    from resnet_trt_node.fleet.bags import Bag
+    folder = manifest.RunFolder(path, {**HEAD, **head}, resume)
+    folder.take([Bag(f'/bags/{name}', name) for name in bags])
+    return folder
+
+
+def units_of(drive: str, *counts: int) -> list[Any]:
+    """Return the units of a drive, with so many images each."""
+    from resnet_trt_node.fleet.units import Unit
+    return [
+        Unit(drive, f'/bags/{drive}', number, ('/a',), (), Stretch(
+            number * 100, number * 100 + 100, {'/a': sum(counts[:number])}, {'/a': count}))
+        for number, count in enumerate(counts)]
+
+
+def content_of(unit: Any) -> bytes:
+    """Return a file with an answered image and one that is not sampled."""
+    from resnet_trt_node.fleet.table import UnitTable
+    table = UnitTable({'drive': unit.drive, 'bag': unit.bag, 'model': 'a.onnx',
+                       'model_sha256': '12', 'software_version': '1'})
+    table.counts.frames_in += 2
+    table.count_frame('not_sampled')
+
+    class Image:
+        topic, stamp_ns, log_time_ns = '/a', 5, 6
+    table.frame(Image, 3, [Prediction(1, 'cat', 0.75)], 0.5)  # type: ignore[arg-type]
+    return table.finish(unit.document())
+
+
+def test_what_has_a_file_is_done_and_what_has_none_is_left(tmp_path):
+    run = open_run(tmp_path, 'city')
+    run.save()
+    [record] = run.bags
+    left = run.planned(record, units_of('city', 2, 2, 2))
+    assert [one.unit.number for one in left] == [0, 1, 2]
+    run.write(left[1], content_of(left[1].unit))
+    # Ended here without a word; a file that was being written stays.
+    half = tmp_path / 'frames' / 'drive=city' / '.12ab.tmp'
+    half.touch()
+    again = open_run(tmp_path, 'city', 'forest', resume=True)
+    with again.locked():
+        assert not half.exists()
+        city, forest = again.bags
+        assert [one.unit.number for one in again.planned(city, units_of('city', 2, 2, 2))] == [
+            0, 2]
+        assert len(again.planned(forest, units_of('forest', 2))) == 1
+        again.save()
+    document = json.loads((tmp_path / 'manifest.json').read_text())
+    assert document['frames'] == {
+        'in': 8, 'answered': 1, 'skipped': {'not_sampled': 1, 'planned': 6}, 'regions': {}}
+    assert [one['state'] for one in document['bags']] == ['planned', 'planned']
+
+
+def test_a_bag_that_is_not_named_again_stays_in_the_manifest(tmp_path):
+    open_run(tmp_path, 'city').save()
+    again = open_run(tmp_path, 'forest', resume=True)
+    assert again.drives == {'/bags/city': 'city'}
+    assert [one['drive'] for one in again.document()['bags']] == ['city', 'forest']
+
+
+@pytest.mark.parametrize(('head', 'text'), [
+    ({'options': {'top_k': 3, 'topic': None}}, 'top_k was 5, and is 3 now'),
+    ({'options': {'top_k': 5, 'topic': ['/b']}}, r"topic was None, and is \['/b'\] now"),
+    ({'model_sha256': '13'}, r'the model was a\.onnx of another content')])
+def test_another_run_is_not_resumed(tmp_path, head, text):
+    open_run(tmp_path, 'city').save()
+    with pytest.raises(UsageError, match=text):
+        open_run(tmp_path, 'city', resume=True, **head)
+
+
+@pytest.mark.parametrize('counts', [(2, 3), (2,)])
+def test_a_bag_that_changed_is_not_resumed(tmp_path, counts):
+    run = open_run(tmp_path, 'city')
+    run.save()
+    left = run.planned(run.bags[0], units_of('city', 2, 2))
+    run.write(left[1], content_of(left[1].unit))
+    again = open_run(tmp_path, 'city', resume=True)
+    with pytest.raises(DataError, match='has changed since'):
+        again.planned(again.bags[0], units_of('city', *counts))
+
+
+def test_a_run_is_not_overwritten(tmp_path):
+    open_run(tmp_path, 'city').save()
+    with pytest.raises(UsageError, match='has a run already: give --resume'):
+        open_run(tmp_path, 'city')
+
+
+def test_files_without_a_manifest_are_not_taken_for_a_run(tmp_path):
+    (tmp_path / 'frames').mkdir()
+    with pytest.raises(UsageError, match=r'no manifest\.json'):
+        open_run(tmp_path, 'city', resume=True)
+
+
+def test_a_damaged_manifest_or_file_is_an_error(tmp_path):
+    run = open_run(tmp_path, 'city')
+    run.save()
+    left = run.planned(run.bags[0], units_of('city', 2))
+    run.write(left[0], content_of(left[0].unit))
+    (tmp_path / left[0].file).write_bytes(b'PAR1')
+    with pytest.raises(DataError, match='is no file of a fleet run'):
+        run.planned(run.bags[0], units_of('city', 2))
+    (tmp_path / 'manifest.json').write_text('{')
+    with pytest.raises(DataError, match='is damaged'):
+        open_run(tmp_path, 'city', resume=True)
+
+
+def test_two_processes_do_not_write_to_one_folder(tmp_path):
+    with open_run(tmp_path, 'city').locked(), \
+            pytest.raises(UsageError, match='another process writes'), \
+            open_run(tmp_path, 'city').locked():
+        pass
+
+
+def test_the_file_has_its_columns_and_its_version(tmp_path):
+    from pyarrow import BufferReader, parquet
+    from resnet_trt_node.fleet.table import COLUMNS
+    unit, = units_of('city', 2)
+    content = content_of(unit)
+    file = parquet.ParquetFile(BufferReader(content))
+    assert file.schema_arrow.equals(COLUMNS)
+    assert file.metadata.metadata[b'resnet_trt.schema'] == b'1'
+    assert file.read().to_pylist() == [{
+        'drive': 'city', 'bag': '/bags/city', 'topic': '/a', 'stamp_ns': 5, 'log_time_ns': 6,
+        'frame': 3, 'region_id': None, 'outcome': 'answered', 'classes': ['cat'],
+        'class_indices': [1], 'scores': [0.75], 'entropy': 0.5, 'model': 'a.onnx',
+        'model_sha256': '12', 'software_version': '1'}]
+
+
+@pytest.mark.parametrize(('error', 'reason'), [
+    (FrameError('x'), 'bad_frame'), (AnswerError('x'), 'no_answer'),
+    (DamagedPictureError('x'), 'damaged'), (KeyFrameMissing('x'), 'no_key_frame')])
+def test_each_error_has_its_outcome(error, reason):
+    from resnet_trt_node.fleet.table import reason_of
+    assert reason_of(error) == reason
+
+
+def test_what_is_missing_is_said_with_the_line_for_pip():
+    with pytest.raises(UsageError, match='pip install ray pyarrow fsspec'), needs_fleet_extra():
+        raise ModuleNotFoundError("No module named 'ray'")
