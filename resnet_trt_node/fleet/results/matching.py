@@ -1,0 +1,167 @@
+"""The rows of two runs over the same frames, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resnet_trt_node.errors import DataError
+from resnet_trt_node.fleet.results.candidates import Answer, FoundFrame
+from resnet_trt_node.fleet.results.files import element, first_classes, floats, Results
+from resnet_trt_node.fleet.table import ANSWERED
+from resnet_trt_node.printable import printable
+
+#: What a found frame is made of.
+FRAME_COLUMNS = (
+    'drive', 'bag', 'topic', 'stamp_ns', 'log_time_ns', 'frame', 'region_id', 'outcome', 'classes',
+    'scores', 'entropy')
+_KEYS = ['bag', 'topic', 'frame', 'region_id']
+#: Rows of each run that are matched at a time; a drive with more is taken in stretches.
+MOST_ROWS = 100_000
+_ALL_FRAMES = range(2**63 - 1)
+
+
+@dataclass(frozen=True)
+class Match:
+    """
+    A stretch of a drive in two runs.
+
+    :param drive: its name.
+    :param first: table of the rows of one run that the other has too.
+    :param second: that of the other, row by row the same frames.
+    :param only_first: number of rows of the first run that the second does not have.
+    :param only_second: the other way round.
+    """
+
+    drive: str
+    first: Any
+    second: Any
+    only_first: int
+    only_second: int
+
+    @property
+    def both(self) -> NDArray[np.bool_]:
+        """Return bool (n,), which rows have an answer in both runs."""
+        answered = [_answered(table) for table in (self.first, self.second)]
+        return np.asarray(answered[0] & answered[1])
+
+    @property
+    def same(self) -> NDArray[np.bool_]:
+        """Return bool (n,), which rows have the same best class."""
+        return np.asarray(pc.equal(*(
+            first_classes(column(table, 'classes')) for table in (self.first, self.second))
+        ).to_numpy(zero_copy_only=False))
+
+    def disagreement(self) -> NDArray[np.float64]:
+        """
+        Return float64 (n,), how sure both are where they differ in the best class.
+
+        It is the lower one of their two scores, and NaN where they agree or one has no answer.
+        """
+        scores = [np.nan_to_num(floats(element(column(table, 'scores'), 0)))
+                  for table in (self.first, self.second)]
+        return np.where(self.both & ~self.same, np.minimum(*scores), np.nan)
+
+    def frame_at(self, place: int, value: float) -> FoundFrame:
+        """Return one of the rows with its answers; `value` is why it was chosen."""
+        return found_frame(self.first, place, value, answer_at(self.second, place))
+
+
+def matches(first: Results, second: Results) -> Iterator[Match]:
+    """
+    Yield the drives of both runs, and of those of one run alone their number of rows.
+
+    Rows are the same if drive, bag, topic, number of the frame and region are. Where no bag of a
+    stretch is in both runs, the last parts of their names are compared: the bags were moved.
+
+    :param first: a run.
+    :param second: another run.
+    :raises DataError: if a file is damaged, or a frame is twice in a run.
+    """
+    for drive in sorted({*first.drives, *second.drives}):
+        most = max(first.rows_of(drive), second.rows_of(drive))
+        stretches = [_ALL_FRAMES]
+        if most > MOST_ROWS:
+            last = max(run.last_frame(drive) for run in (first, second) if run.rows_of(drive))
+            length = -(-(last + 1) * MOST_ROWS // most)
+            stretches = [range(start, start + length) for start in range(0, last + 1, length)]
+        for frames in stretches:
+            yield _match(drive, (first, second), [
+                run.table(FRAME_COLUMNS, drive, frames) for run in (first, second)])
+
+
+def _match(drive: str, runs: Sequence[Results], tables: Sequence[Any]) -> Match:
+    bags = [set(table.column('bag').unique().to_pylist()) for table in tables]
+    moved = not bags[0] & bags[1] and all(len(set(map(_last, one))) == len(one) for one in bags)
+    keys = [_keys(table, moved) for table in tables]
+    joined = keys[0].join(
+        keys[1], keys=_KEYS, join_type='inner', right_suffix='_right', use_threads=False)
+    places = [joined.column(name).to_numpy() for name in ('row', 'row_right')]
+    for run, place in zip(runs, places):
+        if np.unique(place).size != place.size:
+            raise DataError(
+                f'{run.folder}: frames of the drive {printable(drive)} are there twice: remove '
+                'its files and run `resnet_trt fleet` with --resume')
+    order = np.argsort(places[0])
+    return Match(
+        drive, *(table.take(place[order]) for table, place in zip(tables, places)),
+        *(table.num_rows - order.size for table in tables))
+
+
+def _keys(table: Any, moved: bool) -> Any:
+    """Return the columns that identify a row, and its place."""
+    bags = column(table, 'bag')
+    if moved:
+        names = bags.dictionary_encode()
+        bags = pa.array(map(_last, names.dictionary.to_pylist()), pa.string()).take(names.indices)
+    # Null equals nothing in a join.
+    regions = pc.fill_null(column(table, 'region_id'), '')
+    return pa.table([
+        bags, table.column('topic'), table.column('frame'), regions,
+        pa.array(np.arange(table.num_rows))], names=[*_KEYS, 'row'])
+
+
+def _last(bag: str) -> str:
+    return PurePosixPath(bag).name
+
+
+def _answered(table: Any) -> NDArray[np.bool_]:
+    return np.asarray(
+        pc.equal(column(table, 'outcome'), ANSWERED).to_numpy(zero_copy_only=False))
+
+
+def column(table: Any, name: str) -> Any:
+    """Return a column of a table or a batch as one array."""
+    found = table.column(name)
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
+def answer_at(table: Any, place: int) -> Answer:
+    """Return the answer of a row of a table or a batch."""
+    row = {name: table.column(name)[place].as_py() for name in ('classes', 'scores')}
+    return Answer(tuple(row['classes'] or ()), tuple(row['scores'] or ()))
+
+
+def found_frame(
+        table: Any, place: int, value: float, other: Any = None) -> FoundFrame:
+    """
+    Return a row with its answer.
+
+    :param table: a table or a batch of `FRAME_COLUMNS`.
+    :param place: of the row.
+    :param value: why it was chosen.
+    :param other: answer of the other run.
+    """
+    row = {name: table.column(name)[place].as_py() for name in FRAME_COLUMNS}
+    entropy = row['entropy']
+    return FoundFrame(
+        value, row['drive'], row['bag'], row['topic'], row['stamp_ns'], row['log_time_ns'],
+        row['frame'], row['region_id'], answer_at(table, place), other,
+        float('nan') if entropy is None else entropy)

@@ -1,0 +1,112 @@
+"""Two runs over the same frames: which rows belong together, and where they differ."""
+
+from __future__ import annotations
+
+from fleet_results import LEFT, row, write_run
+import numpy as np
+import pytest
+
+from resnet_trt_node.errors import DataError
+from resnet_trt_node.fleet.results import matching
+from resnet_trt_node.fleet.results.comparison import compare
+from resnet_trt_node.fleet.results.files import Results
+from resnet_trt_node.fleet.results.matching import matches
+from resnet_trt_node.fleet.results.picking import check_matched
+
+CAR, BUS = {'car': .9, 'bus': .1}, {'bus': .8, 'car': .2}
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Return a function that writes a run of rows and opens it."""
+    def make(*rows, unit_rows=4):
+        number = len(list(tmp_path.iterdir()))
+        return Results(write_run(tmp_path / f'run{number}', rows, unit_rows))
+    return make
+
+
+def test_rows_are_matched_whatever_their_files_and_order(make):
+    first = make(*(row('a', number, CAR) for number in range(9)), unit_rows=2)
+    second = make(*(row('a', number, BUS) for number in reversed(range(3, 12))), unit_rows=5)
+    match, = matches(first, second)
+    assert match.first.column('frame').to_pylist() == list(range(3, 9))
+    assert match.second.column('frame').to_pylist() == list(range(3, 9))
+    assert set(match.second.column('classes').to_pylist()[0]) == {'bus', 'car'}
+    assert (match.only_first, match.only_second) == (3, 3)
+    assert match.disagreement() == pytest.approx([.8] * 6)
+
+
+def test_topic_region_and_bag_tell_rows_apart(make):
+    first = make(
+        row('a', 0, CAR), row('a', 0, CAR, region_id='7'), row('a', 0, CAR, topic=LEFT),
+        row('a', 0, CAR, bag='/bags/other'))
+    second = make(row('a', 0, BUS, region_id='7'), row('a', 0, BUS, bag='/bags/a'))
+    match, = matches(first, second)
+    assert match.first.column('region_id').to_pylist() == [None, '7']
+    assert match.first.column('bag').to_pylist() == ['/bags/a', '/bags/a']
+    assert (match.only_first, match.only_second) == (2, 0)
+
+
+def test_bags_that_were_moved_are_matched_by_their_names(make):
+    first = make(row('a', 0, CAR, bag='s3://bucket/2026/a.mcap'))
+    second = make(row('a', 0, BUS, bag='/disk/a.mcap'))
+    match, = matches(first, second)
+    assert match.first.num_rows == 1
+    other = make(row('a', 0, BUS, bag='/disk/b.mcap'))
+    match, = matches(first, other)
+    assert (match.first.num_rows, match.only_first, match.only_second) == (0, 1, 1)
+
+
+@pytest.mark.parametrize('most', [1, 2, 7])
+def test_a_large_drive_is_taken_in_stretches(make, monkeypatch, most):
+    rows = [row('a', number, CAR, topic=topic) for number in range(10) for topic in ('/x', '/y')]
+    first = make(*rows)
+    second = make(*({**one, 'classes': ['bus']} for one in rows[:-3]))
+    whole = compare(first, second, 5, 0, lambda steps: None)
+    monkeypatch.setattr(matching, 'MOST_ROWS', most)
+    found = list(matches(first, second))
+    assert len(found) > 2
+    assert max(match.first.num_rows for match in found) <= most + 2
+    steps: list[int] = []
+    assert compare(first, second, 5, 0, steps.append) == whole
+    assert sum(steps) == 20
+    assert (whole.matched, whole.only_first, whole.only_second) == (17, 3, 0)
+
+
+def test_a_frame_that_is_there_twice_is_refused(make):
+    first = make(row('a', 0, CAR), row('a', 0, CAR))
+    with pytest.raises(DataError, match='frames of the drive a are there twice'):
+        list(matches(first, make(row('a', 0, BUS))))
+
+
+def test_differences_are_counted(make):
+    first = make(
+        *(row('a', number, CAR) for number in range(6)), row('a', 6), row('a', 7, BUS),
+        row('b', 0, BUS), row('new', 0, CAR))
+    second = make(
+        *(row('a', number, CAR) for number in range(4)), row('a', 4, BUS), row('a', 5, BUS),
+        row('a', 6, CAR), row('a', 7), row('b', 0, {}), row('old', 0, CAR), row('old', 1, CAR))
+    found = compare(first, second, 10, 0, lambda steps: None)
+    assert (found.matched, found.only_first, found.only_second) == (9, 1, 2)
+    assert (found.won, found.lost) == (1, 1)
+    assert (found.total.both, found.total.same) == (7, 4)
+    assert found.total.rate == pytest.approx(4 / 7)
+    assert found.pairs == {('bus', 'car'): 2, ('(no class)', 'bus'): 1}
+    assert found.total.first == {'car': 6, 'bus': 1}
+    assert found.total.second == {'car': 4, 'bus': 2, '(no class)': 1}
+    assert [(one.name, one.both, one.same) for one in found.drives] == [('a', 6, 4), ('b', 1, 0)]
+    assert found.drives[0].drift == pytest.approx(
+        (6.5 - 4.5) / 7 * np.log(6.5 / 4.5) + (.5 - 2.5) / 7 * np.log(.5 / 2.5))
+    assert [(one.drive, one.frame) for one in found.frames] == [('a', 4), ('a', 5), ('b', 0)]
+    frame = found.frames[0]
+    assert frame.value == pytest.approx(.8)
+    assert (frame.answer.best, frame.other.best) == ('car 90.0 %', 'bus 80.0 %')
+    assert found.frames[2].other.best == 'no class'
+
+
+def test_runs_over_other_bags_are_refused(make):
+    first, second = make(row('a', 0, CAR)), make(row('b', 0, CAR))
+    found = compare(first, second, 10, 0, lambda steps: None)
+    assert (found.matched, np.isnan(found.total.rate), found.frames) == (0, True, [])
+    with pytest.raises(DataError, match='no frame in common: the drives are a and b'):
+        check_matched(first, second, found.matched)
