@@ -21,7 +21,7 @@ from resnet_trt_node.printable import printable
 #: Command to its one-line help. `resnet_trt_node.cli.arguments.<command>` has `EXAMPLES` and
 #: `add_arguments(parser)`, and imports no runtime: help and completion need it too.
 #: `resnet_trt_node.cli.<command>` has `run(arguments) -> exit code`, and is imported to run it, so
-#: that a command needs only its own dependencies.
+#: that a command needs only its own dependencies. A hyphen is an underscore in both names.
 COMMANDS = {
     'fetch': 'download a ready model from an index, or list the index',
     'train': 'train or fine-tune a ResNet on your own classes',
@@ -34,6 +34,8 @@ COMMANDS = {
     'inspect': 'show shapes, precision, labels and cost of a model',
     'classify': 'classify pictures, folders, zip files or bags',
     'fleet': 'classify thousands of bags on one machine or a cluster, with Ray',
+    'fleet-report': 'show what a fleet run found, and how it differs from another, as HTML',
+    'fleet-pick': 'write frames of a fleet run for labelling: unsure, disputed or of a class',
     'evaluate': 'measure accuracy on labelled pictures, and the agreement of two models',
     'calibrate': 'calibrate scores by temperature scaling',
     'compare': 'compare outputs and latency of backends and models',
@@ -57,7 +59,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     :returns: 0 after success, 2 for an error that the user can correct, 130 after Ctrl-C.
     """
     _prepare_streams()
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = _joined(list(sys.argv[1:] if arguments is None else arguments))
     asked = next((word for word in words if word in COMMANDS), None)
     try:
         return _run(words, asked)
@@ -94,10 +96,20 @@ def _run(words: Sequence[str], asked: Optional[str]) -> int:
         return 2
     parsed = parser.parse_args(words, Namespace(words=words))
     with interrupts_reach_runtimes():
-        code = int(import_module(f'resnet_trt_node.cli.{parsed.command}').run(parsed))
+        code = int(import_module(f'resnet_trt_node.cli.{_module(parsed.command)}').run(parsed))
     # What cannot be written is told here, not by the interpreter when it ends.
     sys.stdout.flush()
     return code
+
+
+def _joined(words: list[str]) -> list[str]:
+    """Return words whose first two, such as `fleet report`, are one command, `fleet-report`."""
+    name = '-'.join(words[:2])
+    return [name, *words[2:]] if len(words) > 1 and name in COMMANDS else words
+
+
+def _module(command: str) -> str:
+    return command.replace('-', '_')
 
 
 def _nowhere() -> TextIO:
@@ -120,6 +132,8 @@ def _import_failure(error: ImportError) -> str:
     if error.name == 'torch' and isinstance(error, ModuleNotFoundError):
         # No robot needs it, so that `doctor` does not look for it.
         return 'this command needs PyTorch, which is not installed: pip install torch'
+    if error.name == 'pyarrow' and isinstance(error, ModuleNotFoundError):
+        return 'this command needs PyArrow, which is not installed: pip install pyarrow'
     # Such as the system's OpenCV, built for NumPy 1, beside NumPy 2.
     return (f'a package is missing or incompatible ({printable(error)}): '
             '`resnet_trt doctor` says what to install')
@@ -149,7 +163,7 @@ def parser_for(asked: Optional[str]) -> CommandParser:
         command = parser.commands[name] = commands.add_parser(
             name, help=text, description=text[0].upper() + text[1:] + '.')
         if name == asked:
-            module = import_module(f'resnet_trt_node.cli.arguments.{name}')
+            module = import_module(f'resnet_trt_node.cli.arguments.{_module(name)}')
             command.examples = module.EXAMPLES
             module.add_arguments(command)
     return parser
