@@ -207,8 +207,9 @@ SET = {
     'device': 1, 'threads': 2, 'engine_dir': Path('engines'), 'opt_batch_sizes': (1,),
     'optimization_level': 1, 'workspace_mib': 1, 'tf32': True, 'sparse_weights': True,
     'version_compatible': True, 'engine_host_code': True, 'target_sm': '8.9', 'dla_core': 0,
-    'cuda_graph_max_batch': 0, 'zero_copy_max_batch': 0, 'blocking_sync': True, 'preprocess': 'gpu',
-    'tvm_target': 'cpu', 'simulated_ms': 0.0, 'simulated_row_ms': 0.1, 'simulated_fail_every': 7}
+    'cuda_graph_max_batch': 0, 'zero_copy_max_batch': 0, 'blocking_sync': True,
+    'preprocess': 'gpu', 'decode_jpeg': True, 'tvm_target': 'cpu', 'simulated_ms': 0.0,
+    'simulated_row_ms': 0.1, 'simulated_fail_every': 7}
 
 
 def test_each_option_is_common_or_some_backends_own():

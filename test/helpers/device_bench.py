@@ -42,7 +42,8 @@ class Bench:
         self.pipeline.drain(60.0)
         assert self.pipeline.close(60.0)
         total = self.pipeline.counters.total()
-        assert total.mismatch is None and total.in_progress == 0
+        assert total.mismatch is None
+        assert total.in_progress == 0
 
 
 class Pair:

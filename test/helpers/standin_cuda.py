@@ -246,7 +246,8 @@ class StandInCuda:
                     self, grid: tuple[int, int, int], block: tuple[int, int, int],
                     stream: Stream, *arguments: int) -> None:
                 cuda.call('cuLaunchKernel')
-                assert len(arguments) == self._number and cuda.kernel is not None
+                assert len(arguments) == self._number
+                assert cuda.kernel is not None
                 kernel = cuda.kernel
                 cuda.streams[stream.handle].add(lambda: kernel(grid[2], *arguments))
 

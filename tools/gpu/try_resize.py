@@ -63,7 +63,8 @@ class Bench:
             for place, message in enumerate(messages):
                 raw = check_image(message)
                 source, grid = plan_source(raw), plan_grid(self._rule, raw.height, raw.width)
-                assert source is not None and grid is not None
+                assert source is not None
+                assert grid is not None
                 if not self._rows.put(place, source, grid, grid.rows, grid.columns):
                     self._rows.grow()
                     break

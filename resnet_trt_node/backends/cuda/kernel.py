@@ -118,7 +118,7 @@ def compile_source(
             call('nvrtcGetProgramLog', program, words)
             text = words.rstrip(b'\0 \n').decode(errors='replace')
             raise BackendError(f'{file_name} cannot be compiled: {error}; {text}') from error
-        binary = b' ' * call('nvrtcGetCUBINSize', program)
+        binary: bytes = b' ' * call('nvrtcGetCUBINSize', program)
         call('nvrtcGetCUBIN', program, binary)
         return binary
     finally:

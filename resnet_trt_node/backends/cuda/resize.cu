@@ -269,6 +269,7 @@ __device__ void write_pixel(const Job& job, const Block& block, int thread, cons
 extern "C" __global__ void resize(const Job* jobs, unsigned char* out, int height, int width) {
   __shared__ Block block;
   const Job& job = jobs[blockIdx.z];
+  if (job.row < 0) return;
   const int tile_y = blockIdx.y, tile_x = blockIdx.x;
   const int thread = threadIdx.y * TILE + threadIdx.x;
   int own_sums[1][3];
@@ -311,7 +312,7 @@ static void resize(const Job& job, int tile_y, int tile_x, unsigned char* out, i
 extern "C" void resize_on_cpu(const Job* jobs, int count, unsigned char* out, int height,
                               int width) {
   for (const Job* job = jobs; job < jobs + count; ++job)
-    for (int y = 0; y * TILE < height; ++y)
+    for (int y = 0; job->row >= 0 && y * TILE < height; ++y)
       for (int x = 0; x * TILE < width; ++x) resize(*job, y, x, out, height, width);
 }
 

@@ -61,6 +61,9 @@ class ResizedRows:
         self._target = target
         self._lock = Lock()
         self._jobs_bytes = _aligned(len(images) * JOB.itemsize)
+        self._frame_bytes = images[0].nbytes
+        self._tiles = tuple(-(-side // threads) for side, threads in zip(
+            images.shape[2:0:-1], _BLOCK))
         self._log = log
         self._decoder = decoder
         self._said_fall_back = False
@@ -75,7 +78,11 @@ class ResizedRows:
 
     def clear(self) -> None:
         """Forget what was put."""
-        self._jobs: dict[int, np.void] = {}
+        # Row to the number of its job, in the table at the begin of the memory.
+        self._numbers: dict[int, int] = {}
+        self._count = 0
+        # Numbers of jobs that became of no use.
+        self._unused: list[int] = []
         self._encoded: dict[int, tuple[EncodedPicture, _Write]] = {}
         # By the identity of a source, which is kept so that no other one gets it.
         self._placed: dict[int, tuple[Source, Optional[_Placed]]] = {}
@@ -87,15 +94,14 @@ class ResizedRows:
             if id(source) not in self._placed:
                 self._placed[id(source)] = source, self._reserve(source, rows, columns)
             placed = self._placed[id(source)][1]
-        if placed is None:
-            return False
-        # Other threads that put a part of the same picture wait for its bytes at the submission:
-        # the batch goes when all of them have ended.
+            if placed is None:
+                return False
+            job = self._new_job(place)
+        # Other threads that put a part of the same picture do not wait for its bytes: the batch
+        # goes when all of them have ended.
         placed.copy_once()
-        job = np.zeros((), JOB)[()]
         source.write(job, rows, columns, placed.addresses, placed.pitches)
         grid.write(job)
-        self._jobs[place] = job
         return True
 
     @property
@@ -106,22 +112,27 @@ class ResizedRows:
     def put_encoded(
             self, place: int, picture: EncodedPicture, grid: Grid, fall_back: _Write) -> None:
         """Have the device decode a picture and write a row; see `DeviceRows`."""
-        job = np.zeros((), JOB)[()]
+        with self._lock:
+            job = self._new_job(place)
         grid.write(job)
-        self._jobs[place] = job
         self._encoded[place] = picture, fall_back
 
     def move(self, target: int, source: int) -> None:
         """Make a row what another one is."""
-        self._encoded.pop(target, None)
+        self.forget(target)
         if source in self._encoded:
             self._encoded[target] = self._encoded.pop(source)
-        job = self._jobs.pop(source, None)
-        if job is None:
-            self._jobs.pop(target, None)
-            self._images[target] = self._images[source]
+        if source in self._numbers:
+            self._numbers[target] = self._numbers.pop(source)
         else:
-            self._jobs[target] = job
+            self._images[target] = self._images[source]
+
+    def forget(self, place: int) -> None:
+        """Make a row pixels that the caller writes."""
+        with self._lock:
+            self._encoded.pop(place, None)
+            if place in self._numbers:
+                self._unused.append(self._numbers.pop(place))
 
     def enqueue(self, stream: CudaStream, batch_size: int) -> None:
         """
@@ -129,35 +140,47 @@ class ResizedRows:
 
         :raises InferenceError: if the driver refuses.
         """
-        self._decode(stream, batch_size)
-        jobs = sorted((place, job) for place, job in self._jobs.items() if place < batch_size)
         # The pictures are copied; those who sent them may want their memory back.
         self._placed.clear()
-        frame_bytes = self._images[0].nbytes
-        for first, end in _gaps([place for place, _ in jobs], batch_size):
-            stream.copy_in(self._target + first * frame_bytes, self._images[first:end])
-        if not jobs:
+        self.errors = {}
+        if self._encoded:
+            self._decode(stream, batch_size)
+        numbers, frame_bytes = self._numbers, self._frame_bytes
+        places = sorted(place for place in numbers if place < batch_size)
+        if len(places) < batch_size:
+            for first, end in _gaps(places, batch_size):
+                stream.copy_in(self._target + first * frame_bytes, self._images[first:end])
+        if not places:
             return
-        table = self._memory[:len(jobs) * JOB.itemsize].view(JOB)
-        for number, (place, job) in enumerate(jobs):
-            table[number] = job
-            table[number]['row'] = place
+        rows = self._table['row']
+        rows[:self._count] = -1
+        for place in places:
+            rows[numbers[place]] = place
         if not self._device.integrated:
             stream.copy_in(self._address, self._memory[:self._used])
-        height, width = self._images.shape[1:3]
-        grid = -(-width // _BLOCK[0]), -(-height // _BLOCK[1]), len(jobs)
         self._kernel.launch(
-            grid, _BLOCK, stream, self._address, self._target, height, width)
+            (*self._tiles, self._count), _BLOCK, stream, self._address, self._target,
+            *self._images.shape[1:3])
+
+    def _new_job(self, place: int) -> np.void:
+        """Return the job of a row, to be overwritten."""
+        self._encoded.pop(place, None)
+        number = self._numbers.get(place)
+        if number is None:
+            if self._unused:
+                number = self._unused.pop()
+            else:
+                number, self._count = self._count, self._count + 1
+            self._numbers[place] = number
+        return self._table[number]  # type: ignore[no-any-return]
 
     def _decode(self, stream: CudaStream, batch_size: int) -> None:
         """Decode what is encoded, and complete the jobs; what cannot be is the CPU's."""
-        self.errors = {}
-        encoded = {place: both for place, both in self._encoded.items() if place < batch_size}
-        self._decoded = []
-        if not encoded:
-            return
         assert self._decoder is not None
+        encoded = {place: both for place, both in self._encoded.items() if place < batch_size}
         pictures = [*{id(picture): picture for picture, _ in encoded.values()}.values()]
+        # The device is done with those of the batch before.
+        self._decoded.clear()
         results = dict(zip(map(id, pictures), self._decoder.decode_selected(
             [picture.data for picture in pictures], [picture.header for picture in pictures],
             stream.handle)))
@@ -167,19 +190,18 @@ class ResizedRows:
                 self._fall_back(place, result, fall_back)
             else:
                 self._decoded.append(result)
-                write_rgb(self._jobs[place], result.address, result.pitch, result.height,
-                          result.width)
+                write_rgb(self._table[self._numbers[place]], result.address, result.pitch,
+                          result.height, result.width)
 
     def _fall_back(self, place: int, reason: str, write: _Write) -> None:
         if not self._said_fall_back:
             self._said_fall_back = True
             self._log(f'the CPU decodes a jpeg that the GPU does not: {reason}')
-        del self._jobs[place], self._encoded[place]
+        self.forget(place)
         try:
             write(self._images[place])
         except FrameError as error:
-            # Its traceback may be part of a cycle, and leads to page-locked memory.
-            self.errors[place] = str(error.with_traceback(None))
+            self.errors[place] = str(error)
             self._images[place] = 0
 
     def grow(self) -> None:
@@ -208,6 +230,7 @@ class ResizedRows:
         self._address = (
             memory.ctypes.data if self._device.integrated else self._device.memory(size))
         self._memory = memory
+        self._table = memory[:len(self._images) * JOB.itemsize].view(JOB)
 
     def _reserve(self, source: Source, rows: slice, columns: slice) -> Optional[_Placed]:
         """Return where a picture's planes go, None where there is no room."""

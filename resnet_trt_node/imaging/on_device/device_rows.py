@@ -16,9 +16,10 @@ class DeviceRows(Protocol):
     """
     The rows of one batch buffer.
 
-    A row is either pixels that a caller writes into `Backend.buffer`, or what is put here; the
+    One is either pixels that a caller writes into `Backend.buffer`, or what is put here; the
     device resizes all that was put when the buffer is submitted. Preprocess threads put rows,
-    several at a time; the rest is called by one thread, while the buffer is not submitted.
+    several at a time, or forget them; the rest is called by one thread, while the buffer is not
+    submitted.
     """
 
     @property
@@ -57,6 +58,9 @@ class DeviceRows(Protocol):
             decode it; called by the thread that submits. A FrameError of it goes to
             `Backend.row_errors`.
         """
+
+    def forget(self, place: int) -> None:
+        """Make a row pixels that the caller writes, whatever was put there before."""
 
     def move(self, target: int, source: int) -> None:
         """Make a row what another one is."""

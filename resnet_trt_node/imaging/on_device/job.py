@@ -3,7 +3,7 @@ The kernel's jobs: one becomes one row of a batch.
 
 `JOB` is `struct Job` of backends/cuda/resize.cu, field for field; a test compares them. Its fields
 are written by `Grid.write` and `Source.write`, but for `row`: which row of the uint8
-(batch, height, width, 3) output, RGB, the job writes.
+(batch, height, width, 3) output, RGB, the job writes; -1 for none.
 """
 
 from __future__ import annotations

@@ -192,11 +192,13 @@ class PreprocessWorker:
         frame, index, place, row = job
         assert frame.work is not None
         device_rows = self._device_rows
-        path = '' if device_rows is None else frame.work.offload(index, device_rows, place)
-        if path:
-            frame.path = path
-        else:
-            frame.work.fill(index, row)
+        if device_rows is not None:
+            frame.path = frame.work.offload(index, device_rows, place)
+            if frame.path:
+                return
+            # A bad frame may have had this row before.
+            device_rows.forget(place)
+        frame.work.fill(index, row)
 
     def _move(self, rows: NDArray[np.uint8], target: int, source: int) -> None:
         if self._device_rows is None:

@@ -114,9 +114,10 @@ class WholeFrame:
             self, load: Callable[[], Frame], resizer: Resizer, spec: ModelSpec,
             picture: Union[RawImage, EncodedPicture, None] = None) -> None:
         self._grid = picture and plan_grid(spec.resize, picture.height, picture.width)
-        self._picture = picture if self._grid else None
-        if isinstance(picture, RawImage) and self._grid:
-            self._picture = plan_source(picture)
+        self._picture: Union[Source, EncodedPicture, None] = None
+        if self._grid:
+            self._picture = (
+                plan_source(picture) if isinstance(picture, RawImage) else picture)
         self._frame = load() if self._picture is None else None
         self._load: Optional[Callable[[], Frame]] = load
         self._resizer = resizer
@@ -132,7 +133,7 @@ class WholeFrame:
     def offload(self, index: int, rows: DeviceRows, place: int) -> str:
         """Have the device resize it, and let go of its pixels."""
         picture, grid, load, resizer = self._picture, self._grid, self._load, self._resizer
-        if isinstance(picture, EncodedPicture) and grid:
+        if isinstance(picture, EncodedPicture) and grid and load:
             rows.put_encoded(place, picture, grid, lambda row: resizer.resize(load(), row))
             self._let_go()
             return 'jpeg'

@@ -96,8 +96,8 @@ class NodeParameters:
     blocking_sync: bool = _parameter(
         False, 'Sleep instead of spinning while the GPU computes: less CPU load, more latency.')
     preprocess: str = _parameter(
-        'auto', 'Where frames are decoded, converted and resized: gpu has TensorRT backends do it on '
-        'the GPU, and resize exactly as Pillow does; auto takes the GPU where that works.',
+        'auto', 'Where frames are decoded, converted and resized: gpu has TensorRT backends do it '
+        'on the GPU, and resize exactly as Pillow does; auto takes the GPU where that works.',
         choices=('auto', 'cpu', 'gpu'))
     tvm_target: str = _parameter(
         'auto', 'Target that TVM compiles for; auto uses the GPU if TVM can, otherwise the CPU.',

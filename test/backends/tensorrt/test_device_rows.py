@@ -41,7 +41,8 @@ def noise(seed: int, height: int, width: int, encoding: str = 'rgb8') -> Any:
 def plan(backend: Any, message: Any) -> tuple[Source, Any]:
     raw = check_image(message)
     source, grid = plan_source(raw), plan_grid(backend.spec.resize, raw.height, raw.width)
-    assert source is not None and grid is not None
+    assert source is not None
+    assert grid is not None
     return source, grid
 
 
@@ -97,7 +98,8 @@ def test_a_row_that_moves_takes_its_picture_along(world: Any) -> None:
     with machine.start(max_batch_size=4, preprocess='gpu') as backend:
         rows = backend.device_rows()
         messages = [noise(number, 40, 50) for number in range(2)]
-        assert put(backend, 0, messages[0]) and put(backend, 2, messages[1])
+        assert put(backend, 0, messages[0])
+        assert put(backend, 2, messages[1])
         backend.buffer()[3] = 99
         rows.move(0, 2)
         rows.move(1, 3)
@@ -108,6 +110,22 @@ def test_a_row_that_moves_takes_its_picture_along(world: Any) -> None:
         backend.buffer()[0] = 5
         backend.infer(1)
         assert (input_of(machine, backend)[0] == 5).all()
+
+
+def test_a_row_of_a_bad_frame_is_the_next_ones(world: Any) -> None:
+    machine = world()
+    with machine.start(max_batch_size=2, preprocess='gpu') as backend:
+        rows = backend.device_rows()
+        for turn in range(20):
+            # More than there are rows, as often as frames turn out to be bad.
+            assert put(backend, turn % 2, noise(turn, 40, 50))
+            rows.move(0, 1)
+        rows.forget(0)
+        backend.buffer()[0] = 8
+        assert put(backend, 1, noise(99, 40, 50))
+        backend.infer(2)
+        assert (input_of(machine, backend)[0] == 8).all()
+        assert np.array_equal(input_of(machine, backend)[1], exact(backend, noise(99, 40, 50)))
 
 
 def test_parts_of_one_picture_are_copied_once(world: Any) -> None:
@@ -194,7 +212,8 @@ def test_the_kernel_is_compiled_once_for_a_kind_of_gpu(world: Any) -> None:
     assert options == [b'--gpu-architecture=sm_89', b'--fmad=false', b'--std=c++17']
     assert b'__global__ void resize' in source
     binary, = (machine.engines / 'kernels').iterdir()
-    assert binary.name.startswith('resize-sm_89-') and binary.suffix == '.cubin'
+    assert binary.name.startswith('resize-sm_89-')
+    assert binary.suffix == '.cubin'
     machine.cuda.capability = (9, 0)
     machine.start(preprocess='gpu').close()
     assert len(machine.cuda.compiled) == 2
@@ -211,7 +230,8 @@ def test_a_binary_that_is_not_ours_is_compiled_anew(world: Any, damage: str) -> 
         binary.chmod(0o666)
     machine.start(preprocess='gpu').close()
     assert len(machine.cuda.compiled) == 2
-    assert binary.read_bytes().startswith(b'compiled') and binary.stat().st_mode & 0o777 == 0o600
+    assert binary.read_bytes().startswith(b'compiled')
+    assert binary.stat().st_mode & 0o777 == 0o600
 
 
 def test_without_a_compiler_auto_goes_on_and_gpu_says_what_is_missing(
@@ -241,7 +261,7 @@ def test_a_missing_library_and_an_error_of_the_compiler_are_told(
     made = nvrtc.nvrtcCreateProgram
     monkeypatch.setattr(
         nvrtc, 'nvrtcCreateProgram', lambda source, *rest: made(b'#error' + source, *rest))
-    with pytest.raises(BackendError, match='resize.cu cannot be compiled: .*an error in line 1'):
+    with pytest.raises(BackendError, match=r'resize\.cu cannot be compiled: .*an error in line 1'):
         machine.start(preprocess='gpu')
 
 

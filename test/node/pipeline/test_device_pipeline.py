@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from kernel_on_cpu import image_message, launch
 from resnet_trt_node.backends.cuda import resized_rows
+from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.on_device import grid as grids
-from resnet_trt_node.node.pipeline.work import RegionFrames, WholeFrames
+from resnet_trt_node.node.pipeline.work import RegionFrames, RegionWork, WholeFrames
 from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.regions.region import Region
 from resnet_trt_node.regions.settings import RegionSettings
@@ -94,7 +95,8 @@ def test_a_frame_that_finds_no_room_is_answered_by_the_cpus_way(
     assert [answer[0].label for _, answer in bench.answers] == [
         message.colour for message, _ in bench.answers]
     # Each of the three buffers makes room after its first frame.
-    assert 1 <= bench.paths['cpu'] <= 3 and bench.paths['gpu'] == 12 - bench.paths['cpu']
+    assert 1 <= bench.paths['cpu'] <= 3
+    assert bench.paths['gpu'] == 12 - bench.paths['cpu']
 
 
 @pytest.mark.parametrize('threads', [1, 3])
@@ -125,6 +127,33 @@ def test_regions_of_all_cameras_share_batches_and_keep_their_places(
     assert bench.paths['gpu'] > 40
 
 
+def test_a_bad_region_frame_leaves_nothing_in_the_rows_of_the_next(
+        machine: World, monkeypatch: Any) -> None:
+    bench = Bench(machine, RegionFrames(
+        RegionSettings(), lambda detections: detections, lambda image: 1), max_batch_size=8)
+    offload, spoilt = RegionWork.offload, []
+
+    def spoil(work: Any, index: int, rows: Any, place: int) -> str:
+        path = offload(work, index, rows, place)
+        if index == 2 and work._regions[0].class_id == 'bad':
+            spoilt.append(place)
+            raise FrameError('spoilt')
+        return path
+    monkeypatch.setattr(RegionWork, 'offload', spoil)
+    for number in range(30):
+        name, kind = NAMES[number % len(NAMES)], ('bad', 'rotated', 'upright')[number % 3]
+        box = at(8, 8, 48, 48)
+        if kind == 'rotated':
+            box = type(box)(box.center_x, box.center_y, box.width, box.height, np.pi)
+        message = image_message(np.full((64, 64, 3), COLOURS[name], np.uint8), wanted=name)
+        bench.pipeline.offer('front', Pair(message, [Region(box, '', kind)] * 3))
+    bench.finish()
+    assert len(spoilt) == 10
+    assert len(bench.answers) == 20
+    for message, answers in bench.answers:
+        assert [one.predictions[0].label for one in answers] == 3 * [message.image.wanted]
+
+
 def test_a_picture_that_is_reduced_too_much_is_the_cpus(
         machine: World, monkeypatch: Any) -> None:
     monkeypatch.setattr(grids, 'MAX_TAPS', 5)
@@ -147,4 +176,5 @@ def test_what_may_be_depth_is_looked_at_by_the_cpu() -> None:
     assert converter(depth) is None
     grey = image_message(np.zeros((4, 4, 3), np.uint8))
     raw = converter(grey)
-    assert isinstance(raw, RawImage) and raw.name == 'rgb8'
+    assert isinstance(raw, RawImage)
+    assert raw.name == 'rgb8'
