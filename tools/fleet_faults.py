@@ -39,6 +39,7 @@ from tiny_model import write_tiny_model  # noqa: E402
 DRIVES, UNITS, FRAMES_OF_UNIT = 8, 25, 4
 #: Faults by what happens, and how often; -1 is always.
 PLAN = (('kill', 1, 8), ('kill', -1, 3), ('kill_engine', 1, 4), ('fail', 2, 5), ('fail', -1, 2))
+OFTEN = {1: 'once', 2: 'twice', -1: 'always'}
 DAMAGED, FULL = 5, 3
 
 
@@ -120,14 +121,13 @@ def check(folder: Path) -> dict[str, Any]:
     frames = manifest['frames']
     return {
         'units': len(units),
-        'faults': {**{f'{what}, {"always" if times < 0 else f"{times} times"}': number
-                      for what, times, number in PLAN},
+        'faults': {**{f'{what}, {OFTEN[times]}': number for what, times, number in PLAN},
                    'chunk overwritten': DAMAGED, 'disk full': FULL},
         'times a process was killed or reading failed': faulty.happened,
         'frames': {'without faults': len(clean), 'with faults': frames, 'resumed': last},
         'units that failed': sorted(f'{drive}/{number}' for drive, number in failed),
-        'errors': sorted({unit['error'].partition(':')[0] for unit in units.values()
-                          if unit['state'] == 'failed'}),
+        'errors': sorted({unit['error'].replace(f'{folder}/', '').partition(';')[0]
+                          for unit in units.values() if unit['state'] == 'failed'}),
         'seconds': took,
         'checks': {
             'exit codes are 0, 1 and 0': (code_clean, code_faulty, code_resumed) == (0, 1, 0),

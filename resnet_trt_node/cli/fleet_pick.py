@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from resnet_trt_node.cli.fleet_report import apart_ns, open_results
+from resnet_trt_node.cli.fleet_report import apart_ns, cache_bytes, open_results
 from resnet_trt_node.cli.support.console import (
     count_of, log, print_json, print_warning, Progress, write)
 from resnet_trt_node.errors import DataError, UsageError
@@ -22,6 +22,7 @@ def run(arguments: Namespace) -> int:
     if arguments.limit < 1:
         raise UsageError(f'--limit {arguments.limit}: choose at least 1')
     best = BestFrames(arguments.limit, apart_ns(arguments.apart))
+    cache = cache_bytes(arguments.cache_gib)
     results = open_results(arguments.results)
     check_folder(arguments.output, arguments.overwrite)
     _choose(arguments, results, best)
@@ -30,8 +31,8 @@ def run(arguments: Namespace) -> int:
         raise DataError(_NONE[_criterion(arguments)])
     with Progress(len(frames), 'picture', arguments.json) as progress:
         picked = write_pictures(
-            frames, arguments.output, arguments.bags, round(arguments.cache_gib * 2**30),
-            print_warning, lambda steps: progress.advance(steps, len(frames)))
+            frames, arguments.output, arguments.bags, cache, print_warning,
+            lambda steps: progress.advance(steps, len(frames)))
     for reason, number in picked.problems.items():
         print_warning(f'{count_of(number, "frame")} without a picture: {reason}')
     if not picked.pictures:

@@ -29,7 +29,7 @@ def run(arguments: Namespace) -> int:
             raise UsageError(f'--{name} {getattr(arguments, name)}: choose at least 1')
     options = ReportOptions(
         arguments.drives, arguments.frames, apart_ns(arguments.apart), arguments.bags,
-        round(arguments.cache_gib * 2**30))
+        cache_bytes(arguments.cache_gib))
     first = open_results(arguments.results)
     second = None if arguments.against is None else open_results(arguments.against)
     path = arguments.results / _REPORT if arguments.output is None else arguments.output
@@ -73,6 +73,17 @@ def apart_ns(seconds: float) -> int:
     if not 0 <= seconds < 1e9:
         raise UsageError(f'--apart {seconds}: give seconds, 0 or more')
     return round(seconds * 1e9)
+
+
+def cache_bytes(gibibytes: float) -> int:
+    """
+    Return the value of --cache-gib in bytes.
+
+    :raises UsageError: if it is no size.
+    """
+    if not 0 <= gibibytes < 1e9:
+        raise UsageError(f'--cache-gib {gibibytes}: give GiB, 0 or more')
+    return round(gibibytes * 2**30)
 
 
 def _write_run(run: Run) -> None:

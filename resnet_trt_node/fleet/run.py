@@ -144,11 +144,10 @@ def _answer(reference: Any) -> Answer:
     try:
         found: Answer = ray.get(reference)
         return found
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError,
-            ray.exceptions.NodeDiedError) as error:
+    except ray.exceptions.WorkerCrashedError:
         return Answer(error=(
             f'its process ended {RETRIES + 1} times, killed for its memory or by a crash in a '
-            f'library ({_first_line(error)})'))
+            'library'))
     except ray.exceptions.RayTaskError as error:
         return Answer(error=f'{printable(error.cause, _LONGEST)} ({RETRIES + 1} times)')
     except ray.exceptions.RayError as error:

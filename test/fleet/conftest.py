@@ -95,6 +95,6 @@ def store(one_ray: None) -> Iterator[str]:
     pytest.importorskip('s3fs', reason='s3fs is missing: it reads S3')
     running = server.ThreadedMotoServer(ip_address='127.0.0.1', port=STORE_PORT, verbose=False)
     running.start()
-    fsspec.filesystem('s3').mkdir('fleet')
+    fsspec.filesystem('s3').makedirs('fleet', exist_ok=True)
     yield 's3://fleet'
     running.stop()

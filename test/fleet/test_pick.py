@@ -170,6 +170,7 @@ def test_names_of_others_make_no_paths(pick, tmp_path):
 @pytest.mark.parametrize(('words', 'message'), [
     (['--uncertain', '-n', '0'], '--limit 0: choose at least 1'),
     (['--uncertain', '--apart', '-1'], '--apart -1.0: give seconds, 0 or more'),
-    (['--uncertain', '--apart', 'nan'], '--apart nan: give seconds')])
+    (['--uncertain', '--apart', 'nan'], '--apart nan: give seconds'),
+    (['--uncertain', '--cache-gib', 'nan'], '--cache-gib nan: give GiB, 0 or more')])
 def test_values_out_of_range_are_refused(pick, run, words, message):
     assert message in pick(run, *words, code=2)[1].err

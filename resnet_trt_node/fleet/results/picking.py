@@ -20,7 +20,7 @@ from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.fleet.results.candidates import Answer, BestFrames, FoundFrame
 from resnet_trt_node.fleet.results.comparison import offer
 from resnet_trt_node.fleet.results.files import element, first_classes, floats, Results
-from resnet_trt_node.fleet.results.matching import FRAME_COLUMNS, found_frame, matches
+from resnet_trt_node.fleet.results.matching import found_frame, FRAME_COLUMNS, matches
 from resnet_trt_node.fleet.results.pictures import take_pictures
 from resnet_trt_node.fleet.table import ANSWERED
 from resnet_trt_node.printable import printable, some
