@@ -25,6 +25,7 @@ from resnet_trt_node.node.ros.receiving.message_buffers import (
 from resnet_trt_node.node.ros.receiving.rcl_take import SerialisedTake
 from resnet_trt_node.node.ros.receiving.receiver import Receiver
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
+from resnet_trt_node.node.ros.stamps import now_ns
 from resnet_trt_node.node.ros.topics.arrivals import Arrivals
 from resnet_trt_node.node.ros.topics.reception import waited_ns, with_wait
 from resnet_trt_node.node.ros.transports import base_topic
@@ -105,7 +106,7 @@ class InputTopic:
 
     def _no_arrivals(self) -> Arrivals:
         clock = self._node.get_clock()
-        return Arrivals(lambda: int(clock.now().nanoseconds))
+        return Arrivals(lambda: now_ns(clock))
 
     @property
     def extra_buffers(self) -> int:
