@@ -57,9 +57,9 @@ def main() -> None:
         given.out.write_text(json.dumps(found, indent=1))
         print(title, json.dumps(found[title])[:900], flush=True)
 
-    step('ONNX Runtime', '', 'reference')
     libraries = given.engines.resolve() / 'lib'
     libraries.mkdir(exist_ok=True)
+    step('ONNX Runtime', '', 'reference')
     # The builder asks for it by its whole version, the wheel has a shorter name.
     link = libraries / 'libnvinfer_lean.so.8.6.0'
     if not link.is_symlink():
