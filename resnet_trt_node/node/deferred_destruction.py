@@ -86,7 +86,7 @@ class NodeOfDeferredDestruction(LifecycleNode):
     def _hide(self, entity: Any, destroy: Callable[[Any], bool]) -> bool:
         if self._destroy_at_once:
             return destroy(entity)
-        self._take_events(entity.event_handlers)
+        self.take_events(entity.event_handlers)
         with self._lock:
             self._hidden[entity] = destroy, _TICKS
             self._destruction_timer.reset()
@@ -120,10 +120,11 @@ class NodeOfDeferredDestruction(LifecycleNode):
     def _take_all_events(self) -> None:
         hidden = {handler for entity in list(self._hidden)
                   for handler in entity.event_handlers}
-        self._take_events([one for one in super().waitables
+        self.take_events([one for one in super().waitables
                            if isinstance(one, EventHandler) and one not in hidden])
 
-    def _take_events(self, handlers: Sequence[Any]) -> None:
+    def take_events(self, handlers: Sequence[Any]) -> None:
+        """Take the middleware events of an entity on any thread, and call their callbacks."""
         context = self.context.handle
         if context is None:
             # ROS has been shut down.

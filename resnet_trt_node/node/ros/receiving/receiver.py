@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 from threading import current_thread, get_native_id, RLock, Thread
+from time import perf_counter_ns, sleep
 from typing import Any, Callable, Optional
 
 from rclpy.context import Context
@@ -14,6 +15,8 @@ from resnet_trt_node.node.ros.receiving.rcl_take import SerialisedTake
 
 #: A wait ends after this, though nothing came: ROS may have been shut down.
 _WAKE_NS = 2 * 10**9
+#: Between waits that end for no message.
+_PAUSE_SEC = 0.01
 #: How long stopping waits for the thread, which may be copying a message.
 _JOIN_SEC = 1.0
 _NAME = 'receive'
@@ -30,6 +33,8 @@ class Receiver:
     :param context: of the node.
     :param handle: the subscription's, of rclpy.
     :param take: takes the messages of it.
+    :param take_events: takes the subscription's middleware events. While there are some, such as
+        that messages were lost, Fast DDS ends each wait at once.
     :param on_message: called on the thread with a message and when it was received, see
         `SerialisedTake`; not any more once `stop` has returned.
     :param on_failure: called on the thread, at its end, with the exception that ended it.
@@ -37,11 +42,13 @@ class Receiver:
 
     def __init__(
             self, context: Context, handle: Any, take: SerialisedTake,
+            take_events: Callable[[], None],
             on_message: Callable[[memoryview, int], None],
             on_failure: Callable[[Exception], None]) -> None:
         self._context = context
         self._handle = handle
         self._take = take
+        self._take_events = take_events
         self._on_message = on_message
         self._on_failure = on_failure
         # While a message is handed on: who stops waits for that.
@@ -83,13 +90,24 @@ class Receiver:
             return
         with context, handle, guard:
             wait_set = rclpy_implementation.WaitSet(1, 1, 0, 0, 0, 0, context)
+            vain = 0
             while not self._stopping and self._context.ok():
                 wait_set.clear_entities()
                 wait_set.add_subscription(handle)
                 wait_set.add_guard_condition(guard)
+                since_ns = perf_counter_ns()
                 wait_set.wait(_WAKE_NS)
                 if wait_set.get_ready_entities('subscription'):
+                    vain = 0
                     self._hand_on()
+                    continue
+                vain = vain + 1 if perf_counter_ns() - since_ns < _WAKE_NS else 0
+                with self._lock:
+                    if not self._stopping:
+                        self._take_events()
+                if vain > 1:
+                    # Whatever ends the waits, it is not to take a processor.
+                    sleep(_PAUSE_SEC)
 
     def _hand_on(self) -> None:
         taken = self._take()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from time import time_ns
 from typing import Any, Callable, Collection, Mapping, Optional
 
@@ -15,7 +16,8 @@ from rclpy.qos import (
     QoSProfile,
     ReliabilityPolicy,
 )
-from resnet_trt_node.node.deferred_destruction import received_elsewhere
+from resnet_trt_node.node.deferred_destruction import (
+    NodeOfDeferredDestruction, received_elsewhere)
 from resnet_trt_node.node.distribution import (
     SubscriptionEventCallbacks, UnsupportedEventTypeError)
 from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained, qos_overrides
@@ -157,25 +159,29 @@ class InputTopic:
             self, on_message: Callable[..., None],
             on_lost: Optional[Callable[[int], None]]) -> None:
         """Have a thread receive; if that fails one day, the executor from then on."""
-        large, context = self._large, self._node.context
+        node, large = self._node, self._large
         assert large is not None
+        # Or this was not chosen.
+        assert isinstance(node, NodeOfDeferredDestruction)
         read = large.read
 
         def on_taken(data: memoryview, received_ns: int) -> None:
             on_message(read(data), waited_ns(received_ns, time_ns()))
 
         def on_failure(error: Exception) -> None:
-            self._node.get_logger().error(
+            node.get_logger().error(
                 f'{self.name}: receive: {MESSAGE} from now on, as {SERIALISED} failed: '
                 f'{printable(f"{type(error).__name__}: {error}", LINE_LIMIT)}')
-            self._node.destroy_subscription(subscription)
+            node.destroy_subscription(subscription)
             self.way = MESSAGE
             self._receive_messages(on_message, on_lost)
 
         self._buffers = buffers = MessageBuffers(large.most_held, large.allocate)
         self._subscription = subscription = self._create(received_elsewhere, on_lost, True)
         take = SerialisedTake(subscription.handle.pointer, buffers)
-        self._receiver = Receiver(context, subscription.handle, take, on_taken, on_failure)
+        self._receiver = Receiver(
+            node.context, subscription.handle, take,
+            partial(node.take_events, subscription.event_handlers), on_taken, on_failure)
 
     def _create(
             self, callback: Callable[..., None], on_lost: Optional[Callable[[int], None]],

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.deferred_destruction import NodeOfDeferredDestruction
 from resnet_trt_node.node.distribution import events_executor
@@ -33,14 +33,14 @@ class Spun:
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.node = NodeOfDeferredDestruction('spun', context=self.context)
-        self._camera = rclpy.create_node('camera', context=self.context)
+        self.camera = rclpy.create_node('camera', context=self.context)
         self._executor = executor(context=self.context)
         self._executor.add_node(self.node)
         self.kind = kind
         self.topic = InputTopic(
             self.node, kind, 'image', 10, True,
             large=LargeMessages(READERS[kind.__name__], most_held, wanted))
-        self.publisher = self._camera.create_publisher(kind, 'image', QoSProfile(depth=1000))
+        self.publisher = self.camera.create_publisher(kind, 'image', QoSProfile(depth=1000))
         self.heard, self.threads, self.lost = [], set(), []
 
     def hear(self, message, waited_ns):
@@ -87,7 +87,7 @@ class Spun:
         self.topic.unsubscribe()
         self._executor.shutdown()
         self.node.destroy_node()
-        self._camera.destroy_node()
+        self.camera.destroy_node()
         rclpy.shutdown(context=self.context)
 
 
@@ -210,6 +210,24 @@ def test_the_executor_never_sees_the_subscription(spun):
     assert 'image' not in [found.topic for found in one.node.subscriptions]
     one.topic.unsubscribe()
     assert 'image' not in [found.topic for found in one.node.subscriptions]
+
+
+def test_what_the_middleware_tells_is_taken_by_the_thread(spun, monkeypatch):
+    """Or each of its waits would end at once until a timer of the node took it."""
+    notes = []
+    monkeypatch.setattr(
+        InputTopic, '_on_incompatible_qos', lambda topic, event: notes.append(
+            (current_thread().name, event.total_count)))
+    one = spun(_EXECUTORS[0])
+    one.subscribe()
+    one.camera.create_publisher(
+        Image, 'image', QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
+    deadline = monotonic() + _HANGS_SEC
+    # No executor spins.
+    while not notes:
+        assert monotonic() < deadline
+        sleep(0.01)
+    assert notes == [('receive', 1)]
 
 
 def test_what_fails_later_goes_on_as_messages_and_says_so_once(spun, capfd):

@@ -54,7 +54,8 @@ def graph(topics: dict[str, tuple[str, str]]) -> Any:
      f'{COMPRESSED} is published on /x/compressed: -r image/compressed:=/x/compressed'),
 ])
 def test_what_may_be_meant(transport, topics, remedy):
-    topic = ImageSource(graph(topics), '', NodeParameters(image_transport=transport)).topic
+    topic = ImageSource(graph(topics), '', NodeParameters(
+        image_transport=transport, receive='message')).topic
     assert topic.published_instead(['/car/left']) == remedy
 
 
