@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import ClassVar, Mapping, Optional, Sequence, TYPE_CHECKING
+from typing import Any, Callable, ClassVar, Mapping, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 
@@ -73,6 +73,9 @@ class Backend(Closing):
         self.info = info
         self._buffers = tuple(buffers)
         self._submitted: dict[int, int] = {}
+        #: Returns memory for messages of which the device reads raw images by itself: a writable
+        #: buffer of so many bytes, for any thread, or MemoryError. None where it reads none.
+        self.allocate_message: Optional[Callable[[int], Any]] = None
         #: Whether `close` was called.
         self.closed = False
 

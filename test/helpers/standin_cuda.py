@@ -257,6 +257,30 @@ class StandInCuda:
                 raise Error('cuModuleLoadDataEx failed: device kernel image is invalid')
             return SimpleNamespace(get_function=Function)
 
+        class Memcpy2D:
+
+            src_pitch = dst_pitch = width_in_bytes = height = 0
+
+            def set_src_host(self, source: np.ndarray) -> None:
+                assert source.flags.c_contiguous
+                self.source = source
+
+            def set_dst_device(self, address: int) -> None:
+                self.address = address
+
+            def __call__(self, stream: Stream) -> None:
+                cuda.call('cuMemcpy2DAsync')
+                source, width, rows = self.source, self.width_in_bytes, self.height
+                assert source.nbytes == (rows - 1) * self.src_pitch + width
+                first, pitch, step = self.address, self.dst_pitch, self.src_pitch
+
+                def copy() -> None:
+                    for row in range(rows):
+                        cuda.device(first + row * pitch, width)[:] = source[
+                            row * step:row * step + width]
+                cuda.streams[stream.handle].add(copy)
+
+        module.Memcpy2D = Memcpy2D
         module.module_from_buffer = module_from_buffer
         module.Device, module.Context, module.Stream, module.Event = Device, Context, Stream, Event
         module.mem_alloc = Allocation

@@ -6,13 +6,15 @@ Usage: python -m tools.gpu.try_resize PICTURES -o resize.json [--rounds 5]
 PICTURES is a folder of photographs. For three sizes of frame each is compared with Pillow's
 resize and crop; then milliseconds are measured, p50 and p99, methods taking turns: `put`, what the
 preprocess thread does (a copy to page-locked memory); `device`, from there to the row of the batch
-in device memory, copy and kernel, until the GPU has finished; and the CPU's two methods.
+in device memory, copy and kernel, until the GPU has finished; both together; `in_place`, both for
+messages in page-locked memory, which are not copied by the CPU; and the CPU's two methods.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from time import perf_counter_ns
 from types import SimpleNamespace
@@ -22,6 +24,7 @@ import numpy as np
 from PIL import Image
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.cuda.kernel import Kernel
+from resnet_trt_node.backends.cuda.page_locked import PageLockedMemory
 from resnet_trt_node.backends.cuda.resized_rows import KERNEL, ResizedRows
 from resnet_trt_node.backends.cuda.stream import CudaStream
 from resnet_trt_node.contract.spec import ResizeRule
@@ -52,9 +55,10 @@ class Bench:
         self._out = device.host_array(images.shape, np.uint8)
         self._target = device.memory(images.nbytes)
         self._stream: CudaStream = device.stream()
+        self.shared = PageLockedMemory(device)
         self._rows = ResizedRows(
             device, Kernel(device, *KERNEL, Path('build/gpu/engines'), print), images,
-            self._target, print)
+            self._target, self.shared, print)
 
     def put(self, messages: list[Any]) -> None:
         """Copy frames to page-locked memory, as a preprocess thread does."""
@@ -66,7 +70,7 @@ class Bench:
                 assert source is not None
                 assert grid is not None
                 if not self._rows.put(place, source, grid, grid.rows, grid.columns):
-                    self._rows.grow()
+                    self._rows.finish()
                     break
             else:
                 return
@@ -85,9 +89,13 @@ class Bench:
         return self._out[:count].copy()
 
 
-def message_of(pixels: np.ndarray) -> Any:
-    """Return RGB pixels as an image message."""
+def message_of(pixels: np.ndarray, shared: Optional[PageLockedMemory] = None) -> Any:
+    """Return RGB pixels as an image message, where asked in page-locked memory."""
     height, width = pixels.shape[:2]
+    if shared is not None:
+        memory = shared.allocate(pixels.size)
+        memory[:] = pixels.reshape(-1)
+        pixels = memory.reshape(pixels.shape)
     return SimpleNamespace(
         height=height, width=width, step=3 * width, encoding='rgb8', is_bigendian=0,
         data=pixels.reshape(-1))
@@ -157,10 +165,17 @@ def main(arguments: Optional[list[str]] = None) -> None:
             bench = benches['bilinear'][0]
             pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8)
             messages = [message_of(pixels.copy()) for _ in range(count)]
+            direct = [message_of(pixels, bench.shared) for _ in range(count)]
+
+            def both(bench: Bench, messages: list[Any]) -> None:
+                bench.put(messages)
+                bench.resize(len(messages))
             bench.put(messages)
             calls: dict[str, Callable[[], object]] = {
                 'put': lambda bench=bench, messages=messages: bench.put(messages),
-                'device': lambda bench=bench, count=count: bench.resize(count)}
+                'device': lambda bench=bench, count=count: bench.resize(count),
+                'put_and_device': partial(both, bench, messages),
+                'in_place': partial(both, bench, direct)}
             for method in ('fast', 'exact') if count == 1 else ():
                 resizer = Resizer(_RULE, method)  # type: ignore[arg-type]
                 calls[f'cpu_{method}'] = lambda resizer=resizer, pixels=pixels: resizer.resize(

@@ -70,6 +70,7 @@ class CudaDevice(Closing):
     def __init__(self, index: int, log: Callable[[str], None] = discard) -> None:
         self._driver = load_driver()
         self._log = log
+        self._index = index
         #: What `close` frees, last first; empty means that the device is closed.
         self._frees: list[Tuple[str, Callable[[], object]]] = []
         self._thread = threading.get_ident()
@@ -140,6 +141,25 @@ class CudaDevice(Closing):
         """
         with self._errors(BackendError, f'cannot page-lock host memory for {shape}'):
             array: NDArray[Any] = self._driver.pagelocked_zeros(shape, dtype)
+        return array
+
+    def shared_host_array(self, size: int) -> NDArray[np.uint8]:
+        """
+        Allocate page-locked host memory on any thread.
+
+        :param size: in bytes.
+        :returns: uint8 (size,); it lives as long as views of it, also after `close`.
+        :raises BackendError: if there is no memory, or the device is closed.
+        """
+        if not self._frees:
+            raise BackendError(f'{self.name} is closed')
+        context = _primary_contexts[self._index]
+        with self._errors(BackendError, f'cannot page-lock {size} bytes of host memory'):
+            context.push()
+            try:
+                array: NDArray[np.uint8] = self._driver.pagelocked_zeros((size,), np.uint8)
+            finally:
+                context.pop()
         return array
 
     def memory(self, size: int) -> int:

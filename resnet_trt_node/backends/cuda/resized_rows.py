@@ -16,6 +16,7 @@ from resnet_trt_node.imaging.on_device.job import JOB, write_rgb
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from resnet_trt_node.backends.cuda.jpeg import DecodedOnDevice, JpegDecoder
+    from resnet_trt_node.backends.cuda.page_locked import PageLockedMemory
     from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
     from resnet_trt_node.imaging.on_device.grid import Grid
     from resnet_trt_node.imaging.on_device.source import Source
@@ -39,12 +40,14 @@ class ResizedRows:
     See `DeviceRows`.
 
     What the pictures of a batch need is laid out behind the jobs, copied at once and resized by
-    one launch. A GPU that computes in the host's memory reads it where it lies, without a copy.
+    one launch. Pictures that lie in page-locked memory already are copied from there, by the
+    device. A GPU that computes in the host's memory reads everything where it lies.
 
     :param device: owned by the calling thread.
     :param kernel: compiled from `KERNEL`.
     :param images: uint8 (batch, H, W, 3), page-locked: the rows that a caller writes.
     :param target: address of device memory of that size.
+    :param shared: page-locked memory in which messages may lie.
     :param log: takes a line where there is no memory for larger pictures, and one about the first
         jpeg that only the CPU decodes.
     :param decoder: decodes jpegs on the device, None for none; stays the caller's.
@@ -53,7 +56,7 @@ class ResizedRows:
 
     def __init__(
             self, device: CudaDevice, kernel: Kernel, images: NDArray[np.uint8],
-            target: int, log: Callable[[str], None],
+            target: int, shared: PageLockedMemory, log: Callable[[str], None],
             decoder: Optional[JpegDecoder] = None) -> None:
         self._device = device
         self._kernel = kernel
@@ -64,6 +67,7 @@ class ResizedRows:
         self._frame_bytes = images[0].nbytes
         self._tiles = tuple(-(-side // threads) for side, threads in zip(
             images.shape[2:0:-1], _BLOCK))
+        self._shared = shared
         self._log = log
         self._decoder = decoder
         self._said_fall_back = False
@@ -73,7 +77,7 @@ class ResizedRows:
         self.errors: dict[int, str] = {}
         self._wanted = 0
         self._most_bytes = MAX_BYTES
-        self._allocate(self._jobs_bytes + len(images) * _FIRST_ROW_BYTES)
+        self._allocate(_aligned(self._jobs_bytes + len(images) * _FIRST_ROW_BYTES))
         self.clear()
 
     def clear(self) -> None:
@@ -86,13 +90,20 @@ class ResizedRows:
         self._encoded: dict[int, tuple[EncodedPicture, _Write]] = {}
         # By the identity of a source, which is kept so that no other one gets it.
         self._placed: dict[int, tuple[Source, Optional[_Placed]]] = {}
+        # Of the memory: up to where it is filled by us, and from where on by the device alone.
         self._used = self._jobs_bytes
+        self._top = len(self._memory)
+        # What the device copies from messages, or reads there, until it has finished.
+        self._direct: list[tuple[Source, _Placed]] = []
 
     def put(self, place: int, source: Source, grid: Grid, rows: slice, columns: slice) -> bool:
         """Have the device write a row; see `DeviceRows`."""
         with self._lock:
             if id(source) not in self._placed:
-                self._placed[id(source)] = source, self._reserve(source, rows, columns)
+                placed = self._reserve(source, rows, columns)
+                self._placed[id(source)] = source, placed
+                if placed is not None and placed.direct:
+                    self._direct.append((source, placed))
             placed = self._placed[id(source)][1]
             if placed is None:
                 return False
@@ -158,6 +169,10 @@ class ResizedRows:
             rows[numbers[place]] = place
         if not self._device.integrated:
             stream.copy_in(self._address, self._memory[:self._used])
+            for _, placed in self._direct:
+                for address, pitch, plane in zip(
+                        placed.addresses, placed.pitches, placed.planes):
+                    stream.copy_rows(address, pitch, plane)
         self._kernel.launch(
             (*self._tiles, self._count), _BLOCK, stream, self._address, self._target,
             *self._images.shape[1:3])
@@ -204,18 +219,21 @@ class ResizedRows:
             self.errors[place] = str(error)
             self._images[place] = 0
 
-    def grow(self) -> None:
+    def finish(self) -> None:
         """
-        Make room for what found none; nothing that was enqueued may still run.
+        Let go of messages, and make room for what found none.
+
+        Nothing that was enqueued may still run, or is enqueued again before `clear`.
 
         Where there is no memory for it, these pictures stay with the CPU.
         """
+        self._direct.clear()
         wanted, self._wanted = self._wanted, 0
         if wanted <= len(self._memory):
             return
         before = self._address
         try:
-            self._allocate(min(MAX_BYTES, max(wanted, 2 * len(self._memory))))
+            self._allocate(_aligned(min(MAX_BYTES, max(wanted, 2 * len(self._memory)))))
         except BackendError as error:
             self._most_bytes = len(self._memory)
             self._log(f'larger pictures are resized on the CPU: {error}')
@@ -235,19 +253,29 @@ class ResizedRows:
     def _reserve(self, source: Source, rows: slice, columns: slice) -> Optional[_Placed]:
         """Return where a picture's planes go, None where there is no room."""
         planes = source.planes(rows, columns)
+        direct = all(self._shared.holds(plane) for plane in planes)
+        if direct and self._device.integrated:
+            return _Placed(planes, (), [plane.ctypes.data for plane in planes],
+                           [plane.strides[0] for plane in planes])
         pitches = [_aligned(plane.shape[1]) for plane in planes]
         sizes = [len(plane) * pitch for plane, pitch in zip(planes, pitches)]
-        end = self._used + sum(sizes)
-        if end > len(self._memory):
+        total = sum(sizes)
+        if self._used + total > self._top:
             # As many as this one in each row.
-            wanted = max(end, self._jobs_bytes + len(self._images) * sum(sizes))
+            wanted = max(len(self._memory) - self._top + self._used + total,
+                         self._jobs_bytes + len(self._images) * total)
             self._wanted = max(self._wanted, min(self._most_bytes, wanted))
             return None
-        starts = [self._used + sum(sizes[:number]) for number in range(len(sizes))]
-        self._used = end
-        return _Placed(planes, [
-            self._memory[start:start + size].reshape(-1, pitch)
-            for start, size, pitch in zip(starts, sizes, pitches)],
+        if direct:
+            self._top -= total
+            start = self._top
+        else:
+            start, self._used = self._used, self._used + total
+        starts = [start + sum(sizes[:number]) for number in range(len(sizes))]
+        return _Placed(
+            planes, () if direct else [
+                self._memory[start:start + size].reshape(-1, pitch)
+                for start, size, pitch in zip(starts, sizes, pitches)],
             [self._address + start for start in starts], pitches)
 
 
@@ -256,14 +284,17 @@ class _Placed:
     The planes of a picture and where they go.
 
     :param planes: uint8 (rows, bytes), of the message.
-    :param targets: uint8 (rows, pitch), page-locked.
-    :param addresses: of the targets, as the device sees them.
-    :param pitches: bytes from one row of a target to the next.
+    :param targets: uint8 (rows, pitch), page-locked; none where the device copies or reads the
+        planes themselves.
+    :param addresses: of the planes, as the device sees them.
+    :param pitches: bytes from one row of a plane to the next there.
     """
 
     def __init__(
             self, planes: Sequence[NDArray[np.uint8]], targets: Sequence[NDArray[np.uint8]],
             addresses: Sequence[int], pitches: Sequence[int]) -> None:
+        self.planes = planes
+        self.direct = not targets
         self.addresses = addresses
         self.pitches = pitches
         self._copies = [*zip(targets, planes)]

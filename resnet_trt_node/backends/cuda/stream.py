@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 import re
 from typing import Any, Callable, ContextManager, Iterator, Tuple, TYPE_CHECKING
 
+import numpy as np
+
 from resnet_trt_node.errors import BackendError, InferenceError
 
 if TYPE_CHECKING:
@@ -88,6 +90,27 @@ class CudaStream:
         """Enqueue a copy of page-locked host memory to the device."""
         with self._errors('copying to the device'):
             self._driver.memcpy_htod_async(address, source, self._stream)
+
+    def copy_rows(self, address: int, pitch: int, source: NDArray[Any]) -> None:
+        """
+        Enqueue a copy of rows of page-locked host memory to the device.
+
+        :param address: of the first row there.
+        :param pitch: bytes from one row to the next there.
+        :param source: uint8 (rows, bytes), each row contiguous.
+        """
+        rows, width = source.shape
+        # Flat, since the driver's module takes contiguous memory alone.
+        flat = np.lib.stride_tricks.as_strided(
+            source, ((rows - 1) * source.strides[0] + width,), (1,), writeable=False)
+        with self._errors('copying to the device'):
+            copy = self._driver.Memcpy2D()
+            copy.set_src_host(flat)
+            copy.src_pitch = source.strides[0]
+            copy.set_dst_device(address)
+            copy.dst_pitch = pitch
+            copy.width_in_bytes, copy.height = width, rows
+            copy(self._stream)
 
     def copy_out(self, target: NDArray[Any], address: int) -> None:
         """Enqueue a copy of device memory to page-locked host memory."""

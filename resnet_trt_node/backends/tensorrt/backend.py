@@ -94,6 +94,8 @@ class TensorRtBackend(Backend):
             super().__init__(
                 cached.spec, self._describe(cached, loaded, used_bytes),
                 [slot.images for slot in self._slots])
+            if loaded.kernel is not None:
+                self.allocate_message = loaded.shared.allocate
             self._freed_on_close = stack.pop_all()
 
     def _describe(

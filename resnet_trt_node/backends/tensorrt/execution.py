@@ -9,6 +9,7 @@ import numpy as np
 from resnet_trt_node.backends.base import powers_of_two
 from resnet_trt_node.backends.cuda.device import CudaDevice, load_graph_driver
 from resnet_trt_node.backends.cuda.kernel import Kernel
+from resnet_trt_node.backends.cuda.page_locked import PageLockedMemory
 from resnet_trt_node.backends.cuda.resized_rows import KERNEL, ResizedRows
 from resnet_trt_node.backends.cuda.stream import CudaGraph
 from resnet_trt_node.backends.tensorrt import versions
@@ -63,6 +64,8 @@ class LoadedEngine:
         self.graph_driver: Any = None
         #: Resizes pictures, None where only the CPU does.
         self.kernel: Optional[Kernel] = None
+        #: Memory for messages whose pictures it resizes.
+        self.shared = PageLockedMemory(device)
         #: Decodes jpegs for it, None where only the CPU does.
         self.decoder: Optional[JpegDecoder] = None
         self.engine: Any = None
@@ -173,7 +176,7 @@ class Slot:
         #: Rows that the GPU resizes, None where only the CPU does.
         self.rows: Optional[ResizedRows] = None if loaded.kernel is None else ResizedRows(
             device, loaded.kernel, self.images, self._device_addresses[INPUT_NAME],
-            loaded.options.log, loaded.decoder)
+            loaded.shared, loaded.options.log, loaded.decoder)
         # Page-locked memory has the same address on both sides (unified addressing).
         self._host_addresses = {
             INPUT_NAME: self.images.ctypes.data, OUTPUT_NAME: self._probabilities.ctypes.data}
@@ -209,7 +212,7 @@ class Slot:
         """
         self._stream.wait()
         if self.rows is not None:
-            self.rows.grow()
+            self.rows.finish()
         return self._probabilities[:batch_size]
 
     def warm_up_sizes(self) -> list[int]:

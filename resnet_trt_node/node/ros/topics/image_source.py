@@ -103,7 +103,10 @@ class ImageSource:
             else:
                 pipeline.drop(camera, message, 'malformed', waited_ns, str(damage))
 
-        self.topic.subscribe(take_sound, lost)
+        # What the device decodes it is given as it is.
+        self.topic.subscribe(
+            take_sound, lost,
+            None if transport.codec_field else pipeline.backend.allocate_message)
 
     def unsubscribe(self) -> None:
         """Destroy the subscription; packets that are not decoded yet are refused."""

@@ -52,13 +52,11 @@ class LargeMessages:
         memory is kept for as long as it does.
     :param most_held: as many messages are held at a time, if all goes well.
     :param wanted: the parameter `receive`.
-    :param allocate: returns memory for messages.
     """
 
     read: Callable[[memoryview], Any]
     most_held: int
     wanted: str
-    allocate: Allocate = allocate_pageable
 
 
 class InputTopic:
@@ -122,13 +120,15 @@ class InputTopic:
 
     def subscribe(
             self, callback: Callable[..., None],
-            on_lost: Optional[Callable[[int], None]] = None) -> None:
+            on_lost: Optional[Callable[[int], None]] = None,
+            allocate: Optional[Allocate] = None) -> None:
         """
         Subscribe to the topic.
 
         :param callback: called with a message and `waited_ns`, see `with_wait`.
         :param on_lost: called with the number of messages that DDS lost, if the middleware
             reports it.
+        :param allocate: returns memory for large messages; None takes any.
         :raises UsageError: for invalid qos_overrides, or a topic of another type.
         """
         arrivals = self.arrivals = self._no_arrivals()
@@ -138,7 +138,7 @@ class InputTopic:
             callback(message, waited_ns=waited_ns)
 
         if self.way == SERIALISED:
-            self._receive_serialised(on_message, on_lost)
+            self._receive_serialised(on_message, on_lost, allocate or allocate_pageable)
         else:
             self._receive_messages(on_message, on_lost)
 
@@ -157,7 +157,7 @@ class InputTopic:
 
     def _receive_serialised(
             self, on_message: Callable[..., None],
-            on_lost: Optional[Callable[[int], None]]) -> None:
+            on_lost: Optional[Callable[[int], None]], allocate: Allocate) -> None:
         """Have a thread receive; if that fails one day, the executor from then on."""
         node, large = self._node, self._large
         assert large is not None
@@ -176,7 +176,7 @@ class InputTopic:
             self.way = MESSAGE
             self._receive_messages(on_message, on_lost)
 
-        self._buffers = buffers = MessageBuffers(large.most_held, large.allocate)
+        self._buffers = buffers = MessageBuffers(large.most_held, allocate)
         self._subscription = subscription = self._create(received_elsewhere, on_lost, True)
         take = SerialisedTake(subscription.handle.pointer, buffers)
         self._receiver = Receiver(
