@@ -77,7 +77,8 @@ lint: venv ## ruff, mypy, ament_flake8, ament_pep257 and the oldest Python
 # has tensorrt_lean too, that is tried in a process of its own.
 gpu_pytest = $(or $(GPU_PYTHON),python3) -m pytest -q -p no:cacheprovider
 gpu_tests = test/backends/contract/test_backend_contract.py \
-  test/backends/contract/test_backend_lifetime.py test/backends/tensorrt/test_tensorrt_gpu.py
+  test/backends/contract/test_backend_lifetime.py test/backends/tensorrt/test_tensorrt_gpu.py \
+  test/backends/cuda/test_resized_rows_gpu.py
 gpu-test: ## the backend's tests on this machine's TensorRT and GPU
 	RESNET_TRT_GPU_TEST=1 $(gpu_pytest) -k 'not rtx and not tensorrt_lean' $(gpu_tests)
 	$(gpu_pytest) -rs -k tensorrt_lean $(gpu_tests)

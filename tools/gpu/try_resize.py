@@ -1,7 +1,7 @@
 """
 Resize frames on the GPU: is it Pillow's resize bit for bit, and how long does it take?
 
-Usage: python -m tools.gpu.try_resize PICTURES -o resize.json [--rounds 5]
+Usage: PYTHONPATH=test/helpers:. python -m tools.gpu.try_resize PICTURES -o resize.json [--rounds 5]
 
 PICTURES is a folder of photographs. For three sizes of frame each is compared with Pillow's
 resize and crop; then milliseconds are measured, p50 and p99, methods taking turns: `put`, what the
@@ -22,6 +22,7 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 from PIL import Image
+from resized_by_pillow import resized_by_pillow
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.cuda.kernel import Kernel
 from resnet_trt_node.backends.cuda.page_locked import PageLockedMemory
@@ -101,20 +102,6 @@ def message_of(pixels: np.ndarray, shared: Optional[PageLockedMemory] = None) ->
         data=pixels.reshape(-1))
 
 
-def whole(image: Image.Image, rule: ResizeRule) -> np.ndarray:
-    """Return Pillow's resize and crop of a picture."""
-    width, height = image.size
-    short = rule.short_side
-    assert short is not None
-    long = int(short * max(width, height) / min(width, height))
-    size = (long, short) if width >= height else (short, long)
-    kind = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
-    left, top = (round((side - crop) / 2) for side, crop in zip(
-        size, (rule.crop_width, rule.crop_height)))
-    resized = image.resize(size, kind[rule.interpolation])
-    return np.asarray(resized)[top:top + rule.crop_height, left:left + rule.crop_width]
-
-
 def compare(bench: Bench, pictures: list[Path], size: tuple[int, int], rule: ResizeRule) -> Any:
     """Return how many values differ from Pillow's, and of how many."""
     differing = 0
@@ -122,7 +109,8 @@ def compare(bench: Bench, pictures: list[Path], size: tuple[int, int], rule: Res
         image = Image.open(path).convert('RGB').resize(size, Image.Resampling.LANCZOS)
         bench.put([message_of(np.asarray(image))])
         bench.resize(1)
-        differing += int((bench.rows(1)[0] != whole(image, rule)).sum())
+        differing += int((bench.rows(1)[0] != resized_by_pillow(
+            np.asarray(image), rule)).sum())
     return {'differing_values': differing, 'of': len(pictures) * rule.crop_height
             * rule.crop_width * 3}
 

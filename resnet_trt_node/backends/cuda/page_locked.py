@@ -1,4 +1,4 @@
-"""Page-locked host memory that any thread may have and fill, such as one that receives messages."""
+"""Page-locked host memory that any thread may have and fill, such as one that receives."""
 
 from __future__ import annotations
 

@@ -223,8 +223,8 @@ def test_page_locked_memory_is_had_on_any_thread_until_the_device_is_closed(worl
         thread.start()
         thread.join()
         assert got[0].shape == (100,)
+        machine.cuda.fail_at = machine.cuda.calls + 2
         with pytest.raises(MemoryError, match='out of memory'):
-            machine.cuda.fail_at = machine.cuda.calls + 2
             allocate(1 << 20)
     got[0][:] = 5
     with pytest.raises(MemoryError, match='is closed'):
