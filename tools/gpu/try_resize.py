@@ -1,7 +1,7 @@
 """
 Resize frames on the GPU: is it Pillow's resize bit for bit, and how long does it take?
 
-Usage: PYTHONPATH=test/helpers:. python -m tools.gpu.try_resize PICTURES -o resize.json [--rounds 5]
+Usage: PYTHONPATH=test/helpers:. python -m tools.gpu.try_resize PICTURES -o OUT.json [--rounds 5]
 
 PICTURES is a folder of photographs. For three sizes of frame each is compared with Pillow's
 resize and crop; then milliseconds are measured, p50 and p99, methods taking turns: `put`, what the

@@ -17,15 +17,15 @@ import pytest
 pytest.importorskip('cv2', reason='OpenCV is needed: pip install opencv-python-headless')
 pytest.importorskip('PIL', reason='Pillow is needed: pip install Pillow')
 
-from kernel_on_cpu import NAMES, raw_image, rgb_of, source_of  # noqa: E402
-from resized_by_pillow import resized_by_pillow  # noqa: E402
-from resnet_trt_node.backends.cuda.device import CudaDevice  # noqa: E402
-from resnet_trt_node.backends.cuda.kernel import Kernel  # noqa: E402
-from resnet_trt_node.backends.cuda.page_locked import PageLockedMemory  # noqa: E402
-from resnet_trt_node.backends.cuda.resized_rows import KERNEL, ResizedRows  # noqa: E402
-from resnet_trt_node.contract.spec import ResizeRule  # noqa: E402
-from resnet_trt_node.errors import BackendUnavailable  # noqa: E402
-from resnet_trt_node.imaging.on_device.grid import plan_grid  # noqa: E402
+from kernel_on_cpu import NAMES, raw_image, rgb_of, source_of
+from resized_by_pillow import resized_by_pillow
+from resnet_trt_node.backends.cuda.device import CudaDevice
+from resnet_trt_node.backends.cuda.kernel import Kernel
+from resnet_trt_node.backends.cuda.page_locked import PageLockedMemory
+from resnet_trt_node.backends.cuda.resized_rows import KERNEL, ResizedRows
+from resnet_trt_node.contract.spec import ResizeRule
+from resnet_trt_node.errors import BackendUnavailable
+from resnet_trt_node.imaging.on_device.grid import plan_grid
 
 ROWS = 6
 SIZES = ((48, 64), (37, 51), (480, 640), (101, 33), (1080, 1920), (240, 900))
