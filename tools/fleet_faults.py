@@ -38,7 +38,7 @@ from tiny_model import write_tiny_model  # noqa: E402
 
 DRIVES, UNITS, FRAMES_OF_UNIT = 8, 25, 4
 #: Faults by what happens, and how often; -1 is always.
-PLAN = (('kill', 1, 8), ('kill', -1, 3), ('kill_engine', 1, 4), ('fail', 2, 5), ('fail', -1, 2))
+PLAN = (('kill', 1, 8), ('kill', -1, 3), ('kill_actor', 1, 4), ('fail', 2, 5), ('fail', -1, 2))
 OFTEN = {1: 'once', 2: 'twice', -1: 'always'}
 DAMAGED, FULL = 5, 3
 

@@ -14,6 +14,7 @@ Usage: python tools/measure_fleet.py MODEL [--bags 20] [--frames 100] [--size 12
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 import json
@@ -21,7 +22,7 @@ import os
 from pathlib import Path
 import subprocess
 import sys
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from time import perf_counter, sleep
 from typing import Any, Sequence
 
@@ -72,35 +73,39 @@ def write_bag(path: Path, frames: int, size: tuple[int, int], seed: int) -> None
 def run(words: Sequence[object], core: int | None = None) -> Cost:
     """Run a command, on one core where that is given, and watch its processes."""
     start = perf_counter()
-    command = subprocess.Popen(
-        [sys.executable, '-m', 'resnet_trt_node.cli.main', *map(str, words)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={
-            **os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
-        preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}))
+    # Files: a pipe that nobody empties would stop the command.
+    with TemporaryFile('w+') as out, TemporaryFile('w+') as error:
+        command = subprocess.Popen(
+            [sys.executable, '-m', 'resnet_trt_node.cli.main', *map(str, words)],
+            stdout=out, stderr=error, env={
+                **os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
+            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}))
+        cpu_s, memory = watch(command)
+        wall_s = perf_counter() - start
+        out.seek(0)
+        error.seek(0)
+        if command.returncode:
+            raise SystemExit(f'{words}: exit code {command.returncode}: {error.read()[-2000:]}')
+        document = json.load(out)
+    return Cost(wall_s, cpu_s, document.get('seconds', wall_s), memory)
+
+
+def watch(command: subprocess.Popen[bytes]) -> tuple[float, float]:
+    """Wait for a command; return processor seconds and most memory of it and its children."""
     root = psutil.Process(command.pid)
     times: dict[int, float] = {}
     memory = 0.0
     while command.poll() is None:
         total = 0
-        try:
-            processes = [root, *root.children(recursive=True)]
-        except psutil.Error:
-            break
-        for one in processes:
-            try:
-                spent = one.cpu_times()
-                times[one.pid] = spent.user + spent.system
-                total += one.memory_full_info().pss
-            except psutil.Error:
-                continue
+        with suppress(psutil.Error):
+            for one in [root, *root.children(recursive=True)]:
+                with suppress(psutil.Error):
+                    spent = one.cpu_times()
+                    times[one.pid] = spent.user + spent.system
+                    total += one.memory_full_info().pss
         memory = max(memory, total / 2**20)
         sleep(0.3)
-    out, error = command.communicate()
-    if command.returncode:
-        raise SystemExit(f'{words}: exit code {command.returncode}: {error[-2000:]}')
-    wall_s = perf_counter() - start
-    document = json.loads(out)
-    return Cost(wall_s, sum(times.values()), document.get('seconds', wall_s), memory)
+    return sum(times.values()), memory
 
 
 def slope(few: Cost, many: Cost, frames: int) -> dict[str, float]:
@@ -118,14 +123,15 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     half = len(bags) // 2
     more = (len(bags) - half) * arguments.frames
     runs = iter(range(1000))
+    same = ('--backend', 'onnxruntime', '--batch-size', arguments.batch_size)
 
     def fleet(some: Sequence[Path], unit_frames: int) -> Cost:
         return run(['fleet', arguments.model, *some, '-o', folder / f'run{next(runs)}', '--json',
-                    '--backend', 'onnxruntime', '--unit-frames', unit_frames])
+                    *same, '--unit-frames', unit_frames])
 
     def classify(some: Sequence[Path]) -> Cost:
-        return run(['classify', arguments.model, *some, '--json', '--backend', 'onnxruntime',
-                    '--threads', 1], core=0)
+        return run(
+            ['classify', arguments.model, *some, '--json', '--threads', 1, *same], core=0)
     alone = [classify(bags[:half]), classify(bags)]
     units = [fleet(bags[:half], UNIT), fleet(bags, UNIT)]
     short = fleet(bags, arguments.short)
@@ -134,7 +140,8 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     overhead_ms = 1e3 * (short.cpu_s - units[1].cpu_s) / number
     return {
         'model': Path(arguments.model).name, 'bags': len(bags), 'frames': arguments.frames,
-        'size': arguments.size, 'cores': len(os.sched_getaffinity(0)),
+        'size': arguments.size, 'batch size': arguments.batch_size,
+        'cores': len(os.sched_getaffinity(0)),
         'load before': round(os.getloadavg()[1], 1),
         'classify --threads 1, one core': one, 'fleet': all_,
         'fleet / (2 x classify), by the clock': round(
@@ -159,6 +166,7 @@ def main() -> int:
     parser.add_argument('--bags', type=int, default=20)
     parser.add_argument('--frames', type=int, default=100, help='of each bag')
     parser.add_argument('--size', default='1280x720', help='of a frame')
+    parser.add_argument('--batch-size', type=int, default=8)
     parser.add_argument('--short', type=int, default=10, help='frames of the short units')
     parser.add_argument('--out', type=Path, help='a file for the report')
     arguments = parser.parse_args()

@@ -19,7 +19,7 @@ from resnet_trt_node.contract.prediction import UnknownRule
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.fleet import run as fleet
 from resnet_trt_node.fleet.bags import find_bags
-from resnet_trt_node.fleet.cluster import Cluster, connected, Engines, engines_on
+from resnet_trt_node.fleet.cluster import Cluster, connected, model_actors, ModelActors
 from resnet_trt_node.fleet.manifest import MANIFEST, RunFolder
 from resnet_trt_node.fleet.tasks import Job
 from resnet_trt_node.fleet.units import Answering, FrameWork, Sampling, Work
@@ -45,22 +45,22 @@ def run(arguments: Namespace) -> int:
         bags = find_bags(arguments.bags, folder.drives)
         model = read_model(arguments.model)
         cluster = stack.enter_context(connected(arguments.address))
-        engines = stack.enter_context(engines_on(
+        actors = stack.enter_context(model_actors(
             cluster, model, Path(arguments.model).name, _backend_options(arguments)))
         job = Job(
-            uuid4().hex, work, engines.handles, engines.model, engines.spec, engines.info,
+            uuid4().hex, work, actors.handles, actors.model, actors.spec, actors.info,
             arguments.batch_size, Path(arguments.model).name, file_sha256(arguments.model),
             int(arguments.cache_gib * 2**30))
         if not arguments.json:
-            _describe(cluster, engines, len(bags))
+            _describe(cluster, actors, len(bags))
         start_ns = perf_counter_ns()
-        complete = _go(arguments, folder, job, engines, bags)
+        complete = _go(arguments, folder, job, actors, bags)
         took_s = (perf_counter_ns() - start_ns) / 1e9
         document = folder.document(with_units=False)
     if arguments.json:
         del document['format'], document['version']
         print_json('fleet', {
-            **document, 'backend': backend_document(engines.info), 'seconds': took_s})
+            **document, 'backend': backend_document(actors.info), 'seconds': took_s})
     else:
         _summarise(document, took_s, arguments.output)
     return 0 if complete else 1
@@ -97,15 +97,15 @@ def _backend_options(arguments: Namespace) -> dict[str, Any]:
         'opt_batch_sizes': arguments.opt_batch_size or (), **backend_options(arguments)}
 
 
-def _describe(cluster: Cluster, engines: Engines, bags: int) -> None:
-    log(f'{count_of(bags, "bag")}, {count_of(len(engines.handles), "engine")} of '
-        f'{describe_backend(engines.info)}, {count_of(engines.readers, "reader")}')
+def _describe(cluster: Cluster, actors: ModelActors, bags: int) -> None:
+    log(f'{count_of(bags, "bag")}, {count_of(len(actors.handles), "model actor")} of '
+        f'{describe_backend(actors.info)}, {count_of(actors.readers, "reader")}')
     if cluster.dashboard:
         log(f'Ray shows what it does at http://{cluster.dashboard}')
 
 
 def _go(
-        arguments: Namespace, folder: RunFolder, job: Job, engines: Engines,
+        arguments: Namespace, folder: RunFolder, job: Job, actors: ModelActors,
         bags: list[Any]) -> bool:
     failures = 0
 
@@ -116,7 +116,7 @@ def _go(
             log(line)
     with Progress(None, 'frame', quiet=arguments.json) as bar:
         return fleet.Run(
-            folder, job, engines.readers, engines.reader_cores,
+            folder, job, actors.readers, actors.reader_cores,
             lambda now: bar.advance(now.new, now.total or None), fail).go(bags)
 
 

@@ -1,4 +1,4 @@
-"""Ray itself: started here or reached elsewhere, how many engines and readers it has room for."""
+"""Ray itself, started here or reached elsewhere, and as many model actors as it has room for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resnet_trt_node.backends.base import BackendInfo
 from resnet_trt_node.backends.factory import options_of
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import BackendUnavailable, UsageError
-from resnet_trt_node.fleet.engine import Engine, Model
+from resnet_trt_node.fleet.actor import Model, ModelActor
 from resnet_trt_node.fleet.extra import needs_fleet_extra
 from resnet_trt_node.printable import one_line
 
@@ -25,9 +25,9 @@ with needs_fleet_extra():
 
 #: How often Ray tries again what its process or machine did not survive, or could not read.
 RETRIES = 3
-#: Shares of a core: an engine on the CPU and its readers take one together, since each waits for
+#: Shares of a core: an actor on the CPU and its readers take one together, since each waits for
 #: the other; beside a GPU a reader waits half of its time at most.
-_ENGINE_CORES, _CPU_READER_CORES, _GPU_READER_CORES = 0.5, 0.25, 0.5
+_ACTOR_CORES, _CPU_READER_CORES, _GPU_READER_CORES = 0.5, 0.25, 0.5
 #: Of a Ray that is started here; more is spilled to disk. Rows of batches take little of it.
 _STORE_BYTES = 2**30
 #: Backends that compute on the CPU.
@@ -92,9 +92,9 @@ def connected(address: str, store_bytes: int = _STORE_BYTES) -> Iterator[Cluster
 
 
 @dataclass(frozen=True)
-class Engines:
+class ModelActors:
     """
-    The engines of a run.
+    The model actors of a run.
 
     :param handles: of Ray, with the id of the node of each.
     :param model: their model.
@@ -113,11 +113,11 @@ class Engines:
 
 
 @contextmanager
-def engines_on(
+def model_actors(
         cluster: Cluster, model: bytes, name: str,
-        options: Mapping[str, Any]) -> Iterator[Engines]:
+        options: Mapping[str, Any]) -> Iterator[ModelActors]:
     """
-    Start an engine on each GPU, or on each core where there is no GPU; they end with the block.
+    Start model actors, on each GPU or, without any, on each core; they end with the block.
 
     :param cluster: where.
     :param model: content of the deployable ONNX file.
@@ -131,21 +131,21 @@ def engines_on(
     number = int(cluster.gpus) if on_gpus else max(1, int(cluster.cores) // threads)
     if not on_gpus and 'threads' in options_of(options['name'].partition(':')[0]):
         options = {**options, 'threads': threads}
-    actor = ray.remote(Engine).options(
-        num_cpus=_ENGINE_CORES if on_gpus else _ENGINE_CORES * threads,
+    actor = ray.remote(ModelActor).options(
+        num_cpus=_ACTOR_CORES if on_gpus else _ACTOR_CORES * threads,
         num_gpus=int(on_gpus), max_restarts=-1, max_task_retries=RETRIES)
     content = (ray.put(model),)
     handles = [actor.remote(name, options) for _ in range(number)]
     try:
-        spec, info = _unwrapped([engine.describe.remote(content) for engine in handles])[0]
-        nodes = _unwrapped([engine.node.remote() for engine in handles])
+        spec, info = _unwrapped([one.describe.remote(content) for one in handles])[0]
+        nodes = _unwrapped([one.node.remote() for one in handles])
         share = _GPU_READER_CORES if on_gpus else _CPU_READER_CORES
-        left = cluster.cores - number * _ENGINE_CORES * (1 if on_gpus else threads)
-        yield Engines(
+        left = cluster.cores - number * _ACTOR_CORES * (1 if on_gpus else threads)
+        yield ModelActors(
             tuple(zip(handles, nodes)), content, spec, info, max(1, int(left / share)), share)
     finally:
-        for engine in handles:
-            ray.kill(engine)
+        for one in handles:
+            ray.kill(one)
 
 
 def _unwrapped(answers: list[Any]) -> list[Any]:
@@ -157,5 +157,5 @@ def _unwrapped(answers: list[Any]) -> list[Any]:
         raise error.cause from None
     except ray.exceptions.RayError as error:
         raise BackendUnavailable(
-            f'Ray cannot start an engine: {one_line(error)}: check the memory and the GPUs of '
-            'its machines') from error
+            f'Ray cannot start a process for the model: {one_line(error)}: check memory '
+            'and GPUs of its machines') from error

@@ -12,9 +12,9 @@ from resnet_trt_node.backends.base import BackendInfo
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import InferenceError, ResnetTrtError
+from resnet_trt_node.fleet.actor import Model, RemoteBackend
 from resnet_trt_node.fleet.bags import Bag, is_address
 from resnet_trt_node.fleet.cache import local_bag
-from resnet_trt_node.fleet.engine import Model, RemoteBackend
 from resnet_trt_node.fleet.extra import needs_fleet_extra
 from resnet_trt_node.fleet.table import UnitTable
 from resnet_trt_node.fleet.units import Unit, Work
@@ -33,11 +33,11 @@ class Job:
 
     :param key: of the run, unique.
     :param work: what is done with each bag.
-    :param engines: Ray's handles of the engines, with the id of the node of each.
+    :param actors: Ray's handles of the model actors, with the id of the node of each.
     :param content: the model.
     :param spec: of the model.
     :param info: who computes.
-    :param batch_size: largest batch of an engine.
+    :param batch_size: the largest.
     :param model: name of the model's file.
     :param model_sha256: of its content.
     :param cache_bytes: of the copies of bags from stores, on each machine.
@@ -45,7 +45,7 @@ class Job:
 
     key: str
     work: Work
-    engines: tuple[tuple[Any, str], ...]
+    actors: tuple[tuple[Any, str], ...]
     content: Model
     spec: ModelSpec
     info: BackendInfo
@@ -93,7 +93,7 @@ def run_unit(job: Job, unit: Unit) -> Answer:
             'model_sha256': job.model_sha256, 'software_version': __version__})
         before = len(reader.warnings)
         with RemoteBackend(
-                _engine_of(job, unit), job.content, job.spec, job.info,
+                _actor_of(job, unit), job.content, job.spec, job.info,
                 job.batch_size) as backend:
             job.work.run(reader, unit, backend, table)
         table.counts.warnings += reader.warnings[before:]
@@ -103,7 +103,7 @@ def run_unit(job: Job, unit: Unit) -> Answer:
                 f'{sum(table.counts.frames.values())} have an outcome: please report this'))
         return Answer(content=table.finish(unit.document()), images=table.counts.frames_in)
     except InferenceError as error:
-        # Ray tries again what is an OSError; the engine opens its model again.
+        # Ray tries again what is an OSError; the actor opens its model again.
         raise OSError(f'the model failed: {error}') from error
     except ResnetTrtError as error:
         return _failed(error)
@@ -116,12 +116,12 @@ def _failed(error: ResnetTrtError) -> Answer:
     return Answer(error=str(error))
 
 
-def _engine_of(job: Job, unit: Unit) -> Any:
-    """Return an engine of this machine, or any; all get the same share of the units."""
+def _actor_of(job: Job, unit: Unit) -> Any:
+    """Return a model actor of this machine, or any; all get the same share of the units."""
     here = ray.get_runtime_context().get_node_id()
-    engines = [engine for engine, node in job.engines if node == here] or [
-        engine for engine, _ in job.engines]
-    return engines[unit.number % len(engines)]
+    actors = [one for one, node in job.actors if node == here] or [
+        one for one, _ in job.actors]
+    return actors[unit.number % len(actors)]
 
 
 class _OpenBags:

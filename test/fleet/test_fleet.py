@@ -108,7 +108,7 @@ def faulty(one_ray, tmp_path, monkeypatch):
 def test_what_fails_once_is_done_again_and_what_fails_always_is_listed_for_resume(
         resnet_trt, whole, drives, colour_model, faulty, tmp_path):
     work = faulty({
-        ('city', 0): ('kill_engine', 1), ('city', 1): ('kill', -1), ('city', 2): ('kill', 1),
+        ('city', 0): ('kill_actor', 1), ('city', 1): ('kill', -1), ('city', 2): ('kill', 1),
         ('forest', 0): ('fail', -1), ('forest', 1): ('fail', 2)})
     words = ('fleet', colour_model, drives, '-o', tmp_path / 'run', *RUN)
     outcome = resnet_trt(*words)

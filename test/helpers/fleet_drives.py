@@ -21,7 +21,7 @@ from tiny_model import COLOURS
 
 START_NS = 1_700_000_000 * 10**9
 PERIOD_NS = 100_000_000
-#: Drive and number of a unit to what goes wrong there, 'kill', 'fail' or 'kill_engine', and how
+#: Drive and number of a unit to what goes wrong there, 'kill', 'fail' or 'kill_actor', and how
 #: often; -1 is always.
 Faults = dict[tuple[str, int], tuple[str, int]]
 
@@ -139,8 +139,8 @@ class FaultyWork:
                 os.kill(os.getpid(), signal.SIGKILL)
             if what == 'fail':
                 raise OSError(5, 'Input/output error')
-            if what == 'kill_engine':
-                _kill_an_engine()
+            if what == 'kill_actor':
+                _kill_an_actor()
         self.work.run(bag, unit, backend, table)
 
     def _is_due(self, unit: Unit, times: int) -> bool:
@@ -158,10 +158,10 @@ class FaultyWork:
         return len(list(self.folder.iterdir()))
 
 
-def _kill_an_engine() -> None:
+def _kill_an_actor() -> None:
     """Kill a process that holds the model, of those that this one's Ray has started."""
     import psutil
     raylet = psutil.Process().parent()
-    engines = [one for one in raylet.children(recursive=True)
-               if one.cmdline()[:1] and one.cmdline()[0].startswith('ray::Engine')]
-    engines[0].kill()
+    actors = [one for one in raylet.children(recursive=True)
+              if one.cmdline()[:1] and one.cmdline()[0].startswith('ray::ModelActor')]
+    actors[0].kill()

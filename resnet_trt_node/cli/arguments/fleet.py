@@ -26,7 +26,7 @@ def add_arguments(parser: CommandParser) -> None:
         'Exit code: 0 if every bag was read, 1 if units or bags failed, which manifest.json '
         'lists, 2 if an option, the model or the cluster cannot be used.')
     parser.absent['--device'] = (
-        'Ray gives each engine a GPU of its own; CUDA_VISIBLE_DEVICES chooses among them')
+        'Ray gives each model actor a GPU of its own; CUDA_VISIBLE_DEVICES chooses among them')
     add_model(parser)
     group = parser.add_argument_group('input')
     group.add_argument(

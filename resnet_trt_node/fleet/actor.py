@@ -24,7 +24,7 @@ with needs_fleet_extra():
 Model = Tuple[Any]
 
 
-class Engine:
+class ModelActor:
     """
     Holds one open backend; Ray's actor, which Ray starts again when its process ends.
 
@@ -87,9 +87,9 @@ class Engine:
 
 class RemoteBackend(Backend):
     """
-    A backend whose batches an `Engine` infers.
+    A backend whose batches an `ModelActor` infers.
 
-    :param engine: Ray's handle of it.
+    :param actor: Ray's handle of it.
     :param model: its model.
     :param spec: of its model.
     :param info: who computes.
@@ -99,17 +99,17 @@ class RemoteBackend(Backend):
     asynchronous = False
 
     def __init__(
-            self, engine: Any, model: Model, spec: ModelSpec, info: BackendInfo,
+            self, actor: Any, model: Model, spec: ModelSpec, info: BackendInfo,
             batch_size: int) -> None:
         super().__init__(
             spec, info, [np.zeros((batch_size, spec.height, spec.width, 3), np.uint8)])
-        self._engine = engine
+        self._actor = actor
         self._model = model
         self._answer: Any = None
 
     def _submit(self, batch_size: int, index: int) -> None:
         # Ray copies the rows before it returns.
-        self._answer = self._engine.infer.remote(
+        self._answer = self._actor.infer.remote(
             self._model, self._buffers[index][:batch_size])
 
     def _collect(self, batch_size: int, index: int) -> NDArray[np.float32]:
