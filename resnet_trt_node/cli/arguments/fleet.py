@@ -65,7 +65,7 @@ def _add_inference(parser: CommandParser) -> None:
     group = parser.add_argument_group('inference')
     add_node_options(group, 'backend')
     group.add_argument(
-        '--batch-size', type=int, default=32, metavar='N',
+        '--batch-size', type=int, default=8, metavar='N',
         help='maximum number of pictures per batch')
     add_node_options(
         group, 'threads', 'engine_dir', 'sparse_weights', 'version_compatible', 'engine_host_code',
