@@ -12,18 +12,15 @@ import sys
 from tempfile import mkdtemp
 from typing import Any
 
-from fleet_drives import free_port
 from json_schemas import checked
 import pytest
 
 from resnet_trt_node.cli.main import main
 from tiny_model import write_tiny_model
 
-#: Where a test may start a server of S3, see `free_port`; all processes look for it there.
-STORE_PORT = free_port()
-STORE = {
-    'FSSPEC_S3_ENDPOINT_URL': f'http://127.0.0.1:{STORE_PORT}', 'AWS_ACCESS_KEY_ID': 'testing',
-    'AWS_SECRET_ACCESS_KEY': 'testing', 'AWS_DEFAULT_REGION': 'us-east-1'}
+#: Which S3 the workers reach, but for its address.
+STORE = {'AWS_ACCESS_KEY_ID': 'testing', 'AWS_SECRET_ACCESS_KEY': 'testing',
+         'AWS_DEFAULT_REGION': 'us-east-1'}
 
 
 @dataclass(frozen=True)
@@ -64,15 +61,17 @@ def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope='session')
-def one_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def one_ray(tmp_path_factory: pytest.TempPathFactory, s3: str) -> Iterator[None]:
     """Keep one Ray for all tests of this process: one core, little memory, no dashboard."""
-    ray = pytest.importorskip('ray', reason='Ray is missing: pip install .[fleet]')
     folder = mkdtemp(prefix='fleet.')
     with pytest.MonkeyPatch.context() as patch:
+        # On a busy machine its processes take long to start; Ray reads this when it is imported.
+        patch.setenv('RAY_raylet_start_wait_time_s', '600')
+        ray = pytest.importorskip('ray', reason='Ray is missing: pip install .[fleet]')
         # The workers need the helpers too.
         patch.setenv('PYTHONPATH', os.pathsep.join(filter(None, sys.path)))
         patch.setenv('TMPDIR', str(tmp_path_factory.mktemp('copies')))
-        for name, value in STORE.items():
+        for name, value in {**STORE, 'FSSPEC_S3_ENDPOINT_URL': s3}.items():
             patch.setenv(name, value)
         patch.setenv('RAY_USAGE_STATS_ENABLED', '0')
         patch.setenv('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
@@ -87,14 +86,29 @@ def one_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope='session')
+def s3() -> Iterator[str]:
+    """Serve S3 on a port that nobody else can take before; gives the address, '' without moto."""
+    try:
+        from moto.server import ThreadedMotoServer
+    except ImportError:
+        yield ''
+        return
+    server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f'http://{host}:{port}'
+    server.stop()
+
+
 @pytest.fixture
-def store(one_ray: None) -> Iterator[str]:
-    """Start a server of S3 with an empty bucket; gives the bucket's address."""
-    server = pytest.importorskip('moto.server', reason='moto is missing: it serves S3')
+def store(one_ray: None, s3: str) -> str:
+    """Return the address of a bucket."""
     fsspec = pytest.importorskip('fsspec')
+    # It reads the environment when it is imported, which another test may have done.
+    fsspec.config.set_conf_env(fsspec.config.conf)
     pytest.importorskip('s3fs', reason='s3fs is missing: it reads S3')
-    running = server.ThreadedMotoServer(ip_address='127.0.0.1', port=STORE_PORT, verbose=False)
-    running.start()
+    if not s3:
+        pytest.skip('moto is missing: it serves S3')
     fsspec.filesystem('s3').makedirs('fleet', exist_ok=True)
-    yield 's3://fleet'
-    running.stop()
+    return 's3://fleet'

@@ -8,7 +8,6 @@ import json
 import os
 from pathlib import Path
 import signal
-from socket import socket
 from typing import Any, Sequence
 
 from image_bags import BagWriter
@@ -24,14 +23,6 @@ PERIOD_NS = 100_000_000
 #: Drive and number of a unit to what goes wrong there, 'kill', 'fail' or 'kill_actor', and how
 #: often; -1 is always.
 Faults = dict[tuple[str, int], tuple[str, int]]
-
-
-def free_port() -> int:
-    """Return a port of this machine that nobody listens at."""
-    with socket() as found:
-        found.bind(('127.0.0.1', 0))
-        port: int = found.getsockname()[1]
-    return port
 
 
 def frame_of(number: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Stand-ins for cuda-bindings: the driver's graphs, and the run-time compiler."""
+"""Stand-ins for page-locked memory, and for graphs and the run-time compiler of cuda-bindings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ctypes
 from enum import IntEnum
 from types import ModuleType, SimpleNamespace
 from typing import Any, Callable, TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from standin_cuda import StandInCuda
@@ -109,3 +111,24 @@ def compiler_bindings(cuda: StandInCuda) -> Any:
     module.nvrtcGetCUBINSize, module.nvrtcGetCUBIN = size('binary'), fill('binary')
     module.nvrtcDestroyProgram = lambda program: (Result.NVRTC_SUCCESS,)
     return module
+
+
+class Pinned:
+    """Page-locked memory that is freed with its last view, as pycuda's is."""
+
+    def __init__(self, cuda: StandInCuda, shape: tuple[int, ...], dtype: Any) -> None:
+        class Array(np.ndarray):
+
+            def __array_finalize__(self, other: Any) -> None:
+                self.owner = getattr(other, 'owner', None)
+
+        class Owner:
+
+            def __init__(self) -> None:
+                cuda.held['host memory'] += 1
+
+            def __del__(self) -> None:
+                cuda.held['host memory'] -= 1
+
+        self.array = np.zeros(shape, dtype).view(Array)
+        self.array.owner = Owner()

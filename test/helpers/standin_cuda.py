@@ -16,7 +16,7 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from standin_bindings import compiler_bindings, driver_bindings
+from standin_bindings import compiler_bindings, driver_bindings, Pinned
 
 
 class Error(Exception):
@@ -178,7 +178,7 @@ class StandInCuda:
 
         def pagelocked_zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
             cuda.call('cuMemHostAlloc')
-            array = _Pinned(cuda, shape, dtype).array
+            array = Pinned(cuda, shape, dtype).array
             cuda.pinned[array.ctypes.data] = array.nbytes
             return array
 
@@ -309,24 +309,3 @@ class _Queue:
         assert self.recording is None, 'waiting for a stream that is recorded is an error'
         while self.waiting:
             self.waiting.pop(0)()
-
-
-class _Pinned:
-    """Page-locked memory that is freed with its last view, as pycuda's is."""
-
-    def __init__(self, cuda: StandInCuda, shape: tuple[int, ...], dtype: Any) -> None:
-        class Array(np.ndarray):
-
-            def __array_finalize__(self, other: Any) -> None:
-                self.owner = getattr(other, 'owner', None)
-
-        class Owner:
-
-            def __init__(self) -> None:
-                cuda.held['host memory'] += 1
-
-            def __del__(self) -> None:
-                cuda.held['host memory'] -= 1
-
-        self.array = np.zeros(shape, dtype).view(Array)
-        self.array.owner = Owner()

@@ -1,5 +1,5 @@
 """
-Resize frames on the GPU: is it Pillow's resize bit for bit, and how long does it take?
+Resize frames on the GPU, compare them with Pillow's bit for bit, and time it.
 
 Usage: PYTHONPATH=test/helpers:. python -m tools.gpu.try_resize PICTURES -o OUT.json [--rounds 5]
 
@@ -13,8 +13,8 @@ messages in page-locked memory, which are not copied by the CPU; and the CPU's t
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial
+import json
 from pathlib import Path
 from time import perf_counter_ns
 from types import SimpleNamespace

@@ -11,7 +11,6 @@ import numpy as np
 
 from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.backends.cuda.device import CudaDevice
-from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 from resnet_trt_node.backends.engines.cache import BuiltEngine
 from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.backends.tensorrt.engine import EngineSource
@@ -19,6 +18,7 @@ from resnet_trt_node.backends.tensorrt.execution import EngineRefused, LoadedEng
 from resnet_trt_node.backends.tensorrt.log import TensorRtLog
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.errors import BackendError, BackendUnavailable, UsageError
+from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

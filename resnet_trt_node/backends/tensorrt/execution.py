@@ -10,11 +10,12 @@ from resnet_trt_node.backends.base import powers_of_two
 from resnet_trt_node.backends.cuda.device import CudaDevice, load_graph_driver
 from resnet_trt_node.backends.cuda.kernel import Kernel
 from resnet_trt_node.backends.cuda.page_locked import PageLockedMemory
-from resnet_trt_node.backends.cuda.resized_rows import KERNEL, ResizedRows
+from resnet_trt_node.backends.cuda.resized_rows import ResizedRows
 from resnet_trt_node.backends.cuda.stream import CudaGraph
 from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.backends.tensorrt.log import TensorRtLog
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
+from resnet_trt_node.backends.tensorrt.preprocessing import load_preprocessing
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME
 from resnet_trt_node.errors import BackendError, InferenceError
 
@@ -98,28 +99,11 @@ class LoadedEngine:
             if self.graph_driver is None:
                 options.log('CUDA graphs are not used, cuda-bindings is not installed: '
                             'pip install cuda-bindings lowers the latency of small batches')
-        self._load_preprocessing()
+        self.kernel, self.decoder = load_preprocessing(self.device, options)
         for _ in range(options.num_buffers):
             # In the list before it allocates, so that a failure midway frees it as well.
             self.slots.append(Slot(self))
             self.slots[-1].allocate()
-
-    def _load_preprocessing(self) -> None:
-        options, device = self.options, self.device
-        if options.preprocess == 'cpu':
-            return
-        try:
-            self.kernel = Kernel(device, *KERNEL, options.engine_dir, options.log)
-            if options.decode_jpeg:
-                # Engines run without OpenCV, this does not.
-                from resnet_trt_node.backends.cuda.jpeg import JpegDecoder
-                # Each slot decodes on its own stream.
-                self.decoder = JpegDecoder(options.device, 0, log=options.log)
-        except BackendError as error:
-            if options.preprocess == 'gpu':
-                raise
-            what = 'resized' if self.kernel is None else 'decoded'
-            options.log(f'pictures are {what} on the CPU: {error}')
 
     def free(self) -> None:
         """Free slots, engine and runtime, whatever state `load` or a CUDA error left them in."""

@@ -19,8 +19,8 @@ from typing import Callable, Optional, Sequence, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 from resnet_trt_node.errors import FrameError
+from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 from resnet_trt_node.node.pipeline.frame_queue import Batch, InFlightFrame
 from resnet_trt_node.node.pipeline.latency_model import Estimate
 from resnet_trt_node.node.pipeline.scheduler import Scheduler

@@ -7,12 +7,12 @@ from typing import Any, Callable, Optional, Protocol, Sequence, Union
 
 import numpy as np
 from numpy.typing import NDArray
-from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 from resnet_trt_node.contract.prediction import Prediction, top_predictions
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.imaging.decode import message_size
 from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.grid import plan_grid
 from resnet_trt_node.imaging.on_device.source import plan_source, Source

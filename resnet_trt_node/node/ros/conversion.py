@@ -16,8 +16,8 @@ from resnet_trt_node.imaging.depth_images import DEPTH_ENCODING, looks_like_dept
 from resnet_trt_node.imaging.encodings import check_image, convert_image, RawImage
 from resnet_trt_node.imaging.float_images import FLOAT_ASSUMPTION, has_floats
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
+from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.node.ros.cv_bridge_check import CvBridgeCheck
 from resnet_trt_node.printable import printable
 

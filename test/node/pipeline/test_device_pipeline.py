@@ -8,9 +8,9 @@ from typing import Any, Iterator
 
 from detection_messages import at
 from device_bench import Bench, CAMERAS, NAMES, Pair
+from kernel_on_cpu import image_message, launch
 import numpy as np
 import pytest
-from kernel_on_cpu import image_message, launch
 from resnet_trt_node.backends.cuda import resized_rows
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.encodings import RawImage
