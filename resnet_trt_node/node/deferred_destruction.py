@@ -121,7 +121,7 @@ class NodeOfDeferredDestruction(LifecycleNode):
         hidden = {handler for entity in list(self._hidden)
                   for handler in entity.event_handlers}
         self.take_events([one for one in super().waitables
-                           if isinstance(one, EventHandler) and one not in hidden])
+                          if isinstance(one, EventHandler) and one not in hidden])
 
     def take_events(self, handlers: Sequence[Any]) -> None:
         """Take the middleware events of an entity on any thread, and call their callbacks."""
