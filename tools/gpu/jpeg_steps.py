@@ -21,7 +21,7 @@ from resnet_trt_node.imaging.frame import to_rgb
 
 #: Levels by which a value on the GPU may differ from the CPU's: at most, of 999 in 1000, on
 #: average. IDCT and colours are rounded differently, and chroma is enlarged in another order.
-BOUND = {'max': 32, 'p99.9': 4, 'mean': 0.6}
+BOUND = {'max': 4, 'p99.9': 2, 'mean': 0.1}
 LARGEST = 3840 * 2160 * 3
 
 
