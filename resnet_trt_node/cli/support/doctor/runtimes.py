@@ -30,6 +30,10 @@ PROBES: dict[str, Probe] = {
     'cuda-bindings': Probe(
         'import cuda.bindings.driver\n'
         'found = version("cuda-bindings")', ('cuda', 'cuda.bindings', 'cuda.bindings.driver')),
+    'nvrtc': Probe(
+        'from cuda.bindings import nvrtc\n'
+        '_, major, minor = nvrtc.nvrtcVersion()\n'
+        'found = f"{major}.{minor}"', ('cuda', 'cuda.bindings', 'cuda.bindings.nvrtc')),
     'nvimgcodec': import_of('nvidia.nvimgcodec'),
 }
 _PURPOSES = {
@@ -42,11 +46,13 @@ _PURPOSES = {
     'tensorrt_lean': 'runs version-compatible engines that were built elsewhere',
     'pycuda': 'memory and streams of the GPU, for every TensorRT',
     'cuda-bindings': 'CUDA graphs, which make small batches faster',
-    'nvimgcodec': 'decodes JPEG on the GPU; this version does not use it',
+    'nvrtc': 'converts and resizes frames on the GPU',
+    'nvimgcodec': 'decodes JPEG on the GPU',
 }
 #: What is of no use without an NVIDIA GPU.
-_OF_GPUS = ('tensorrt', 'tensorrt_rtx', 'tensorrt_lean', 'pycuda', 'cuda-bindings', 'nvimgcodec')
-#: Of the TensorRTs one is enough, and nothing uses the last.
+_OF_GPUS = (
+    'tensorrt', 'tensorrt_rtx', 'tensorrt_lean', 'pycuda', 'cuda-bindings', 'nvrtc', 'nvimgcodec')
+#: Of the TensorRTs one is enough, and the last is for cameras that send jpegs.
 _OPTIONAL = {'tensorrt_rtx': 'tensorrt', 'tensorrt_lean': 'tensorrt', 'nvimgcodec': ''}
 #: Subject to the command that installs it here.
 _REMEDIES: dict[str, Callable[[Machine], str]] = {
@@ -64,8 +70,11 @@ _REMEDIES: dict[str, Callable[[Machine], str]] = {
         'sudo apt install g++ python3-dev nvidia-cuda-toolkit && ' + machine.pip('pycuda')),
     'cuda-bindings': lambda machine: machine.pip(
         'cuda-bindings' + '<13' * (machine.cuda == 'cu12')),
+    'nvrtc': lambda machine: machine.pip(
+        'nvidia-cuda-nvrtc' + '-cu12' * (machine.cuda == 'cu12')),
     'nvimgcodec': lambda machine: machine.pip(
-        'nvidia-nvimgcodec-' + ('tegra-' if machine.tegra else '') + machine.cuda),
+        f'nvidia-nvimgcodec-tegra-{machine.cuda}' if machine.tegra else
+        f'nvidia-nvimgcodec-{machine.cuda}[nvjpeg]'),
 }
 
 

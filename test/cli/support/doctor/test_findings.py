@@ -71,7 +71,8 @@ def test_what_is_missing_has_a_command_for_this_machine(name, machine, remedy):
     assert remedy in found.remedy
 
 
-@pytest.mark.parametrize('name', ['tensorrt', 'tensorrt_lean', 'pycuda', 'cuda-bindings'])
+@pytest.mark.parametrize('name', [
+    'tensorrt', 'tensorrt_lean', 'pycuda', 'cuda-bindings', 'nvrtc'])
 def test_without_a_gpu_its_packages_are_not_needed(name):
     for outcome in (MISSING, Outcome('broken', 'ImportError: libcuda.so.1')):
         found = runtimes_on(PLAIN, **{name: outcome})[name]
