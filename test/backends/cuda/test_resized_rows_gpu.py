@@ -1,8 +1,7 @@
 """
 What the GPU makes of frames is what Pillow makes of them, bit for bit.
 
-`make gpu-test` runs it on a GPU, elsewhere it is skipped with the reason. It needs OpenCV, Pillow
-and NVRTC besides what the other tests there need.
+`make gpu-test` runs it on a GPU, elsewhere it is skipped with the reason.
 """
 
 from __future__ import annotations
@@ -11,13 +10,9 @@ import os
 from pathlib import Path
 from typing import Any, Iterator
 
+from kernel_on_cpu import NAMES, raw_image, rgb_of, source_of
 import numpy as np
 import pytest
-
-pytest.importorskip('cv2', reason='OpenCV is needed: pip install opencv-python-headless')
-pytest.importorskip('PIL', reason='Pillow is needed: pip install Pillow')
-
-from kernel_on_cpu import NAMES, raw_image, rgb_of, source_of
 from resized_by_pillow import resized_by_pillow
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.cuda.kernel import Kernel
