@@ -53,6 +53,7 @@ class StandInPipeline:
         self.events: Counter[tuple[str, str]] = Counter()
         self.counters = SimpleNamespace(
             count_at=self._count_at, arrived=self.arrived.append)
+        self.backend = SimpleNamespace(allocate_message=None)
 
     def offer(self, camera: str, message: Any, waited_ns: int = 0) -> None:
         assert camera == 'front'

@@ -1,4 +1,8 @@
-"""The node on the TensorRT backend, with stand-ins for TensorRT and CUDA in its process."""
+"""
+The node on the TensorRT backend, with stand-ins for TensorRT and CUDA in its process.
+
+The kernel that resizes is its own source, compiled for the CPU.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +21,13 @@ STAND_INS = '\n'.join((
     'import sys',
     f'sys.path[:0] = [{str(HELPERS)!r}]',
     'import pytest',
+    'from kernel_on_cpu import launch',
     'from standin_cuda import StandInCuda',
     'from standin_tensorrt import StandInTensorRt',
     'patch = pytest.MonkeyPatch()',
-    "StandInTensorRt('8.6', StandInCuda().install(patch)).install(patch)"))
+    'cuda = StandInCuda().install(patch)',
+    'cuda.kernel = launch',
+    "StandInTensorRt('8.6', cuda).install(patch)"))
 
 
 @pytest.fixture
@@ -58,6 +65,9 @@ def test_build_only_leaves_an_engine_that_the_node_then_finds(arguments, tmp_pat
             status = peer.status()
             assert status['backend'].startswith('tensorrt 8.6')
             assert status['engine'] == str(engine)
+            peer.spin_until(lambda: 'preprocess' in peer.status(), 'its path')
+            assert peer.status()['preprocess'] == 'gpu'
+            assert peer.status()['receive'] == 'serialised'
             assert float(status['device_memory_mib']) >= 0
             assert status['cuda_graphs'] == 'batch sizes up to 8'
             assert node.stop() == 0, node.log
