@@ -26,8 +26,10 @@ _Write = Callable[['NDArray[np.uint8]'], None]
 KERNEL = 'resize.cu', 'resize', 'PPii'
 #: Threads of a block, each of a pixel.
 _BLOCK = (16, 16, 1)
-#: Page-locked memory for each row at first: what the crop of a 1080p picture of three bytes reads.
-_FIRST_ROW_BYTES = 3 << 20
+#: Page-locked memory for each picture at first: what the crop of 1080p of three bytes reads. There
+#: is room for so many of them, or one in each row: many rows are regions of few pictures.
+_FIRST_PICTURE_BYTES = 3 << 20
+_PICTURES = 8
 #: The most that all pictures of a batch may take; those for which there is no room are resized by
 #: the CPU.
 MAX_BYTES = 1 << 29
@@ -73,15 +75,16 @@ class ResizedRows:
         self._said_fall_back = False
         # Pictures that the device reads; their memory may be used again when they are gone.
         self._decoded: list[DecodedOnDevice] = []
-        #: Rows of the last submission that nobody could decode, and why.
-        self.errors: dict[int, str] = {}
         self._wanted = 0
         self._most_bytes = MAX_BYTES
-        self._allocate(_aligned(self._jobs_bytes + len(images) * _FIRST_ROW_BYTES))
+        self._pictures = min(_PICTURES, len(images))
+        self._allocate(_aligned(self._jobs_bytes + self._pictures * _FIRST_PICTURE_BYTES))
         self.clear()
 
     def clear(self) -> None:
         """Forget what was put."""
+        #: Rows that nobody could decode, and why, once they were submitted.
+        self.errors: dict[int, str] = {}
         # Row to the number of its job, in the table at the begin of the memory.
         self._numbers: dict[int, int] = {}
         self._count = 0
@@ -153,7 +156,6 @@ class ResizedRows:
         """
         # The pictures are copied; those who sent them may want their memory back.
         self._placed.clear()
-        self.errors = {}
         if self._encoded:
             self._decode(stream, batch_size)
         numbers, frame_bytes = self._numbers, self._frame_bytes
@@ -240,7 +242,9 @@ class ResizedRows:
             return
         if not self._device.integrated:
             self._device.free(before)
+        errors = self.errors
         self.clear()
+        self.errors = errors
 
     def _allocate(self, size: int) -> None:
         memory: NDArray[np.uint8] = self._device.host_array((size,), np.uint8)
@@ -261,9 +265,9 @@ class ResizedRows:
         sizes = [len(plane) * pitch for plane, pitch in zip(planes, pitches)]
         total = sum(sizes)
         if self._used + total > self._top:
-            # As many as this one in each row.
+            # For as many as this one.
             wanted = max(len(self._memory) - self._top + self._used + total,
-                         self._jobs_bytes + len(self._images) * total)
+                         self._jobs_bytes + self._pictures * total)
             self._wanted = max(self._wanted, min(self._most_bytes, wanted))
             return None
         if direct:

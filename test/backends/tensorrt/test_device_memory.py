@@ -112,7 +112,7 @@ def test_page_locked_memory_is_had_on_any_thread_until_the_device_is_closed(worl
 
 def test_there_is_room_for_larger_pictures_from_the_second_on(
         world: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(resized_rows, '_FIRST_ROW_BYTES', 1 << 12)
+    monkeypatch.setattr(resized_rows, '_FIRST_PICTURE_BYTES', 1 << 12)
     machine = world()
     large = noise(1, 200, 220)
     with machine.start(max_batch_size=2, preprocess='gpu') as backend:
@@ -131,7 +131,7 @@ def test_there_is_room_for_larger_pictures_from_the_second_on(
 
 def test_without_memory_larger_pictures_stay_with_the_caller(
         world: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(resized_rows, '_FIRST_ROW_BYTES', 1 << 12)
+    monkeypatch.setattr(resized_rows, '_FIRST_PICTURE_BYTES', 1 << 12)
     machine = world()
     with machine.start(preprocess='gpu') as backend:
         assert not put(backend, 0, noise(1, 200, 220))
@@ -149,7 +149,7 @@ def test_without_memory_larger_pictures_stay_with_the_caller(
 
 def test_a_picture_that_takes_more_than_all_room_is_the_callers(
         world: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(resized_rows, '_FIRST_ROW_BYTES', 1 << 12)
+    monkeypatch.setattr(resized_rows, '_FIRST_PICTURE_BYTES', 1 << 12)
     monkeypatch.setattr(resized_rows, 'MAX_BYTES', 1 << 14)
     with world().start(preprocess='gpu') as backend:
         for _ in range(3):

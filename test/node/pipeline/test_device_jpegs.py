@@ -13,6 +13,10 @@ from kernel_on_cpu import launch
 import numpy as np
 from PIL import Image
 import pytest
+from resnet_trt_node.backends.cuda.jpeg_selection import select_for_device
+from resnet_trt_node.errors import FrameError
+from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
+from resnet_trt_node.imaging.on_device.grid import plan_grid
 from resnet_trt_node.node.pipeline.work import RegionFrames, WholeFrames
 from resnet_trt_node.regions.region import Region
 from resnet_trt_node.regions.settings import RegionSettings
@@ -102,6 +106,30 @@ def test_a_frame_that_the_cpu_refuses_too_is_counted_as_malformed(machine: World
     assert bench.pipeline.counters.total().dropped['malformed'] == 1
     assert len(bench.bad) == 1
     assert 'jpeg' in bench.bad[0]
+
+
+def test_a_second_attempt_answers_nothing_that_nobody_could_decode(machine: World) -> None:
+    world: Any = machine
+    with machine.start(max_batch_size=2, preprocess='gpu', decode_jpeg=True) as backend:
+        world.codec.broken = {0, 1}
+        rows = backend.device_rows()
+        picture, fall_backs = coded(['blue']).data, []
+        header = select_for_device(picture, 1 << 30)
+        grid = plan_grid(backend.spec.resize, header.height, header.width)
+
+        def refuse(row: np.ndarray) -> None:
+            fall_backs.append('refused')
+            raise FrameError('nobody can')
+        rows.put_encoded(0, EncodedPicture(picture, header), grid, refuse)
+        rows.put_encoded(
+            1, EncodedPicture(picture, header), grid, lambda row: row.fill(255))
+        for _ in range(2):
+            answer = backend.infer(2)
+            assert backend.row_errors() == {0: 'nobody can'}
+            assert backend.spec.labels[answer[1].argmax()] == 'white'
+        assert fall_backs == ['refused']
+        rows.clear()
+        assert backend.row_errors() == {}
 
 
 def test_regions_of_a_jpeg_are_cropped_on_the_device(machine: World) -> None:

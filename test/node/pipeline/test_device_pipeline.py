@@ -83,7 +83,7 @@ def test_what_the_device_does_not_convert_is_resized_by_the_cpu(machine: World) 
 
 def test_a_frame_that_finds_no_room_is_answered_by_the_cpus_way(
         machine: World, monkeypatch: Any) -> None:
-    monkeypatch.setattr(resized_rows, '_FIRST_ROW_BYTES', 1 << 12)
+    monkeypatch.setattr(resized_rows, '_FIRST_PICTURE_BYTES', 1 << 12)
     bench = Bench(machine, WholeFrames('exact'), max_batch_size=1)
     published = Event()
     for number in range(12):
