@@ -47,7 +47,8 @@ def test_the_command_builds_once_and_then_finds(rtx, model, tmp_path, capsys):
     for _ in range(2):
         assert build_command(*words, '--sparse-weights') == 0
         found = checked(capsys.readouterr().out)
-        assert found['sparsity'] == {'two_four': 0, 'eligible': None, 'chosen': None}
+        assert found['sparsity'] == {
+            'two_four': 0, 'eligible': None, 'chosen': None, 'layers': []}
         assert found['options']['sparse_weights'] == 'true'
     assert not found['built']
 
