@@ -58,6 +58,7 @@ MISTAKES = [
     # What makes no sense.
     'evaluate model.onnx --images photos --compare-backend simulated',
     'classify model.onnx cat.jpg --topic /image', 'classify model.onnx photos -o out',
+    'fleet model.onnx bag', 'fleet-report photos', 'fleet-pick photos -o out',
     'classify model.onnx cat.jpg --region-margin 0.1', 'fetch resnet50',
     'prepare model.onnx -o out.onnx --mean 0 --std 1',
     'quantize model.onnx --images photos -o int8.onnx',

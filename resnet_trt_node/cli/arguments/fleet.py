@@ -9,13 +9,13 @@ from resnet_trt_node.cli.arguments.shared import (
 from resnet_trt_node.cli.support.parser import CommandParser
 
 EXAMPLES = (
-    ('resnet_trt fleet models/resnet50.onnx drives/ --output answers',
+    ('resnet_trt fleet resnet50.onnx drives/ -o answers',
      'all bags in a folder, on this machine'),
-    ('resnet_trt fleet models/resnet50.onnx drives/ --output answers --resume',
+    ('resnet_trt fleet resnet50.onnx drives/ -o answers --resume',
      'what a run that ended early did not do'),
-    ('resnet_trt fleet models/resnet50.onnx @drives.txt --output answers '
+    ('resnet_trt fleet resnet50.onnx @drives.txt -o answers '
      '--address ray://head:10001', 'the bags of a list, on a cluster'),
-    ('resnet_trt fleet models/resnet50.onnx "s3://bucket/drives/*" --output answers '
+    ('resnet_trt fleet resnet50.onnx "s3://bucket/*" -o answers '
      '--every-ms 1000', 'bags in a store, one frame a second'),
 )
 
