@@ -14,7 +14,7 @@ EXAMPLES = (
     ('resnet_trt fleet resnet50.onnx drives/ -o answers --resume',
      'what a run that ended early did not do'),
     ('resnet_trt fleet resnet50.onnx @drives.txt -o answers '
-     '--address ray://head:10001', 'the bags of a list, on a cluster'),
+     '--address auto', 'the bags of a list, on a cluster'),
     ('resnet_trt fleet resnet50.onnx "s3://bucket/*" -o answers '
      '--every-ms 1000', 'bags in a store, one frame a second'),
 )
