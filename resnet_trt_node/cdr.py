@@ -1,5 +1,5 @@
 """
-Reads a serialised message field by field.
+Reads a serialised message field by field, and writes texts.
 
 The format is CDR, version 1, as the middlewares of ROS 2 use it: 4 bytes that tell the byte order,
 then the fields one behind another, each aligned to its own size. A text is its length, its bytes
@@ -8,6 +8,7 @@ and a NUL; a sequence is its length and its elements.
 
 from __future__ import annotations
 
+from functools import lru_cache
 import struct
 from typing import NamedTuple, Union
 
@@ -18,6 +19,14 @@ _BIG_ENDIAN, LITTLE_ENDIAN = b'\x00\x00', b'\x00\x01'
 _ENCAPSULATION_BYTES = 4
 _NUMBER_BYTES = 8
 _U32 = {False: struct.Struct('<I'), True: struct.Struct('>I')}
+
+
+# The same class names and ids come again and again; an id has any length, so few are kept.
+@lru_cache(maxsize=4096)
+def text_bytes(text: str) -> bytes:
+    """Return a text in little endian; what is behind a NUL is left out, as by rclpy."""
+    data = text.encode().partition(b'\0')[0] + b'\0'
+    return _U32[False].pack(len(data)) + data
 
 
 class Stamp(NamedTuple):

@@ -12,11 +12,10 @@ The format is that of `cdr`.
 
 from __future__ import annotations
 
-from functools import lru_cache
 import struct
 from typing import NamedTuple, Optional, Sequence
 
-from resnet_trt_node.cdr import CdrReader, Header, LITTLE_ENDIAN, Stamp
+from resnet_trt_node.cdr import CdrReader, Header, LITTLE_ENDIAN, Stamp, text_bytes
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.regions.detections import best_class, split_stamp
 from resnet_trt_node.regions.region import Box, Region, RegionAnswer, UNUSABLE
@@ -104,7 +103,7 @@ class DetectionsCdr:
             raise ValueError(
                 f'{len(answers)} answers to {len(detections)} detections: give one for each')
         by_label = class_id_format == 'label'
-        stamp, frame_id = self.header.stamp, _text(self.header.frame_id)
+        stamp, frame_id = self.header.stamp, text_bytes(self.header.frame_id)
         # What tells the byte order comes last, as alignment counts without it.
         out = bytearray(_STAMP.pack(*stamp) + frame_id)
         out += _TO_4[len(out) % 4] + _LENGTH.pack(len(detections))
@@ -117,7 +116,7 @@ class DetectionsCdr:
                 out, results if keep_source_results or answer.outcome == 'not_selected' else (),
                 answer, by_label)
             out += _TO_8[len(out) % 8] + box
-            out += _text(region.track_id)
+            out += text_bytes(region.track_id)
         return LITTLE_ENDIAN + b'\0\0' + out
 
     def _read(self) -> list[_Detection]:
@@ -164,14 +163,6 @@ def _write_results(
 
 def _write_hypothesis(out: bytearray, class_id: str, numbers: bytes) -> None:
     out += _TO_4[len(out) % 4]
-    out += _text(class_id)
+    out += text_bytes(class_id)
     out += _TO_8[len(out) % 8]
     out += numbers
-
-
-# The same class names and ids come again and again; an id has any length, so they are not many.
-@lru_cache(maxsize=1024)
-def _text(text: str) -> bytes:
-    """Return a text's length, bytes and NUL; what is behind a NUL is left out, as by rclpy."""
-    data = text.encode().partition(b'\0')[0] + b'\0'
-    return _LENGTH.pack(len(data)) + data

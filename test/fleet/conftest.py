@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 import logging
 import os
 from pathlib import Path
 import shutil
 import sys
 from tempfile import mkdtemp
-from typing import Any
 
-from json_schemas import checked
+from command_line import Command
 import pytest
 
-from resnet_trt_node.cli.main import main
 from tiny_model import write_tiny_model
 
 #: Which S3 the workers reach, but for its address.
@@ -23,35 +20,10 @@ STORE = {'AWS_ACCESS_KEY_ID': 'testing', 'AWS_SECRET_ACCESS_KEY': 'testing',
          'AWS_DEFAULT_REGION': 'us-east-1'}
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """
-    What a command did.
-
-    :param code: its exit code.
-    :param out: what it printed on the output.
-    :param err: what it printed on the error stream.
-    """
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        """Return the output as JSON that follows the schema of its command."""
-        return checked(self.out)
-
-
 @pytest.fixture
-def resnet_trt(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def resnet_trt(capsys: pytest.CaptureFixture[str]) -> Command:
     """Return the command line."""
-    def run(*words: object) -> Outcome:
-        capsys.readouterr()
-        code = main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-    return run
+    return Command(capsys)
 
 
 @pytest.fixture(scope='session')

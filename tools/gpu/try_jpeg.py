@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-import subprocess
-import sys
 import time
 from typing import Any
 
 from tools.gpu import jpeg_steps
+from tools.gpu.step_process import run_step
 
 #: Steps and what they are run with: the engines, threads and options of a `JpegDecoder`.
 CUDA = {'engines': ['GPU_ONLY', 'HYBRID_CPU_GPU']}
@@ -56,28 +55,13 @@ def main() -> None:
         if given.only and what not in given.only:
             continue
         begun = time.monotonic()
-        result = child({
+        result = run_step(jpeg_steps.__name__, {
             'what': what, 'photographs': str(given.photographs), 'number': given.number,
             'repeats': given.repeats, 'settings': settings}, given.seconds)
         result['s'] = round(time.monotonic() - begun, 1)
         found.setdefault(what, {})[title] = result
         given.out.write_text(json.dumps(found, indent=1))
         print(what, title, json.dumps(result)[:1500], flush=True)
-
-
-def child(details: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """Return what a step finds in a process of its own, and how that ended if not well."""
-    try:
-        done = subprocess.run(
-            [sys.executable, '-X', 'faulthandler', '-m', 'tools.gpu.jpeg_steps',
-             json.dumps(details)], capture_output=True, text=True, timeout=seconds)
-    except subprocess.TimeoutExpired as error:
-        return {'timed_out': seconds, 'stderr': str(error.stderr)[-900:]}
-    results = [line[7:] for line in done.stdout.splitlines() if line.startswith('RESULT ')]
-    # A step that is lost on the way has told how far it got.
-    ending = {} if done.returncode == 0 else {
-        'ended_with': done.returncode, 'stderr': done.stderr[-1500:]}
-    return {**(json.loads(results[-1]) if results else {}), **ending}
 
 
 if __name__ == '__main__':

@@ -12,7 +12,6 @@ from itertools import product
 import json
 import os
 from pathlib import Path
-import subprocess
 import sys
 import time
 from typing import Any, Optional
@@ -82,6 +81,7 @@ def main() -> None:
 def child(runtime: str, libraries: Optional[Path], seconds: float,
           details: dict[str, Any]) -> dict[str, Any]:
     """Return what `lean_steps` finds in a process with that lean runtime on its path."""
+    from tools.gpu.step_process import run_step
     environment = dict(os.environ)
     paths = [str(KIT / runtime)] * bool(runtime) + [
         part for part in environment.get('PYTHONPATH', '').split(':')
@@ -89,17 +89,7 @@ def child(runtime: str, libraries: Optional[Path], seconds: float,
     environment['PYTHONPATH'] = ':'.join([*paths, str(ROOT), str(ROOT / 'test' / 'helpers')])
     if libraries:
         environment['LD_LIBRARY_PATH'] = f'{environment.get("LD_LIBRARY_PATH", "")}:{libraries}'
-    try:
-        done = subprocess.run(
-            [sys.executable, '-X', 'faulthandler', '-m', 'tools.gpu.lean_steps',
-             json.dumps(details)], capture_output=True, text=True, env=environment, cwd=ROOT,
-            timeout=seconds)
-    except subprocess.TimeoutExpired as error:
-        return {'timed_out': seconds, 'stdout': str(error.stdout)[-900:]}
-    results = [line[7:] for line in done.stdout.splitlines() if line.startswith('RESULT ')]
-    ending = {} if done.returncode == 0 else {
-        'ended_with': done.returncode, 'stderr': done.stderr[-1500:]}
-    return {**(json.loads(results[-1]) if results else {}), **ending}
+    return run_step('tools.gpu.lean_steps', details, seconds, environment)
 
 
 if __name__ == '__main__':

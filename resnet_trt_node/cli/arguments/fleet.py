@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from resnet_trt_node.cli.arguments.regions import add_regions
 from resnet_trt_node.cli.arguments.shared import (
-    add_json, add_model, add_node_options, add_opt_batch_size, add_output, add_picture_memory,
+    add_backend, add_json, add_model, add_node_options, add_output, add_picture_memory,
     add_topics)
 from resnet_trt_node.cli.support.parser import CommandParser
 
@@ -53,21 +53,10 @@ def add_arguments(parser: CommandParser) -> None:
         '--address', default='local', metavar='ADDRESS',
         help='the Ray to use: local starts one on this machine, auto takes the one that runs on '
         'it, ray://HOST:10001 a cluster')
-    _add_inference(parser)
+    # Ray gives each model actor its device.
+    add_backend(parser, device=False)
     add_output(parser, 'DIR', 'write the answers and manifest.json to this folder', required=True)
     parser.add_argument_group('output').add_argument(
         '--resume', action='store_true',
         help='continue the run in this folder: do only what has no file yet')
     add_json(parser, 'print what became of the bags as JSON instead of a table')
-
-
-def _add_inference(parser: CommandParser) -> None:
-    group = parser.add_argument_group('inference')
-    add_node_options(group, 'backend')
-    group.add_argument(
-        '--batch-size', type=int, default=8, metavar='N',
-        help='maximum number of pictures per batch')
-    add_node_options(
-        group, 'threads', 'engine_dir', 'sparse_weights', 'version_compatible', 'engine_host_code',
-        'optimization_level', 'resize_method')
-    add_opt_batch_size(group)

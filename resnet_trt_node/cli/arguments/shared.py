@@ -115,16 +115,17 @@ def add_opt_batch_size(group: Any, usual: str = 'the largest') -> None:
         f'default: {usual}')
 
 
-def add_backend(parser: CommandParser) -> None:
-    """Add the options of the backend and of resizing."""
+def add_backend(parser: CommandParser, device: bool = True) -> None:
+    """Add the options of the backend and of resizing; without a `device`, others choose it."""
     group = parser.add_argument_group('inference')
     add_node_options(group, 'backend')
     group.add_argument(
         '--batch-size', type=int, default=8, metavar='N',
         help='maximum number of pictures per batch')
     add_node_options(
-        group, 'device', 'threads', 'sparse_weights', 'version_compatible', 'engine_host_code',
-        'engine_dir', 'optimization_level', 'resize_method')
+        group, *(('device',) if device else ()), 'threads', 'sparse_weights',
+        'version_compatible', 'engine_host_code', 'engine_dir', 'optimization_level',
+        'resize_method')
     add_opt_batch_size(group)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Optional, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from resnet_trt_node.cdr import text_bytes
 from resnet_trt_node.contract.prediction import Prediction
 from sensor_msgs.msg import Image
 from vision_msgs.msg import LabelInfo, VisionClass
@@ -51,15 +52,14 @@ def classification(
 @lru_cache(maxsize=4096)
 def _text(text: str, place: int, alignment: int) -> bytes:
     """
-    Return a text in CDR: its length, its bytes, NUL, and the padding up to the next field.
+    Return a text in CDR, and the padding up to the next field.
 
-    :param text: what is behind a NUL is left out, as by rclpy.
+    :param text: see `text_bytes`.
     :param place: where it begins.
     :param alignment: of the next field.
     """
-    data = text.encode().partition(b'\0')[0] + b'\0'
-    return _LENGTH.pack(len(data)) + data + bytes(
-        -(place + _LENGTH.size + len(data)) % alignment)
+    data = text_bytes(text)
+    return data + bytes(-(place + len(data)) % alignment)
 
 
 def label_info(stamp: Any, labels: Sequence[str], threshold: float) -> Optional[LabelInfo]:
