@@ -163,13 +163,13 @@ class Backend(Closing):
         """
         return None
 
-    def row_errors(self, index: int = 0) -> Mapping[int, str]:
+    def fall_backs(self, index: int = 0) -> Mapping[int, str]:
         """
-        Return which rows of the last submission have no picture, and why, in words.
+        Return which rows of the last submission the CPU decoded instead of the device.
 
         :param index: which buffer.
-        :returns: of the rows that the device was to decode and nobody could; their probabilities
-            mean nothing.
+        :returns: row to '', or to why the CPU could not either, in words: its probabilities mean
+            nothing then.
         """
         return {}
 

@@ -54,15 +54,16 @@ class FrameRegions:
     """
     One frame's regions: `num_rows` of them are inferred, the others have their answer already.
 
-    `fill` may be called by several threads at once, each row by one of them; the other methods by
-    one thread.
+    `fill` and `offload` may be called by several threads at once, each row by one of them; the
+    other methods by one thread.
 
     :param classifier: crops, and keeps answers by track.
     :param camera: whose frame it is.
     :param stamp_ns: the image's.
     :param regions: as the detector found them.
     :param size: height and width of the image.
-    :param load: decodes the image at full size; called if a region is to be inferred.
+    :param load: decodes the image at full size; called if a region is to be inferred and the
+        device does not do it, on whichever thread finds that out.
     :param picture: what the device may convert of the image; None has it decoded at once.
     :raises FrameError: if it cannot be decoded.
     """

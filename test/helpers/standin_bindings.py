@@ -113,22 +113,31 @@ def compiler_bindings(cuda: StandInCuda) -> Any:
     return module
 
 
-class Pinned:
-    """Page-locked memory that is freed with its last view, as pycuda's is."""
+class Pinned(bytearray):
+    """
+    Page-locked memory, the base of an array.
 
-    def __init__(self, cuda: StandInCuda, shape: tuple[int, ...], dtype: Any) -> None:
-        class Array(np.ndarray):
+    As pycuda's, it is freed with its last view if a context is current on that thread, or was made
+    there; elsewhere it is lost, unless `free` was called with one.
+    """
 
-            def __array_finalize__(self, other: Any) -> None:
-                self.owner = getattr(other, 'owner', None)
+    def __init__(self, cuda: StandInCuda, size: int) -> None:
+        super().__init__(size)
+        self._cuda = cuda
+        self._held = True
+        cuda.held['host memory'] += 1
 
-        class Owner:
+    def free(self) -> None:
+        self._cuda.call('cuMemFreeHost')
+        self._cuda.held['host memory'] -= self._held
+        self._held = False
 
-            def __init__(self) -> None:
-                cuda.held['host memory'] += 1
+    def __del__(self) -> None:
+        if self._held and self._cuda.can_free():
+            self._cuda.held['host memory'] -= 1
 
-            def __del__(self) -> None:
-                cuda.held['host memory'] -= 1
 
-        self.array = np.zeros(shape, dtype).view(Array)
-        self.array.owner = Owner()
+def pinned_zeros(cuda: StandInCuda, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array in page-locked memory."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return np.ndarray(shape, dtype, Pinned(cuda, max(size, 1)))

@@ -16,7 +16,7 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from standin_bindings import compiler_bindings, driver_bindings, Pinned
+from standin_bindings import compiler_bindings, driver_bindings, pinned_zeros
 
 
 class Error(Exception):
@@ -52,6 +52,8 @@ class StandInCuda:
         self.memory: dict[int, np.ndarray] = {}
         self.streams: dict[int, _Queue] = {}
         self.stacks: dict[int, list[Any]] = {}
+        #: The thread that retained the primary context.
+        self.retained_by = 0
         self._next = 0x10000
         #: Page-locked host memory, address to bytes; kernels may use it as well.
         self.pinned: dict[int, int] = {}
@@ -63,8 +65,16 @@ class StandInCuda:
                 self.calls == self.fail_at or (
                     self.sticky and self.calls > self.fail_at)):
             raise Error(f'{name} failed: {self.sentence}')
-        if needs_context and not self.stacks.get(threading.get_ident()):
+        if needs_context and not self.has_context():
             raise Error(f'{name} failed: invalid device context')
+
+    def can_free(self) -> bool:
+        """Tell whether pycuda frees memory when its last name goes in the calling thread."""
+        return self.has_context() or threading.get_ident() == self.retained_by
+
+    def has_context(self) -> bool:
+        """Tell whether a context is current in the calling thread."""
+        return bool(self.stacks.get(threading.get_ident()))
 
     def view(self, address: int, size: int) -> np.ndarray:
         """Return what a kernel sees at an address: device memory, or page-locked host memory."""
@@ -140,6 +150,7 @@ class StandInCuda:
 
             def retain_primary_context(self) -> Context:
                 cuda.call('cuDevicePrimaryCtxRetain', needs_context=False)
+                cuda.retained_by = threading.get_ident()
                 return Context()
 
         class Context:
@@ -178,7 +189,7 @@ class StandInCuda:
 
         def pagelocked_zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
             cuda.call('cuMemHostAlloc')
-            array = Pinned(cuda, shape, dtype).array
+            array = pinned_zeros(cuda, shape, dtype)
             cuda.pinned[array.ctypes.data] = array.nbytes
             return array
 

@@ -25,7 +25,7 @@ from PIL import Image
 from resized_by_pillow import resized_by_pillow
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.cuda.kernel import Kernel
-from resnet_trt_node.backends.cuda.page_locked import PageLockedMemory
+from resnet_trt_node.backends.cuda.page_locked import page_locked_memory, PageLockedMemory
 from resnet_trt_node.backends.cuda.resized_rows import KERNEL, ResizedRows
 from resnet_trt_node.backends.cuda.stream import CudaStream
 from resnet_trt_node.contract.spec import ResizeRule
@@ -56,7 +56,7 @@ class Bench:
         self._out = device.host_array(images.shape, np.uint8)
         self._target = device.memory(images.nbytes)
         self._stream: CudaStream = device.stream()
-        self.shared = PageLockedMemory(device)
+        self.shared = page_locked_memory(device.index)
         self._rows = ResizedRows(
             device, Kernel(device, *KERNEL, Path('build/gpu/engines'), print), images,
             self._target, self.shared, print)

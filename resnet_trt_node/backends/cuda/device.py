@@ -9,8 +9,9 @@ what was allocated through it, in reverse order, and takes the context away agai
 from __future__ import annotations
 
 import atexit
+from contextlib import contextmanager
 import threading
-from typing import Any, Callable, ContextManager, Tuple, TYPE_CHECKING
+from typing import Any, Callable, ContextManager, Iterator, Tuple, TYPE_CHECKING
 
 import numpy as np
 
@@ -57,6 +58,24 @@ def load_graph_driver() -> Any:
     return driver
 
 
+@contextmanager
+def primary_context(index: int) -> Iterator[Any]:
+    """
+    Have a device's context current on the calling thread, whichever that is.
+
+    :param index: of a device that was opened once in this process.
+    :returns: pycuda's driver module.
+    :raises BackendError: for errors of the driver within the block.
+    """
+    driver, context = load_driver(), _primary_contexts[index]
+    with translated(driver, BackendError, 'page-locked host memory'):
+        context.push()
+        try:
+            yield driver
+        finally:
+            context.pop()
+
+
 class CudaDevice(Closing):
     """
     The device as one thread sees it.
@@ -70,9 +89,10 @@ class CudaDevice(Closing):
     def __init__(self, index: int, log: Callable[[str], None] = discard) -> None:
         self._driver = load_driver()
         self._log = log
-        self._index = index
         #: What `close` frees, last first; empty means that the device is closed.
         self._frees: list[Tuple[str, Callable[[], object]]] = []
+        #: Which it is, from 0.
+        self.index = index
         self._thread = threading.get_ident()
         # Address to size, and what frees it.
         self._allocations: dict[int, Tuple[int, Callable[[], object]]] = {}
@@ -141,25 +161,6 @@ class CudaDevice(Closing):
         """
         with self._errors(BackendError, f'cannot page-lock host memory for {shape}'):
             array: NDArray[Any] = self._driver.pagelocked_zeros(shape, dtype)
-        return array
-
-    def shared_host_array(self, size: int) -> NDArray[np.uint8]:
-        """
-        Allocate page-locked host memory on any thread.
-
-        :param size: in bytes.
-        :returns: uint8 (size,); it lives as long as views of it, also after `close`.
-        :raises BackendError: if there is no memory, or the device is closed.
-        """
-        if not self._frees:
-            raise BackendError(f'{self.name} is closed')
-        context = _primary_contexts[self._index]
-        with self._errors(BackendError, f'cannot page-lock {size} bytes of host memory'):
-            context.push()
-            try:
-                array: NDArray[np.uint8] = self._driver.pagelocked_zeros((size,), np.uint8)
-            finally:
-                context.pop()
         return array
 
     def memory(self, size: int) -> int:

@@ -83,8 +83,8 @@ class ResizedRows:
 
     def clear(self) -> None:
         """Forget what was put."""
-        #: Rows that nobody could decode, and why, once they were submitted.
-        self.errors: dict[int, str] = {}
+        #: Rows that the CPU decoded instead, once they were submitted: '', or why it could not.
+        self.fall_backs: dict[int, str] = {}
         # Row to the number of its job, in the table at the begin of the memory.
         self._numbers: dict[int, int] = {}
         self._count = 0
@@ -175,9 +175,7 @@ class ResizedRows:
                 for address, pitch, plane in zip(
                         placed.addresses, placed.pitches, placed.planes):
                     stream.copy_rows(address, pitch, plane)
-        self._kernel.launch(
-            (*self._tiles, self._count), _BLOCK, stream, self._address, self._target,
-            *self._images.shape[1:3])
+        self._launch(stream, self._count)
 
     def _new_job(self, place: int) -> np.void:
         """Return the job of a row, to be overwritten."""
@@ -215,11 +213,30 @@ class ResizedRows:
             self._said_fall_back = True
             self._log(f'the CPU decodes a jpeg that the GPU does not: {reason}')
         self.forget(place)
+        self.fall_backs[place] = ''
         try:
             write(self._images[place])
-        except FrameError as error:
-            self.errors[place] = str(error)
+        except Exception as error:  # noqa: B902
+            # As on a preprocess thread: whatever OpenCV or Pillow raises, it is one bad frame.
+            self.fall_backs[place] = str(error) if isinstance(error, FrameError) else repr(error)
             self._images[place] = 0
+
+    def warm_up(self, stream: CudaStream) -> None:
+        """
+        Launch the kernel once, for no row: the driver loads it then, not for the first frame.
+
+        :raises InferenceError: if the driver refuses.
+        """
+        self._table['row'][0] = -1
+        if not self._device.integrated:
+            stream.copy_in(self._address, self._memory[:self._jobs_bytes])
+        self._launch(stream, 1)
+        stream.drain()
+
+    def _launch(self, stream: CudaStream, count: int) -> None:
+        self._kernel.launch(
+            (*self._tiles, count), _BLOCK, stream, self._address, self._target,
+            *self._images.shape[1:3])
 
     def finish(self) -> None:
         """
@@ -230,6 +247,7 @@ class ResizedRows:
         Where there is no memory for it, these pictures stay with the CPU.
         """
         self._direct.clear()
+        self._encoded.clear()
         wanted, self._wanted = self._wanted, 0
         if wanted <= len(self._memory):
             return
@@ -242,9 +260,9 @@ class ResizedRows:
             return
         if not self._device.integrated:
             self._device.free(before)
-        errors = self.errors
+        fall_backs = self.fall_backs
         self.clear()
-        self.errors = errors
+        self.fall_backs = fall_backs
 
     def _allocate(self, size: int) -> None:
         memory: NDArray[np.uint8] = self._device.host_array((size,), np.uint8)

@@ -126,11 +126,11 @@ class TensorRtBackend(Backend):
         self._check(index)
         return self._slots[index].rows
 
-    def row_errors(self, index: int = 0) -> Mapping[int, str]:
-        """Return which rows of the last submission have no picture, and why."""
+    def fall_backs(self, index: int = 0) -> Mapping[int, str]:
+        """Return which rows of the last submission the CPU decoded instead of the GPU."""
         self._check(index)
         rows = self._slots[index].rows
-        return {} if rows is None else rows.errors
+        return {} if rows is None else rows.fall_backs
 
     def _submit(self, batch_size: int, index: int) -> None:
         self._slots[index].submit(batch_size)

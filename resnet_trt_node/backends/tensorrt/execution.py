@@ -9,7 +9,7 @@ import numpy as np
 from resnet_trt_node.backends.base import powers_of_two
 from resnet_trt_node.backends.cuda.device import CudaDevice, load_graph_driver
 from resnet_trt_node.backends.cuda.kernel import Kernel
-from resnet_trt_node.backends.cuda.page_locked import PageLockedMemory
+from resnet_trt_node.backends.cuda.page_locked import page_locked_memory
 from resnet_trt_node.backends.cuda.resized_rows import ResizedRows
 from resnet_trt_node.backends.cuda.stream import CudaGraph
 from resnet_trt_node.backends.tensorrt import versions
@@ -66,7 +66,7 @@ class LoadedEngine:
         #: Resizes pictures, None where only the CPU does.
         self.kernel: Optional[Kernel] = None
         #: Memory for messages whose pictures it resizes.
-        self.shared = PageLockedMemory(device)
+        self.shared = page_locked_memory(device.index)
         #: Decodes jpegs for it, None where only the CPU does.
         self.decoder: Optional[JpegDecoder] = None
         self.engine: Any = None
@@ -167,6 +167,8 @@ class Slot:
         self._scratch_bytes = versions.device_memory_bytes(loaded.engine)
         self._scratch = device.memory(self._scratch_bytes)
         self._stream = device.stream(loaded.options.blocking_sync)
+        if self.rows is not None:
+            self.rows.warm_up(self._stream)
         for profile in range(len(loaded.profiles)):
             self._contexts.append(self._make_context(profile, self._device_addresses))
 

@@ -55,8 +55,8 @@ class DeviceRows(Protocol):
         :param picture: is kept until the buffer is filled anew.
         :param grid: how it becomes the model's input.
         :param fall_back: writes the row's pixels, uint8 (H, W, 3), should the device be unable to
-            decode it; called by the thread that submits. A FrameError of it goes to
-            `Backend.row_errors`.
+            decode it; called by the thread that submits. Its errors go to
+            `Backend.fall_backs`.
         """
 
     def forget(self, place: int) -> None:

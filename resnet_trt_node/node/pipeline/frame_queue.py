@@ -29,7 +29,7 @@ class InFlightFrame:
     :param num_regions: that its message has; 0 where the whole frame is classified.
     :param work: what of it is inferred, None until it is decoded.
     :param placed: how many rows of its work are in batches.
-    :param path: how its last row is written: see `Work.offload`, '' for by the CPU.
+    :param path: how one of its rows is written: see `Work.offload`, '' for by the CPU.
     :param ended: whether it was answered or dropped, and counted as that.
     """
 
@@ -67,7 +67,7 @@ class Batch:
     :param error: why the first attempt failed. In words: an exception refers to the frames by its
         traceback, and such a cycle keeps their images until a garbage collection, minutes later.
     :param probabilities: float32 (rows, C), its own.
-    :param row_errors: rows whose picture nobody could decode, and why.
+    :param fall_backs: see `Backend.fall_backs`.
     """
 
     index: int
@@ -78,7 +78,7 @@ class Batch:
     inferred_ns: int = 0
     error: Optional[str] = None
     probabilities: Optional[NDArray[np.float32]] = None
-    row_errors: Mapping[int, str] = field(default_factory=dict)
+    fall_backs: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def frames(self) -> list[InFlightFrame]:

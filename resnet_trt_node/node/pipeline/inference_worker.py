@@ -152,7 +152,7 @@ class InferenceWorker:
                 if collect:
                     # Copied, since the buffer is filled again while the answer is published.
                     batch.probabilities = backend.collect(batch.index).copy()
-                    batch.row_errors = backend.row_errors(batch.index)
+                    batch.fall_backs = backend.fall_backs(batch.index)
         except InferenceError as error:
             batch.error = str(error)
 

@@ -230,9 +230,10 @@ class Pipeline:
         if batch.probabilities is None:
             return
         bad = bad_rows(batch.probabilities, not self._multi_label)
-        for place, error in batch.row_errors.items():
+        for place, error in batch.fall_backs.items():
             frame = batch.rows[place][0]
-            if not frame.ended:
+            frame.path = ''
+            if error and not frame.ended:
                 self._hooks.log_bad_frame(frame.camera, error)
                 self._scheduler.drop([frame], 'malformed')
         for place, ((frame, index), row) in enumerate(

@@ -92,18 +92,21 @@ class PreprocessWorker:
         with ThreadPoolExecutor(max(1, self._threads - 1), 'preprocess') as self._pool:
             while (batch := self._scheduler.open_batch()) is not None:
                 try:
-                    rows = self._buffer(batch.index)
-                    self._device_rows = self._device_rows_of(batch.index)
-                    if self._device_rows is not None:
-                        self._device_rows.clear()
-                    # Those without rows count too: they could come for ever.
-                    while (room := len(rows) - max(
-                            len(batch.rows), len(batch.completing))) > 0 and (
-                            frames := self._scheduler.next_frames(
-                                batch, self._at_once, room)):
-                        self._preprocess(batch, rows, frames)
+                    self._fill_batch(batch)
                 finally:
+                    # The memory of a backend that is closed must not live on here.
+                    self._device_rows = None
                     self._scheduler.close_batch(batch)
+
+    def _fill_batch(self, batch: Batch) -> None:
+        rows = self._buffer(batch.index)
+        self._device_rows = self._device_rows_of(batch.index)
+        if self._device_rows is not None:
+            self._device_rows.clear()
+        # Those without rows count too: they could come for ever.
+        while (room := len(rows) - max(len(batch.rows), len(batch.completing))) > 0 and (
+                frames := self._scheduler.next_frames(batch, self._at_once, room)):
+            self._preprocess(batch, rows, frames)
 
     def _preprocess(
             self, batch: Batch, rows: NDArray[np.uint8], frames: Sequence[InFlightFrame]) -> None:

@@ -16,7 +16,7 @@ import pytest
 from resized_by_pillow import resized_by_pillow
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.cuda.kernel import Kernel
-from resnet_trt_node.backends.cuda.page_locked import PageLockedMemory
+from resnet_trt_node.backends.cuda.page_locked import page_locked_memory
 from resnet_trt_node.backends.cuda.resized_rows import KERNEL, ResizedRows
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import BackendUnavailable
@@ -35,7 +35,7 @@ class Gpu:
         self._out = device.host_array(images.shape, np.uint8)
         self._target = device.memory(images.nbytes)
         self._stream = device.stream()
-        self.shared = PageLockedMemory(device)
+        self.shared = page_locked_memory(device.index)
         self.rows = ResizedRows(
             device, Kernel(device, *KERNEL, folder, print), images, self._target, self.shared,
             print)

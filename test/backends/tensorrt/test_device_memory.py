@@ -12,6 +12,7 @@ from device_machine import exact, input_of, noise, plan, put, resizing_worlds
 import numpy as np
 import pytest
 from resnet_trt_node.backends.cuda import resized_rows
+from resnet_trt_node.backends.cuda.page_locked import page_locked_memory
 from tensorrt_machine import World
 
 
@@ -89,25 +90,44 @@ def test_a_message_is_held_until_the_device_has_finished(world: Any) -> None:
         assert np.array_equal(input_of(machine, backend)[0], wanted)
         del grid
         gc.collect()
-        assert not backend._slots[0].rows._shared._ends
+        assert not page_locked_memory(0)._ends
 
 
-def test_page_locked_memory_is_had_on_any_thread_until_the_device_is_closed(world: Any) -> None:
+def test_page_locked_memory_is_had_and_freed_on_any_thread(world: Any) -> None:
     machine = world()
-    got: list[Any] = []
+    views: list[Any] = []
     with machine.start(preprocess='gpu') as backend:
-        allocate = backend.allocate_message
-        thread = Thread(target=lambda: got.append(allocate(100)))
-        thread.start()
-        thread.join()
-        assert got[0].shape == (100,)
+        allocate, before = backend.allocate_message, machine.cuda.held['host memory']
+        elsewhere(lambda: views.append(allocate(100)[3:]))
+        view = views[0]
+        assert page_locked_memory(0).holds(view)
+        assert view.shape == (97,)
+        assert machine.cuda.held['host memory'] == before + 1
         machine.cuda.fail_at = machine.cuda.calls + 2
         with pytest.raises(MemoryError, match='out of memory'):
             allocate(1 << 20)
-    got[0][:] = 5
-    with pytest.raises(MemoryError, match='is closed'):
-        allocate(1)
-    got.clear()
+    # The context lasts: what was given stays valid, and a backend that is opened again knows it.
+    view[:] = 5
+    with machine.start(preprocess='gpu') as backend:
+        message = shared_message(backend, 1, 48, 64)
+    with machine.start(preprocess='gpu') as backend:
+        assert put(backend, 0, message)
+        assert len(backend.device_rows()._direct) == 1
+        wanted = exact(backend, message)
+        backend.infer(1)
+        assert np.array_equal(input_of(machine, backend)[0], wanted)
+    del view, message
+    elsewhere(views.clear)
+    gc.collect()
+    assert machine.cuda.held['host memory'] == 0
+    assert not page_locked_memory(0)._ends
+
+
+def elsewhere(work: Callable[[], object]) -> None:
+    """Run something on another thread."""
+    thread = Thread(target=work)
+    thread.start()
+    thread.join()
 
 
 def test_there_is_room_for_larger_pictures_from_the_second_on(

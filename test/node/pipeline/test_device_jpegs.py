@@ -75,7 +75,7 @@ def test_each_jpeg_gets_its_own_answer_and_others_the_cpus(
 def test_what_the_device_cannot_decode_is_the_cpus(machine: World) -> None:
     bench = Bench(machine, WholeFrames('exact'), decode_jpeg=True)
     codec: Any = machine
-    codec.codec.broken = {0}
+    codec.codec.broken = {0, 1, 2}
     for name in NAMES:
         bench.pipeline.offer('front', coded([name], colour=name))
     bench.finish()
@@ -85,6 +85,27 @@ def test_what_the_device_cannot_decode_is_the_cpus(machine: World) -> None:
     assert 1 <= len(said) <= 3
     assert said[0] == (
         'the CPU decodes a jpeg that the GPU does not: nvJPEG cannot decode it')
+    # Each camera's way is told as it was.
+    assert bench.pipeline.paths == {'front': ''}
+
+
+def test_whatever_the_cpu_raises_in_a_fall_back_is_one_bad_frame(machine: World) -> None:
+    bench = Bench(machine, WholeFrames('exact'), decode_jpeg=True)
+    codec: Any = machine
+    codec.codec.broken = {0, 1, 2}
+    decode = bench.decode
+
+    def fail(message: Any, reduced_to: Any = None) -> Any:
+        if message.colour == 'green':
+            raise ValueError('what nobody foresaw')
+        return decode(message, reduced_to)
+    bench.decode = fail
+    for name in NAMES:
+        bench.pipeline.offer('front', coded([name], colour=name))
+    bench.finish()
+    assert [answer[0].label for _, answer in bench.answers] == [
+        name for name in NAMES if name != 'green']
+    assert bench.bad == ["ValueError('what nobody foresaw')"]
 
 
 def test_a_frame_that_the_cpu_refuses_too_is_counted_as_malformed(machine: World) -> None:
@@ -125,11 +146,11 @@ def test_a_second_attempt_answers_nothing_that_nobody_could_decode(machine: Worl
             1, EncodedPicture(picture, header), grid, lambda row: row.fill(255))
         for _ in range(2):
             answer = backend.infer(2)
-            assert backend.row_errors() == {0: 'nobody can'}
+            assert backend.fall_backs() == {0: 'nobody can', 1: ''}
             assert backend.spec.labels[answer[1].argmax()] == 'white'
         assert fall_backs == ['refused']
         rows.clear()
-        assert backend.row_errors() == {}
+        assert backend.fall_backs() == {}
 
 
 def test_regions_of_a_jpeg_are_cropped_on_the_device(machine: World) -> None:

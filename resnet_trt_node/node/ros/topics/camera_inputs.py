@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, deque
 from functools import partial
+from threading import Lock
 from time import perf_counter_ns
 from typing import Any, Optional
 
@@ -95,6 +96,8 @@ class RegionInput:
         self._matcher = StampMatcher(
             parameters.regions_queue, round(parameters.regions_wait_ms * 1e6), self._slop_ns)
         self._pipeline: Optional[Pipeline] = None
+        # Images come on a thread of their own, detections on the executor's.
+        self._notes = Lock()
         # Kind and reason of what was unmatched since the last match, and its stamps by kind.
         self._unmatched: Counter[tuple[str, str]] = Counter()
         self._stamps_ns: dict[str, deque[int]] = {kind: deque(maxlen=_STAMPS) for kind in KINDS}
@@ -142,7 +145,8 @@ class RegionInput:
             return
         now_ns = perf_counter_ns()
         if stamp_ns(message.header.stamp):
-            del self._unmatched[kind, 'no_stamp']
+            with self._notes:
+                self._unmatched.pop((kind, 'no_stamp'), None)
         if kind == IMAGE:
             # Or a camera would seem silent while a slow detector has its images wait.
             pipeline.counters.arrived(self._camera)
@@ -161,8 +165,9 @@ class RegionInput:
         if pipeline is None:
             return
         for one in unmatched:
-            self._unmatched[one.kind, one.reason] += 1
-            self._stamps_ns[one.kind].append(stamp_ns(one.message.header.stamp))
+            with self._notes:
+                self._unmatched[one.kind, one.reason] += 1
+                self._stamps_ns[one.kind].append(stamp_ns(one.message.header.stamp))
             if one.kind == IMAGE:
                 pipeline.drop(
                     self._camera, one.message, 'unmatched', now_ns - one.arrived_ns)
@@ -173,14 +178,15 @@ class RegionInput:
             pipeline.offer(self._camera, match.message, now_ns - match.arrived_ns)
 
     def _forget_unmatched(self) -> None:
-        self._unmatched.clear()
-        for stamps_ns in self._stamps_ns.values():
-            stamps_ns.clear()
+        with self._notes:
+            self._unmatched.clear()
+            for stamps_ns in self._stamps_ns.values():
+                stamps_ns.clear()
 
     def _partners_missed_each_other(self) -> bool:
-        # Copies first: deactivating appends on whatever thread.
-        images_ns, detections_ns = (
-            [stamp for stamp in tuple(self._stamps_ns[kind]) if stamp] for kind in KINDS)
+        with self._notes:
+            images_ns, detections_ns = (
+                [stamp for stamp in self._stamps_ns[kind] if stamp] for kind in KINDS)
         images_ns.sort()
         for stamp in detections_ns:
             nearest = bisect_left(images_ns, stamp - self._slop_ns)

@@ -96,6 +96,8 @@ class InputTopic:
         self._buffers: Optional[MessageBuffers] = None
         # Of the subscriptions that were.
         self._extra = 0
+        # Why nothing is received any more, '' while all is well.
+        self._deaf = ''
         with refusals_explained(topic):
             #: The full name of the topic.
             self.name = node.resolve_topic_name(topic)
@@ -132,6 +134,7 @@ class InputTopic:
         :raises UsageError: for invalid qos_overrides, or a topic of another type.
         """
         arrivals = self.arrivals = self._no_arrivals()
+        self._deaf = ''
 
         def on_message(message: Any, waited_ns: int) -> None:
             arrivals.add(message.header.stamp)
@@ -174,7 +177,11 @@ class InputTopic:
                 f'{printable(f"{type(error).__name__}: {error}", LINE_LIMIT)}')
             node.destroy_subscription(subscription)
             self.way = MESSAGE
-            self._receive_messages(on_message, on_lost)
+            try:
+                self._receive_messages(on_message, on_lost)
+            except Exception as second:  # noqa: B902  on a thread that nobody waits for
+                self._deaf = printable(f'{type(second).__name__}: {second}', LINE_LIMIT)
+                node.get_logger().error(f'{self.name}: receives nothing any more: {self._deaf}')
 
         self._buffers = buffers = MessageBuffers(large.most_held, allocate)
         self._subscription = subscription = self._create(received_elsewhere, on_lost, True)
@@ -231,7 +238,7 @@ class InputTopic:
     def problems(self) -> list[str]:
         """Return why messages of publishers of the topic do not arrive, in words."""
         wanted = type_name(self._kind)
-        notes = set()
+        notes = {f'{self.name}: receives nothing any more: {self._deaf}'} if self._deaf else set()
         for publisher in self._node.get_publishers_info_by_topic(self.name):
             carried = publisher.topic_type
             if carried != wanted:
