@@ -9,8 +9,9 @@ import numpy as np
 
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.cuda.kernel import Kernel
+from resnet_trt_node.backends.cuda.picture_memory import PictureMemory
 from resnet_trt_node.backends.cuda.stream import CudaStream
-from resnet_trt_node.errors import BackendError, FrameError
+from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.on_device.job import JOB, write_rgb
 
 if TYPE_CHECKING:
@@ -26,24 +27,14 @@ _Write = Callable[['NDArray[np.uint8]'], None]
 KERNEL = 'resize.cu', 'resize', 'PPii'
 #: Threads of a block, each of a pixel.
 _BLOCK = (16, 16, 1)
-#: Page-locked memory for each picture at first: what the crop of 1080p of three bytes reads. There
-#: is room for so many of them, or one in each row: many rows are regions of few pictures.
-_FIRST_PICTURE_BYTES = 3 << 20
-_PICTURES = 8
-#: The most that all pictures of a batch may take; those for which there is no room are resized by
-#: the CPU.
-MAX_BYTES = 1 << 29
-#: Where a plane and each of its rows begin.
-_ALIGNMENT = 16
 
 
 class ResizedRows:
     """
     See `DeviceRows`.
 
-    What the pictures of a batch need is laid out behind the jobs, copied at once and resized by
-    one launch. Pictures that lie in page-locked memory already are copied from there, by the
-    device. A GPU that computes in the host's memory reads everything where it lies.
+    All pictures of a batch are resized by one launch; the jobs lie in front of them, see
+    `PictureMemory`.
 
     :param device: owned by the calling thread.
     :param kernel: compiled from `KERNEL`.
@@ -60,25 +51,20 @@ class ResizedRows:
             self, device: CudaDevice, kernel: Kernel, images: NDArray[np.uint8],
             target: int, shared: PageLockedMemory, log: Callable[[str], None],
             decoder: Optional[JpegDecoder] = None) -> None:
-        self._device = device
         self._kernel = kernel
         self._images = images
         self._target = target
         self._lock = Lock()
-        self._jobs_bytes = _aligned(len(images) * JOB.itemsize)
+        self._memory = PictureMemory(
+            device, len(images) * JOB.itemsize, len(images), shared, log)
         self._frame_bytes = images[0].nbytes
         self._tiles = tuple(-(-side // threads) for side, threads in zip(
             images.shape[2:0:-1], _BLOCK))
-        self._shared = shared
         self._log = log
         self._decoder = decoder
         self._said_fall_back = False
         # Pictures that the device reads; their memory may be used again when they are gone.
         self._decoded: list[DecodedOnDevice] = []
-        self._wanted = 0
-        self._most_bytes = MAX_BYTES
-        self._pictures = min(_PICTURES, len(images))
-        self._allocate(_aligned(self._jobs_bytes + self._pictures * _FIRST_PICTURE_BYTES))
         self.clear()
 
     def clear(self) -> None:
@@ -91,23 +77,13 @@ class ResizedRows:
         # Numbers of jobs that became of no use.
         self._unused: list[int] = []
         self._encoded: dict[int, tuple[EncodedPicture, _Write]] = {}
-        # By the identity of a source, which is kept so that no other one gets it.
-        self._placed: dict[int, tuple[Source, Optional[_Placed]]] = {}
-        # Of the memory: up to where it is filled by us, and from where on by the device alone.
-        self._used = self._jobs_bytes
-        self._top = len(self._memory)
-        # What the device copies from messages, or reads there, until it has finished.
-        self._direct: list[tuple[Source, _Placed]] = []
+        self._memory.clear()
+        self._table = self._memory.host[:len(self._images) * JOB.itemsize].view(JOB)
 
     def put(self, place: int, source: Source, grid: Grid, rows: slice, columns: slice) -> bool:
         """Have the device write a row; see `DeviceRows`."""
         with self._lock:
-            if id(source) not in self._placed:
-                placed = self._reserve(source, rows, columns)
-                self._placed[id(source)] = source, placed
-                if placed is not None and placed.direct:
-                    self._direct.append((source, placed))
-            placed = self._placed[id(source)][1]
+            placed = self._memory.place(source, rows, columns)
             if placed is None:
                 return False
             job = self._new_job(place)
@@ -155,7 +131,7 @@ class ResizedRows:
         :raises InferenceError: if the driver refuses.
         """
         # The pictures are copied; those who sent them may want their memory back.
-        self._placed.clear()
+        self._memory.let_go()
         if self._encoded:
             self._decode(stream, batch_size)
         numbers, frame_bytes = self._numbers, self._frame_bytes
@@ -169,12 +145,7 @@ class ResizedRows:
         rows[:self._count] = -1
         for place in places:
             rows[numbers[place]] = place
-        if not self._device.integrated:
-            stream.copy_in(self._address, self._memory[:self._used])
-            for _, placed in self._direct:
-                for address, pitch, plane in zip(
-                        placed.addresses, placed.pitches, placed.planes):
-                    stream.copy_rows(address, pitch, plane)
+        self._memory.copy(stream)
         self._launch(stream, self._count)
 
     def _new_job(self, place: int) -> np.void:
@@ -228,111 +199,27 @@ class ResizedRows:
         :raises InferenceError: if the driver refuses.
         """
         self._table['row'][0] = -1
-        if not self._device.integrated:
-            stream.copy_in(self._address, self._memory[:self._jobs_bytes])
+        self._memory.copy_head(stream)
         self._launch(stream, 1)
         stream.drain()
 
     def _launch(self, stream: CudaStream, count: int) -> None:
         self._kernel.launch(
-            (*self._tiles, count), _BLOCK, stream, self._address, self._target,
+            (*self._tiles, count), _BLOCK, stream, self._memory.address, self._target,
             *self._images.shape[1:3])
 
     def finish(self) -> None:
         """
-        Let go of messages, and make room for what found none.
+        Let go of messages, and make room for what found none; see `PictureMemory.finish`.
 
-        Nothing that was enqueued may still run, or is enqueued again before `clear`.
-
-        Where there is no memory for it, these pictures stay with the CPU.
+        Nothing is enqueued again before `clear`.
         """
-        self._direct.clear()
+        # Their jobs are complete.
         self._encoded.clear()
-        wanted, self._wanted = self._wanted, 0
-        if wanted <= len(self._memory):
-            return
-        before = self._address
-        try:
-            self._allocate(_aligned(min(MAX_BYTES, max(wanted, 2 * len(self._memory)))))
-        except BackendError as error:
-            self._most_bytes = len(self._memory)
-            self._log(f'larger pictures are resized on the CPU: {error}')
-            return
-        if not self._device.integrated:
-            self._device.free(before)
-        fall_backs = self.fall_backs
-        self.clear()
-        self.fall_backs = fall_backs
-
-    def _allocate(self, size: int) -> None:
-        memory: NDArray[np.uint8] = self._device.host_array((size,), np.uint8)
-        # Page-locked memory has the same address on both sides (unified addressing).
-        self._address = (
-            memory.ctypes.data if self._device.integrated else self._device.memory(size))
-        self._memory = memory
-        self._table = memory[:len(self._images) * JOB.itemsize].view(JOB)
-
-    def _reserve(self, source: Source, rows: slice, columns: slice) -> Optional[_Placed]:
-        """Return where a picture's planes go, None where there is no room."""
-        planes = source.planes(rows, columns)
-        direct = all(self._shared.holds(plane) for plane in planes)
-        if direct and self._device.integrated:
-            return _Placed(planes, (), [plane.ctypes.data for plane in planes],
-                           [plane.strides[0] for plane in planes])
-        pitches = [_aligned(plane.shape[1]) for plane in planes]
-        sizes = [len(plane) * pitch for plane, pitch in zip(planes, pitches)]
-        total = sum(sizes)
-        if self._used + total > self._top:
-            # For as many as this one.
-            wanted = max(len(self._memory) - self._top + self._used + total,
-                         self._jobs_bytes + self._pictures * total)
-            self._wanted = max(self._wanted, min(self._most_bytes, wanted))
-            return None
-        if direct:
-            self._top -= total
-            start = self._top
-        else:
-            start, self._used = self._used, self._used + total
-        starts = [start + sum(sizes[:number]) for number in range(len(sizes))]
-        return _Placed(
-            planes, () if direct else [
-                self._memory[start:start + size].reshape(-1, pitch)
-                for start, size, pitch in zip(starts, sizes, pitches)],
-            [self._address + start for start in starts], pitches)
-
-
-class _Placed:
-    """
-    The planes of a picture and where they go.
-
-    :param planes: uint8 (rows, bytes), of the message.
-    :param targets: uint8 (rows, pitch), page-locked; none where the device copies or reads the
-        planes themselves.
-    :param addresses: of the planes, as the device sees them.
-    :param pitches: bytes from one row of a plane to the next there.
-    """
-
-    def __init__(
-            self, planes: Sequence[NDArray[np.uint8]], targets: Sequence[NDArray[np.uint8]],
-            addresses: Sequence[int], pitches: Sequence[int]) -> None:
-        self.planes = planes
-        self.direct = not targets
-        self.addresses = addresses
-        self.pitches = pitches
-        self._copies = [*zip(targets, planes)]
-
-    def copy_once(self) -> None:
-        """Copy the planes, unless another thread does."""
-        while self._copies:
-            try:
-                target, plane = self._copies.pop()
-            except IndexError:
-                return
-            np.copyto(target[:, :plane.shape[1]], plane)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // _ALIGNMENT) * _ALIGNMENT
+        if self._memory.finish():
+            fall_backs = self.fall_backs
+            self.clear()
+            self.fall_backs = fall_backs
 
 
 def _gaps(places: Sequence[int], count: int) -> list[tuple[int, int]]:

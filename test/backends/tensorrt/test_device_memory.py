@@ -11,7 +11,7 @@ import weakref
 from device_machine import exact, input_of, noise, plan, put, resizing_worlds
 import numpy as np
 import pytest
-from resnet_trt_node.backends.cuda import resized_rows
+from resnet_trt_node.backends.cuda import picture_memory
 from resnet_trt_node.backends.cuda.page_locked import page_locked_memory
 from tensorrt_machine import World
 
@@ -54,13 +54,13 @@ def test_messages_in_page_locked_memory_are_copied_by_the_device(
         for turn in range(3):
             rows = backend.device_rows()
             rows.clear()
-            used = rows._used
+            used = rows._memory._used
             messages = [shared_message(backend, turn, 48, 64), noise(turn, 60, 50),
                         shared_message(backend, 9 + turn, 33, 70)]
             for place, message in enumerate(messages):
                 assert put(backend, place, message)
             # Only the one in ordinary memory was copied by the CPU.
-            assert 0 < rows._used - used < 60 * 160
+            assert 0 < rows._memory._used - used < 60 * 160
             wanted = [exact(backend, message) for message in messages]
             for _ in range(2):
                 # The second time is a second attempt, which copies again.
@@ -112,7 +112,7 @@ def test_page_locked_memory_is_had_and_freed_on_any_thread(world: Any) -> None:
         message = shared_message(backend, 1, 48, 64)
     with machine.start(preprocess='gpu') as backend:
         assert put(backend, 0, message)
-        assert len(backend.device_rows()._direct) == 1
+        assert len(backend.device_rows()._memory._direct) == 1
         wanted = exact(backend, message)
         backend.infer(1)
         assert np.array_equal(input_of(machine, backend)[0], wanted)
@@ -132,7 +132,7 @@ def elsewhere(work: Callable[[], object]) -> None:
 
 def test_there_is_room_for_larger_pictures_from_the_second_on(
         world: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(resized_rows, '_FIRST_PICTURE_BYTES', 1 << 12)
+    monkeypatch.setattr(picture_memory, '_FIRST_PICTURE_BYTES', 1 << 12)
     machine = world()
     large = noise(1, 200, 220)
     with machine.start(max_batch_size=2, preprocess='gpu') as backend:
@@ -151,7 +151,7 @@ def test_there_is_room_for_larger_pictures_from_the_second_on(
 
 def test_without_memory_larger_pictures_stay_with_the_caller(
         world: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(resized_rows, '_FIRST_PICTURE_BYTES', 1 << 12)
+    monkeypatch.setattr(picture_memory, '_FIRST_PICTURE_BYTES', 1 << 12)
     machine = world()
     with machine.start(preprocess='gpu') as backend:
         assert not put(backend, 0, noise(1, 200, 220))
@@ -169,10 +169,10 @@ def test_without_memory_larger_pictures_stay_with_the_caller(
 
 def test_a_picture_that_takes_more_than_all_room_is_the_callers(
         world: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(resized_rows, '_FIRST_PICTURE_BYTES', 1 << 12)
-    monkeypatch.setattr(resized_rows, 'MAX_BYTES', 1 << 14)
+    monkeypatch.setattr(picture_memory, '_FIRST_PICTURE_BYTES', 1 << 12)
+    monkeypatch.setattr(picture_memory, 'MAX_BYTES', 1 << 14)
     with world().start(preprocess='gpu') as backend:
         for _ in range(3):
             assert not put(backend, 0, noise(1, 200, 220))
             backend.infer(1)
-        assert len(backend.device_rows()._memory) <= 1 << 14
+        assert len(backend.device_rows()._memory.host) <= 1 << 14

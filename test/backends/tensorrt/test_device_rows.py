@@ -89,10 +89,10 @@ def test_parts_of_one_picture_are_copied_once(world: Any) -> None:
         source, grid = plan(backend, noise(1, 48, 64))
         rows = backend.device_rows()
         rows.put(0, source, grid, grid.rows, grid.columns)
-        used = rows._used
+        used = rows._memory._used
         for place in (1, 2, 3):
             assert rows.put(place, source, grid, grid.rows, grid.columns)
-        assert rows._used == used
+        assert rows._memory._used == used
         backend.infer(4)
         assert len({row.tobytes() for row in input_of(machine, backend)}) == 1
 

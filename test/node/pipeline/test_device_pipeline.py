@@ -11,7 +11,7 @@ from device_bench import Bench, CAMERAS, NAMES, Pair
 from kernel_on_cpu import image_message, launch
 import numpy as np
 import pytest
-from resnet_trt_node.backends.cuda import resized_rows
+from resnet_trt_node.backends.cuda import picture_memory
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.on_device import grid as grids
@@ -83,7 +83,7 @@ def test_what_the_device_does_not_convert_is_resized_by_the_cpu(machine: World) 
 
 def test_a_frame_that_finds_no_room_is_answered_by_the_cpus_way(
         machine: World, monkeypatch: Any) -> None:
-    monkeypatch.setattr(resized_rows, '_FIRST_PICTURE_BYTES', 1 << 12)
+    monkeypatch.setattr(picture_memory, '_FIRST_PICTURE_BYTES', 1 << 12)
     bench = Bench(machine, WholeFrames('exact'), max_batch_size=1)
     published = Event()
     for number in range(12):
