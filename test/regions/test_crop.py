@@ -15,7 +15,7 @@ import pytest
 
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.imaging.resize import FAST_MEAN_ERROR, FAST_P999_ERROR
+from resnet_trt_node.imaging.resize import FAST_MEAN_ERROR, FAST_P999_ERROR, Resizer
 from resnet_trt_node.regions.crop import PAD_RGB, RegionCropper
 from resnet_trt_node.regions.region import Box
 
@@ -36,6 +36,20 @@ def test_a_pasted_picture_is_cropped_as_if_it_were_alone(
     stretched = ResizeRule(None, rule.crop_height, rule.crop_width, rule.interpolation)
     np.testing.assert_array_equal(
         cropped(frame, box, rule, method, 'stretch'), alone(pasted, stretched, method))
+
+
+@pytest.mark.parametrize('aspect', ['model', 'stretch', 'pad'])
+def test_only_the_crop_is_resized(monkeypatch: pytest.MonkeyPatch, aspect: str) -> None:
+    seen: list[tuple[int, ...]] = []
+    resize = Resizer.resize
+
+    def watched(self: Resizer, frame: Frame, out: np.ndarray) -> None:
+        seen.append(frame.pixels.shape)
+        resize(self, frame, out)
+    monkeypatch.setattr(Resizer, 'resize', watched)
+    cropped(Frame(np.zeros((1080, 1920, 3), np.uint8), 'rgb'), Box(900, 500, 60, 40), RULE,
+            'fast', aspect)
+    assert seen == [(40, 60, 3)]
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)

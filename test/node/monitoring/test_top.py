@@ -152,6 +152,20 @@ def test_the_worst_of_node_and_cameras_stands_first():
     assert 'ERROR  /front/image: timeout' in out
 
 
+def test_regions_have_a_line_of_their_own():
+    node = {
+        'node': 'classifier', 'backend': 'simulated 1', 'precision': 'fp32', 'device': 'none',
+        'model': 'm', 'received_hz': 20.0, 'answered_hz': 20.0, 'received': 40, 'answered': 40,
+        'in_progress': 0, 'state': 'active', 'max_batch_size': 8, 'mean_batch_size': 6,
+        'batch_sizes': '', 'retried_batches': 0, 'failed_batches': 0, 'reopened_backends': 0,
+        'regions_received': 400, 'regions_answered': 350, 'regions_cached': 30,
+        'regions_too_small': 20, 'regions_outside': 0, 'regions_per_frame': 10.0}
+    console = Console(file=io.StringIO(), width=100)
+    console.print(view({'/classifier': (Report(Level.OK, 'classifying', node, {}), monotonic())}))
+    assert ('regions: 10.0 a frame, 400 received, 350 answered, 30 cached, 20 too small '
+            in console.file.getvalue())
+
+
 def test_a_node_that_is_unconfigured_or_gone():
     console = Console(file=io.StringIO(), width=80)
     console.print(view({'/classifier': (

@@ -32,9 +32,9 @@ _ISAAC = (
     'first answer of each, and receive to publish without the inference of the same frame '
     '(`added`), which is what is left if nobody waits for the GPU.')
 _REGIONS = (
-    'Boxes of 40 to 200 pixels at random places come as `vision_msgs/Detection2DArray` right '
-    'behind each image, with its stamp, as from a detector. The node crops on the CPU, and the '
-    'regions of all cameras share batches. `receive to publish` begins when image and boxes are '
+    'Boxes of 40 to 200 pixels come as `vision_msgs/Detection2DArray` right behind each image, '
+    'with its stamp, as from a detector; their places were drawn once for each camera. The regions '
+    'of all cameras share batches. `receive to publish` begins when image and boxes are '
     'there and ends when the answers to all regions of the frame are out.')
 
 
