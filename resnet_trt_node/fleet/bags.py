@@ -54,8 +54,9 @@ def find_bags(words: Sequence[str], known: Mapping[str, str]) -> list[Bag]:
     """
     names = list(dict.fromkeys(name for word in words for name in _expand(word)))
     stems = Counter(map(_stem, names))
+    taken = set(known.values())
     return [Bag(name, known.get(name) or (
-        _stem(name) if stems[_stem(name)] == 1
+        _stem(name) if stems[_stem(name)] == 1 and _stem(name) not in taken
         else f'{_stem(name)}~{sha256(name.encode()).hexdigest()[:8]}')) for name in names]
 
 

@@ -68,6 +68,12 @@ def test_a_bag_of_an_earlier_run_keeps_its_drive(folder):
     assert found[2].drive.startswith('city~')
 
 
+def test_a_new_bag_does_not_take_the_drive_of_an_earlier_one(folder):
+    known = {str(folder / 'city'): 'city'}
+    found, = bags.find_bags([str(folder / 'old' / 'city')], known)
+    assert found.drive.startswith('city~')
+
+
 @pytest.mark.parametrize(('word', 'error', 'text'), [
     ('nowhere', BagError, 'there is no bag'), ('nowhere/*', DataError, 'matches nothing'),
     ('empty', DataError, 'there are no bags in')])
