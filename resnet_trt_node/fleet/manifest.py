@@ -166,10 +166,12 @@ class RunFolder:
         :raises OSError: if that fails.
         """
         path = self.path / one.file
+        # From memory: a disk that cannot be read back would end the run.
+        counts = read_unit(path, content)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             temporary.write_bytes(content)
-        one.state, one.counts = DONE, read_unit(path)
+        one.state, one.counts = DONE, counts
 
     def document(self, with_units: bool = True) -> dict[str, Any]:
         """

@@ -166,14 +166,17 @@ class UnitTable:
             self._rows.clear()
 
 
-def read_unit(path: Path) -> dict[str, Any]:
+def read_unit(path: Path, content: Optional[bytes] = None) -> dict[str, Any]:
     """
     Return what a unit's file says about the unit: which it is, and what became of its frames.
 
+    :param path: of the file.
+    :param content: of the file, None to read it.
     :raises DataError: if the file is damaged or of another version.
     """
     try:
-        found = pq.read_metadata(path).metadata or {}
+        found = pq.read_metadata(
+            path if content is None else pa.BufferReader(content)).metadata or {}
         schema = found[SCHEMA_KEY.encode()].decode()
         document: dict[str, Any] = json.loads(found[UNIT_KEY.encode()])
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:

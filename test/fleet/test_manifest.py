@@ -126,6 +126,14 @@ def test_a_damaged_manifest_or_file_is_an_error(tmp_path):
         open_run(tmp_path, 'city', resume=True)
 
 
+def test_what_was_written_is_not_read_back(tmp_path, monkeypatch):
+    run = open_run(tmp_path, 'city')
+    left, = run.planned(run.bags[0], units_of('city', 2))
+    monkeypatch.setattr(manifest.Path, 'write_bytes', lambda path, content: path.touch())
+    run.write(left, content_of(left.unit))
+    assert (left.state, left.counts['in'], left.counts['answered']) == ('done', 2, 1)
+
+
 def test_two_processes_do_not_write_to_one_folder(tmp_path):
     with open_run(tmp_path, 'city').locked(), \
             pytest.raises(UsageError, match='another process writes'), \
