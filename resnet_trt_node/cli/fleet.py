@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, Optional
@@ -14,7 +15,7 @@ from resnet_trt_node.cli.support.console import (
 from resnet_trt_node.cli.support.options import (
     backend_document, backend_options, describe_backend, max_image_bytes)
 from resnet_trt_node.cli.support.regions.options import refuse_region_options, REGION_OPTIONS
-from resnet_trt_node.contract.model_file import file_sha256, read_model
+from resnet_trt_node.contract.model_file import read_model
 from resnet_trt_node.contract.prediction import UnknownRule
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.fleet import run as fleet
@@ -37,19 +38,20 @@ def run(arguments: Namespace) -> int:
     """Classify the bags, and print what became of them."""
     work = _work(arguments)
     options = {name: getattr(arguments, name) for name in _KEPT}
+    # Once, so that the digest is of what answers.
+    model = read_model(arguments.model)
+    digest = sha256(model).hexdigest()
     with ExitStack() as stack:
         folder = RunFolder(Path(arguments.output), {
-            'model': arguments.model, 'model_sha256': file_sha256(arguments.model),
-            'options': options}, arguments.resume)
+            'model': arguments.model, 'model_sha256': digest, 'options': options}, arguments.resume)
         stack.enter_context(folder.locked())
         bags = find_bags(arguments.bags, folder.drives)
-        model = read_model(arguments.model)
         cluster = stack.enter_context(connected(arguments.address))
         actors = stack.enter_context(model_actors(
             cluster, model, Path(arguments.model).name, _backend_options(arguments)))
         job = Job(
             uuid4().hex, work, actors.handles, actors.model, actors.spec, actors.info,
-            arguments.batch_size, Path(arguments.model).name, file_sha256(arguments.model),
+            arguments.batch_size, Path(arguments.model).name, digest,
             int(arguments.cache_gib * 2**30))
         if not arguments.json:
             _describe(cluster, actors, len(bags))
