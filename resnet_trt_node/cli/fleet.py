@@ -21,7 +21,7 @@ from resnet_trt_node.errors import UsageError
 from resnet_trt_node.fleet import run as fleet
 from resnet_trt_node.fleet.bags import find_bags
 from resnet_trt_node.fleet.cluster import Cluster, connected, model_actors, ModelActors
-from resnet_trt_node.fleet.manifest import MANIFEST, RunFolder
+from resnet_trt_node.fleet.manifest import locked, MANIFEST, RunFolder
 from resnet_trt_node.fleet.tasks import Job
 from resnet_trt_node.fleet.units import Answering, FrameWork, Sampling, Work
 
@@ -42,9 +42,10 @@ def run(arguments: Namespace) -> int:
     model = read_model(arguments.model)
     digest = sha256(model).hexdigest()
     with ExitStack() as stack:
-        folder = RunFolder(Path(arguments.output), {
-            'model': arguments.model, 'model_sha256': digest, 'options': options}, arguments.resume)
-        stack.enter_context(folder.locked())
+        # First, since another process may be writing the manifest.
+        stack.enter_context(locked(Path(arguments.output)))
+        head = {'model': arguments.model, 'model_sha256': digest, 'options': options}
+        folder = RunFolder(Path(arguments.output), head, arguments.resume)
         bags = find_bags(arguments.bags, folder.drives)
         cluster = stack.enter_context(connected(arguments.address))
         actors = stack.enter_context(model_actors(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, ExitStack, suppress
 from dataclasses import dataclass, field
+from errno import EACCES
 import fcntl
 import json
 import os
@@ -110,15 +111,44 @@ class BagRecord:
             'units': [one.document() for one in self.units or ()]}
 
 
-class RunFolder:
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
     """
-    The folder of a run, which one process writes to.
+    Keep other processes from writing to the folder of a run; remove what killed ones left.
 
     :param path: of the folder, which is made.
+    :raises UsageError: if another process writes to it, or it cannot be written to.
+    """
+    with ExitStack() as stack:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if not os.access(path, os.W_OK):
+                raise PermissionError(EACCES, os.strerror(EACCES))
+            lock = stack.enter_context(open(path / '.lock', 'a'))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f'another process writes to {path}: wait for it, or choose another folder with '
+                '--output') from error
+        except OSError as error:
+            raise UsageError(
+                f'cannot write to {path}: {error.strerror or error}; choose another --output'
+            ) from error
+        for left in [*path.glob('.*.tmp'), *path.glob(f'{FRAMES}/*/.*.tmp')]:
+            with suppress(FileNotFoundError):
+                left.unlink()
+        yield
+
+
+class RunFolder:
+    """
+    The folder of a run, which one process writes to: make it inside `locked`.
+
+    :param path: of the folder, which is there.
     :param head: what was asked for: `model`, `model_sha256` and `options`.
     :param resume: whether a run that is there is continued.
     :raises UsageError: if there is a run and it is not to be resumed or had other options, or if
-        the folder cannot be written to.
+        its manifest cannot be read.
     :raises DataError: if its manifest is damaged.
     """
 
@@ -197,36 +227,14 @@ class RunFolder:
         with replacing(self.path / MANIFEST) as temporary:
             temporary.write_text(json.dumps(self.document(), indent=1), encoding='utf-8')
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """
-        Keep other processes from writing to the folder, and remove what killed ones left.
-
-        :raises UsageError: if one does.
-        """
-        with open(self.path / '.lock', 'a') as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UsageError(
-                    f'another process writes to {self.path}: wait for it, or choose another '
-                    'folder with --output') from error
-            for left in [*self.path.glob('.*.tmp'), *self.path.glob(f'{FRAMES}/*/.*.tmp')]:
-                with suppress(FileNotFoundError):
-                    left.unlink()
-            yield
-
     def _before(self, resume: bool) -> list[dict[str, Any]]:
         """Return the bags of the run that is there."""
         file = self.path / MANIFEST
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not os.access(self.path, os.W_OK):
-                raise UsageError(f'cannot write to {self.path}: choose another --output')
             text = read_regular(file, _MAX_BYTES) if file.exists() else None
         except OSError as error:
             raise UsageError(
-                f'cannot write to {self.path}: {error.strerror or error}; choose another '
+                f'cannot read {file}: {error.strerror or error}; choose another folder with '
                 '--output') from error
         if text is None:
             if (self.path / FRAMES).exists():
@@ -241,6 +249,8 @@ class RunFolder:
         try:
             found = json.loads(text)
             schema, bags = found['schema'], list(found['bags'])
+            for one in bags:
+                _check(one)
             differing = [
                 f'{name} was {found["options"].get(name)!r}, and is {value!r} now'
                 for name, value in self._head['options'].items()
@@ -268,6 +278,20 @@ class RunFolder:
                 raise DataError(
                     f'{record.bag.name} has changed since {file} was made of it: remove the '
                     f'folder {folder} to have all of the bag made again')
+
+
+def _check(bag: Any) -> None:
+    """
+    Check what is used of a bag of an earlier run.
+
+    :raises KeyError, TypeError, ValueError, AttributeError: if it is damaged.
+    """
+    frames = bag['frames']
+    sum([frames['in'], frames['answered'], *frames['skipped'].values(),
+         *frames['regions'].values()])
+    texts = [bag[key] for key in ('bag', 'drive', 'state')] + list(bag['warnings'])
+    if not all(isinstance(one, str) for one in texts) or '/' in bag['drive']:
+        raise ValueError(f'of {bag["bag"]!r}')
 
 
 def _total(frames: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -151,6 +151,16 @@ def test_other_options_are_refused_for_resume(resnet_trt, whole, drives, colour_
     assert 'top_k was 5, and is 2 now' in outcome.err
 
 
+def test_the_folder_is_locked_before_its_manifest_is_read(
+        resnet_trt, drives, colour_model, tmp_path):
+    from resnet_trt_node.fleet.manifest import locked
+    with locked(tmp_path / 'run'):
+        (tmp_path / 'run' / 'manifest.json').write_text('{')
+        outcome = resnet_trt('fleet', colour_model, drives, '-o', tmp_path / 'run', *RUN)
+    assert outcome.code == 2
+    assert 'another process writes' in outcome.err
+
+
 def test_a_damaged_chunk_costs_its_unit_alone(resnet_trt, one_ray, colour_model, tmp_path):
     damage(write_raw_drive(tmp_path / 'drives' / 'city', 12), 5)
     (tmp_path / 'drives' / 'cut.mcap').write_bytes(b'nothing')

@@ -60,7 +60,7 @@ def test_what_has_a_file_is_done_and_what_has_none_is_left(tmp_path):
     half = tmp_path / 'frames' / 'drive=city' / '.12ab.tmp'
     half.touch()
     again = open_run(tmp_path, 'city', 'forest', resume=True)
-    with again.locked():
+    with manifest.locked(tmp_path):
         assert not half.exists()
         city, forest = again.bags
         assert [one.unit.number for one in again.planned(city, units_of('city', 2, 2, 2))] == [
@@ -126,6 +126,21 @@ def test_a_damaged_manifest_or_file_is_an_error(tmp_path):
         open_run(tmp_path, 'city', resume=True)
 
 
+@pytest.mark.parametrize('damage', [
+    lambda bag: bag.pop('bag'), lambda bag: bag.pop('drive'), lambda bag: bag.pop('state'),
+    lambda bag: bag['frames'].pop('in'), lambda bag: bag['frames'].update(skipped=None),
+    lambda bag: bag['frames'].update(answered='2'), lambda bag: bag.update(drive=3),
+    lambda bag: bag.pop('warnings')])
+def test_a_manifest_that_is_json_and_lacks_something_is_an_error(tmp_path, damage):
+    open_run(tmp_path, 'city').save()
+    file = tmp_path / 'manifest.json'
+    document = json.loads(file.read_text())
+    damage(document['bags'][0])
+    file.write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r'is damaged .*: choose another folder'):
+        open_run(tmp_path, 'city', resume=True)
+
+
 def test_what_was_written_is_not_read_back(tmp_path, monkeypatch):
     run = open_run(tmp_path, 'city')
     left, = run.planned(run.bags[0], units_of('city', 2))
@@ -135,9 +150,16 @@ def test_what_was_written_is_not_read_back(tmp_path, monkeypatch):
 
 
 def test_two_processes_do_not_write_to_one_folder(tmp_path):
-    with open_run(tmp_path, 'city').locked(), \
+    with manifest.locked(tmp_path / 'run'), \
             pytest.raises(UsageError, match='another process writes'), \
-            open_run(tmp_path, 'city').locked():
+            manifest.locked(tmp_path / 'run'):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / 'run').touch()
+    with pytest.raises(UsageError, match=r'cannot write to .*choose another --output'), \
+            manifest.locked(tmp_path / 'run'):
         pass
 
 
