@@ -159,7 +159,7 @@ class RunFolder:
         before = self._before(resume)
         #: Drive by the name of the bag, of the run that is resumed.
         self.drives: dict[str, str] = {one['bag']: one['drive'] for one in before}
-        self._before_bags = before
+        self._earlier = {one['bag']: one for one in before}
 
     def take(self, bags: Sequence[Bag]) -> list[BagRecord]:
         """Add the bags of this run, and return their records."""
@@ -210,8 +210,8 @@ class RunFolder:
         :param with_units: whether each bag has its units.
         """
         named = {one.bag.name for one in self.bags}
-        bags = [*(one for one in self._before_bags if one['bag'] not in named),
-                *(one.document() for one in self.bags)]
+        bags = [*(one for name, one in self._earlier.items() if name not in named),
+                *map(self._document_of, self.bags)]
         if not with_units:
             bags = [{key: value for key, value in one.items() if key != 'units'} for one in bags]
         return json_document('fleet', {
@@ -226,6 +226,14 @@ class RunFolder:
         """
         with replacing(self.path / MANIFEST) as temporary:
             temporary.write_text(json.dumps(self.document(), indent=1), encoding='utf-8')
+
+    def _document_of(self, record: BagRecord) -> dict[str, Any]:
+        """Return a bag for JSON: as the earlier run left it, until it is planned again."""
+        earlier = self._earlier.get(record.bag.name)
+        if earlier is None or record.units is not None:
+            return record.document()
+        return earlier if record.error is None else {
+            **earlier, 'state': FAILED, 'error': record.error}
 
     def _before(self, resume: bool) -> list[dict[str, Any]]:
         """Return the bags of the run that is there."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Optional, Union
 
 from resnet_trt_node.errors import DataError
@@ -20,6 +22,8 @@ with needs_fleet_extra():
 
 #: Characters of an error of a library, which may have a traceback in it.
 _LONGEST = 400
+#: The manifest is saved so often, and less often where that takes long: a crash loses the rest.
+_SAVE_EVERY_S, _SAVE_SHARE = 5.0, 0.05
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Run:
     _new: int = 0
     _planned_bags: int = 0
     _planned_frames: int = 0
+    _save_at: float = 0.0
 
     def go(self, bags: Sequence[Bag]) -> bool:
         """
@@ -103,6 +108,7 @@ class Run:
                     self._planned(task, answer)
                 else:
                     self._ended(task, answer)
+            self._save()
             self._report(len(records))
 
     def _planned(self, record: BagRecord, answer: Answer) -> None:
@@ -132,6 +138,16 @@ class Run:
         if one.error is not None:
             one.state = FAILED
             self.log(f'failed: unit {one.unit.number} of {one.unit.bag}: {one.error}')
+
+    def _save(self) -> None:
+        start = monotonic()
+        if start < self._save_at:
+            return
+        # A full disk fails units; whether it stays full is known at the end.
+        with suppress(OSError):
+            self.folder.save()
+        end = monotonic()
+        self._save_at = end + max(_SAVE_EVERY_S, (end - start) / _SAVE_SHARE)
 
     def _report(self, bags: int) -> None:
         known = self._planned_bags

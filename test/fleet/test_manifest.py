@@ -80,6 +80,42 @@ def test_a_bag_that_is_not_named_again_stays_in_the_manifest(tmp_path):
     assert [one['drive'] for one in again.document()['bags']] == ['city', 'forest']
 
 
+def test_a_bag_stays_as_it_was_until_it_is_planned_again(tmp_path):
+    run = open_run(tmp_path, 'city')
+    left = run.planned(run.bags[0], units_of('city', 2, 2))
+    run.write(left[0], content_of(left[0].unit))
+    run.save()
+    earlier = json.loads((tmp_path / 'manifest.json').read_text())
+    again = open_run(tmp_path, 'city', resume=True)
+    again.save()
+    assert json.loads((tmp_path / 'manifest.json').read_text()) == earlier
+    assert earlier['frames']['answered'] == 1
+    again.bags[0].error = 'the disk is away'
+    failed, = again.document()['bags']
+    assert failed == {**earlier['bags'][0], 'state': 'failed', 'error': 'the disk is away'}
+
+
+@pytest.mark.parametrize('broken', [False, True])
+def test_the_manifest_is_saved_every_few_seconds(tmp_path, monkeypatch, broken):
+    from resnet_trt_node.fleet import run
+    saved = []
+
+    class Folder:
+        def save(self):
+            saved.append(clock[0])
+            clock[0] += 1
+            if broken:
+                raise OSError(28, 'No space left on device')
+    clock = [100.0]
+    monkeypatch.setattr(run, 'monotonic', lambda: clock[0])
+    one = run.Run(Folder(), None, 1, 1.0, print, print)  # type: ignore[arg-type]
+    while clock[0] < 145:
+        one._save()
+        clock[0] += 1
+    # Saving takes a second, of which twenty pass until the next time.
+    assert saved == [100, 121, 142]
+
+
 @pytest.mark.parametrize(('head', 'text'), [
     ({'options': {'top_k': 3, 'topic': None}}, 'top_k was 5, and is 3 now'),
     ({'options': {'top_k': 5, 'topic': ['/b']}}, r"topic was None, and is \['/b'\] now"),
