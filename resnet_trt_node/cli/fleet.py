@@ -49,7 +49,8 @@ def run(arguments: Namespace) -> int:
         bags = find_bags(arguments.bags, folder.drives)
         cluster = stack.enter_context(connected(arguments.address))
         actors = stack.enter_context(model_actors(
-            cluster, model, Path(arguments.model).name, _backend_options(arguments)))
+            cluster, model, Path(arguments.model).name, _backend_options(arguments),
+            (lambda line: None) if arguments.json else log))
         job = Job(
             uuid4().hex, work, actors.handles, actors.model, actors.spec, actors.info,
             arguments.batch_size, Path(arguments.model).name, digest,
@@ -120,7 +121,8 @@ def _go(
     with Progress(None, 'frame', quiet=arguments.json) as bar:
         return fleet.Run(
             folder, job, actors.readers, actors.reader_cores,
-            lambda now: bar.advance(now.new, now.total or None), fail).go(bags)
+            lambda now: bar.advance(now.new, now.total or None), fail,
+            (lambda line: None) if arguments.json else log).go(bags)
 
 
 def _summarise(document: dict[str, Any], took_s: float, output: Optional[Path]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 import logging
+from math import floor
 import os
 import shutil
 from tempfile import mkdtemp
@@ -32,6 +33,10 @@ _ACTOR_CORES, _CPU_READER_CORES, _GPU_READER_CORES = 0.5, 0.25, 0.5
 _STORE_BYTES = 2**30
 #: Backends that compute on the CPU.
 _CPU_BACKENDS = ('onnxruntime', 'simulated', 'tvm')
+#: Ray's smallest share of a core.
+_SMALLEST_SHARE = 1e-4
+#: After so long it is said what Ray waits for.
+PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,11 @@ class Cluster:
     A running Ray.
 
     :param dashboard: address of its dashboard, '' without one.
-    :param cores: number of them.
-    :param gpus: number of them.
+    :param machines: numbers of cores and of GPUs of each.
     """
 
     dashboard: str
-    cores: float
-    gpus: float
+    machines: Sequence[tuple[float, float]]
 
 
 @contextmanager
@@ -82,8 +85,8 @@ def connected(address: str, store_bytes: int = _STORE_BYTES) -> Iterator[Cluster
                     f'no Ray at {address}: {one_line(error)}: check --address, and that the '
                     'cluster runs the same versions of Ray and Python') from error
             url = context.dashboard_url or ''
-        resources = ray.cluster_resources()
-        yield Cluster(url, resources.get('CPU', 0.0), resources.get('GPU', 0.0))
+        found = [one['Resources'] for one in ray.nodes() if one['Alive']]
+        yield Cluster(url, [(one.get('CPU', 0.0), one.get('GPU', 0.0)) for one in found])
     finally:
         if started:
             ray.shutdown()
@@ -112,10 +115,66 @@ class ModelActors:
     reader_cores: float
 
 
+@dataclass(frozen=True)
+class Shares:
+    """
+    How the cores are shared.
+
+    :param actors: number of model actors.
+    :param actor_cores: share of a core, or several, of each.
+    :param readers: number of readers.
+    :param reader_cores: share of a core of each.
+    """
+
+    actors: int
+    actor_cores: float
+    readers: int
+    reader_cores: float
+
+
+def share_cores(
+        machines: Sequence[tuple[float, float]], on_gpus: bool, threads: int) -> Shares:
+    """
+    Share the cores so that every actor has room, and a reader beside it.
+
+    An actor's share is what Ray counts; it may have more threads than that.
+
+    :param machines: numbers of cores and of GPUs of each.
+    :param on_gpus: whether there is an actor on each GPU; else on each `threads` cores.
+    :param threads: of an actor on the CPU.
+    :raises UsageError: if no machine has room.
+    """
+    reader = _GPU_READER_CORES if on_gpus else _CPU_READER_CORES
+    # Ray may keep a machine without cores, such as the head of a cluster, for itself.
+    usable = [(cores, int(gpus)) for cores, gpus in machines
+              if cores > reader and (gpus >= 1 or not on_gpus)]
+    if not usable:
+        raise UsageError(
+            f'no machine of Ray has {"a GPU and " if on_gpus else ""}more than {reader} cores: '
+            'check --num-cpus of `ray start`, or give --address local')
+    if on_gpus:
+        number = sum(gpus for _, gpus in usable)
+        share = min(_ACTOR_CORES, *((cores - reader) / gpus for cores, gpus in usable))
+    else:
+        number = sum(int(cores) // threads for cores, _ in usable)
+        share = _ACTOR_CORES * threads
+        if not number:
+            number, share = 1, min(share, max(cores for cores, _ in usable) - reader)
+    share = floor(share / _SMALLEST_SHARE) * _SMALLEST_SHARE
+    left = sum(cores for cores, _ in machines) - number * share
+    return Shares(number, share, max(1, int(left / reader)), reader)
+
+
+def what_is_free() -> str:
+    """Return in words what Ray has free."""
+    free = ray.available_resources()
+    return f'{free.get("CPU", 0.0):g} cores and {free.get("GPU", 0.0):g} GPUs are free'
+
+
 @contextmanager
 def model_actors(
-        cluster: Cluster, model: bytes, name: str,
-        options: Mapping[str, Any]) -> Iterator[ModelActors]:
+        cluster: Cluster, model: bytes, name: str, options: Mapping[str, Any],
+        log: Callable[[str], None]) -> Iterator[ModelActors]:
     """
     Start model actors, on each GPU or, without any, on each core; they end with the block.
 
@@ -124,25 +183,32 @@ def model_actors(
     :param name: its name, for errors.
     :param options: arguments of `open_backend`; those that open on the CPU get one thread unless
         they say more.
-    :raises ResnetTrtError: if the model cannot be opened.
+    :param log: called with what Ray waits for, if that takes long.
+    :raises ResnetTrtError: if the model cannot be opened, or has room nowhere.
     """
-    on_gpus = cluster.gpus >= 1 and options['name'].partition(':')[0] not in _CPU_BACKENDS
+    backend = options['name'].partition(':')[0]
+    on_gpus = backend not in _CPU_BACKENDS and any(gpus >= 1 for _, gpus in cluster.machines)
     threads = options.get('threads') or 1
-    number = int(cluster.gpus) if on_gpus else max(1, int(cluster.cores) // threads)
-    if not on_gpus and 'threads' in options_of(options['name'].partition(':')[0]):
+    shares = share_cores(cluster.machines, on_gpus, threads)
+    if not on_gpus and 'threads' in options_of(backend):
         options = {**options, 'threads': threads}
     actor = ray.remote(ModelActor).options(
-        num_cpus=_ACTOR_CORES if on_gpus else _ACTOR_CORES * threads,
-        num_gpus=int(on_gpus), max_restarts=-1, max_task_retries=RETRIES)
+        num_cpus=shares.actor_cores, num_gpus=int(on_gpus),
+        max_restarts=-1, max_task_retries=RETRIES)
     content = (ray.put(model),)
-    handles = [actor.remote(name, options) for _ in range(number)]
+    handles = [actor.remote(name, options) for _ in range(shares.actors)]
     try:
-        spec, info = _unwrapped([one.describe.remote(content) for one in handles])[0]
+        opened = [one.describe.remote(content) for one in handles]
+        _, left = ray.wait(opened, num_returns=len(opened), timeout=PATIENCE_S)
+        if left:
+            log(f'waiting for {len(left)} of {len(opened)} model actors: each needs '
+                f'{shares.actor_cores:g} cores{" and a GPU" if on_gpus else ""}, and opens the '
+                f'model, which may build an engine; {what_is_free()}')
+        spec, info = _unwrapped(opened)[0]
         nodes = _unwrapped([one.node.remote() for one in handles])
-        share = _GPU_READER_CORES if on_gpus else _CPU_READER_CORES
-        left = cluster.cores - number * _ACTOR_CORES * (1 if on_gpus else threads)
         yield ModelActors(
-            tuple(zip(handles, nodes)), content, spec, info, max(1, int(left / share)), share)
+            tuple(zip(handles, nodes)), content, spec, info, shares.readers,
+            shares.reader_cores)
     finally:
         for one in handles:
             ray.kill(one)

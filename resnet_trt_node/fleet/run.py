@@ -11,7 +11,7 @@ from typing import Any, Optional, Union
 
 from resnet_trt_node.errors import DataError
 from resnet_trt_node.fleet.bags import Bag
-from resnet_trt_node.fleet.cluster import RETRIES
+from resnet_trt_node.fleet.cluster import PATIENCE_S, RETRIES, what_is_free
 from resnet_trt_node.fleet.extra import needs_fleet_extra
 from resnet_trt_node.fleet.manifest import BagRecord, DONE, FAILED, RunFolder, UnitRecord
 from resnet_trt_node.fleet.tasks import Answer, Job, plan_bag, run_unit
@@ -49,7 +49,8 @@ class Run:
     :param readers: how many units are in work at the same time.
     :param reader_cores: share of a core of each.
     :param report: called as units end.
-    :param log: called with each failure in words.
+    :param fail: called with each failure in words.
+    :param log: called once with what Ray waits for, if nothing ends for long at the start.
     """
 
     folder: RunFolder
@@ -57,6 +58,7 @@ class Run:
     readers: int
     reader_cores: float
     report: Callable[[Progress], None]
+    fail: Callable[[str], None]
     log: Callable[[str], None]
     _work: dict[Any, Union[BagRecord, UnitRecord]] = field(default_factory=dict)
     _ready: deque[UnitRecord] = field(default_factory=deque)
@@ -87,6 +89,7 @@ class Run:
         job = ray.put(self.job)
         waiting = deque(records)
         planning = 0
+        patience_s: Optional[float] = PATIENCE_S
         while True:
             # Bags are planned as units are needed: the list of all would not be bounded.
             while waiting and len(self._work) < self.readers and (
@@ -99,7 +102,11 @@ class Run:
                 self._work[run.remote(job, one.unit)] = one
             if not self._work:
                 return
-            done, _ = ray.wait(list(self._work), num_returns=1)
+            done, _ = ray.wait(list(self._work), num_returns=1, timeout=patience_s)
+            if not done:
+                self.log(f'no bag is open yet: Ray reads {len(self._work)}, or has no room for a '
+                         f'reader, which needs {self.reader_cores:g} cores; {what_is_free()}')
+            patience_s = None
             for reference in done:
                 task = self._work.pop(reference)
                 answer = _answer(reference)
@@ -124,7 +131,7 @@ class Run:
             except DataError as error:
                 record.error = str(error)
         if record.error is not None:
-            self.log(f'failed: {record.error}')
+            self.fail(f'failed: {record.error}')
 
     def _ended(self, one: UnitRecord, answer: Answer) -> None:
         one.error = answer.error
@@ -137,7 +144,7 @@ class Run:
                              f'{error.strerror or error}')
         if one.error is not None:
             one.state = FAILED
-            self.log(f'failed: unit {one.unit.number} of {one.unit.bag}: {one.error}')
+            self.fail(f'failed: unit {one.unit.number} of {one.unit.bag}: {one.error}')
 
     def _save(self) -> None:
         start = monotonic()

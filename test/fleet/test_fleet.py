@@ -161,6 +161,19 @@ def test_the_folder_is_locked_before_its_manifest_is_read(
     assert 'another process writes' in outcome.err
 
 
+def test_more_threads_than_cores(
+        resnet_trt, one_ray, drives, colour_model, monkeypatch, tmp_path):
+    from resnet_trt_node.fleet import cluster, run
+    for module in (cluster, run):
+        monkeypatch.setattr(module, 'PATIENCE_S', 0)
+    outcome = resnet_trt(
+        'fleet', colour_model, drives / 'city', '-o', tmp_path / 'run', *RUN, '--threads', 16)
+    assert outcome.code == 0
+    assert manifest_of(tmp_path / 'run')['frames']['answered'] == 74
+    assert 'waiting for 1 of 1 model actors: each needs 0.75 cores, and opens' in outcome.err
+    assert 'no room for a reader, which needs 0.25 cores; ' in outcome.err
+
+
 def test_a_damaged_chunk_costs_its_unit_alone(resnet_trt, one_ray, colour_model, tmp_path):
     damage(write_raw_drive(tmp_path / 'drives' / 'city', 12), 5)
     (tmp_path / 'drives' / 'cut.mcap').write_bytes(b'nothing')

@@ -108,7 +108,7 @@ def test_the_manifest_is_saved_every_few_seconds(tmp_path, monkeypatch, broken):
                 raise OSError(28, 'No space left on device')
     clock = [100.0]
     monkeypatch.setattr(run, 'monotonic', lambda: clock[0])
-    one = run.Run(Folder(), None, 1, 1.0, print, print)  # type: ignore[arg-type]
+    one = run.Run(Folder(), None, 1, 1.0, print, print, print)  # type: ignore[arg-type]
     while clock[0] < 145:
         one._save()
         clock[0] += 1
