@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -100,15 +101,14 @@ def test_the_manifest_is_saved_every_few_seconds(tmp_path, monkeypatch, broken):
     from resnet_trt_node.fleet import run
     saved = []
 
-    class Folder:
-        def save(self):
-            saved.append(clock[0])
-            clock[0] += 1
-            if broken:
-                raise OSError(28, 'No space left on device')
+    def save():
+        saved.append(clock[0])
+        clock[0] += 1
+        if broken:
+            raise OSError(28, 'No space left on device')
     clock = [100.0]
     monkeypatch.setattr(run, 'monotonic', lambda: clock[0])
-    one = run.Run(Folder(), None, 1, 1.0, print, print, print)  # type: ignore[arg-type]
+    one = run.Run(SimpleNamespace(save=save), None, 1, 1.0, print, print, print)  # type: ignore
     while clock[0] < 145:
         one._save()
         clock[0] += 1
