@@ -136,7 +136,7 @@ class PictureMemory:
         direct = all(self._shared.holds(plane) for plane in planes)
         if direct and self._device.integrated:
             return Placed(planes, (), [plane.ctypes.data for plane in planes],
-                           [plane.strides[0] for plane in planes])
+                          [plane.strides[0] for plane in planes])
         pitches = [_aligned(plane.shape[1]) for plane in planes]
         sizes = [len(plane) * pitch for plane, pitch in zip(planes, pitches)]
         total = sum(sizes)

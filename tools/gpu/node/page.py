@@ -33,8 +33,8 @@ _ISAAC = (
     '(`added`), which is what is left if nobody waits for the GPU.')
 _REGIONS = (
     'Boxes of 40 to 200 pixels come as `vision_msgs/Detection2DArray` right behind each image, '
-    'with its stamp, as from a detector; their places were drawn once for each camera. The regions '
-    'of all cameras share batches. `receive to publish` begins when image and boxes are '
+    'with its stamp, as from a detector; their places were drawn once for each camera. The '
+    'regions of all cameras share batches. `receive to publish` begins when image and boxes are '
     'there and ends when the answers to all regions of the frame are out.')
 
 
