@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from time import monotonic
 from typing import Any, Optional, Union
 
@@ -60,7 +61,7 @@ class Run:
     report: Callable[[Progress], None]
     fail: Callable[[str], None]
     log: Callable[[str], None]
-    _work: dict[Any, Union[BagRecord, UnitRecord]] = field(default_factory=dict)
+    _work: dict[Any, Union[BagRecord, tuple[UnitRecord, int]]] = field(default_factory=dict)
     _ready: deque[UnitRecord] = field(default_factory=deque)
     _new: int = 0
     _planned_bags: int = 0
@@ -88,6 +89,7 @@ class Run:
         plan, run = (ray.remote(one).options(**options) for one in (plan_bag, run_unit))
         job = ray.put(self.job)
         waiting = deque(records)
+        places = list(range(self.readers))
         planning = 0
         patience_s: Optional[float] = PATIENCE_S
         while True:
@@ -98,8 +100,8 @@ class Run:
                 self._work[plan.remote(job, record.bag)] = record
                 planning += 1
             while self._ready and len(self._work) < self.readers:
-                one = self._ready.popleft()
-                self._work[run.remote(job, one.unit)] = one
+                one, place = self._ready.popleft(), heappop(places)
+                self._work[run.remote(job, one.unit, place)] = one, place
             if not self._work:
                 return
             done, _ = ray.wait(list(self._work), num_returns=1, timeout=patience_s)
@@ -114,7 +116,9 @@ class Run:
                     planning -= 1
                     self._planned(task, answer)
                 else:
-                    self._ended(task, answer)
+                    one, place = task
+                    heappush(places, place)
+                    self._ended(one, answer)
             self._save()
             self._report(len(records))
 

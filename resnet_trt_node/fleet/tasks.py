@@ -84,8 +84,14 @@ def plan_bag(job: Job, bag: Bag) -> Answer:
         return _failed(error)
 
 
-def run_unit(job: Job, unit: Unit) -> Answer:
-    """Answer the frames of a unit."""
+def run_unit(job: Job, unit: Unit, place: int) -> Answer:
+    """
+    Answer the frames of a unit.
+
+    :param job: the run's.
+    :param unit: of one of its bags.
+    :param place: a number below that of readers, which no unit in work has as well.
+    """
     try:
         reader = _bags.get(job, unit.bag)
         table = UnitTable({
@@ -93,7 +99,7 @@ def run_unit(job: Job, unit: Unit) -> Answer:
             'model_sha256': job.model_sha256, 'software_version': __version__})
         before = len(reader.warnings)
         with RemoteBackend(
-                _actor_of(job, unit), job.content, job.spec, job.info,
+                _actor_of(job, place), job.content, job.spec, job.info,
                 job.batch_size) as backend:
             job.work.run(reader, unit, backend, table)
         table.counts.warnings += reader.warnings[before:]
@@ -116,12 +122,12 @@ def _failed(error: ResnetTrtError) -> Answer:
     return Answer(error=str(error))
 
 
-def _actor_of(job: Job, unit: Unit) -> Any:
-    """Return a model actor of this machine, or any; all get the same share of the units."""
+def _actor_of(job: Job, place: int) -> Any:
+    """Return a model actor of this machine, or any; on one machine all have as many readers."""
     here = ray.get_runtime_context().get_node_id()
     actors = [one for one, node in job.actors if node == here] or [
         one for one, _ in job.actors]
-    return actors[unit.number % len(actors)]
+    return actors[place % len(actors)]
 
 
 class _OpenBags:
