@@ -36,7 +36,7 @@ from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.node.deferred_destruction import NodeOfDeferredDestruction
 from resnet_trt_node.node.distribution import events_executor
-from resnet_trt_node.node.process_tuning import configure_allocator
+from resnet_trt_node.allocator import configure_allocator
 from resnet_trt_node.node.ros.receiving.image_cdr import ReceivedImage
 from resnet_trt_node.node.ros.topics.input_topic import InputTopic, LargeMessages
 from sensor_msgs.msg import Image

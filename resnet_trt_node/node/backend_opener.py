@@ -13,7 +13,7 @@ from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
-from resnet_trt_node.node.process_tuning import touch_memory
+from resnet_trt_node.allocator import touch_memory
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.printable import printable
 

@@ -21,7 +21,7 @@ from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.preprocess_worker import chosen_threads
 from resnet_trt_node.node.pipeline.settings import PipelineHooks
-from resnet_trt_node.node.process_tuning import touch_memory
+from resnet_trt_node.allocator import touch_memory
 from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.node.ros.frames import frames_of
 from resnet_trt_node.node.ros.parameter_server import NodeOfCheckedParameters, ParameterServer

@@ -6,7 +6,7 @@ import sys
 
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.import_errors import import_failure
-from resnet_trt_node.node.process_tuning import configure_allocator
+from resnet_trt_node.allocator import configure_allocator
 from resnet_trt_node.node.ros.ros_environment import check_ros_environment
 from resnet_trt_node.node.stop_signal import StopSignal
 

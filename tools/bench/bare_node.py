@@ -21,7 +21,7 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from resnet_trt_node.node.distribution import events_executor
-from resnet_trt_node.node.process_tuning import configure_allocator
+from resnet_trt_node.allocator import configure_allocator
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Classification
 

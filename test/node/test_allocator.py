@@ -13,7 +13,7 @@ import psutil
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.process_tuning import (
+from resnet_trt_node.allocator import (
     configure_allocator, give_free_memory_back, HEAP_BLOCK_BYTES, KEPT_BYTES, MOST_TOUCHED_BYTES,
     touch_memory, VARIABLE)
 
@@ -49,7 +49,7 @@ def heap_holds_frames(module: str, call: str = '') -> bool:
 
 @needs_glibc
 @pytest.mark.parametrize('module', [
-    'resnet_trt_node', 'resnet_trt_node.node.process_tuning',
+    'resnet_trt_node', 'resnet_trt_node.allocator',
     'resnet_trt_node.node.classifier_node', 'resnet_trt_node.node.main',
     'resnet_trt_node.node.entry'])
 def test_an_import_changes_nothing(module):
@@ -58,7 +58,7 @@ def test_an_import_changes_nothing(module):
 
 @needs_glibc
 def test_settling_it_does():
-    module = 'resnet_trt_node.node.process_tuning'
+    module = 'resnet_trt_node.allocator'
     assert heap_holds_frames(module, f'{module}.configure_allocator({{}})')
     system = f'{module}.configure_allocator({{"{VARIABLE}": "system"}})'
     assert not heap_holds_frames(module, system)
@@ -91,7 +91,7 @@ def test_other_c_libraries_are_left_alone(monkeypatch, answer):
 GIVING_BACK = '\n'.join((
     'import ctypes',
     'import psutil',
-    'from resnet_trt_node.node.process_tuning import give_free_memory_back, configure_allocator',
+    'from resnet_trt_node.allocator import give_free_memory_back, configure_allocator',
     'configure_allocator({environment})',
     'libc = ctypes.CDLL(None)',
     'libc.malloc.restype = ctypes.c_void_p',
@@ -127,7 +127,7 @@ TOUCHING = '\n'.join((
     'import resource',
     'import threading',
     'import psutil',
-    'from resnet_trt_node.node.process_tuning import (',
+    'from resnet_trt_node.allocator import (',
     '    configure_allocator, give_free_memory_back, touch_memory)',
     'configure_allocator({})',
     'libc = ctypes.CDLL(None)',
@@ -169,14 +169,14 @@ def test_memory_that_was_touched_costs_the_first_frames_nothing():
 
 
 def test_nothing_is_touched_where_the_policy_is_not_ours(monkeypatch):
-    monkeypatch.setattr('resnet_trt_node.node.process_tuning._keeping', None)
+    monkeypatch.setattr('resnet_trt_node.allocator._keeping', None)
     monkeypatch.setattr('ctypes.memset', None)
     configure_allocator({VARIABLE: 'system'})
     touch_memory(6)
 
 
 def test_nothing_is_given_back_where_the_policy_is_not_ours(monkeypatch):
-    monkeypatch.setattr('resnet_trt_node.node.process_tuning._keeping', None)
+    monkeypatch.setattr('resnet_trt_node.allocator._keeping', None)
     monkeypatch.setattr('ctypes.CDLL', None)
     configure_allocator({VARIABLE: 'system'})
     give_free_memory_back()

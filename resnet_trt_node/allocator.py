@@ -6,10 +6,10 @@ the kernel clears megabytes of pages for each frame: the page faults take more C
 frame. `configure_allocator` makes glibc allocate such blocks from its heap and keep them there.
 `touch_memory` has the kernel assign that memory before the first frames come.
 
-The policy applies to the whole process, so only `classifier_node`'s main sets it, never an import
-or the node class: a node in another process leaves that process unchanged. It is chosen by an
-environment variable instead of a ROS parameter, because parameters are known only after the
-threads of the middleware have started to allocate.
+The policy applies to the whole process, so only `classifier_node`'s main and the readers of a
+fleet set it, never an import or the node class: a node in another process leaves that process
+unchanged. It is chosen by an environment variable instead of a ROS parameter, because parameters
+are known only after the threads of the middleware have started to allocate.
 """
 
 from __future__ import annotations
