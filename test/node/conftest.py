@@ -23,6 +23,13 @@ def make_bench() -> Iterator[Callable[..., Bench]]:
         bench.check_end()
 
 
+@pytest.fixture(params=[False, True], ids=['queued', 'filling'])
+def either_caller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the test twice: offered frames are preprocessed by the worker, or by the caller too."""
+    from resnet_trt_node.node.pipeline.pipeline import Pipeline
+    monkeypatch.setattr(Pipeline.offer, '__defaults__', (0, request.param))
+
+
 @pytest.fixture
 def simulated_time(monkeypatch: pytest.MonkeyPatch) -> SimulatedTime:
     """Return the clock by which the pipelines of the test live."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import inf
 from time import perf_counter_ns
-from typing import Callable, Iterable
+from typing import Callable, Iterable, Optional
 
-from resnet_trt_node.node.pipeline.frame_queue import FrameQueue, InFlightFrame
+from resnet_trt_node.node.pipeline.frame_queue import Batch, FrameQueue, InFlightFrame
 from resnet_trt_node.node.pipeline.latency_model import LatencyModel
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 
@@ -81,10 +81,18 @@ class FrameIntake:
         """Return how long the start of the next batch should be deferred, see `LatencyModel`."""
         return self._model.deferral_ms(ahead, self.max_age_ms, perf_counter_ns()) / 1e3
 
-    def wait_budget_sec(self, first: InFlightFrame) -> float:
-        """Return how long a batch that could start now may wait after its first frame."""
-        now_ns = perf_counter_ns()
+    def wait_budget_sec(self, batch: Batch, ahead: int) -> Optional[float]:
+        """Return how long a batch with rows may wait for more; None while others are ahead."""
+        if ahead:
+            # It could not start anyway.
+            return None
+        first, now_ns = batch.rows[0][0], perf_counter_ns()
         return min(
             self._settings().max_wait_ms - (now_ns - first.taken_ns) / 1e6,
             self.max_age_ms - (now_ns - first.received_ns) / 1e6
             - self._model.answer_in_ms(0, now_ns) - _SUBMIT_MS) / 1e3
+
+    def may_wait(self, batch: Batch, ahead: int) -> bool:
+        """Tell whether a batch with rows may wait for more."""
+        left_sec = self.wait_budget_sec(batch, ahead)
+        return left_sec is None or left_sec > 0

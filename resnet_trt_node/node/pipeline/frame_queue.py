@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque, OrderedDict
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional, Sequence, TYPE_CHECKING
+from typing import Any, Container, Mapping, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,9 +143,18 @@ class FrameQueue:
         del queue[begun]
         return superseded
 
-    def put_back(self, frame: InFlightFrame) -> None:
-        """Add a frame of which not all rows are in batches, in front of the others."""
-        self._queues[frame.camera].appendleft(frame)
+    def put_back(
+            self, frames: Sequence[InFlightFrame], served: Container[InFlightFrame]) -> None:
+        """
+        Add frames of which not all rows are in batches, in front of the others.
+
+        :param frames: in the order in which they were taken.
+        :param served: those that have rows in the open batch: other cameras come first now.
+        """
+        for frame in reversed(frames):
+            self._queues[frame.camera].appendleft(frame)
+            if frame not in served:
+                self.give_back_turn(frame.camera)
 
     def take(self) -> Optional[InFlightFrame]:
         """

@@ -1,21 +1,23 @@
 """
 From the reception of a frame to its publication, on three threads.
 
-The executor's callback only puts a message into a queue. From there:
+The executor's callback, or a thread that receives, puts a message into a queue. From there:
 
     preprocess worker   takes frames, decodes and resizes each into rows of a free batch buffer
     inference worker    opens the backend, submits filled buffers, collects their probabilities
     publisher           names the classes and publishes
 
-so that the next batch is prepared and the last one published while the backend computes. With
-nothing else to do the inference worker publishes a batch itself: waking another thread takes a
-tenth of a millisecond. What the threads share is in the `Scheduler`. Nothing here knows ROS.
+so that the next batch is prepared and the last one published while the backend computes. Waking
+another thread takes a tenth of a millisecond. So with nothing else to do the inference worker
+publishes a batch itself, and a thread that receives preprocesses the first frame of a batch. What
+the threads share is in the `Scheduler`. Nothing here knows ROS.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from time import perf_counter_ns
 from typing import Any, Optional, Sequence
 
@@ -61,11 +63,11 @@ class Pipeline:
         self._worker = InferenceWorker(
             self._scheduler, self.counters, lambda: self.settings,
             replace(hooks, open_backend=self._open_backend), self._publish_batch)
-        preprocess = PreprocessWorker(
+        self._preprocess = PreprocessWorker(
             self._scheduler, frames, hooks, lambda index: self.backend.buffer(index),
             lambda index: self.backend.device_rows(index), preprocess_threads)
         self._threads = WorkerThreads({
-            INFERENCE: self._worker.run, PREPROCESS: preprocess.run,
+            INFERENCE: self._worker.run, PREPROCESS: self._preprocess.run,
             PUBLISHER: self._publish_loop}, self._scheduler.close)
 
     @property
@@ -123,18 +125,25 @@ class Pipeline:
         """Accept frames from now on."""
         self._scheduler.accept()
 
-    def offer(self, camera: str, message: Any, waited_ns: int = 0) -> None:
+    def offer(
+            self, camera: str, message: Any, waited_ns: int = 0, preprocess: bool = False) -> None:
         """
-        Accept a frame and return at once; called from the executor.
+        Accept a frame; called from the executor, or from a thread that receives.
 
         :param camera: whose it is.
         :param message: the message, which must not change afterwards.
         :param waited_ns: how long ago the middleware had received it, from when on it ages.
+        :param preprocess: whether this thread preprocesses the frame where nothing else is under
+            way and frames take it little time; else it returns at once.
         """
         now_ns = perf_counter_ns()
-        self._scheduler.offer(InFlightFrame(
-            camera, message, now_ns - waited_ns, now_ns,
-            num_regions=self._frames.num_regions(message)))
+        batch = self._scheduler.offer(
+            InFlightFrame(
+                camera, message, now_ns - waited_ns, now_ns,
+                num_regions=self._frames.num_regions(message)),
+            preprocess and self._preprocess.is_quick)
+        if batch is not None:
+            self._threads.guard(partial(self._preprocess.fill_first, batch))
 
     def drop(
             self, camera: str, message: Any, reason: str, waited_ns: int = 0,

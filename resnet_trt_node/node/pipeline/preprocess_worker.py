@@ -87,6 +87,24 @@ class PreprocessWorker:
         """Return how many threads pay."""
         return self._threads if self._frame.mean_ms >= _WORTH_MS else 1
 
+    @property
+    def is_quick(self) -> bool:
+        """Tell whether one thread preprocesses what waits, as frames take it little time."""
+        return self._at_once == 1
+
+    def fill_first(self, batch: Batch) -> None:
+        """
+        Put one frame into a batch that `Scheduler.offer` returned, on the calling thread.
+
+        Until the batch is closed, the worker's own thread begins none.
+        """
+        room = 0
+        try:
+            room = self._fill_batch(batch, once=True)
+        finally:
+            self._device_rows = None
+            self._scheduler.close_batch(batch, room)
+
     def run(self) -> None:
         """Fill batches until the scheduler closes."""
         with ThreadPoolExecutor(max(1, self._threads - 1), 'preprocess') as self._pool:
@@ -98,15 +116,22 @@ class PreprocessWorker:
                     self._device_rows = None
                     self._scheduler.close_batch(batch)
 
-    def _fill_batch(self, batch: Batch) -> None:
+    def _fill_batch(self, batch: Batch, once: bool = False) -> int:
+        """Preprocess what waits, `once` what is there; return how many rows are still free."""
         rows = self._buffer(batch.index)
         self._device_rows = self._device_rows_of(batch.index)
-        if self._device_rows is not None:
+        if self._device_rows is not None and not batch.rows:
             self._device_rows.clear()
-        # Those without rows count too: they could come for ever.
-        while (room := len(rows) - max(len(batch.rows), len(batch.completing))) > 0 and (
+        while (room := self._room(batch, rows)) > 0 and (
                 frames := self._scheduler.next_frames(batch, self._at_once, room)):
             self._preprocess(batch, rows, frames)
+            if once:
+                return self._room(batch, rows)
+        return room
+
+    def _room(self, batch: Batch, rows: NDArray[np.uint8]) -> int:
+        # Those without rows count too: they could come for ever.
+        return len(rows) - max(len(batch.rows), len(batch.completing))
 
     def _preprocess(
             self, batch: Batch, rows: NDArray[np.uint8], frames: Sequence[InFlightFrame]) -> None:

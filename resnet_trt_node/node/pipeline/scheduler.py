@@ -11,10 +11,9 @@ from resnet_trt_node.node.pipeline.counters import Counters
 from resnet_trt_node.node.pipeline.frame_intake import FrameIntake
 from resnet_trt_node.node.pipeline.frame_queue import Batch, FrameQueue, InFlightFrame
 from resnet_trt_node.node.pipeline.latency_model import LatencyModel
+from resnet_trt_node.node.pipeline.publish_queue import PublishQueue
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 
-#: So many inferred batches may wait to be published before no more are begun.
-_MOST_UNPUBLISHED = 4
 #: The batch that is being published when a drain times out gets this long to end.
 _PUBLISH_SEC = 0.3
 
@@ -37,20 +36,20 @@ class Scheduler:
             settings: Callable[[], LiveSettings]) -> None:
         self._counters = counters
         self._lock = RLock()
-        # What the three threads and the caller of `drain` wait for.
+        # What two of the threads and the caller of `drain` wait for.
         self._preprocess, self._inference = Condition(self._lock), Condition(self._lock)
-        self._publisher, self._drained = Condition(self._lock), Condition(self._lock)
+        self._drained = Condition(self._lock)
         self._model = LatencyModel()
         # A frame's way: it waits, its batch is ready, submitted, inferred and being published.
-        # None comes after the last inferred batch.
         self._waiting = FrameQueue(cameras, queue_depth)
         self._intake = FrameIntake(self._waiting, self._model, settings)
         self._ready: deque[Batch] = deque()
         self._submitted: deque[Batch] = deque()
-        self._inferred: deque[Optional[Batch]] = deque()
-        self._publishing: Optional[Batch] = None
-        # Buffers that nobody uses; whether one is being filled; whether all were recalled.
+        self._inferred = PublishQueue(Condition(self._lock))
+        # Buffers that nobody uses; a batch that the preprocess worker is to go on with; whether a
+        # buffer is being filled; whether all were recalled.
         self._free: deque[int] = deque()
+        self._begun: Optional[Batch] = None
         self._filling = self._recalled = self._closing = False
         # What frames count as that come back while the threads end.
         self._close_reason = 'refused'
@@ -64,19 +63,29 @@ class Scheduler:
         with self._lock:
             self.accepting = not self._closing
 
-    def offer(self, frame: InFlightFrame) -> None:
-        """Queue a frame, or drop it as refused; one that it supersedes is dropped."""
+    def offer(self, frame: InFlightFrame, fill: bool = False) -> Optional[Batch]:
+        """
+        Queue a frame, or drop it as refused; one that it supersedes is dropped.
+
+        :param fill: whether the caller would preprocess it.
+        :returns: a batch that the caller is to fill from the queue in place of the preprocess
+            worker, and to close: nothing else is under way.
+        """
         self._counters.received(frame)
         with self._lock:
             if not self.accepting:
                 self._counters.dropped(frame, 'refused')
-                return
+                return None
             superseded = self._waiting.put(frame)
             if superseded is not None:
                 # The preprocess worker was notified of that one, and has not come to it yet.
                 self._counters.dropped(superseded, 'superseded')
-            elif len(self._waiting) == 1 and (self._free or self._filling):
-                self._preprocess.notify()
+            elif len(self._waiting) == 1:
+                if fill and self._can_open and not self._ahead:
+                    return self._open()
+                if self._free or self._filling:
+                    self._preprocess.notify()
+        return None
 
     def drop(self, frames: Iterable[InFlightFrame], reason: str) -> None:
         """Count frames that get no answer; those in several batches may have ended before."""
@@ -104,7 +113,7 @@ class Scheduler:
             if self._counters.in_progress:
                 self.abandoned_ns = perf_counter_ns()
                 self._drained.wait_for(
-                    lambda: self._closing or self._publishing is None, _PUBLISH_SEC)
+                    lambda: self._closing or not self._inferred.is_publishing, _PUBLISH_SEC)
             return self._counters.in_progress
 
     def close(self, reason: str = 'refused') -> None:
@@ -122,15 +131,25 @@ class Scheduler:
     def open_batch(self) -> Optional[Batch]:
         """Wait for a frame, a free buffer and the time to fill it; None at the end."""
         with self._lock:
-            while not self._closing:
+            while not self._closing or self._begun is not None:
+                if self._begun is not None:
+                    batch, self._begun = self._begun, None
+                    return batch
                 deferral_sec = None
-                if self._free and len(self._waiting) and len(self._inferred) < _MOST_UNPUBLISHED:
+                if len(self._waiting) and self._can_open:
                     deferral_sec = self._intake.deferral_sec(self._ahead)
                     if deferral_sec <= 0:
-                        self._filling = True
-                        return Batch(self._free.popleft())
+                        return self._open()
                 self._preprocess.wait(deferral_sec)
         return None
+
+    @property
+    def _can_open(self) -> bool:
+        return bool(self._free) and not self._filling and not self._inferred.is_full
+
+    def _open(self) -> Batch:
+        self._filling = True
+        return Batch(self._free.popleft())
 
     def next_frames(self, batch: Batch, most: int, room: int) -> list[InFlightFrame]:
         """
@@ -149,34 +168,34 @@ class Scheduler:
                     self.drop(stale, 'stale')
                 if frames or not batch.rows or not self.accepting:
                     return frames
-                # While the backend is busy, the batch could not start anyway.
-                wait_sec = None if self._ahead else self._intake.wait_budget_sec(
-                    batch.rows[0][0])
-                if wait_sec is not None and wait_sec <= 0:
+                if not self._intake.may_wait(batch, self._ahead):
                     return []
-                self._preprocess.wait(wait_sec)
+                self._preprocess.wait(self._intake.wait_budget_sec(batch, self._ahead))
         return []
 
     def put_back(
             self, frames: Sequence[InFlightFrame], served: Container[InFlightFrame]) -> None:
-        """
-        Have decoded frames wait again, of which not all rows are in batches.
+        """Have decoded frames wait again, see `FrameQueue.put_back`."""
+        with self._lock:
+            if self._closing:
+                self.drop(frames, self._close_reason)
+            else:
+                self._waiting.put_back(frames, served)
 
-        :param frames: in the order in which they were taken.
-        :param served: those that have rows in the open batch: other cameras come first now.
+    def close_batch(self, batch: Batch, room: int = 0) -> None:
+        """
+        Hand a batch to the inference worker; an empty one's buffer is free again.
+
+        :param batch: that was opened, or that `offer` returned.
+        :param room: rows that are free for more frames: the preprocess worker goes on with it if
+            there are some, or there is time to wait for them.
         """
         with self._lock:
-            for frame in reversed(frames):
-                if self._closing:
-                    self.drop([frame], self._close_reason)
-                    continue
-                self._waiting.put_back(frame)
-                if frame not in served:
-                    self._waiting.give_back_turn(frame.camera)
-
-    def close_batch(self, batch: Batch) -> None:
-        """Hand a batch to the inference worker; an empty one's buffer is free again."""
-        with self._lock:
+            if batch.rows and room > 0 and (
+                    len(self._waiting) or self._intake.may_wait(batch, self._ahead)):
+                self._begun = batch
+                self._preprocess.notify()
+                return
             self._filling = False
             for row_ms in batch.row_ms:
                 self._model.preprocess.add(row_ms)
@@ -186,29 +205,16 @@ class Scheduler:
                 self._ready.append(batch)
             else:
                 self._free.append(batch.index)
-                self._publish_behind(self._ready or self._submitted, batch.completing)
+                self._inferred.put_behind(self._ready or self._submitted, batch.completing)
             self._inference.notify()
-
-    def _publish_behind(
-            self, ahead: Sequence[Batch], frames: Sequence[InFlightFrame]) -> None:
-        """Have frames published that wait for no batch, but not before the batches ahead."""
-        if not frames:
-            return
-        if ahead:
-            ahead[-1].completing += frames
-        else:
-            self._inferred.append(Batch(-1, completing=[*frames]))
-            self._publisher.notify()
+            if len(self._waiting):
+                # They came while another thread than the preprocess worker filled this one.
+                self._preprocess.notify()
 
     # For the inference worker.
 
     def add_buffers(self, indices: Iterable[int], infer_ms: float, batch_size: int) -> None:
-        """
-        Free the batch buffers of a newly opened backend to be filled.
-
-        :param indices: which.
-        :param infer_ms: its slowest batch of the warm-up; `batch_size` is its largest one.
-        """
+        """Have a new backend's buffers filled; a batch of its warm-up took `infer_ms` at most."""
         with self._lock:
             self._recalled = False
             self._model.restart(infer_ms, batch_size)
@@ -254,18 +260,16 @@ class Scheduler:
                 return False
             self._model.infer.add((batch.inferred_ns - batch.submitted_ns) / 1e6)
             # With nothing else to do the caller is sooner than a thread that has to wake up.
-            if (self._ahead or self._filling or len(self._waiting) or self._inferred
-                    or self._publishing is not None):
-                self._inferred.append(batch)
-                self._publisher.notify()
+            if self._ahead or self._filling or len(self._waiting) or not self._inferred.is_idle:
+                self._inferred.put(batch)
                 return False
-            self._publishing = batch
+            self._inferred.begin(batch)
             return True
 
     def _lose(self, batch: Batch, reason: str, ahead: Sequence[Batch] = ()) -> None:
         """Drop the frames of a batch; those that only wait behind it are published."""
         self.drop(batch.frames, reason)
-        self._publish_behind(ahead, [frame for frame in batch.completing if not frame.ended])
+        self._inferred.put_behind(ahead, [frame for frame in batch.completing if not frame.ended])
 
     def _free_buffer(self, batch: Batch) -> None:
         self._model.began_ns = perf_counter_ns()
@@ -299,8 +303,7 @@ class Scheduler:
     def end_inference(self) -> None:
         """Let the publisher end: no batch will be inferred any more."""
         with self._lock:
-            self._inferred.append(None)
-            self._publisher.notify()
+            self._inferred.put(None)
 
     @property
     def _ahead(self) -> int:
@@ -312,19 +315,15 @@ class Scheduler:
     def next_inferred(self) -> Optional[Batch]:
         """Wait for a batch to publish, and to call `published` after that; None at the end."""
         with self._lock:
-            while not self._inferred or self._publishing is not None:
-                self._publisher.wait()
-            self._publishing = self._inferred.popleft()
-            if len(self._inferred) == _MOST_UNPUBLISHED - 1:
+            batch, was_full = self._inferred.next()
+            if was_full:
                 self._preprocess.notify()
-            return self._publishing
+            return batch
 
     def published(self, batch: Batch) -> None:
         """Note that a batch was published, by whichever thread."""
         with self._lock:
             if batch.inferred_ns:
                 self._model.publish.add((perf_counter_ns() - batch.inferred_ns) / 1e6)
-            self._publishing = None
+            self._inferred.published()
             self._drained.notify_all()
-            if self._inferred:
-                self._publisher.notify()

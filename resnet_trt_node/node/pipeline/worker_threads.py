@@ -57,8 +57,12 @@ class WorkerThreads:
         # Linux, or /proc is hidden, nothing but the name is missing.
         with suppress(OSError):
             Path(f'/proc/self/task/{get_native_id()}/comm').write_text(name)
+        self.guard(loop)
+
+    def guard(self, work: Callable[[], None]) -> None:
+        """Do some work of these threads on the calling one; an exception is treated as theirs."""
         try:
-            loop()
+            work()
         except BaseException as error:  # noqa: B902  the node reports it and ends
             self._exceptions.append(error)
             self._on_exception()

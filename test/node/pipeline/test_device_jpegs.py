@@ -24,7 +24,7 @@ from standin_nvimgcodec import StandInNvImgCodec
 from tensorrt_machine import World, worlds
 from tiny_model import COLOURS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('either_caller')]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from resnet_trt_node.regions.settings import RegionSettings
 from tensorrt_machine import World, worlds
 from tiny_model import COLOURS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('either_caller')]
 
 
 @pytest.fixture

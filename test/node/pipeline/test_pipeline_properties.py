@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -38,8 +39,9 @@ class PipelineMachine(RuleBasedStateMachine):
 
     @initialize(
         batch=st.integers(1, 4), depth=st.integers(1, 3), asynchronous=st.booleans(),
-        attempts=st.integers(0, 3), late=st.booleans(), threads=st.integers(1, 3))
-    def begin(self, batch, depth, asynchronous, attempts, late, threads):
+        attempts=st.integers(0, 3), late=st.booleans(), threads=st.integers(1, 3),
+        filling=st.booleans())
+    def begin(self, batch, depth, asynchronous, attempts, late, threads, filling):
         self.live = LiveSettings(
             top_k=1, reopen_after_failures=2, max_reopen_attempts=attempts,
             reopen_backoff_sec=0.0)
@@ -47,6 +49,8 @@ class PipelineMachine(RuleBasedStateMachine):
             cameras=CAMERAS, max_batch_size=batch, queue_depth=depth, asynchronous=asynchronous,
             settings=self.live, preprocess_threads=threads, frames=self.make_input())
         self.bench.faults.late = late
+        # Whether the caller preprocesses where it may.
+        self.offer_one = partial(self.bench.pipeline.offer, preprocess=filling)
         self.offered = defaultdict(list)
         self.number = 0
         # How many answers there were after the last drain, None when resumed.
@@ -58,12 +62,12 @@ class PipelineMachine(RuleBasedStateMachine):
         for number in rows:
             message = self.make_message(number)
             self.offered[camera].append(message)
-            self.bench.pipeline.offer(camera, message)
+            self.offer_one(camera, message)
 
     @rule(camera=st.sampled_from(CAMERAS), message=st.sampled_from(['broken', 'odd']))
     def offer_a_bad_frame(self, camera, message):
         self.offered[camera].append(message)
-        self.bench.pipeline.offer(camera, message)
+        self.offer_one(camera, message)
 
     @rule(failures=st.lists(st.booleans(), min_size=1, max_size=8))
     def fail_batches(self, failures):
@@ -148,7 +152,7 @@ class RowsMachine(PipelineMachine):
                 (*self.make_message(rows), UNFILLABLE, *self.make_message(1)),
                 *(self.make_message(1) for _ in range(more))):
             self.offered[camera].append(message)
-            self.bench.pipeline.offer(camera, message)
+            self.offer_one(camera, message)
 
 
 for machine in (PipelineMachine, RowsMachine):

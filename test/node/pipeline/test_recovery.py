@@ -14,6 +14,8 @@ from resnet_trt_node.node.pipeline.settings import LiveSettings
 #: Opens again without a pause worth the name.
 QUICK = LiveSettings(top_k=1, reopen_backoff_sec=0.001)
 
+pytestmark = pytest.mark.usefixtures('either_caller')
+
 
 @pytest.mark.parametrize('late', [False, True])
 def test_a_batch_that_fails_once_is_inferred_at_the_second_attempt(make_bench, late):

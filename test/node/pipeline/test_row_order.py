@@ -8,6 +8,8 @@ from pipeline_bench import raises, RowsInput
 import pytest
 from resnet_trt_node.node.pipeline import preprocess_worker
 
+pytestmark = pytest.mark.usefixtures('either_caller')
+
 
 @pytest.fixture
 def make_rows(make_bench):

@@ -12,6 +12,8 @@ from resnet_trt_node.node.pipeline.settings import LiveSettings
 
 CAMERAS = ('front', 'left', 'rear')
 
+pytestmark = pytest.mark.usefixtures('either_caller')
+
 
 @pytest.fixture
 def make_rows(make_bench):

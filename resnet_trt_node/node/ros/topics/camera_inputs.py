@@ -12,6 +12,7 @@ from typing import Any, Optional
 from rclpy.node import Node
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.receiving.availability import SERIALISED
 from resnet_trt_node.node.ros.stamps import stamp_ns
 from resnet_trt_node.node.ros.topics.image_source import ImageSource, topic_of
 from resnet_trt_node.node.ros.topics.input_topic import InputTopic
@@ -58,7 +59,13 @@ class ImageInput:
         :param pipeline: receives them, and counts those that DDS lost, if it reports them.
         :raises UsageError: for invalid qos_overrides, or a topic of another type.
         """
-        self._images.subscribe(pipeline, partial(pipeline.offer, self._camera))
+        topic = self._images.topic
+
+        def offer(message: Any, waited_ns: int) -> None:
+            # Not on the executor's thread, which has other things to do.
+            pipeline.offer(self._camera, message, waited_ns, topic.way == SERIALISED)
+
+        self._images.subscribe(pipeline, offer)
 
     def unsubscribe(self) -> None:
         """Destroy the subscription."""
