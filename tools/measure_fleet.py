@@ -2,11 +2,13 @@
 Measure what `resnet_trt fleet` costs beside `resnet_trt classify --threads 1` on one core.
 
 Both read the same bags of jpeg frames. Each is run over half of the bags and over all of them: the
-difference has no start-up in it. 'frames a second' is by the clock, which is of use on a machine
-that does nothing else; 'CPU ms a frame' is the processor time of all processes, Ray's included,
-which other load changes less. Overhead of a unit: processor time of many short units less that of
-few long ones, by the number of units, as a share of the time of a unit of 500 frames. Memory: the
-largest proportional set size of all processes of a run, over half of the bags and over all.
+difference has no start-up in it. `classify` is run alone, on the first core, and as two processes
+at once on the first two cores, which share caches and memory as the fleet's processes do. 'frames
+a second' is by the clock, which is of use on a machine that does nothing else; 'CPU ms a frame' is
+the processor time of all processes, Ray's included, which other load changes less. Overhead of a
+unit: processor time of many short units less that of few long ones, by the number of units, as a
+share of the time of a unit of 500 frames. Memory: the largest proportional set size of all
+processes of a run, over half of the bags and over all.
 
 Usage: python tools/measure_fleet.py MODEL [--bags 20] [--frames 100] [--size 1280x720]
 """
@@ -14,6 +16,7 @@ Usage: python tools/measure_fleet.py MODEL [--bags 20] [--frames 100] [--size 12
 from __future__ import annotations
 
 import argparse
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -68,6 +71,15 @@ def write_bag(path: Path, frames: int, size: tuple[int, int], seed: int) -> None
             bag.write_compressed(
                 '/camera/image/compressed', file.getvalue(), 'jpeg', 10**18 + number * 10**8,
                 'camera')
+
+
+def run_pair(first: Sequence[object], second: Sequence[object]) -> Cost:
+    """Run two commands at once, each on a core of its own; wall clock until both have ended."""
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(run, (first, second), (0, 1))
+    return Cost(
+        max(one.wall_s, other.wall_s), one.cpu_s + other.cpu_s, max(one.work_s, other.work_s),
+        one.memory_mib + other.memory_mib)
 
 
 def run(words: Sequence[object], core: int | None = None) -> Cost:
@@ -129,13 +141,14 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         return run(['fleet', arguments.model, *some, '-o', folder / f'run{next(runs)}', '--json',
                     *same, '--unit-frames', unit_frames])
 
-    def classify(some: Sequence[Path]) -> Cost:
-        return run(
-            ['classify', arguments.model, *some, '--json', '--threads', 1, *same], core=0)
-    alone = [classify(bags[:half]), classify(bags)]
+    def classify(some: Sequence[Path]) -> list[object]:
+        return ['classify', arguments.model, *some, '--json', '--threads', 1, *same]
+    alone = [run(classify(bags[:half]), 0), run(classify(bags), 0)]
+    both = [run_pair(classify(bags[:half:2]), classify(bags[1:half:2])),
+            run_pair(classify(bags[::2]), classify(bags[1::2]))]
     units = [fleet(bags[:half], UNIT), fleet(bags, UNIT)]
     short = fleet(bags, arguments.short)
-    one, all_ = slope(*alone, more), slope(*units, more)
+    one, two, all_ = slope(*alone, more), slope(*both, more), slope(*units, more)
     number = len(bags) * (-(-arguments.frames // arguments.short) - -(-arguments.frames // UNIT))
     overhead_ms = 1e3 * (short.cpu_s - units[1].cpu_s) / number
     return {
@@ -143,9 +156,12 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         'size': arguments.size, 'batch size': arguments.batch_size,
         'cores': len(os.sched_getaffinity(0)),
         'load before': round(os.getloadavg()[1], 1),
-        'classify --threads 1, one core': one, 'fleet': all_,
+        'classify --threads 1, one core': one, 'two of them at once, a core each': two,
+        'fleet': all_,
         'fleet / (2 x classify), by the clock': round(
             all_['frames a second'] / (2 * one['frames a second']), 3),
+        'fleet / two at once, by the clock': round(
+            all_['frames a second'] / two['frames a second'], 3),
         'classify / fleet, by processor time': round(
             one['CPU ms a frame'] / all_['CPU ms a frame'], 3),
         'overhead of a unit, ms': round(overhead_ms, 1),
@@ -154,6 +170,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         'memory MiB, half of the bags and all': [round(one.memory_mib) for one in units],
         'memory MiB, short units': round(short.memory_mib),
         'seconds': {'classify': [round(one.wall_s, 1) for one in alone],
+                    'two at once': [round(one.wall_s, 1) for one in both],
                     'fleet': [round(one.wall_s, 1) for one in [*units, short]],
                     'fleet without start-up': [round(one.work_s, 1) for one in [*units, short]]},
     }
