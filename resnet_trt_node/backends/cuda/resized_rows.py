@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from threading import Lock
-from typing import Callable, Optional, Sequence, TYPE_CHECKING
+from typing import Callable, ContextManager, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +29,8 @@ _Write = Callable[['NDArray[np.uint8]'], None]
 KERNEL = 'resize.cu', 'resize', 'PPii'
 #: Threads of a block, each of a pixel.
 _BLOCK = (16, 16, 1)
+#: Jpegs that the CPU decodes at once: each may take as much memory as a frame may.
+_MOST_ON_CPU = 4
 
 
 class ResizedRows:
@@ -63,6 +67,8 @@ class ResizedRows:
         self._log = log
         self._decoder = decoder
         self._said_fall_back = False
+        #: See `DeviceRows`.
+        self.on_cpu: Callable[[], ContextManager[None]] = nullcontext
         # Pictures that the device reads; their memory may be used again when they are gone.
         self._decoded: list[DecodedOnDevice] = []
         self.clear()
@@ -170,27 +176,43 @@ class ResizedRows:
         results = dict(zip(map(id, pictures), self._decoder.decode_selected(
             [picture.data for picture in pictures], [picture.header for picture in pictures],
             stream.handle)))
+        refused: dict[int, _Write] = {}
         for place, (picture, fall_back) in encoded.items():
             result = results[id(picture)]
             if isinstance(result, str):
-                self._fall_back(place, result, fall_back)
+                self._say_fall_back(result)
+                refused[place] = fall_back
             else:
                 self._decoded.append(result)
                 write_rgb(self._table[self._numbers[place]], result.address, result.pitch,
                           result.height, result.width)
+        if refused:
+            self._decode_on_cpu(refused)
 
-    def _fall_back(self, place: int, reason: str, write: _Write) -> None:
+    def _say_fall_back(self, reason: str) -> None:
         if not self._said_fall_back:
             self._said_fall_back = True
             self._log(f'the CPU decodes a jpeg that the GPU does not: {reason}')
-        self.forget(place)
-        self.fall_backs[place] = ''
+
+    def _decode_on_cpu(self, refused: dict[int, _Write]) -> None:
+        """Have rows written by the CPU, several at once: decoding and resizing hold no GIL."""
+        for place in refused:
+            self.forget(place)
+        # Threads take far less to start than a picture takes, and pictures are seldom refused.
+        with self.on_cpu(), ThreadPoolExecutor(
+                min(_MOST_ON_CPU, len(refused)), 'fall_back') as threads:
+            self.fall_backs.update(zip(
+                refused, threads.map(self._write_on_cpu, refused, refused.values())))
+
+    def _write_on_cpu(self, place: int, write: _Write) -> str:
+        """Write a row; return why that cannot be done, '' if it was."""
         try:
             write(self._images[place])
         except Exception as error:  # noqa: B902
             # As on a preprocess thread: whatever OpenCV or Pillow raises, it is one bad frame.
-            self.fall_backs[place] = str(error) if isinstance(error, FrameError) else repr(error)
             self._images[place] = 0
+            return str(error) if isinstance(error, FrameError) else repr(error)
+        return ''
 
     def warm_up(self, stream: CudaStream) -> None:
         """

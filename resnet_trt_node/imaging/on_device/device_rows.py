@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Protocol, TYPE_CHECKING
+from typing import Callable, ContextManager, Protocol, TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,10 @@ class DeviceRows(Protocol):
     several at a time, or forget them; the rest is called by one thread, while the buffer is not
     submitted.
     """
+
+    #: Entered while the CPU writes rows by their `fall_back`, for whoever watches the device: it
+    #: is no time of the device.
+    on_cpu: Callable[[], ContextManager[None]]
 
     @property
     def decodes(self) -> bool:
@@ -55,8 +59,8 @@ class DeviceRows(Protocol):
         :param picture: is kept until the buffer is filled anew.
         :param grid: how it becomes the model's input.
         :param fall_back: writes the row's pixels, uint8 (H, W, 3), should the device be unable to
-            decode it; called by the thread that submits. Its errors go to
-            `Backend.fall_backs`.
+            decode it; called before `Backend.submit` returns, on threads of its own, several at
+            a time. Its errors go to `Backend.fall_backs`.
         """
 
     def forget(self, place: int) -> None:

@@ -7,9 +7,10 @@ can be done is to stop waiting for it, to report it, and to let nothing of it th
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from threading import Lock
 from time import perf_counter_ns
-from typing import Callable, Optional
+from typing import Callable, Iterator, Optional
 
 #: A batch may take so many times what the slowest one of the warm-up took: clocks fall, other
 #: programs use the device, and a few batches are submitted ahead of it.
@@ -76,6 +77,23 @@ class HangWatchdog:
             if self.hung is not None:
                 raise CallAbandonedError(self.hung)
 
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Let the present call grow no older within a block, which is the CPU's."""
+        with self._lock:
+            self._grow_older()
+            what, self._call = self._call, ''
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._call, self._counted_ns = what, self._now_ns()
+
+    def _grow_older(self) -> None:
+        now_ns = self._now_ns()
+        self._age_ms += min((now_ns - self._counted_ns) / 1e6, _LONGEST_STEP_MS)
+        self._counted_ns = now_ns
+
     def _limit_ms(self, timeout_ms: float) -> float:
         """Return what the call may take: the time-out, but never less than some slow batches."""
         return max(timeout_ms, _SLOWEST_BATCHES * self.slowest_ms) + self._extra_ms
@@ -90,9 +108,7 @@ class HangWatchdog:
         with self._lock:
             if self.hung is not None or not self._call:
                 return self.hung
-            now_ns = self._now_ns()
-            self._age_ms += min((now_ns - self._counted_ns) / 1e6, _LONGEST_STEP_MS)
-            self._counted_ns = now_ns
+            self._grow_older()
             if timeout_ms and self._age_ms > self._limit_ms(timeout_ms):
                 self.hung = (
                     f'it has not come back from {self._call} for {self._age_ms / 1e3:.1f} s')

@@ -115,12 +115,20 @@ class InferenceWorker:
             backend.close()
             raise
         self.backend = backend
+        self._watch_device_alone(backend)
         self.watchdog.slowest_ms = max(took_ms.values())
         self._scheduler.add_buffers(range(
             backend.num_buffers if backend.asynchronous
             else min(backend.num_buffers, _BLOCKING_BUFFERS)),
             self.watchdog.slowest_ms, backend.max_batch_size)
         return took_ms
+
+    def _watch_device_alone(self, backend: Backend) -> None:
+        """Have what the CPU decodes within `submit` count as no time of the device."""
+        for index in range(backend.num_buffers):
+            rows = backend.device_rows(index)
+            if rows is not None:
+                rows.on_cpu = self.watchdog.pause
 
     # Batches.
 

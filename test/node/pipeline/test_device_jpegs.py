@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from threading import Barrier, Event
+from time import sleep
 from types import SimpleNamespace
 from typing import Any, Iterator
 
@@ -17,6 +19,7 @@ from resnet_trt_node.backends.cuda.jpeg_selection import select_for_device
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.grid import plan_grid
+from resnet_trt_node.node.pipeline.preprocess_worker import PreprocessWorker
 from resnet_trt_node.node.pipeline.work import RegionFrames, WholeFrames
 from resnet_trt_node.regions.region import Region
 from resnet_trt_node.regions.settings import RegionSettings
@@ -87,6 +90,35 @@ def test_what_the_device_cannot_decode_is_the_cpus(machine: World) -> None:
         'the CPU decodes a jpeg that the GPU does not: nvJPEG cannot decode it')
     # Each camera's way is told as it was.
     assert bench.pipeline.paths == {'front': ''}
+
+
+def test_refused_jpegs_are_decoded_at_once_and_their_time_is_not_the_devices(
+        machine: World) -> None:
+    bench = Bench(machine, WholeFrames('exact'), decode_jpeg=True)
+    codec: Any = machine
+    codec.codec.broken = {0, 1, 2}
+    together, inner = Barrier(3), bench.decode
+
+    def decode(message: Any, reduced_to: Any = None) -> Any:
+        if hasattr(message, 'together'):
+            together.wait(60.0)
+            for _ in range(20):
+                sleep(0.001)
+                bench.pipeline.check_backend(1e-6)
+        return inner(message, reduced_to)
+    bench.decode = decode
+    # Nothing is granted to a call of the backend: any age would have it hang.
+    bench.pipeline._worker.watchdog.slowest_ms = 0.0
+    release, fill = Event(), PreprocessWorker._fill_batch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PreprocessWorker, '_fill_batch', lambda worker, batch: (
+            release.wait(60.0), fill(worker, batch)))
+        for camera, name in zip(CAMERAS, NAMES[:3]):
+            bench.pipeline.offer(camera, coded([name], colour=name, together=True))
+        release.set()
+        bench.finish()
+    assert not bench.pipeline.backend_state.disabled
+    assert [answer[0].label for _, answer in bench.answers] == NAMES[:3]
 
 
 def test_whatever_the_cpu_raises_in_a_fall_back_is_one_bad_frame(machine: World) -> None:

@@ -84,6 +84,21 @@ def test_each_call_has_the_time_for_itself_and_between_calls_none_passes(clock, 
         assert age(clock, watch, 60_000, 5000) is None
 
 
+def test_what_the_cpu_does_within_a_call_is_no_age_of_it(clock, watch):
+    def body():
+        assert age(clock, watch, 3000, 5000) is None
+        # Between two checks.
+        clock.now_ns += 900 * 10**6
+        with watch.pause():
+            assert age(clock, watch, 60_000, 5000) is None
+            assert watch.overdue() is None
+        assert age(clock, watch, 1000, 5000) is None
+        assert age(clock, watch, 500, 5000) is not None
+    abandoned(watch, body)
+    with watch.pause():
+        assert watch.hung is not None
+
+
 def test_a_process_that_was_stopped_did_not_hang(clock, watch):
     with watch.call('collecting'):
         assert age(clock, watch, 3_600_000, 5000, step_ms=3_600_000) is None
