@@ -45,7 +45,8 @@ class DecodedOnDevice:
     A picture in device memory, used again when this object is gone, freed with the decoder.
 
     Its pixels are there for work that is enqueued on the stream of its decoding while it lives;
-    what was enqueued may run later: the next picture is written behind it on the same stream.
+    what was enqueued may run later: the next picture is written behind it on the same stream, or
+    when that was waited for.
 
     :param address: of the first pixel, on the device.
     :param pitch: bytes from row to row, at least 3 a pixel.
@@ -67,14 +68,14 @@ class _Memory:
     :param allocation: pycuda's, which frees it.
     :param address: of its first byte.
     :param size: of it in bytes.
-    :param stream: handle of the stream that its use is ordered on.
+    :param stream: handle of the stream that its use is ordered on; None where that was waited for.
     :param user: who has it; gone when it may be used again.
     """
 
     allocation: Any
     address: int
     size: int
-    stream: int
+    stream: Optional[int]
     user: Optional[weakref.ReferenceType[DecodedOnDevice]] = None
 
     @property
@@ -193,10 +194,7 @@ class JpegDecoder(Closing):
             raise UsageError('the jpeg decoder is closed')
         stream = self._stream if stream is None else stream
         results: list[Union[DecodedOnDevice, str]] = ['' for _ in pictures]
-        places: list[int] = []
-        memories: list[_Memory] = []
-        sources: list[Any] = []
-        images: list[Any] = []
+        taken: list[tuple[int, _Memory, Any, Any]] = []
         idle = sorted((memory for memory in self._memory if memory.idle),
                       key=lambda memory: memory.size)
         for place, (picture, header) in enumerate(zip(pictures, selected)):
@@ -214,14 +212,20 @@ class JpegDecoder(Closing):
             except _ERRORS as error:
                 results[place] = f'nvimgcodec cannot take it: {error}'
                 continue
-            places.append(place)
-            memories.append(memory)
-            sources.append(source)
-            images.append(image)
-        decoded = self._run(sources, images, stream) if sources else []
-        for place, memory, image in zip(places, memories, decoded):
+            taken.append((place, memory, source, image))
+        for (place, memory, *_), image in zip(taken, self._run(taken, stream)):
             results[place] = self._check(selected[place], memory, image)
         return results
+
+    def waited_for(self, stream: int) -> None:
+        """
+        Let the memory of a stream's pictures serve other streams once they are gone.
+
+        :param stream: its handle; all work with its pictures has ended, and none will follow.
+        """
+        for memory in self._memory:
+            if memory.stream == stream:
+                memory.stream = None
 
     def _find_memory(
             self, idle: list[_Memory], size: int, stream: int) -> Union[_Memory, str]:
@@ -233,10 +237,11 @@ class JpegDecoder(Closing):
         :param stream: handle of the stream that it is decoded on.
         """
         # That of another stream may have work before it which this one does not wait for.
-        mine = [memory for memory in idle if memory.stream == stream]
+        mine = [memory for memory in idle if memory.stream in (stream, None)]
         fits = next((memory for memory in mine if memory.size >= size), None)
         if fits is not None:
             idle.remove(fits)
+            fits.stream = stream
             return fits
         if mine:
             # Of two sizes in turn the larger one is kept; a third would only pile up.
@@ -255,8 +260,11 @@ class JpegDecoder(Closing):
         self._memory.append(memory)
         return memory
 
-    def _run(self, sources: list[Any], images: list[Any], stream: int) -> list[Any]:
+    def _run(self, taken: list[tuple[int, _Memory, Any, Any]], stream: int) -> list[Any]:
         """Return of each source the image, or in words why there is none."""
+        if not taken:
+            return []
+        _, _, sources, images = (list(column) for column in zip(*taken))
         try:
             decoded = self._decoder.decode(
                 sources, images=images, params=self._params, cuda_stream=stream)

@@ -71,6 +71,8 @@ class ResizedRows:
         self.on_cpu: Callable[[], ContextManager[None]] = nullcontext
         # Pictures that the device reads; their memory may be used again when they are gone.
         self._decoded: list[DecodedOnDevice] = []
+        # Handle of the stream that they are decoded on, until it was waited for.
+        self._decoding: Optional[int] = None
         self.clear()
 
     def clear(self) -> None:
@@ -171,8 +173,9 @@ class ResizedRows:
         assert self._decoder is not None
         encoded = {place: both for place, both in self._encoded.items() if place < batch_size}
         pictures = [*{id(picture): picture for picture, _ in encoded.values()}.values()]
-        # The device is done with those of the batch before.
+        # Of an attempt that failed: what replaces them is written behind it on this stream.
         self._decoded.clear()
+        self._decoding = stream.handle
         results = dict(zip(map(id, pictures), self._decoder.decode_selected(
             [picture.data for picture in pictures], [picture.header for picture in pictures],
             stream.handle)))
@@ -232,12 +235,17 @@ class ResizedRows:
 
     def finish(self) -> None:
         """
-        Let go of messages, and make room for what found none; see `PictureMemory.finish`.
+        Let go of messages and decoded pictures, and make room for what found none.
 
-        Nothing is enqueued again before `clear`.
+        See `PictureMemory.finish`: the stream was waited for, and nothing is enqueued again before
+        `clear`.
         """
         # Their jobs are complete.
         self._encoded.clear()
+        self._decoded.clear()
+        if self._decoding is not None and self._decoder is not None:
+            self._decoder.waited_for(self._decoding)
+            self._decoding = None
         if self._memory.finish():
             fall_backs = self.fall_backs
             self.clear()

@@ -208,6 +208,21 @@ def test_no_pictures_are_none(codec):
         assert len(codec.streams) == calls
 
 
+def test_memory_goes_to_another_stream_once_its_own_was_waited_for(codec):
+    with JpegDecoder(0, STREAM, max_device_bytes=2 * 96 * 64 * 3) as decoder:
+        places = {picture.address for picture in decoder.decode([jpeg(), jpeg()])}
+        decoder.waited_for(STREAM)
+        kept, = decoder.decode([jpeg(seed=1)], STREAM + 1)
+        # Its stream is this one from now on.
+        decoder.waited_for(STREAM)
+        calls = codec.cuda.calls
+        other, = decoder.decode([jpeg(seed=2)], STREAM + 2)
+        assert {kept.address, other.address} == places
+        assert codec.cuda.calls == calls
+        assert isinstance(decoder.decode([jpeg()], STREAM)[0], str)
+        np.testing.assert_array_equal(pixels(codec, kept), on_the_cpu(jpeg(seed=1)))
+
+
 def test_a_gpu_without_memory_leaves_the_picture_to_the_cpu(codec):
     with JpegDecoder(0, STREAM) as decoder:
         kept, = decoder.decode([jpeg()])

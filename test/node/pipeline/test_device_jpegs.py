@@ -15,6 +15,7 @@ from kernel_on_cpu import launch
 import numpy as np
 from PIL import Image
 import pytest
+from resnet_trt_node.backends.cuda.jpeg import JpegDecoder
 from resnet_trt_node.backends.cuda.jpeg_selection import select_for_device
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
@@ -159,6 +160,25 @@ def test_a_frame_that_the_cpu_refuses_too_is_counted_as_malformed(machine: World
     assert bench.pipeline.counters.total().dropped['malformed'] == 1
     assert len(bench.bad) == 1
     assert 'jpeg' in bench.bad[0]
+
+
+def test_a_finished_batch_leaves_its_memory_to_the_other_buffers(
+        machine: World, monkeypatch: Any) -> None:
+    data = [coded([name]).data for name in NAMES[:4]]
+    # For the pictures of one batch and one more; there are three buffers.
+    monkeypatch.setitem(JpegDecoder.__init__.__kwdefaults__, 'max_device_bytes', 5 * 96 * 64 * 3)
+    with machine.start(
+            max_batch_size=4, num_buffers=3, preprocess='gpu', decode_jpeg=True) as backend:
+        pictures = [EncodedPicture(one, select_for_device(one, 1 << 30)) for one in data]
+        grid = plan_grid(backend.spec.resize, 96, 64)
+        for turn in range(9):
+            rows = backend.device_rows(turn % 3)
+            rows.clear()
+            for place, picture in enumerate(pictures):
+                rows.put_encoded(place, picture, grid, lambda row: row.fill(0))
+            best = backend.infer(4, turn % 3).argmax(axis=1)
+            assert backend.fall_backs(turn % 3) == {}
+            assert [backend.spec.labels[place] for place in best] == NAMES[:4]
 
 
 def test_a_second_attempt_answers_nothing_that_nobody_could_decode(machine: World) -> None:
