@@ -10,6 +10,7 @@ as it is, without a traceback:
     |   +-- LabelsError         class names of the wrong count or form
     +-- BackendError            a runtime that cannot be opened
     |   +-- BackendUnavailable  not installed, or its device is not there
+    |   +-- DeviceLost          it can be opened in another process only
     |   +-- InferenceError      it failed while running
     +-- FrameError              one camera frame or picture that cannot be used
     |   +-- AnswerError         what the model returned for it is no answer
@@ -58,6 +59,10 @@ class BackendError(ResnetTrtError):
 
 class BackendUnavailable(BackendError):
     """A runtime that is not installed, or whose device is not there."""
+
+
+class DeviceLost(BackendError):
+    """A device that this process cannot use any more, while another process may."""
 
 
 class InferenceError(BackendError):

@@ -18,7 +18,8 @@ import numpy as np
 from resnet_trt_node.backends.cuda.stream import cuda_error_text, CudaStream, translated
 from resnet_trt_node.backends.options import discard
 from resnet_trt_node.closing import Closing
-from resnet_trt_node.errors import BackendError, BackendUnavailable, InferenceError, UsageError
+from resnet_trt_node.errors import (
+    BackendError, BackendUnavailable, DeviceLost, InferenceError, UsageError)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,7 +84,8 @@ class CudaDevice(Closing):
     :param index: which device, from 0.
     :param log: takes errors while closing.
     :raises BackendUnavailable: if there is no driver or no such device.
-    :raises BackendError: if the device's context is lost to an earlier error.
+    :raises DeviceLost: if the device's context is lost to an earlier error.
+    :raises BackendError: if the driver gives no context.
     """
 
     def __init__(self, index: int, log: Callable[[str], None] = discard) -> None:
@@ -128,9 +130,9 @@ class CudaDevice(Closing):
             context.synchronize()
         except self._driver.Error as error:
             self.close()
-            raise BackendError(
+            raise DeviceLost(
                 f'the CUDA context of {self.name} is lost: {cuda_error_text(error)}; '
-                'only a new process gets a new one') from error
+                'restart the process, only a new one gets another context') from error
 
     def _find(self, index: int) -> Any:
         with self._errors(BackendUnavailable, 'the CUDA driver cannot be used'):

@@ -4,7 +4,8 @@ The thread that owns the backend: opens it, infers batches, and opens it again w
 A batch on which the backend raises InferenceError is submitted once more as it is. After
 `reopen_after_failures` lost batches in a row the backend is closed and opened again, with pauses
 that double. An attempt counts until a batch was inferred: a backend that opens well and then fails
-on every batch is disabled like one that does not open.
+on every batch is disabled like one that does not open. One whose device is lost to this process is
+disabled at once.
 
 Batches are watched, see `hang_watchdog`; so are closing and warming up for another attempt.
 Opening is not, nor is the first warm-up: building an engine may take minutes, and nothing tells
@@ -19,7 +20,7 @@ from time import perf_counter_ns
 from typing import Callable, Optional
 
 from resnet_trt_node.backends.base import Backend, warm_up
-from resnet_trt_node.errors import InferenceError, ModelError, ResnetTrtError
+from resnet_trt_node.errors import DeviceLost, InferenceError, ModelError, ResnetTrtError
 from resnet_trt_node.node.pipeline.backend_state import BackendPhase, BackendState
 from resnet_trt_node.node.pipeline.counters import Counters
 from resnet_trt_node.node.pipeline.frame_queue import Batch
@@ -213,6 +214,9 @@ class InferenceWorker:
             self._attempts += 1
             try:
                 self._open()
+            except DeviceLost as error:
+                self._disable(f'the backend was disabled: {error}')
+                return False
             except ResnetTrtError as error:
                 self._log_reopening(f'attempt {self._attempts} failed: {error}')
             else:

@@ -10,7 +10,8 @@ import pytest
 
 from resnet_trt_node.backends.cuda.device import CudaDevice, load_driver, load_graph_driver
 from resnet_trt_node.backends.cuda.stream import cuda_error_text, CudaGraph
-from resnet_trt_node.errors import BackendError, BackendUnavailable, InferenceError, UsageError
+from resnet_trt_node.errors import (
+    BackendError, BackendUnavailable, DeviceLost, InferenceError, UsageError)
 from standin_cuda import StandInCuda
 
 
@@ -76,6 +77,15 @@ def test_the_context_is_retained_once_and_pushed_for_each(cuda):
     first.close()
     second.memory(4)
     second.close()
+
+
+def test_a_context_that_an_earlier_error_poisoned_is_lost_to_the_process(cuda):
+    CudaDevice(0).close()
+    cuda.sentence = 'an illegal memory access was encountered'
+    # Behind asking the driver for the device and pushing the context, which work all the same.
+    cuda.fail_at = cuda.calls + 4
+    with pytest.raises(DeviceLost, match=r'CUDA_ERROR_ILLEGAL_ADDRESS .*; restart the process'):
+        CudaDevice(0)
 
 
 def test_two_devices_need_two_threads(cuda):

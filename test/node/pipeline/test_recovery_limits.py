@@ -7,7 +7,7 @@ from threading import Event
 
 import pipeline_bench
 from pipeline_bench import raises, SPEC
-from resnet_trt_node.errors import BackendUnavailable
+from resnet_trt_node.errors import BackendUnavailable, DeviceLost
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 
 #: One lost batch is enough to open again, without a pause worth the name.
@@ -34,6 +34,15 @@ def test_each_good_batch_gives_all_attempts_back(make_bench):
         bench.answer(number)
     assert [value for _, value, _ in bench.results] == [1, 2, 3, 4]
     assert sum('open again, attempt 1' in line for line in bench.failures) == 4
+
+
+def test_a_device_that_is_lost_to_the_process_is_not_tried_again(make_bench):
+    bench = make_bench(settings=replace(AT_ONCE, max_reopen_attempts=0))
+    bench.faults.openings.extend([BackendUnavailable('busy'), DeviceLost('restart the process')])
+    lose_a_batch(bench)
+    bench.wait(lambda: bench.disabled or bench.events.get('reopened_backends'))
+    assert bench.disabled == 'the backend was disabled: restart the process'
+    assert 'reopened_backends' not in bench.events
 
 
 def test_another_model_under_the_same_path_is_refused_and_the_backend_disabled(
