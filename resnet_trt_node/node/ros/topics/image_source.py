@@ -141,7 +141,7 @@ def _large_messages(kind: Any, parameters: NodeParameters) -> Optional[LargeMess
     if kind.__name__ == 'CompressedImage':
         # Packets of video.
         most += MOST_WAITING
-    return LargeMessages(read, most, parameters.receive)
+    return LargeMessages(read, most, parameters.receive, parameters.max_image_mib << 20)
 
 
 def topic_of(camera: str, topic: str) -> str:

@@ -16,6 +16,7 @@ from rclpy.qos import (
     QoSProfile,
     ReliabilityPolicy,
 )
+from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.node.deferred_destruction import (
     NodeOfDeferredDestruction, received_elsewhere)
 from resnet_trt_node.node.distribution import (
@@ -52,11 +53,13 @@ class LargeMessages:
         memory is kept for as long as it does.
     :param most_held: as many messages are held at a time, if all goes well.
     :param wanted: the parameter `receive`.
+    :param most_bytes: of an image; no memory is kept for more.
     """
 
     read: Callable[[memoryview], Any]
     most_held: int
     wanted: str
+    most_bytes: int = MAX_IMAGE_BYTES
 
 
 class InputTopic:
@@ -183,7 +186,8 @@ class InputTopic:
                 self._deaf = printable(f'{type(second).__name__}: {second}', LINE_LIMIT)
                 node.get_logger().error(f'{self.name}: receives nothing any more: {self._deaf}')
 
-        self._buffers = buffers = MessageBuffers(large.most_held, allocate)
+        self._buffers = buffers = MessageBuffers(
+            large.most_held, allocate, large.most_bytes)
         self._subscription = subscription = self._create(received_elsewhere, on_lost, True)
         take = SerialisedTake(subscription.handle.pointer, buffers)
         self._receiver = Receiver(

@@ -97,12 +97,76 @@ def test_messages_that_grow_get_larger_buffers_and_the_small_ones_go():
     small = [receive(buffers, 1, 10) for _ in range(3)]
     large = receive(buffers, 2, 3 * UNIT + 1)
     small.clear()
-    kept = [receive(buffers, 3, 10) for _ in range(3)]
-    # The fourth small one was handed out for the large message, and found too small.
-    assert sizes == [UNIT] * 4 + [4 * UNIT] * 4
-    assert (buffers.kept, buffers.extra) == (4, 0)
+    # The first that is much larger could be the only one.
+    assert (sizes, buffers.kept, buffers.extra) == ([UNIT] * 4, 4, 1)
+    kept = [receive(buffers, 3, 3 * UNIT + 1) for _ in range(3)]
+    assert sizes == [UNIT] * 4 + [4 * UNIT] * 3
     assert set(bytes(large)) == {2}
     assert [set(bytes(view)) for view in kept] == [{3}] * 3
+    kept.clear()
+    receive(buffers, 4, 10)
+    assert (buffers.kept, buffers.extra) == (3, 1)
+
+
+def test_what_one_large_message_took_is_not_kept_for_small_ones():
+    sizes: list[int] = []
+
+    def allocate(size):
+        sizes.append(size)
+        return np.empty(size, np.uint8)
+
+    buffers = MessageBuffers(15, allocate)
+    receive(buffers, 1, 400 * UNIT)
+    for _ in range(3):
+        held = [receive(buffers, 2, 10 * UNIT) for _ in range(15)]
+        assert buffers.extra <= 2
+        del held
+    assert sum(len(buffer) for buffer in buffers._free) <= 15 * 2 * 10 * UNIT
+    assert sizes.count(400 * UNIT) <= 2
+
+
+def test_buffers_are_never_larger_than_an_image_may_be():
+    def allocate(size):
+        assert size <= 5 * UNIT
+        return np.empty(size, np.uint8)
+
+    buffers = MessageBuffers(4, allocate, 4 * UNIT)
+    # With a header, as an image of the largest size has it; and images that are refused.
+    lengths = [4 * UNIT + 100, 9 * UNIT] * 20
+    for length in lengths:
+        assert len(receive(buffers, 7, length)) == length
+    assert (buffers.kept, buffers.extra) == (1, 20)
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_memory_is_in_proportion_to_the_last_messages_whatever_came_before(seed):
+    random = Random(seed)
+    buffers = MessageBuffers(6)
+    held: list[tuple[int, memoryview]] = []
+
+    def take(length):
+        value = random.randrange(256)
+        held.append((value, receive(buffers, value, length)))
+        while len(held) > random.randrange(9):
+            held.pop(random.randrange(len(held)))
+        for expected, view in held:
+            assert {*view[:1], *view[len(view) // 2:][:1], *view[-1:]} <= {expected}
+
+    for _ in range(5):
+        usual = random.choice([1, 5, 20]) * UNIT
+        # As many as are looked at, and those with which idle buffers go, one with each.
+        for _ in range(64 + 6):
+            take(random.randrange(1, usual))
+        # One that is larger does not count.
+        take(random.choice([1, 100 * UNIT]))
+        extra = buffers.extra
+        held.clear()
+        for _ in range(12):
+            take(random.randrange(1, usual))
+            held.clear()
+        assert buffers.extra - extra <= 1
+        assert buffers.kept == len(buffers._free) <= 6
+        assert all(len(buffer) <= 2 * 2 * usual for buffer in buffers._free)
 
 
 def test_the_allocator_has_the_say_and_a_full_one_costs_no_message():
