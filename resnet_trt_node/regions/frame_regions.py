@@ -132,6 +132,9 @@ class FrameRegions:
         if picture is None or grid is None:
             return ''
         if isinstance(picture, EncodedPicture):
+            if not rows.decodes:
+                # It was begun for a backend that did, before that one was opened again.
+                return ''
             rows.put_encoded(place, picture, grid, lambda row: self._crop(index, row))
             path = 'jpeg'
         elif rows.put(place, picture, grid, self._window_rows, self._window_columns):

@@ -133,7 +133,7 @@ class WholeFrame:
     def offload(self, index: int, rows: DeviceRows, place: int) -> str:
         """Have the device resize it, and let go of its pixels."""
         picture, grid, load, resizer = self._picture, self._grid, self._load, self._resizer
-        if isinstance(picture, EncodedPicture) and grid and load:
+        if isinstance(picture, EncodedPicture) and grid and load and rows.decodes:
             rows.put_encoded(place, picture, grid, lambda row: resizer.resize(load(), row))
             self._let_go()
             return 'jpeg'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from threading import Barrier, Event
@@ -22,6 +23,7 @@ from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.grid import plan_grid
 from resnet_trt_node.node.pipeline.preprocess_worker import PreprocessWorker
 from resnet_trt_node.node.pipeline.work import RegionFrames, WholeFrames
+from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.regions.region import Region
 from resnet_trt_node.regions.settings import RegionSettings
 from standin_nvimgcodec import StandInNvImgCodec
@@ -218,6 +220,24 @@ def test_regions_of_a_jpeg_are_cropped_on_the_device(machine: World) -> None:
     for message, answers in bench.answers:
         assert [one.predictions[0].label for one in answers] == message.image.wanted
     assert bench.paths == {'gpu': 10}
+
+
+@pytest.mark.parametrize('whole', [True, False])
+def test_what_was_begun_with_a_decoder_is_the_cpus_where_the_next_backend_has_none(
+        machine: World, whole: bool) -> None:
+    bench_input: Any = WholeFrames('exact') if whole else RegionFrames(
+        RegionSettings(), lambda detections: detections, lambda image: 1)
+    image, converter = coded(['green']), Converter()
+    with machine.start(preprocess='gpu') as backend:
+        bench_input.use_model(backend.spec)
+        rows = backend.device_rows()
+        assert not rows.decodes
+        work = bench_input.begin(
+            'front', image if whole else Pair(image, [Region(at(8, 8, 48, 80), '', '')]),
+            converter.to_frame, partial(converter.device_picture, encoded=True))
+        assert work.offload(0, rows, 0) == ''
+        work.fill(0, backend.buffer()[0])
+        assert backend.spec.labels[backend.infer(1)[0].argmax()] == 'green'
 
 
 def test_without_the_codec_jpegs_are_decoded_by_the_cpu(machine: World) -> None:
