@@ -26,6 +26,16 @@ MAX_BYTES = 1 << 29
 _ALIGNMENT = 16
 
 
+class Room:
+    """What the memories of a backend's batch buffers are to have; used while none is enqueued."""
+
+    def __init__(self) -> None:
+        #: Bytes that each of them grows to.
+        self.wanted = 0
+        #: More is not to be had.
+        self.most = MAX_BYTES
+
+
 class PictureMemory:
     """
     Page-locked memory and as much on the device, whose begin is the caller's.
@@ -39,19 +49,21 @@ class PictureMemory:
     :param rows: of the batch.
     :param shared: page-locked memory in which messages may lie.
     :param log: takes a line where there is no memory for larger pictures.
+    :param room: shared by the buffers of a backend, on the device's thread.
     :raises BackendError: if there is not enough memory.
     """
 
     def __init__(
             self, device: CudaDevice, head_bytes: int, rows: int, shared: PageLockedMemory,
-            log: Callable[[str], None]) -> None:
+            log: Callable[[str], None], room: Room) -> None:
         self._device = device
         self._head_bytes = _aligned(head_bytes)
         self._pictures = min(_PICTURES, rows)
         self._shared = shared
         self._log = log
+        self._room = room
+        # For the pictures of a batch that was not finished.
         self._wanted = 0
-        self._most_bytes = MAX_BYTES
         self._allocate(_aligned(self._head_bytes + self._pictures * _FIRST_PICTURE_BYTES))
         self.clear()
 
@@ -64,6 +76,8 @@ class PictureMemory:
         self._top = len(self.host)
         # What the device copies from messages, or reads there, until it has finished.
         self._direct: list[tuple[Source, Placed]] = []
+        # What those take for which there was no room.
+        self._missing = 0
 
     def place(self, source: Source, rows: slice, columns: slice) -> Optional[Placed]:
         """
@@ -100,7 +114,7 @@ class PictureMemory:
 
     def finish(self) -> bool:
         """
-        Let go of all messages, and make room for what found none.
+        Let go of all messages, and make room for what found none, here or in another buffer.
 
         Nothing that was enqueued may still run, or is enqueued again before `clear`. Where there
         is no memory for it, these pictures stay with the CPU.
@@ -108,14 +122,17 @@ class PictureMemory:
         :returns: whether the memory is another one now, in which nothing is.
         """
         self._direct.clear()
-        wanted, self._wanted = self._wanted, 0
-        if wanted <= len(self.host):
+        room = self._room
+        room.wanted = min(room.most, max(room.wanted, self._wanted))
+        self._wanted = 0
+        if room.wanted <= len(self.host):
             return False
         before = self.address
+        room.wanted = _aligned(min(room.most, max(room.wanted, 2 * len(self.host))))
         try:
-            self._allocate(_aligned(min(MAX_BYTES, max(wanted, 2 * len(self.host)))))
+            self._allocate(room.wanted)
         except BackendError as error:
-            self._most_bytes = len(self.host)
+            room.most = room.wanted = len(self.host)
             self._log(f'larger pictures are resized on the CPU: {error}')
             return False
         if not self._device.integrated:
@@ -141,10 +158,11 @@ class PictureMemory:
         sizes = [len(plane) * pitch for plane, pitch in zip(planes, pitches)]
         total = sum(sizes)
         if self._used + total > self._top:
-            # For as many as this one.
-            wanted = max(len(self.host) - self._top + self._used + total,
-                         self._head_bytes + self._pictures * total)
-            self._wanted = max(self._wanted, min(self._most_bytes, wanted))
+            self._missing += total
+            # For all of the batch, and for as many as this one.
+            self._wanted = max(
+                self._wanted, len(self.host) - self._top + self._used + self._missing,
+                self._head_bytes + self._pictures * total)
             return None
         if direct:
             self._top -= total

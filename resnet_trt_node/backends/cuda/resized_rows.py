@@ -11,7 +11,7 @@ import numpy as np
 
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.cuda.kernel import Kernel
-from resnet_trt_node.backends.cuda.picture_memory import PictureMemory
+from resnet_trt_node.backends.cuda.picture_memory import PictureMemory, Room
 from resnet_trt_node.backends.cuda.stream import CudaStream
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.on_device.job import JOB, write_rgb
@@ -48,19 +48,20 @@ class ResizedRows:
     :param log: takes a line where there is no memory for larger pictures, and one about the first
         jpeg that only the CPU decodes.
     :param decoder: decodes jpegs on the device, None for none; stays the caller's.
+    :param room: shared by the buffers of a backend, None for one alone.
     :raises BackendError: if there is not enough memory.
     """
 
     def __init__(
             self, device: CudaDevice, kernel: Kernel, images: NDArray[np.uint8],
             target: int, shared: PageLockedMemory, log: Callable[[str], None],
-            decoder: Optional[JpegDecoder] = None) -> None:
+            decoder: Optional[JpegDecoder] = None, room: Optional[Room] = None) -> None:
         self._kernel = kernel
         self._images = images
         self._target = target
         self._lock = Lock()
         self._memory = PictureMemory(
-            device, len(images) * JOB.itemsize, len(images), shared, log)
+            device, len(images) * JOB.itemsize, len(images), shared, log, room or Room())
         self._frame_bytes = images[0].nbytes
         self._tiles = tuple(-(-side // threads) for side, threads in zip(
             images.shape[2:0:-1], _BLOCK))

@@ -10,6 +10,7 @@ from resnet_trt_node.backends.base import powers_of_two
 from resnet_trt_node.backends.cuda.device import CudaDevice, load_graph_driver
 from resnet_trt_node.backends.cuda.kernel import Kernel
 from resnet_trt_node.backends.cuda.page_locked import page_locked_memory
+from resnet_trt_node.backends.cuda.picture_memory import Room
 from resnet_trt_node.backends.cuda.resized_rows import ResizedRows
 from resnet_trt_node.backends.cuda.stream import CudaGraph
 from resnet_trt_node.backends.tensorrt import versions
@@ -67,6 +68,8 @@ class LoadedEngine:
         self.kernel: Optional[Kernel] = None
         #: Memory for messages whose pictures it resizes.
         self.shared = page_locked_memory(device.index)
+        #: What each slot's memory for pictures is to have.
+        self.room = Room()
         #: Decodes jpegs for it, None where only the CPU does.
         self.decoder: Optional[JpegDecoder] = None
         self.engine: Any = None
@@ -160,7 +163,7 @@ class Slot:
         #: Rows that the GPU resizes, None where only the CPU does.
         self.rows: Optional[ResizedRows] = None if loaded.kernel is None else ResizedRows(
             device, loaded.kernel, self.images, self._device_addresses[INPUT_NAME],
-            loaded.shared, loaded.options.log, loaded.decoder)
+            loaded.shared, loaded.options.log, loaded.decoder, loaded.room)
         # Page-locked memory has the same address on both sides (unified addressing).
         self._host_addresses = {
             INPUT_NAME: self.images.ctypes.data, OUTPUT_NAME: self._probabilities.ctypes.data}

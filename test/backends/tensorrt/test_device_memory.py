@@ -149,6 +149,28 @@ def test_there_is_room_for_larger_pictures_from_the_second_on(
         assert machine.cuda.held['device memory'] == before
 
 
+def test_one_batch_of_larger_pictures_makes_room_for_it_in_all_buffers(
+        world: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(picture_memory, '_FIRST_PICTURE_BYTES', 1 << 12)
+    monkeypatch.setattr(picture_memory, '_PICTURES', 1)
+    machine = world()
+    large, small = noise(1, 200, 220), noise(2, 30, 30)
+    with machine.start(max_batch_size=12, num_buffers=3, preprocess='gpu') as backend:
+        # So are batches that others had filled by then.
+        for index, messages in enumerate(([large] * 12, [large], [small])):
+            assert put(backend, 0, messages[0], index) is (messages[0] is small)
+            for place in range(1, len(messages)):
+                assert not put(backend, place, messages[place], index)
+            backend.infer(12, index)
+        for index in range(3):
+            backend.device_rows(index).clear()
+            for place in range(12):
+                assert put(backend, place, noise(place, 200, 220), index)
+            backend.infer(12, index)
+            assert np.array_equal(input_of(machine, backend, index)[1], exact(backend, large))
+        assert len({len(backend.device_rows(index)._memory.host) for index in range(3)}) == 1
+
+
 def test_without_memory_larger_pictures_stay_with_the_caller(
         world: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(picture_memory, '_FIRST_PICTURE_BYTES', 1 << 12)
