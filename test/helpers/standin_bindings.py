@@ -109,6 +109,7 @@ def compiler_bindings(cuda: StandInCuda) -> Any:
     module.nvrtcCompileProgram = compile_program
     module.nvrtcGetProgramLogSize, module.nvrtcGetProgramLog = size('log'), fill('log')
     module.nvrtcGetCUBINSize, module.nvrtcGetCUBIN = size('binary'), fill('binary')
+    module.nvrtcVersion = lambda: (Result.NVRTC_SUCCESS, 13, 1)
     module.nvrtcDestroyProgram = lambda program: (Result.NVRTC_SUCCESS,)
     return module
 

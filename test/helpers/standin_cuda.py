@@ -124,6 +124,7 @@ class StandInCuda:
         cuda = self
         module: Any = ModuleType('pycuda.driver')
         module.Error = Error
+        module.get_driver_version = lambda: 12040
         module.init = lambda: cuda.call('cuInit', needs_context=False)
         module.event_flags = SimpleNamespace(DISABLE_TIMING=2, BLOCKING_SYNC=1)
         module.device_attribute = SimpleNamespace(

@@ -147,6 +147,12 @@ class CudaDevice(Closing):
     def _errors(self, kind: type[BackendError], doing: str) -> ContextManager[None]:
         return translated(self._driver, kind, doing)
 
+    @property
+    def driver_cuda(self) -> str:
+        """Return the CUDA version that the driver is of, such as '12.4'."""
+        version: int = self._driver.get_driver_version()
+        return f'{version // 1000}.{version % 1000 // 10}'
+
     def memory_bytes(self) -> Tuple[int, int]:
         """Return free and total bytes of the device's memory, counting every process."""
         with self._errors(InferenceError, 'cannot ask for the memory in use'):

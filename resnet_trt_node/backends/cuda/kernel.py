@@ -17,6 +17,8 @@ from resnet_trt_node.errors import BackendError, BackendUnavailable
 #: Products are rounded before they are added, as on a CPU: the results are the same bits.
 _OPTIONS = ('--fmad=false', '--std=c++17')
 _MAX_BINARY_BYTES = 1 << 24
+_INSTALL = ('pip install cuda-bindings nvidia-cuda-nvrtc; with CUDA 12 it is "cuda-bindings<13" '
+            'nvidia-cuda-nvrtc-cu12')
 
 
 def load_nvrtc() -> Any:
@@ -30,7 +32,7 @@ def load_nvrtc() -> Any:
         from cuda.bindings import nvrtc
     except ImportError as error:
         raise BackendUnavailable(
-            f'cuda-bindings cannot be imported ({error}): pip install cuda-bindings') from error
+            f'cuda-bindings cannot be imported ({error}): {_INSTALL}') from error
     return nvrtc
 
 
@@ -66,8 +68,15 @@ class Kernel:
             with suppress(BackendError):
                 self._function = device.function(kept, name, arguments)
         if self._function is None:
-            binary = compile_source(load_nvrtc(), source, file_name, options)
-            self._function = device.function(binary, name, arguments)
+            nvrtc = load_nvrtc()
+            binary = compile_source(nvrtc, source, file_name, options)
+            try:
+                self._function = device.function(binary, name, arguments)
+            except BackendError as error:
+                _, major, minor = nvrtc.nvrtcVersion()
+                raise BackendError(
+                    f'{error}; NVRTC {major}.{minor} compiled it, the driver is of CUDA '
+                    f'{device.driver_cuda}: {_INSTALL}') from error
             _keep(path, binary, log)
 
     def launch(
@@ -102,7 +111,7 @@ def compile_source(
             error, *results = getattr(nvrtc, name)(*arguments)
         except RuntimeError as missing:
             raise BackendUnavailable(
-                f'there is no NVRTC ({missing}): pip install nvidia-cuda-nvrtc') from missing
+                f'there is no NVRTC ({missing}): {_INSTALL}') from missing
         if error:
             raise BackendError(f'{name}: {error.name}')
         return results[0] if results else None

@@ -149,13 +149,24 @@ def test_a_missing_library_and_an_error_of_the_compiler_are_told(
         raise RuntimeError('Failed to dlopen libnvrtc.so.13')
     with monkeypatch.context() as patch:
         patch.setattr(nvrtc, 'nvrtcCreateProgram', missing)
-        with pytest.raises(BackendUnavailable, match='pip install nvidia-cuda-nvrtc'):
+        with pytest.raises(BackendUnavailable, match=r'no NVRTC .*nvidia-cuda-nvrtc-cu12'):
             machine.start(preprocess='gpu')
     made = nvrtc.nvrtcCreateProgram
     monkeypatch.setattr(
         nvrtc, 'nvrtcCreateProgram', lambda source, *rest: made(b'#error' + source, *rest))
     with pytest.raises(BackendError, match=r'resize\.cu cannot be compiled: .*an error in line 1'):
         machine.start(preprocess='gpu')
+
+
+def test_a_driver_that_is_older_than_the_compiler_is_told(world: Any, monkeypatch: Any) -> None:
+    machine = world()
+    nvrtc = sys.modules['cuda.bindings'].nvrtc
+    monkeypatch.setattr(nvrtc, 'nvrtcGetCUBIN', lambda program, target: (nvrtc.nvrtcVersion()[0],))
+    with pytest.raises(BackendError, match=(
+            r'image is invalid.*; NVRTC 13\.1 compiled it, the driver is of CUDA 12\.4: .*'
+            r'"cuda-bindings<13" nvidia-cuda-nvrtc-cu12')):
+        machine.start(preprocess='gpu')
+    assert not (machine.engines / 'kernels').exists()
 
 
 def test_by_default_the_caller_writes_all_rows(world: Any) -> None:
