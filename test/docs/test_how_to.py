@@ -145,3 +145,11 @@ def test_the_foxglove_layout_is_whole():
     text = json.dumps(layout)
     for topic in ('/image_annotated', '/classification', '/diagnostics'):
         assert topic in text
+
+
+def test_the_largest_batch_is_the_one_that_an_engine_is_built_for():
+    text = ' '.join((HOW_TO / 'gpu.md').read_text().split())
+    six = NodeParameters(cameras=tuple('abcdef')).batch_limit
+    assert f'so {six} for six cameras and {NodeParameters().batch_limit}, the default' in text
+    regions = NodeParameters(input='regions').batch_limit
+    assert f'With `input: regions` it is `batch_size`, {regions} by default.' in text
