@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
+from importlib import import_module
 import json
 import os
 import re
@@ -153,3 +155,22 @@ def test_the_largest_batch_is_the_one_that_an_engine_is_built_for():
     assert f'so {six} for six cameras and {NodeParameters().batch_limit}, the default' in text
     regions = NodeParameters(input='regions').batch_limit
     assert f'With `input: regions` it is `batch_size`, {regions} by default.' in text
+
+
+@pytest.mark.parametrize('tool', ['try_jpeg', 'try_resize'])
+def test_gpu_tools_are_called_with_the_arguments_that_they_take(tool, monkeypatch):
+    text = (HOW_TO / 'gpu.md').read_text()
+    command, = re.findall(rf'^    .*python3 (-m tools\.gpu\.{tool} .*)', text, re.MULTILINE)
+    _, name, *arguments = shlex.split(command)
+    parse = ArgumentParser.parse_args
+
+    class Parsed(Exception):
+        pass
+
+    def stop(parser, given=None):
+        parse(parser, given)
+        raise Parsed
+    monkeypatch.setattr(ArgumentParser, 'parse_args', stop)
+    monkeypatch.setattr(sys, 'argv', [name, *arguments])
+    with pytest.raises(Parsed):
+        import_module(name).main()
