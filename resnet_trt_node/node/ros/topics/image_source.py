@@ -101,6 +101,8 @@ class ImageSource:
             if damage is None:
                 hand_on(message, waited_ns=waited_ns)
             else:
+                # Of a stream of video, packets depend on it.
+                stage.note_gap()
                 pipeline.drop(camera, message, 'malformed', waited_ns, str(damage))
 
         # What the device decodes it is given as it is.
@@ -121,6 +123,7 @@ def with_header(data: bytes, kind: Any) -> SimpleNamespace:
 
     :param data: a foxglove_msgs/CompressedVideo, serialised.
     :param kind: its class.
+    :raises Exception: rclpy's, if it is damaged.
     """
     message = deserialize_message(data, kind)
     return SimpleNamespace(

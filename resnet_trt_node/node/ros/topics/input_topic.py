@@ -30,7 +30,7 @@ from resnet_trt_node.node.ros.receiving.receiver import Receiver
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
 from resnet_trt_node.node.ros.stamps import now_ns
 from resnet_trt_node.node.ros.topics.arrivals import Arrivals
-from resnet_trt_node.node.ros.topics.reception import waited_ns, with_wait
+from resnet_trt_node.node.ros.topics.reception import read_message, waited_ns, with_wait
 from resnet_trt_node.node.ros.transports import base_topic
 from resnet_trt_node.printable import LINE_LIMIT, printable, some
 
@@ -74,7 +74,7 @@ class InputTopic:
     :param hints: a remedy for publishers of another type, by that type.
     :param hint: the remedy for types that are not in `hints`.
     :param read: makes of a serialised message what `subscribe` hands on, which has a header; None
-        hands on the message that rclpy makes.
+        hands on the message that rclpy makes. Where it raises, a `DamagedMessage` is handed on.
     :param large: how large messages are received, None for small ones.
     :raises UsageError: for an invalid name, or a way of receiving that there is not.
     """
@@ -156,7 +156,7 @@ class InputTopic:
 
         def on_serialised(data: bytes, waited_ns: int) -> None:
             assert read is not None
-            on_message(read(data), waited_ns)
+            on_message(read_message(read, data), waited_ns)
 
         self._subscription = self._create(
             with_wait(on_message if read is None else on_serialised), on_lost, read is not None)
@@ -172,7 +172,7 @@ class InputTopic:
         read = large.read
 
         def on_taken(data: memoryview, received_ns: int) -> None:
-            on_message(read(data), waited_ns(received_ns, time_ns()))
+            on_message(read_message(read, data), waited_ns(received_ns, time_ns()))
 
         def on_failure(error: Exception) -> None:
             node.get_logger().error(

@@ -1,13 +1,49 @@
-"""How long a message waited between its reception by the middleware and its callback."""
+"""How a message is read, and how long it waited between its reception and its callback."""
 
 from __future__ import annotations
 
 from inspect import signature
 from time import time_ns
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Union
+
+from resnet_trt_node.errors import FrameError
+from resnet_trt_node.node.ros.ros_errors import short_cause
+from std_msgs.msg import Header
 
 #: A longer wait means that the time stamp is of another clock.
 _LONGEST_WAIT_NS = 60 * 10**9
+
+
+class DamagedMessage:
+    """
+    What is handed on in place of a message that cannot be.
+
+    :param what: what failed, begins the line that is logged.
+    :param error: why.
+    """
+
+    __slots__ = ('__weakref__', 'damage', 'header')
+
+    def __init__(self, what: str, error: Exception) -> None:
+        #: std_msgs/Header; the stamp is 0, which matches nothing.
+        self.header = Header()
+        cause = short_cause(error)
+        name = type(error).__name__
+        #: Why, in words.
+        self.damage = FrameError(f'{what}: {cause if cause == name else f"{name}: {cause}"}')
+
+
+def read_message(read: Callable[[Any], Any], data: Union[bytes, memoryview]) -> Any:
+    """
+    Return what is made of a serialised message, a `DamagedMessage` where that fails.
+
+    :param read: makes it.
+    :param data: the message.
+    """
+    try:
+        return read(data)
+    except Exception as error:  # noqa: B902  rclpy has no public names for what it raises
+        return DamagedMessage('the message cannot be read', error)
 
 
 def waited_ns(received_ns: Optional[int], now_ns: int) -> int:
