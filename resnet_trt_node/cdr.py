@@ -18,15 +18,23 @@ _BIG_ENDIAN, LITTLE_ENDIAN = b'\x00\x00', b'\x00\x01'
 #: The byte order and two bytes without a meaning; alignment counts from behind them.
 _ENCAPSULATION_BYTES = 4
 _NUMBER_BYTES = 8
+#: Texts of messages have any length; longer ones, in characters, are not kept in a cache.
+CACHED_TEXT = 256
 _U32 = {False: struct.Struct('<I'), True: struct.Struct('>I')}
 
 
-# The same class names and ids come again and again; an id has any length, so few are kept.
-@lru_cache(maxsize=4096)
 def text_bytes(text: str) -> bytes:
     """Return a text in little endian; what is behind a NUL is left out, as by rclpy."""
+    return (_cached_text_bytes if len(text) <= CACHED_TEXT else _text_bytes)(text)
+
+
+def _text_bytes(text: str) -> bytes:
     data = text.encode().partition(b'\0')[0] + b'\0'
     return _U32[False].pack(len(data)) + data
+
+
+# The same class names and ids come again and again.
+_cached_text_bytes = lru_cache(maxsize=4096)(_text_bytes)
 
 
 class Stamp(NamedTuple):
