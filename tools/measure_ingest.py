@@ -129,8 +129,8 @@ def receive(variant: Variant, frames: int) -> None:
         used.append((usage.ru_utime + usage.ru_stime, usage.ru_minflt))
 
     topic = InputTopic(
-        node, Image, 'image', 5, variant.reliability == 'reliable',
-        large=LargeMessages(ReceivedImage, 4, variant.receive))
+        node, Image, 'image', 5, variant.reliability == 'reliable', ReceivedImage,
+        large=LargeMessages(4, variant.receive))
     topic.subscribe(take)
     executor = (events_executor() or SingleThreadedExecutor)()
     executor.add_node(node)

@@ -137,8 +137,8 @@ class NodeParameters:
         'compatible with every publisher.', choices=('best_effort', 'reliable'))
     receive: str = _parameter(
         'auto', 'How images are received: serialised takes the serialised message on a thread of '
-        'its own and views its pixels in place, which uses less CPU; message has rclpy convert '
-        'it; auto selects serialised where that was tested.',
+        'its own and views its pixels in place, which uses less CPU; message has rclpy take it '
+        'in the executor; auto selects serialised where that was tested.',
         choices=('auto', 'message', 'serialised'))
     resize_method: str = _parameter(
         'fast', 'How frames are resized: exact matches Pillow, fast approximates it with OpenCV.',

@@ -1,13 +1,13 @@
 """
 Image and CompressedImage as they go over the wire, their pixels viewed where they lie.
 
-Alone of these two messages more than a few bytes are received: rclpy would copy them twice, both
-times while it holds the GIL.
+Alone of these two messages more than a few bytes are received. rclpy would copy their pixels once
+more, and would say nothing of a message that is damaged.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from builtin_interfaces.msg import Time
 from resnet_trt_node.cdr import CdrReader
@@ -28,7 +28,7 @@ class _Received:
 
     __slots__ = ('__weakref__', 'damage', 'data', 'header')
 
-    def __init__(self, wire: memoryview) -> None:
+    def __init__(self, wire: Union[bytes, memoryview]) -> None:
         #: std_msgs/Header; the stamp is 0 where it is damaged.
         self.header = Header()
         #: uint8 (bytes,), read-only; its memory is kept for as long as there is a view of it.
@@ -36,7 +36,7 @@ class _Received:
         #: Why it cannot be read, None where it can.
         self.damage: Optional[FrameError] = None
         try:
-            reader = CdrReader(wire, 'the image is')
+            reader = CdrReader(memoryview(wire), 'the image is')
             stamp, frame_id = reader.header()
             self.header = Header(
                 stamp=Time(sec=stamp.sec, nanosec=stamp.nanosec), frame_id=frame_id)
@@ -58,7 +58,7 @@ class ReceivedImage(_Received):
 
     __slots__ = ('encoding', 'height', 'is_bigendian', 'step', 'width')
 
-    def __init__(self, wire: memoryview) -> None:
+    def __init__(self, wire: Union[bytes, memoryview]) -> None:
         self.height = self.width = self.step = self.is_bigendian = 0
         self.encoding = ''
         super().__init__(wire)
@@ -76,7 +76,7 @@ class ReceivedCompressedImage(_Received):
 
     __slots__ = ('format',)
 
-    def __init__(self, wire: memoryview) -> None:
+    def __init__(self, wire: Union[bytes, memoryview]) -> None:
         self.format = ''
         super().__init__(wire)
 
@@ -86,5 +86,5 @@ class ReceivedCompressedImage(_Received):
 
 
 #: What reads a serialised message, by the name of its class.
-READERS: dict[str, Callable[[memoryview], Any]] = {
+READERS: dict[str, Callable[[Union[bytes, memoryview]], Any]] = {
     'Image': ReceivedImage, 'CompressedImage': ReceivedCompressedImage}

@@ -96,9 +96,9 @@ class RegionInput:
         # As reliable as the images; best effort, the default, hears every detector.
         self._detections = InputTopic(
             node, Detection2DArray, topic_of(camera, 'detections'), parameters.regions_queue,
-            parameters.image_reliability == 'reliable',
+            parameters.image_reliability == 'reliable', DetectionsCdr,
             hint='change the detector, or convert its messages as in '
-                 'examples/regions/to_detections.py', read=DetectionsCdr)
+                 'examples/regions/to_detections.py')
         self._slop_ns = round(parameters.regions_slop_ms * 1e6)
         self._matcher = StampMatcher(
             parameters.regions_queue, round(parameters.regions_wait_ms * 1e6), self._slop_ns)

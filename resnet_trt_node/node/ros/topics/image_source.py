@@ -47,8 +47,7 @@ class ImageSource:
             node, kind, topic_of(camera, f'image{transport.suffix}'),
             # A packet that is lost costs all until the next key frame.
             max(parameters.queue_depth, MOST_WAITING if transport.is_video else 1),
-            parameters.image_reliability == 'reliable', others,
-            read=None if hasattr(kind, 'header') else partial(with_header, kind=kind),
+            parameters.image_reliability == 'reliable', _reader(kind), others,
             large=_large_messages(kind, parameters))
         self._stage: Optional[VideoStage] = None
 
@@ -96,7 +95,6 @@ class ImageSource:
         hand_on = take if transport.codec_field else offer
 
         def take_sound(message: Any, waited_ns: int) -> None:
-            # rclpy makes no message of what is damaged.
             damage = getattr(message, 'damage', None)
             if damage is None:
                 hand_on(message, waited_ns=waited_ns)
@@ -131,10 +129,23 @@ def with_header(data: bytes, kind: Any) -> SimpleNamespace:
         data=message.data, format=message.format)
 
 
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    """
+    Return what reads serialised messages of a class.
+
+    rclpy reads the messages of video, which are small. It is handed what it receives itself: of a
+    damaged message that it was to convert, nobody would hear.
+    """
+    if kind.__name__ in READERS:
+        return READERS[kind.__name__]
+    if hasattr(kind, 'header'):
+        return partial(deserialize_message, message_type=kind)
+    return partial(with_header, kind=kind)
+
+
 def _large_messages(kind: Any, parameters: NodeParameters) -> Optional[LargeMessages]:
-    """Return how messages are received, None for a class that is not read here."""
-    read = READERS.get(kind.__name__)
-    if read is None:
+    """Return how messages are received, None for those that are small."""
+    if kind.__name__ not in READERS:
         return None
     # A frame that waits, those in batches that are filled and inferred, one whose picture is
     # drawn, and one that is being received.
@@ -144,7 +155,7 @@ def _large_messages(kind: Any, parameters: NodeParameters) -> Optional[LargeMess
     if kind.__name__ == 'CompressedImage':
         # Packets of video.
         most += MOST_WAITING
-    return LargeMessages(read, most, parameters.receive, parameters.max_image_mib << 20)
+    return LargeMessages(most, parameters.receive, parameters.max_image_mib << 20)
 
 
 def topic_of(camera: str, topic: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from time import time_ns
-from typing import Any, Callable, Collection, Mapping, Optional
+from typing import Any, Callable, Collection, Mapping, Optional, Union
 
 from rclpy.node import Node
 from rclpy.qos import (
@@ -49,14 +49,11 @@ class LargeMessages:
     """
     How messages are received that are worth a thread of their own.
 
-    :param read: makes of a serialised message what is handed on; it may keep the view, and the
-        memory is kept for as long as it does.
     :param most_held: as many messages are held at a time, if all goes well.
     :param wanted: the parameter `receive`.
     :param most_bytes: of an image; no memory is kept for more.
     """
 
-    read: Callable[[memoryview], Any]
     most_held: int
     wanted: str
     most_bytes: int = MAX_IMAGE_BYTES
@@ -71,19 +68,19 @@ class InputTopic:
     :param topic: the name, relative so that remapping and namespaces work.
     :param depth: how many messages the middleware keeps at least.
     :param reliable: whether the subscription is reliable.
+    :param read: makes of a serialised message, bytes or a memoryview of them, what `subscribe`
+        hands on, which has a header. Where it raises, a `DamagedMessage` is handed on. It may keep
+        the view; the memory is kept for as long as it does.
     :param hints: a remedy for publishers of another type, by that type.
     :param hint: the remedy for types that are not in `hints`.
-    :param read: makes of a serialised message what `subscribe` hands on, which has a header; None
-        hands on the message that rclpy makes. Where it raises, a `DamagedMessage` is handed on.
     :param large: how large messages are received, None for small ones.
     :raises UsageError: for an invalid name, or a way of receiving that there is not.
     """
 
     def __init__(
             self, node: Node, kind: Any, topic: str, depth: int, reliable: bool,
-            hints: Optional[Mapping[str, str]] = None, hint: str = '',
-            read: Optional[Callable[[bytes], Any]] = None,
-            large: Optional[LargeMessages] = None) -> None:
+            read: Callable[[Any], Any], hints: Optional[Mapping[str, str]] = None,
+            hint: str = '', large: Optional[LargeMessages] = None) -> None:
         self._node = node
         self._kind = kind
         self._topic = topic
@@ -139,40 +136,28 @@ class InputTopic:
         arrivals = self.arrivals = self._no_arrivals()
         self._deaf = ''
 
-        def on_message(message: Any, waited_ns: int) -> None:
+        def on_serialised(data: Union[bytes, memoryview], waited_ns: int) -> None:
+            message = read_message(self._read, data)
             arrivals.add(message.header.stamp)
             callback(message, waited_ns=waited_ns)
 
         if self.way == SERIALISED:
-            self._receive_serialised(on_message, on_lost, allocate or allocate_pageable)
+            self._receive_serialised(
+                on_serialised, on_lost, allocate or allocate_pageable)
         else:
-            self._receive_messages(on_message, on_lost)
-
-    def _receive_messages(
-            self, on_message: Callable[..., None],
-            on_lost: Optional[Callable[[int], None]]) -> None:
-        """Have the executor receive."""
-        read = self._read
-
-        def on_serialised(data: bytes, waited_ns: int) -> None:
-            assert read is not None
-            on_message(read_message(read, data), waited_ns)
-
-        self._subscription = self._create(
-            with_wait(on_message if read is None else on_serialised), on_lost, read is not None)
+            self._subscription = self._create(with_wait(on_serialised), on_lost)
 
     def _receive_serialised(
-            self, on_message: Callable[..., None],
+            self, on_serialised: Callable[[Union[bytes, memoryview], int], None],
             on_lost: Optional[Callable[[int], None]], allocate: Allocate) -> None:
         """Have a thread receive; if that fails one day, the executor from then on."""
         node, large = self._node, self._large
         assert large is not None
         # Or this was not chosen.
         assert isinstance(node, NodeOfDeferredDestruction)
-        read = large.read
 
         def on_taken(data: memoryview, received_ns: int) -> None:
-            on_message(read_message(read, data), waited_ns(received_ns, time_ns()))
+            on_serialised(data, waited_ns(received_ns, time_ns()))
 
         def on_failure(error: Exception) -> None:
             node.get_logger().error(
@@ -181,22 +166,22 @@ class InputTopic:
             node.destroy_subscription(subscription)
             self.way = MESSAGE
             try:
-                self._receive_messages(on_message, on_lost)
+                self._subscription = self._create(with_wait(on_serialised), on_lost)
             except Exception as second:  # noqa: B902  on a thread that nobody waits for
                 self._deaf = printable(f'{type(second).__name__}: {second}', LINE_LIMIT)
                 node.get_logger().error(f'{self.name}: receives nothing any more: {self._deaf}')
 
         self._buffers = buffers = MessageBuffers(
             large.most_held, allocate, large.most_bytes)
-        self._subscription = subscription = self._create(received_elsewhere, on_lost, True)
+        self._subscription = subscription = self._create(received_elsewhere, on_lost)
         take = SerialisedTake(subscription.handle.pointer, buffers)
         self._receiver = Receiver(
             node.context, subscription.handle, take,
             partial(node.take_events, subscription.event_handlers), on_taken, on_failure)
 
     def _create(
-            self, callback: Callable[..., None], on_lost: Optional[Callable[[int], None]],
-            raw: bool) -> Any:
+            self, callback: Callable[..., None],
+            on_lost: Optional[Callable[[int], None]]) -> Any:
         # Declared only if the user overrides it: rclpy would keep the values of the first
         # activation, and a later change of image_reliability would have no effect.
         overridden = bool(qos_overrides(self._node, self._topic, 'subscription'))
@@ -213,7 +198,7 @@ class InputTopic:
             events.incompatible_type = lambda event: None
             return self._node.create_subscription(
                 self._kind, self._topic, callback, self._qos, event_callbacks=events,
-                qos_overriding_options=OPTIONS if overridden else None, raw=raw)
+                qos_overriding_options=OPTIONS if overridden else None, raw=True)
 
         with refusals_explained(self._topic), \
                 overrides_explained(self._node, self._topic, 'subscription'):

@@ -38,8 +38,8 @@ class Spun:
         self._executor.add_node(self.node)
         self.kind = kind
         self.topic = InputTopic(
-            self.node, kind, 'image', 10, True,
-            large=LargeMessages(READERS[kind.__name__], most_held, wanted))
+            self.node, kind, 'image', 10, True, READERS[kind.__name__],
+            large=LargeMessages(most_held, wanted))
         self.publisher = self.camera.create_publisher(kind, 'image', QoSProfile(depth=1000))
         self.heard, self.threads, self.lost = [], set(), []
 

@@ -42,7 +42,8 @@ def picture(kind):
 
 @pytest.mark.parametrize('executor', ['auto', 'single_threaded'])
 @pytest.mark.parametrize(('transport', 'way'), [
-    ('raw', 'serialised'), ('compressed', 'serialised'), ('foxglove', 'auto')])
+    ('raw', 'serialised'), ('raw', 'message'), ('compressed', 'serialised'),
+    ('compressed', 'message'), ('ffmpeg', 'auto'), ('foxglove', 'auto')])
 def test_cut_messages_are_malformed_and_the_next_ones_are_taken(peer, executor, transport, way):
     kind = message_class(transport)
     topic = f'image{TRANSPORTS[transport].suffix}'
