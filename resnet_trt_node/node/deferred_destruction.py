@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from inspect import signature
 from threading import Lock
 from typing import Any, Callable, Iterator, Sequence
 
@@ -23,8 +24,23 @@ _TICK_SEC = 0.02
 _TICKS = 2
 
 
-def received_elsewhere(message: Any) -> None:
-    """Be the callback of a subscription whose messages a thread takes, not an executor."""
+class CallbackInReserve:
+    """
+    The callback of a subscription whose messages a thread takes, until an executor is to.
+
+    :param callback: what an executor calls then.
+    """
+
+    def __init__(self, callback: Callable[..., None]) -> None:
+        self._callback = callback
+        # By which rclpy decides what it passes.
+        self.__signature__ = signature(callback)
+        #: Whether executors are kept away from the subscription.
+        self.is_waiting = True
+
+    def __call__(self, *arguments: Any) -> None:
+        """Call the callback."""
+        self._callback(*arguments)
 
 
 class NodeOfDeferredDestruction(LifecycleNode):
@@ -41,7 +57,7 @@ class NodeOfDeferredDestruction(LifecycleNode):
       EventsExecutor would free a queued event of a removed entity without holding the GIL. A
       timer takes them instead.
 
-    A subscription whose callback is `received_elsewhere` is hidden from executors as well.
+    A subscription with a `CallbackInReserve` is hidden from executors as well, until `serve`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -61,7 +77,7 @@ class NodeOfDeferredDestruction(LifecycleNode):
     def subscriptions(self) -> Iterator[Subscription[Any]]:
         """Yield the subscriptions that are not hidden from executors."""
         return (one for one in super().subscriptions
-                if one not in self._hidden and one.callback is not received_elsewhere)
+                if one not in self._hidden and not _is_in_reserve(one))
 
     @property
     def waitables(self) -> Iterator[Waitable[Any]]:
@@ -70,9 +86,21 @@ class NodeOfDeferredDestruction(LifecycleNode):
 
     def destroy_subscription(self, subscription: Subscription[Any]) -> bool:
         """Destroy a subscription, deferred; its callback is not called any more."""
-        if subscription.callback is not received_elsewhere:
+        if not _is_in_reserve(subscription):
             subscription.callback = lambda message: None
         return self._hide(subscription, super().destroy_subscription)
+
+    def serve(self, subscription: Subscription[Any]) -> None:
+        """
+        Have the executor call a `CallbackInReserve` from now on; on any thread.
+
+        Nothing is lost: the executor begins with what the middleware holds. No collection of
+        rclpy is changed, which the executor may be walking through.
+        """
+        callback = subscription.callback
+        assert isinstance(callback, CallbackInReserve)
+        callback.is_waiting = False
+        self._wake()
 
     def destroy_publisher(self, publisher: Publisher[Any]) -> bool:
         """Destroy a publisher, deferred."""
@@ -90,10 +118,14 @@ class NodeOfDeferredDestruction(LifecycleNode):
         with self._lock:
             self._hidden[entity] = destroy, _TICKS
             self._destruction_timer.reset()
-        if self.executor is not None:
-            # It collects its entities anew at once.
-            self.executor.wake()
+        self._wake()
         return True
+
+    def _wake(self) -> None:
+        """Have the executor, if any, collect its entities anew at once."""
+        executor = self.executor
+        if executor is not None:
+            executor.wake()
 
     def _destroy_hidden(self) -> None:
         for entity, (destroy, ticks) in list(self._hidden.items()):
@@ -140,3 +172,8 @@ class NodeOfDeferredDestruction(LifecycleNode):
         for handler, event in taken:
             if event is not None:
                 handler.callback(event)
+
+
+def _is_in_reserve(subscription: Subscription[Any]) -> bool:
+    callback = subscription.callback
+    return isinstance(callback, CallbackInReserve) and callback.is_waiting

@@ -37,14 +37,15 @@ class Receiver:
         that messages were lost, Fast DDS ends each wait at once.
     :param on_message: called on the thread with a message and when it was received, see
         `SerialisedTake`; not any more once `stop` has returned.
-    :param on_failure: called on the thread, at its end, with the exception that ended it.
+    :param on_failure: called on the thread, at its end, with the exception that ended it, and
+        whether it is one of `on_message`.
     """
 
     def __init__(
             self, context: Context, handle: Any, take: SerialisedTake,
             take_events: Callable[[], None],
             on_message: Callable[[memoryview, int], None],
-            on_failure: Callable[[Exception], None]) -> None:
+            on_failure: Callable[[Exception, bool], None]) -> None:
         self._context = context
         self._handle = handle
         self._take = take
@@ -53,7 +54,7 @@ class Receiver:
         self._on_failure = on_failure
         # While a message is handed on: who stops waits for that.
         self._lock = RLock()
-        self._stopping = False
+        self._stopping = self._handing_on = False
         self._guard: Optional[Any] = GuardCondition(None, None, context=context)
         self._thread = Thread(target=self._run, name=_NAME, daemon=True)
         self._thread.start()
@@ -81,7 +82,7 @@ class Receiver:
             self._guard.destroy()
             self._guard = None
             if failure is not None and not self._stopping and self._context.ok():
-                self._on_failure(failure)
+                self._on_failure(failure, self._handing_on)
 
     def _receive(self) -> None:
         assert self._guard is not None
@@ -115,4 +116,6 @@ class Receiver:
             return
         with self._lock:
             if not self._stopping:
+                self._handing_on = True
                 self._on_message(*taken)
+                self._handing_on = False

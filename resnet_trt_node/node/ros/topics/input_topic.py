@@ -18,19 +18,20 @@ from rclpy.qos import (
 )
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.node.deferred_destruction import (
-    NodeOfDeferredDestruction, received_elsewhere)
+    CallbackInReserve, NodeOfDeferredDestruction)
 from resnet_trt_node.node.distribution import (
     SubscriptionEventCallbacks, UnsupportedEventTypeError)
 from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained, qos_overrides
 from resnet_trt_node.node.ros.receiving.availability import chosen_way, MESSAGE, SERIALISED
 from resnet_trt_node.node.ros.receiving.message_buffers import (
     Allocate, allocate_pageable, MessageBuffers)
-from resnet_trt_node.node.ros.receiving.rcl_take import SerialisedTake
+from resnet_trt_node.node.ros.receiving.rcl_take import ReceiveError, SerialisedTake
 from resnet_trt_node.node.ros.receiving.receiver import Receiver
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
 from resnet_trt_node.node.ros.stamps import now_ns
 from resnet_trt_node.node.ros.topics.arrivals import Arrivals
-from resnet_trt_node.node.ros.topics.reception import read_message, waited_ns, with_wait
+from resnet_trt_node.node.ros.topics.reception import (
+    DamagedMessage, read_message, waited_ns, with_wait)
 from resnet_trt_node.node.ros.transports import base_topic
 from resnet_trt_node.printable import LINE_LIMIT, printable, some
 
@@ -96,8 +97,6 @@ class InputTopic:
         self._buffers: Optional[MessageBuffers] = None
         # Of the subscriptions that were.
         self._extra = 0
-        # Why nothing is received any more, '' while all is well.
-        self._deaf = ''
         with refusals_explained(topic):
             #: The full name of the topic.
             self.name = node.resolve_topic_name(topic)
@@ -134,7 +133,6 @@ class InputTopic:
         :raises UsageError: for invalid qos_overrides, or a topic of another type.
         """
         arrivals = self.arrivals = self._no_arrivals()
-        self._deaf = ''
 
         def on_serialised(data: Union[bytes, memoryview], waited_ns: int) -> None:
             message = read_message(self._read, data)
@@ -143,13 +141,14 @@ class InputTopic:
 
         if self.way == SERIALISED:
             self._receive_serialised(
-                on_serialised, on_lost, allocate or allocate_pageable)
+                on_serialised, callback, on_lost, allocate or allocate_pageable)
         else:
             self._subscription = self._create(with_wait(on_serialised), on_lost)
 
     def _receive_serialised(
             self, on_serialised: Callable[[Union[bytes, memoryview], int], None],
-            on_lost: Optional[Callable[[int], None]], allocate: Allocate) -> None:
+            callback: Callable[..., None], on_lost: Optional[Callable[[int], None]],
+            allocate: Allocate) -> None:
         """Have a thread receive; if that fails one day, the executor from then on."""
         node, large = self._node, self._large
         assert large is not None
@@ -159,21 +158,27 @@ class InputTopic:
         def on_taken(data: memoryview, received_ns: int) -> None:
             on_serialised(data, waited_ns(received_ns, time_ns()))
 
-        def on_failure(error: Exception) -> None:
+        def on_failure(error: Exception, handing_on: bool) -> None:
+            counts_as = ''
+            if handing_on:
+                counts_as = 'malformed'
+            elif isinstance(error, ReceiveError):
+                counts_as = 'lost_in_transport'
             node.get_logger().error(
                 f'{self.name}: receive: {MESSAGE} from now on, as {SERIALISED} failed: '
-                f'{printable(f"{type(error).__name__}: {error}", LINE_LIMIT)}')
-            node.destroy_subscription(subscription)
+                f'{printable(f"{type(error).__name__}: {error}", LINE_LIMIT)}'
+                + (f'; the message in hand counts as {counts_as}' if counts_as else ''))
             self.way = MESSAGE
-            try:
-                self._subscription = self._create(with_wait(on_serialised), on_lost)
-            except Exception as second:  # noqa: B902  on a thread that nobody waits for
-                self._deaf = printable(f'{type(second).__name__}: {second}', LINE_LIMIT)
-                node.get_logger().error(f'{self.name}: receives nothing any more: {self._deaf}')
+            node.serve(subscription)
+            if handing_on:
+                callback(DamagedMessage('the message cannot be handed on', error), waited_ns=0)
+            elif counts_as and on_lost is not None:
+                on_lost(1)
 
         self._buffers = buffers = MessageBuffers(
             large.most_held, allocate, large.most_bytes)
-        self._subscription = subscription = self._create(received_elsewhere, on_lost)
+        self._subscription = subscription = self._create(
+            CallbackInReserve(with_wait(on_serialised)), on_lost)
         take = SerialisedTake(subscription.handle.pointer, buffers)
         self._receiver = Receiver(
             node.context, subscription.handle, take,
@@ -227,7 +232,7 @@ class InputTopic:
     def problems(self) -> list[str]:
         """Return why messages of publishers of the topic do not arrive, in words."""
         wanted = type_name(self._kind)
-        notes = {f'{self.name}: receives nothing any more: {self._deaf}'} if self._deaf else set()
+        notes: set[str] = set()
         for publisher in self._node.get_publishers_info_by_topic(self.name):
             carried = publisher.topic_type
             if carried != wanted:

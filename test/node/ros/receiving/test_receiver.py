@@ -230,26 +230,79 @@ def test_what_the_middleware_tells_is_taken_by_the_thread(spun, monkeypatch):
     assert notes == [('receive', 1)]
 
 
-def test_what_fails_later_goes_on_as_messages_and_says_so_once(spun, capfd):
-    one = spun(_EXECUTORS[0])
+def values(messages):
+    """Return the numbers of messages that were published by `Spun.publish`."""
+    return [int(message.header.frame_id.split()[1]) for message in messages]
+
+
+def fail_before_the_take(one):
+    def broken():
+        raise ZeroDivisionError('never seen before')
+    one.topic._receiver._take = broken
+
+
+def fail_within_the_take(one):
+    def broken(size):
+        raise MemoryError
+    one.topic._buffers.grow = broken
+
+
+@pytest.mark.parametrize('executor', _EXECUTORS)
+@pytest.mark.parametrize(('fail', 'cause', 'arrive', 'lost'), [
+    (fail_before_the_take, 'ZeroDivisionError: never seen before', [2, 3, 4, 5, 6], []),
+    # rcl has taken the second one, for which there was no memory.
+    (fail_within_the_take, 'ReceiveError: ', [3, 4, 5, 6], [1])])
+def test_what_fails_later_goes_on_by_the_executor_with_what_is_there(
+        spun, capfd, executor, fail, cause, arrive, lost):
+    one = spun(executor)
     one.subscribe()
     one.send(1)
     assert one.threads == {'receive'}
-
-    def broken(*_):
-        raise ZeroDivisionError('never seen before')
-    one.topic._receiver._take = broken
-    # The message at which it fails is lost.
-    one.publish(2)
+    subscription, number = one.topic._subscription, len(one.heard)
+    fail(one)
+    # Larger than the buffers are, so that it needs a larger one.
+    one.publish(2, height=480, width=640)
+    for value in range(3, 6):
+        one.publish(value)
     one.spin_until(lambda: one.topic.way == 'message')
-    one.send(3)
+    one.publish(6)
+    one.spin_until(lambda: 6 in values(one.heard))
+    # `send` may have sent more than one.
+    assert [value for value in values(one.heard[number:]) if value != 1] == arrive
+    assert bytes(one.heard[-1].data[:1]) == b'\6'
+    one.spin_until(lambda: one.lost == lost)
     assert one.threads == {'receive', 'MainThread'}
-    assert bytes(one.heard[-1].data[:1]) == b'\3'
-    found = capfd.readouterr().err.count(
-        '/image: receive: message from now on, as serialised failed: ZeroDivisionError: never')
-    assert found == 1
+    # Nothing that an executor may be walking through was changed.
+    assert one.topic._subscription is subscription
+    assert 'image' in [found.topic for found in one.node.subscriptions]
+    told = capfd.readouterr().err
+    assert told.count(
+        f'/image: receive: message from now on, as serialised failed: {cause}') == 1
+    assert ('; the message in hand counts as lost_in_transport' in told) == bool(lost)
     one.topic.unsubscribe()
     one.spin_until(lambda: not one.publisher.get_subscription_count())
+
+
+def test_a_message_that_cannot_be_handed_on_counts_as_malformed(spun, capfd):
+    one = spun(_EXECUTORS[0])
+
+    def hear(message, waited_ns):
+        if message.damage is None and values([message]) == [2]:
+            raise ZeroDivisionError('only this one')
+        one.hear(message, waited_ns)
+
+    one.subscribe(hear)
+    one.send(1)
+    number = len(one.heard)
+    for value in (2, 3):
+        one.publish(value)
+    one.spin_until(lambda: 3 in values(
+        [found for found in one.heard if found.damage is None]))
+    one.spin_until(lambda: len(one.heard) - number >= 2)
+    assert [str(found.damage) for found in one.heard[number:] if found.damage is not None] == [
+        'the message cannot be handed on: ZeroDivisionError: only this one']
+    assert '; the message in hand counts as malformed' in capfd.readouterr().err
+    assert not one.lost
 
 
 def test_another_middleware_or_rcl_is_received_as_before_or_refused(spun, monkeypatch, capfd):
