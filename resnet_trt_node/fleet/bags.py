@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-import glob
+from errno import EACCES
 from hashlib import sha256
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from resnet_trt_node.bag.storage.names import (
@@ -31,7 +31,7 @@ class Bag:
     """
     A bag of the run.
 
-    :param name: the path or address of its folder or file.
+    :param name: the absolute path, or the address, of its folder or file.
     :param drive: name of its folder in the output.
     """
 
@@ -43,16 +43,25 @@ def find_bags(words: Sequence[str], known: Mapping[str, str]) -> list[Bag]:
     """
     Return the bags that are named, each once, in the order of the words.
 
-    A folder with a metadata.yaml is a bag; in any other each message file is one, also in its
-    subfolders.
+    A folder with a metadata.yaml is a bag, and then no file in it is another; in any other each
+    message file is one, also in its subfolders, but for hidden ones. Names that links lead to the
+    same bag are one.
 
     :param words: paths, folders, globs, addresses as fsspec has them, or @FILE for a list of
         these, one a line, whose relative paths start at the list's folder.
     :param known: drive by name, of the run that is resumed.
     :raises DataError: if a word has no bags, or a store cannot be listed.
-    :raises BagError: if a path is not there.
+    :raises BagError: if a path is not there, or a folder cannot be listed.
     """
-    names = list(dict.fromkeys(name for word in words for name in _expand(word)))
+    earlier = {_place(name): name for name in known}
+    found: dict[str, str] = {}
+    for name in (name for word in words for name in _expand(word)):
+        place = _place(name)
+        # Rather the bag's own name than that of a link to it.
+        if place not in found or name == place:
+            found[place] = name
+    names = [earlier.get(place, name) for place, name in found.items()
+             if place.rpartition('/')[0] not in found or not _is_message_file(place)]
     stems = Counter(map(_stem, names))
     taken = set(known.values())
     return [Bag(name, known.get(name) or (
@@ -65,18 +74,47 @@ def is_address(name: str) -> bool:
     return '://' in name
 
 
+def absolute(name: str) -> str:
+    """Return the name of a bag for any working folder; an address stays as it is."""
+    if is_address(name):
+        return name
+    # Behind a link '..' is another folder than in the path as it is written.
+    return os.path.realpath(name) if '..' in Path(name).parts else os.path.abspath(name)
+
+
+def _place(name: str) -> str:
+    """Return what two names of one bag have in common."""
+    return name if is_address(name) else os.path.realpath(name)
+
+
 def _expand(word: str) -> Iterator[str]:
-    if word.startswith('@') and not Path(word).exists():
+    if word.startswith('@') and not os.path.exists(word):
         yield from _listed(Path(word[1:]))
     elif is_address(word):
         yield from _stored(word)
-    elif not Path(word).exists() and _GLOB & set(word):
-        found = sorted(glob.glob(word, recursive=True))
+    elif _GLOB & set(word) and not os.path.exists(word):
+        found = sorted(_matching(word))
         if not found:
             raise DataError(f'{word} matches nothing: check the pattern')
-        yield from (name for one in found for name in _local(Path(one), must=False))
+        yield from (name for one in found for name in _local(one, must=False))
     else:
         yield from _local(Path(word), must=True)
+
+
+def _matching(pattern: str) -> Iterator[Path]:
+    """Yield what matches a pattern; '**' follows no links, which may lead back."""
+    parts = Path(pattern).parts
+    fixed = next(place for place, part in enumerate(parts) if _GLOB & set(part))
+    base, parts = Path(*parts[:fixed]), parts[fixed:]
+    for length in range(len(parts)):
+        for folder in base.glob('/'.join(parts[:length])) if length else [base]:
+            if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
+                raise _not_listed(PermissionError(EACCES, os.strerror(EACCES), str(folder)))
+    with_hidden = any(part.startswith('.') for part in parts)
+    for path in base.glob('/'.join(parts)):
+        if (with_hidden or not _is_hidden(path.relative_to(base))) and (
+                not pattern.endswith('/') or path.is_dir()):
+            yield path
 
 
 def _listed(path: Path) -> Iterator[str]:
@@ -96,20 +134,49 @@ def _listed(path: Path) -> Iterator[str]:
 
 
 def _local(path: Path, must: bool) -> Iterator[str]:
-    if not path.exists():
+    if not os.path.exists(path):
         raise BagError(f'there is no bag {path}: check the path')
     if not path.is_dir():
         if path.name == METADATA:
-            yield str(path.parent)
-        elif must or storage_suffix(path) in BAG_SUFFIXES:
-            yield str(path)
+            yield absolute(str(path.parent))
+        elif must or _is_message_file(str(path)):
+            yield absolute(str(path))
         return
-    files = [os.path.join(folder, name) for folder, _, names in os.walk(path, followlinks=True)
-             for name in names]
-    found = list(_group(files))
+    found = list(_group(_files(absolute(str(path)))))
     if must and not found:
         raise DataError(f'there are no bags in {path}: name a folder that has some')
     yield from found
+
+
+def _files(folder: str) -> Iterator[str]:
+    """Yield the files in a folder and its subfolders; those behind links last, and only once."""
+    waiting = deque([folder])
+    seen: set[str] = set()
+    while waiting:
+        for path, folders, names in os.walk(waiting.popleft(), onerror=_fail):
+            place = os.path.realpath(path)
+            folders[:] = [] if place in seen else [
+                one for one in folders if not _is_hidden(PurePosixPath(one))]
+            if place in seen:
+                continue
+            seen.add(place)
+            waiting += filter(os.path.islink, (os.path.join(path, one) for one in folders))
+            yield from (os.path.join(path, name) for name in names)
+
+
+def _is_hidden(path: PurePath) -> bool:
+    """Return whether a part of a path is hidden, or for file system repair, which root reads."""
+    return any(part.startswith('.') or part == 'lost+found' for part in path.parts)
+
+
+def _fail(error: OSError) -> None:
+    raise _not_listed(error) from error
+
+
+def _not_listed(error: OSError) -> BagError:
+    return BagError(
+        f'cannot list {error.filename}: {error.strerror}: make it readable, or name the bags '
+        'without it')
 
 
 def _stored(word: str) -> Iterator[str]:
@@ -118,7 +185,8 @@ def _stored(word: str) -> Iterator[str]:
         files = store.glob(path) if _GLOB & set(path) else [path]
         folders = [one for one in files if store.isdir(one)]
         files = [one for one in files if one not in folders]
-        files += [one for folder in folders for one in store.find(folder)]
+        files += [one for folder in folders for one in store.find(folder) if not _is_hidden(
+            PurePosixPath(one.removeprefix(folder)).parent)]
         found = [store.unstrip_protocol(one) for one in _group(files)]
         if not folders and found and not store.exists(path) and not _GLOB & set(path):
             found = []
@@ -149,9 +217,13 @@ def _group(files: Iterable[str]) -> Iterator[str]:
         if one.name == METADATA:
             yield str(one.parent)
         # macOS adds a hidden file of the same suffix to each one that it copies.
-        elif storage_suffix(Path(one)) in BAG_SUFFIXES and one.parent not in folders \
+        elif _is_message_file(str(one)) and one.parent not in folders \
                 and not one.name.startswith('.'):
             yield str(one)
+
+
+def _is_message_file(name: str) -> bool:
+    return storage_suffix(Path(name)) in BAG_SUFFIXES
 
 
 def _stem(name: str) -> str:

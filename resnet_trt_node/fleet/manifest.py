@@ -16,7 +16,7 @@ from typing import Any, Mapping, Optional, Sequence
 from resnet_trt_node import __version__
 from resnet_trt_node.atomic_file import replacing
 from resnet_trt_node.errors import DataError, UsageError
-from resnet_trt_node.fleet.bags import Bag
+from resnet_trt_node.fleet.bags import absolute, Bag
 from resnet_trt_node.fleet.table import ANSWERED, read_unit, SCHEMA
 from resnet_trt_node.fleet.units import Unit
 from resnet_trt_node.json_document import json_document
@@ -179,6 +179,7 @@ class RunFolder:
             if not path.exists():
                 continue
             found = read_unit(path)
+            found['bag'] = absolute(str(found.get('bag')))
             # As JSON has it.
             wanted = json.loads(json.dumps(one.unit.document()))
             if {key: found.get(key) for key in wanted} != wanted:
@@ -259,6 +260,8 @@ class RunFolder:
             schema, bags = found['schema'], list(found['bags'])
             for one in bags:
                 _check(one)
+                # Some manifests have names as they were typed.
+                one['bag'] = absolute(one['bag'])
             differing = [
                 f'{name} was {found["options"].get(name)!r}, and is {value!r} now'
                 for name, value in self._head['options'].items()

@@ -35,7 +35,7 @@ class Unit:
     A stretch of a bag.
 
     :param drive: name of the bag's folder in the output.
-    :param bag: the bag as it was named.
+    :param bag: the absolute path or the address of the bag.
     :param number: of the unit in the bag, from 0.
     :param topics: image topics.
     :param detections: topics of the detections in them, in the same order; none for whole frames.

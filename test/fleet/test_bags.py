@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+import os
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,75 @@ def test_a_list_names_bags_from_its_own_folder_on(folder):
 def test_a_bag_named_twice_is_read_once(folder):
     words = [str(folder / 'city'), str(folder / 'city'), str(folder)]
     assert sorted(names(bags.find_bags(words, {}), folder)) == ALL
+
+
+def test_relative_and_absolute_names_are_one_bag(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    words = ['city', './city/', str(folder / 'city'), 'old/../city', 'city/metadata.yaml', '*']
+    found = bags.find_bags(words, {})
+    # Processes of Ray have other working folders.
+    assert [one.name for one in found] == [str(folder / name) for name, _ in ALL]
+    assert bags.find_bags(['city'], {'city': 'before'}) == [bags.Bag('city', 'before')]
+
+
+@pytest.mark.parametrize('word', ['*/*', '**', '**/*', '*'])
+def test_files_of_a_bag_that_is_found_are_no_bags(folder, word):
+    for name in ('night.mcap', 'old/fog.db3.zstd'):
+        (folder / name).unlink()
+    found = names(bags.find_bags([str(folder / word)], {}), folder)
+    assert sorted({*found, ('city', 'city')}) == [('city', 'city'), ('old/city', 'city')]
+
+
+def test_a_pattern_for_folders_matches_no_files(folder):
+    assert names(bags.find_bags([f'{folder}/*/'], {}), folder) == [
+        one for one in ALL if one[0] != 'night.mcap']
+
+
+def test_a_bag_behind_links_is_found_once_under_its_own_name(folder):
+    (folder / 'a_latest').symlink_to('city')
+    (folder / 'old' / 'night.mcap').symlink_to('../night.mcap')
+    for place in ('loop', 'old/loop', 'old/back'):
+        (folder / place).symlink_to(folder)
+    for words in (['.'], ['a_latest', '.'], ['*'], ['**'], ['**/*', 'loop']):
+        found = bags.find_bags([str(folder / word) for word in words], {})
+        assert sorted(names(found, folder)) == ALL
+    (folder / 'elsewhere' / 'far').mkdir(parents=True)
+    (folder / 'elsewhere' / 'far' / 'more').symlink_to(folder / 'city')
+    found, = bags.find_bags([str(folder / 'elsewhere')], {})
+    assert found == bags.Bag(str(folder / 'elsewhere' / 'far' / 'more'), 'more')
+
+
+@pytest.mark.parametrize('word', ['.', '*', '**', '**/*.mcap'])
+def test_hidden_folders_are_left_out_unless_they_are_named(folder, word):
+    hidden = folder / '.Trash-0' / 'files' / 'gone.mcap'
+    hidden.parent.mkdir(parents=True)
+    hidden.touch()
+    found = bags.find_bags([str(folder / word)], {})
+    assert 'gone' not in {one.drive for one in found}
+    assert bags.find_bags([f'file://{folder}'], {}) == [
+        bags.Bag(f'file://{one.name}', one.drive.partition('~')[0] + (
+            f'~{sha256(f"file://{one.name}".encode()).hexdigest()[:8]}' * ('~' in one.drive)))
+        for one in bags.find_bags([str(folder)], {})]
+    for named in ('.Trash-0', '.Trash-0/*/*', '.Trash*/files'):
+        gone, = bags.find_bags([str(folder / named)], {})
+        assert gone.name == str(hidden)
+
+
+@pytest.mark.parametrize('word', ['.', '*', '*/*', '**', '**/*.mcap'])
+def test_a_folder_that_cannot_be_listed_is_an_error(folder, word, monkeypatch):
+    closed = folder / 'old'
+    # Root may list any folder.
+    scandir, access = os.scandir, os.access
+
+    def refuse(path):
+        if os.fspath(path) == str(closed):
+            raise PermissionError(13, 'Permission denied', str(closed))
+        return scandir(path)
+    monkeypatch.setattr(os, 'scandir', refuse)
+    monkeypatch.setattr(os, 'access', lambda path, mode: (
+        os.fspath(path) != str(closed) and access(path, mode)))
+    with pytest.raises(BagError, match=rf'cannot list {closed}: Permission denied: make it'):
+        bags.find_bags([str(folder / word)], {})
 
 
 def test_a_bag_of_an_earlier_run_keeps_its_drive(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import json
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from resnet_trt_node.errors import AnswerError, DamagedPictureError, DataError, 
 from resnet_trt_node.errors import KeyFrameMissing, UsageError
 from resnet_trt_node.fleet.extra import needs_fleet_extra
 
+Bag = pytest.importorskip('resnet_trt_node.fleet.bags', exc_type=Exception).Bag
 manifest = pytest.importorskip('resnet_trt_node.fleet.manifest', exc_type=Exception)
 
 
@@ -44,6 +46,23 @@ def test_a_bag_that_is_not_named_again_stays_in_the_manifest(tmp_path):
     again = open_run(tmp_path, 'forest', resume=True)
     assert again.drives == {'/bags/city': 'city'}
     assert [one['drive'] for one in again.document()['bags']] == ['city', 'forest']
+
+
+def test_a_run_that_has_relative_names_is_resumed_with_absolute_ones(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = open_run(tmp_path / 'run')
+    unit = replace(units_of('city', 2)[0], bag='bags/city')
+    [record] = run.take([Bag(unit.bag, 'city')])
+    left, = run.planned(record, [unit])
+    run.write(left, content_of(unit))
+    run.save()
+    again = open_run(tmp_path / 'run', resume=True)
+    name = str(tmp_path / 'bags' / 'city')
+    assert again.drives == {name: 'city'}
+    [record] = again.take([Bag(name, 'city')])
+    assert again.planned(record, [replace(unit, bag=name)]) == []
+    bag, = again.document()['bags']
+    assert (bag['bag'], bag['state']) == (name, 'done')
 
 
 def test_a_bag_stays_as_it_was_until_it_is_planned_again(tmp_path):
