@@ -119,6 +119,10 @@ class Results:
         batches = self.batches(columns, drive, frames)
         return pa.Table.from_batches(batches, pa.schema(map(COLUMNS.field, columns)))
 
+    def bag_of(self, drive: str) -> str:
+        """Return the path or address of the bag of a drive that has rows."""
+        return str(next(self.batches(('bag',), drive)).column('bag')[0].as_py())
+
     def last_frame(self, drive: str) -> int:
         """Return the highest value of `frame` of a drive."""
         return max(int(pc.max(batch.column('frame')).as_py())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -22,7 +22,8 @@ from resnet_trt_node.printable import printable
 FRAME_COLUMNS = (
     'drive', 'bag', 'topic', 'stamp_ns', 'log_time_ns', 'frame', 'region_id', 'outcome', 'classes',
     'scores', 'entropy')
-_KEYS = ['bag', 'topic', 'frame', 'region_id']
+#: The time tells recordings apart whose paths have an end in common by chance.
+_KEYS = ['topic', 'frame', 'log_time_ns', 'region_id']
 #: Rows of each run that are matched at a time; a drive with more is taken in stretches.
 MOST_ROWS = 100_000
 _ALL_FRAMES = range(2**63 - 1)
@@ -31,9 +32,9 @@ _ALL_FRAMES = range(2**63 - 1)
 @dataclass(frozen=True)
 class Match:
     """
-    A stretch of a drive in two runs.
+    A stretch of a bag in two runs.
 
-    :param drive: its name.
+    :param drive: its drive in the first run, or in the second if the first does not have it.
     :param first: table of the rows of one run that the other has too.
     :param second: that of the other, row by row the same frames.
     :param only_first: number of rows of the first run that the second does not have.
@@ -76,60 +77,84 @@ class Match:
 
 def matches(first: Results, second: Results) -> Iterator[Match]:
     """
-    Yield the drives of both runs, and of those of one run alone their number of rows.
+    Yield the bags of both runs, and of those of one run alone their number of rows.
 
-    Rows are the same if drive, bag, topic, number of the frame and region are. Where no bag of a
-    stretch is in both runs, the last parts of their names are compared: the bags were moved.
+    Bags are the same by `same_bags`, and rows if topic, number and log time of the frame, and
+    region are. What the bags' drives are called does not count.
 
     :param first: a run.
     :param second: another run.
     :raises DataError: if a file is damaged, or a frame is twice in a run.
     """
-    for drive in sorted({*first.drives, *second.drives}):
-        most = max(first.rows_of(drive), second.rows_of(drive))
+    runs = first, second
+    for drives in same_bags(*(
+            {name: run.bag_of(name) for name in run.drives if run.rows_of(name)}
+            for run in runs)):
+        sizes = [run.rows_of(drive) for run, drive in zip(runs, drives)]
         stretches = [_ALL_FRAMES]
-        if most > MOST_ROWS:
-            last = max(run.last_frame(drive) for run in (first, second) if run.rows_of(drive))
-            length = -(-(last + 1) * MOST_ROWS // most)
+        if max(sizes) > MOST_ROWS:
+            last = max(run.last_frame(drive) for run, drive in zip(runs, drives) if drive)
+            length = -(-(last + 1) * MOST_ROWS // max(sizes))
             stretches = [range(start, start + length) for start in range(0, last + 1, length)]
         for frames in stretches:
-            yield _match(drive, (first, second), [
-                run.table(FRAME_COLUMNS, drive, frames) for run in (first, second)])
+            yield _match(drives, runs, [
+                run.table(FRAME_COLUMNS, drive, frames) for run, drive in zip(runs, drives)])
 
 
-def _match(drive: str, runs: Sequence[Results], tables: Sequence[Any]) -> Match:
-    bags = [set(table.column('bag').unique().to_pylist()) for table in tables]
-    moved = not bags[0] & bags[1] and all(len(set(map(_last, one))) == len(one) for one in bags)
-    keys = [_keys(table, moved) for table in tables]
+def same_bags(
+        first: Mapping[str, str], second: Mapping[str, str]) -> list[tuple[str, str]]:
+    """
+    Return which drives of two runs are of the same bag.
+
+    It is that of the same path. Of what is left it is that whose path has the longest end in
+    common, which no other bag has: the bags were moved.
+
+    :param first: bag by drive.
+    :param second: likewise of the other run.
+    :returns: drives of the first run and of the second, sorted; '' where it has none.
+    """
+    left = [{PurePosixPath(bag).parts: drive for drive, bag in one.items()}
+            for one in (first, second)]
+    pairs = []
+    for parts in left[0].keys() & left[1].keys():
+        pairs.append((left[0].pop(parts), left[1].pop(parts)))
+    longest = max((len(parts) for one in left for parts in one), default=0)
+    for length in range(longest, 0, -1):
+        ends: list[dict[tuple[str, ...], list[tuple[str, ...]]]] = [{}, {}]
+        for one, by_end in zip(left, ends):
+            for parts in one:
+                if len(parts) >= length:
+                    by_end.setdefault(parts[-length:], []).append(parts)
+        for end in ends[0].keys() & ends[1].keys():
+            if len(ends[0][end]) == len(ends[1][end]) == 1:
+                pairs.append((left[0].pop(ends[0][end][0]), left[1].pop(ends[1][end][0])))
+    return sorted([*pairs, *((drive, '') for drive in left[0].values()),
+                   *(('', drive) for drive in left[1].values())])
+
+
+def _match(drives: tuple[str, str], runs: Sequence[Results], tables: Sequence[Any]) -> Match:
+    keys = [_keys(table) for table in tables]
     joined = keys[0].join(
         keys[1], keys=_KEYS, join_type='inner', right_suffix='_right', use_threads=False)
     places = [joined.column(name).to_numpy() for name in ('row', 'row_right')]
-    for run, place in zip(runs, places):
+    for run, drive, place in zip(runs, drives, places):
         if np.unique(place).size != place.size:
             raise DataError(
                 f'{run.folder}: frames of the drive {printable(drive)} are there twice: remove '
                 'its files and run `resnet_trt fleet` with --resume')
     order = np.argsort(places[0])
     return Match(
-        drive, *(table.take(place[order]) for table, place in zip(tables, places)),
-        *(table.num_rows - order.size for table in tables))
+        drives[0] or drives[1], *(table.take(place[order]) for table, place in zip(
+            tables, places)), *(table.num_rows - order.size for table in tables))
 
 
-def _keys(table: Any, moved: bool) -> Any:
-    """Return the columns that identify a row, and its place."""
-    bags = column(table, 'bag')
-    if moved:
-        names = bags.dictionary_encode()
-        bags = pa.array(map(_last, names.dictionary.to_pylist()), pa.string()).take(names.indices)
+def _keys(table: Any) -> Any:
+    """Return the columns that identify a row of a bag, and its place."""
     # Null equals nothing in a join.
     regions = pc.fill_null(column(table, 'region_id'), '')
     return pa.table([
-        bags, table.column('topic'), table.column('frame'), regions,
+        *(table.column(name) for name in _KEYS[:-1]), regions,
         pa.array(np.arange(table.num_rows))], names=[*_KEYS, 'row'])
-
-
-def _last(bag: str) -> str:
-    return PurePosixPath(bag).name
 
 
 def _answered(table: Any) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet_results import LEFT, row, write_run
+from fleet_results import LEFT, pq, row, write_run
 import numpy as np
 import pytest
 
@@ -10,7 +10,7 @@ from resnet_trt_node.errors import DataError
 from resnet_trt_node.fleet.results import matching
 from resnet_trt_node.fleet.results.comparison import compare
 from resnet_trt_node.fleet.results.files import Results
-from resnet_trt_node.fleet.results.matching import matches
+from resnet_trt_node.fleet.results.matching import matches, same_bags
 from resnet_trt_node.fleet.results.picking import check_matched
 
 CAR, BUS = {'car': .9, 'bus': .1}, {'bus': .8, 'car': .2}
@@ -39,12 +39,13 @@ def test_rows_are_matched_whatever_their_files_and_order(make):
 def test_topic_region_and_bag_tell_rows_apart(make):
     first = make(
         row('a', 0, CAR), row('a', 0, CAR, region_id='7'), row('a', 0, CAR, topic=LEFT),
-        row('a', 0, CAR, bag='/bags/other'))
+        row('b', 0, CAR), row('b', 1, CAR))
     second = make(row('a', 0, BUS, region_id='7'), row('a', 0, BUS, bag='/bags/a'))
-    match, = matches(first, second)
+    match, other = matches(first, second)
+    assert (other.drive, other.first.num_rows, other.only_first) == ('b', 0, 2)
     assert match.first.column('region_id').to_pylist() == [None, '7']
     assert match.first.column('bag').to_pylist() == ['/bags/a', '/bags/a']
-    assert (match.only_first, match.only_second) == (2, 0)
+    assert (match.only_first, match.only_second) == (1, 0)
 
 
 def test_bags_that_were_moved_are_matched_by_their_names(make):
@@ -53,8 +54,49 @@ def test_bags_that_were_moved_are_matched_by_their_names(make):
     match, = matches(first, second)
     assert match.first.num_rows == 1
     other = make(row('a', 0, BUS, bag='/disk/b.mcap'))
-    match, = matches(first, other)
+    found = [(one.drive, one.first.num_rows, one.only_first, one.only_second)
+             for one in matches(first, other)]
+    assert found == [('a', 0, 0, 1), ('a', 0, 1, 0)]
+
+
+@pytest.mark.parametrize(('first', 'second', 'wanted'), [
+    # The same paths under other names.
+    (['/d/1/x', '/d/2/x'], ['/d/2/x', '/d/1/x'], {('a', 'b'), ('b', 'a')}),
+    (['/d/1/x', '/d/2/x'], ['/d/2/x'], {('b', 'a'), ('a', '')}),
+    # The longest end; those of equal length have none.
+    (['/d/1/x', '/d/2/x'], ['s3://e/2/x', 's3://e/1/x'], {('a', 'b'), ('b', 'a')}),
+    (['/d/1/x'], ['/e/3/x', '/e/4/x'], {('a', ''), ('', 'a'), ('', 'b')}),
+    (['/d/1/x', '/e/1/x'], ['1/x', '/e/2/x'], {('a', ''), ('b', ''), ('', 'a'), ('', 'b')}),
+    # What is in its place is not taken for one that was moved.
+    (['/d/1/x', '/e/x'], ['/e/x', '/f/1/y'], {('b', 'a'), ('a', ''), ('', 'b')}),
+    # Relative names of an earlier run.
+    (['/home/d/1/x', '/home/d/2/x'], ['d/1/x', './d/2/x'], {('a', 'a'), ('b', 'b')})])
+def test_bags_are_the_same_by_their_paths(first, second, wanted):
+    assert same_bags(dict(zip('abc', first)), dict(zip('abc', second))) == sorted(wanted)
+
+
+def test_bags_of_equal_names_are_matched_whatever_their_drives(make):
+    days = [f'/data/day{day}/rosbag2' for day in (1, 2)]
+    first = make(row('rosbag2', 0, CAR, bag=days[1]))
+    second = make(row('rosbag2~1', 0, BUS, bag=days[0]), row('rosbag2~2', 0, BUS, bag=days[1]))
+    found = compare(first, second, 5, 0, lambda steps: None)
+    assert (found.matched, found.only_first, found.only_second) == (1, 0, 1)
+    assert [one.name for one in found.drives] == ['rosbag2']
+
+
+def test_other_recordings_of_the_same_name_have_no_frame_in_common(make):
+    first = make(row('x', 0, CAR, bag='/day1/x'))
+    second = make(row('x', 0, CAR, bag='/day2/x', log_time_ns=5))
+    match, = matches(first, second)
     assert (match.first.num_rows, match.only_first, match.only_second) == (0, 1, 1)
+
+
+def test_a_drive_without_rows_is_left_out(make):
+    first = make(row('a', 0, CAR), row('b', 0, CAR))
+    path, = first.folder.glob('frames/drive=b/*')
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    match, = matches(Results(first.folder), Results(first.folder))
+    assert match.drive == 'a'
 
 
 @pytest.mark.parametrize('most', [1, 2, 7])
