@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, Optional
 
@@ -12,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from resnet_trt_node.bag import stretches
 from resnet_trt_node.bag.counting import UnreadableMessage
 from resnet_trt_node.bag.messages import StampedMessage
 from resnet_trt_node.bag.reader import BagReader
-from resnet_trt_node.bag.storage.merging import Span
+from resnet_trt_node.bag.storage.merging import EVERYTHING, Span
+from resnet_trt_node.bag.stretches import NumberedImage
 from resnet_trt_node.bag.video_images import is_packet, with_pictures
 from resnet_trt_node.errors import BagError, ResnetTrtError
 from resnet_trt_node.fleet.results.candidates import FoundFrame
@@ -149,21 +153,16 @@ def _local(bag: str, folder: Optional[Path], cache_bytes: int) -> Iterator[Path]
 def _of_bag(
         path: Path, frames: Sequence[FoundFrame], places: Sequence[int],
         warn: Callable[[str], None]) -> Iterator[tuple[int, FramePicture]]:
-    by_time: dict[int, set[int]] = {}
+    by_time: dict[int, list[int]] = {}
     for place in places:
-        by_time.setdefault(frames[place].log_time_ns, set()).add(place)
+        by_time.setdefault(frames[place].log_time_ns, []).append(place)
     of_video: list[int] = []
     with BagReader(path, warn) as bag:
         for time_ns in sorted(by_time):
-            left = by_time[time_ns]
-            topics = sorted({frames[place].topic for place in left}.intersection(bag.topics))
-            for kind, stored in bag.stored(topics, (), Span(time_ns, time_ns + 1)):
-                try:
-                    image = bag.stamped(stored, kind)
-                except UnreadableMessage:
-                    continue
-                found = [place for place in sorted(left) if _is_of(image, frames[place])]
-                left.difference_update(found)
+            wanted = {frames[place].topic for place in by_time[time_ns]}
+            for image, number in _at(bag, sorted(wanted.intersection(bag.topics)), time_ns):
+                found = [place for place in by_time[time_ns]
+                         if _is_of(image, number, frames[place])]
                 if is_packet(image):
                     of_video += found
                     continue
@@ -173,14 +172,46 @@ def _of_bag(
             yield from _of_video(bag, frames, of_video)
 
 
+def _at(
+        bag: BagReader, topics: Sequence[str], time_ns: int,
+) -> Iterator[tuple[StampedMessage, Optional[int]]]:
+    """Yield the images of a log time, with their numbers on topics that have several of them."""
+    span = Span(time_ns, time_ns + 1)
+    counts: Counter[str] = Counter()
+    firsts: dict[str, tuple[Any, Any]] = {}
+    for kind, stored in bag.stored(topics, (), span):
+        counts[stored.connection.topic] += 1
+        firsts.setdefault(stored.connection.topic, (kind, stored))
+    numbers = {topic: _earlier(bag, topic, time_ns) for topic in topics if counts[topic] > 1}
+    single = [firsts[topic] for topic in topics if counts[topic] == 1]
+    several = bag.stored(sorted(numbers), (), span) if numbers else ()
+    for kind, stored in chain(single, several):
+        topic = stored.connection.topic
+        number = numbers.get(topic)
+        if number is not None:
+            numbers[topic] += 1
+        with suppress(UnreadableMessage):
+            yield bag.stamped(stored, kind), number
+
+
+def _earlier(bag: BagReader, topic: str, time_ns: int) -> int:
+    """Return the number of images of a topic before a log time."""
+    times = bag.log_times([topic])
+    if times is None:
+        return sum(1 for _ in bag.stored([topic], (), Span(EVERYTHING.start_ns, time_ns)))
+    return int(np.searchsorted(times[topic], time_ns))
+
+
 def _of_video(
         bag: BagReader, frames: Sequence[FoundFrame], places: Sequence[int],
 ) -> Iterator[tuple[int, FramePicture]]:
     """Yield pictures that need those before them, from the start of the bag."""
     left = set(places)
     topics = sorted({frames[place].topic for place in places})
-    for image in with_pictures(bag.images(topics), MAX_FILE_IMAGE_BYTES):
-        found = [place for place in sorted(left) if _is_of(image, frames[place])]
+    whole, = stretches.divide(bag, topics, 0)
+    images = (one for one in stretches.read(bag, whole, topics) if isinstance(one, NumberedImage))
+    for image in with_pictures(images, MAX_FILE_IMAGE_BYTES):
+        found = [place for place in sorted(left) if _is_of(image, image.number, frames[place])]
         left.difference_update(found)
         for place in found:
             yield place, FramePicture(image.message)
@@ -188,6 +219,8 @@ def _of_video(
             return
 
 
-def _is_of(image: StampedMessage, frame: FoundFrame) -> bool:
-    return (image.topic, image.log_time_ns, image.stamp_ns) == (
+def _is_of(image: StampedMessage, number: Optional[int], frame: FoundFrame) -> bool:
+    """Return whether an image is a frame; `number` is None for the only one of its time."""
+    return number in (None, frame.frame) and (
+        image.topic, image.log_time_ns, image.stamp_ns) == (
         frame.topic, frame.log_time_ns, frame.stamp_ns)

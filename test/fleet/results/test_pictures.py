@@ -17,6 +17,7 @@ from resnet_trt_node.fleet.results.candidates import Answer, FoundFrame
 from resnet_trt_node.fleet.results.pictures import find_bag, take_pictures
 from video_bags import stamp_ns, TOPICS, write_video_bag
 from video_streams import decode_by_av, encode
+import zstandard
 
 
 def frame_of(bag: Path, number: int, topic: str = FRONT, **changes) -> FoundFrame:
@@ -90,6 +91,42 @@ def test_what_is_not_in_the_bag_costs_its_own_frame(bag, tmp_path):
     for place in (2, 3, 4):
         assert reasons[place] == f'it is not in {bag} any more: was the bag recorded again?'
     assert 'broken.mcap' in reasons[6]
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3', 'packed'])
+def test_images_of_equal_times_are_told_apart_by_their_numbers(tmp_path, storage):
+    path = tmp_path / 'bag'
+    with BagWriter(path, 'mcap' if storage == 'packed' else storage) as bag:
+        for value in range(6):
+            # The first one has a time of its own.
+            bag.write_image(FRONT, np.full((4, 4, 3), value, np.uint8), START_NS, 'c',
+                            log_time_ns=START_NS + 7 + min(value, 1))
+            bag.write_image('/other', np.zeros((4, 4, 3), np.uint8), START_NS, 'c',
+                            log_time_ns=START_NS + 7)
+    if storage == 'packed':
+        file, = path.glob('*.mcap')
+        path = tmp_path / 'bag.mcap.zstd'
+        path.write_bytes(zstandard.compress(file.read_bytes()))
+    found = take([frame_of(
+        path, number, stamp_ns=START_NS, log_time_ns=START_NS + 7 + min(number, 1))
+        for number in (3, 0, 5, 1, 6)])
+    assert [picture and picture.pixels()[0, 0, 0] for _, picture, _ in found] == [
+        3, 0, 5, 1, None]
+
+
+def test_pictures_of_video_of_one_time_are_told_apart(tmp_path):
+    pytest.importorskip('av', reason='decodes video')
+    packets = encode('h264')
+    path = tmp_path / 'bag'
+    with BagWriter(path) as bag:
+        for packet in packets:
+            bag.write_compressed(
+                FRONT, packet.data, 'h264', START_NS, 'c', log_time_ns=START_NS)
+    expected = [pixels for _, pixels in decode_by_av('h264', packets)]
+    found = take([frame_of(
+        path, number, stamp_ns=START_NS, log_time_ns=START_NS) for number in (6, 2)])
+    for (_, picture, _), number in zip(found, (6, 2)):
+        np.testing.assert_array_equal(picture.pixels(), expected[number])
 
 
 def test_pictures_of_video_need_those_before_them(tmp_path):
