@@ -130,14 +130,28 @@ def test_it_is_deterministic(pick, run, tmp_path):
 def test_a_folder_with_files_is_left_alone_unless_told(pick, run, tmp_path):
     folder = tmp_path / 'picked'
     pick(run, '--uncertain', '-n', 3)
-    (folder / 'notes.txt').write_text('mine')
+    mine = {'notes.txt', '0001_mask.png', '2026_notes.png'}
+    for name in mine:
+        (folder / name).write_text('mine')
     before = sorted(folder.iterdir())
     _, captured = pick(run, '--class', 'car', code=2)
     assert 'picked is not empty: name another folder, or write into it with --ov' in captured.err
     assert sorted(folder.iterdir()) == before
     rows, _ = pick(run, '--class', 'car', '-n', 1, '--overwrite')
-    assert {path.name for path in folder.iterdir()} == {
-        'frames.csv', 'notes.txt', rows[0]['file']}
+    assert {path.name for path in folder.iterdir()} == {'frames.csv', *mine, rows[0]['file']}
+
+
+@pytest.mark.parametrize('table', [
+    b'file,drive\n../../notes.txt,a\nnotes.txt,a\n,\n', b'a\nb,c,d\n', b'\xff\n', b'"\0'])
+def test_a_table_of_others_removes_nothing(pick, run, tmp_path, table):
+    folder = tmp_path / 'a' / 'picked'
+    folder.mkdir(parents=True)
+    for place in (folder, tmp_path):
+        (place / 'notes.txt').touch()
+    (folder / 'frames.csv').write_bytes(table)
+    pick(run, '--uncertain', '-n', 1, '--overwrite', folder=folder)
+    assert (folder / 'notes.txt').exists()
+    assert (tmp_path / 'notes.txt').exists()
 
 
 def test_bags_that_are_gone_are_told_and_the_rest_goes_on(pick, run, tmp_path, bag):

@@ -178,7 +178,7 @@ def write_pictures(
 
     The name of each picture begins with its place, 0001 for the best. Several regions of a frame
     share its picture. A frame whose picture cannot be had is in the table with the reason. What
-    a former pick wrote into the folder is removed, other files stay.
+    a former pick wrote into the folder, by its table, is removed, other files stay.
 
     :param frames: the best first.
     :param folder: as `check_folder` made it.
@@ -190,9 +190,8 @@ def write_pictures(
     """
     picked = Picked([_row(frame) for frame in frames])
     written: dict[tuple[str, str, int], str] = {}
-    if (folder / TABLE).exists():
-        for path in [one for one in folder.iterdir() if _NAME.fullmatch(one.name)]:
-            path.unlink()
+    for name in _earlier_pictures(folder / TABLE):
+        (folder / name).unlink(missing_ok=True)
     # The regions of a frame come together, the best first.
     for place, picture, reason in take_pictures(frames, bags, cache_bytes, warn):
         frame = frames[place]
@@ -216,6 +215,17 @@ def write_pictures(
         table.writeheader()
         table.writerows(picked.rows)
     return picked
+
+
+def _earlier_pictures(table: Path) -> list[str]:
+    """Return the pictures that a table lists, none without a table that can be read."""
+    try:
+        with table.open(encoding='utf-8', newline='') as file:
+            names = {row.get('file') or '' for row in csv.DictReader(file)}
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+    # Others may have written the table, and it must not remove files elsewhere.
+    return [name for name in names if _NAME.fullmatch(name)]
 
 
 def _row(frame: FoundFrame) -> dict[str, object]:
