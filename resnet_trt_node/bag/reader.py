@@ -36,17 +36,19 @@ class BagReader(Closing):
 
     :param path: a rosbag2 folder, a bare .mcap or .db3 file, or a ROS 1 .bag file.
     :param warn: called with each warning about missing data or an assumption; logs it by default.
+    :param scratch: the folder for decompressed files, made if necessary; None for that of TMPDIR.
     :raises BagError: if there is no bag, or it is damaged or empty.
     """
 
     def __init__(
             self, path: Union[str, Path],
-            warn: Callable[[str], None] = _LOG.warning) -> None:
+            warn: Callable[[str], None] = _LOG.warning,
+            scratch: Optional[Path] = None) -> None:
         #: Warnings about missing data and assumptions; reading adds to them.
         self.warnings: list[str] = []
         self._warn = warn
         with ExitStack() as stack:
-            self._recording = Recording(Path(path), stack)
+            self._recording = Recording(Path(path), stack, scratch)
             self._stack = stack.pop_all()
         #: The bag's folder or file.
         self.path = self._recording.path

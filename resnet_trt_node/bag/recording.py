@@ -65,13 +65,14 @@ class Recording:
 
     :param path: the path that the user gave.
     :param stack: removes decompressed files at the end.
+    :param scratch: the folder for these, as for `open_file`.
     :raises BagError: if there is no bag, or it cannot be read, or has no message.
     """
 
-    def __init__(self, path: Path, stack: ExitStack) -> None:
+    def __init__(self, path: Path, stack: ExitStack, scratch: Optional[Path] = None) -> None:
         #: The folder or file, and warnings about missing files and messages.
         self.path, self._paths, self._metadata, self.notes = find_bag(path)
-        self._files = [open_file(file, stack) for file in self._paths]
+        self._files = [open_file(file, stack, scratch) for file in self._paths]
         self.notes += [
             f'{file}: {one.note}' for file, one in zip(self._paths, self._files) if one.note]
         self._topics = [[self._with_qos(one) for one in file.connections] for file in self._files]

@@ -8,7 +8,6 @@ from hashlib import sha256
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, Optional
-from uuid import uuid4
 
 from resnet_trt_node.cli.support.console import (
     count_of, log, print_json, print_table, Progress, write)
@@ -52,7 +51,7 @@ def run(arguments: Namespace) -> int:
             cluster, model, Path(arguments.model).name, _backend_options(arguments),
             (lambda line: None) if arguments.json else log))
         job = Job(
-            uuid4().hex, work, actors.handles, actors.model, actors.spec, actors.info,
+            cluster.key, work, actors.handles, actors.model, actors.spec, actors.info,
             arguments.batch_size, Path(arguments.model).name, digest,
             int(arguments.cache_gib * 2**30))
         if not arguments.json:

@@ -1,4 +1,4 @@
-"""Copies of bags from stores, on the disk of the machine that reads them, up to a limit."""
+"""Copies of bags on the disk of the machine that reads them: from stores, and unpacked ones."""
 
 from __future__ import annotations
 
@@ -59,6 +59,22 @@ def local_bag(name: str, limit_bytes: int) -> Iterator[Path]:
             _copy(root, lock, files, entry, limit_bytes)
         os.utime(entry)
         yield entry / Path(name.rstrip('/')).name
+
+
+def scratch_folder(key: str) -> Path:
+    """
+    Return the folder of this machine where the processes of a run unpack bags.
+
+    Ray ends them without a word, and so they do not remove what is in it.
+
+    :param key: of the run.
+    """
+    return Path(gettempdir()) / f'fleet.{key}'
+
+
+def remove_scratch(key: str) -> None:
+    """Remove the folder of a run where bags were unpacked, if there is one."""
+    shutil.rmtree(scratch_folder(key), ignore_errors=True)
 
 
 def _files(name: str) -> list[tuple[str, dict[str, Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 import logging
@@ -12,17 +12,20 @@ import os
 import shutil
 from tempfile import mkdtemp
 from typing import Any, Mapping, Optional
+from uuid import uuid4
 
 from resnet_trt_node.backends.base import BackendInfo
 from resnet_trt_node.backends.factory import options_of
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import BackendUnavailable, UsageError
 from resnet_trt_node.fleet.actor import Model, ModelActor
+from resnet_trt_node.fleet.cache import remove_scratch
 from resnet_trt_node.fleet.extra import needs_fleet_extra
 from resnet_trt_node.printable import one_line
 
 with needs_fleet_extra():
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 #: How often Ray tries again what its process or machine did not survive, or could not read.
 RETRIES = 3
@@ -37,6 +40,7 @@ _CPU_BACKENDS = ('onnxruntime', 'simulated', 'tvm')
 _SMALLEST_SHARE = 1e-4
 #: After so long it is said what Ray waits for.
 PATIENCE_S = 30.0
+_REMOVAL_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,12 @@ class Cluster:
     """
     A running Ray.
 
+    :param key: of the run on it, unique; what its processes unpack is removed at its end.
     :param dashboard: address of its dashboard, '' without one.
     :param machines: numbers of cores and of GPUs of each.
     """
 
+    key: str
     dashboard: str
     machines: Sequence[tuple[float, float]]
 
@@ -64,6 +70,7 @@ def connected(address: str, store_bytes: int = _STORE_BYTES) -> Iterator[Cluster
     """
     folder: Optional[str] = None
     started = not ray.is_initialized()
+    key = uuid4().hex
     try:
         url = ''
         if started:
@@ -86,12 +93,26 @@ def connected(address: str, store_bytes: int = _STORE_BYTES) -> Iterator[Cluster
                     'cluster runs the same versions of Ray and Python') from error
             url = context.dashboard_url or ''
         found = [one['Resources'] for one in ray.nodes() if one['Alive']]
-        yield Cluster(url, [(one.get('CPU', 0.0), one.get('GPU', 0.0)) for one in found])
+        yield Cluster(key, url, [(one.get('CPU', 0.0), one.get('GPU', 0.0)) for one in found])
     finally:
+        if folder is None and ray.is_initialized():
+            _remove_scratch(key)
         if started:
             ray.shutdown()
+        remove_scratch(key)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_scratch(key: str) -> None:
+    """Remove what a run has unpacked, on all machines; one that does not answer keeps it."""
+    with suppress(ray.exceptions.RayError, OSError, RuntimeError, ValueError):
+        removed = [
+            ray.remote(remove_scratch).options(
+                num_cpus=0, max_retries=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(one['NodeID'], soft=False),
+            ).remote(key) for one in ray.nodes() if one['Alive']]
+        ray.wait(removed, num_returns=len(removed), timeout=_REMOVAL_S)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import InferenceError, ResnetTrtError
 from resnet_trt_node.fleet.actor import Model, RemoteBackend
 from resnet_trt_node.fleet.bags import Bag, is_address
-from resnet_trt_node.fleet.cache import local_bag
+from resnet_trt_node.fleet.cache import local_bag, scratch_folder
 from resnet_trt_node.fleet.extra import needs_fleet_extra
 from resnet_trt_node.fleet.table import UnitTable
 from resnet_trt_node.fleet.units import Unit, Work
@@ -32,7 +32,7 @@ class Job:
     """
     What all units of a run have in common.
 
-    :param key: of the run, unique.
+    :param key: of the run, as the `Cluster` has it.
     :param work: what is done with each bag.
     :param actors: Ray's handles of the model actors, with the id of the node of each.
     :param content: the model.
@@ -154,7 +154,8 @@ class _OpenBags:
                 self._open.popitem(last=False)[1][1].close()
             with ExitStack() as stack:
                 path = stack.enter_context(local_bag(name, job.cache_bytes))
-                reader = stack.enter_context(BagReader(path, _discard))
+                reader = stack.enter_context(BagReader(
+                    path, _discard, scratch_folder(job.key)))
                 self._open[key] = (reader, stack.pop_all())
         self._open.move_to_end(key)
         return self._open[key][0]

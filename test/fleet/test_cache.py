@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Event, Thread
+from types import SimpleNamespace
+from typing import Any
 
+from fleet_drives import write_drive
 import pytest
 
 from resnet_trt_node.errors import UsageError
+import zstandard
 
 cache = pytest.importorskip('resnet_trt_node.fleet.cache', exc_type=Exception)
 
@@ -92,6 +96,26 @@ def test_what_a_killed_process_left_is_removed(bags, tmp_path):
         left.mkdir()
     with cache.local_bag(bags[1], 10_000):
         assert not left.exists()
+
+
+def test_what_a_process_unpacked_is_removed_though_it_was_killed(tmp_path, monkeypatch):
+    pytest.importorskip('ray', reason='Ray is missing: pip install .[fleet]')
+    from resnet_trt_node.fleet.tasks import _OpenBags
+    file, = write_drive(tmp_path / 'drive', 4).glob('*.mcap')
+    packed = tmp_path / 'drive.mcap.zstd'
+    packed.write_bytes(zstandard.compress(file.read_bytes()))
+    copies = tmp_path / 'copies'
+    copies.mkdir()
+    monkeypatch.setattr('tempfile.tempdir', str(copies))
+    # Never closed, as by a process that Ray ends.
+    opened = _OpenBags()
+    job: Any = SimpleNamespace(key='one', cache_bytes=0)
+    assert opened.get(job, str(packed)).image_count() == 6
+    assert [path.name for path in copies.iterdir()] == ['fleet.one']
+    assert len(list(copies.rglob('drive.mcap'))) == 1
+    cache.remove_scratch('one')
+    cache.remove_scratch('another')
+    assert list(copies.iterdir()) == []
 
 
 def test_a_store_that_cannot_be_read_is_an_error_that_is_tried_again(bags, monkeypatch):

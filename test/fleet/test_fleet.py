@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from fleet_drives import (
@@ -10,6 +11,7 @@ import pytest
 
 from region_scenes import BOTH, write_region_bag
 from resnet_trt_node.contract.model_file import file_sha256
+import zstandard
 
 pytestmark = pytest.mark.slow
 RUN = ('--backend', 'onnxruntime', '--batch-size', 8, '--unit-frames', 20)
@@ -188,6 +190,18 @@ def test_a_damaged_chunk_costs_its_unit_alone(resnet_trt, one_ray, colour_model,
     assert bags['city']['frames'] == {
         'in': 12, 'answered': 8, 'skipped': {'unit_failed': 4}, 'regions': {}}
     assert [row['frame'] for row in rows_of(tmp_path / 'run')] == [0, 1, 2, 3, 8, 9, 10, 11]
+
+
+def test_an_unpacked_bag_is_removed_at_the_end(
+        resnet_trt, one_ray, drives, colour_model, tmp_path):
+    file, = (drives / 'city').glob('*.mcap')
+    packed = tmp_path / 'city.mcap.zstd'
+    packed.write_bytes(zstandard.compress(file.read_bytes()))
+    outcome = resnet_trt('fleet', colour_model, packed, '-o', tmp_path / 'run', *RUN)
+    assert outcome.code == 0
+    assert manifest_of(tmp_path / 'run')['frames']['answered'] == 74
+    folder = Path(os.environ['TMPDIR'])
+    assert [*folder.glob('fleet.*'), *folder.glob('bag.*')] == []
 
 
 def test_one_frame_of_each_interval(resnet_trt, one_ray, drives, colour_model, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import shlex
 import shutil
 from tempfile import TemporaryDirectory
-from typing import Union
+from typing import Optional, Union
 
 from resnet_trt_node.bag.storage.layout import check_file
 from resnet_trt_node.bag.storage.mcap_file import McapFile
@@ -30,17 +30,20 @@ _REMEDIES = {
 }
 
 
-def open_file(path: Path, stack: ExitStack) -> MessageFile:
+def open_file(path: Path, stack: ExitStack, scratch: Optional[Path] = None) -> MessageFile:
     """
     Open a file, decompressed if necessary.
 
     :param path: a file that has passed `layout.check_file`.
     :param stack: removes the decompressed file.
+    :param scratch: the folder that it goes to, made if necessary; None for that of TMPDIR.
     :raises BagError: if it cannot be read.
     """
     if path.suffix not in PACKED_SUFFIXES:
         return _open(path)
-    folder = Path(stack.enter_context(TemporaryDirectory(prefix='bag.')))
+    if scratch is not None:
+        scratch.mkdir(mode=0o700, exist_ok=True)
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix='bag.', dir=scratch)))
     plain = folder / path.stem
     try:
         with path.open('rb') as packed, plain.open('wb') as target:
