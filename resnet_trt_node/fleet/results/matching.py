@@ -24,6 +24,8 @@ FRAME_COLUMNS = (
     'scores', 'entropy')
 #: The time tells recordings apart whose paths have an end in common by chance.
 _KEYS = ['topic', 'frame', 'log_time_ns', 'region_id']
+#: How many rows before have the same keys: detectors may give regions of a frame the same id.
+_AGAIN = 'again'
 #: Rows of each run that are matched at a time; a drive with more is taken in stretches.
 MOST_ROWS = 100_000
 _ALL_FRAMES = range(2**63 - 1)
@@ -80,7 +82,8 @@ def matches(first: Results, second: Results) -> Iterator[Match]:
     Yield the bags of both runs, and of those of one run alone their number of rows.
 
     Bags are the same by `same_bags`, and rows if topic, number and log time of the frame, and
-    region are. What the bags' drives are called does not count.
+    region are; of regions of a frame that share an id, the first, the second and so on. What the
+    bags' drives are called does not count.
 
     :param first: a run.
     :param second: another run.
@@ -133,15 +136,19 @@ def same_bags(
 
 
 def _match(drives: tuple[str, str], runs: Sequence[Results], tables: Sequence[Any]) -> Match:
-    keys = [_keys(table) for table in tables]
-    joined = keys[0].join(
-        keys[1], keys=_KEYS, join_type='inner', right_suffix='_right', use_threads=False)
-    places = [joined.column(name).to_numpy() for name in ('row', 'row_right')]
-    for run, drive, place in zip(runs, drives, places):
-        if np.unique(place).size != place.size:
+    keys = []
+    for run, drive, table in zip(runs, drives, tables):
+        keys.append(_keys(table))
+        again = pc.and_(pc.greater(keys[-1].column(_AGAIN), 0),
+                        pc.is_null(table.column('region_id')))
+        if pc.any(again).as_py():
             raise DataError(
                 f'{run.folder}: frames of the drive {printable(drive)} are there twice: remove '
                 'its files and run `resnet_trt fleet` with --resume')
+    joined = keys[0].join(
+        keys[1], keys=[*_KEYS, _AGAIN], join_type='inner', right_suffix='_right',
+        use_threads=False)
+    places = [joined.column(name).to_numpy() for name in ('row', 'row_right')]
     order = np.argsort(places[0])
     return Match(
         drives[0] or drives[1], *(table.take(place[order]) for table, place in zip(
@@ -152,9 +159,16 @@ def _keys(table: Any) -> Any:
     """Return the columns that identify a row of a bag, and its place."""
     # Null equals nothing in a join.
     regions = pc.fill_null(column(table, 'region_id'), '')
-    return pa.table([
-        *(table.column(name) for name in _KEYS[:-1]), regions,
-        pa.array(np.arange(table.num_rows))], names=[*_KEYS, 'row'])
+    columns = [*(column(table, name) for name in _KEYS[:-1]), regions]
+    codes = [one.dictionary_encode().indices.to_numpy() for one in columns]
+    places = np.arange(table.num_rows)
+    # Equal rows come together, in the order of their places.
+    order = np.lexsort(codes)
+    is_first = np.ones(places.size, bool)
+    is_first[1:] = np.any([np.diff(one[order]) != 0 for one in codes], axis=0)
+    again = np.empty_like(places)
+    again[order] = places - np.maximum.accumulate(np.where(is_first, places, 0))
+    return pa.table([*columns, pa.array(again), pa.array(places)], names=[*_KEYS, _AGAIN, 'row'])
 
 
 def _answered(table: Any) -> NDArray[np.bool_]:

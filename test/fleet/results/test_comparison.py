@@ -121,6 +121,21 @@ def test_a_frame_that_is_there_twice_is_refused(make):
         list(matches(first, make(row('a', 0, BUS))))
 
 
+def test_regions_of_a_frame_that_share_an_id_are_matched_in_their_order(make):
+    answers = [CAR, {'tram': .9}, BUS]
+    first = make(*(row('a', frame, answers[number], region_id='0')
+                   for frame in range(2) for number in range(3)), unit_rows=9)
+    second = make(*(row('a', frame, answers[number], region_id='0')
+                    for frame in (1, 0) for number in range(2)), unit_rows=9)
+    match, = matches(first, second)
+    assert match.first.num_rows == 4
+    assert match.same.all()
+    assert match.first.column('frame').to_pylist() == [0, 0, 1, 1]
+    assert (match.only_first, match.only_second) == (2, 0)
+    found = compare(second, first, 5, 0, lambda steps: None)
+    assert (found.matched, found.total.same) == (4, 4)
+
+
 def test_differences_are_counted(make):
     first = make(
         *(row('a', number, CAR) for number in range(6)), row('a', 6), row('a', 7, BUS),
