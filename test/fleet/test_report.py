@@ -235,6 +235,21 @@ def test_the_drives_that_changed_most_are_drawn(report, tmp_path):
         assert heads == [shown]
 
 
+def test_drives_without_a_common_answer_are_last_of_those_that_changed(report, tmp_path):
+    drives = [f'd{number:02d}' for number in range(12)]
+    run, other = (write_run(tmp_path / name, [
+        row(drive, frame, None if number % 3 == 1 else
+            BUS if new and frame < number % 4 else CAR)
+        for number, drive in enumerate(drives) for frame in range(4)])
+        for name, new in (('run', True), ('other', False)))
+    report(run, '--against', other)
+    source = (run / 'report.html').read_text().partition('Drives that changed most')[2]
+    shown = re.findall(r'<td>(d\d\d)</td><td class=r>(\d+)', source.partition('</table>')[0])
+    assert [name for name, _ in shown] == sorted(drives, key=lambda name: (
+        int(name[1:]) % 3 == 1, -(int(name[1:]) % 4) * (int(name[1:]) % 3 != 1), name))
+    assert [int(both) for _, both in shown] == [4] * 8 + [0] * 4
+
+
 def test_two_words_are_the_command_too(tmp_path, capsys):
     run = write_run(tmp_path / 'run', [row('d', 0, CAR)])
     assert main(['fleet', 'report', str(run)]) == 0

@@ -82,7 +82,8 @@ def _drift(run: Run, other: Run, names: Sequence[str], found: Comparison) -> lis
 
 
 def _drives(found: Comparison) -> list[Sequence[str]]:
-    drives = sorted(found.drives, key=lambda one: (one.rate, one.name))
+    # The rate of those without a common answer is NaN, which has no order.
+    drives = sorted(found.drives, key=lambda one: (one.rate if one.both else 2, one.name))
     return [(one.name, f'{one.both:,}', percent(one.rate), f'{one.drift:.3f}',
              describe(one.drift)) for one in drives[:_MOST_DRIVES]]
 
