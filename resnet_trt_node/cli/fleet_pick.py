@@ -24,6 +24,8 @@ def run(arguments: Namespace) -> int:
     best = BestFrames(arguments.limit, apart_ns(arguments.apart))
     cache = cache_bytes(arguments.cache_gib)
     results = open_results(arguments.results)
+    if not results.rows:
+        raise DataError(f'{results.folder} has no answers: no frame of the run has a row')
     check_folder(arguments.output, arguments.overwrite)
     _choose(arguments, results, best)
     frames = best.chosen()

@@ -121,7 +121,10 @@ def _run_document(run: Run) -> dict[str, Any]:
         'confidence': summary.histogram.tolist(), 'drives': [{
             'drive': one.name, 'start_ns': one.start_ns, 'end_ns': one.end_ns,
             'outcomes': dict(ranked(one.outcomes)), 'classes': dict(ranked(one.classes)),
-        } for one in summary.drives], 'warnings': run.results.warnings}
+        } for one in summary.drives], 'skipped': dict(ranked(run.results.skipped)),
+        'incomplete': [{'bag': bag, 'reason': reason}
+                       for bag, reason in run.results.incomplete.items()],
+        'warnings': run.results.warnings}
 
 
 def _comparison_document(found: Optional[Comparison]) -> Optional[dict[str, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import re
 import xml.etree.ElementTree as ElementTree
 
-from fleet_results import change_manifest, LEFT, row, write_drive, write_run
+from fleet_results import change_manifest, LEFT, pq, row, write_drive, write_run
 from json_schemas import checked
 import numpy as np
 from PIL import Image
@@ -216,10 +216,29 @@ def test_frames_without_rows_and_bags_that_failed(report, tmp_path):
     document = checked(report(run, '--json').out)
     assert 'run is not complete, of 1 bags frames are missing: /bags/d' in document['run'][
         'warnings'][0]
+    assert document['run']['skipped'] == {'not_sampled': 8, 'unit_failed': 1}
+    assert document['run']['incomplete'] == [{'bag': '/bags/d', 'reason': 'it is damaged'}]
     page = Page(run / 'report.html')
     assert ['not_sampled', '8', '80.00 %'] in page.rows
     assert ['/bags/d', 'it is damaged'] in page.rows
     assert 'run is not complete' in page.text
+
+
+def test_a_run_whose_frames_have_no_rows(report, tmp_path, capsys):
+    run = write_run(tmp_path / 'run', [row('d', 0, CAR)])
+    # As with --regions, of frames on which nothing was detected.
+    path, = run.glob('frames/*/*')
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    other = write_run(tmp_path / 'other', [row('d', 0, CAR), row('d', 1)])
+    document = checked(report(run, '--json').out)
+    assert (document['run']['rows'], document['run']['model']) == (0, 'models/one.onnx')
+    page = Page(run / 'report.html')
+    for words in ('0 drives', '0 frames or regions', 'none answered', 'Every frame was answered'):
+        assert words in page.text
+    captured = report(run, '--against', other, code=2)
+    assert 'no frame in common' in captured.err
+    assert main(['fleet-pick', str(run), '--uncertain', '-o', str(tmp_path / 'picked')]) == 2
+    assert 'run has no answers: no frame of the run has a row' in capsys.readouterr().err
 
 
 def test_the_drives_that_changed_most_are_drawn(report, tmp_path):

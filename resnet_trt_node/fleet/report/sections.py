@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import nan
 from pathlib import PurePath
 from typing import Any, Optional
 
@@ -57,7 +58,6 @@ def head(run: Run, other: Optional[Run], comparison: Optional[Comparison]) -> li
     """Return the title, what was run, and the figures in short."""
     drives = run.summary.drives
     outcomes = run.summary.outcomes
-    start, end = min(one.start_ns for one in drives), max(one.end_ns for one in drives)
     parts = [f'<h1>Fleet report: {text(run.results.folder.absolute().name)}</h1>', _model(run)]
     if other is not None:
         parts.append(_model(other, 'Compared with'))
@@ -65,13 +65,17 @@ def head(run: Run, other: Optional[Run], comparison: Optional[Comparison]) -> li
         parts.append(f'<p class="warning">{text(warning, 400)}</p>')
     figures = [
         (f'{len(drives):,}', 'drives'), (f'{outcomes.total():,}', 'frames or regions'),
-        (percent(outcomes[ANSWERED] / outcomes.total()), 'answered'),
+        (percent(outcomes[ANSWERED] / (outcomes.total() or nan)), 'answered'),
         (f'{len(run.summary.classes):,}', 'classes seen')]
     if comparison is not None:
         figures += [(percent(comparison.total.rate), 'same best class in both runs'),
                     (f'{comparison.total.drift:.3f}', 'drift of classes (PSI)')]
-    return [*parts, cards(figures),
-            f'<p class="faint">Recorded from {moment(start)} to {moment(end)} UTC.</p>']
+    parts.append(cards(figures))
+    if drives:
+        start, end = min(one.start_ns for one in drives), max(one.end_ns for one in drives)
+        parts.append(
+            f'<p class="faint">Recorded from {moment(start)} to {moment(end)} UTC.</p>')
+    return parts
 
 
 def _model(run: Run, what: str = 'Model') -> str:
@@ -158,7 +162,7 @@ def skips(run: Run, other: Optional[Run]) -> list[str]:
     if not names:
         return [*parts, '<p>Every frame was answered.</p>']
     rows = [(name, *(cell for one in outcomes for cell in (
-        f'{one[name]:,}', percent(one[name] / one.total(), 2)))) for name in names]
+        f'{one[name]:,}', percent(one[name] / (one.total() or nan), 2)))) for name in names]
     heads = [cell for one in runs for cell in (
         'rows' if other is None else f'rows, {PurePath(one.results.model).name}', 'share')]
     return [*parts, table(('reason', *heads), rows, 'l' + 'rr' * len(runs))]

@@ -58,24 +58,28 @@ class Results:
         self.skipped: Counter[str] = Counter()
         #: Bags that are not done, to the reason.
         self.incomplete: dict[str, str] = {}
+        # Also those without a row: regions may be found on none of them.
+        self._frames_in = 0
         self._units: dict[str, list[Unit]] = {}
         for path in sorted((self.folder / FRAMES).glob(f'{_PARTITION}*/unit-*.parquet')):
             drive = path.parent.name.removeprefix(_PARTITION)
             self._units.setdefault(drive, []).append(_checked(path))
-        if not self.rows:
+        #: Model, sha256 and software version, of the manifest or of the first row.
+        self.model = self.model_sha256 = self.software_version = ''
+        self._read_manifest()
+        if self.rows:
+            row = next(self.batches(('model', 'model_sha256', 'software_version')))
+            self.model, self.model_sha256, self.software_version = (
+                str(column[0].as_py()) for column in row.columns)
+        elif not self._frames_in:
             raise DataError(
                 f'{self.folder} holds no frames of a fleet run: name the folder that '
                 '`resnet_trt fleet --output` wrote')
-        self._read_manifest()
         if self.incomplete:
             bags = [printable(one, 80) for one in self.incomplete]
             self.warnings.append(
                 f'{self.folder} is not complete, of {len(bags)} bags frames are missing: '
                 f'{some(bags, 3)}; run `resnet_trt fleet` with --resume')
-        row = next(self.batches(('model', 'model_sha256', 'software_version'))).slice(0, 1)
-        #: Model, sha256 and software version of the first row.
-        self.model, self.model_sha256, self.software_version = (
-            str(column[0].as_py()) for column in row.columns)
 
     @property
     def drives(self) -> tuple[str, ...]:
@@ -135,6 +139,9 @@ class Results:
             if manifest['schema'] != SCHEMA:
                 raise DataError(_other_schema(path, manifest['schema']))
             self.skipped = Counter(manifest['frames']['skipped'])
+            self._frames_in = int(manifest['frames']['in'])
+            self.model, self.model_sha256, self.software_version = (
+                str(manifest[key]) for key in ('model', 'model_sha256', 'software_version'))
             for bag in manifest['bags']:
                 self._take_bag(bag)
         except FileNotFoundError:
