@@ -117,7 +117,8 @@ def test_refused_jpegs_are_decoded_at_once_and_their_time_is_not_the_devices(
         patch.setattr(PreprocessWorker, '_fill_batch', lambda worker, batch: (
             release.wait(60.0), fill(worker, batch)))
         for camera, name in zip(CAMERAS, NAMES[:3]):
-            bench.pipeline.offer(camera, coded([name], colour=name, together=True))
+            bench.pipeline.offer(
+                camera, coded([name], colour=name, together=True), preprocess=False)
         release.set()
         bench.finish()
     assert not bench.pipeline.backend_state.disabled
