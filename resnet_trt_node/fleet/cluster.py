@@ -10,7 +10,7 @@ import logging
 from math import floor
 import os
 import shutil
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 from typing import Any, Mapping, Optional
 from uuid import uuid4
 
@@ -41,6 +41,8 @@ _SMALLEST_SHARE = 1e-4
 #: After so long it is said what Ray waits for.
 PATIENCE_S = 30.0
 _REMOVAL_S = 20.0
+#: Of the 107 bytes of a socket's path Ray takes 64, and the name of the folder in TMPDIR 15.
+_LONGEST_TMPDIR = 28
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,7 @@ def connected(address: str, store_bytes: int = _STORE_BYTES) -> Iterator[Cluster
             os.environ.setdefault('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
             options: dict[str, Any] = {}
             if address == 'local':
-                # Short, since the paths of sockets are.
-                folder = mkdtemp(prefix='fleet.')
+                folder = mkdtemp(prefix='fleet.', dir=_folder_of_ray())
                 options = {
                     '_temp_dir': folder, 'object_store_memory': store_bytes,
                     # It needs ray[default].
@@ -102,6 +103,11 @@ def connected(address: str, store_bytes: int = _STORE_BYTES) -> Iterator[Cluster
         remove_scratch(key)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder_of_ray() -> Optional[str]:
+    """Return where a Ray that is started here has its folder; None for TMPDIR."""
+    return '/tmp' if len(os.fsencode(gettempdir())) > _LONGEST_TMPDIR else None
 
 
 def _remove_scratch(key: str) -> None:

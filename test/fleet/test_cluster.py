@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 from resnet_trt_node.errors import UsageError
@@ -21,6 +24,25 @@ def test_on_cores(machines, threads, wanted):
     found = cluster.share_cores(machines, False, threads)
     assert (found.actors, found.actor_cores, found.readers, found.reader_cores) == pytest.approx(
         wanted)
+
+
+def test_ray_has_room_for_the_paths_of_its_sockets(tmp_path, monkeypatch):
+    folders = []
+
+    def init(address, _temp_dir, **_):
+        folders.append(Path(_temp_dir))
+        # As Ray names them, with the longest process id.
+        assert len(f'{_temp_dir}/session_2026-11-30_17-38-56_123456_4194304/sockets/plasma_store'
+                   ) <= 107
+        return SimpleNamespace(dashboard_url=None)
+    monkeypatch.setattr(cluster, 'ray', SimpleNamespace(
+        init=init, is_initialized=lambda: False, nodes=list, shutdown=lambda: None))
+    for temporary in (tmp_path / ('long' * 10), Path('/tmp')):
+        temporary.mkdir(exist_ok=True)
+        monkeypatch.setattr('tempfile.tempdir', str(temporary))
+        with cluster.connected('local'):
+            assert folders[-1].is_dir()
+    assert not any(folder.exists() for folder in folders)
 
 
 @pytest.mark.parametrize(('machines', 'actors', 'readers'), [
