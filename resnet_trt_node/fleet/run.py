@@ -72,7 +72,7 @@ class Run:
         """
         Do what is missing.
 
-        :returns: whether all is done.
+        :returns: whether all is done, that of bags of the earlier run too.
         :raises OSError: if the manifest cannot be written.
         """
         records = self.folder.take(bags)
@@ -81,7 +81,7 @@ class Run:
             self._loop(records)
         finally:
             self.folder.save()
-        return all(one.state == DONE for one in records)
+        return all(one['state'] == DONE for one in self.folder.document(False)['bags'])
 
     def _loop(self, records: Sequence[BagRecord]) -> None:
         options = {'max_retries': RETRIES, 'num_cpus': self.reader_cores,

@@ -74,6 +74,19 @@ def test_bags_of_one_unit_keep_every_actor_of_a_machine_busy(seed, monkeypatch, 
     assert all(found == {'first': 2, 'second': 2} for found in stand_in.most)
 
 
+def test_a_failed_bag_that_is_not_named_again_keeps_the_run_from_being_done(
+        monkeypatch, tmp_path):
+    from resnet_trt_node.fleet import run
+    monkeypatch.setattr(run, 'ray', RayInOneThread(0))
+    earlier = open_run(tmp_path, 'broken', 'good')
+    earlier.bags[0].error = 'it is damaged'
+    earlier.save()
+    for bags, wanted in ((['good'], False), (['good', 'broken'], True)):
+        folder = open_run(tmp_path, *bags, resume=True)
+        again = run.Run(folder, None, 4, 0.25, lambda progress: None, print, print)  # type: ignore
+        assert again.go([one.bag for one in folder.bags]) is wanted
+
+
 def test_a_machine_without_an_actor_asks_those_of_others(monkeypatch):
     from resnet_trt_node.fleet import tasks
     monkeypatch.setattr(tasks.ray, 'get_runtime_context', lambda: SimpleNamespace(
