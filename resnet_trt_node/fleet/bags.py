@@ -119,12 +119,12 @@ def _matching(pattern: str) -> Iterator[Path]:
 
 def _listed(path: Path) -> Iterator[str]:
     try:
-        lines = read_regular(path, _MAX_LIST_BYTES).decode().splitlines()
+        lines = read_regular(path, _MAX_LIST_BYTES).decode('utf-8-sig').splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f'cannot read the list of bags {path}: '
             f'{getattr(error, "strerror", None) or error}') from error
-    words = [line.strip() for line in lines if line.strip() and not line.startswith('#')]
+    words = [word for word in map(str.strip, lines) if word and not word.startswith('#')]
     if not words:
         raise DataError(f'the list {path} names no bag: write one on each line')
     for word in words:
@@ -135,7 +135,8 @@ def _listed(path: Path) -> Iterator[str]:
 
 def _local(path: Path, must: bool) -> Iterator[str]:
     if not os.path.exists(path):
-        raise BagError(f'there is no bag {path}: check the path')
+        comment = ', and write a comment on a line of its own' if ' #' in str(path) else ''
+        raise BagError(f'there is no bag {path}: check the path{comment}')
     if not path.is_dir():
         if path.name == METADATA:
             yield absolute(str(path.parent))

@@ -59,6 +59,15 @@ def test_a_list_names_bags_from_its_own_folder_on(folder):
     assert sorted(names(bags.find_bags([f'@{folder}/list.txt'], {}), folder)) == ALL
 
 
+def test_a_list_has_comments_on_lines_of_their_own_and_a_mark_of_its_encoding(folder):
+    path = folder / 'list.txt'
+    path.write_bytes('\ufeffcity\n  # the rest\n\tnight.mcap\r\n'.encode())
+    assert names(bags.find_bags([f'@{path}'], {}), folder) == [ALL[0], ALL[1]]
+    path.write_bytes('\ufeff# all\ncity # the first\n'.encode())
+    with pytest.raises(BagError, match=r'no bag .*city # the first: check the path, and wr'):
+        bags.find_bags([f'@{path}'], {})
+
+
 def test_a_bag_named_twice_is_read_once(folder):
     words = [str(folder / 'city'), str(folder / 'city'), str(folder)]
     assert sorted(names(bags.find_bags(words, {}), folder)) == ALL
