@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from time import monotonic
@@ -25,6 +25,8 @@ with needs_fleet_extra():
 _LONGEST = 400
 #: The manifest is saved so often, and less often where that takes long: a crash loses the rest.
 _SAVE_EVERY_S, _SAVE_SHARE = 5.0, 0.05
+#: What does not end in so long is killed with its process.
+_CANCEL_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,10 @@ class Run:
         """
         records = self.folder.take(bags)
         self.folder.save()
-        try:
+        with ExitStack() as stack:
+            stack.callback(self.folder.save)
+            stack.callback(self._cancel)
             self._loop(records)
-        finally:
-            self.folder.save()
         return all(one['state'] == DONE for one in self.folder.document(False)['bags'])
 
     def _loop(self, records: Sequence[BagRecord]) -> None:
@@ -121,6 +123,15 @@ class Run:
                     self._ended(one, answer)
             self._save()
             self._report(len(records))
+
+    def _cancel(self) -> None:
+        """End what is under way, if the run is interrupted; Ray would try it again."""
+        if not self._work:
+            return
+        with suppress(ray.exceptions.RayError, OSError, RuntimeError, ValueError):
+            for reference in self._work:
+                ray.cancel(reference)
+            ray.wait(list(self._work), num_returns=len(self._work), timeout=_CANCEL_S)
 
     def _planned(self, record: BagRecord, answer: Answer) -> None:
         record.warnings += answer.warnings

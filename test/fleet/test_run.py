@@ -74,6 +74,27 @@ def test_bags_of_one_unit_keep_every_actor_of_a_machine_busy(seed, monkeypatch, 
     assert all(found == {'first': 2, 'second': 2} for found in stand_in.most)
 
 
+def test_an_interrupted_run_cancels_what_is_under_way(monkeypatch, tmp_path):
+    from resnet_trt_node.fleet import run
+    stand_in = RayInOneThread(0)
+    cancelled: list[int] = []
+    stand_in.cancel = cancelled.append  # type: ignore[attr-defined]
+
+    def wait(references: list[int], **options: Any) -> tuple[list[int], list[int]]:
+        if cancelled:
+            assert (cancelled, options['num_returns']) == (references, 4)
+            return references, []
+        raise KeyboardInterrupt
+    monkeypatch.setattr(stand_in, 'wait', wait)
+    monkeypatch.setattr(run, 'ray', stand_in)
+    folder = open_run(tmp_path, *(f'drive{number}' for number in range(9)))
+    whole = run.Run(folder, None, 4, 0.25, lambda progress: None, print, print)  # type: ignore
+    with pytest.raises(KeyboardInterrupt):
+        whole.go([one.bag for one in folder.bags])
+    assert len(cancelled) == 4
+    assert (tmp_path / 'manifest.json').exists()
+
+
 def test_a_failed_bag_that_is_not_named_again_keeps_the_run_from_being_done(
         monkeypatch, tmp_path):
     from resnet_trt_node.fleet import run
