@@ -31,8 +31,8 @@ _DROPS = (
 _REGIONS = {
     'cached': 'cached', 'not_selected': 'of other classes', 'empty': 'empty',
     'not_finite': 'not finite', 'outside': 'outside', 'too_small': 'too small',
-    'too_many': 'too many', 'failed': 'failed', 'dropped': 'dropped with their frames',
-    'in_progress': 'in progress'}
+    'too_large': 'too large', 'too_many': 'too many', 'failed': 'failed',
+    'dropped': 'dropped with their frames', 'in_progress': 'in progress'}
 #: Limits of the view; --json has everything.
 _MOST_NODES, _MOST_CAMERAS, _MOST_FAULTS = 20, 100, 20
 _WORD, _SENTENCE = 200, 500

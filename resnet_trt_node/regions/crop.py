@@ -12,10 +12,9 @@ from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.frame import CHANNELS, Frame
 from resnet_trt_node.imaging.on_device.grid import Grid, make_grid
-from resnet_trt_node.imaging.resampling.chain import MAX_WARP_SIDE
 from resnet_trt_node.imaging.resampling.crop_plan import place_crop
 from resnet_trt_node.imaging.resize import check_row, ResizeMethod, Resizer
-from resnet_trt_node.regions.geometry import clip, place, Placed, why_unusable
+from resnet_trt_node.regions.geometry import is_upright, ROUNDING_PX, turn, why_unusable
 from resnet_trt_node.regions.region import Box
 from resnet_trt_node.regions.selection import check_cropping
 
@@ -30,10 +29,6 @@ PAD_GRAY = 117
 _PAD = {
     'rgb': PAD_RGB, 'bgr': PAD_RGB[::-1], 'rgba': (*PAD_RGB, 255), 'bgra': (*PAD_RGB[::-1], 255),
     'gray': (PAD_GRAY,)}
-#: A box that reaches less than this into a pixel does not take it: that is rounding.
-_ROUNDING_PX = 0.01
-#: A box whose corners a rotation moves by less is upright.
-_UPRIGHT_PX = 0.1
 
 
 class RegionCropper:
@@ -83,7 +78,7 @@ class RegionCropper:
         :param box: where; `select` returns None for those that can be cropped.
         :param out: uint8 (crop_height, crop_width, 3), RGB, each row contiguous, the caller's;
             wholly overwritten.
-        :raises FrameError: if the box is not finite, empty or outside, or the frame is not what
+        :raises FrameError: if the box is unusable, see `why_unusable`, or the frame is not what
             its order says.
         :raises UsageError: if `out` cannot take the result.
         """
@@ -102,7 +97,7 @@ class RegionCropper:
         :param height: rows of the frame, which was not reduced.
         :param width: columns of it.
         :returns: None for a rotated box, and where the kernel cannot, see `make_grid`.
-        :raises FrameError: if the box is not finite, empty or outside.
+        :raises FrameError: if the box is unusable.
         """
         pixels = self._find(box, height, width)
         if pixels is None:
@@ -129,15 +124,13 @@ class RegionCropper:
 
     def _find(self, box: Box, height: int, width: int) -> Optional[tuple[slice, slice]]:
         """Return the rows and columns of a box in an image; None if it is rotated."""
-        why = why_unusable(box, 0, height, width)
+        why = why_unusable(box, 0, height, width, self._margin)
         if why is not None:
             raise FrameError(
                 f'a region is {why.replace("_", " ")} ({box}) in a frame of {width}x{height} '
                 'pixels: select the regions that can be cropped')
-        if box.theta:
-            corner = 0.5 * max(box.width, box.height)
-            if math.cos(box.theta) < 0.0 or corner * abs(math.sin(box.theta)) > _UPRIGHT_PX:
-                return None
+        if not is_upright(box):
+            return None
         grow = 0.5 + self._margin
         return (_whole_pixels(box.center_y, grow * box.height, height),
                 _whole_pixels(box.center_x, grow * box.width, width))
@@ -145,22 +138,14 @@ class RegionCropper:
     def _turn_upright(self, frame: Frame, box: Box) -> Frame:
         """Return the pixels of a rotated box, interpolated at its own grid."""
         height, width = frame.pixels.shape[:2]
-        clipped = clip(place(box, height, width, self._margin), height, width)
-        if clipped is None or frame.order not in CHANNELS:
+        turned = turn(box, height, width, self._margin)
+        if turned is None or frame.order not in CHANNELS:
             raise FrameError(
                 f'no pixel of a rotated region ({box}) lies in a frame of {width}x{height} '
                 f'{frame.order!r} pixels: select the regions that can be cropped')
-        # Whole pixels, around the same middle.
-        count_x, count_y = (
-            max(1, math.ceil(end - start - _ROUNDING_PX))
-            for start, end in ((clipped.left, clipped.right), (clipped.top, clipped.bottom)))
-        first_x = 0.5 * (clipped.left + clipped.right - count_x + 1)
-        first_y = 0.5 * (clipped.top + clipped.bottom - count_y + 1)
-        columns, rows = _window(clipped, height, width)
-        if max(columns.stop - columns.start, rows.stop - rows.start) > MAX_WARP_SIDE:
-            raise FrameError(
-                f'a rotated region ({box}) has more than {MAX_WARP_SIDE} pixels a side: '
-                'give an upright box')
+        clipped, (rows, columns) = turned.clipped, turned.window
+        first_x = 0.5 * (clipped.left + clipped.right - turned.width + 1)
+        first_y = 0.5 * (clipped.top + clipped.bottom - turned.height + 1)
         cos, sin = clipped.cos, clipped.sin
         # OpenCV counts from the middle of the first pixel.
         affine = np.array([
@@ -168,7 +153,7 @@ class RegionCropper:
             [sin, cos, first_x * sin + first_y * cos + 0.5 * (height - 1) - rows.start]])
         nearest = self._rule.interpolation == 'nearest'
         pixels: Any = cv2.warpAffine(
-            frame.pixels[rows, columns], affine, (count_x, count_y),
+            frame.pixels[rows, columns], affine, (turned.width, turned.height),
             flags=(cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_CONSTANT, borderValue=_PAD[frame.order])
         return Frame(pixels, frame.order)
@@ -197,19 +182,5 @@ class RegionCropper:
 def _whole_pixels(middle: float, half: float, length: int) -> slice:
     """Return the pixels of an interval of which some part is in the image."""
     start, end = middle - half, middle + half
-    first = min(length - 1, math.floor(max(0.0, start + _ROUNDING_PX)))
-    return slice(first, max(first + 1, math.ceil(min(float(length), end - _ROUNDING_PX))))
-
-
-def _window(clipped: Placed, height: int, width: int) -> tuple[slice, slice]:
-    """Return the columns and rows of the image around a clipped box, and two more on each side."""
-    corners = [
-        (x * clipped.cos - y * clipped.sin, x * clipped.sin + y * clipped.cos)
-        for x in (clipped.left, clipped.right) for y in (clipped.top, clipped.bottom)]
-    slices = []
-    for values, length in zip(zip(*corners), (width, height)):
-        low, high = min(values) + 0.5 * length, max(values) + 0.5 * length
-        slices.append(slice(
-            max(0, min(length - 1, math.floor(low) - 2)),
-            max(1, min(length, math.ceil(high) + 2))))
-    return slices[0], slices[1]
+    first = min(length - 1, math.floor(max(0.0, start + ROUNDING_PX)))
+    return slice(first, max(first + 1, math.ceil(min(float(length), end - ROUNDING_PX))))

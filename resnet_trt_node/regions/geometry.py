@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, Optional
 
+from resnet_trt_node.imaging.limits import MAX_WARP_SIDE
 from resnet_trt_node.regions.region import Box
 
 #: Huge numbers are added as eighths, since the sum of a few of them would overflow.
 _EIGHTH = 0.125
 #: Sums are rounded: a box that lacks less than this of min_px has it, in pixels.
-_ROUNDING_PX = 1e-6
+_LACKING_PX = 1e-6
+#: A box that reaches less than this into a pixel does not take it: that is rounding.
+ROUNDING_PX = 0.01
+#: A box whose corners a rotation moves by less is upright.
+_UPRIGHT_PX = 0.1
 
 
 class Placed(NamedTuple):
@@ -27,6 +32,23 @@ class Placed(NamedTuple):
     right: float
     top: float
     bottom: float
+
+
+class Turned(NamedTuple):
+    """
+    A rotated box, cut off at the image's edges, and what turning it upright takes.
+
+    :param clipped: where it is, see `clip`.
+    :param width: columns of the upright picture.
+    :param height: rows of it.
+    :param window: the rows and columns of the image that are read: those around it, and two more
+        on each side.
+    """
+
+    clipped: Placed
+    width: int
+    height: int
+    window: tuple[slice, slice]
 
 
 def place(box: Box, height: int, width: int, margin: float = 0.0) -> Placed:
@@ -50,7 +72,8 @@ def place(box: Box, height: int, width: int, margin: float = 0.0) -> Placed:
         8.0 * (y - half_height), 8.0 * (y + half_height))
 
 
-def why_unusable(box: Box, min_px: int, height: int, width: int) -> Optional[str]:
+def why_unusable(
+        box: Box, min_px: int, height: int, width: int, margin: float = 0.0) -> Optional[str]:
     """
     Tell why a box cannot be cropped from an image.
 
@@ -59,7 +82,9 @@ def why_unusable(box: Box, min_px: int, height: int, width: int) -> Optional[str
         upright rectangle around it counts.
     :param height: rows of the image.
     :param width: columns of the image.
-    :returns: 'not_finite', 'empty', 'outside' or 'too_small'; None if it can.
+    :param margin: share of the box's size that is added on each of its sides before it is cropped.
+    :returns: 'not_finite', 'empty', 'outside', 'too_small' or 'too_large', which only a rotated
+        box is; None if it can.
     """
     isfinite = math.isfinite
     box_width, box_height = box.width, box.height
@@ -82,9 +107,54 @@ def why_unusable(box: Box, min_px: int, height: int, width: int) -> Optional[str
         min(box.center_y + half_height, float(height)) - max(box.center_y - half_height, 0.0))
     if inside_width <= 0.0 or inside_height <= 0.0:
         return 'outside'
-    if min(inside_width, inside_height) < min_px - _ROUNDING_PX:
+    if min(inside_width, inside_height) < min_px - _LACKING_PX:
         return 'too_small'
+    # Within a smaller image nothing is too large, however it is turned.
+    if box.theta and math.hypot(height, width) >= MAX_WARP_SIDE and not is_upright(box):
+        turned = turn(box, height, width, margin)
+        if turned is not None and max(
+                turned.width, turned.height,
+                *(one.stop - one.start for one in turned.window)) > MAX_WARP_SIDE:
+            return 'too_large'
     return None
+
+
+def is_upright(box: Box) -> bool:
+    """Tell whether a box of finite numbers can be cropped as if it were not rotated."""
+    corner = 0.5 * max(box.width, box.height)
+    return not box.theta or (
+        math.cos(box.theta) >= 0.0 and corner * abs(math.sin(box.theta)) <= _UPRIGHT_PX)
+
+
+def turn(box: Box, height: int, width: int, margin: float) -> Optional[Turned]:
+    """
+    Find out what turning a rotated box upright takes.
+
+    :param box: finite numbers.
+    :param height: rows of the image.
+    :param width: columns of the image.
+    :param margin: share of the box's size that is added on each of its sides.
+    :returns: None if nothing of it is inside the image.
+    """
+    clipped = clip(place(box, height, width, margin), height, width)
+    if clipped is None:
+        return None
+    # Whole pixels, around the same middle.
+    columns, rows = (
+        max(1, math.ceil(end - start - ROUNDING_PX))
+        for start, end in ((clipped.left, clipped.right), (clipped.top, clipped.bottom)))
+    return Turned(clipped, columns, rows, _window(clipped, height, width))
+
+
+def _window(clipped: Placed, height: int, width: int) -> tuple[slice, slice]:
+    corners = [
+        (y * clipped.cos + x * clipped.sin, x * clipped.cos - y * clipped.sin)
+        for x in (clipped.left, clipped.right) for y in (clipped.top, clipped.bottom)]
+    rows, columns = (
+        slice(max(0, min(length - 1, math.floor(min(values) + 0.5 * length) - 2)),
+              max(1, min(length, math.ceil(max(values) + 0.5 * length) + 2)))
+        for values, length in zip(zip(*corners), (height, width)))
+    return rows, columns
 
 
 def _apart(placed: Placed, height: int, width: int) -> bool:

@@ -13,9 +13,10 @@ from resnet_trt_node.contract.prediction import Prediction
 #: - empty: width or height is 0 or less;
 #: - outside: no pixel of it lies in the image;
 #: - too_small: its part of the image is narrower or lower than min_region_px;
+#: - too_large: it is rotated, and has more pixels a side than can be turned upright;
 #: - too_many: its frame has more than max_regions, and this one comes after them;
 #: - failed: the backend returned no probabilities for it.
-UNUSABLE = ('not_finite', 'empty', 'outside', 'too_small', 'too_many', 'failed')
+UNUSABLE = ('not_finite', 'empty', 'outside', 'too_small', 'too_large', 'too_many', 'failed')
 #: What becomes of a region of an answered frame:
 #:
 #: - answered: it was inferred;

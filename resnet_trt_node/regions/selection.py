@@ -85,7 +85,7 @@ def select(
             # Boxes that come too late are not looked at: a frame may have 100,000 of them.
             outcomes.append('too_many')
         else:
-            outcome = why_unusable(region.box, rules.min_px, height, width)
+            outcome = why_unusable(region.box, rules.min_px, height, width, rules.margin)
             outcomes.append(outcome)
             left -= outcome is None
     return outcomes

@@ -51,6 +51,28 @@ def test_boxes_that_cannot_be_cropped_are_refused(box: Box, words: str) -> None:
         cropped(Frame(picture(HEIGHT, WIDTH), 'rgb'), box)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    width=st.sampled_from([32_755, 32_759, 32_760, 32_761, 32_762, 32_763, 32_766, 32_800]),
+    height=st.floats(1, 60), theta=st.floats(-2e-3, 2e-3), turned=st.booleans())
+def test_a_box_of_a_very_long_picture_is_too_large_or_fills_the_row(
+        width: int, height: float, theta: float, turned: bool) -> None:
+    pixels, box = np.zeros((40, 33_000, 3), np.uint8), Box(16_500, 20, width, height, theta)
+    if turned:
+        pixels = pixels.transpose(1, 0, 2).copy()
+        box = Box(20, 16_500, height, width, theta)
+    frame, rows = Frame(pixels, 'rgb'), np.empty((2, 16, 16, 3), np.uint8)
+    rows[0], rows[1] = 0, 255
+    cropper = RegionCropper(ResizeRule(None, 16, 16), 'fast', 'stretch', 0.0)
+    if select([Region(box)], RegionRules(min_px=1), *frame.size) == ['too_large']:
+        with pytest.raises(FrameError, match='too large'):
+            cropper.crop(frame, box, rows[0])
+    else:
+        for row in rows:
+            cropper.crop(frame, box, row)
+        np.testing.assert_array_equal(rows[0], rows[1])
+
+
 @pytest.mark.parametrize('theta', [0.0, 0.5])
 @pytest.mark.parametrize('frame', [
     Frame(np.zeros((HEIGHT, WIDTH), np.uint8), 'rgb'),

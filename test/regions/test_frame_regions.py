@@ -59,3 +59,19 @@ def test_a_frame_without_regions_tells_that_time_went_back() -> None:
     assert infer(classifier, START + 5050 * MS, regions) == ['cached']
     assert infer(classifier, START, []) == []
     assert infer(classifier, START + 5100 * MS, regions) == ['answered']
+
+
+def test_a_box_that_is_too_large_costs_no_other_one_of_its_frame() -> None:
+    pixels = np.zeros((60, 33_000, 3), np.uint8)
+    regions = [Region(box) for box in (
+        Box(100, 30, 40, 40), Box(16_500, 30, 32_900, 40, 1e-3), Box(300, 30, 40, 40, 0.5))]
+    work = FrameRegions(
+        make_classifier(), 'front', 1, regions, (60, 33_000), lambda: Frame(pixels, 'rgb'))
+    assert list(work.inferred) == [0, 2]
+    row = np.empty((8, 8, 3), np.uint8)
+    for index in range(work.num_rows):
+        work.fill(index, row)
+        work.take(index, np.array([0.25, 0.75], np.float32))
+    assert [one.outcome for one in work.answers(1, 0.0, None)] == [
+        'answered', 'too_large', 'answered']
+    assert work.outcomes['too_large'] == 1

@@ -66,6 +66,28 @@ def test_huge_numbers_are_numbers(box: Box, expected: Optional[str]) -> None:
     assert outcome(box) == expected
 
 
+@pytest.mark.parametrize(('box', 'size', 'margin', 'expected'), [
+    # OpenCV turns what has no more than 32,766 pixels a side: here two more than the box covers.
+    (Box(20_000, 50, 32_700, 20, 1e-3), (100, 40_000), 0.0, None),
+    (Box(20_000, 50, 32_780, 20, 1e-3), (100, 40_000), 0.0, 'too_large'),
+    (Box(20_000, 50, 20, 32_780, math.pi / 2), (100, 40_000), 0.0, 'too_large'),
+    (Box(50, 20_000, 20, 32_780, 1e-3), (40_000, 100), 0.0, 'too_large'),
+    (Box(20_000, 50, 39_000, 20, math.pi), (100, 40_000), 0.0, 'too_large'),
+    # The margin counts, and what lies outside the image does not.
+    (Box(20_000, 50, 20_000, 20, 1e-3), (100, 40_000), 0.0, None),
+    (Box(20_000, 50, 20_000, 20, 1e-3), (100, 40_000), 0.4, 'too_large'),
+    (Box(0, 50, 60_000, 20, 1e-3), (100, 40_000), 0.0, None),
+    # Longer than the sides of the image.
+    (Box(12_000, 12_000, 33_900, 20, math.pi / 4), (24_000, 24_000), 0.0, 'too_large'),
+    (Box(12_000, 12_000, 32_000, 20, math.pi / 4), (24_000, 24_000), 0.0, None),
+    # Upright ones are cut out as they are, and so are those as good as upright.
+    (Box(20_000, 50, 40_000, 20), (100, 40_000), 0.0, None),
+    (Box(20_000, 50, 40_000, 20, 1e-6), (100, 40_000), 0.0, None)])
+def test_a_rotated_box_that_cannot_be_turned_is_too_large(
+        box: Box, size: tuple[int, int], margin: float, expected: Optional[str]) -> None:
+    assert select([Region(box)], RegionRules(margin=margin), *size) == [expected]
+
+
 def test_the_least_size_is_chosen() -> None:
     assert outcome(Box(100, 50, 40, 20), min_px=20) is None
     assert outcome(Box(100, 50, 40, 20), min_px=21) == 'too_small'

@@ -12,6 +12,7 @@ import numpy as np
 
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.imaging.frame import Frame, to_rgb
+from resnet_trt_node.imaging.limits import MAX_WARP_SIDE
 from resnet_trt_node.imaging.resampling.blur import (
     Blur, count_halvings, CUBIC_SHARE, fit_blur, LAST_STEPS, SUPPORT)
 from resnet_trt_node.imaging.resampling.crop_plan import Axis, plan_crop
@@ -36,8 +37,6 @@ _SCALES_PER_OCTAVE = 64
 _ODD_SCALE = 0.618
 #: The mean of four integers is rounded up at a half: an eighth of a level brighter on average.
 _HALVING_BIAS = 0.125
-#: Sides that OpenCV's `warpAffine` can address.
-MAX_WARP_SIDE = 32_766
 #: So many output pixels may be made in vain to come a source pixel closer to the right place, and
 #: so many at most.
 _PIXELS_PER_SHIFT = 4000
