@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Optional
 
 from tools.gpu.sitting_results import Sitting
 from tools.gpu.targets import targets
 from tools.markdown_page import table
 
-#: Scenario of the whole node on a GPU to its goal for receive to publish.
-WHOLE_NODE_P99_MS = {'rate_fp16_6_VGA_raw': 2.0, 'regions_fp16_1_VGA_raw_6': 4.0}
+#: A figure of the whole node on a GPU, in milliseconds, and where it is among those of a scenario.
+NODE_FIGURES_MS: dict[str, Callable[[dict[str, Any]], float]] = {
+    'p50 of receive to publish': lambda figures: figures['stages_ms']['total'][0],
+    'p99 of receive to publish': lambda figures: figures['stages_ms']['total'][2],
+    'p50 of source to answer': lambda figures: figures['source_to_answer_ms']['p50'],
+    'CPU of a frame': lambda figures: figures['node_cpu_ms_per_answer']}
+#: Scenario of the whole node on a GPU to its limits in milliseconds, by the names above. The notes
+#: of `gpu/node` say why some are missed.
+NODE_LIMITS_MS = {
+    'rate_fp16_6_VGA_raw': {'p99 of receive to publish': 2.0},
+    'rate_fp16_1_VGA_raw': {'p50 of receive to publish': 1.3, 'p99 of receive to publish': 1.8},
+    'rate_fp16_1_1080p_raw': {
+        'p50 of receive to publish': 1.8, 'p50 of source to answer': 8.25, 'CPU of a frame': 3.8},
+    'regions_fp16_1_VGA_raw_6': {'p99 of receive to publish': 4.0}}
 
 
 class Goal(NamedTuple):
@@ -71,10 +83,10 @@ def _whole_node_goals(node: Optional[dict[str, Any]]) -> Iterator[Goal]:
         lost = balance['sent'] - balance['heard']
         yield Goal(f'{name} on a GPU: frames lost of {balance["sent"]}', str(lost), 'at most 0',
                    lost == 0)
-        if name in WHOLE_NODE_P99_MS:
-            p99, limit = one['figures']['stages_ms']['total'][2], WHOLE_NODE_P99_MS[name]
-            yield Goal(f'{name} on a GPU: p99 of receive to publish', _value(p99, 'ms'),
-                       f'at most {limit:g} ms', p99 <= limit)
+        for what, limit in NODE_LIMITS_MS.get(name, {}).items():
+            measured = NODE_FIGURES_MS[what](one['figures'])
+            yield Goal(f'{name} on a GPU: {what}', _value(measured, 'ms'),
+                       f'at most {limit:g} ms', measured <= limit)
 
 
 def _value(value: Optional[float], unit: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Optional
 from tools.gpu.sitting_results import MLPERF_IMAGES_S, Sitting
 from tools.markdown_page import has_section, read_json, table, write_section
 from tools.performance_goals import goals
-from tools.readme_figures import figures
+from tools.readme_figures import figures, older
 
 #: Published by TIER IV for its traffic-light classifier, see its model page (AWML).
 _AWML = 'TIER IV AWML, MobileNetV2, six crops on an RTX 3090, as published: p99 8.0 ms'
@@ -122,11 +122,13 @@ def _whole_node_rows(node: Optional[dict[str, Any]]) -> Iterator[Row]:
         if whole:
             yield Row('the same, six VGA cameras at 30 Hz: regions a second without a loss',
                       f'{whole[-1]:,.0f}', '-')
-    if turns := found.get('plain_fp16_1_1080p_raw', {}).get('turns'):
+    if node and (beside := found.get('plain_fp16_1_1080p_raw')):
         ours, plain = (
-            ', '.join(f'{turn["source_to_answer_ms"]["p50"]:.1f}' for turn in turns[receiver])
+            ', '.join(f'{turn["source_to_answer_ms"]["p50"]:.1f}'
+                      for turn in beside['turns'][receiver])
             for receiver in ('ours', 'plain'))
-        yield Row('the same with one 1080p camera: camera to answer, p50 of each turn',
+        yield Row('the same with one 1080p camera: camera to answer, p50 of each turn'
+                  + older(node, beside),
                   f'{ours} ms', f'a plain rclpy node with the same engine: {plain} ms')
 
 

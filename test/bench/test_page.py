@@ -12,6 +12,7 @@ from markdown_page import write_section
 import pytest
 from repository import REPOSITORY
 from tools.gpu.sitting_results import Sitting
+from tools.performance_goals import NODE_LIMITS_MS
 from tools.performance_summary import goals, summary
 
 pytestmark = pytest.mark.slow
@@ -71,6 +72,27 @@ def test_the_page_of_this_repository_begins_with_its_results():
     last = goals(realtime, Sitting(gpu), node)
     assert page.index(first) < page.index('## Real time') < page.index('## On a GPU')
     assert page.rstrip().endswith(f'{last}\n\n<!-- end goals -->')
+
+
+def test_every_goal_that_the_notes_name_is_among_the_goals():
+    notes = (REPOSITORY / 'tools' / 'gpu' / 'node' / 'notes.md').read_text(encoding='utf-8')
+    named = re.findall(r'goals?\s+(?:was|of)\s+([\d.]+\d)(?:\s+and\s+([\d.]+\d))?', notes)
+    assert len(named) >= 5
+    limits = {limit for one in NODE_LIMITS_MS.values() for limit in one.values()}
+    assert limits == {float(value) for pair in named for value in pair if value}
+
+
+def test_a_missed_goal_of_a_single_camera_is_listed():
+    figures = {
+        'balance': {'sent': 390, 'heard': 390}, 'stages_ms': {'total': [1.9, 2.0, 2.26]},
+        'source_to_answer_ms': {'p50': 8.2}, 'node_cpu_ms_per_answer': 5.967}
+    node = {'scenarios': {'rate_fp16_1_1080p_raw': {
+        'scenario': {'kind': 'rate'}, 'figures': figures}}}
+    text = goals(results()[0], Sitting({}), node)
+    missed = [row for row in text.splitlines() if 'on a GPU' in row]
+    assert missed == [
+        '| rate_fp16_1_1080p_raw on a GPU: p50 of receive to publish | 1.9 ms | at most 1.8 ms |',
+        '| rate_fp16_1_1080p_raw on a GPU: CPU of a frame | 5.967 ms | at most 3.8 ms |']
 
 
 def test_losses_are_divided_by_whether_they_were_reported():

@@ -63,6 +63,17 @@ def test_a_missed_goal_is_called_missed(p99, verdict):
     assert met + missed == every
 
 
+def test_turns_of_an_earlier_commit_are_marked():
+    realtime, sitting, node = measurements()
+    plain = [one for name, one in node['scenarios'].items() if name.startswith('plain_')]
+    for commit, marked in (('0123abc', 2), (node['machine']['commit'], 0)):
+        for one in plain:
+            one['commit'] = commit
+        text = figures(realtime, sitting, node)
+        assert text.count('(at the earlier commit 0123abc)') == marked
+        assert text.count('**9.4 ms** | goal: p50 at most 8.25 ms, **missed**; [in turns]') == 1
+
+
 def test_a_readme_without_the_table_is_left_alone(tmp_path):
     docs = tmp_path / 'docs'
     (docs / 'performance').mkdir(parents=True)
