@@ -25,7 +25,6 @@ from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.substitutions import ExecutableInPackage
-from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.launch_support.dds_profile import dds_environment, SENDER
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments
@@ -55,8 +54,8 @@ def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     # No shell expands the ~ of `bag:=~/drive`.
     given['bag'] = str(Path(given['bag']).expanduser())
     with BagReader(given['bag']) as bag:
-        recorded = {
-            name: COMPRESSED_IMAGE in bag.image_types(name) for name in bag.image_topics()}
+        # The player refuses a topic of several types.
+        recorded = {name: bag.image_types(name)[0] for name in bag.image_topics()}
     settings = replay_settings(
         given, recorded, context.launch_configurations.get('ros_namespace', ''))
     node_arguments = {argument.name: given[argument.name] for argument in classify_arguments()}

@@ -15,11 +15,13 @@ from typing import Any
 from resnet_trt_node.errors import BagError, UsageError
 from resnet_trt_node.launch_support.launch_arguments import (
     classify_arguments, LaunchArgument, split, truth)
+from resnet_trt_node.node.ros.transports import base_topic, TRANSPORTS
 
 # The node dies, and with it the launch, rather than stay inactive for ever; but it may compile
 # its model first.
 _WAIT_FOR_NODE_S = 3600
-_SUFFIX = '/compressed'
+# Transport by the type of a recorded topic's images. Foxglove's are read as those of sensor_msgs.
+_PLAYED = {one.kind: name for name, one in TRANSPORTS.items() if name != 'foxglove'}
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,10 @@ def replay_arguments() -> tuple[LaunchArgument, ...]:
         'image_topic': {'description': (
             'Image topics in the bag, a comma-separated list with one for each camera. Empty '
             "means the bag's only image topic or, with cameras, <namespace>/<camera>/image.")},
-        'image_transport': {'choices': ('', 'raw', 'compressed'), 'description': (
-            'Whether raw or compressed images are played. Empty plays whichever the bag has, raw '
-            'if both.')},
+        'image_transport': {'choices': ('', *_PLAYED.values()), 'description': (
+            'Whether raw images, compressed images or packets of FFMPEGPacket are played. '
+            "Foxglove's images and video are played as raw and compressed. Empty plays the first "
+            'of these that the bag has.')},
         'image_reliability': {'default': 'reliable', 'description': (
             'QoS reliability of the image subscriptions; reliable loses no recorded image in '
             'transport. Default: the value in params_file.')},
@@ -67,13 +70,13 @@ def replay_arguments() -> tuple[LaunchArgument, ...]:
 
 
 def replay_settings(
-        given: Mapping[str, str], recorded: Mapping[str, bool],
+        given: Mapping[str, str], recorded: Mapping[str, str],
         surrounding: str = '') -> ReplaySettings:
     """
     Choose what is played and tell the node where it will be.
 
     :param given: argument name to value.
-    :param recorded: the bag's image topics, and whether they are compressed.
+    :param recorded: the bag's image topics, each with the type of its images.
     :param surrounding: the namespace that the launch file is included in.
     :raises UsageError: for a value that cannot be used.
     :raises BagError: if the bag has not what the node shall see.
@@ -86,19 +89,19 @@ def replay_settings(
     if given['use_sim_time'] and truth('use_sim_time', given['use_sim_time']):
         command.append('--clock')
     topics = [
-        _recorded_topic(base, given['image_transport'], recorded)
-        for base in _bases(given, recorded, surrounding)]
-    compressed = {recorded[topic] for topic in topics}
-    if len(compressed) > 1:
+        _recorded_topic(name, given['image_transport'], recorded)
+        for name in _names(given, recorded, surrounding)]
+    transports = list(dict.fromkeys(_PLAYED[recorded[topic]] for topic in topics))
+    if len(transports) > 1:
         raise UsageError(
-            f'of {", ".join(topics)} some are compressed and some are not, and the node takes '
-            'one kind: name others')
+            f'{", ".join(topics)} are {" and ".join(transports)} images, and the node takes one '
+            'kind: name others')
     for topic in topics:
-        target = _base(topic) + (_SUFFIX if recorded[topic] else '')
+        target = base_topic(topic) + TRANSPORTS[transports[0]].suffix
         command += ['--topic', topic if topic == target else f'{topic}:={target}']
     return ReplaySettings(command, {
-        'image_topic': ','.join(_base(topic) for topic in topics),
-        'image_transport': 'compressed' if True in compressed else 'raw'})
+        'image_topic': ','.join(base_topic(topic) for topic in topics),
+        'image_transport': transports[0]})
 
 
 def _rate(text: str) -> float:
@@ -111,23 +114,17 @@ def _rate(text: str) -> float:
     return rate
 
 
-def _base(topic: str) -> str:
-    """Return a topic's name without what marks its compressed form."""
-    return topic.removesuffix(_SUFFIX)
-
-
-def _bases(
-        given: Mapping[str, str], recorded: Mapping[str, bool], surrounding: str) -> list[str]:
-    """Return the topic of each camera, without its ending for the transport."""
+def _names(
+        given: Mapping[str, str], recorded: Mapping[str, str], surrounding: str) -> list[str]:
+    """Return the topic of each camera, with or without its ending for the transport."""
     if given['image_topic']:
-        return [
-            _base('/' + topic.lstrip('/')) for topic in split('image_topic', given['image_topic'])]
+        return ['/' + topic.lstrip('/') for topic in split('image_topic', given['image_topic'])]
     if given['cameras']:
         namespace = posixpath.join('/', surrounding, given['namespace'])
         return [
             posixpath.join(namespace, camera, 'image')
             for camera in split('cameras', given['cameras'])]
-    bases = sorted({_base(topic) for topic in recorded})
+    bases = sorted({base_topic(topic) for topic in recorded})
     if len(bases) != 1:
         raise BagError(
             f'the bag has the image topics {", ".join(bases)}: choose with image_topic:=...'
@@ -135,13 +132,14 @@ def _bases(
     return bases
 
 
-def _recorded_topic(base: str, transport: str, recorded: Mapping[str, bool]) -> str:
+def _recorded_topic(name: str, transport: str, recorded: Mapping[str, str]) -> str:
+    base, order = base_topic(name), list(_PLAYED)
     found = [
-        topic for topic in (base, base + _SUFFIX) if topic in recorded
-        and (not transport or recorded[topic] == (transport == 'compressed'))]
+        topic for topic, kind in recorded.items() if base_topic(topic) == base
+        and (not transport or _PLAYED[kind] == transport)]
     if not found:
         kind = f'{transport} ' if transport else ''
         raise BagError(
             f'the bag has no {kind}image topic {base}, it has '
             f'{", ".join(recorded) or "none"}: choose with image_topic:=...')
-    return min(found, key=lambda topic: recorded[topic])
+    return min(found, key=lambda topic: (order.index(recorded[topic]), topic != name, topic))

@@ -6,9 +6,14 @@ from resnet_trt_node.errors import BagError, ResnetTrtError, UsageError
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments
 from resnet_trt_node.launch_support.replay_arguments import replay_arguments, replay_settings
 
-RAW = {'/camera/image_raw': False}
-BOTH = {'/camera/image_raw': False, '/camera/image_raw/compressed': True}
-TWO = {'/car/front/image': False, '/car/left/image': False}
+IMAGE = 'sensor_msgs/msg/Image'
+JPEG = 'sensor_msgs/msg/CompressedImage'
+PACKET = 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket'
+RAW = {'/camera/image_raw': IMAGE}
+EVERY = {
+    '/camera/image_raw': IMAGE, '/camera/image_raw/compressed': JPEG,
+    '/camera/image_raw/ffmpeg': PACKET}
+TWO = {'/car/front/image': IMAGE, '/car/left/image': IMAGE}
 
 
 def settings(recorded, surrounding='', **given):
@@ -56,24 +61,44 @@ def test_rate_loop_and_clock_are_passed_on(yes):
     ('', '/camera/image_raw', 'raw'),
     ('raw', '/camera/image_raw', 'raw'),
     ('compressed', '/camera/image_raw/compressed', 'compressed'),
+    ('ffmpeg', '/camera/image_raw/ffmpeg', 'ffmpeg'),
 ])
 @pytest.mark.parametrize('image_topic', [
     '', '/camera/image_raw', 'camera/image_raw', '/camera/image_raw/compressed'])
-def test_of_two_forms_of_a_topic_the_transport_chooses(image_topic, transport, topic, kind):
-    result = settings(BOTH, image_topic=image_topic, image_transport=transport)
+def test_of_several_forms_of_a_topic_the_transport_chooses(image_topic, transport, topic, kind):
+    result = settings(EVERY, image_topic=image_topic, image_transport=transport)
     assert played(result) == [topic]
     assert result.node_arguments == {
         'image_topic': '/camera/image_raw', 'image_transport': kind}
 
 
 def test_a_compressed_topic_of_any_name_is_played_where_the_node_listens():
-    result = settings({'/jpegs': True})
+    result = settings({'/jpegs': JPEG})
     assert played(result) == ['/jpegs:=/jpegs/compressed']
     assert result.node_arguments == {'image_topic': '/jpegs', 'image_transport': 'compressed'}
 
 
+@pytest.mark.parametrize(('topic', 'played_as'), [
+    ('/camera/ffmpeg', '/camera/ffmpeg'), ('/video', '/video:=/video/ffmpeg')])
+def test_packets_are_played_to_a_node_that_takes_packets(topic, played_as):
+    result = settings({topic: PACKET})
+    assert played(result) == [played_as]
+    assert result.node_arguments == {
+        'image_topic': topic.removesuffix('/ffmpeg'), 'image_transport': 'ffmpeg'}
+
+
+def test_a_video_of_foxglove_is_played_as_a_compressed_image():
+    result = settings({'/camera/foxglove': JPEG})
+    assert played(result) == ['/camera/foxglove:=/camera/compressed']
+    assert result.node_arguments == {'image_topic': '/camera', 'image_transport': 'compressed'}
+    both = {'/camera/compressed': JPEG, '/camera/foxglove': JPEG}
+    for name, expected in (('/camera', '/camera/compressed'), (
+            '/camera/foxglove', '/camera/foxglove:=/camera/compressed')):
+        assert played(settings(both, image_topic=name)) == [expected]
+
+
 def test_each_camera_has_its_own_topic_in_its_own_order():
-    result = settings({**TWO, '/rear': False}, cameras='a,b', image_topic='/rear,/car/left/image')
+    result = settings({**TWO, '/rear': IMAGE}, cameras='a,b', image_topic='/rear,/car/left/image')
     assert played(result) == ['/rear', '/car/left/image']
     assert result.node_arguments['image_topic'] == '/rear,/car/left/image'
 
@@ -101,8 +126,10 @@ def test_cameras_are_found_by_the_names_that_the_node_gives_them(namespace, surr
      '/camera/image_raw: choose'),
     (RAW, {'image_transport': 'compressed'}, BagError,
      'the bag has no compressed image topic /camera/image_raw, it has '),
-    ({'/a': False, '/b/compressed': True}, {'image_topic': '/a,/b'}, UsageError,
-     'of /a, /b/compressed some are compressed and some are not'),
+    ({'/a': IMAGE, '/b/compressed': JPEG}, {'image_topic': '/a,/b'}, UsageError,
+     '/a, /b/compressed are raw and compressed images, and the node takes one kind: name others'),
+    ({'/a/ffmpeg': PACKET, '/b/compressed': JPEG}, {'image_topic': '/a,/b'}, UsageError,
+     '/a/ffmpeg, /b/compressed are ffmpeg and compressed images'),
     (RAW, {'cameras': ',a'}, UsageError, "cameras: ',a' has an empty name"),
 ])
 def test_what_cannot_be_played_is_refused_in_words(recorded, given, kind, message):
