@@ -48,6 +48,12 @@ def test_help_and_refusals_import_no_runtime(command: str) -> None:
         assert not imported & HEAVY
 
 
+@pytest.mark.parametrize('name', ['classify', 'evaluate', 'calibrate', 'fleet'])
+def test_resizing_as_a_node_on_the_gpu_is_explained(name: str) -> None:
+    text = ' '.join(parser_of(name).format_help().split())
+    assert 'exact gives the answers of a node that preprocesses on the GPU' in text
+
+
 def test_help_fits_80_columns_and_breaks_no_word(
         command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('COLUMNS', '80')

@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 
+from pages import dead_links
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
@@ -70,6 +71,15 @@ def test_a_node_starts_as_it_stands_and_top_shows_it(command, tmp_path):
             log = node.communicate(timeout=120)[0]
     assert node.returncode == 0, log
     assert 'Traceback' not in log
+
+
+@pytest.mark.parametrize('page', ['README.md', 'docs/accuracy.md', 'docs/how-to/regions.md'])
+def test_the_answers_of_the_node_are_promised_with_their_condition(page):
+    path = REPOSITORY / page
+    text = path.read_text(encoding='utf-8')
+    link = r'offline-tools\.md#the-same-answers-as-the-node'
+    assert re.search(rf'`--resize-method exact`.{{,150}}{link}', text, re.DOTALL), page
+    assert dead_links(path) == []
 
 
 def test_every_key_is_explained(make_report):

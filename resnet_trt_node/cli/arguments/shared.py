@@ -129,6 +129,11 @@ def add_backend(parser: CommandParser, device: bool = True) -> None:
     add_opt_batch_size(group)
 
 
+#: What an option's help adds to the description of the node's parameter.
+_OPTION_NOTES = {
+    'resize_method': 'exact gives the answers of a node that preprocesses on the GPU'}
+
+
 def add_node_options(group: Any, *names: str) -> None:
     """
     Add options that mean what the node's parameters of these names do.
@@ -141,7 +146,8 @@ def add_node_options(group: Any, *names: str) -> None:
         parameter = parameter_fields()[name]
         kind: Any = type(parameter.default)
         choices = parameter.metadata['choices']
-        text = parameter.metadata['description'].rstrip('.')
+        text = '; '.join(filter(None, (
+            parameter.metadata['description'].rstrip('.'), _OPTION_NOTES.get(name))))
         listed = ', '.join(choices)
         is_long = len(listed) > _LONGEST_CHOICES
         if is_long:
