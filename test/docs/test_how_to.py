@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 
-from pages import dead_links
+from pages import dead_links, section
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
@@ -23,6 +23,7 @@ from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
 from resnet_trt_node.node.pipeline.stage_times import STAGES
 from resnet_trt_node.node.pipeline.work import WholeFrames
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
+from resnet_trt_node.node.ros.topics.arrivals import ArrivalRates
 from tiny_model import write_tiny_model
 
 HOW_TO = REPOSITORY / 'docs' / 'how-to'
@@ -82,19 +83,33 @@ def test_the_answers_of_the_node_are_promised_with_their_condition(page):
     assert dead_links(path) == []
 
 
+def first_cells(text):
+    """Return what is in the first cells of the tables of a text, such as keys."""
+    return {name for row in re.findall(r'^\| (.*?) \|', text, re.MULTILINE)
+            for name in re.findall(r'`([a-z_0-9*]+)`', row)}
+
+
 def test_every_key_is_explained(make_report):
     text = (HOW_TO / 'diagnostics.md').read_text()
+    of_node, of_camera = (
+        first_cells(section(text, title)) for title in ('Node keys', 'Camera keys'))
     report = make_report()
-    keys = {*report.values, *(key for one in report.cameras.values() for key in one.values)}
-    for stage in STAGES:
-        keys.add(f'{stage}_p50_ms')
-    explained = set(re.findall(r'`([a-z_0-9*]+)`', text))
-    missing = {
-        key for key in keys
-        if key not in explained and not any(
-            key.startswith(name[:-1]) for name in explained if name.endswith('*'))
-        and not (key.startswith('queue_p'))}
-    assert missing == set()
+    keys = {*report.values, *(f'{stage}_p50_ms' for stage in STAGES)}
+    assert {key for key in keys if not any(
+        re.fullmatch(name.replace('*', '.*'), key) for name in of_node)} == set()
+    # Counters and rates of a camera are those of the node, or have a row of their own.
+    counters = {'received', 'answered', 'in_progress', 'received_hz', 'answered_hz'}
+    assert counters <= of_node
+    found = {*report.cameras['front'].values}
+    assert {'preprocess', 'decode', 'receive_extra_buffers', 'video_codec'} <= found
+    assert {key for key in found - counters if not any(
+        re.fullmatch(name.replace('*', '.*'), key) for name in of_camera)} == set()
+    schema = json.loads((REPOSITORY / 'docs/reference/schemas/top.json').read_text())
+    nodes = schema['properties']['nodes']['additionalProperties']['properties']
+    described = nodes['cameras']['additionalProperties']['properties']
+    # Those of greenwave_monitor are its own.
+    assert {key for key in found - {*described} if key[:10] != 'frame_rate'} == {
+        'current_delay_from_realtime_ms'}
     for reason in DROP_REASONS:
         assert f'| `dropped_{reason}` |' in text
     for event in CAMERA_EVENTS:
@@ -112,8 +127,13 @@ def make_report():
             lambda *_: None))
         pipelines.append(pipeline)
         pipeline.start()
+        # As after an answer, with all that a camera may have.
+        pipeline.paths['front'] = 'jpeg'
         return Statistics().report(
-            pipeline, {'front': TopicState('/front/image', 0, 0)}, NodeParameters())
+            pipeline, {'front': TopicState(
+                '/front/image', 0, 0, arrivals=ArrivalRates(1.0, 1.0, 1.0), codec='h264',
+                extra_buffers=1)},
+            NodeParameters(image_transport='compressed'))
 
     yield make
     for pipeline in pipelines:
