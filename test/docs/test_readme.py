@@ -98,6 +98,16 @@ def test_commands_and_arguments_exist(page):
         argument.name for argument in (*classify_arguments(), *replay_arguments())}
 
 
+@pytest.mark.parametrize('page', [README, DISTRIBUTIONS], ids=lambda page: page.name)
+def test_copies_of_a_frame_are_those_of_the_page_of_large_images(page):
+    page_of_images = (REPOSITORY / 'docs/how-to/large-images.md').read_text(encoding='utf-8')
+    assert re.search(r'copies an image out of shared memory, and rmw_fastrtps copies it\s+twice',
+                     page_of_images)
+    text = page.read_text(encoding='utf-8')
+    assert re.search(r'(?:copies each frame|Each frame is copied)\s+three\s+times', text)
+    assert 'how-to/large-images.md#how-messages-are-received' in text
+
+
 @pytest.mark.parametrize('page', [ROBOT, DISTRIBUTIONS], ids=lambda page: page.name)
 def test_links_of_the_pages_behind_it_lead_somewhere(page):
     assert dead_links(page) == []
