@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+import re
 import shlex
 from shutil import which
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any, Iterator
 from json_schemas import checked, load_schemas, SCHEMAS
 from jsonschema import Draft202012Validator
 import pytest
+from repository import REPOSITORY
 
 from resnet_trt_node.cli.main import COMMANDS, parser_for
 from resnet_trt_node.cli.support.console import print_json
@@ -56,6 +58,24 @@ def test_the_page_is_what_the_schemas_say(tmp_path):
 def test_every_command_with_json_has_a_schema(command):
     parser = parser_for(command).commands[command]
     assert (command in load_schemas()) == ('--json' in parser.format_help())
+
+
+def test_commands_that_end_with_1_are_named_on_both_pages():
+    tools = (REPOSITORY / 'docs/how-to/offline-tools.md').read_text(encoding='utf-8')
+    rule = re.search(r'stderr and exits.*?code 1\.', page(SCHEMAS).replace('\n', ' '))[0]
+    row = re.search(r'^\| 1 \| (.*) Otherwise', tools, re.MULTILINE)[1]
+    named = {*re.findall(r'`([a-z-]+)`:', row)}
+    assert named == {*re.findall('`([a-z-]+)`', rule)}
+    folder = REPOSITORY / 'resnet_trt_node' / 'cli'
+    ending = {path.stem.replace('_', '-') for path in folder.glob('*.py')
+              if re.search('return 0 if .* else', path.read_text(encoding='utf-8'))}
+    assert {'fleet'} <= ending <= named
+
+
+@pytest.mark.parametrize('command', [name for name in COMMANDS if ' ' not in name])
+def test_the_page_of_the_tools_names_every_command(command):
+    tools = (REPOSITORY / 'docs/how-to/offline-tools.md').read_text(encoding='utf-8')
+    assert re.search(rf'`(resnet_trt )?{command}\b|resnet_trt {command} ', tools)
 
 
 def test_what_does_not_follow_its_schema_is_noticed(capsys):
