@@ -45,7 +45,7 @@ _PURPOSES = {
     'tensorrt_rtx': 'the same for GeForce and RTX GPUs',
     'tensorrt_lean': 'runs version-compatible engines that were built elsewhere',
     'pycuda': 'memory and streams of the GPU, for every TensorRT',
-    'cuda-bindings': 'CUDA graphs, which make small batches faster',
+    'cuda-bindings': 'CUDA graphs, which make small batches faster, and resizing on the GPU',
     'nvrtc': 'converts and resizes frames on the GPU',
     'nvimgcodec': 'decodes JPEG on the GPU',
 }

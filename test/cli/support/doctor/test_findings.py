@@ -71,6 +71,12 @@ def test_what_is_missing_has_a_command_for_this_machine(name, machine, remedy):
     assert remedy in found.remedy
 
 
+def test_what_resizes_on_the_gpu_is_said_of_both_packages_that_it_needs():
+    found = runtimes_on(DESKTOP)
+    assert all('on the GPU' in found[name].purpose for name in ('cuda-bindings', 'nvrtc'))
+    assert 'CUDA graphs' in found['cuda-bindings'].purpose
+
+
 @pytest.mark.parametrize('name', [
     'tensorrt', 'tensorrt_lean', 'pycuda', 'cuda-bindings', 'nvrtc'])
 def test_without_a_gpu_its_packages_are_not_needed(name):
