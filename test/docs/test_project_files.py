@@ -95,6 +95,15 @@ def test_links_lead_somewhere(name: str) -> None:
     assert [link for link in links if not (REPOSITORY / link).exists()] == []
 
 
+def test_the_page_of_security_names_what_parses_and_what_is_code() -> None:
+    text = (REPOSITORY / 'SECURITY.md').read_text(encoding='utf-8')
+    for name in ('OpenCV', 'Pillow', 'PyAV', 'FFmpeg', 'nvImageCodec', 'nvJPEG', 'RAY_AUTH_MODE'):
+        assert name in text, name
+    code = re.findall(r'^\| (.*?) \| \*\*yes', text, re.MULTILINE)
+    for start in ('engines', 'version-compatible engines', 'kernels', 'Ray'):
+        assert [cell for cell in code if cell.startswith(start)], start
+
+
 def test_commands_of_the_contributors_page_exist() -> None:
     text = (REPOSITORY / 'CONTRIBUTING.md').read_text(encoding='utf-8')
     targets = {*re.findall(r'^([a-z-]+):', (REPOSITORY / 'Makefile').read_text(), re.MULTILINE)}
