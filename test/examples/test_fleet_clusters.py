@@ -29,6 +29,11 @@ def test_ray_up_takes_the_cluster(repository):
     types = document['available_node_types']
     assert document['head_node_type'] in types
     assert sum(one.get('max_workers', 0) for one in types.values()) <= document['max_workers']
+    # A run places its model actors when it starts, so the machines are there from the start.
+    workers = [one for name, one in types.items() if name != document['head_node_type']]
+    assert all(one['min_workers'] == one['max_workers'] for one in workers)
+    assert 'idle_timeout_minutes' not in document
+    assert 'ray[default]' in document['setup_commands'][0]
     wrong = {**document, 'max_workers': 'eight'}
     assert len(list(Draft7Validator(schema).iter_errors(wrong))) == 1
 
