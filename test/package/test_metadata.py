@@ -181,3 +181,7 @@ def test_images_have_the_versions_that_are_tested(repository: Path) -> None:
     assert len(tested.keys() & image.keys()) == 5
     assert {name: tested[name] for name in tested.keys() & image.keys()} == {
         name: image[name] for name in tested.keys() & image.keys()}
+    page = (repository / 'docs' / 'how-to' / 'docker.md').read_text(encoding='utf-8')
+    untested = re.search(r'Those of (.*?) are pinned for the\s+images alone', page)
+    assert untested
+    assert {*untested[1].split(' and ')} == image.keys() - tested.keys()
