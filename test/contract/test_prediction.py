@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
 from resnet_trt_node.contract.prediction import top_predictions, UnknownRule
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(1, 32))
 def test_scores_fall_and_of_equal_ones_the_lower_index_comes_first(fifths, top_k):
     scores = np.array(fifths, np.float32) / 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 import numpy as np
@@ -100,6 +100,7 @@ def test_answers_that_are_guesses_fit_none() -> None:
         fit_temperature(np.array([(0.9, 0.1)] * 4, np.float32), np.array([0, 1, 0, 1]))
 
 
+@settings(deadline=None)
 @given(logits=arrays(np.float64, (5, 4), elements=st.integers(-100, 100).map(lambda x: x / 8)),
        temperature=st.floats(0.05, 20))
 def test_no_answer_changes_and_rows_sum_to_1(logits, temperature) -> None:
@@ -110,6 +111,7 @@ def test_no_answer_changes_and_rows_sum_to_1(logits, temperature) -> None:
     np.testing.assert_array_equal(scaled.argmax(axis=1), rows.argmax(axis=1))
 
 
+@settings(deadline=None)
 @given(logits=arrays(np.float64, (3, 4), elements=st.floats(-8, 8)))
 def test_a_temperature_of_1_changes_nothing(logits) -> None:
     np.testing.assert_allclose(with_temperature(softmax(logits), 1), softmax(logits), atol=1e-7)

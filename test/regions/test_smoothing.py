@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 import math
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 import numpy as np
@@ -108,6 +108,7 @@ def test_none_has_no_smoother() -> None:
     assert make_smoother('none', 5) is None
 
 
+@settings(deadline=None)
 @given(rows=st.lists(WEIGHTS, min_size=1, max_size=12), window=WINDOWS,
        kind=st.sampled_from(['ema', 'majority']))
 def test_rows_stay_distributions_and_the_input_stays_as_it_was(rows, window, kind) -> None:
@@ -126,6 +127,7 @@ def test_rows_stay_distributions_and_the_input_stays_as_it_was(rows, window, kin
         given_row[:] = np.nan
 
 
+@settings(deadline=None)
 @given(rows=st.lists(WEIGHTS, min_size=1, max_size=12), window=WINDOWS)
 def test_the_majority_has_the_highest_score(rows, window) -> None:
     majority = Majority(window)
@@ -139,6 +141,7 @@ def test_the_majority_has_the_highest_score(rows, window) -> None:
         assert int(got.argmax()) == winner
 
 
+@settings(deadline=None)
 @given(one=WEIGHTS, count=st.integers(1, 9), window=WINDOWS,
        kind=st.sampled_from(['ema', 'majority']))
 def test_a_still_answer_stays(one, count, window, kind) -> None:
@@ -149,6 +152,7 @@ def test_a_still_answer_stays(one, count, window, kind) -> None:
     np.testing.assert_allclose(got, distribution(one), rtol=1e-6)
 
 
+@settings(deadline=None)
 @given(rows=st.lists(WEIGHTS, min_size=1, max_size=9), kind=st.sampled_from(['ema', 'majority']))
 def test_a_window_of_one_changes_nothing(rows, kind) -> None:
     smoother = make_smoother(kind, 1)

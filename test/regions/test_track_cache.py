@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from threading import Thread
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
@@ -77,9 +77,9 @@ def test_the_published_score_decides_when_answers_are_smoothed() -> None:
     assert hit(kept, region(), START + 3 * MS)
 
 
-@pytest.mark.parametrize('settings', [{'reinfer_interval_ms': 0}, {'reinfer_growth': 1}])
-def test_an_interval_of_0_or_a_growth_of_1_infers_every_frame(settings) -> None:
-    kept = cache(**settings)
+@pytest.mark.parametrize('options', [{'reinfer_interval_ms': 0}, {'reinfer_growth': 1}])
+def test_an_interval_of_0_or_a_growth_of_1_infers_every_frame(options) -> None:
+    kept = cache(**options)
     kept.store('front', region(), START, SURE)
     assert not hit(kept, region(), START)
     assert not hit(kept, region(), START + MS)
@@ -172,6 +172,7 @@ def test_an_unknown_smoothing_is_refused() -> None:
         TrackSettings(smoothing='mean')
 
 
+@settings(deadline=None)
 @given(events=st.lists(st.tuples(
     st.sampled_from(['front', 'left']), st.sampled_from(['', 'a', 'b', 'c']),
     st.integers(0, 5000), st.floats(1, 100), st.floats(0, 1)), max_size=40),
@@ -197,6 +198,7 @@ def test_a_hit_is_always_one_that_the_rules_allow(events, smoothing) -> None:
         assert len(kept) <= 4
 
 
+@settings(deadline=None)
 @given(times=st.lists(st.integers(0, 400), min_size=1, max_size=30).map(sorted))
 def test_a_still_scene_is_inferred_once_an_interval(times) -> None:
     kept = cache(reinfer_interval_ms=100)
