@@ -31,12 +31,12 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
+from resnet_trt_node.allocator import configure_allocator
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.node.deferred_destruction import NodeOfDeferredDestruction
 from resnet_trt_node.node.distribution import events_executor
-from resnet_trt_node.allocator import configure_allocator
 from resnet_trt_node.node.ros.receiving.image_cdr import ReceivedImage
 from resnet_trt_node.node.ros.topics.input_topic import InputTopic, LargeMessages
 from sensor_msgs.msg import Image

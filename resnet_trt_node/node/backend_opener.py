@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Callable, Optional
 
 import numpy as np
+from resnet_trt_node.allocator import touch_memory
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.errors import BackendUnavailable, UsageError
@@ -13,7 +14,6 @@ from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
-from resnet_trt_node.allocator import touch_memory
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.printable import printable
 

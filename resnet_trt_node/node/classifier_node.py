@@ -9,6 +9,7 @@ from typing import Any, Callable, Optional, Sequence
 
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble has it there
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from resnet_trt_node.allocator import touch_memory
 from resnet_trt_node.contract.prediction import least_score
 from resnet_trt_node.errors import ResnetTrtError, UsageError
 from resnet_trt_node.node.annotator import Annotator
@@ -21,7 +22,6 @@ from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.preprocess_worker import chosen_threads
 from resnet_trt_node.node.pipeline.settings import PipelineHooks
-from resnet_trt_node.allocator import touch_memory
 from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.node.ros.frames import frames_of
 from resnet_trt_node.node.ros.parameter_server import NodeOfCheckedParameters, ParameterServer

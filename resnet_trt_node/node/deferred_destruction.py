@@ -13,8 +13,8 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from rclpy.waitable import Waitable
-from resnet_trt_node.node.distribution import EventHandler
 from resnet_trt_node.allocator import give_free_memory_back
+from resnet_trt_node.node.distribution import EventHandler
 
 #: Period at which middleware events, such as lost messages, are taken.
 _EVENTS_SEC = 0.5

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from resnet_trt_node.allocator import configure_allocator
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.import_errors import import_failure
-from resnet_trt_node.allocator import configure_allocator
 from resnet_trt_node.node.ros.ros_environment import check_ros_environment
 from resnet_trt_node.node.stop_signal import StopSignal
 

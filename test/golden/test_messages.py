@@ -18,6 +18,7 @@ from image_bags import BagWriter
 import onnx
 from PIL import Image
 import pytest
+from resnet_trt_node.allocator import configure_allocator
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.cli.main import main
@@ -28,7 +29,6 @@ from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.label_file import read_labels
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments, node_settings
 from resnet_trt_node.node.import_errors import import_failure
-from resnet_trt_node.allocator import configure_allocator
 from resnet_trt_node.node.ros.parameter_hints import unknown_parameter
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.ros_environment import check_ros_environment

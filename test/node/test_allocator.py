@@ -12,10 +12,10 @@ import numpy as np
 import psutil
 import pytest
 from repository import REPOSITORY
-from resnet_trt_node.errors import UsageError
 from resnet_trt_node.allocator import (
     configure_allocator, give_free_memory_back, HEAP_BLOCK_BYTES, KEPT_BYTES, MOST_TOUCHED_BYTES,
     touch_memory, VARIABLE)
+from resnet_trt_node.errors import UsageError
 
 pytestmark = pytest.mark.slow
 

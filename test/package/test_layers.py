@@ -19,7 +19,7 @@ import pytest
 NAME = 'resnet_trt_node'
 BASE = {'errors', 'interrupt', 'labels', 'label_document', 'label_file', 'label_table',
         'printable', 'regular_file', 'atomic_file', 'closing', 'fitting', 'json_document',
-        'plot_text', 'spelling', 'user_folders', 'cdr'}
+        'plot_text', 'spelling', 'user_folders', 'cdr', 'allocator'}
 GRAPHS = {'contract', 'imaging', 'evaluation', *BASE}
 RUNTIMES = {'backends', 'datasets', *GRAPHS}
 
@@ -36,6 +36,7 @@ LAYERS = {
     'regular_file': set(),
     'atomic_file': {'errors'},
     'cdr': {'errors'},
+    'allocator': {'errors'},
     'user_folders': {'errors'},
     'labels': {'errors', 'printable', 'regular_file'},
     'label_table': {'errors', 'printable'},
@@ -99,6 +100,7 @@ WITHOUT = {
     'regular_file': rf'{PLAIN}|numpy',
     'atomic_file': rf'{PLAIN}|numpy',
     'cdr': rf'{PLAIN}|numpy',
+    'allocator': rf'{PLAIN}|numpy',
     'user_folders': rf'{PLAIN}|numpy',
     'evaluation': PLAIN,
     'contract': rf'{ROS}|{DEVICES}|torch|onnxruntime|cv2|PIL|rosbags',

@@ -20,8 +20,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
-from resnet_trt_node.node.distribution import events_executor
 from resnet_trt_node.allocator import configure_allocator
+from resnet_trt_node.node.distribution import events_executor
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Classification
 

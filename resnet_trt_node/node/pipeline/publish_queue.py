@@ -58,7 +58,7 @@ class PublishQueue:
         """Note that the caller publishes a batch instead of the publisher; only where idle."""
         self._current = batch
 
-    def next(self) -> tuple[Optional[Batch], bool]:
+    def take(self) -> tuple[Optional[Batch], bool]:
         """Wait for a batch to publish, None at the end; tell too whether the queue was full."""
         while not self._batches or self._current is not None:
             self._ready.wait()

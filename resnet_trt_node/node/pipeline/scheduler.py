@@ -315,7 +315,7 @@ class Scheduler:
     def next_inferred(self) -> Optional[Batch]:
         """Wait for a batch to publish, and to call `published` after that; None at the end."""
         with self._lock:
-            batch, was_full = self._inferred.next()
+            batch, was_full = self._inferred.take()
             if was_full:
                 self._preprocess.notify()
             return batch

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 from resnet_trt_node.contract.prediction import Prediction
