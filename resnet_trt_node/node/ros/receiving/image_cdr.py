@@ -1,8 +1,8 @@
 """
 Image and CompressedImage as they go over the wire, their pixels viewed where they lie.
 
-Alone of these two messages more than a few bytes are received. rclpy would copy their pixels once
-more, and would say nothing of a message that is damaged.
+Alone of these two messages more than a few bytes are received: rclpy would copy the pixels into an
+array of its own. And it would say nothing of a message that is damaged.
 """
 
 from __future__ import annotations
