@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Optional
 from tools.gpu.sitting_results import MLPERF_IMAGES_S, Sitting
 from tools.markdown_page import has_section, read_json, table, write_section
 from tools.performance_goals import goals
-from tools.readme_figures import figures, older
+from tools.readme_figures import figures, given_back, older
 
 #: Published by TIER IV for its traffic-light classifier, see its model page (AWML).
 _AWML = 'TIER IV AWML, MobileNetV2, six crops on an RTX 3090, as published: p99 8.0 ms'
@@ -150,7 +150,7 @@ def _node_rows(realtime: dict[str, Any]) -> Iterator[Row]:
     if cpu := figures.get('cpu_per_frame'):
         yield Row('CPU time of a 1080p frame', f'{cpu["ours"]["cpu_ms"]:.1f} ms', _beside({
             'a plain rclpy node': f'{cpu["plain"]["cpu_ms"]:.1f} ms',
-            'a node that only receives': f'{cpu["bare"]["cpu_ms"]:.1f} ms'}))
+            'a node that only receives': f'{cpu["bare"]["cpu_ms"]:.1f} ms'}) + given_back(cpu))
     if over := figures.get('overload'):
         yield Row(
             'twice the load that the backend bears: answers, oldest answer',

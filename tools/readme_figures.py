@@ -14,6 +14,8 @@ from tools.gpu.sitting_results import MLPERF_IMAGES_S, Sitting
 from tools.markdown_page import table
 from tools.performance_goals import every_goal, NODE_FIGURES_MS, NODE_LIMITS_MS
 
+#: Page faults a frame from which on its memory is given back each time: 6 MB have 1519 pages.
+MANY_FAULTS = 1000
 _PAGE = 'docs/performance.md'
 
 
@@ -161,6 +163,19 @@ def older(node: dict[str, Any], one: dict[str, Any]) -> str:
     return '' if commit == node['machine']['commit'] else f' (at the earlier commit {commit})'
 
 
+def given_back(cpu: dict[str, Any]) -> str:
+    """
+    Tell how often the plain node paid for the memory of each frame, which this node keeps.
+
+    :param cpu: figures of the scenario of CPU time.
+    :returns: the end of a sentence, '' for never.
+    """
+    faults = cpu['plain']['page_faults_rounds']
+    costly = sum(one > MANY_FAULTS for one in faults)
+    return (f'; in {costly} of {len(faults)} rounds the plain node gave the memory of each frame '
+            'back to the system' if costly else '')
+
+
 def _cpu_rows(realtime: dict[str, Any]) -> Iterator[_Row]:
     found = {one['name']: one for one in realtime['scenarios']}
 
@@ -168,11 +183,11 @@ def _cpu_rows(realtime: dict[str, Any]) -> Iterator[_Row]:
         return _link(words, found[name]['title'])
 
     cpu = found['cpu_per_frame']
-    check, = cpu['checks']
+    check = next(one for one in cpu['checks'] if one['name'].startswith('CPU per frame'))
     yield _Row(
         link('CPU time of a 1080p frame', 'cpu_per_frame') + ', inference apart',
         f'{cpu["figures"]["ratio"]:.2f} of a plain rclpy node',
-        _goal(f'at most {check["limit"]:g}', check['met']))
+        _goal(f'at most {check["limit"]:g}', check['met']) + given_back(cpu['figures']))
     yield _Row(
         link('The same', 'cpu_per_frame_onnxruntime') + ' with EfficientNet-Lite0 in ONNX Runtime',
         f'{found["cpu_per_frame_onnxruntime"]["figures"]["ratio"]:.2f} of a plain rclpy node',

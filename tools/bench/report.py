@@ -13,12 +13,11 @@ from bench.scenarios.cpu_per_frame import RATIO_LIMIT
 from bench.scenarios.soak import SLOPE_FROM_S
 from markdown_page import table, write_section
 from performance_summary import write_summary
+from tools.readme_figures import MANY_FAULTS
 
 PLOT = 'performance_realtime.png'
 #: The benchmark itself and the kernel take less.
 DISTURBED_CORES = 0.25
-#: A frame of 6 MB has 1519 pages.
-MANY_FAULTS = 1000
 _MET = {True: 'met', False: 'missed'}
 
 
