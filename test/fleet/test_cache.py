@@ -98,6 +98,7 @@ def test_what_a_killed_process_left_is_removed(bags, tmp_path):
         assert not left.exists()
 
 
+@pytest.mark.slow
 def test_what_a_process_unpacked_is_removed_though_it_was_killed(tmp_path, monkeypatch):
     pytest.importorskip('ray', reason='Ray is missing: pip install .[fleet]')
     from resnet_trt_node.fleet.tasks import _OpenBags

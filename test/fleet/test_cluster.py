@@ -9,6 +9,8 @@ import pytest
 
 from resnet_trt_node.errors import UsageError
 
+# To import Ray asks for a free port.
+pytestmark = pytest.mark.slow
 cluster = pytest.importorskip('resnet_trt_node.fleet.cluster', exc_type=Exception)
 
 

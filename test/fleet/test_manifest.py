@@ -80,6 +80,7 @@ def test_a_bag_stays_as_it_was_until_it_is_planned_again(tmp_path):
     assert failed == {**earlier['bags'][0], 'state': 'failed', 'error': 'the disk is away'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('broken', [False, True])
 def test_the_manifest_is_saved_every_few_seconds(tmp_path, monkeypatch, broken):
     from resnet_trt_node.fleet import run

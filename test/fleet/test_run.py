@@ -10,6 +10,8 @@ from typing import Any
 from fleet_units import content_of, open_run, units_of
 import pytest
 
+# To import Ray asks for a free port.
+pytestmark = pytest.mark.slow
 ray = pytest.importorskip('ray', reason='Ray is missing: pip install .[fleet]')
 ACTORS = (('first', 'here'), ('second', 'here'), ('far', 'there'))
 

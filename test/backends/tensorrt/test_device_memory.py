@@ -15,6 +15,9 @@ from resnet_trt_node.backends.cuda import picture_memory
 from resnet_trt_node.backends.cuda.page_locked import page_locked_memory
 from tensorrt_machine import World
 
+# The kernel is compiled for the CPU.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def world(monkeypatch: Any, tmp_path: Path) -> Iterator[Callable[..., World]]:

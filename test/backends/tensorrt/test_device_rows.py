@@ -12,6 +12,9 @@ import pytest
 from resnet_trt_node.errors import BackendError, BackendUnavailable
 from tensorrt_machine import World
 
+# The kernel is compiled for the CPU.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def world(monkeypatch: Any, tmp_path: Path) -> Iterator[Callable[..., World]]:
