@@ -19,13 +19,13 @@ _BIG_ENDIAN, LITTLE_ENDIAN = b'\x00\x00', b'\x00\x01'
 _ENCAPSULATION_BYTES = 4
 _NUMBER_BYTES = 8
 #: Texts of messages have any length; longer ones, in characters, are not kept in a cache.
-CACHED_TEXT = 256
+_CACHED_TEXT = 256
 _U32 = {False: struct.Struct('<I'), True: struct.Struct('>I')}
 
 
 def text_bytes(text: str) -> bytes:
     """Return a text in little endian; what is behind a NUL is left out, as by rclpy."""
-    return (_cached_text_bytes if len(text) <= CACHED_TEXT else _text_bytes)(text)
+    return (_cached_text_bytes if len(text) <= _CACHED_TEXT else _text_bytes)(text)
 
 
 def _text_bytes(text: str) -> bytes:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from functools import lru_cache
 import struct
 from typing import Any, Optional, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from resnet_trt_node.cdr import CACHED_TEXT, text_bytes
+from resnet_trt_node.cdr import text_bytes
 from resnet_trt_node.contract.prediction import Prediction
 from sensor_msgs.msg import Image
 from vision_msgs.msg import LabelInfo, VisionClass
@@ -56,16 +55,8 @@ def _text(text: str, place: int, alignment: int) -> bytes:
     :param place: where it begins.
     :param alignment: of the next field.
     """
-    return (_cached_text if len(text) <= CACHED_TEXT else _padded)(text, place, alignment)
-
-
-def _padded(text: str, place: int, alignment: int) -> bytes:
     data = text_bytes(text)
     return data + bytes(-(place + len(data)) % alignment)
-
-
-# The same class names come again and again, each in at most two places modulo 8.
-_cached_text = lru_cache(maxsize=4096)(_padded)
 
 
 def label_info(stamp: Any, labels: Sequence[str], threshold: float) -> Optional[LabelInfo]:
