@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from resnet_trt_node.backends.cuda.device import load_driver
-from resnet_trt_node.backends.cuda.jpeg_selection import select_for_device
+from resnet_trt_node.imaging.on_device.jpeg_selection import select_for_device
 from resnet_trt_node.backends.cuda.stream import cuda_error_text
 from resnet_trt_node.backends.options import discard
 from resnet_trt_node.closing import Closing

@@ -14,8 +14,7 @@ from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
-from resnet_trt_node.imaging.on_device.grid import plan_grid
-from resnet_trt_node.imaging.on_device.source import plan_source, Source
+from resnet_trt_node.imaging.on_device.planned import plan_picture
 from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
 from resnet_trt_node.node.pipeline.settings import DevicePicture, LiveSettings
 from resnet_trt_node.regions.frame_regions import FrameRegions, RegionClassifier
@@ -113,12 +112,8 @@ class WholeFrame:
     def __init__(
             self, load: Callable[[], Frame], resizer: Resizer, spec: ModelSpec,
             picture: Union[RawImage, EncodedPicture, None] = None) -> None:
-        self._grid = picture and plan_grid(spec.resize, picture.height, picture.width)
-        self._picture: Union[Source, EncodedPicture, None] = None
-        if self._grid:
-            self._picture = (
-                plan_source(picture) if isinstance(picture, RawImage) else picture)
-        self._frame = load() if self._picture is None else None
+        self._planned = plan_picture(picture, spec.resize)
+        self._frame = load() if self._planned is None else None
         self._load: Optional[Callable[[], Frame]] = load
         self._resizer = resizer
         self._spec = spec
@@ -132,19 +127,16 @@ class WholeFrame:
 
     def offload(self, index: int, rows: DeviceRows, place: int) -> str:
         """Have the device resize it, and let go of its pixels."""
-        picture, grid, load, resizer = self._picture, self._grid, self._load, self._resizer
-        if isinstance(picture, EncodedPicture) and grid and load and rows.decodes:
-            rows.put_encoded(place, picture, grid, lambda row: resizer.resize(load(), row))
+        planned, load, resizer = self._planned, self._load, self._resizer
+        if planned is None or load is None:
+            return ''
+        path = planned.put(rows, place, lambda row: resizer.resize(load(), row))
+        if path:
             self._let_go()
-            return 'jpeg'
-        if isinstance(picture, Source) and grid and rows.put(
-                place, picture, grid, grid.rows, grid.columns):
-            self._let_go()
-            return 'raw'
-        return ''
+        return path
 
     def _let_go(self) -> None:
-        self._frame = self._picture = self._load = None
+        self._frame = self._planned = self._load = None
 
     def take(self, index: int, probabilities: NDArray[np.float32]) -> None:
         """Keep its probabilities."""

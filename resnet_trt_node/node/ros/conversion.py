@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Callable, Optional, Union
 
 import numpy as np
-from resnet_trt_node.backends.cuda.jpeg_selection import select_for_device
 from resnet_trt_node.backends.options import discard
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.depth_images import DEPTH_ENCODING, looks_like_depth
@@ -18,6 +17,7 @@ from resnet_trt_node.imaging.float_images import FLOAT_ASSUMPTION, has_floats
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
+from resnet_trt_node.imaging.on_device.pictures import picture_of_message
 from resnet_trt_node.node.ros.cv_bridge_check import CvBridgeCheck
 from resnet_trt_node.printable import printable
 
@@ -90,17 +90,7 @@ class Converter:
         :returns: None for what it does not, and for what may be depth.
         :raises FrameError: if a raw image is malformed; of compressed ones `to_frame` tells.
         """
-        if hasattr(message, 'encoding'):
-            raw = check_image(message, self.max_bytes)
-            return None if raw.name == DEPTH_ENCODING else raw
-        if not encoded or not hasattr(message, 'format') or not hasattr(message, 'data'):
-            return None
-        kind = str(message.format).lower()
-        # A mosaic in a jpeg, and depth, are no colours yet.
-        if 'bayer_' in kind or 'depth' in kind or kind.startswith(DEPTH_ENCODING.lower()):
-            return None
-        header = select_for_device(message.data, self.max_bytes)
-        return None if isinstance(header, str) else EncodedPicture(message.data, header)
+        return picture_of_message(message, encoded, self.max_bytes)
 
     def _convert(self, message: Any, raw: RawImage) -> Frame:
         encoding, equal = raw.encoding, self._bridged.get(raw.name)

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 import pytest
 from resnet_trt_node.backends.cuda.jpeg import JpegDecoder
-from resnet_trt_node.backends.cuda.jpeg_selection import select_for_device
+from resnet_trt_node.imaging.on_device.jpeg_selection import select_for_device
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.grid import plan_grid

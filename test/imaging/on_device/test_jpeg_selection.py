@@ -8,7 +8,7 @@ from jpegs import jpeg, patched, scene, segment, turned, with_segment, without
 import numpy as np
 import pytest
 
-from resnet_trt_node.backends.cuda.jpeg_selection import MIN_SIDE, select_for_device
+from resnet_trt_node.imaging.on_device.jpeg_selection import MIN_SIDE, select_for_device
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.compressed import decode_compressed
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
