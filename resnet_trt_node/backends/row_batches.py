@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Callable, Generic, TYPE_CHECKING, TypeVar, Union
+from collections import deque
+from typing import Callable, Generic, Optional, TYPE_CHECKING, TypeVar, Union
 
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.result_check import bad_rows
+from resnet_trt_node.errors import AnswerError, FrameError
+from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,48 +16,100 @@ if TYPE_CHECKING:
 
 T = TypeVar('T')
 
+#: Has the device write a row of a buffer; returns '' where it does not.
+Offload = Callable[[DeviceRows, int], str]
+
 
 class RowBatches(Generic[T]):
     """
     Collects rows until a batch is full, whatever they are rows of.
+
+    While a device infers a batch, the next ones are filled, as many as the backend has buffers.
 
     :param backend: an open backend; stays the caller's, who submits nothing else meanwhile.
     """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._buffer = backend.buffer()
+        # A blocking backend would only delay the answers.
+        self._free = deque(range(backend.num_buffers if backend.asynchronous else 1))
+        #: The most rows that wait for their answer.
+        self.capacity = backend.max_batch_size * len(self._free)
+        self._submitted: deque[tuple[int, list[T]]] = deque()
         self._waiting: list[T] = []
+        self._begin()
 
     def put(
             self, item: T, write: Callable[[NDArray[np.uint8]], object],
-    ) -> list[tuple[T, Union[NDArray[np.float32], str]]]:
+            offload: Optional[Offload] = None,
+    ) -> list[tuple[T, Union[NDArray[np.float32], FrameError]]]:
         """
         Add a row.
 
         :param item: what the answer is for.
         :param write: overwrites the row, uint8 (H, W, 3); after an error of it, which passes
             through, the row counts as not added.
-        :returns: as `infer` where this was the last row of a batch, else nothing.
+        :param offload: has the device write the row instead, where there is one that does; its
+            errors likewise.
+        :returns: as `infer`, of batches that have their answers now.
         """
-        write(self._buffer[len(self._waiting)])
+        place, rows = len(self._waiting), self._rows
+        if rows is not None:
+            # A bad one may have had this row before.
+            rows.forget(place)
+        if rows is None or offload is None or not offload(rows, place):
+            write(self._buffer[place])
         self._waiting.append(item)
-        return self.infer() if len(self._waiting) == self._backend.max_batch_size else []
+        if len(self._waiting) < self._backend.max_batch_size:
+            return []
+        self._submit()
+        return [] if self._free else self._collect()
 
-    def infer(self) -> list[tuple[T, Union[NDArray[np.float32], str]]]:
+    def infer(self) -> list[tuple[T, Union[NDArray[np.float32], FrameError]]]:
         """
         Infer the rows that wait.
 
         :returns: of each, in order, its item and its probabilities, float32 (C,), which the caller
-            owns; or in words why the model returned none.
+            owns; or why there are none: an `AnswerError` where the model returned none, another
+            one where neither the device nor the CPU could decode the picture.
         :raises InferenceError: if the runtime fails.
         """
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return []
-        self._backend.submit(len(waiting))
-        # The backend's result lives until the next submit, the caller's rows longer.
-        rows = self._backend.collect().copy()
-        bad = bad_rows(rows, not self._backend.spec.multi_label)
-        return [(item, bad.get(place, row)) for place, (item, row) in enumerate(zip(
-            waiting, rows))]
+        if self._waiting:
+            self._submit()
+        answers = []
+        while self._submitted:
+            answers += self._collect()
+        return answers
+
+    def _begin(self) -> None:
+        """Fill another buffer, from its first row on."""
+        self._waiting = []
+        if self._free:
+            self._index = self._free[0]
+            self._buffer = self._backend.buffer(self._index)
+            self._rows = self._backend.device_rows(self._index)
+            if self._rows is not None:
+                self._rows.clear()
+
+    def _submit(self) -> None:
+        self._backend.submit(len(self._waiting), self._index)
+        self._submitted.append((self._free.popleft(), self._waiting))
+        self._begin()
+
+    def _collect(self) -> list[tuple[T, Union[NDArray[np.float32], FrameError]]]:
+        """Return the answers of the batch that was submitted first; its buffer is free then."""
+        index, items = self._submitted.popleft()
+        try:
+            # The backend's result lives until the next submit, the caller's rows longer.
+            rows = self._backend.collect(index).copy()
+            fall_backs = self._backend.fall_backs(index)
+        finally:
+            self._free.append(index)
+            if len(self._free) == 1:
+                self._begin()
+        bad: dict[int, FrameError] = {
+            place: AnswerError(reason) for place, reason in bad_rows(
+                rows, not self._backend.spec.multi_label).items()}
+        bad.update(
+            (place, FrameError(reason)) for place, reason in fall_backs.items() if reason)
+        return [(item, bad.get(place, row)) for place, (item, row) in enumerate(zip(items, rows))]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 import shlex
 from time import perf_counter_ns
-from typing import Any, Optional, Sequence
+from typing import Any, Optional, Sequence, Union
 
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.classifier import Classifier
@@ -24,6 +24,9 @@ from resnet_trt_node.cli.support.regions.options import refuse_region_options, R
 from resnet_trt_node.cli.support.sources import Inputs, Source
 from resnet_trt_node.contract.prediction import Prediction, UnknownRule
 from resnet_trt_node.errors import DataError, FrameError, UsageError
+from resnet_trt_node.imaging.encodings import RawImage
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 
 #: Largest number of failures that are printed; the others are counted, and --json has all.
 _MAX_PRINTED_FAILURES = 10
@@ -109,7 +112,7 @@ class _Run:
             if not self.arguments.json:
                 self._write_row('SOURCE', 'RANK', 'SCORE', 'CLASS')
             for source, predictions in classifier.classify(
-                    self.inputs, Source.load, self._fail, _file_name):
+                    self.inputs, self._load, self._fail, _file_name, _picture):
                 self._take(source, predictions)
                 self.progress.step()
         if not self.classified:
@@ -126,10 +129,17 @@ class _Run:
             self._summarise((perf_counter_ns() - start_ns) / 1e9)
         return 0
 
+    def _load(self, source: Source) -> Frame:
+        # What is drawn on stays in memory until it is written.
+        return source.decode() if self.annotated is None else source.load()
+
     def _take(self, source: Source, predictions: Sequence[Prediction]) -> None:
         self.classified += 1
         written = None
         if self.annotated is not None:
+            if source.frame is None:
+                # The device decoded it for itself.
+                source.load()
             written = self.annotated.write(source, predictions)
         if self.bag is not None:
             self.bag.write(source, predictions)
@@ -184,6 +194,11 @@ class _Run:
             log(f'pictures with their classes: {self.arguments.annotate}')
         if self.bag is not None:
             log(f'bag with the classifications: {self.arguments.output}')
+
+
+def _picture(source: Source, encoded: bool) -> Union[RawImage, EncodedPicture, None]:
+    """Return what a device may convert of an input."""
+    return source.picture(encoded)
 
 
 def _file_name(source: Source) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Optional
 from resnet_trt_node.cli.support.console import (
     count_of, log, print_json, print_table, Progress, write)
 from resnet_trt_node.cli.support.options import (
-    backend_document, backend_options, describe_backend, max_image_bytes)
+    backend_document, describe_backend, max_image_bytes, opening_options)
 from resnet_trt_node.cli.support.regions.options import refuse_region_options, REGION_OPTIONS
 from resnet_trt_node.contract.model_file import read_model
 from resnet_trt_node.contract.prediction import UnknownRule
@@ -29,8 +29,8 @@ _MAX_PRINTED_FAILURES = 10
 #: Options that change answers or units, so that a run is resumed with the same ones only.
 _KEPT = (
     'topic', 'every_ms', 'unit_frames', 'max_image_mib', 'top_k', 'score_threshold',
-    'unknown_below', 'unknown_label', 'unknown_criterion', 'resize_method', 'backend', 'regions',
-    *REGION_OPTIONS)
+    'unknown_below', 'unknown_label', 'unknown_criterion', 'resize_method', 'preprocess',
+    'backend', 'regions', *REGION_OPTIONS)
 
 
 def run(arguments: Namespace) -> int:
@@ -48,7 +48,8 @@ def run(arguments: Namespace) -> int:
         bags = find_bags(arguments.bags, folder.drives)
         cluster = stack.enter_context(connected(arguments.address))
         actors = stack.enter_context(model_actors(
-            cluster, model, Path(arguments.model).name, _backend_options(arguments),
+            cluster, model, Path(arguments.model).name,
+            {'name': arguments.backend, **opening_options(arguments)},
             (lambda line: None) if arguments.json else log))
         job = Job(
             cluster.key, work, actors.handles, actors.model, actors.spec, actors.info,
@@ -92,12 +93,6 @@ def _work(arguments: Namespace) -> Work:
     return FrameWork(
         None if arguments.topic is None else tuple(arguments.topic), arguments.unit_frames,
         sampling, answering)
-
-
-def _backend_options(arguments: Namespace) -> dict[str, Any]:
-    return {
-        'name': arguments.backend, 'max_batch_size': arguments.batch_size,
-        'opt_batch_sizes': arguments.opt_batch_size or (), **backend_options(arguments)}
 
 
 def _describe(cluster: Cluster, actors: ModelActors, bags: int) -> None:

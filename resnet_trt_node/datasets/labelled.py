@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
-from typing import Callable, Optional, Sequence, TYPE_CHECKING, Union
+from typing import Optional, Sequence, TYPE_CHECKING, Union
 
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.contract.spec import ModelSpec
@@ -19,6 +19,8 @@ from resnet_trt_node.datasets.zip_names import plain_name
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
+from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
+from resnet_trt_node.imaging.on_device.grid import Grid, plan_grid
 from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
 from resnet_trt_node.regular_file import read_regular
 
@@ -29,8 +31,39 @@ if TYPE_CHECKING:
 #: A table of millions of pictures has less.
 _MAX_TABLE_BYTES = 2**30
 
-#: Writes a decoded picture into a row of a batch, uint8 (H, W, 3).
-WriteRow = Callable[[LabelledPicture, Frame, 'NDArray[np.uint8]'], object]
+
+class RowWriter:
+    """
+    Brings pictures to the input of a model.
+
+    :param spec: the model's.
+    :param method: see `Resizer`.
+    """
+
+    def __init__(self, spec: ModelSpec, method: ResizeMethod) -> None:
+        self._resizer = Resizer(spec.resize, method)
+
+    def write(self, item: LabelledPicture, frame: Frame, row: NDArray[np.uint8]) -> None:
+        """
+        Write a decoded picture into a row of a batch.
+
+        :param item: which.
+        :param frame: its pixels.
+        :param row: uint8 (H, W, 3), wholly overwritten.
+        :raises FrameError: if it cannot be used.
+        """
+        self._resizer.resize(frame, row)
+
+    def grid(self, item: LabelledPicture, height: int, width: int) -> Optional[Grid]:
+        """
+        Return how a device brings a picture to the row, None where it cannot.
+
+        :param item: which.
+        :param height: rows of the picture.
+        :param width: pixels of a row.
+        :raises FrameError: if it cannot be used.
+        """
+        return plan_grid(self._resizer.rule, height, width)
 
 
 class PictureSet(Closing):
@@ -64,15 +97,22 @@ class PictureSet(Closing):
         """
         return self.store.frame(item.name)
 
-    def writer(self, spec: ModelSpec, method: ResizeMethod) -> WriteRow:
+    def picture(self, item: LabelledPicture) -> Optional[EncodedPicture]:
         """
-        Return what writes decoded pictures into the batches of a model.
+        Return what a device may decode of a picture, None where the CPU has to.
+
+        :raises FrameError: if it cannot be read.
+        """
+        return self.store.picture(item.name)
+
+    def writer(self, spec: ModelSpec, method: ResizeMethod) -> RowWriter:
+        """
+        Return what brings pictures to the input of a model.
 
         :param spec: the model's.
         :param method: see `Resizer`.
         """
-        resizer = Resizer(spec.resize, method)
-        return lambda item, frame, row: resizer.resize(frame, row)
+        return RowWriter(spec, method)
 
     def close(self) -> None:
         """Close the zip file; calling it again does nothing."""

@@ -28,11 +28,21 @@ def read_picture(
     :returns: see `decode_picture`.
     :raises FrameError: if it cannot be read or is not a picture.
     """
+    return decode_picture(read_picture_file(path, max_bytes), str(path), reduced_to, max_bytes)
+
+
+def read_picture_file(path: Union[str, Path], max_bytes: int = MAX_FILE_IMAGE_BYTES) -> bytes:
+    """
+    Return the bytes of a picture file.
+
+    :param path: the file.
+    :param max_bytes: as for `read_picture`; a larger file is refused.
+    :raises FrameError: if it cannot be read.
+    """
     try:
-        data = read_regular(path, max_bytes)
+        return read_regular(path, max_bytes)
     except OSError as error:
         raise FrameError(f'cannot read picture {path}: {error.strerror or error}') from error
-    return decode_picture(data, str(path), reduced_to, max_bytes)
 
 
 def decode_picture(

@@ -17,6 +17,8 @@ from resnet_trt_node.datasets.zip_names import encoding_of, member_name, plain_n
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame, too_large
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
+from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
+from resnet_trt_node.imaging.on_device.pictures import picture_of_file
 from resnet_trt_node.printable import printable
 from resnet_trt_node.regular_file import read_regular
 
@@ -131,6 +133,16 @@ class PictureStore(Closing):
         if frame.of_several:
             self.several.add(name)
         return frame
+
+    def picture(self, name: str, encoded: bool = True) -> Optional[EncodedPicture]:
+        """
+        Return what a device may decode of a picture, None where the CPU has to.
+
+        :param name: the file.
+        :param encoded: whether it decodes jpegs.
+        :raises FrameError: if it cannot be read.
+        """
+        return picture_of_file(self.read(name), self._max_bytes) if encoded else None
 
     def close(self) -> None:
         """Close the zip file; calling it again does nothing."""

@@ -1,4 +1,4 @@
-"""The model on one GPU, or on a share of the CPU; and the backend by which readers reach it."""
+"""The model on one GPU, or on a share of the CPU."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Mapping, Optional, Tuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from resnet_trt_node.backends.base import Backend, BackendInfo, warm_up
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import InferenceError
+from resnet_trt_node.fleet.batch import RemoteAnswer, RemoteBatch
 from resnet_trt_node.fleet.extra import needs_fleet_extra
 
 with needs_fleet_extra():
@@ -55,21 +53,20 @@ class ModelActor:
         found: str = ray.get_runtime_context().get_node_id()
         return found
 
-    def infer(self, model: Model, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def infer(self, model: Model, batch: RemoteBatch) -> RemoteAnswer:
         """
         Answer frames.
 
         :param model: the model.
-        :param rows: uint8 (N, H, W, 3), N at most the batch size.
-        :returns: float32 (N, C).
+        :param batch: of at most the batch size.
         :raises InferenceError: if the runtime fails; the model is opened again for the next call.
         """
         backend = self._open(model)
         try:
-            backend.buffer()[:len(rows)] = rows
-            backend.submit(len(rows))
-            answer: NDArray[np.float32] = backend.collect().copy()
-            return answer
+            refused = batch.fill(backend)
+            backend.submit(batch.size)
+            probabilities = backend.collect().copy()
+            return RemoteAnswer(probabilities, sorted({*refused, *backend.fall_backs()}))
         except InferenceError:
             self._backend = None
             backend.close()
@@ -83,39 +80,3 @@ class ModelActor:
                 self._backend = open_backend(path, num_buffers=1, **self._options)
             warm_up(self._backend)
         return self._backend
-
-
-class RemoteBackend(Backend):
-    """
-    A backend whose batches an `ModelActor` infers.
-
-    :param actor: Ray's handle of it.
-    :param model: its model.
-    :param spec: of its model.
-    :param info: who computes.
-    :param batch_size: the largest that it was opened for.
-    """
-
-    asynchronous = False
-
-    def __init__(
-            self, actor: Any, model: Model, spec: ModelSpec, info: BackendInfo,
-            batch_size: int) -> None:
-        super().__init__(
-            spec, info, [np.zeros((batch_size, spec.height, spec.width, 3), np.uint8)])
-        self._actor = actor
-        self._model = model
-        self._answer: Any = None
-
-    def _submit(self, batch_size: int, index: int) -> None:
-        # Ray copies the rows before it returns.
-        self._answer = self._actor.infer.remote(
-            self._model, self._buffers[index][:batch_size])
-
-    def _collect(self, batch_size: int, index: int) -> NDArray[np.float32]:
-        answer, self._answer = self._answer, None
-        found: NDArray[np.float32] = ray.get(answer)
-        return found
-
-    def _close(self) -> None:
-        self._answer = None

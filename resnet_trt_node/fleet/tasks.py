@@ -13,10 +13,11 @@ from resnet_trt_node.backends.base import BackendInfo
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import InferenceError, ResnetTrtError
-from resnet_trt_node.fleet.actor import Model, RemoteBackend
+from resnet_trt_node.fleet.actor import Model
 from resnet_trt_node.fleet.bags import Bag, is_address
 from resnet_trt_node.fleet.cache import local_bag, scratch_folder
 from resnet_trt_node.fleet.extra import needs_fleet_extra
+from resnet_trt_node.fleet.remote import RemoteBackend
 from resnet_trt_node.fleet.table import UnitTable
 from resnet_trt_node.fleet.units import Unit, Work
 

@@ -16,6 +16,7 @@ from resnet_trt_node.contract.prediction import sureness, top_predictions, Unkno
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.fleet.table import NOT_SAMPLED, reason_of
 from resnet_trt_node.imaging.decode import decode_message
+from resnet_trt_node.imaging.on_device.pictures import picture_of_message
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from resnet_trt_node.bag.reader import BagReader
     from resnet_trt_node.contract.spec import ModelSpec
     from resnet_trt_node.fleet.table import UnitTable
+    from resnet_trt_node.imaging.encodings import RawImage
     from resnet_trt_node.imaging.frame import Frame
+    from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
     from resnet_trt_node.imaging.resize import ResizeMethod
 
 
@@ -154,11 +157,17 @@ class FrameWork:
         def load(image: NumberedImage) -> Frame:
             return decode_message(image.message, max_bytes=answering.max_bytes)
 
+        def picture(
+                image: NumberedImage,
+                encoded: bool) -> Union[RawImage, EncodedPicture, None]:
+            return picture_of_message(image.message, encoded, answering.max_bytes)
+
         def skip(image: NumberedImage, error: FrameError) -> None:
             table.skipped(image.topic, image.stamp_ns, image.log_time_ns, image.number,
                           reason_of(error), str(error))
         images = Images(bag, unit, self.sampling, table, answering.max_bytes)
-        for image, row in classifier.probabilities(images, load, skip, _no_name):
+        for image, row in classifier.probabilities(
+                images, load, skip, _no_name, picture):
             table.frame(
                 image, image.number, top_predictions(
                     row, backend.spec.labels, answering.top_k, answering.score_threshold,

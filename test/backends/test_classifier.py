@@ -116,20 +116,21 @@ def test_no_classes_at_all_are_refused(top_k):
 @pytest.fixture
 def backend():
     """Return a backend that takes two frames at a time and no time."""
-    with SimulatedBackend('', SimulatedOptions(max_batch_size=2, simulated_ms=0)) as opened:
+    with SimulatedBackend('', SimulatedOptions(
+            max_batch_size=2, num_buffers=1, simulated_ms=0)) as opened:
         yield opened
 
 
 def test_batches_are_full_but_the_last_and_rows_outlive_them(backend):
     sizes, submit, collect = [], backend.submit, backend.collect
 
-    def counted(batch_size):
+    def counted(batch_size, index):
         sizes.append(batch_size)
-        submit(batch_size)
+        submit(batch_size, index)
 
-    def shared():
+    def shared(index):
         # As backends do whose result is a buffer of their own.
-        rows = collect()
+        rows = collect(index)
         memory[:len(rows)] = rows
         return memory[:len(rows)]
 
@@ -168,8 +169,8 @@ def test_a_bad_frame_is_left_out_or_stops_everything(backend):
 def test_a_bad_answer_costs_its_own_item(backend, value):
     collect = backend.collect
 
-    def spoiled():
-        rows = collect().copy()
+    def spoiled(index):
+        rows = collect(index).copy()
         # Nothing red was in the picture.
         rows[rows.argmax(axis=1) == 0] = value
         return rows

@@ -11,14 +11,15 @@ import pytest
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.backends.row_batches import RowBatches
 from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
-from resnet_trt_node.errors import FrameError
+from resnet_trt_node.errors import AnswerError, FrameError, InferenceError
 from tiny_model import write_blind_model
 
 
 @pytest.fixture
 def backend():
-    """Return a backend with three rows that answers their red value."""
-    with SimulatedBackend('', SimulatedOptions(max_batch_size=3, simulated_ms=0.0)) as opened:
+    """Return a backend with one buffer of three rows that answers their red value."""
+    with SimulatedBackend('', SimulatedOptions(
+            max_batch_size=3, num_buffers=1, simulated_ms=0.0)) as opened:
         yield opened
 
 
@@ -46,6 +47,38 @@ def test_a_full_batch_is_inferred_at_once(backend):
     assert batches.put('d', partial(write, 40)) == []
     assert classes(batches.infer()) == [('d', 40)]
     assert batches.infer() == []
+
+
+def test_with_two_buffers_the_answers_come_a_batch_later():
+    with SimulatedBackend('', SimulatedOptions(
+            max_batch_size=2, num_buffers=2, simulated_ms=0.0)) as backend:
+        batches = RowBatches(backend)
+        assert batches.capacity == 4
+        found = [classes(batches.put(number, partial(write, number))) for number in range(7)]
+        assert found == [[], [], [], [(0, 0), (1, 1)], [], [(2, 2), (3, 3)], []]
+        assert classes(batches.infer()) == [(4, 4), (5, 5), (6, 6)]
+        assert batches.infer() == []
+        assert classes(batches.put(8, partial(write, 8)) + batches.infer()) == [(8, 8)]
+
+
+def test_a_backend_that_fails_costs_its_own_batch(backend):
+    batches, submit, collect = RowBatches(backend), backend.submit, backend.collect
+
+    def fail(*_):
+        raise InferenceError('the runtime failed')
+    batches.put('a', partial(write, 10))
+    backend.submit = fail
+    with pytest.raises(InferenceError):
+        batches.infer()
+    backend.submit = submit
+    assert classes(batches.infer()) == [('a', 10)]
+    batches.put('b', partial(write, 20))
+    backend.collect = lambda index: (collect(index), fail())
+    with pytest.raises(InferenceError):
+        batches.infer()
+    backend.collect = collect
+    batches.put('c', partial(write, 30))
+    assert classes(batches.infer()) == [('c', 30)]
 
 
 def test_a_row_that_cannot_be_written_is_not_added(backend):
@@ -76,4 +109,5 @@ def test_a_bad_row_is_told_in_words_and_its_neighbours_are_right(tmp_path: Path)
             'blue', lambda row: np.copyto(row, (0, 0, 255), casting='unsafe'))
     assert classes([red, blue]) == [('red', 1), ('blue', 4)]
     assert white[0] == 'white'
-    assert 'NaN' in white[1]
+    assert isinstance(white[1], AnswerError)
+    assert 'NaN' in str(white[1])

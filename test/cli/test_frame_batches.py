@@ -28,6 +28,9 @@ class StandInRegions:
             raise FrameError('cannot be cropped')
         row[:] = (self.values[index], 0, 0)
 
+    def offload(self, index: int, rows: Any, place: int) -> str:
+        raise AssertionError('this backend has no device')
+
     def take(self, index: int, probabilities: Any) -> None:
         assert index not in self.found
         self.found[index] = int(probabilities.argmax())
@@ -37,10 +40,17 @@ class StandInRegions:
 
 
 @pytest.fixture
-def backend():
-    """Return a backend with four rows."""
-    with SimulatedBackend('', SimulatedOptions(max_batch_size=4, simulated_ms=0.0)) as opened:
+def backend(buffers: int):
+    """Return a backend with four rows in each buffer."""
+    with SimulatedBackend('', SimulatedOptions(
+            max_batch_size=4, num_buffers=buffers, simulated_ms=0.0)) as opened:
         yield opened
+
+
+@pytest.fixture
+def buffers() -> int:
+    """Return how many buffers the backend has."""
+    return 1
 
 
 def add(batches: Any, name: str, regions: StandInRegions) -> list[str]:
@@ -89,8 +99,9 @@ def test_no_more_frames_wait_than_a_batch_has_rows(backend):
     assert done(batches) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize('buffers', [1, 2, 3])
 @pytest.mark.parametrize('seed', range(20))
-def test_whatever_comes_comes_out_in_order_with_its_own_answers(backend, seed):
+def test_whatever_comes_comes_out_in_order_with_its_own_answers(backend, buffers, seed):
     random, batches = Random(seed), FrameBatches(backend)
     kept, found = [], []
     for number in range(60):
@@ -104,6 +115,6 @@ def test_whatever_comes_comes_out_in_order_with_its_own_answers(backend, seed):
             with pytest.raises(FrameError):
                 batches.add(number, regions)
             found += done(batches)
-        assert len(batches.waiting) <= backend.max_batch_size
+        assert len(batches.waiting) <= buffers * backend.max_batch_size
     batches.finish()
     assert found + done(batches) == kept

@@ -125,13 +125,14 @@ def add_backend(parser: CommandParser, device: bool = True) -> None:
     add_node_options(
         group, *(('device',) if device else ()), 'threads', 'sparse_weights',
         'version_compatible', 'engine_host_code', 'engine_dir', 'optimization_level',
-        'resize_method')
+        'preprocess', 'resize_method')
     add_opt_batch_size(group)
 
 
 #: What an option's help adds to the description of the node's parameter.
 _OPTION_NOTES = {
-    'resize_method': 'exact gives the answers of a node that preprocesses on the GPU'}
+    'resize_method': 'exact gives the answers of a node that preprocesses on the GPU; without '
+    'effect on what is preprocessed there'}
 
 
 def add_node_options(group: Any, *names: str) -> None:

@@ -23,7 +23,7 @@ from resnet_trt_node.cli.support.regions.options import (
     CROP_OPTIONS, refuse_region_options, region_parameters)
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.class_folders import ClassFolders
-from resnet_trt_node.datasets.labelled import LabelledPictures, PictureSet, spread, WriteRow
+from resnet_trt_node.datasets.labelled import LabelledPictures, PictureSet, RowWriter, spread
 from resnet_trt_node.datasets.listing import describe_several
 from resnet_trt_node.datasets.names import TABLE_NAME
 from resnet_trt_node.datasets.store import PictureStore
@@ -32,6 +32,9 @@ from resnet_trt_node.errors import AnswerError, DataError, FrameError, UsageErro
 from resnet_trt_node.evaluation.agreement import Agreement, AgreementCollector
 from resnet_trt_node.evaluation.outcomes import OutcomeCollector, Outcomes
 from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
+from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
+from resnet_trt_node.imaging.on_device.planned import PlannedPicture
 
 
 def open_labelled(arguments: Namespace, spec: ModelSpec) -> PictureSet:
@@ -210,7 +213,7 @@ def run_models(
         done = 0
         start_ns = perf_counter_ns()
         writers = [pictures.writer(one.spec, arguments.resize_method) for one in backends]
-        for item, rows in _answers(backends, writers, items, timed, fail):
+        for item, rows in _answers(backends, writers, items, pictures, timed, fail):
             done += 1
             progress.step(add(item, rows))
         wall_ns = perf_counter_ns() - start_ns
@@ -225,8 +228,9 @@ def run_models(
 
 
 def _answers(
-        backends: Sequence[Backend], writers: Sequence[WriteRow],
-        items: Sequence[LabelledPicture], decode: Callable[[LabelledPicture], Frame],
+        backends: Sequence[Backend], writers: Sequence[RowWriter],
+        items: Sequence[LabelledPicture], pictures: PictureSet,
+        decode: Callable[[LabelledPicture], Frame],
         fail: Callable[[LabelledPicture, FrameError], None],
 ) -> Iterator[tuple[LabelledPicture, list[Any]]]:
     """Yield each picture with one row for each model; a failure in one model skips it for all."""
@@ -234,18 +238,31 @@ def _answers(
     size = max(backend.max_batch_size for backend in backends)
     for start in range(0, len(items), size):
         usable = items[start:start + size]
-        # Each picture is decoded once for all models; the cache holds one batch.
+        # Each picture is read and decoded once for all models; the caches hold one batch.
         frames = lru_cache(maxsize=None)(decode)
+        encoded = lru_cache(maxsize=None)(pictures.picture)
         answers: list[dict[LabelledPicture, Any]] = []
-        for classifier, write in zip(classifiers, writers):
+        for classifier, writer in zip(classifiers, writers):
             answers.append(dict(classifier.written(
-                usable, partial(_write, frames, write), fail, lambda item: item.describe())))
+                usable, partial(_write, frames, writer), fail, lambda item: item.describe(),
+                partial(_offload, frames, encoded, writer))))
             usable = [item for item in usable if item in answers[-1]]
         for item in usable:
             yield item, [rows[item] for rows in answers]
 
 
 def _write(
-        decode: Callable[[LabelledPicture], Frame], write: WriteRow, item: LabelledPicture,
+        decode: Callable[[LabelledPicture], Frame], writer: RowWriter, item: LabelledPicture,
         row: NDArray[np.uint8]) -> None:
-    write(item, decode(item), row)
+    writer.write(item, decode(item), row)
+
+
+def _offload(
+        decode: Callable[[LabelledPicture], Frame],
+        encoded: Callable[[LabelledPicture], Optional[EncodedPicture]], writer: RowWriter,
+        item: LabelledPicture, rows: DeviceRows, place: int) -> str:
+    """Have a device decode a picture and write its row, see `RowBatches.put`."""
+    picture = encoded(item) if rows.decodes else None
+    grid = picture and writer.grid(item, picture.height, picture.width)
+    return '' if not picture or not grid else PlannedPicture(picture, grid).put(
+        rows, place, partial(_write, decode, writer, item))

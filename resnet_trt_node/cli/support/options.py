@@ -24,6 +24,23 @@ def backend_options(arguments: Namespace) -> dict[str, Any]:
         name: given[name] for name in BACKEND_PARAMETERS if name in given})
 
 
+def opening_options(arguments: Namespace, others: Sequence[str] = ()) -> dict[str, Any]:
+    """
+    Return the keyword arguments of `open_backend` for the options of `add_backend`.
+
+    :param others: backends of other models that the same options are for.
+    """
+    options = backend_options(arguments)
+    implied = {option for other in others for option in options_of(other)}
+    # Bags and folders hold any kind of picture.
+    options['decode_jpeg'] = options['preprocess'] != 'cpu'
+    if options['preprocess'] == 'auto':
+        implied |= {'preprocess', 'decode_jpeg'}
+    return {
+        'max_batch_size': arguments.batch_size, 'opt_batch_sizes': arguments.opt_batch_size or (),
+        'implied': tuple(sorted(implied)), **options}
+
+
 def max_image_bytes(arguments: Namespace) -> int:
     """Return the value of --max-image-mib in bytes."""
     mebibytes: Optional[int] = arguments.max_image_mib
@@ -46,9 +63,7 @@ def open_model(arguments: Namespace, others: Sequence[str] = ()) -> Backend:
     :raises ResnetTrtError: for an invalid option, model or runtime.
     """
     return open_backend(
-        arguments.model, arguments.backend, frozenset().union(*map(options_of, others)),
-        max_batch_size=arguments.batch_size, num_buffers=1,
-        opt_batch_sizes=arguments.opt_batch_size or (), log=log, **backend_options(arguments))
+        arguments.model, arguments.backend, log=log, **opening_options(arguments, others))
 
 
 def describe_backend(info: BackendInfo) -> str:

@@ -14,14 +14,17 @@ from resnet_trt_node.bag.storage.names import is_bag
 from resnet_trt_node.cli.support.console import print_warning, text_width
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.datasets.listing import count_unread, describe_several, describe_unread
-from resnet_trt_node.datasets.pictures import read_picture
+from resnet_trt_node.datasets.pictures import read_picture, read_picture_file
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.datasets.videos import is_live, is_video, Video
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.decode import decode_message
+from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.float_images import FLOAT_ASSUMPTION, has_floats
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
+from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
+from resnet_trt_node.imaging.on_device.pictures import picture_of_file, picture_of_message
 from resnet_trt_node.imaging.picture_formats import is_picture, START_BYTES, what_is_missing
 from resnet_trt_node.regular_file import open_regular
 
@@ -39,6 +42,7 @@ class Source:
 
     :param path: path of the picture, or of its bag or video.
     :param decode: decodes it.
+    :param picture: returns what a device may convert of it; whether it decodes jpegs comes first.
     :param image: the recorded image, None for a picture file.
     :param frame: the decoded picture, None until `load` was called.
     :param video: the video that it is of, None for any other.
@@ -47,6 +51,8 @@ class Source:
 
     path: Path
     decode: Callable[[], Frame] = field(repr=False)
+    picture: Callable[[bool], Union[RawImage, EncodedPicture, None]] = field(
+        default=lambda encoded: None, repr=False)
     image: Optional[BagImage] = None
     frame: Optional[Frame] = field(default=None, repr=False)
     video: Optional[Video] = None
@@ -149,10 +155,11 @@ class Inputs(Closing):
         """Yield every picture in the order of the command line; those of bags by log time."""
         for part in self._parts:
             if isinstance(part, Path):
-                yield Source(part, partial(self._read, part))
+                yield Source(part, partial(self._read, part), partial(self._picture, part))
             elif isinstance(part, PictureStore):
                 for name in part.listing.pictures:
-                    yield Source(part.root / name, partial(part.frame, name))
+                    yield Source(
+                        part.root / name, partial(part.frame, name), partial(part.picture, name))
             elif isinstance(part, Video):
                 for one in part.pictures():
                     yield Source(Path(part.name), one.decode, video=part, time_ns=one.time_ns)
@@ -186,6 +193,10 @@ class Inputs(Closing):
         if frame.of_several:
             self._several.add(path)
         return frame
+
+    def _picture(self, path: Path, encoded: bool) -> Optional[EncodedPicture]:
+        return picture_of_file(
+            read_picture_file(path, self._max_bytes), self._max_bytes) if encoded else None
 
     def close(self) -> None:
         """Close bags and zip files."""
@@ -238,7 +249,9 @@ def recorded_source(bag: BagReader, image: BagImage, max_bytes: int) -> Source:
     """
     if has_floats(image.message):
         bag.warn_once(f'{bag.path}: {image.topic}: {FLOAT_ASSUMPTION}')
-    return Source(bag.path, partial(decode_message, image.message, max_bytes=max_bytes), image)
+    return Source(
+        bag.path, partial(decode_message, image.message, max_bytes=max_bytes),
+        partial(picture_of_message, image.message, max_bytes=max_bytes), image)
 
 
 def stamp_text(stamp_ns: int) -> str:

@@ -20,7 +20,7 @@ from resnet_trt_node.cli.support.console import (
     count_of, fit_columns, log, print_json, Progress, table_row, text_width, write)
 from resnet_trt_node.cli.support.options import (
     backend_document, describe_backend, max_image_bytes, open_model)
-from resnet_trt_node.cli.support.regions.frame_batches import FrameBatches
+from resnet_trt_node.cli.support.regions.frame_batches import FrameBatches, picture_for
 from resnet_trt_node.cli.support.regions.matches import (
     MatchedImage, matches, pair_topics, UnmatchedMessage)
 from resnet_trt_node.cli.support.regions.options import REGION_OPTIONS, region_parameters
@@ -179,18 +179,22 @@ class _Run:
         try:
             batches.add(frame, FrameRegions(
                 classifier, frame.topic, frame.stamp_ns, frame.regions,
-                message_size(image.message), source.decode))
+                message_size(image.message), source.decode,
+                picture_for(self.backend, image.message, max_image_bytes(self.arguments))))
         except FrameError as error:
-            self.failures.append({**frame.identity, 'error': str(error)})
-            self.progress.step()
-            self._log_failure(f'skipped: {source.describe()}: {error}')
+            self._fail(frame, error)
 
-    def _log_failure(self, line: str) -> None:
+    def _fail(self, frame: _Frame, error: FrameError) -> None:
+        self.failures.append({**frame.identity, 'error': str(error)})
+        self.progress.step()
         if not self.arguments.json and len(self.failures) <= _MAX_PRINTED_FAILURES:
-            log(line)
+            log(f'skipped: {frame.topic} {stamp_text(frame.stamp_ns)}: {error}')
 
     def _take(self, batches: FrameBatches[_Frame]) -> None:
         for frame, regions in batches.done():
+            if isinstance(regions, FrameError):
+                self._fail(frame, regions)
+                continue
             answers = regions.answers(
                 self.arguments.top_k, self.arguments.score_threshold, self.unknown)
             self.classified += 1

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 import re
-from typing import Any, Mapping, Sequence, TYPE_CHECKING, Union
+from typing import Any, Mapping, Optional, Sequence, TYPE_CHECKING, Union
 
 from resnet_trt_node.cli.arguments.shared import CROP_COLUMNS
 from resnet_trt_node.contract.spec import ModelSpec
-from resnet_trt_node.datasets.labelled import PictureSet, read_table, WriteRow
+from resnet_trt_node.datasets.labelled import PictureSet, read_table, RowWriter
 from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
+from resnet_trt_node.imaging.on_device.grid import Grid
 from resnet_trt_node.imaging.resize import ResizeMethod
 from resnet_trt_node.regions.crop import RegionCropper
 from resnet_trt_node.regions.region import Box, Region
@@ -92,6 +94,7 @@ class LabelledCrops(PictureSet):
         self._rules = rules
         # Crops of one picture follow each other.
         self._decode = lru_cache(maxsize=1)(self.store.frame)
+        self._picture = lru_cache(maxsize=1)(self.store.picture)
         try:
             self.items = parse_crops(
                 read_table(table, f'give --crops a table; {_FORM}'), labels, str(table))
@@ -104,17 +107,35 @@ class LabelledCrops(PictureSet):
         """Decode the whole picture of a crop; the one before is kept."""
         return self._decode(item.name)
 
-    def writer(self, spec: ModelSpec, method: ResizeMethod) -> WriteRow:
-        """Return what writes crops into the batches of a model; it raises `UnusableCrop`."""
-        cropper = RegionCropper(spec.resize, method, self._rules.aspect, self._rules.margin)
+    def picture(self, item: LabelledPicture) -> Optional[EncodedPicture]:
+        """Return what a device may decode of the picture of a crop; the one before is kept."""
+        return self._picture(item.name)
 
-        def write(item: LabelledPicture, frame: Frame, row: NDArray[np.uint8]) -> None:
-            assert isinstance(item, LabelledCrop)
-            outcome, = select([Region(item.box)], self._rules, *frame.size)
-            if outcome is not None:
-                raise UnusableCrop(outcome, item)
-            cropper.crop(frame, item.box, row)
-        return write
+    def writer(self, spec: ModelSpec, method: ResizeMethod) -> RowWriter:
+        """Return what brings crops to the input of a model; it raises `UnusableCrop`."""
+        return _CropWriter(self._rules, RegionCropper(
+            spec.resize, method, self._rules.aspect, self._rules.margin))
+
+
+class _CropWriter(RowWriter):
+    """Brings crops to the input of a model."""
+
+    def __init__(self, rules: RegionRules, cropper: RegionCropper) -> None:
+        self._rules = rules
+        self._cropper = cropper
+
+    def write(self, item: LabelledPicture, frame: Frame, row: NDArray[np.uint8]) -> None:
+        self._cropper.crop(frame, self._box(item, *frame.size), row)
+
+    def grid(self, item: LabelledPicture, height: int, width: int) -> Optional[Grid]:
+        return self._cropper.grid(self._box(item, height, width), height, width)
+
+    def _box(self, item: LabelledPicture, height: int, width: int) -> Box:
+        assert isinstance(item, LabelledCrop)
+        outcome, = select([Region(item.box)], self._rules, height, width)
+        if outcome is not None:
+            raise UnusableCrop(outcome, item)
+        return item.box
 
 
 def parse_crops(text: str, labels: Sequence[str], where: str) -> tuple[LabelledCrop, ...]:

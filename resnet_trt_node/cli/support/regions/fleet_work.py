@@ -11,7 +11,7 @@ from typing import Any, cast, Optional, Sequence, TYPE_CHECKING, Union
 from resnet_trt_node.bag import stretches
 from resnet_trt_node.bag.stretches import NumberedImage
 from resnet_trt_node.bag.video_images import check_video
-from resnet_trt_node.cli.support.regions.frame_batches import FrameBatches
+from resnet_trt_node.cli.support.regions.frame_batches import FrameBatches, picture_for
 from resnet_trt_node.cli.support.regions.matches import (
     MatchedImage, matches, pair_topics, UnmatchedMessage)
 from resnet_trt_node.cli.support.regions.options import REGION_OPTIONS, region_parameters
@@ -160,17 +160,22 @@ class _Regions:
         if self.images.passes(image):
             return
         regions = regions_of(found.detections.message)
+        max_bytes = self.work.answering.max_bytes
         try:
             batches.add(_Frame(image, regions), _EntropyRegions(
                 self.backend.spec, classifier, image.topic, image.stamp_ns, regions,
-                message_size(image.message), lambda: decode_message(
-                    image.message, max_bytes=self.work.answering.max_bytes)))
+                message_size(image.message),
+                lambda: decode_message(image.message, max_bytes=max_bytes),
+                picture_for(self.backend, image.message, max_bytes)))
         except FrameError as error:
             self._skip(image, reason_of(error), str(error))
 
     def _take(self, batches: FrameBatches[_Frame]) -> None:
         answering = self.work.answering
         for frame, regions in batches.done():
+            if isinstance(regions, FrameError):
+                self._skip(frame.image, reason_of(regions), str(regions))
+                continue
             assert isinstance(regions, _EntropyRegions)
             answers = regions.answers(
                 answering.top_k, answering.score_threshold, answering.unknown)
