@@ -34,10 +34,12 @@ class Faults:
     :param rig: what suffers them; its cameras must be running.
     :param faults_file: see `faulty_node`.
     :param start_cameras: starts the cameras again after they were killed.
+    :param of_backend: whether the node is `faulty_node`, whose backend can be made to fail.
     """
 
     def __init__(
-            self, rig: Rig, faults_file: Path, start_cameras: Callable[[], None]) -> None:
+            self, rig: Rig, faults_file: Path, start_cameras: Callable[[], None],
+            of_backend: bool = True) -> None:
         self._rig = rig
         self._faults_file = faults_file
         self._start_cameras = start_cameras
@@ -52,10 +54,10 @@ class Faults:
         self.complaints: list[str] = []
         self._kinds = {
             'broken frames': self._broken_frames, 'cameras killed': self._kill_cameras,
-            'backend raises once': self._raise_once, 'backend outage': self._outage,
-            'backend disabled': self._break_for_good,
             'deactivated': self._deactivate, 'cleaned up': self._clean_up,
-            'parameters changed': self._change_parameters}
+            'parameters changed': self._change_parameters,
+            **({'backend raises once': self._raise_once, 'backend outage': self._outage,
+                'backend disabled': self._break_for_good} if of_backend else {})}
         self._order: list[str] = []
 
     def bring_about(self) -> None:

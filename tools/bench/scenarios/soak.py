@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 import re
 import tempfile
 from threading import Event, Thread
 import time
-from typing import Any
+from typing import Any, Optional
 
 from bench import BenchError
 from bench.camera import Camera, several
@@ -23,6 +24,8 @@ import numpy as np
 
 #: Allowed for the whole of a short run, and for every hour.
 _GROWTH_MIB, _GROWTH_MIB_PER_HOUR = 8.0, 2.0
+#: Of a device, in a run of minutes; TensorRT itself keeps some when it is opened anew.
+_DEVICE_GROWTH_MIB = 8.0
 #: Memory is judged by its slope behind these, in runs that are long enough to have one.
 _SETTLE_S, SLOPE_FROM_S = 600.0, 1800.0
 #: Of the sent frames, on the default transport.
@@ -35,6 +38,39 @@ _RECOVERY = {'reopen_backoff_sec': 0.1, 'max_reopen_attempts': 3}
 _LAST_ACCOUNT = re.compile(
     r'(?:(\d+) frames lost in transport; )?(\d+) frames received, (\d+) answered, '
     r'dropped: (.*)$', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Device:
+    """
+    A node on a real backend, instead of one whose backend fails when it is told to.
+
+    :param name: of the outcome.
+    :param title: of its cameras.
+    :param cameras: what is sent.
+    :param parameters: of the node.
+    :param used_mib: returns the memory that is used on the device, in MiB.
+    """
+
+    name: str
+    title: str
+    cameras: list[Camera]
+    parameters: dict[str, object]
+    used_mib: Callable[[], float]
+
+
+def run_on(device: Device, seconds: float, fault_every_s: float = 5.0) -> Outcome:
+    """
+    Run cameras against a node on a device, with faults of everything but the backend.
+
+    :param device: which.
+    :param seconds: how long.
+    :param fault_every_s: pause after the node has got over a fault.
+    """
+    with tempfile.TemporaryDirectory(prefix='resnet_trt_soak_') as folder, Rig(
+            device.cameras, {**device.parameters, 'autostart': False,
+                             'image_reliability': 'reliable'}) as rig:
+        return _run(rig, Path(folder) / 'faults', seconds, fault_every_s, PROFILE, device)
 
 
 def run(
@@ -75,7 +111,7 @@ def _cameras(rate_hz: float, deployment: Deployment) -> list[Camera]:
 
 def _run(
         rig: Rig, faults_file: Path, seconds: float, fault_every_s: float,
-        deployment: Deployment) -> Outcome:
+        deployment: Deployment, device: Optional[Device] = None) -> Outcome:
     keys = [camera.key for camera in rig.cameras]
 
     def start_cameras(anew: bool = True) -> None:
@@ -84,8 +120,8 @@ def _run(
             rig.wait_until_ready()
         rig.children['cameras'].ask(do='run', cameras=keys, seconds=None)
 
-    sampler = _Sampler(rig)
-    faults = Faults(rig, faults_file, start_cameras)
+    sampler = _Sampler(rig, None if device is None else device.used_mib)
+    faults = Faults(rig, faults_file, start_cameras, device is None)
     start_cameras(anew=False)
     _fill_queues(rig)
     start_s = time.monotonic()
@@ -102,7 +138,8 @@ def _run(
     rig.children['cameras'].ask(do='stop')
     rig.settle()
     code = rig.stop_node()
-    done = account(rig.sent(), rig.heard(), {
+    # What a real model says of a grey picture is not known.
+    done = account(rig.sent(), rig.heard(), None if device is not None else {
         index: camera.red for index, camera in enumerate(rig.cameras)})
     node_log = rig.children['node'].log.read_text(encoding='utf-8', errors='replace')
     outcome = _outcome(
@@ -114,6 +151,14 @@ def _run(
            if deployment.best_effort else f'at {rig.cameras[0].rate_hz:g} Hz ')
         + f'for {took_s / 60:.1f} minutes, '
         f'{sum(faults.done.values())} faults; {deployment.title}')
+    if device is not None:
+        outcome.name = device.name
+        outcome.title = (
+            f'{device.title}, for {took_s / 60:.1f} minutes, {sum(faults.done.values())} faults')
+        outcome.checks.append(Check(
+            'memory of the device gained', rounded(_gained(sampler.device_mib), 2),
+            _DEVICE_GROWTH_MIB, 'MiB'))
+        outcome.figures['device_mib'] = sampler.device_mib
     if deployment.best_effort:
         outcome.checks += [
             # Or the node was not put to that test.
@@ -237,17 +282,22 @@ def read_accounts(node_log: str) -> list[LoggedAccount]:
 class _Sampler:
     """Looks at the node every second, in a thread; a context manager."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, used_mib: Optional[Callable[[], float]] = None) -> None:
         self._rig = rig
+        self._used_mib = used_mib
         self._end = Event()
         self._thread = Thread(target=self._sample, daemon=True)
         self.samples: list[ProcessSample] = []
+        #: Memory that is used on the device.
+        self.device_mib: list[float] = []
 
     def _sample(self) -> None:
         while not self._end.wait(_SAMPLE_S):
             if not self._rig.children['node'].alive:
                 return
             self.samples.append(self._rig.children['node'].sample())
+            if self._used_mib is not None:
+                self.device_mib.append(self._used_mib())
 
     def wait(self, seconds: float) -> None:
         """Let time pass, as long as the node runs."""
