@@ -19,7 +19,7 @@ import tempfile
 
 from bench.camera import Camera, several
 from bench.environment import describe_machine, isolate
-from bench.figures import print_outcome
+from bench.report import print_outcome
 from bench.scenarios.soak import Device, run_on
 from markdown_page import write_json
 
