@@ -49,14 +49,14 @@ class Device:
     :param title: of its cameras.
     :param cameras: what is sent.
     :param parameters: of the node.
-    :param used_mib: returns the memory that is used on the device, in MiB.
+    :param used_mib: returns the memory that a process uses on the device, in MiB.
     """
 
     name: str
     title: str
     cameras: list[Camera]
     parameters: dict[str, object]
-    used_mib: Callable[[], float]
+    used_mib: Callable[[int], float]
 
 
 def run_on(device: Device, seconds: float, fault_every_s: float = 5.0) -> Outcome:
@@ -282,7 +282,7 @@ def read_accounts(node_log: str) -> list[LoggedAccount]:
 class _Sampler:
     """Looks at the node every second, in a thread; a context manager."""
 
-    def __init__(self, rig: Rig, used_mib: Optional[Callable[[], float]] = None) -> None:
+    def __init__(self, rig: Rig, used_mib: Optional[Callable[[int], float]] = None) -> None:
         self._rig = rig
         self._used_mib = used_mib
         self._end = Event()
@@ -297,7 +297,7 @@ class _Sampler:
                 return
             self.samples.append(self._rig.children['node'].sample())
             if self._used_mib is not None:
-                self.device_mib.append(self._used_mib())
+                self.device_mib.append(self._used_mib(self._rig.children['node'].pid))
 
     def wait(self, seconds: float) -> None:
         """Let time pass, as long as the node runs."""

@@ -3,7 +3,7 @@ The whole node on a GPU for minutes, with faults: nothing may be lost, no memory
 
 Six cameras of several sizes, raw or jpeg; cameras are killed, frames broken, the node is
 deactivated, cleaned up and given other parameters, as by `make soak`. The memory of the process is
-watched, and that of the device, on which nothing else may run.
+watched, and what it uses of the device's.
 
 Usage: PYTHONPATH=tools:. python -m tools.gpu.node.soak --fp16 MODEL --engine-dir DIR --out JSON
 """
@@ -34,12 +34,13 @@ def cameras(jpeg: bool) -> list[Camera]:
         for number, camera in enumerate(several(6, rate_hz=30.0))]
 
 
-def used_mib(gpu: str) -> float:
-    """Return the memory in use on a GPU, by its index or UUID, in MiB."""
-    return float(subprocess.run(
-        ['nvidia-smi', f'--id={gpu}', '--query-gpu=memory.used',
-         '--format=csv,noheader,nounits'],
-        capture_output=True, text=True, timeout=30, check=True).stdout)
+def used_mib(pid: int) -> float:
+    """Return the memory that a process uses on all GPUs, in MiB."""
+    listed = subprocess.run(
+        ['nvidia-smi', '--query-compute-apps=pid,used_memory', '--format=csv,noheader,nounits'],
+        capture_output=True, text=True, timeout=30, check=True).stdout
+    return sum(float(mib) for one, mib in (
+        line.split(',') for line in listed.splitlines()) if int(one) == pid)
 
 
 def main() -> int:
@@ -55,8 +56,6 @@ def main() -> int:
     parser.add_argument('--optimization-level', type=int, default=2)
     parser.add_argument('--minutes', type=float, default=8.0)
     parser.add_argument('--jpeg', action='store_true', help='the cameras send jpeg')
-    parser.add_argument('--gpu', default='0', help='as nvidia-smi numbers it, see --device')
-    parser.add_argument('--device', type=int, default=0, help='as CUDA numbers it')
     parser.add_argument('--out', type=Path, required=True)
     given = parser.parse_args()
     form = 'jpeg' if given.jpeg else 'raw'
@@ -65,9 +64,9 @@ def main() -> int:
         f'soak_gpu_{form}', f'six cameras of VGA to 1080p at 30 Hz, {form}', cameras(given.jpeg), {
             'backend': given.backend, 'model_path': given.fp16.resolve(), 'batch_size': 6,
             'max_wait_ms': 0.0, 'image_transport': 'compressed' if given.jpeg else 'raw',
-            **({'engine_dir': given.engine_dir.resolve(), 'device': given.device,
+            **({'engine_dir': given.engine_dir.resolve(),
                 'optimization_level': given.optimization_level} if on_gpu else {})},
-        (lambda: used_mib(given.gpu)) if on_gpu else (lambda: 0.0))
+        used_mib if on_gpu else lambda pid: 0.0)
     with tempfile.TemporaryDirectory(prefix='resnet_trt_bench_') as folder, \
             isolate(Path(folder)):
         outcome = run_on(device, given.minutes * 60)
