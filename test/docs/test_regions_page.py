@@ -15,7 +15,7 @@ from resnet_trt_node.bag.message_types import DETECTIONS
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.cli.support.regions.crops import parse_crops
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments
-from resnet_trt_node.node.pipeline.counters import REGION_COUNTS
+from resnet_trt_node.node.pipeline.counters import DETECTIONS_EVENTS, DROP_REASONS, REGION_COUNTS
 from resnet_trt_node.node.ros.parameter_values import check_value
 from resnet_trt_node.node.ros.parameters import parameter_fields
 from resnet_trt_node.regions.region import Box, Region
@@ -92,6 +92,15 @@ def test_every_counter_is_explained():
     section = TEXT.split('## What is counted')[1]
     counted = (*REGION_COUNTS, 'in_progress', 'per_frame')
     assert [name for name in counted if f'`regions_{name}`' not in section] == []
+
+
+def test_every_reason_of_waiting_in_vain_is_explained():
+    """Of images, and of detections, side by side."""
+    rows = re.findall(r'^\| .* \| `(\w+)` \| `(detections_\w+)` \|$', TEXT, re.MULTILINE)
+    assert sorted(event for _, event in rows) == sorted(DETECTIONS_EVENTS)
+    assert {reason for reason, _ in rows} == {
+        reason for reason in DROP_REASONS if re.match('unmatched|refused', reason)}
+    assert all(event == f'detections_{reason}' for reason, event in rows)
 
 
 def test_delays_are_those_of_the_smoothers():
