@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 import re
 import shlex
 
 from detection_messages import detections_of
+from foreign_messages import compile_messages
 from installed_package import install_package
 from page_commands import end, running
 from pages import commands
@@ -126,14 +128,54 @@ def test_top_shows_the_counters_of_regions(peer, workplace):
     assert 'regions: 2.0 a frame, ' in shown
 
 
-def test_the_converters_are_there(monkeypatch):
-    """The types are those that it converts; the topics are its own."""
+def yolo(found):
+    """Return a yolo_msgs/DetectionArray with one box; `found` is the module of its type."""
+    one = found.Detection(class_name='traffic light', score=0.5, id='a')
+    one.bbox.center.position.x = one.bbox.center.position.y = 20.0
+    one.bbox.size.x = one.bbox.size.y = 40.0
+    return found.DetectionArray(detections=[one])
+
+
+def lamps(found):
+    """Return a tier4_perception_msgs/TrafficLightRoiArray with the same one."""
+    from sensor_msgs.msg import RegionOfInterest
+    return found.TrafficLightRoiArray(rois=[found.TrafficLightRoi(
+        roi=RegionOfInterest(width=40, height=40), traffic_light_id=7)])
+
+
+@pytest.mark.parametrize(('line', 'make', 'name'), [
+    (CONVERTERS[0], yolo, ('a', 'traffic light')),
+    (CONVERTERS[1], lamps, ('7', 'car_traffic_light'))])
+def test_a_converter_converts(peer, workplace, monkeypatch, line, make, name):
+    """What the detector would publish on the topic given, to boxes that the page's node hears."""
+    kind = shlex.split(line)[2]
+    topics = dict(re.findall(r'-r (\w+):=(\S+)', line))
+    package, _, type_name = kind.split('/')
+    path = compile_messages(package, workplace / package)
+    monkeypatch.syspath_prepend(path)
+    found = import_module(f'{package}.msg')
+    peer.listen(topics['detections'], messages.Detection2DArray)
+    heard = peer.heard[topics['detections']]
+    publisher = peer.node.create_publisher(getattr(found, type_name), topics['in'], 10)
+    message = make(found)
+    message.header.frame_id = 'front'
+    (workplace / 'examples').symlink_to(REPOSITORY / 'examples')
+
+    def converted():
+        publisher.publish(message)
+        return heard
+    with running(line, workplace, path) as converter:
+        box = peer.spin_until(converted, 'detections')[0]
+        end(converter)
+    assert box.header == message.header
+    assert [(one.id, one.results[0].hypothesis.class_id, one.bbox.center.position.x,
+             one.bbox.size_y) for one in box.detections] == [(*name, 20.0, 40.0)]
+    assert any(f'detections:={topics["detections"]}' in node for node in NODES)
+
+
+def test_the_converted_types_are_on_the_page(monkeypatch):
+    """All of them, those without a command too."""
     monkeypatch.syspath_prepend(REPOSITORY / 'examples' / 'regions')
     from to_detections import CONVERTERS as KINDS
-    for line in CONVERTERS:
-        _, script, kind, *words = shlex.split(line)
-        assert (REPOSITORY / script).is_file()
-        assert kind in KINDS
-        assert {word.split(':=')[0] for word in words if ':=' in word} == {'in', 'detections'}
-    for kind in KINDS:
-        assert kind in TEXT
+    assert len(KINDS) == 3
+    assert [kind for kind in KINDS if kind not in TEXT] == []

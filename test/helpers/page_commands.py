@@ -23,17 +23,19 @@ _PROGRAMS = {
 
 
 @contextmanager
-def running(line: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+def running(line: str, folder: Path, *python_path: Path) -> Iterator[subprocess.Popen[str]]:
     """
     Run a command at most as long as the block.
 
     :param line: without line breaks; `$PWD` in it is the folder.
     :param folder: where it runs.
+    :param python_path: folders for the path of Python, besides the repository.
     """
+    found = os.pathsep.join(map(str, (REPOSITORY, *python_path)))
     program, *words = shlex.split(line.replace('$PWD', shlex.quote(str(folder))))
     with subprocess.Popen(
             [sys.executable, *_PROGRAMS[program], *words], cwd=folder,
-            env={**os.environ, 'PYTHONPATH': str(REPOSITORY)}, stdout=subprocess.PIPE,
+            env={**os.environ, 'PYTHONPATH': found}, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True) as process:
         try:
             yield process
