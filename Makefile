@@ -54,7 +54,7 @@ test: venv ## linters, mypy and all tests; WORKERS=3 at once
 # What another distribution of ROS 2 can change, in an environment that has only what it takes; a
 # whole one that is there already does as well.
 ROS_TESTS := test/node test/launch_support test/bench $(wildcard test/bag/test_replay*.py) \
-  test/package/test_interfaces.py
+  test/package/test_interfaces.py test/docs/test_regions_commands.py
 test-ros: ## the tests that need ROS 2; ROS=jazzy runs them on Jazzy
 	@PARTS='runtime test' tools/setup_venv.sh
 	$(pytest) $(patiently) $(ROS_TESTS)

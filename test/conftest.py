@@ -122,3 +122,12 @@ def listener() -> Iterator[Any]:
     listener = Listener()
     yield listener
     listener.close()
+
+
+@pytest.fixture
+def peer() -> Iterator[Any]:
+    """Give a `Peer` of nodes in other processes, which leaves the graph at the end."""
+    from node_process import Peer  # which needs ROS 2; the tests of pipelines do not
+    peer = Peer()
+    yield peer
+    peer.close()

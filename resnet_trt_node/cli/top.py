@@ -11,6 +11,7 @@ from resnet_trt_node.cli.support.console import print_json
 from resnet_trt_node.cli.support.ros_command import import_ros, sigterm_interrupts
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.fitting import cell_width, shortened
+from resnet_trt_node.node.pipeline.counters import DETECTIONS_EVENTS, DROP_REASONS
 from resnet_trt_node.printable import printable
 from rich.console import Console, Group
 from rich.live import Live
@@ -25,8 +26,6 @@ _STAGES = {
     'preprocess': 'decode and resize', 'batch': 'wait for the backend',
     'infer': 'infer', 'publish': 'publish', 'total': 'receive to publish',
     'added': 'the same less infer', 'source_to_publish': 'stamp to publish'}
-_DROPS = (
-    'superseded', 'stale', 'malformed', 'failed', 'refused', 'unmatched', 'no_key_frame')
 #: Counters of regions besides those received and answered, and their names in the view.
 _REGIONS = {
     'cached': 'cached', 'not_selected': 'of other classes', 'empty': 'empty',
@@ -133,13 +132,13 @@ def _cameras(report: Any) -> Group:
             no_wrap=column != 'no answer')
     for name, camera in list(report.cameras.items())[:_MOST_CAMERAS]:
         values = _Values(camera.values)
-        drops = [f'{values[f"dropped_{reason}"]} {reason}' for reason in _DROPS
+        drops = [f'{values[f"dropped_{reason}"]} {reason}' for reason in DROP_REASONS
                  if camera.values.get(f'dropped_{reason}')]
         drops += [f'{values["in_progress"]} in progress'] * bool(camera.values.get('in_progress'))
         drops += [f'({values["lost_in_transport"]} lost before)'] * bool(
             camera.values.get('lost_in_transport'))
-        drops += [f'({values["unmatched_detections"]} detections without an image)'] * bool(
-            camera.values.get('unmatched_detections'))
+        drops += [f'({values[event]} {event})' for event in DETECTIONS_EVENTS
+                  if camera.values.get(event)]
         camera_name = shortened(
             printable(name, _WORD) or values['image_topic'], _NAME, cell_width)
         cells = [camera_name, *(values[key] for key in (

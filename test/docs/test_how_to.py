@@ -5,12 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from importlib import import_module
 import json
-import os
 import re
 import shlex
-import subprocess
 import sys
 
+from page_commands import end, running
 from pages import dead_links, section
 import pytest
 from repository import REPOSITORY
@@ -50,28 +49,16 @@ def test_commands_are_those_that_are_tried():
 def test_a_node_starts_as_it_stands_and_top_shows_it(command, tmp_path):
     (tmp_path / 'models').mkdir()
     write_tiny_model(tmp_path / 'models' / 'resnet50.onnx')
-    words = shlex.split(command)[1:]
-    environment = {'PYTHONPATH': str(REPOSITORY)}
     tops = [line for page in PAGES for line in commands(page)
             if line.startswith('resnet_trt top') and ('--once' in line or '--json' in line)]
     assert tops
-    with subprocess.Popen(
-            [sys.executable, '-m', 'resnet_trt_node.node.entry', *words], cwd=tmp_path,
-            env={**os.environ, **environment}, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True) as node:
-        try:
-            for top in tops if command == NODES[0] else tops[:1]:
-                result = subprocess.run(
-                    [sys.executable, '-m', 'resnet_trt_node.cli.main', *top.split()[1:],
-                     '--wait', '20'], cwd=tmp_path, env={**os.environ, **environment},
-                    capture_output=True, text=True, timeout=300, check=False)
-                assert result.returncode == 0, result.stderr
-                assert '/classifier' in result.stdout
-        finally:
-            node.terminate()
-            log = node.communicate(timeout=120)[0]
-    assert node.returncode == 0, log
-    assert 'Traceback' not in log
+    with running(command, tmp_path) as node:
+        for top in tops if command == NODES[0] else tops[:1]:
+            with running(f'{top} --wait 20', tmp_path) as shown:
+                out, _ = shown.communicate(timeout=300)
+            assert shown.returncode == 0, out
+            assert '/classifier' in out
+        end(node)
 
 
 @pytest.mark.parametrize('page', ['README.md', 'docs/accuracy.md', 'docs/how-to/regions.md'])

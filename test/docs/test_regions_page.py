@@ -1,4 +1,4 @@
-"""docs/how-to/regions.md says what the node does: parameters, outcomes, delays and commands."""
+"""docs/how-to/regions.md says what the node does: parameters, outcomes, counters and delays."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from detection_messages import at, detections_of
 from image_bags import BagWriter
 import numpy as np
 from PIL import Image
-import pytest
 from repository import REPOSITORY
 from resnet_trt_node.bag.message_types import DETECTIONS
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.cli.support.regions.crops import parse_crops
-from resnet_trt_node.launch_support.launch_arguments import classify_arguments
-from resnet_trt_node.node.pipeline.counters import REGION_COUNTS
-from resnet_trt_node.node.ros.parameter_values import check_value
+from resnet_trt_node.node.pipeline.counters import DETECTIONS_EVENTS, DROP_REASONS, REGION_COUNTS
 from resnet_trt_node.node.ros.parameters import parameter_fields
 from resnet_trt_node.regions.region import Box, Region
 from resnet_trt_node.regions.smoothing import make_smoother
@@ -25,57 +22,6 @@ from tiny_model import colour_picture, write_tiny_model
 import yaml
 
 TEXT = (REPOSITORY / 'docs' / 'how-to' / 'regions.md').read_text(encoding='utf-8')
-#: Those that a test runs stand in fenced blocks, those that need a detector in indented ones.
-COMMANDS = [
-    line.strip() for line in TEXT.replace('\\\n', ' ').splitlines()
-    if re.match(r'(    )?(classifier_node|ros2 launch resnet_trt_node|python3) ', line)]
-
-
-def test_every_command_is_looked_at():
-    """The node by itself and by launch, and the converters."""
-    assert sorted(line.split()[0] for line in COMMANDS) == [
-        *['classifier_node'] * 6, *['python3'] * 2, 'ros2']
-
-
-@pytest.mark.parametrize('line', [line for line in COMMANDS if line.startswith('classifier_node')])
-def test_a_node_takes_these_parameters_and_topics(line):
-    """Each has a value that it may have, and what is remapped is a topic of the node."""
-    words = shlex.split(line)
-    given = dict(word.split(':=', 1) for word in words if ':=' in word and '/' not in word[:2])
-    remapped = {word.split(':=')[0] for flag, word in zip(words, words[1:]) if flag == '-r'}
-    parameters = {word.split(':=')[0] for flag, word in zip(words, words[1:]) if flag == '-p'}
-    assert remapped == {'image', 'detections'}
-    assert {'model_path', 'input'} <= parameters <= set(parameter_fields())
-    for name in parameters - {'model_path'}:
-        value = yaml.safe_load(given[name])
-        check_value(parameter_fields()[name], tuple(value) if isinstance(value, list) else value)
-
-
-def test_the_launch_file_takes_these_arguments():
-    """As many topics as cameras, too."""
-    line = next(line for line in COMMANDS if line.startswith('ros2'))
-    given = dict(re.findall(r' (\w+):=(\S+)', line))
-    assert set(given) <= {argument.name for argument in classify_arguments()}
-    assert given['input'] == 'regions'
-    assert len({given[name].count(',') for name in (
-        'cameras', 'image_topic', 'detections_topic')}) == 1
-
-
-@pytest.mark.slow
-def test_the_converters_are_there(monkeypatch):
-    """The types are those that it converts; the topics are its own."""
-    pytest.importorskip('rclpy', reason='ROS 2 is not installed')
-    pytest.importorskip('vision_msgs', reason='vision_msgs is not built')
-    monkeypatch.syspath_prepend(REPOSITORY / 'examples' / 'regions')
-    from to_detections import CONVERTERS
-    for line in COMMANDS:
-        if line.startswith('python3'):
-            _, script, kind, *words = shlex.split(line)
-            assert (REPOSITORY / script).is_file()
-            assert kind in CONVERTERS
-            assert {word.split(':=')[0] for word in words if ':=' in word} == {'in', 'detections'}
-    for kind in CONVERTERS:
-        assert kind in TEXT
 
 
 def test_defaults_are_those_of_the_node():
@@ -92,6 +38,15 @@ def test_every_counter_is_explained():
     section = TEXT.split('## What is counted')[1]
     counted = (*REGION_COUNTS, 'in_progress', 'per_frame')
     assert [name for name in counted if f'`regions_{name}`' not in section] == []
+
+
+def test_every_reason_of_waiting_in_vain_is_explained():
+    """Of images, and of detections, side by side."""
+    rows = re.findall(r'^\| .* \| `(\w+)` \| `(detections_\w+)` \|$', TEXT, re.MULTILINE)
+    assert sorted(event for _, event in rows) == sorted(DETECTIONS_EVENTS)
+    assert {reason for reason, _ in rows} == {
+        reason for reason in DROP_REASONS if re.match('unmatched|refused', reason)}
+    assert all(event == f'detections_{reason}' for reason, event in rows)
 
 
 def test_delays_are_those_of_the_smoothers():

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from importlib import import_module
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -15,6 +13,7 @@ import sys
 import cv2
 from image_bags import BagWriter
 import numpy as np
+from page_commands import end, running
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.errors import DataError
@@ -43,14 +42,6 @@ def detector(monkeypatch):
     return import_module('grid_detector')
 
 
-@pytest.fixture
-def peer():
-    from node_process import Peer
-    peer = Peer()
-    yield peer
-    peer.close()
-
-
 def start(*arguments):
     return subprocess.Popen(
         [sys.executable, str(FOLDER / 'grid_detector.py'), *arguments],
@@ -60,34 +51,6 @@ def start(*arguments):
 
 PAGE = (FOLDER / 'README.md').read_text()
 COMMANDS = re.findall(r'```sh\n(.+)\n```', PAGE)
-#: What the shell finds by these names.
-PROGRAMS = {
-    'classifier_node': ['-m', 'resnet_trt_node.node.entry'],
-    'resnet_trt': ['-m', 'resnet_trt_node.cli.main'],
-    'python3': []}
-
-
-@contextmanager
-def launch(line, folder):
-    """Run a command of the page in a folder, at most as long as the block."""
-    program, *words = shlex.split(line)
-    with subprocess.Popen(
-            [sys.executable, *PROGRAMS[program], *words], cwd=folder,
-            env={**os.environ, 'PYTHONPATH': str(REPOSITORY)}, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def end(*processes):
-    """End processes as Ctrl-C does, and check that they end well."""
-    for process in processes:
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, out
-        assert 'Traceback' not in out
 
 
 def boxes(message):
@@ -241,7 +204,7 @@ def test_the_pages_scenes_are_named(peer, workplace):
     assert echo == 'ros2 topic echo /classified_detections'
     peer.listen('classified_detections', vision_msgs.Detection2DArray)
     heard = peer.heard['classified_detections']
-    with launch(node, workplace) as first, launch(detector, workplace) as second:
+    with running(node, workplace) as first, running(detector, workplace) as second:
         peer.spin_until(lambda: len(heard) >= 3, 'three scenes')
         end(second, first)
     names = {one.id: one.results[0].hypothesis.class_id
@@ -264,13 +227,13 @@ def test_the_pages_grid_over_a_bag(peer, workplace):
     detector, node, replay = COMMANDS[3:]
     peer.listen('classified_detections', vision_msgs.Detection2DArray)
     heard = peer.heard['classified_detections']
-    with launch(node, workplace) as first, launch(detector, workplace) as second:
+    with running(node, workplace) as first, running(detector, workplace) as second:
         peer.spin_until(
             lambda: peer.node.count_subscribers('/camera/image_raw') == 2, 'subscriptions')
 
         def replayed():
             # Again where the node and the detector have not yet found each other.
-            with launch(replay, workplace) as third:
+            with running(replay, workplace) as third:
                 out, _ = third.communicate(timeout=120)
             assert third.returncode == 0, out
             return heard

@@ -15,6 +15,12 @@ def section(text: str, title: str) -> str:
     return text.split(f'\n## {title}\n')[1].split('\n## ')[0]
 
 
+def commands(text: str, *programs: str) -> list[str]:
+    """Return the commands of programs, of fenced and indented blocks, each in one line."""
+    return re.findall(
+        rf'^(?:    )?((?:{"|".join(programs)}) .*)$', text.replace('\\\n', ' '), re.MULTILINE)
+
+
 def anchors(page: Path) -> set[str]:
     """Return the names by which GitHub links to the headings of a page."""
     headings = _HEADING.findall(page.read_text(encoding='utf-8'))

@@ -14,6 +14,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from resnet_trt_node.node.annotator import Annotator
 from resnet_trt_node.node.deferred_destruction import NodeOfDeferredDestruction
+from resnet_trt_node.node.pipeline.counters import (
+    CAMERA_EVENTS, DETECTIONS_EVENTS, DROP_REASONS)
 from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.camera_topics import CameraTopics
@@ -48,6 +50,7 @@ class StandInPipeline:
     def __init__(self) -> None:
         self.pairs: list[RegionsMessage] = []
         self.unmatched: list[Any] = []
+        self.reasons: list[str] = []
         self.waited_ns: list[int] = []
         self.arrived: list[str] = []
         self.events: Counter[tuple[str, str]] = Counter()
@@ -61,16 +64,20 @@ class StandInPipeline:
         self.waited_ns.append(waited_ns)
 
     def drop(self, camera: str, message: Any, reason: str, waited_ns: int = 0) -> None:
-        assert (camera, reason) == ('front', 'unmatched')
+        assert camera == 'front'
+        assert reason in DROP_REASONS
         self.unmatched.append(message)
+        self.reasons.append(reason)
         self.waited_ns.append(waited_ns)
 
     def _count_at(self, camera: str, event: str, number: int = 1) -> None:
+        assert event in DETECTIONS_EVENTS
+        assert event in CAMERA_EVENTS
         self.events[camera, event] += number
 
     @property
     def unmatched_detections(self) -> int:
-        return self.events['front', 'unmatched_detections']
+        return sum(self.events['front', event] for event in DETECTIONS_EVENTS)
 
 
 class Stage:

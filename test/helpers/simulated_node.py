@@ -5,9 +5,9 @@ from __future__ import annotations
 from node_process import image, NodeProcess, Peer
 import numpy as np
 from rcl_interfaces.msg import ParameterType, ParameterValue
+from resnet_trt_node.node.pipeline.counters import DROP_REASONS
 from sensor_msgs.msg import Image
 
-DROPS = ('superseded', 'stale', 'malformed', 'failed', 'refused', 'unmatched', 'no_key_frame')
 CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE = 1, 2, 3, 4
 
 
@@ -53,4 +53,4 @@ def went_through(peer: Peer, *states: str) -> None:
 
 def check_sums(numbers: dict) -> None:
     assert int(numbers['received']) == int(numbers['answered']) + int(
-        numbers['in_progress']) + sum(int(numbers[f'dropped_{drop}']) for drop in DROPS)
+        numbers['in_progress']) + sum(int(numbers[f'dropped_{reason}']) for reason in DROP_REASONS)

@@ -8,6 +8,7 @@ import sys
 from threading import Timer
 
 from image_bags import BagWriter
+from installed_package import install_package
 import pytest
 from repository import HELPERS, REPOSITORY
 from tiny_model import colour_picture, COLOURS, write_tiny_model
@@ -30,28 +31,8 @@ except ImportError:
 @pytest.fixture
 def environment(tmp_path):
     """Return the environment of a process for which the package is installed."""
-    root = tmp_path / 'prefix'
-    config = root / 'share/resnet_trt_node/config'
-    files = {
-        root / 'share/ament_index/resource_index/packages/resnet_trt_node': '',
-        **{config / file.name: file.read_text() for file in (REPOSITORY / 'config').iterdir()}}
-    for name, module in (('classifier_node', 'node.entry'), ('resnet_trt', 'cli.main')):
-        files[root / 'lib/resnet_trt_node' / name] = (
-            f'#!{sys.executable}\nimport sys\n'
-            # A busy machine may need more than the node gives itself to end.
-            'from resnet_trt_node.node import stop_signal\nstop_signal._LIMIT_SEC = 60.0\n'
-            f'from resnet_trt_node.{module} import main\nsys.exit(main())\n')
-    for file, text in files.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        file.chmod(0o755)
-
-    def before(name, value):
-        return os.pathsep.join([value, *filter(None, [os.environ.get(name)])])
-    return {
-        **os.environ, 'AMENT_PREFIX_PATH': before('AMENT_PREFIX_PATH', str(root)),
-        'PYTHONPATH': before('PYTHONPATH', str(REPOSITORY)), 'TMPDIR': str(tmp_path),
-        'PYTHONUNBUFFERED': '1'}
+    return {**os.environ, **install_package(tmp_path / 'prefix'), 'TMPDIR': str(tmp_path),
+            'PYTHONUNBUFFERED': '1'}
 
 
 @pytest.fixture

@@ -38,15 +38,6 @@ def simulated_time(monkeypatch: pytest.MonkeyPatch) -> SimulatedTime:
     return time
 
 
-@pytest.fixture
-def peer() -> Iterator[Any]:
-    """Give a `Peer` of nodes in other processes, which leaves the graph at the end."""
-    from node_process import Peer  # which needs ROS 2; the tests of pipelines do not
-    peer = Peer()
-    yield peer
-    peer.close()
-
-
 @pytest.fixture(params=['serialised', 'message'])
 def receive(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Have the nodes of a test receive images in each of the two ways; return which."""

@@ -126,16 +126,18 @@ def test_images_and_detections_that_do_not_match_are_counted(peer):
         peer.connect('front/detections', Detection2DArray, camera='front/')
         for number in range(1, 6):
             peer.publish('front/image', image(scene(), number))
-        wait_for_status(peer, 'front/dropped_unmatched', '3')
+        wait_for_status(peer, 'front/dropped_unmatched_overflow', '3')
         peer.publish('front/detections', detections(5, *patch_boxes(200)))
         peer.publish('front/detections', detections(99, *patch_boxes(200)))
         peer.spin_until(lambda: heard, 'the answer')
         assert heard[0].header.stamp.nanosec == 5
         wait_for_status(peer, 'front/answered', '1')
         check_sums(peer.status())
+        # Nobody knows of the regions in an image without detections.
+        assert peer.status()['front/regions_per_frame'] == '1.0'
         assert node.stop() == 0
-    # The image and the detections that waited for a partner.
-    assert '4 unmatched' in node.log
+    # The last is the image that waited for its detections when the node was stopped.
+    assert 'dropped: 1 refused, 3 unmatched_overflow' in node.log
 
 
 def test_damaged_detections_cost_their_own_frame(peer):
@@ -153,7 +155,7 @@ def test_damaged_detections_cost_their_own_frame(peer):
         assert classes(heard[0]) == [['red_200']]
         wait_for_status(peer, 'dropped_malformed', '1')
         # That without a header.
-        wait_for_status(peer, 'unmatched_detections', '1')
+        wait_for_status(peer, 'detections_unmatched_no_stamp', '1')
         check_sums(peer.status())
         assert node.stop() == 0
     assert 'frame dropped: the detections are cut' in node.log

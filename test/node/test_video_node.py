@@ -191,7 +191,7 @@ def test_regions_of_video(peer: Peer) -> None:
             one.detections[0].results[0].hypothesis.class_id.removeprefix('red_'))))
             for one in heard) == own(range(1, 12, 2))
         assert node.stop() == 0
-    assert '12 frames received, 6 answered, dropped: 6 unmatched' in node.log
+    assert '12 frames received, 6 answered, dropped: 6 refused' in node.log
 
 
 def test_the_annotated_picture_is_that_of_the_packet(peer: Peer) -> None:

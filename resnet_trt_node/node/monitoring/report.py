@@ -17,6 +17,7 @@ from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.arrivals import ArrivalRates
 from resnet_trt_node.printable import printable
+from resnet_trt_node.regions.region import OUTCOMES
 
 #: Entries of `BackendInfo.details` that are reported.
 _BACKEND_DETAILS = ('device_memory_mib', 'engine', 'cuda_graphs')
@@ -211,14 +212,13 @@ def _counters(counts: CameraCounts) -> dict[str, Value]:
 
 def _regions(counts: CameraCounts) -> dict[str, Value]:
     """Return the counters of regions; none where whole frames are classified."""
-    received = counts.regions['received']
-    frames = counts.received - counts.dropped['unmatched'] - counts.dropped['no_key_frame']
-    if not received:
+    if not counts.regions['received']:
         return {}
+    answered = sum(counts.regions[outcome] for outcome in OUTCOMES)
     return {
         **{f'regions_{what}': number for what, number in counts.regions.items()},
         'regions_in_progress': counts.regions_in_progress,
-        'regions_per_frame': round(received / max(1, frames), 1)}
+        'regions_per_frame': round(answered / max(1, counts.answered), 1)}
 
 
 def _batches(pipeline: Pipeline) -> dict[str, Value]:

@@ -34,20 +34,28 @@ from resnet_trt_node.regions.region import OUTCOMES
 #: - malformed: it could not be decoded;
 #: - failed: the backend failed on its batch, twice, or was disabled, or returned no probabilities
 #:   for this frame;
-#: - refused: it arrived, or was not answered in time, while the node was shutting down or
-#:   deactivating;
-#: - unmatched: no detections came for it in time;
+#: - refused: it arrived, waited for its detections, or was not answered in time, while the node
+#:   was shutting down or deactivating;
+#: - unmatched_no_stamp: its stamp is 0, so that no detections can be matched with it;
+#: - unmatched_expired: no detections came for it in regions_wait_ms;
+#: - unmatched_overflow: no detections had come for it when regions_queue newer images waited;
 #: - no_key_frame: it is a packet of video that depends on one that is missing.
 DROP_REASONS = (
-    'superseded', 'stale', 'malformed', 'failed', 'refused', 'unmatched', 'no_key_frame')
+    'superseded', 'stale', 'malformed', 'failed', 'refused', 'unmatched_no_stamp',
+    'unmatched_expired', 'unmatched_overflow', 'no_key_frame')
+#: Messages of a detector for which no image came, by the reason that an image without detections
+#: would be dropped for.
+DETECTIONS_EVENTS = (
+    'detections_refused', 'detections_unmatched_no_stamp', 'detections_unmatched_expired',
+    'detections_unmatched_overflow')
 #: What may happen to a camera besides; these are in no sum:
 #:
 #: - lost_in_transport: frames that DDS reports as lost before they reached the node;
 #: - skipped_pictures: annotated pictures that were not drawn, since a newer one came first;
 #: - unusable_stamps: answers whose header stamp is 0 or of another time base;
-#: - unmatched_detections: messages of a detector for which no image came in time.
+#: - detections_*: see `DETECTIONS_EVENTS`.
 CAMERA_EVENTS = (
-    'lost_in_transport', 'skipped_pictures', 'unusable_stamps', 'unmatched_detections')
+    'lost_in_transport', 'skipped_pictures', 'unusable_stamps', *DETECTIONS_EVENTS)
 #: What is counted of regions: those of the frames that were received, what became of those of
 #: answered frames, and those of dropped frames.
 REGION_COUNTS = ('received', *OUTCOMES, 'dropped')

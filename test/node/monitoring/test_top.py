@@ -21,6 +21,7 @@ from resnet_trt_node.cli.top import view
 from resnet_trt_node.node.monitoring.health import Level
 from resnet_trt_node.node.monitoring.listener import reports
 from resnet_trt_node.node.monitoring.report import Report
+from resnet_trt_node.node.pipeline.counters import CameraCounts, DROP_REASONS
 from rich.console import Console
 
 pytestmark = pytest.mark.slow
@@ -141,9 +142,7 @@ def test_statuses_of_others_are_left_out():
 def test_the_worst_of_node_and_cameras_stands_first():
     camera = {'image_topic': '/front/image', 'received_hz': 0.0, 'answered_hz': 0.0, 'received': 0,
               'answered': 0, 'in_progress': 0, 'lost_in_transport': 0, **{
-                  f'dropped_{reason}': 0 for reason in (
-                      'superseded', 'stale', 'malformed', 'failed', 'refused', 'unmatched',
-                      'no_key_frame')}}
+                  f'dropped_{reason}': 0 for reason in DROP_REASONS}}
     node = {'backend': 'simulated', 'model': '', 'precision': 'fp32', 'device': 'none', 'state':
             'active', 'max_batch_size': 1, 'mean_batch_size': 0, 'batch_sizes': '',
             'retried_batches': 0, 'failed_batches': 0, 'reopened_backends': 0}
@@ -167,6 +166,21 @@ def test_regions_have_a_line_of_their_own():
     console.print(view({'/classifier': (Report(Level.OK, 'classifying', node, {}), monotonic())}))
     assert ('regions: 10.0 a frame, 400 received, 350 answered, 30 cached, 20 too small '
             in console.file.getvalue())
+
+
+def test_what_waited_in_vain_is_shown_with_its_reason():
+    counts = CameraCounts(received=9, answered=2)
+    counts.dropped.update(refused=1, unmatched_expired=2, unmatched_overflow=4)
+    counts.events.update(
+        detections_unmatched_no_stamp=3, detections_unmatched_expired=0, detections_refused=5)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(view({'/classifier': (Report(Level.OK, '', {'backend': 'simulated'}, {
+        'front': Report(Level.OK, 'OK', {
+            'received': counts.received, 'answered': counts.answered, **counts.events,
+            **{f'dropped_{reason}': number for reason, number in counts.dropped.items()}})}),
+        monotonic())}))
+    assert ('1 refused, 2 unmatched_expired, 4 unmatched_overflow, (5 detections_refused), '
+            '(3 detections_unmatched_no_stamp) ') in console.file.getvalue()
 
 
 def test_a_node_that_is_unconfigured_or_gone():

@@ -84,8 +84,9 @@ class RegionInput:
     Matches the images of a camera with the detections in them, and offers both to the pipeline.
 
     A pair has arrived when the later of the two had: from then on the latency counts, and
-    `max_age_ms`, as before there was nothing to be done. Images without detections are offered as
-    unmatched, detections without an image are counted. The parameters are those of `ImageInput`.
+    `max_age_ms`, as before there was nothing to be done. Images without detections are dropped,
+    detections without an image are counted, both by the matcher's reason. The parameters
+    are those of `ImageInput`.
 
     :raises UsageError: for an invalid name.
     """
@@ -123,7 +124,7 @@ class RegionInput:
         """
         Subscribe to images and detections.
 
-        :param pipeline: receives `RegionsMessage`s and unmatched images, and counts unmatched
+        :param pipeline: receives `RegionsMessage`s, drops unmatched images, and counts unmatched
             detections and the images that DDS lost, if it reports them.
         :raises UsageError: for invalid qos_overrides, or a topic of another type.
         """
@@ -134,7 +135,7 @@ class RegionInput:
         self._images.subscribe(pipeline, partial(self._offer, IMAGE))
 
     def unsubscribe(self) -> None:
-        """Destroy the subscriptions; what still waits is unmatched."""
+        """Destroy the subscriptions; what still waits is refused."""
         self._images.unsubscribe()
         self._detections.unsubscribe()
         pipeline, self._pipeline = self._pipeline, None
@@ -175,11 +176,12 @@ class RegionInput:
             with self._notes:
                 self._unmatched[one.kind, one.reason] += 1
                 self._stamps_ns[one.kind].append(stamp_ns(one.message.header.stamp))
+            # As the frames that wait in the pipeline when the node is deactivated.
+            reason = 'refused' if one.reason == 'cleared' else f'unmatched_{one.reason}'
             if one.kind == IMAGE:
-                pipeline.drop(
-                    self._camera, one.message, 'unmatched', now_ns - one.arrived_ns)
+                pipeline.drop(self._camera, one.message, reason, now_ns - one.arrived_ns)
             else:
-                pipeline.counters.count_at(self._camera, 'unmatched_detections')
+                pipeline.counters.count_at(self._camera, f'detections_{reason}')
         if match is not None:
             self._forget_unmatched()
             pipeline.offer(self._camera, match.message, now_ns - match.arrived_ns)

@@ -80,6 +80,8 @@ def test_problems_name_topics_and_remedies(stage):
     unstamped.header.stamp.sec = 0
     detections.publish(unstamped)
     stage.spin_until(lambda: len(topics.problems()) == 2)
+    assert stage.pipeline.reasons == ['unmatched_no_stamp']
+    assert stage.pipeline.events == {('front', 'detections_unmatched_no_stamp'): 1}
     assert topics.problems()[1] == (
         '/front/detections: the header stamp is 0, so nothing can match it: the detector '
         "must copy the image's header")

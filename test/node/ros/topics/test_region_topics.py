@@ -77,7 +77,11 @@ def test_what_waits_in_vain_is_counted(stage, monkeypatch):
     topics.expire()
     assert [one.header.stamp.nanosec for one in stage.pipeline.unmatched] == [1, 2, 3]
     assert stage.pipeline.waited_ns[-1] >= 500_000_001
-    assert stage.pipeline.unmatched_detections == 4
+    assert stage.pipeline.reasons == [
+        'unmatched_overflow', 'unmatched_expired', 'unmatched_expired']
+    assert stage.pipeline.events == {
+        ('front', 'detections_unmatched_overflow'): 2,
+        ('front', 'detections_unmatched_expired'): 2}
     assert stage.pipeline.pairs == []
 
 
@@ -93,7 +97,8 @@ def test_deactivating_counts_what_waits_and_is_deaf_until_activated_again(stage)
     stage.spin_until(lambda: sum(topics._input._matcher.waiting.values()) == 2)
     topics.unsubscribe()
     assert [one.header.stamp.nanosec for one in stage.pipeline.unmatched] == [1]
-    assert stage.pipeline.unmatched_detections == 1
+    assert stage.pipeline.reasons == ['refused']
+    assert stage.pipeline.events == {('front', 'detections_refused'): 1}
     stage.spin_until(lambda: not images.get_subscription_count())
     stage.spin_until(lambda: not detections.get_subscription_count())
     topics.expire()
