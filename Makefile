@@ -11,9 +11,12 @@ python := .venv$(if $(filter-out kilted,$(ROS)),-$(ROS))/bin/python
 ifdef PYTHON
 export PYTHON
 endif
-# A Python of another environment with ROS 2 wheels hands down the paths of its own libraries.
+# A Python of another environment with ROS 2 wheels hands down the paths of its own libraries; where
+# a GPU is tested, GPU_PYTHON is of that environment, and TensorRT may lie in one of these paths.
 ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
+ifeq ($(filter gpu-test gpu-bench,$(MAKECMDGOALS)),)
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
+endif
 endif
 
 .PHONY: help venv demo docs docs-serve test test-ros test-fast fuzz lint gpu-test gpu-bench bench soak \

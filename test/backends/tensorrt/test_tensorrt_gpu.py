@@ -188,4 +188,4 @@ def test_an_illegal_access_is_an_error_with_its_name_and_closing_works():
     lines = {line.split(' ')[0]: line for line in done.stdout.splitlines()}
     assert 'CUDA_ERROR_ILLEGAL_ADDRESS' in lines['FIRST'], done.stdout
     assert 'CLOSED' in lines, done.stdout
-    assert 'new process' in lines['AGAIN'], done.stdout
+    assert 'restart the process' in lines['AGAIN'], done.stdout
