@@ -7,7 +7,7 @@ from pathlib import Path
 import shlex
 from typing import Any, Callable, Iterator
 
-from lean_engines import build_for_lean
+from lean_engines import build_for_lean, link_lean_library
 import pytest
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.engines.cache import BuiltEngine
@@ -295,3 +295,22 @@ def test_the_name_of_the_model_may_hold_anything(lean: Any, tmp_path: Path) -> N
     machine.model = write_tiny_model(tmp_path / "a model's `name`.onnx")
     with pytest.raises(BackendUnavailable, match=r'--batch-size 1'):
         machine.start(engine_host_code=True)
+
+
+def test_wheels_beside_each_other_give_the_builder_its_lean_library(tmp_path: Path) -> None:
+    for folder, package, library, info in (
+            ('lean86', 'tensorrt_lean', 'libnvinfer_lean.so.8', 'tensorrt_lean-8.6.0'),
+            ('lean10', 'tensorrt_lean_libs', 'libnvinfer_lean.so.10',
+             'tensorrt_lean_cu13_libs-10.16.1.11')):
+        place = tmp_path / 'kit' / folder
+        (place / package).mkdir(parents=True)
+        (place / package / library).write_bytes(info.encode())
+        (place / f'{info}.dist-info').mkdir()
+    (tmp_path / 'kit' / 'trt86').mkdir()
+    links = tmp_path / 'links'
+    links.mkdir()
+    assert not link_lean_library(links, ['', str(tmp_path / 'elsewhere' / 'site')])
+    assert link_lean_library(links, ['', str(tmp_path / 'kit' / 'trt86')])
+    assert {path.name: path.read_text() for path in links.iterdir()} == {
+        'libnvinfer_lean.so.8.6.0': 'tensorrt_lean-8.6.0',
+        'libnvinfer_lean.so.10.16.1.11': 'tensorrt_lean_cu13_libs-10.16.1.11'}
