@@ -109,7 +109,15 @@ class Classifier:
             on_bad: Optional[Callable[[T, FrameError], None]] = None,
             name_of: Callable[[T], str] = str,
             picture_of: Optional[PictureOf[T]] = None) -> Iterator[tuple[T, list[Prediction]]]:
-        """Yield each item with its top predictions, in order; see `probabilities`."""
+        """
+        Yield each item with its top predictions, in order.
+
+        :param items: as for `probabilities`.
+        :param frame_of: likewise.
+        :param on_bad: likewise.
+        :param name_of: likewise.
+        :param picture_of: likewise.
+        """
         spec = self._backend.spec
         for item, row in self.probabilities(items, frame_of, on_bad, name_of, picture_of):
             yield item, top_predictions(
