@@ -23,6 +23,8 @@ as it is, without a traceback:
 
 from __future__ import annotations
 
+from typing import Optional
+
 from resnet_trt_node.printable import LINE_LIMIT, printable
 
 
@@ -111,3 +113,21 @@ def check_choice(
     """
     if value not in choices:
         raise error(f'unknown {what} {value!r}: choose one of {", ".join(choices)}')
+
+
+def frame_error_text(error: Exception) -> str:
+    """
+    Return what is said of a frame that could not be decoded.
+
+    :param error: a `FrameError`, or whatever else OpenCV or Pillow raised for it.
+    """
+    return str(error) if isinstance(error, FrameError) else repr(error)
+
+
+def without_traceback(error: Exception) -> Exception:
+    """Return an error that is to be kept, but not what the functions that raised it worked on."""
+    one: Optional[BaseException] = error
+    while one is not None:
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error

@@ -163,13 +163,13 @@ class Backend(Closing):
         """
         return None
 
-    def fall_backs(self, index: int = 0) -> Mapping[int, str]:
+    def fall_backs(self, index: int = 0) -> Mapping[int, Optional[Exception]]:
         """
         Return which rows of the last submission the CPU decoded instead of the device.
 
         :param index: which buffer.
-        :returns: row to '', or to why the CPU could not either, in words: its probabilities mean
-            nothing then.
+        :returns: row to None, or to why the CPU could not either: its probabilities mean nothing
+            then.
         """
         return {}
 

@@ -35,12 +35,15 @@ class Classifier:
     :param score_threshold: classes below it are left out, see `least_score`.
     :param method: how pictures are resized, see `imaging.resize`.
     :param unknown: when a picture shows none of the classes; None for never.
+    :param at_once: see `RowBatches`.
     """
 
     def __init__(
             self, backend: Backend, top_k: int = 5, score_threshold: float = 0.0,
-            method: ResizeMethod = 'fast', unknown: Optional[UnknownRule] = None) -> None:
+            method: ResizeMethod = 'fast', unknown: Optional[UnknownRule] = None,
+            at_once: bool = False) -> None:
         self._backend = backend
+        self._at_once = at_once
         self._top_k = top_k
         self._threshold = score_threshold
         self._unknown = unknown
@@ -56,8 +59,8 @@ class Classifier:
         Yield each item with its class probabilities, in order.
 
         :param items: anything; read lazily, a few batches at a time.
-        :param frame_of: returns the frame of an item, on a thread of the backend where a device
-            could not decode it; its errors pass through.
+        :param frame_of: returns the frame of an item; its errors pass through. Where a device
+            could not decode items, it is called on threads of the backend, several at once.
         :param on_bad: takes each item whose frame cannot be used, or for which the model returned
             no probabilities (`AnswerError`); it is then left out. None lets that error pass
             through.
@@ -91,7 +94,7 @@ class Classifier:
         :param name_of: as for `probabilities`.
         :param offload: has a device write the row instead, see `RowBatches.put`.
         """
-        batches: RowBatches[T] = RowBatches(self._backend)
+        batches: RowBatches[T] = RowBatches(self._backend, self._at_once)
         for item in items:
             try:
                 answers = batches.put(

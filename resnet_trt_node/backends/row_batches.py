@@ -24,19 +24,23 @@ class RowBatches(Generic[T]):
     """
     Collects rows until a batch is full, whatever they are rows of.
 
-    While a device infers a batch, the next ones are filled, as many as the backend has buffers.
+    While a device infers a batch, the next ones are filled, as many as the backend has buffers. A
+    batch goes sooner, too, if the device has no room for the pictures of more rows.
 
     :param backend: an open backend; stays the caller's, who submits nothing else meanwhile.
+    :param at_once: have a batch answered before the next one is filled, for items that come as
+        slowly as a camera's.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, at_once: bool = False) -> None:
         self._backend = backend
         # A blocking backend would only delay the answers.
-        self._free = deque(range(backend.num_buffers if backend.asynchronous else 1))
+        one = at_once or not backend.asynchronous
+        # Buffers that are neither submitted nor being filled.
+        self._free = deque(range(1 if one else backend.num_buffers))
         #: The most rows that wait for their answer.
         self.capacity = backend.max_batch_size * len(self._free)
         self._submitted: deque[tuple[int, list[T]]] = deque()
-        self._waiting: list[T] = []
         self._begin()
 
     def put(
@@ -60,10 +64,10 @@ class RowBatches(Generic[T]):
         if rows is None or offload is None or not offload(rows, place):
             write(self._buffer[place])
         self._waiting.append(item)
-        if len(self._waiting) < self._backend.max_batch_size:
+        if len(self._waiting) < self._backend.max_batch_size and not (
+                rows is not None and rows.is_full):
             return []
-        self._submit()
-        return [] if self._free else self._collect()
+        return self._submit()
 
     def infer(self) -> list[tuple[T, Union[NDArray[np.float32], FrameError]]]:
         """
@@ -73,28 +77,30 @@ class RowBatches(Generic[T]):
             owns; or why there are none: an `AnswerError` where the model returned none, another
             one where neither the device nor the CPU could decode the picture.
         :raises InferenceError: if the runtime fails.
+        :raises Exception: what decoding raised that was no `FrameError`.
         """
-        if self._waiting:
-            self._submit()
-        answers = []
+        answers = self._submit() if self._waiting else []
         while self._submitted:
             answers += self._collect()
         return answers
 
     def _begin(self) -> None:
         """Fill another buffer, from its first row on."""
-        self._waiting = []
-        if self._free:
-            self._index = self._free[0]
-            self._buffer = self._backend.buffer(self._index)
-            self._rows = self._backend.device_rows(self._index)
-            if self._rows is not None:
-                self._rows.clear()
+        self._waiting: list[T] = []
+        self._filling = self._free.popleft()
+        self._buffer = self._backend.buffer(self._filling)
+        self._rows = self._backend.device_rows(self._filling)
+        if self._rows is not None:
+            self._rows.clear()
 
-    def _submit(self) -> None:
-        self._backend.submit(len(self._waiting), self._index)
-        self._submitted.append((self._free.popleft(), self._waiting))
-        self._begin()
+    def _submit(self) -> list[tuple[T, Union[NDArray[np.float32], FrameError]]]:
+        """Submit what is filled and begin another; return answers that were waited for."""
+        self._backend.submit(len(self._waiting), self._filling)
+        self._submitted.append((self._filling, self._waiting))
+        try:
+            return [] if self._free else self._collect()
+        finally:
+            self._begin()
 
     def _collect(self) -> list[tuple[T, Union[NDArray[np.float32], FrameError]]]:
         """Return the answers of the batch that was submitted first; its buffer is free then."""
@@ -105,11 +111,12 @@ class RowBatches(Generic[T]):
             fall_backs = self._backend.fall_backs(index)
         finally:
             self._free.append(index)
-            if len(self._free) == 1:
-                self._begin()
         bad: dict[int, FrameError] = {
             place: AnswerError(reason) for place, reason in bad_rows(
                 rows, not self._backend.spec.multi_label).items()}
-        bad.update(
-            (place, FrameError(reason)) for place, reason in fall_backs.items() if reason)
+        for place, error in fall_backs.items():
+            if isinstance(error, FrameError):
+                bad[place] = error
+            elif error is not None:
+                raise error
         return [(item, bad.get(place, row)) for place, (item, row) in enumerate(zip(items, rows))]

@@ -106,7 +106,8 @@ class _Run:
     def go(self) -> int:
         classifier = Classifier(
             self.backend, self.arguments.top_k, self.arguments.score_threshold,
-            self.arguments.resize_method, self.unknown)
+            self.arguments.resize_method, self.unknown,
+            at_once=any(video.is_live for video in self.inputs.videos))
         start_ns = perf_counter_ns()
         with Progress(self.inputs.count, 'picture', quiet=self.arguments.json) as self.progress:
             if not self.arguments.json:
@@ -135,20 +136,27 @@ class _Run:
 
     def _take(self, source: Source, predictions: Sequence[Prediction]) -> None:
         self.classified += 1
-        written = None
-        if self.annotated is not None:
-            if source.frame is None:
-                # The device decoded it for itself.
-                source.load()
-            written = self.annotated.write(source, predictions)
+        drawn = self._draw(source, predictions)
         if self.bag is not None:
             self.bag.write(source, predictions)
         if not self.arguments.json:
             self._write_rows(source.describe(), predictions)
             return
         self.results.append({
-            **_identity(source), **({} if written is None else {'annotated': str(written)}),
-            'predictions': [asdict(one) for one in predictions]})
+            **_identity(source), **drawn, 'predictions': [asdict(one) for one in predictions]})
+
+    def _draw(self, source: Source, predictions: Sequence[Prediction]) -> dict[str, Any]:
+        """Return the path of the annotated picture, for JSON."""
+        if self.annotated is None:
+            return {}
+        try:
+            if source.frame is None:
+                # The device decoded it for itself.
+                source.load()
+        except FrameError as error:
+            log(f'not drawn: {source.describe()}: {error}')
+            return {'annotated': None}
+        return {'annotated': str(self.annotated.write(source, predictions))}
 
     def _fail(self, source: Source, error: FrameError) -> None:
         # A bag with a broken frame is still usable, but a picture file was named on purpose.
@@ -196,9 +204,9 @@ class _Run:
             log(f'bag with the classifications: {self.arguments.output}')
 
 
-def _picture(source: Source, encoded: bool) -> Union[RawImage, EncodedPicture, None]:
+def _picture(source: Source, decodes: bool) -> Union[RawImage, EncodedPicture, None]:
     """Return what a device may convert of an input."""
-    return source.picture(encoded)
+    return source.picture(decodes)
 
 
 def _file_name(source: Source) -> str:

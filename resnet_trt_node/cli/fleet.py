@@ -52,7 +52,7 @@ def run(arguments: Namespace) -> int:
             {'name': arguments.backend, **opening_options(arguments)},
             (lambda line: None) if arguments.json else log))
         job = Job(
-            cluster.key, work, actors.handles, actors.model, actors.spec, actors.info,
+            cluster.key, work, actors.handles, actors.model, actors.spec,
             arguments.batch_size, Path(arguments.model).name, digest,
             int(arguments.cache_gib * 2**30))
         if not arguments.json:
@@ -98,6 +98,9 @@ def _work(arguments: Namespace) -> Work:
 def _describe(cluster: Cluster, actors: ModelActors, bags: int) -> None:
     log(f'{count_of(bags, "bag")}, {count_of(len(actors.handles), "model actor")} of '
         f'{describe_backend(actors.info)}, {count_of(actors.readers, "reader")}')
+    decoding = sum(info.details.get('decode') == 'nvjpeg' for *_, info in actors.handles)
+    if decoding:
+        log(f'{decoding} of them {"decodes" if decoding == 1 else "decode"} jpegs on the GPU')
     if cluster.dashboard:
         log(f'Ray shows what it does at http://{cluster.dashboard}')
 

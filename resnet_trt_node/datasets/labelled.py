@@ -12,6 +12,7 @@ from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.class_words import ClassWords
 from resnet_trt_node.datasets.listing import count_unread
 from resnet_trt_node.datasets.names import TABLE_NAME
+from resnet_trt_node.datasets.picture_file import PictureFile
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.datasets.table import LabelledPicture, parse_table
 from resnet_trt_node.datasets.table_cells import FORM
@@ -19,7 +20,6 @@ from resnet_trt_node.datasets.zip_names import plain_name
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
-from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.grid import Grid, plan_grid
 from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
 from resnet_trt_node.regular_file import read_regular
@@ -97,13 +97,13 @@ class PictureSet(Closing):
         """
         return self.store.frame(item.name)
 
-    def picture(self, item: LabelledPicture) -> Optional[EncodedPicture]:
+    def file(self, item: LabelledPicture, keep: bool) -> PictureFile:
         """
-        Return what a device may decode of a picture, None where the CPU has to.
+        Return the file of a picture, which is read when it is asked for.
 
-        :raises FrameError: if it cannot be read.
+        :param keep: whether it keeps its frame, for several models.
         """
-        return self.store.picture(item.name)
+        return self.store.file(item.name, keep)
 
     def writer(self, spec: ModelSpec, method: ResizeMethod) -> RowWriter:
         """

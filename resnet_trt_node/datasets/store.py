@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 import stat
 from typing import Iterator, Optional, Sequence, Union
@@ -12,13 +12,12 @@ from zipfile import ZipFile, ZipInfo
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.datasets.listing import (
     is_hidden, list_folder, list_names, Listing, NO_FILES, READ_ERRORS, SHADOWED, ZIPPED_LINK)
+from resnet_trt_node.datasets.picture_file import PictureFile
 from resnet_trt_node.datasets.pictures import decode_picture
 from resnet_trt_node.datasets.zip_names import encoding_of, member_name, plain_name
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame, too_large
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
-from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
-from resnet_trt_node.imaging.on_device.pictures import picture_of_file
 from resnet_trt_node.printable import printable
 from resnet_trt_node.regular_file import read_regular
 
@@ -128,26 +127,29 @@ class PictureStore(Closing):
         :param reduced_to: see `decode_compressed`.
         :raises FrameError: if it cannot be read or is not a picture.
         """
-        where = printable(self.root / name, _SHOWN_NAME)
-        frame = decode_picture(self.read(name), where, reduced_to, self._max_bytes)
-        if frame.of_several:
-            self.several.add(name)
-        return frame
+        return self._decode(name, self.read(name), reduced_to)
 
-    def picture(self, name: str, encoded: bool = True) -> Optional[EncodedPicture]:
+    def file(self, name: str, keep: bool = False) -> PictureFile:
         """
-        Return what a device may decode of a picture, None where the CPU has to.
+        Return a picture that is read when it is asked for.
 
         :param name: the file.
-        :param encoded: whether it decodes jpegs.
-        :raises FrameError: if it cannot be read.
+        :param keep: see `PictureFile`.
         """
-        return picture_of_file(self.read(name), self._max_bytes) if encoded else None
+        return PictureFile(
+            partial(self.read, name), partial(self._decode, name), self._max_bytes, keep)
 
     def close(self) -> None:
         """Close the zip file; calling it again does nothing."""
         if self._zip is not None:
             self._zip.close()
+
+    def _decode(self, name: str, data: bytes, reduced_to: Optional[int] = None) -> Frame:
+        where = printable(self.root / name, _SHOWN_NAME)
+        frame = decode_picture(data, where, reduced_to, self._max_bytes)
+        if frame.of_several:
+            self.several.add(name)
+        return frame
 
     def _open_zip(self) -> Optional[ZipFile]:
         """Open the zip file that the root is or lies in; None for a folder."""

@@ -63,10 +63,7 @@ class ModelActor:
         """
         backend = self._open(model)
         try:
-            refused = batch.fill(backend)
-            backend.submit(batch.size)
-            probabilities = backend.collect().copy()
-            return RemoteAnswer(probabilities, sorted({*refused, *backend.fall_backs()}))
+            return batch.infer(backend)
         except InferenceError:
             self._backend = None
             backend.close()

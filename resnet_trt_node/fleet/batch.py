@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, ContextManager, TYPE_CHECKING
+from typing import Any, ContextManager, Optional, TYPE_CHECKING
 
 import numpy as np
 
 from resnet_trt_node.backends.base import Backend
-from resnet_trt_node.errors import FrameError
+from resnet_trt_node.backends.cuda.jpeg import MAX_DEVICE_BYTES
+from resnet_trt_node.errors import FrameError, without_traceback
 from resnet_trt_node.imaging.frame import view_bytes
-from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
+from resnet_trt_node.imaging.on_device.encoded import EncodedPicture, exceeds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from resnet_trt_node.imaging.on_device.grid import Grid
     from resnet_trt_node.imaging.on_device.source import Source
+
+
+#: Bytes of jpegs after which a batch is sent. A reader has two batches under way, in Ray's store.
+MOST_BYTES = 2**24
 
 
 @dataclass(frozen=True)
@@ -38,22 +43,24 @@ class RemoteBatch:
     pictures: Sequence[EncodedPicture]
     jobs: Sequence[tuple[int, int, Grid]]
 
-    def fill(self, backend: Backend) -> list[int]:
+    def infer(self, backend: Backend) -> RemoteAnswer:
         """
-        Bring the rows to a backend's first buffer.
+        Bring the rows to a backend's first buffer, and have them inferred.
 
-        :returns: those that its device does not decode, not even for now.
+        :raises InferenceError: if the runtime fails.
         """
         backend.buffer()[list(self.places)] = self.pixels
         rows = backend.device_rows()
-        if rows is None:
-            return [place for place, *_ in self.jobs]
-        rows.clear()
-        if not rows.decodes:
-            return [place for place, *_ in self.jobs]
-        for place, number, grid in self.jobs:
-            rows.put_encoded(place, self.pictures[number], grid, _leave_to_reader)
-        return []
+        decodes = False
+        if rows is not None:
+            rows.clear()
+            decodes = rows.decodes
+            for place, number, grid in self.jobs if decodes else ():
+                rows.put_encoded(place, self.pictures[number], grid, _leave_to_reader)
+        backend.submit(self.size)
+        probabilities = backend.collect().copy()
+        return RemoteAnswer(probabilities, decodes, sorted(
+            backend.fall_backs() if decodes else (place for place, *_ in self.jobs)))
 
 
 def batch_of(pixels: NDArray[np.uint8]) -> RemoteBatch:
@@ -72,10 +79,12 @@ class RemoteAnswer:
     What comes back.
 
     :param probabilities: float32 (size, C).
+    :param decodes: whether there is a device that decodes jpegs.
     :param refused: rows that mean nothing, since the device could not decode their picture.
     """
 
     probabilities: NDArray[np.float32]
+    decodes: bool
     refused: Sequence[int]
 
 
@@ -89,11 +98,19 @@ class RemoteRows:
     """
 
     on_cpu: Callable[[], ContextManager[None]] = nullcontext
-    decodes = True
 
     def __init__(self, buffer: NDArray[np.uint8]) -> None:
+        #: Whether the device decodes jpegs, as far as is known.
+        self.decodes = True
         self._buffer = buffer
         self._encoded: dict[int, tuple[EncodedPicture, Grid, Any]] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether it is enough to send, or for the device to hold."""
+        pictures = {picture for picture, *_ in self._encoded.values()}
+        return sum(len(picture.data) for picture in pictures) >= MOST_BYTES or exceeds(
+            pictures, MAX_DEVICE_BYTES)
 
     def clear(self) -> None:
         """Forget what was put."""
@@ -140,15 +157,16 @@ class RemoteRows:
         return RemoteBatch(
             size, places, self._buffer[places] if jobs else self._buffer[:size], pictures, jobs)
 
-    def decode(self, place: int) -> str:
+    def decode(self, place: int) -> Optional[FrameError]:
         """
         Have the CPU write a row whose picture the device refused.
 
-        :returns: why that cannot be done, '' if it was.
+        :returns: why that cannot be done, None if it was.
         """
         _, _, write = self._encoded[place]
         try:
             write(self._buffer[place])
         except FrameError as error:
-            return str(error)
-        return ''
+            without_traceback(error)
+            return error
+        return None

@@ -32,7 +32,8 @@ RETRIES = 3
 #: Shares of a core: an actor on the CPU and its readers take one together, since each waits for
 #: the other; beside a GPU a reader waits half of its time at most.
 _ACTOR_CORES, _CPU_READER_CORES, _GPU_READER_CORES = 0.5, 0.25, 0.5
-#: Of a Ray that is started here; more is spilled to disk. Rows of batches take little of it.
+#: Of a Ray that is started here; more is spilled to disk. Two batches of each reader are in it,
+#: rows of 150 KB or `batch.MOST_BYTES` of jpegs at most.
 _STORE_BYTES = 2**30
 #: Backends that compute on the CPU.
 _CPU_BACKENDS = ('onnxruntime', 'simulated', 'tvm')
@@ -126,20 +127,23 @@ class ModelActors:
     """
     The model actors of a run.
 
-    :param handles: of Ray, with the id of the node of each.
+    :param handles: of Ray, with the id of the node of each, and who computes there.
     :param model: their model.
     :param spec: of their model.
-    :param info: who computes.
     :param readers: how many units are read at the same time.
     :param reader_cores: share of a core of each.
     """
 
-    handles: tuple[tuple[Any, str], ...]
+    handles: tuple[tuple[Any, str, BackendInfo], ...]
     model: Model
     spec: ModelSpec
-    info: BackendInfo
     readers: int
     reader_cores: float
+
+    @property
+    def info(self) -> BackendInfo:
+        """Return who computes where the first of them runs."""
+        return self.handles[0][2]
 
 
 @dataclass(frozen=True)
@@ -231,10 +235,11 @@ def model_actors(
             log(f'waiting for {len(left)} of {len(opened)} model actors: each needs '
                 f'{shares.actor_cores:g} cores{" and a GPU" if on_gpus else ""}, and opens the '
                 f'model, which may build an engine; {what_is_free()}')
-        spec, info = _unwrapped(opened)[0]
+        found = _unwrapped(opened)
         nodes = _unwrapped([one.node.remote() for one in handles])
         yield ModelActors(
-            tuple(zip(handles, nodes)), content, spec, info, shares.readers,
+            tuple(zip(handles, nodes, (info for _, info in found))), content, found[0][0],
+            shares.readers,
             shares.reader_cores)
     finally:
         for one in handles:

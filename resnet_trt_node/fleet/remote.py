@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from resnet_trt_node.backends.base import Backend, BackendInfo
 from resnet_trt_node.contract.spec import ModelSpec
+from resnet_trt_node.errors import FrameError
 from resnet_trt_node.fleet.actor import Model
 from resnet_trt_node.fleet.batch import batch_of, RemoteAnswer, RemoteRows
 from resnet_trt_node.fleet.extra import needs_fleet_extra
@@ -46,14 +47,14 @@ class RemoteBackend(Backend):
         self._rows = [RemoteRows(one) for one in self._buffers] if (
             info.details.get('decode') == 'nvjpeg') else []
         self._answers: dict[int, Any] = {}
-        self._fall_backs: dict[int, Mapping[int, str]] = {}
+        self._fall_backs: dict[int, Mapping[int, Optional[FrameError]]] = {}
 
     def device_rows(self, index: int = 0) -> Optional[RemoteRows]:
         """Return what takes jpegs of a buffer, None where the reader decodes all."""
         self._check(index)
         return self._rows[index] if self._rows else None
 
-    def fall_backs(self, index: int = 0) -> Mapping[int, str]:
+    def fall_backs(self, index: int = 0) -> Mapping[int, Optional[FrameError]]:
         """Return which rows of the last submission the reader decoded."""
         self._check(index)
         return self._fall_backs.get(index, {})
@@ -66,10 +67,13 @@ class RemoteBackend(Backend):
 
     def _collect(self, batch_size: int, index: int) -> NDArray[np.float32]:
         answer: RemoteAnswer = ray.get(self._answers.pop(index))
+        probabilities = answer.probabilities
         found = {place: self._rows[index].decode(place) for place in answer.refused}
         self._fall_backs[index] = found
-        decoded = [place for place, reason in found.items() if not reason]
-        probabilities = answer.probabilities
+        for rows in self._rows:
+            # An actor that was started anew may have none.
+            rows.decodes = answer.decodes
+        decoded = [place for place, error in found.items() if error is None]
         if decoded:
             # What Ray hands over is not to be written.
             probabilities = probabilities.copy()

@@ -35,10 +35,10 @@ class Job:
 
     :param key: of the run, as the `Cluster` has it.
     :param work: what is done with each bag.
-    :param actors: Ray's handles of the model actors, with the id of the node of each.
+    :param actors: Ray's handles of the model actors, with the id of the node of each, and who
+        computes there.
     :param content: the model.
     :param spec: of the model.
-    :param info: who computes.
     :param batch_size: the largest.
     :param model: name of the model's file.
     :param model_sha256: of its content.
@@ -47,10 +47,9 @@ class Job:
 
     key: str
     work: Work
-    actors: tuple[tuple[Any, str], ...]
+    actors: tuple[tuple[Any, str, BackendInfo], ...]
     content: Model
     spec: ModelSpec
-    info: BackendInfo
     batch_size: int
     model: str
     model_sha256: str
@@ -102,9 +101,8 @@ def run_unit(job: Job, unit: Unit, place: int) -> Answer:
             'drive': unit.drive, 'bag': unit.bag, 'model': job.model,
             'model_sha256': job.model_sha256, 'software_version': __version__})
         before = len(reader.warnings)
-        with RemoteBackend(
-                _actor_of(job, place), job.content, job.spec, job.info,
-                job.batch_size) as backend:
+        actor, info = _actor_of(job, place)
+        with RemoteBackend(actor, job.content, job.spec, info, job.batch_size) as backend:
             job.work.run(reader, unit, backend, table)
         table.counts.warnings += reader.warnings[before:]
         if not table.counts.add_up:
@@ -126,11 +124,11 @@ def _failed(error: ResnetTrtError) -> Answer:
     return Answer(error=str(error))
 
 
-def _actor_of(job: Job, place: int) -> Any:
+def _actor_of(job: Job, place: int) -> tuple[Any, BackendInfo]:
     """Return a model actor of this machine, or any; on one machine all have as many readers."""
     here = ray.get_runtime_context().get_node_id()
-    actors = [one for one, node in job.actors if node == here] or [
-        one for one, _ in job.actors]
+    actors = [(one, info) for one, node, info in job.actors if node == here] or [
+        (one, info) for one, _, info in job.actors]
     return actors[place % len(actors)]
 
 

@@ -159,8 +159,8 @@ class FrameWork:
 
         def picture(
                 image: NumberedImage,
-                encoded: bool) -> Union[RawImage, EncodedPicture, None]:
-            return picture_of_message(image.message, encoded, answering.max_bytes)
+                decodes: bool) -> Union[RawImage, EncodedPicture, None]:
+            return picture_of_message(image.message, decodes, answering.max_bytes)
 
         def skip(image: NumberedImage, error: FrameError) -> None:
             table.skipped(image.topic, image.stamp_ns, image.log_time_ns, image.number,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from threading import Lock
 from typing import Callable, Mapping, Optional, Sequence, TYPE_CHECKING, Union
 
@@ -98,6 +99,8 @@ class FrameRegions:
         elif self._inferred:
             self._frame = load()
         self._unfilled = set(range(len(self._inferred)))
+        # Rows that the device is to decode.
+        self._encoded: set[int] = set()
 
     @property
     def num_rows(self) -> int:
@@ -135,7 +138,8 @@ class FrameRegions:
             if not rows.decodes:
                 # It was begun for a backend that did, before that one was opened again.
                 return ''
-            rows.put_encoded(place, picture, grid, lambda row: self._crop(index, row))
+            self._encoded.add(index)
+            rows.put_encoded(place, picture, grid, partial(self._fall_back, index))
             path = 'jpeg'
         elif rows.put(place, picture, grid, self._window_rows, self._window_columns):
             path = 'raw'
@@ -143,6 +147,16 @@ class FrameRegions:
             return ''
         self._fill_ended(index)
         return path
+
+    def _fall_back(self, index: int, row: NDArray[np.uint8]) -> None:
+        """Crop what the device did not decode; of all regions of a batch or of none."""
+        try:
+            self._crop(index, row)
+        finally:
+            with self._loading:
+                self._encoded.discard(index)
+                if not self._encoded:
+                    self._frame = None
 
     def _crop(self, index: int, row: NDArray[np.uint8]) -> None:
         with self._loading:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+import gc
 from io import BytesIO
 from pathlib import Path
 import pickle
@@ -15,8 +17,12 @@ from PIL import Image
 import pytest
 
 from resnet_trt_node.backends.classifier import Classifier
+from resnet_trt_node.backends.cuda.jpeg import JpegDecoder
+from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.decode import decode_message
+from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.pictures import picture_of_message
 from standin_nvimgcodec import StandInNvImgCodec
 from tensorrt_machine import World, worlds
@@ -64,8 +70,8 @@ def mixed(count: int) -> list[Any]:
     return messages
 
 
-def picture(message: Any, encoded: bool) -> Any:
-    return picture_of_message(message, encoded)
+def picture(message: Any, decodes: bool) -> Any:
+    return picture_of_message(message, decodes)
 
 
 def answers(backend: Any, messages: list[Any]) -> tuple[list[str], list[tuple[Any, str]]]:
@@ -120,9 +126,9 @@ def test_what_the_device_refuses_is_the_cpus_or_a_frame_error(machine: Any) -> N
 def test_without_a_decoder_raw_images_alone_are_the_gpus(machine: Any) -> None:
     asked: list[bool] = []
 
-    def noted(message: Any, encoded: bool) -> Any:
-        asked.append(encoded)
-        return picture_of_message(message, encoded)
+    def noted(message: Any, decodes: bool) -> Any:
+        asked.append(decodes)
+        return picture_of_message(message, decodes)
     with machine.start(max_batch_size=4, preprocess='gpu') as backend:
         found = list(Classifier(backend, top_k=1).classify(
             [coded('red'), raw('blue')], decode_message, picture_of=noted))
@@ -148,6 +154,58 @@ def test_a_batch_is_submitted_before_the_one_ahead_is_collected(machine: Any) ->
         answers(backend, [coded(NAMES[number % 5]) for number in range(7)])
     assert order == ['submit 0', 'submit 1', 'collect 0', 'submit 0', 'collect 1', 'submit 1',
                      'collect 0', 'collect 1']
+
+
+@pytest.mark.parametrize('buffers', [1, 2])
+def test_a_batch_goes_when_the_device_has_no_room_for_more(
+        machine: Any, monkeypatch: pytest.MonkeyPatch, buffers: int) -> None:
+    monkeypatch.setattr(
+        'resnet_trt_node.backends.cuda.jpeg.JpegDecoder.__init__.__kwdefaults__',
+        {**JpegDecoder.__init__.__kwdefaults__, 'max_device_bytes': buffers * 3 * 3 * 60 * 80})
+    sizes = []
+    with machine.start(max_batch_size=8, num_buffers=buffers, preprocess='gpu',
+                       decode_jpeg=True) as backend:
+        submit = backend.submit
+        backend.submit = lambda size, index: (sizes.append(size), submit(size, index))
+        collect, refused = backend.collect, []
+
+        def collected(index: int) -> Any:
+            refused.extend(backend.fall_backs(index))
+            return collect(index)
+        backend.collect = collected
+        found, bad = answers(backend, [coded(NAMES[number % 5]) for number in range(20)])
+    assert (len(found), bad, refused) == (20, [], [])
+    # Room for a third one is left, which may be larger.
+    assert sizes == [3] * 6 + [2]
+
+
+def test_an_error_that_nobody_foresaw_ends_the_command_as_on_the_cpu(machine: Any) -> None:
+    def load(message: Any) -> Any:
+        raise MemoryError('no more')
+    with machine.start(max_batch_size=4, preprocess='gpu', decode_jpeg=True) as backend:
+        machine.codec.broken = {0}
+        with pytest.raises(MemoryError, match='no more'):
+            list(Classifier(backend).classify(
+                [coded('red')], load, lambda item, error: None, picture_of=picture))
+    # Its traceback and what it is raised from hold each other.
+    gc.collect()
+
+
+def test_at_once_a_batch_is_answered_before_the_next_is_filled() -> None:
+    read = []
+
+    def items() -> Iterator[int]:
+        for number in range(6):
+            read.append(number)
+            yield number
+    with SimulatedBackend('', SimulatedOptions(max_batch_size=2, simulated_ms=0)) as backend:
+        assert backend.asynchronous
+        for at_once, ahead in ((True, [0, 1]), (False, [0, 1, 2, 3])):
+            read.clear()
+            found = Classifier(backend, at_once=at_once).probabilities(
+                items(), lambda item: Frame(np.full((4, 5, 3), (item, 0, 0), np.uint8), 'rgb'))
+            assert next(found)[0] == 0
+            assert read == ahead
 
 
 class Handle:
@@ -217,17 +275,19 @@ def test_an_actor_that_lost_its_decoder_leaves_jpegs_to_the_reader(
         info.details['decode'] = 'nvjpeg'
         handle = Handle(held)
         with remote.RemoteBackend(handle, model, spec, info, 4) as backend:
-            found, bad = answers(backend, [coded(name) for name in NAMES[:5]])
-        assert found == NAMES[:5]
+            found, bad = answers(backend, [coded(NAMES[number % 5]) for number in range(14)])
+        assert found == [NAMES[number % 5] for number in range(14)]
         assert bad == []
-        assert [batch.size for batch in handle.sent] == [4, 1, 4, 1]
+        # Two batches of jpegs are on their way before the first answer, later ones are pixels.
+        assert [(batch.size, len(batch.jobs)) for batch in handle.sent] == [
+            (4, 4), (4, 4), (4, 0), (4, 0), (4, 0), (2, 0)]
         held._open(model).close()
     assert machine.codec.streams == []
 
 
 def test_one_picture_of_several_rows_is_sent_once() -> None:
     pytest.importorskip('ray', reason='Ray is missing: pip install .[fleet]')
-    from resnet_trt_node.fleet.batch import RemoteRows
+    from resnet_trt_node.fleet.batch import MOST_BYTES, RemoteRows
     from resnet_trt_node.imaging.on_device.grid import plan_grid
     from resnet_trt_node.contract.spec import ResizeRule
     buffer = np.arange(5 * 4 * 4 * 3, dtype=np.uint8).reshape(5, 4, 4, 3)
@@ -242,5 +302,12 @@ def test_one_picture_of_several_rows_is_sent_once() -> None:
     assert [bytes(one.data) for one in batch.pictures] == [first.data]
     assert list(batch.places) == [1, 2]
     assert np.array_equal(batch.pixels, buffer[[1, 2]])
-    assert rows.decode(3) == ''
+    assert rows.decode(3) is None
+    assert not rows.is_full
+    rows.put_encoded(1, EncodedPicture(bytes(MOST_BYTES), first.header), grid, print)
+    assert rows.is_full
+    rows.clear()
+    rows.put_encoded(0, EncodedPicture(b'', replace(first.header, width=2**14, height=2**14)),
+                     grid, print)
+    assert rows.is_full
     assert (buffer[3] == 7).all()

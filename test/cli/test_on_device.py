@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from io import BytesIO
 from pathlib import Path
+from time import sleep
 from typing import Any, Iterator
 from zipfile import ZipFile
 
@@ -13,8 +15,14 @@ from kernel_on_cpu import launch
 from PIL import Image
 import pytest
 
+from resnet_trt_node.backends.base import Backend
+from resnet_trt_node.backends.cuda.jpeg import JpegDecoder
 from resnet_trt_node.bag.message_types import DETECTIONS
+from resnet_trt_node.cli.support.sources import Source
+from resnet_trt_node.datasets.pictures import decode_picture
+from resnet_trt_node.errors import FrameError
 from resnet_trt_node.regions.region import Region
+from resnet_trt_node.regular_file import read_regular
 from standin_nvimgcodec import StandInNvImgCodec
 from tensorrt_machine import World, worlds
 from tiny_model import colour_picture, COLOURS
@@ -155,6 +163,102 @@ def test_evaluate_counts_the_same(resnet_trt: Any, machine: Any, photographs: Pa
     assert on_gpu['top1'] == on_cpu['top1']
     assert on_gpu['top1']['hits'] == 24
     assert on_gpu['confusion'] == on_cpu['confusion']
+
+
+def test_a_picture_that_cannot_be_drawn_on_costs_no_other(
+        resnet_trt: Any, machine: Any, photographs: Path, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Source) -> Any:
+        if self.path.name == '07.jpg':
+            raise FrameError(f'{self.path}: gone')
+        return load(self)
+    load = Source.load
+    monkeypatch.setattr(Source, 'load', fail)
+    outcome = resnet_trt('classify', machine.model, photographs, '--annotate', tmp_path / 'seen',
+                         *options(machine, 'gpu'))
+    assert outcome.code == 0
+    drawn = {Path(one['source']).name: one['annotated'] for one in outcome.document['results']}
+    assert len(drawn) == 24
+    assert [name for name, path in drawn.items() if path is None] == ['07.jpg']
+    assert f'not drawn: {photographs / NAMES[7] / "07.jpg"}' in outcome.err
+
+
+def test_no_file_is_read_twice(
+        resnet_trt: Any, machine: Any, photographs: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    read: Counter[str] = Counter()
+
+    def counted(path: Any, most: int) -> bytes:
+        read[Path(path).name] += 1
+        return read_regular(path, most)
+    monkeypatch.setattr('resnet_trt_node.datasets.store.read_regular', counted)
+    monkeypatch.setattr('resnet_trt_node.datasets.pictures.read_regular', counted)
+    for words in (['classify', machine.model, photographs],
+                  ['classify', machine.model, *sorted(photographs.rglob('*.*'))],
+                  ['evaluate', machine.model, '--images', photographs],
+                  ['evaluate', machine.model, '--images', photographs, '--compare',
+                   machine.model]):
+        read.clear()
+        # What the device refuses is decoded from the same bytes.
+        machine.codec.broken = {1}
+        assert resnet_trt(*words, *options(machine, 'gpu')).code == 0
+        assert (len(read), set(read.values())) == (24, {1}), words
+
+
+def test_evaluate_fills_a_batch_while_another_is_inferred(
+        resnet_trt: Any, machine: Any, photographs: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    order = []
+
+    def noted(call: Any) -> Any:
+        def note(self: Any, *words: Any) -> Any:
+            order.append(f'{call.__name__[0]}{words[-1]}')
+            return call(self, *words)
+        return note
+    for call in (Backend.submit, Backend.collect):
+        monkeypatch.setattr(Backend, call.__name__, noted(call))
+    outcome = resnet_trt(
+        'evaluate', machine.model, '--images', photographs, *options(machine, 'gpu'))
+    assert outcome.code == 0
+    assert order == ['s0', 's1', 'c0', 's0', 'c1', 'c0']
+    assert outcome.document['backend']['decode'] == 'nvjpeg'
+
+
+def test_what_several_threads_decode_is_no_share_of_the_time(
+        resnet_trt: Any, machine: Any, photographs: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.codec.broken = set(range(1, 8))
+    monkeypatch.setattr(
+        'resnet_trt_node.datasets.store.decode_picture',
+        lambda *words: (sleep(0.05), decode_picture(*words))[1])
+    outcome = resnet_trt(
+        'evaluate', machine.model, '--images', photographs, *options(machine, 'gpu'))
+    assert outcome.code == 0
+    assert 0 < outcome.document['decode_share'] < 0.9
+
+
+def test_crops_that_the_gpu_refuses_decode_their_picture_once(
+        resnet_trt: Any, machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / 'scenes'
+    folder.mkdir()
+    (folder / 'a.jpg').write_bytes(jpeg('red'))
+    table = tmp_path / 'crops.tsv'
+    table.write_text('file\tcenter_x\tcenter_y\twidth\theight\tclass\n'
+                     + 'a.jpg\t32\t48\t50\t50\tred\n' * 8)
+    decode = JpegDecoder.decode_selected
+
+    def refuse(self: Any, pictures: Any, *words: Any) -> Any:
+        # When it is opened it tries one of its own.
+        return ['refused'] if bytes(pictures[0]) == jpeg('red') else decode(self, pictures, *words)
+    monkeypatch.setattr(JpegDecoder, 'decode_selected', refuse)
+    decoded = []
+    monkeypatch.setattr(
+        'resnet_trt_node.datasets.store.decode_picture',
+        lambda *words: (decoded.append(words[1]), decode_picture(*words))[1])
+    outcome = resnet_trt('evaluate', machine.model, '--images', folder, '--crops', table,
+                         *options(machine, 'gpu'))
+    assert outcome.document['top1']['hits'] == 8
+    assert len(decoded) == 1
 
 
 def test_two_models_that_are_compared_decode_on_the_gpu_both(

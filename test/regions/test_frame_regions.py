@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Sequence
 
+from detection_messages import at
 import numpy as np
 
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
+from resnet_trt_node.imaging.picture_header import PictureHeader
 from resnet_trt_node.regions.frame_regions import FrameRegions, RegionClassifier
 from resnet_trt_node.regions.region import Box, Region
 from resnet_trt_node.regions.selection import RegionRules
@@ -75,3 +79,25 @@ def test_a_box_that_is_too_large_costs_no_other_one_of_its_frame() -> None:
     assert [one.outcome for one in work.answers(1, 0.0, None)] == [
         'answered', 'too_large', 'answered']
     assert work.outcomes['too_large'] == 1
+
+
+def test_a_frame_that_the_device_refused_is_let_go_when_all_its_regions_are_cropped() -> None:
+    loaded = []
+
+    def load():
+        loaded.append(1)
+        return Frame(np.zeros((96, 128, 3), np.uint8), 'rgb')
+    header = PictureHeader('jpeg', 128, 96, 3)
+    found = FrameRegions(
+        RegionClassifier(SPEC, RegionSettings()), 'front', 1,
+        [Region(at(10 * place, 10, 40, 40)) for place in range(3)], (96, 128), load,
+        EncodedPicture(b'', header))
+    writes = []
+    rows = SimpleNamespace(decodes=True, put_encoded=lambda place, picture, grid, write: (
+        writes.append(write)))
+    assert [found.offload(index, rows, index) for index in range(3)] == ['jpeg'] * 3
+    row = np.empty((SPEC.height, SPEC.width, 3), np.uint8)
+    for number, write in enumerate(writes, 1):
+        write(row)
+        assert (found._frame is None) == (number == 3)
+    assert len(loaded) == 1

@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 
 from resnet_trt_node.backends.cuda.device import load_driver
-from resnet_trt_node.imaging.on_device.jpeg_selection import select_for_device
 from resnet_trt_node.backends.cuda.stream import cuda_error_text
 from resnet_trt_node.backends.options import discard
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.errors import BackendUnavailable, UsageError
 from resnet_trt_node.imaging.frame import view_bytes
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
+from resnet_trt_node.imaging.on_device.jpeg_selection import select_for_device
 from resnet_trt_node.imaging.picture_header import PictureHeader
 
 #: Device memory for decoded pictures: 40 of 4K.
@@ -108,8 +108,8 @@ class JpegDecoder(Closing):
     :param max_bytes: memory that decoding one picture may take, as for `decode_compressed`.
     :param max_device_bytes: that all decoded pictures together may take on the device. Buffers of
         nvJPEG come on top: for each thread about as much as its largest picture.
-    :param apply_orientation: leave pictures to the CPU that EXIF says are turned; files are
-        turned, messages are not.
+    :param buffers: batches whose pictures are on the device at once.
+    :param apply_orientation: leave pictures to the CPU that EXIF says are turned, as in files.
     :param engines: who may decode, in this order, of `ENGINES`.
     :param threads: of nvImageCodec, 0 for as many as there are cores, four at most; 1 decodes in
         the calling thread.
@@ -122,15 +122,17 @@ class JpegDecoder(Closing):
 
     def __init__(
             self, device: int, stream: int, *, max_bytes: int = MAX_IMAGE_BYTES,
-            max_device_bytes: int = MAX_DEVICE_BYTES, apply_orientation: bool = False,
-            engines: Sequence[str] = ENGINES, threads: int = 0, options: str = '',
-            log: Callable[[str], None] = discard) -> None:
+            max_device_bytes: int = MAX_DEVICE_BYTES, buffers: int = 1,
+            apply_orientation: bool = False, engines: Sequence[str] = ENGINES, threads: int = 0,
+            options: str = '', log: Callable[[str], None] = discard) -> None:
         codec = load_nvimgcodec()
         threads = threads or min(_MAX_THREADS, max(1, (os.cpu_count() or 2) - 1))
         self._codec = codec
         self._stream = stream
         self._max_bytes = max_bytes
         self._max_device_bytes = max_device_bytes
+        #: What the pictures of one batch may take, for all of them to find room.
+        self.buffer_bytes = max_device_bytes // buffers
         self._apply_orientation = apply_orientation
         self._log = log
         self._memory: list[_Memory] = []

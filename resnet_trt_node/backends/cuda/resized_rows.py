@@ -13,7 +13,8 @@ from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.cuda.kernel import Kernel
 from resnet_trt_node.backends.cuda.picture_memory import PictureMemory, Room
 from resnet_trt_node.backends.cuda.stream import CudaStream
-from resnet_trt_node.errors import FrameError
+from resnet_trt_node.errors import without_traceback
+from resnet_trt_node.imaging.on_device.encoded import exceeds
 from resnet_trt_node.imaging.on_device.job import JOB, write_rgb
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ class ResizedRows:
 
     def clear(self) -> None:
         """Forget what was put."""
-        #: Rows that the CPU decoded instead, once they were submitted: '', or why it could not.
-        self.fall_backs: dict[int, str] = {}
+        #: Rows that the CPU decoded instead, once they were submitted: None, or why it could not.
+        self.fall_backs: dict[int, Optional[Exception]] = {}
         # Row to the number of its job, in the table at the begin of the memory.
         self._numbers: dict[int, int] = {}
         self._count = 0
@@ -107,6 +108,12 @@ class ResizedRows:
     def decodes(self) -> bool:
         """Tell whether the device decodes jpegs."""
         return self._decoder is not None
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether another picture may find no room; see `DeviceRows`."""
+        return self._decoder is not None and exceeds(
+            [picture for picture, _ in self._encoded.values()], self._decoder.buffer_bytes)
 
     def put_encoded(
             self, place: int, picture: EncodedPicture, grid: Grid, fall_back: _Write) -> None:
@@ -208,15 +215,14 @@ class ResizedRows:
             self.fall_backs.update(zip(
                 refused, threads.map(self._write_on_cpu, refused, refused.values())))
 
-    def _write_on_cpu(self, place: int, write: _Write) -> str:
-        """Write a row; return why that cannot be done, '' if it was."""
+    def _write_on_cpu(self, place: int, write: _Write) -> Optional[Exception]:
+        """Write a row; return why that cannot be done, None if it was."""
         try:
             write(self._images[place])
         except Exception as error:  # noqa: B902
-            # As on a preprocess thread: whatever OpenCV or Pillow raises, it is one bad frame.
             self._images[place] = 0
-            return str(error) if isinstance(error, FrameError) else repr(error)
-        return ''
+            return without_traceback(error)
+        return None
 
     def warm_up(self, stream: CudaStream) -> None:
         """

@@ -126,7 +126,7 @@ class TensorRtBackend(Backend):
         self._check(index)
         return self._slots[index].rows
 
-    def fall_backs(self, index: int = 0) -> Mapping[int, str]:
+    def fall_backs(self, index: int = 0) -> Mapping[int, Optional[Exception]]:
         """Return which rows of the last submission the CPU decoded instead of the GPU."""
         self._check(index)
         rows = self._slots[index].rows

@@ -35,7 +35,8 @@ def load_preprocessing(
             # Engines run without OpenCV, this does not.
             from resnet_trt_node.backends.cuda.jpeg import JpegDecoder
             # Each slot decodes on its own stream.
-            return kernel, JpegDecoder(options.device, 0, log=options.log)
+            return kernel, JpegDecoder(
+                options.device, 0, buffers=options.num_buffers, log=options.log)
     except BackendError as error:
         if options.preprocess == 'gpu':
             raise

@@ -143,7 +143,8 @@ def _print_notes(evaluation: Evaluation) -> None:
     rate = len(evaluation.outcomes[0]) / (evaluation.wall_ns / 1e9)
     who = ' and '.join(map(describe_backend, evaluation.infos))
     log(f'{who}: {rate:.1f} {evaluation.noun}s a second here, '
-        f'{evaluation.decode_ns / evaluation.wall_ns:.0%} of the time spent on decoding')
+        f'{evaluation.decode_ns / evaluation.wall_ns:.0%} of the time spent on reading, and on '
+        'decoding on the CPU')
     notes = [
         (len(evaluation.failures), evaluation.noun, 'could not be used and count neither way'),
         (evaluation.unlabelled, 'picture', 'without a class left out'),

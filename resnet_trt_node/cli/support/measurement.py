@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from threading import get_ident
 from time import perf_counter_ns
 from typing import Any, Optional
 
@@ -26,14 +27,13 @@ from resnet_trt_node.datasets.class_folders import ClassFolders
 from resnet_trt_node.datasets.labelled import LabelledPictures, PictureSet, RowWriter, spread
 from resnet_trt_node.datasets.listing import describe_several
 from resnet_trt_node.datasets.names import TABLE_NAME
+from resnet_trt_node.datasets.picture_file import PictureFile
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import AnswerError, DataError, FrameError, UsageError
 from resnet_trt_node.evaluation.agreement import Agreement, AgreementCollector
 from resnet_trt_node.evaluation.outcomes import OutcomeCollector, Outcomes
-from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
-from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.planned import PlannedPicture
 
 
@@ -110,7 +110,7 @@ class Measured:
     :param failures: name and error of the other pictures.
     :param unusable: crops that cannot be classified, with the reason; they count neither way.
     :param wall_ns: time from the first picture to the last answer.
-    :param decode_ns: the part of it spent on reading and decoding.
+    :param decode_ns: the part of it spent on reading, and on decoding on the CPU.
     """
 
     outcomes: list[Outcomes]
@@ -184,15 +184,7 @@ def run_models(
     """
     failures: list[dict[str, Any]] = []
     unusable: list[dict[str, Any]] = []
-    decode_ns = 0
-
-    def timed(item: LabelledPicture) -> Frame:
-        nonlocal decode_ns
-        start_ns = perf_counter_ns()
-        try:
-            return pictures.frame(item)
-        finally:
-            decode_ns += perf_counter_ns() - start_ns
+    clock = _Clock()
 
     with Progress(len(items), pictures.noun, quiet=arguments.json) as progress:
         def fail(item: LabelledPicture, error: FrameError) -> None:
@@ -213,7 +205,7 @@ def run_models(
         done = 0
         start_ns = perf_counter_ns()
         writers = [pictures.writer(one.spec, arguments.resize_method) for one in backends]
-        for item, rows in _answers(backends, writers, items, pictures, timed, fail):
+        for item, rows in _answers(backends, writers, items, pictures, clock, fail):
             done += 1
             progress.step(add(item, rows))
         wall_ns = perf_counter_ns() - start_ns
@@ -224,45 +216,71 @@ def run_models(
         raise DataError(
             f'none of {count_of(len(items), pictures.noun)} could be used; the first: '
             f'{(*failures, *unusable)[0]["error"]}')
-    return failures, unusable, wall_ns, decode_ns
+    return failures, unusable, wall_ns, clock.spent_ns
+
+
+class _Clock:
+    """Adds up what a thread spends on reading and decoding; on others it stands still."""
+
+    def __init__(self) -> None:
+        self._thread = get_ident()
+        self.spent_ns = 0
+
+    def timed(self, work: Callable[[], Any]) -> Any:
+        start_ns = perf_counter_ns()
+        try:
+            return work()
+        finally:
+            if get_ident() == self._thread:
+                self.spent_ns += perf_counter_ns() - start_ns
 
 
 def _answers(
         backends: Sequence[Backend], writers: Sequence[RowWriter],
-        items: Sequence[LabelledPicture], pictures: PictureSet,
-        decode: Callable[[LabelledPicture], Frame],
+        items: Sequence[LabelledPicture], pictures: PictureSet, clock: _Clock,
         fail: Callable[[LabelledPicture, FrameError], None],
 ) -> Iterator[tuple[LabelledPicture, list[Any]]]:
     """Yield each picture with one row for each model; a failure in one model skips it for all."""
     classifiers = [Classifier(backend) for backend in backends]
+
+    def answered(
+            place: int, some: Sequence[LabelledPicture],
+            files: Callable[[LabelledPicture], PictureFile],
+    ) -> Iterator[tuple[LabelledPicture, Any]]:
+        return classifiers[place].written(
+            some, partial(_write, files, clock, writers[place]), fail,
+            lambda item: item.describe(), partial(_offload, files, clock, writers[place]))
+    if len(backends) == 1:
+        # The row comes after what a device may decode was looked for in the same file.
+        files = lru_cache(maxsize=1)(partial(pictures.file, keep=False))
+        for item, row in answered(0, items, files):
+            yield item, [row]
+        return
     size = max(backend.max_batch_size for backend in backends)
     for start in range(0, len(items), size):
         usable = items[start:start + size]
-        # Each picture is read and decoded once for all models; the caches hold one batch.
-        frames = lru_cache(maxsize=None)(decode)
-        encoded = lru_cache(maxsize=None)(pictures.picture)
+        # Each picture is read and decoded once for all models; the cache holds one batch.
+        files = lru_cache(maxsize=None)(partial(pictures.file, keep=True))
         answers: list[dict[LabelledPicture, Any]] = []
-        for classifier, writer in zip(classifiers, writers):
-            answers.append(dict(classifier.written(
-                usable, partial(_write, frames, writer), fail, lambda item: item.describe(),
-                partial(_offload, frames, encoded, writer))))
+        for place in range(len(backends)):
+            answers.append(dict(answered(place, usable, files)))
             usable = [item for item in usable if item in answers[-1]]
         for item in usable:
             yield item, [rows[item] for rows in answers]
 
 
 def _write(
-        decode: Callable[[LabelledPicture], Frame], writer: RowWriter, item: LabelledPicture,
-        row: NDArray[np.uint8]) -> None:
-    writer.write(item, decode(item), row)
+        files: Callable[[LabelledPicture], PictureFile], clock: _Clock, writer: RowWriter,
+        item: LabelledPicture, row: NDArray[np.uint8]) -> None:
+    writer.write(item, clock.timed(files(item).frame), row)
 
 
 def _offload(
-        decode: Callable[[LabelledPicture], Frame],
-        encoded: Callable[[LabelledPicture], Optional[EncodedPicture]], writer: RowWriter,
+        files: Callable[[LabelledPicture], PictureFile], clock: _Clock, writer: RowWriter,
         item: LabelledPicture, rows: DeviceRows, place: int) -> str:
     """Have a device decode a picture and write its row, see `RowBatches.put`."""
-    picture = encoded(item) if rows.decodes else None
+    file = files(item)
+    picture = clock.timed(partial(file.picture, rows.decodes))
     grid = picture and writer.grid(item, picture.height, picture.width)
     return '' if not picture or not grid else PlannedPicture(picture, grid).put(
-        rows, place, partial(_write, decode, writer, item))
+        rows, place, partial(_write, lambda _: file, clock, writer, item))

@@ -34,8 +34,9 @@ def opening_options(arguments: Namespace, others: Sequence[str] = ()) -> dict[st
     implied = {option for other in others for option in options_of(other)}
     # Bags and folders hold any kind of picture.
     options['decode_jpeg'] = options['preprocess'] != 'cpu'
+    implied.add('decode_jpeg')
     if options['preprocess'] == 'auto':
-        implied |= {'preprocess', 'decode_jpeg'}
+        implied.add('preprocess')
     return {
         'max_batch_size': arguments.batch_size, 'opt_batch_sizes': arguments.opt_batch_size or (),
         'implied': tuple(sorted(implied)), **options}
@@ -72,5 +73,6 @@ def describe_backend(info: BackendInfo) -> str:
 
 
 def backend_document(info: BackendInfo) -> dict[str, str]:
-    """Return runtime, version and device for JSON."""
-    return {'name': info.name, 'version': info.version, 'device': info.device}
+    """Return runtime, version and device for JSON, and what the GPU does of a picture."""
+    return {'name': info.name, 'version': info.version, 'device': info.device, **{
+        name: info.details[name] for name in ('preprocess', 'decode') if name in info.details}}

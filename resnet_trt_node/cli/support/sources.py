@@ -14,7 +14,8 @@ from resnet_trt_node.bag.storage.names import is_bag
 from resnet_trt_node.cli.support.console import print_warning, text_width
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.datasets.listing import count_unread, describe_several, describe_unread
-from resnet_trt_node.datasets.pictures import read_picture, read_picture_file
+from resnet_trt_node.datasets.picture_file import PictureFile
+from resnet_trt_node.datasets.pictures import decode_picture, read_picture_file
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.datasets.videos import is_live, is_video, Video
 from resnet_trt_node.errors import DataError, FrameError, UsageError
@@ -24,7 +25,7 @@ from resnet_trt_node.imaging.float_images import FLOAT_ASSUMPTION, has_floats
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
-from resnet_trt_node.imaging.on_device.pictures import picture_of_file, picture_of_message
+from resnet_trt_node.imaging.on_device.pictures import picture_of_message
 from resnet_trt_node.imaging.picture_formats import is_picture, START_BYTES, what_is_missing
 from resnet_trt_node.regular_file import open_regular
 
@@ -52,7 +53,7 @@ class Source:
     path: Path
     decode: Callable[[], Frame] = field(repr=False)
     picture: Callable[[bool], Union[RawImage, EncodedPicture, None]] = field(
-        default=lambda encoded: None, repr=False)
+        default=lambda decodes: None, repr=False)
     image: Optional[BagImage] = None
     frame: Optional[Frame] = field(default=None, repr=False)
     video: Optional[Video] = None
@@ -155,11 +156,14 @@ class Inputs(Closing):
         """Yield every picture in the order of the command line; those of bags by log time."""
         for part in self._parts:
             if isinstance(part, Path):
-                yield Source(part, partial(self._read, part), partial(self._picture, part))
+                file = PictureFile(
+                    partial(read_picture_file, part, self._max_bytes),
+                    partial(self._decode, part), self._max_bytes)
+                yield Source(part, file.frame, file.picture)
             elif isinstance(part, PictureStore):
                 for name in part.listing.pictures:
-                    yield Source(
-                        part.root / name, partial(part.frame, name), partial(part.picture, name))
+                    file = part.file(name)
+                    yield Source(part.root / name, file.frame, file.picture)
             elif isinstance(part, Video):
                 for one in part.pictures():
                     yield Source(Path(part.name), one.decode, video=part, time_ns=one.time_ns)
@@ -188,15 +192,11 @@ class Inputs(Closing):
         return describe_several(len(self._several) + sum(
             len(part.several) for part in self._parts if isinstance(part, PictureStore)))
 
-    def _read(self, path: Path) -> Frame:
-        frame = read_picture(path, max_bytes=self._max_bytes)
+    def _decode(self, path: Path, data: bytes) -> Frame:
+        frame = decode_picture(data, str(path), max_bytes=self._max_bytes)
         if frame.of_several:
             self._several.add(path)
         return frame
-
-    def _picture(self, path: Path, encoded: bool) -> Optional[EncodedPicture]:
-        return picture_of_file(
-            read_picture_file(path, self._max_bytes), self._max_bytes) if encoded else None
 
     def close(self) -> None:
         """Close bags and zip files."""

@@ -30,6 +30,14 @@ class DeviceRows(Protocol):
     def decodes(self) -> bool:
         """Tell whether the device decodes jpegs."""
 
+    @property
+    def is_full(self) -> bool:
+        """
+        Tell whether another picture may find no room on the device, so that the CPU decodes it.
+
+        A batch that can go goes then.
+        """
+
     def clear(self) -> None:
         """Forget what was put: the buffer is filled anew, its rows are pixels."""
 

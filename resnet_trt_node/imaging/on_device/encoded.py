@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TYPE_CHECKING
+from typing import Any, Iterable, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from resnet_trt_node.imaging.picture_header import PictureHeader
@@ -30,3 +30,19 @@ class EncodedPicture:
     def width(self) -> int:
         """Return how many pixels a row has."""
         return self.header.width
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Return how much memory its pixels take, RGB of 8 bits."""
+        return 3 * self.height * self.width
+
+
+def exceeds(pictures: Iterable[EncodedPicture], limit_bytes: int) -> bool:
+    """
+    Tell whether decoded pictures and one more as large as the largest would take too much.
+
+    :param pictures: each counts once.
+    :param limit_bytes: what they may take.
+    """
+    sizes = [picture.decoded_bytes for picture in set(pictures)]
+    return bool(sizes) and sum(sizes) + max(sizes) > limit_bytes

@@ -12,13 +12,13 @@ from resnet_trt_node.imaging.on_device.jpeg_selection import select_for_device
 
 
 def picture_of_message(
-        message: Any, encoded: bool,
+        message: Any, decodes: bool,
         max_bytes: int = MAX_IMAGE_BYTES) -> Union[RawImage, EncodedPicture, None]:
     """
     Return what the device may convert of a message, instead of `decode_message`.
 
     :param message: as for that.
-    :param encoded: whether the device decodes jpegs.
+    :param decodes: whether the device decodes jpegs.
     :param max_bytes: memory that the frame may take, decoding included.
     :returns: None for what the device does not convert, and for what may be depth.
     :raises FrameError: if a raw image is malformed; of compressed ones `decode_message` tells.
@@ -26,7 +26,7 @@ def picture_of_message(
     if hasattr(message, 'encoding'):
         raw = check_image(message, max_bytes)
         return None if raw.name == DEPTH_ENCODING else raw
-    if not encoded or not hasattr(message, 'format') or not hasattr(message, 'data'):
+    if not decodes or not hasattr(message, 'format') or not hasattr(message, 'data'):
         return None
     kind = str(message.format).lower()
     # A mosaic in a jpeg, and depth, are no colours yet.

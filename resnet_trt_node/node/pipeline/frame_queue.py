@@ -78,7 +78,7 @@ class Batch:
     inferred_ns: int = 0
     error: Optional[str] = None
     probabilities: Optional[NDArray[np.float32]] = None
-    fall_backs: Mapping[int, str] = field(default_factory=dict)
+    fall_backs: Mapping[int, Optional[Exception]] = field(default_factory=dict)
 
     @property
     def frames(self) -> list[InFlightFrame]:

@@ -23,6 +23,7 @@ from typing import Any, Optional, Sequence
 
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.result_check import bad_rows
+from resnet_trt_node.errors import frame_error_text
 from resnet_trt_node.node.pipeline.backend_state import BackendState
 from resnet_trt_node.node.pipeline.counters import Counters
 from resnet_trt_node.node.pipeline.frame_queue import Batch, InFlightFrame
@@ -243,7 +244,7 @@ class Pipeline:
             frame = batch.rows[place][0]
             frame.path = ''
             if error and not frame.ended:
-                self._hooks.log_bad_frame(frame.camera, error)
+                self._hooks.log_bad_frame(frame.camera, frame_error_text(error))
                 self._scheduler.drop([frame], 'malformed')
         for place, ((frame, index), row) in enumerate(
                 zip(batch.rows, batch.probabilities, strict=True)):

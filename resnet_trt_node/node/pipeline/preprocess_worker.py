@@ -19,7 +19,7 @@ from typing import Callable, Optional, Sequence, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from resnet_trt_node.errors import FrameError
+from resnet_trt_node.errors import frame_error_text
 from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 from resnet_trt_node.node.pipeline.frame_queue import Batch, InFlightFrame
 from resnet_trt_node.node.pipeline.latency_model import Estimate
@@ -201,8 +201,7 @@ class PreprocessWorker:
                 # end.
                 frame = frame_of(job)
                 if frame not in bad:
-                    reason = str(error) if isinstance(error, FrameError) else repr(error)
-                    self._hooks.log_bad_frame(frame.camera, reason)
+                    self._hooks.log_bad_frame(frame.camera, frame_error_text(error))
                     bad.add(frame)
         if start_ns is not None:
             self._spent_ns.append(thread_time_ns() - start_ns)
@@ -212,7 +211,7 @@ class PreprocessWorker:
         # What the device converts is not decoded here.
         device_rows = self._device_rows
         picture_of = None if device_rows is None else partial(
-            self._hooks.device_picture, encoded=device_rows.decodes)
+            self._hooks.device_picture, decodes=device_rows.decodes)
         frame.work = self._frames.begin(
             frame.camera, frame.message, self._hooks.decode, picture_of)
 

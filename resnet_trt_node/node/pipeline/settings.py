@@ -82,7 +82,7 @@ class PipelineHooks:
         returned no probabilities: camera and reason.
     :param log_failure: logs a failure of the backend, or what is done about it.
     :param device_picture: returns what the device may convert of a message, a checked raw image
-        or, where `encoded` allows that, a jpeg, raising FrameError for a bad one; None for all
+        or, where `decodes` allows that, a jpeg, raising FrameError for a bad one; None for all
         other messages. Only called where there is such a device.
     """
 
@@ -91,4 +91,4 @@ class PipelineHooks:
     publish: Callable[[InFlightFrame, Any], Optional[float]]
     log_bad_frame: Callable[[str, str], None]
     log_failure: Callable[[str], object]
-    device_picture: DevicePicture = lambda message, encoded: None
+    device_picture: DevicePicture = lambda message, decodes: None

@@ -89,7 +89,7 @@ class FrameInput(Protocol):
         :param camera: whose it is.
         :param message: decoded unless the device converts its pixels.
         :param decode: see `PipelineHooks.decode`.
-        :param picture_of: see `PipelineHooks.device_picture`, without its `encoded`; None where
+        :param picture_of: see `PipelineHooks.device_picture`, without its `decodes`; None where
             the device converts nothing.
         :raises FrameError: if the frame cannot be used.
         """

@@ -81,16 +81,16 @@ class Converter:
         return frame
 
     def device_picture(
-            self, message: Any, encoded: bool = False) -> Union[RawImage, EncodedPicture, None]:
+            self, message: Any, decodes: bool = False) -> Union[RawImage, EncodedPicture, None]:
         """
         Return what the GPU may convert of a message, instead of `to_frame`.
 
         :param message: as for `to_frame`.
-        :param encoded: whether the GPU decodes jpegs.
+        :param decodes: whether the GPU decodes jpegs.
         :returns: None for what it does not, and for what may be depth.
         :raises FrameError: if a raw image is malformed; of compressed ones `to_frame` tells.
         """
-        return picture_of_message(message, encoded, self.max_bytes)
+        return picture_of_message(message, decodes, self.max_bytes)
 
     def _convert(self, message: Any, raw: RawImage) -> Frame:
         encoding, equal = raw.encoding, self._bridged.get(raw.name)

@@ -8,10 +8,10 @@ from jpegs import jpeg, patched, scene, segment, turned, with_segment, without
 import numpy as np
 import pytest
 
-from resnet_trt_node.imaging.on_device.jpeg_selection import MIN_SIDE, select_for_device
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.compressed import decode_compressed
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
+from resnet_trt_node.imaging.on_device.jpeg_selection import MIN_SIDE, select_for_device
 
 ADOBE = b'Adobe\0\x64\0\0\0\0'
 SOF0, SOS, DHT, EXIF, APP14, JFIF = 0xc0, 0xda, 0xc4, 0xe1, 0xee, 0xe0

@@ -17,10 +17,10 @@ import numpy as np
 from PIL import Image
 import pytest
 from resnet_trt_node.backends.cuda.jpeg import JpegDecoder
-from resnet_trt_node.imaging.on_device.jpeg_selection import select_for_device
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.grid import plan_grid
+from resnet_trt_node.imaging.on_device.jpeg_selection import select_for_device
 from resnet_trt_node.node.pipeline.preprocess_worker import PreprocessWorker
 from resnet_trt_node.node.pipeline.work import RegionFrames, WholeFrames
 from resnet_trt_node.node.ros.conversion import Converter
@@ -201,7 +201,8 @@ def test_a_second_attempt_answers_nothing_that_nobody_could_decode(machine: Worl
             1, EncodedPicture(picture, header), grid, lambda row: row.fill(255))
         for _ in range(2):
             answer = backend.infer(2)
-            assert backend.fall_backs() == {0: 'nobody can', 1: ''}
+            assert [(place, error and str(error)) for place, error in sorted(
+                backend.fall_backs().items())] == [(0, 'nobody can'), (1, None)]
             assert backend.spec.labels[answer[1].argmax()] == 'white'
         assert fall_backs == ['refused']
         rows.clear()
@@ -235,7 +236,7 @@ def test_what_was_begun_with_a_decoder_is_the_cpus_where_the_next_backend_has_no
         assert not rows.decodes
         work = bench_input.begin(
             'front', image if whole else Pair(image, [Region(at(8, 8, 48, 80), '', '')]),
-            converter.to_frame, partial(converter.device_picture, encoded=True))
+            converter.to_frame, partial(converter.device_picture, decodes=True))
         assert work.offload(0, rows, 0) == ''
         work.fill(0, backend.buffer()[0])
         assert backend.spec.labels[backend.infer(1)[0].argmax()] == 'green'

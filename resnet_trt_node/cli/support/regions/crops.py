@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 import re
 from typing import Any, Mapping, Optional, Sequence, TYPE_CHECKING, Union
@@ -11,10 +11,10 @@ from typing import Any, Mapping, Optional, Sequence, TYPE_CHECKING, Union
 from resnet_trt_node.cli.arguments.shared import CROP_COLUMNS
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.datasets.labelled import PictureSet, read_table, RowWriter
+from resnet_trt_node.datasets.picture_file import PictureFile
 from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.grid import Grid
 from resnet_trt_node.imaging.resize import ResizeMethod
 from resnet_trt_node.regions.crop import RegionCropper
@@ -93,8 +93,7 @@ class LabelledCrops(PictureSet):
         super().__init__(images, max_bytes)
         self._rules = rules
         # Crops of one picture follow each other.
-        self._decode = lru_cache(maxsize=1)(self.store.frame)
-        self._picture = lru_cache(maxsize=1)(self.store.picture)
+        self._file = lru_cache(maxsize=1)(partial(self.store.file, keep=True))
         try:
             self.items = parse_crops(
                 read_table(table, f'give --crops a table; {_FORM}'), labels, str(table))
@@ -105,11 +104,11 @@ class LabelledCrops(PictureSet):
 
     def frame(self, item: LabelledPicture) -> Frame:
         """Decode the whole picture of a crop; the one before is kept."""
-        return self._decode(item.name)
+        return self._file(item.name).frame()
 
-    def picture(self, item: LabelledPicture) -> Optional[EncodedPicture]:
-        """Return what a device may decode of the picture of a crop; the one before is kept."""
-        return self._picture(item.name)
+    def file(self, item: LabelledPicture, keep: bool) -> PictureFile:
+        """Return the file of a crop's picture; it is one for the crops that follow each other."""
+        return self._file(item.name)
 
     def writer(self, spec: ModelSpec, method: ResizeMethod) -> RowWriter:
         """Return what brings crops to the input of a model; it raises `UnusableCrop`."""
