@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 #: Bytes of jpegs after which a batch is sent. A reader has two batches under way, in Ray's store.
-MOST_BYTES = 2**24
+MOST_BYTES = 2**25
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ RETRIES = 3
 _ACTOR_CORES, _CPU_READER_CORES, _GPU_READER_CORES = 0.5, 0.25, 0.5
 #: Of a Ray that is started here; more is spilled to disk. Two batches of each reader are in it,
 #: rows of 150 KB or `batch.MOST_BYTES` of jpegs at most.
-_STORE_BYTES = 2**30
+_STORE_BYTES = 2**31
 #: Backends that compute on the CPU.
 _CPU_BACKENDS = ('onnxruntime', 'simulated', 'tvm')
 #: Ray's smallest share of a core.
