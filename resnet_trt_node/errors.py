@@ -23,8 +23,6 @@ as it is, without a traceback:
 
 from __future__ import annotations
 
-from typing import Optional
-
 from resnet_trt_node.printable import LINE_LIMIT, printable
 
 
@@ -126,7 +124,7 @@ def frame_error_text(error: Exception) -> str:
 
 def without_traceback(error: Exception) -> Exception:
     """Return an error that is to be kept, but not what the functions that raised it worked on."""
-    one: Optional[BaseException] = error
+    one: BaseException | None = error
     while one is not None:
         one.__traceback__ = None
         one = one.__cause__ or one.__context__

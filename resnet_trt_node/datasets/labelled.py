@@ -101,6 +101,7 @@ class PictureSet(Closing):
         """
         Return the file of a picture, which is read when it is asked for.
 
+        :param item: which.
         :param keep: whether it keeps its frame, for several models.
         """
         return self.store.file(item.name, keep)

@@ -13,7 +13,7 @@ import pytest
 # To import Ray asks for a free port.
 pytestmark = pytest.mark.slow
 ray = pytest.importorskip('ray', reason='Ray is missing: pip install .[fleet]')
-ACTORS = (('first', 'here'), ('second', 'here'), ('far', 'there'))
+ACTORS = (('first', 'here', 'gpu'), ('second', 'here', 'cpu'), ('far', 'there', 'gpu'))
 
 
 class RayInOneThread:
@@ -48,7 +48,8 @@ class RayInOneThread:
         working = [one for one in references if one in self.places]
         if len(working) == len(references) == 4:
             assert len({self.places[one] for one in working}) == 4
-            self.most.append(Counter(_actor_of(job, self.places[one]) for one in working))
+            self.most.append(Counter(
+                _actor_of(job, self.places[one])[0] for one in working))
         planning = [one for one in references if one not in self.places]
         first = planning if planning and self._random.random() < 0.8 else references
         return [self._random.choice(first)], []
@@ -116,4 +117,4 @@ def test_a_machine_without_an_actor_asks_those_of_others(monkeypatch):
         get_node_id=lambda: 'a machine without'))
     job: Any = SimpleNamespace(actors=ACTORS)
     assert [tasks._actor_of(job, place) for place in range(4)] == [
-        'first', 'second', 'far', 'first']
+        ('first', 'gpu'), ('second', 'cpu'), ('far', 'gpu'), ('first', 'gpu')]
