@@ -11,7 +11,8 @@ import pickle
 from types import SimpleNamespace
 from typing import Any, Iterator
 
-from kernel_on_cpu import image_message, launch
+from device_machine import decoding_world
+from kernel_on_cpu import image_message
 import numpy as np
 from PIL import Image
 import pytest
@@ -24,8 +25,7 @@ from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.pictures import picture_of_message
-from standin_nvimgcodec import StandInNvImgCodec
-from tensorrt_machine import World, worlds
+from tensorrt_machine import World
 from tiny_model import colour_picture, COLOURS
 
 NAMES = list(COLOURS)
@@ -34,12 +34,7 @@ NAMES = list(COLOURS)
 @pytest.fixture
 def machine(monkeypatch: Any, tmp_path: Path) -> Iterator[World]:
     """Return a machine whose GPU resizes and decodes jpegs."""
-    made = worlds(monkeypatch, tmp_path)
-    world: Any = next(made)()
-    world.cuda.kernel = launch
-    world.codec = StandInNvImgCodec(world.cuda).install(monkeypatch)
-    yield world
-    next(made, None)
+    yield from decoding_world(monkeypatch, tmp_path)
 
 
 def coded(name: str, kind: str = 'jpeg') -> Any:
@@ -225,13 +220,20 @@ class Handle:
         return answer
 
 
-@pytest.mark.slow
-def test_a_fleets_jpegs_are_decoded_where_the_model_is(
-        machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def fleet(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the modules of the actor and of its reader, which work in this process."""
     pytest.importorskip('ray', reason='Ray is missing: pip install .[fleet]')
     from resnet_trt_node.fleet import actor, remote
     for module in (actor, remote):
         monkeypatch.setattr(module.ray, 'get', lambda one: one)
+    return actor, remote
+
+
+@pytest.mark.slow
+def test_a_fleets_jpegs_are_decoded_where_the_model_is(
+        machine: Any, fleet: Any) -> None:
+    actor, remote = fleet
     model = (machine.model.read_bytes(),)
     held = actor.ModelActor('colours.onnx', {
         'name': machine.name, 'max_batch_size': 4, 'engine_dir': machine.engines,
@@ -262,11 +264,8 @@ def test_a_fleets_jpegs_are_decoded_where_the_model_is(
 
 @pytest.mark.slow
 def test_an_actor_that_lost_its_decoder_leaves_jpegs_to_the_reader(
-        machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip('ray', reason='Ray is missing: pip install .[fleet]')
-    from resnet_trt_node.fleet import actor, remote
-    for module in (actor, remote):
-        monkeypatch.setattr(module.ray, 'get', lambda one: one)
+        machine: Any, fleet: Any) -> None:
+    actor, remote = fleet
     model = (machine.model.read_bytes(),)
     options = {'name': machine.name, 'max_batch_size': 4, 'engine_dir': machine.engines}
     for less in ({}, {'preprocess': 'gpu'}):

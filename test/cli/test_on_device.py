@@ -10,8 +10,8 @@ from typing import Any, Iterator
 from zipfile import ZipFile
 
 from detection_messages import at, detections_of
+from device_machine import decoding_world
 from image_bags import BagWriter
-from kernel_on_cpu import launch
 from PIL import Image
 import pytest
 
@@ -23,8 +23,7 @@ from resnet_trt_node.datasets.pictures import decode_picture
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.regions.region import Region
 from resnet_trt_node.regular_file import read_regular
-from standin_nvimgcodec import StandInNvImgCodec
-from tensorrt_machine import World, worlds
+from tensorrt_machine import World
 from tiny_model import colour_picture, COLOURS
 
 NAMES = list(COLOURS)
@@ -33,12 +32,7 @@ NAMES = list(COLOURS)
 @pytest.fixture
 def machine(monkeypatch: Any, tmp_path: Path) -> Iterator[World]:
     """Return a machine whose GPU resizes and decodes jpegs."""
-    made = worlds(monkeypatch, tmp_path)
-    world: Any = next(made)()
-    world.cuda.kernel = launch
-    world.codec = StandInNvImgCodec(world.cuda).install(monkeypatch)
-    yield world
-    next(made, None)
+    yield from decoding_world(monkeypatch, tmp_path)
 
 
 @pytest.fixture

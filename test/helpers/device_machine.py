@@ -11,6 +11,7 @@ from resnet_trt_node.imaging.encodings import check_image, convert_image
 from resnet_trt_node.imaging.on_device.grid import plan_grid
 from resnet_trt_node.imaging.on_device.source import plan_source, Source
 from resnet_trt_node.imaging.resize import Resizer
+from standin_nvimgcodec import StandInNvImgCodec
 from tensorrt_machine import World, worlds
 
 
@@ -24,6 +25,16 @@ def resizing_worlds(monkeypatch: Any, folder: Path) -> Iterator[Callable[..., Wo
         machine.cuda.kernel = launch
         return machine
     yield make
+    next(made, None)
+
+
+def decoding_world(monkeypatch: Any, folder: Path) -> Iterator[World]:
+    """Give a machine whose GPU also decodes jpegs; each decoder must have been closed."""
+    made = resizing_worlds(monkeypatch, folder)
+    world: Any = next(made)()
+    world.codec = StandInNvImgCodec(world.cuda).install(monkeypatch)
+    yield world
+    assert world.codec.closed == world.codec.openings
     next(made, None)
 
 

@@ -36,6 +36,7 @@ class StandInNvImgCodec:
     opened: dict[str, Any] = field(default_factory=dict)
     streams: list[int] = field(default_factory=list)
     params: list[dict[str, Any]] = field(default_factory=list)
+    openings: int = 0
     closed: int = 0
 
     def install(self, monkeypatch: Any) -> StandInNvImgCodec:
@@ -86,6 +87,7 @@ class StandInNvImgCodec:
             def __init__(self, **arguments: Any) -> None:
                 codec.fail('opening')
                 codec.opened = arguments
+                codec.openings += 1
 
             def decode(self, sources: list[CodeStream], *, images: list[Image],
                        params: Any, cuda_stream: int) -> list[Optional[Image]]:

@@ -12,7 +12,7 @@ from typing import Any, Iterator
 
 from detection_messages import at
 from device_bench import Bench, CAMERAS, NAMES, Pair
-from kernel_on_cpu import launch
+from device_machine import decoding_world
 import numpy as np
 from PIL import Image
 import pytest
@@ -26,8 +26,7 @@ from resnet_trt_node.node.pipeline.work import RegionFrames, WholeFrames
 from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.regions.region import Region
 from resnet_trt_node.regions.settings import RegionSettings
-from standin_nvimgcodec import StandInNvImgCodec
-from tensorrt_machine import World, worlds
+from tensorrt_machine import World
 from tiny_model import COLOURS
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('either_caller')]
@@ -35,13 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('either_caller')]
 
 @pytest.fixture
 def machine(monkeypatch: Any, tmp_path: Path) -> Iterator[World]:
-    made = worlds(monkeypatch, tmp_path)
-    world: Any = next(made)()
-    world.cuda.kernel = launch
-    world.codec = StandInNvImgCodec(world.cuda).install(monkeypatch)
-    yield world
-    assert world.codec.closed == (1 if world.codec.opened else 0)
-    next(made, None)
+    yield from decoding_world(monkeypatch, tmp_path)
 
 
 def coded(colours: list[str], kind: str = 'jpeg', **fields: Any) -> Any:
