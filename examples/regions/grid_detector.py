@@ -16,6 +16,7 @@ from itertools import count
 import os
 from pathlib import Path
 import re
+import signal
 import sys
 import time
 from typing import Any, Optional
@@ -223,6 +224,10 @@ def main() -> int:
         parser.error('give --boxes, --grid or both')
     if arguments.play:
         os.environ.setdefault(DDS_PROFILES_VARIABLE, str(_DDS_PROFILE))
+    else:
+        # rclpy ends the spinning. KeyboardInterrupt would come anywhere in it, and then it prints
+        # a traceback of an object that is half made.
+        signal.signal(signal.SIGINT, lambda *_: None)
     rclpy.init()
     try:
         node = GridDetector(arguments)

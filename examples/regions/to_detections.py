@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from importlib import import_module
+import signal
 import sys
 from typing import Any
 
@@ -77,6 +78,9 @@ def main() -> int:
     except (ImportError, AttributeError) as error:
         print(f'to_detections: {error}: source the workspace that has {name}', file=sys.stderr)
         return 2
+    # rclpy ends the spinning. KeyboardInterrupt would come anywhere in it, and then it prints a
+    # traceback of an object that is half made.
+    signal.signal(signal.SIGINT, lambda *_: None)
     rclpy.init()
     try:
         node = rclpy.create_node('to_detections')
@@ -86,7 +90,7 @@ def main() -> int:
             kind, 'in', lambda message: publisher.publish(convert(message)),
             qos_profile_sensor_data)
         rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     finally:
         rclpy.try_shutdown()
