@@ -49,14 +49,15 @@ class Device:
     :param title: of its cameras.
     :param cameras: what is sent.
     :param parameters: of the node.
-    :param used_mib: returns the memory that a process uses on the device, in MiB.
+    :param used_mib: returns the memory that a process uses on the device, in MiB; None where the
+        device has none of its own.
     """
 
     name: str
     title: str
     cameras: list[Camera]
     parameters: dict[str, object]
-    used_mib: Callable[[int], float]
+    used_mib: Optional[Callable[[int], float]]
 
 
 def run_on(device: Device, seconds: float, fault_every_s: float = 5.0) -> Outcome:
@@ -155,10 +156,15 @@ def _run(
         outcome.name = device.name
         outcome.title = (
             f'{device.title}, for {took_s / 60:.1f} minutes, {sum(faults.done.values())} faults')
-        outcome.checks.append(Check(
-            'memory of the device gained', rounded(_gained(sampler.device_mib), 2),
-            _DEVICE_GROWTH_MIB, 'MiB'))
-        outcome.figures['device_mib'] = sampler.device_mib
+        if device.used_mib is not None:
+            outcome.checks += [
+                Check('memory of the device gained', rounded(_gained(sampler.device_mib), 2),
+                      _DEVICE_GROWTH_MIB, 'MiB'),
+                # Or nothing was seen of it.
+                Check('samples in which the node had memory of the device, as a share',
+                      rounded(float(np.mean(np.array(sampler.device_mib) > 0))), 0.5,
+                      at_least=True)]
+            outcome.figures['device_mib'] = sampler.device_mib
     if deployment.best_effort:
         outcome.checks += [
             # Or the node was not put to that test.

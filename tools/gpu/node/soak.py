@@ -66,7 +66,7 @@ def main() -> int:
             'max_wait_ms': 0.0, 'image_transport': 'compressed' if given.jpeg else 'raw',
             **({'engine_dir': given.engine_dir.resolve(),
                 'optimization_level': given.optimization_level} if on_gpu else {})},
-        used_mib if on_gpu else lambda pid: 0.0)
+        used_mib if on_gpu else None)
     with tempfile.TemporaryDirectory(prefix='resnet_trt_bench_') as folder, \
             isolate(Path(folder)):
         outcome = run_on(device, given.minutes * 60)
