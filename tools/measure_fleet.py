@@ -3,14 +3,15 @@ Measure what `resnet_trt fleet` costs beside `resnet_trt classify --threads 1` o
 
 Both read the same bags of jpeg frames. Each is run over half of the bags and over all of them: the
 difference has no start-up in it. `classify` is run alone, on the first core, and as two processes
-at once on the first two cores, which share caches and memory as the fleet's processes do. 'frames
-a second' is by the clock, which is of use on a machine that does nothing else; 'CPU ms a frame' is
-the processor time of all processes, Ray's included, which other load changes less. Overhead of a
-unit: processor time of many short units less that of few long ones, by the number of units, as a
-share of the time of a unit of 500 frames. Memory: the largest proportional set size of all
-processes of a run, over half of the bags and over all.
+at once on the first two cores, which share caches and memory as the fleet's processes do. All take
+turns for some rounds; each figure is the median of the rounds, and shares are those of each round.
+'frames a second' is by the clock, which is of use on a machine that does nothing else; 'CPU ms a
+frame' is the processor time of all processes, Ray's included, which other load changes less.
+Overhead of a unit: processor time of many short units less that of few long ones, by the number of
+units, as a share of the time of a unit of 500 frames. Memory: the largest proportional set size of
+all processes of a run, over half of the bags and over all.
 
-Usage: python tools/measure_fleet.py MODEL [--bags 20] [--frames 100] [--size 1280x720]
+Usage: python tools/measure_fleet.py MODEL [--bags 20] [--frames 200] [--rounds 3]
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from io import BytesIO
 import json
 import os
 from pathlib import Path
+from statistics import median
 import subprocess
 import sys
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -40,6 +42,7 @@ import psutil  # noqa: E402
 
 #: Frames of the units whose overhead is stated.
 UNIT = 500
+MEMORY_EVERY_S = 1.5
 
 
 @dataclass(frozen=True)
@@ -106,15 +109,20 @@ def watch(command: subprocess.Popen[bytes]) -> tuple[float, float]:
     """Wait for a command; return processor seconds and most memory of it and its children."""
     root = psutil.Process(command.pid)
     times: dict[int, float] = {}
-    memory = 0.0
+    memory, next_memory = 0.0, perf_counter()
     while command.poll() is None:
+        # Reading it takes the kernel a while, on the cores that are measured.
+        with_memory = perf_counter() >= next_memory
+        if with_memory:
+            next_memory += MEMORY_EVERY_S
         total = 0
         with suppress(psutil.Error):
             for one in [root, *root.children(recursive=True)]:
                 with suppress(psutil.Error):
                     spent = one.cpu_times()
                     times[one.pid] = spent.user + spent.system
-                    total += one.memory_full_info().pss
+                    if with_memory:
+                        total += one.memory_full_info().pss
         memory = max(memory, total / 2**20)
         sleep(0.3)
     return sum(times.values()), memory
@@ -135,6 +143,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     half = len(bags) // 2
     more = (len(bags) - half) * arguments.frames
     runs = iter(range(1000))
+    load = os.getloadavg()[1]
     same = ('--backend', 'onnxruntime', '--batch-size', arguments.batch_size)
 
     def fleet(some: Sequence[Path], unit_frames: int) -> Cost:
@@ -143,37 +152,64 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
     def classify(some: Sequence[Path]) -> list[object]:
         return ['classify', arguments.model, *some, '--json', '--threads', 1, *same]
-    alone = [run(classify(bags[:half]), 0), run(classify(bags), 0)]
-    both = [run_pair(classify(bags[:half:2]), classify(bags[1:half:2])),
-            run_pair(classify(bags[::2]), classify(bags[1::2]))]
-    units = [fleet(bags[:half], UNIT), fleet(bags, UNIT)]
+    rounds = []
+    for _ in range(arguments.rounds):
+        rounds.append(Round(
+            [run(classify(bags[:half]), 0), run(classify(bags), 0)],
+            [run_pair(classify(bags[:half:2]), classify(bags[1:half:2])),
+             run_pair(classify(bags[::2]), classify(bags[1::2]))],
+            [fleet(bags[:half], UNIT), fleet(bags, UNIT)], more))
     short = fleet(bags, arguments.short)
-    one, two, all_ = slope(*alone, more), slope(*both, more), slope(*units, more)
     number = len(bags) * (-(-arguments.frames // arguments.short) - -(-arguments.frames // UNIT))
-    overhead_ms = 1e3 * (short.cpu_s - units[1].cpu_s) / number
+    overhead_ms = 1e3 * (short.cpu_s - median(one.units[1].cpu_s for one in rounds)) / number
+    cpu_ms = median(one.fleet['CPU ms a frame'] for one in rounds)
     return {
         'model': Path(arguments.model).name, 'bags': len(bags), 'frames': arguments.frames,
         'size': arguments.size, 'batch size': arguments.batch_size,
         'cores': len(os.sched_getaffinity(0)),
-        'load before': round(os.getloadavg()[1], 1),
-        'classify --threads 1, one core': one, 'two of them at once, a core each': two,
-        'fleet': all_,
-        'fleet / (2 x classify), by the clock': round(
-            all_['frames a second'] / (2 * one['frames a second']), 3),
-        'fleet / two at once, by the clock': round(
-            all_['frames a second'] / two['frames a second'], 3),
-        'classify / fleet, by processor time': round(
-            one['CPU ms a frame'] / all_['CPU ms a frame'], 3),
+        'load before': round(load, 1),
+        'classify --threads 1, one core': _medians([one.one for one in rounds]),
+        'two of them at once, a core each': _medians([one.two for one in rounds]),
+        'fleet': _medians([one.fleet for one in rounds]),
+        'fleet / (2 x classify), by the clock': [round(
+            one.fleet['frames a second'] / (2 * one.one['frames a second']), 3)
+            for one in rounds],
+        'fleet / two at once, by the clock': [round(
+            one.fleet['frames a second'] / one.two['frames a second'], 3) for one in rounds],
+        'classify / fleet, by processor time': [round(
+            one.one['CPU ms a frame'] / one.fleet['CPU ms a frame'], 3) for one in rounds],
         'overhead of a unit, ms': round(overhead_ms, 1),
-        f'as a share of a unit of {UNIT} frames': round(
-            overhead_ms / (UNIT * all_['CPU ms a frame']), 4),
-        'memory MiB, half of the bags and all': [round(one.memory_mib) for one in units],
+        f'as a share of a unit of {UNIT} frames': round(overhead_ms / (UNIT * cpu_ms), 4),
+        'memory MiB, half of the bags and all': [
+            round(max(one.units[which].memory_mib for one in rounds)) for which in (0, 1)],
         'memory MiB, short units': round(short.memory_mib),
-        'seconds': {'classify': [round(one.wall_s, 1) for one in alone],
-                    'two at once': [round(one.wall_s, 1) for one in both],
-                    'fleet': [round(one.wall_s, 1) for one in [*units, short]],
-                    'fleet without start-up': [round(one.work_s, 1) for one in [*units, short]]},
+        'seconds': [{'classify': [round(cost.wall_s, 1) for cost in one.alone],
+                     'two at once': [round(cost.wall_s, 1) for cost in one.both],
+                     'fleet': [round(cost.wall_s, 1) for cost in one.units],
+                     'fleet without start-up': [round(cost.work_s, 1) for cost in one.units]}
+                    for one in rounds],
     }
+
+
+class Round:
+    """
+    One turn of each; each list is of half of the bags and of all.
+
+    :param alone: `classify` alone.
+    :param both: two of them at once.
+    :param units: the fleet.
+    :param more: frames that the second of a list had more.
+    """
+
+    def __init__(
+            self, alone: list[Cost], both: list[Cost], units: list[Cost], more: int) -> None:
+        self.alone, self.both, self.units = alone, both, units
+        self.one, self.two, self.fleet = (
+            slope(*costs, more) for costs in (alone, both, units))
+
+
+def _medians(costs: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(median(one[name] for one in costs), 3) for name in costs[0]}
 
 
 def main() -> int:
@@ -181,7 +217,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument('model', help='a deployable model')
     parser.add_argument('--bags', type=int, default=20)
-    parser.add_argument('--frames', type=int, default=100, help='of each bag')
+    parser.add_argument('--frames', type=int, default=200, help='of each bag')
+    parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--size', default='1280x720', help='of a frame')
     parser.add_argument('--batch-size', type=int, default=8)
     parser.add_argument('--short', type=int, default=10, help='frames of the short units')
