@@ -31,7 +31,8 @@ def measured(tmp_path_factory):
     command = [
         sys.executable, '-m', 'tools.gpu.node.bench', '--fp16', str(model), '--int8', str(model),
         '--out', str(out), '--backend', 'onnxruntime', '--seconds', '2', '--only',
-        'rate_fp16_1_VGA_raw', 'limit_fp16_1_VGA_raw', 'regions_fp16_1_VGA_raw_6']
+        'rate_fp16_1_VGA_raw', 'awake_fp16_1_VGA_raw', 'limit_fp16_1_VGA_raw',
+        'regions_fp16_1_VGA_raw_6']
     environment = {**os.environ, 'PYTHONPATH': f'{REPOSITORY / "tools"}:{REPOSITORY}'}
     done = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
@@ -39,7 +40,7 @@ def measured(tmp_path_factory):
     # The second call finds everything done.
     again = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
-    assert '[1/3]' not in again.stdout
+    assert '[1/4]' not in again.stdout
     return read_json(out)
 
 
@@ -52,6 +53,12 @@ def test_every_frame_is_in_the_balance(measured):
         balance['sent'])
     assert all(check['met'] for check in found['checks'])
     assert found['first_answer_ms'] > 0
+
+
+def test_nothing_is_lost_while_no_core_sleeps(measured):
+    found = measured['scenarios']['awake_fp16_1_VGA_raw']
+    assert all(check['met'] for check in found['checks'])
+    assert '### With cores that do not sleep' in markdown(measured)
 
 
 def test_every_region_of_the_answered_frames_has_an_answer(measured):
@@ -127,4 +134,4 @@ def test_batches_and_engines_fit_the_scenario():
 
 def test_the_scenarios_have_names_of_their_own():
     names = [one.name for one in scenarios()]
-    assert len(set(names)) == len(names) == 27
+    assert len(set(names)) == len(names) == 29

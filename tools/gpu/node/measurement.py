@@ -18,6 +18,7 @@ from bench.observer import counts
 from bench.rig import NODE, node_arguments, Phase, Rig
 from bench.scenarios.latency import account_checks, common_figures, region_checks
 from bench.scenarios.regions import regions_per_second
+from tools.gpu.node.awake import cores_awake
 from tools.gpu.node.scenarios import MANY_BATCH, MOST_REGIONS, Scenario
 
 _WARM_S = 3.0
@@ -59,8 +60,8 @@ class Bench:
         plan = self._build(scenario)
         if scenario.kind.endswith('plain') and plan is None:
             raise BenchError('the plain node runs engines, and this backend compiles none')
-        run = {'rate': self._rate, 'plain': self._plain, 'limit': self._limit,
-               'regions': self._rate, 'regions_plain': self._plain,
+        run = {'rate': self._rate, 'awake': self._awake, 'plain': self._plain,
+               'limit': self._limit, 'regions': self._rate, 'regions_plain': self._plain,
                'regions_limit': self._regions_limit}[scenario.kind]
         with _at_most(_OVERHEAD_S + self._length_s(scenario)):
             return {'scenario': asdict(scenario), **run(scenario, plan)}
@@ -111,6 +112,10 @@ class Bench:
                 **_figures(scenario, phase, length_s),
                 'first_answer_ms': round(float(latencies_ms(first.heard)[0]), 3),
                 'checks': [check.to_json() for check in checks]}
+
+    def _awake(self, scenario: Scenario, plan: Optional[Path]) -> dict[str, Any]:
+        with cores_awake():
+            return self._rate(scenario, plan)
 
     def _plain(self, scenario: Scenario, plan: Optional[Path]) -> dict[str, Any]:
         ours, = scenario.sources()

@@ -18,6 +18,7 @@ from tools.performance_summary import write_summary
 _STAGES = {
     'receive': 'receive', 'preprocess': 'preprocess', 'wait': 'batch', 'infer': 'infer',
     'publish': 'publish', 'receive to publish': 'total'}
+_RATE_HEAD = ('scenario', *_STAGES, 'source to answer', 'CPU a frame', 'sent', 'lost')
 _LEGEND = (
     'Milliseconds, p50 / p95 / p99; the stages are of the last 1,000 answers, from the statistics '
     'of the node. `receive` is the wait in the middleware until the executor takes the message, '
@@ -31,6 +32,10 @@ _ISAAC = (
     'has enqueued the work, without waiting for the GPU. For comparison, of the same runs: the '
     'first answer of each, and receive to publish without the inference of the same frame '
     '(`added`), which is what is left if nobody waits for the GPU.')
+_AWAKE = (
+    'The same while a process that gives way to every other (SCHED_IDLE) spins on each core, so '
+    'that none goes to sleep between two frames; '
+    '[awake.py](../tools/gpu/node/awake.py) starts them.')
 _REGIONS = (
     'Boxes of 40 to 200 pixels come as `vision_msgs/Detection2DArray` right behind each image, '
     'with its stamp, as from a detector; their places were drawn once for each camera. The '
@@ -59,11 +64,14 @@ def markdown(results: dict[str, Any]) -> str:
         '[how-to/gpu.md](how-to/gpu.md#the-whole-node).', '']
     if of_kind['rate']:
         lines += [_LEGEND, '', *table(
-            ('scenario', *_STAGES, 'source to answer', 'CPU a frame', 'sent', 'lost'),
-            map(_rate_row, of_kind['rate'])), '', *_missed(of_kind['rate']),
+            _RATE_HEAD, map(_rate_row, of_kind['rate'])), '', *_missed(of_kind['rate']),
             '### As others tell it', '', _ISAAC, '', *table(
                 ('scenario', 'first answer', 'added, p50', 'source to answer, p50 / p99'),
                 map(_isaac_row, of_kind['rate'])), '']
+    if of_kind['awake']:
+        lines += [
+            '### With cores that do not sleep', '', _AWAKE, '', *table(
+                _RATE_HEAD, map(_rate_row, of_kind['awake'])), '', *_missed(of_kind['awake'])]
     if of_kind['plain']:
         lines += [
             '### Beside the plain node with the same engine', '',

@@ -22,9 +22,10 @@ class Scenario:
     """
     What is measured together.
 
-    :param kind: 'rate' for a fixed rate, 'plain' for the same beside the plain node with the same
-        engine, in turns, 'limit' for the highest rate without a drop; 'regions' and
-        'regions_plain' likewise, 'regions_limit' for the most regions of a frame without a drop.
+    :param kind: 'rate' for a fixed rate, 'awake' for the same while no core sleeps, 'plain' for
+        the same beside the plain node with the same engine, in turns, 'limit' for the highest rate
+        without a drop; 'regions' and 'regions_plain' likewise, 'regions_limit' for the most
+        regions of a frame without a drop.
     :param precision: of the model, 'fp16' or 'int8'.
     :param cameras: how many.
     :param size: one of `SIZES`.
@@ -76,6 +77,8 @@ def scenarios() -> Iterator[Scenario]:
             for size in SIZES:
                 for cameras in (1, BATCH):
                     yield Scenario('rate', precision, cameras, size, jpeg)
+    for size in SIZES:
+        yield Scenario('awake', 'fp16', 1, size)
     for size in SIZES:
         yield Scenario('plain', 'fp16', 1, size)
     for size in SIZES:
