@@ -84,7 +84,8 @@ def inspected(engine: Any) -> list[dict[str, str]]:
     text = engine.create_engine_inspector().get_engine_information(
         trt.LayerInformationFormat.JSON)
     layers = []
-    for one in json.loads(text)['Layers']:
+    # TensorRT 8.6 separates names by a control character, which JSON does not allow.
+    for one in json.loads(text, strict=False)['Layers']:
         # Of an engine that was not built in detail it is the name alone.
         known = one if isinstance(one, dict) else {'Name': one}
         layers.append({
