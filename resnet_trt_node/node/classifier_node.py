@@ -33,6 +33,9 @@ from resnet_trt_node.printable import LINE_LIMIT, printable
 #: A batch in the backend gets this long when the node is deactivated or stopped, and listeners
 #: that take the last results; the backend is to be freed in what stopping may take altogether.
 DRAIN_TIMEOUT_SEC, _FLUSH_SEC, _STOP_SEC = 1.0, 0.2, 1.4
+#: Freeing the backend gets this long in cleanup. The driver of a GPU frees memory when it is done
+#: with what other processes have asked of it, such as building an engine: that took over a second.
+_CLEANUP_SEC = 5.0
 #: How often it is checked whether the backend hangs or was disabled.
 _WATCH_SEC = 0.5
 #: While the node is drained a batch hangs after this, and ten times the slowest of the warm-up.
@@ -187,7 +190,7 @@ class ClassifierNode(NodeOfAsyncConfigure, NodeOfDeferredDestruction, NodeOfChec
         """Free the model; an error if the backend was disabled, or does not end."""
         if self.pipeline is None or self._backend_disabled():
             return TransitionCallbackReturn.ERROR
-        self._release(max(DRAIN_TIMEOUT_SEC, self.pipeline.longest_end_sec))
+        self._release(max(_CLEANUP_SEC, self.pipeline.longest_end_sec))
         if self.disabled:
             return TransitionCallbackReturn.ERROR
         return TransitionCallbackReturn.SUCCESS

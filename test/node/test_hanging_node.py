@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 import re
+from time import sleep
 
 from lifecycle_msgs.msg import TransitionEvent
 from node_process import NodeProcess
@@ -166,6 +168,27 @@ def test_a_backend_that_does_not_end_makes_cleanup_an_error(peer, backend):
         activate(peer)
         assert node.stop() == 0
     assert 'Traceback' not in node.log
+
+
+def test_a_backend_that_takes_a_while_to_end_does_not_fail_cleanup(peer, backend):
+    """As where the driver is busy with what other processes want."""
+    def let_go():
+        while not backend.hangs_in('_close'):
+            sleep(0.01)
+        sleep(1.5)
+        backend.let_go('_close')
+    peer.listen_to_diagnostics()
+    with run(backend, 'auto', '-p', 'autostart:=false') as node:
+        activate(peer)
+        assert lifecycle(peer, DEACTIVATE)
+        backend.hang_in('_close')
+        with ThreadPoolExecutor(1) as pool:
+            ended = pool.submit(let_go)
+            assert lifecycle(peer, CLEANUP)
+            ended.result()
+        activate(peer)
+        assert node.stop() == 0
+    assert 'does not end' not in node.log
 
 
 def test_a_slow_backend_does_not_hang(peer, backend):
