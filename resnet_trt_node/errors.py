@@ -23,7 +23,7 @@ as it is, without a traceback:
 
 from __future__ import annotations
 
-from resnet_trt_node.printable import LINE_LIMIT, printable
+from resnet_trt_node.text.printable import LINE_LIMIT, printable
 
 
 class ResnetTrtError(Exception):

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import Optional
 
-from resnet_trt_node.plot_text import three_digits
+from resnet_trt_node.text.plot_text import three_digits
 from tools.compare_page import write_comparisons
 from tools.gpu.sitting_results import MLPERF_IMAGES_S, ratio, Sitting
 from tools.gpu.targets import targets

@@ -11,7 +11,7 @@ from typing import Any, Callable, Collection, FrozenSet, Mapping, Sequence, Unio
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.options import called, check_precision, discard
 from resnet_trt_node.errors import BackendUnavailable, ModelError, UsageError
-from resnet_trt_node.fitting import shortened
+from resnet_trt_node.text.fitting import shortened
 
 #: Name to 'module:class', which is imported when it is asked for; '' is found by its entry point.
 BACKENDS = {

@@ -7,7 +7,7 @@ from typing import Any, Mapping, Optional, Sequence, Union
 
 from resnet_trt_node.errors import BackendUnavailable, ModelError
 from resnet_trt_node.interrupt import interruptible
-from resnet_trt_node.printable import one_line
+from resnet_trt_node.text.printable import one_line
 
 
 class CpuSession:

@@ -15,7 +15,7 @@ from resnet_trt_node.bag.recording import CDR, encoding_of, IMAGES, Kind, ROS1
 from resnet_trt_node.bag.storage.merging import Stored
 from resnet_trt_node.bag.storage.packing import unpacked
 from resnet_trt_node.errors import BagError
-from resnet_trt_node.printable import one_line
+from resnet_trt_node.text.printable import one_line
 from rosbags.interfaces import Connection
 from rosbags.typesys.store import Typestore
 

@@ -7,7 +7,7 @@ import argparse
 from resnet_trt_node.cli.support.console import print_json, write
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.onnx_tools.inspection import inspect_model, Inspection
-from resnet_trt_node.printable import some
+from resnet_trt_node.text.printable import some
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -14,9 +14,9 @@ from typing import Optional, Sequence, TextIO
 from resnet_trt_node import __version__
 from resnet_trt_node.cli.support.parser import CommandParser
 from resnet_trt_node.errors import ResnetTrtError
-from resnet_trt_node.fitting import fit_terminal
 from resnet_trt_node.interrupt import interrupts_reach_runtimes
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.fitting import fit_terminal
+from resnet_trt_node.text.printable import printable
 
 #: Command to its one-line help. `resnet_trt_node.cli.arguments.<command>` has `EXAMPLES` and
 #: `add_arguments(parser)`, and imports no runtime: help and completion need it too.

@@ -10,9 +10,9 @@ from typing import Any
 from resnet_trt_node.cli.support.console import print_json
 from resnet_trt_node.cli.support.ros_command import import_ros, sigterm_interrupts
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.fitting import cell_width, shortened
 from resnet_trt_node.node.pipeline.counters import DETECTIONS_EVENTS, DROP_REASONS
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.fitting import cell_width, shortened
+from resnet_trt_node.text.printable import printable
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 from io import BytesIO
 from typing import Any, Optional
 
-from resnet_trt_node.fitting import shortened
-from resnet_trt_node.plot_text import log_ticks, three_digits
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.fitting import shortened
+from resnet_trt_node.text.plot_text import log_ticks, three_digits
+from resnet_trt_node.text.printable import printable
 
 #: A box is the middle half, whiskers go to p1 and p99.
 _BOX = {'whislo': 1, 'q1': 25, 'med': 50, 'q3': 75, 'whishi': 99}

@@ -10,7 +10,7 @@ from resnet_trt_node.contract.spec import (
     HOW_TO_MAKE_ONE, INPUT_NAME, ModelSpec, OUTPUT_NAME, own_properties, precision_in, PRECISIONS,
     resize_in, ResizeRule)
 from resnet_trt_node.errors import LabelsError, ModelError
-from resnet_trt_node.printable import some
+from resnet_trt_node.text.printable import some
 
 Side = Union[int, str]
 

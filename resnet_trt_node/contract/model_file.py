@@ -12,8 +12,8 @@ from resnet_trt_node.contract.declared import checked_spec, TensorInfo
 from resnet_trt_node.contract.external_data import external_files
 from resnet_trt_node.contract.spec import HOW_TO_MAKE_ONE, ModelSpec
 from resnet_trt_node.errors import BackendUnavailable, ModelError
-from resnet_trt_node.printable import one_line, some
 from resnet_trt_node.regular_file import open_regular, read_regular
+from resnet_trt_node.text.printable import one_line, some
 
 if TYPE_CHECKING:
     import onnx

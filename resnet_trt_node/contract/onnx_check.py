@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 import onnx
 from onnx import numpy_helper, TensorProto
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.printable import one_line
+from resnet_trt_node.text.printable import one_line
 
 
 def check_valid(model: Union[Path, onnx.ModelProto], what: str) -> None:

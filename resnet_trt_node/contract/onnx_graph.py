@@ -19,7 +19,7 @@ import onnx
 from onnx import helper, shape_inference, TensorProto
 from resnet_trt_node.contract.declared import Side, TensorInfo
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.printable import one_line
+from resnet_trt_node.text.printable import one_line
 
 Graph = Union[onnx.GraphProto, onnx.FunctionProto]
 Constants = Dict[str, onnx.TensorProto]

@@ -19,7 +19,7 @@ import json
 from typing import Any, Iterator, Mapping, Optional, Tuple
 
 from resnet_trt_node.errors import check_choice, LabelsError, ModelError
-from resnet_trt_node.labels import check_labels, tell_apart
+from resnet_trt_node.labels.names import check_labels, tell_apart
 
 INPUT_NAME = 'images'
 OUTPUT_NAME = 'probabilities'

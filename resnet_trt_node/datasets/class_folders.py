@@ -16,7 +16,7 @@ from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
-from resnet_trt_node.printable import some
+from resnet_trt_node.text.printable import some
 
 _FORM = 'lay pictures out as CLASS/picture.jpg, one folder for each class'
 #: Names of a data set's parts, which are no classes.

@@ -8,8 +8,8 @@ import re
 from typing import Iterable, Mapping, Optional, Sequence, Union
 
 from resnet_trt_node.errors import DataError
-from resnet_trt_node.labels import BACKGROUND, imagenet_labels, imagenet_wordnet_ids
-from resnet_trt_node.printable import printable
+from resnet_trt_node.labels.names import BACKGROUND, imagenet_labels, imagenet_wordnet_ids
+from resnet_trt_node.text.printable import printable
 
 #: How words can be read.
 NAMES, WORDNET, NUMBERS = 'name', 'WordNet id', 'index'

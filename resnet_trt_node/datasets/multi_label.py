@@ -13,7 +13,7 @@ from resnet_trt_node.datasets.names import TABLE_NAME
 from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 _FORM = 'write file<TAB>class;class on each line, or a first line of file and all class names ' \
     'over columns of 0 and 1'

@@ -18,8 +18,8 @@ from resnet_trt_node.datasets.zip_names import encoding_of, member_name, plain_n
 from resnet_trt_node.errors import DataError, FrameError
 from resnet_trt_node.imaging.frame import Frame, too_large
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
-from resnet_trt_node.printable import printable
 from resnet_trt_node.regular_file import read_regular
+from resnet_trt_node.text.printable import printable
 
 #: Characters of a picture's path that messages show.
 _SHOWN_NAME = 1000

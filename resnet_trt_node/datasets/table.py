@@ -14,7 +14,7 @@ from resnet_trt_node.datasets.class_words import choose_reading, ClassWords, NUM
 from resnet_trt_node.datasets.table_cells import (
     Cells, FORM, possible_separators, split_at_spaces, split_cells)
 from resnet_trt_node.errors import DataError
-from resnet_trt_node.printable import printable, some
+from resnet_trt_node.text.printable import printable, some
 
 _SHOWN = 80
 _SEPARATORS = {',': 'commas', ';': 'semicolons', ' ': 'spaces'}

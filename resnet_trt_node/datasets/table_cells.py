@@ -9,7 +9,7 @@ from typing import Callable, Iterator, Sequence
 
 from resnet_trt_node.datasets.class_words import ClassWords, NAMES, NUMBERS, WORDNET
 from resnet_trt_node.errors import DataError
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 FORM = 'write file<TAB>class on each line'
 #: Words that head the column of files, the surest first: 'id' beside 'file' counts the lines.

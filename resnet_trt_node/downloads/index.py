@@ -16,7 +16,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 from resnet_trt_node.contract.spec import PRECISIONS
 from resnet_trt_node.downloads.transfer import MAX_BYTES
 from resnet_trt_node.errors import DownloadError
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 INDEX_FILE = 'index.json'
 INDEX_FORMAT = 'resnet_trt.model_index'

@@ -17,7 +17,7 @@ from resnet_trt_node.downloads.index import INDEX_FILE, IndexEntry, read_index
 from resnet_trt_node.downloads.transfer import (
     cache_folder, copy_checked, is_address, Source, Watch)
 from resnet_trt_node.errors import DownloadError, UsageError
-from resnet_trt_node.printable import some
+from resnet_trt_node.text.printable import some
 from resnet_trt_node.user_folders import full_path
 
 #: Names the index where no option does.

@@ -15,8 +15,8 @@ from resnet_trt_node.bag.storage.names import (
     BAG_SUFFIXES, METADATA, PACKED_SUFFIXES, storage_suffix)
 from resnet_trt_node.errors import BagError, DataError
 from resnet_trt_node.fleet.extra import needs_fleet_extra
-from resnet_trt_node.printable import one_line
 from resnet_trt_node.regular_file import read_regular
+from resnet_trt_node.text.printable import one_line
 
 with needs_fleet_extra():
     import fsspec

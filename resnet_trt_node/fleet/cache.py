@@ -14,7 +14,7 @@ from typing import Any
 
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.fleet.bags import is_address, open_store
-from resnet_trt_node.printable import one_line
+from resnet_trt_node.text.printable import one_line
 
 
 class StoreError(OSError):

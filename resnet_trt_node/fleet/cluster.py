@@ -21,7 +21,7 @@ from resnet_trt_node.errors import BackendUnavailable, UsageError
 from resnet_trt_node.fleet.actor import Model, ModelActor
 from resnet_trt_node.fleet.cache import remove_scratch
 from resnet_trt_node.fleet.extra import needs_fleet_extra
-from resnet_trt_node.printable import one_line
+from resnet_trt_node.text.printable import one_line
 
 with needs_fleet_extra():
     import ray

@@ -16,7 +16,7 @@ from resnet_trt_node.fleet.cluster import PATIENCE_S, RETRIES, what_is_free
 from resnet_trt_node.fleet.extra import needs_fleet_extra
 from resnet_trt_node.fleet.manifest import BagRecord, DONE, FAILED, RunFolder, UnitRecord
 from resnet_trt_node.fleet.tasks import Answer, Job, plan_bag, run_unit
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 with needs_fleet_extra():
     import ray

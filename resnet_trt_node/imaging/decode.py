@@ -18,7 +18,7 @@ from resnet_trt_node.imaging.encodings import check_image, convert_image, ENCODI
 from resnet_trt_node.imaging.frame import DecodedMessage, Frame, view_bytes
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.imaging.picture_header import read_header
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 
 def decode_message(

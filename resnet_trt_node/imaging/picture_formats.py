@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from resnet_trt_node.errors import DamagedPictureError, FrameError
 from resnet_trt_node.imaging.frame import Frame, to_8_bit, too_large
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 #: Formats that Pillow opens and that are left alone: EPS starts Ghostscript; of the others it
 #: reads but the header, or not without further programs.

@@ -11,7 +11,7 @@ import unicodedata
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 #: Looked for where Pillow's own font lacks a letter, or where Pillow is too old to have one.
 #: DejaVu knows most alphabets, Noto and WenQuanYi the Chinese, Japanese and Korean ones.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import re
 
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 #: What messages and files call a codec, to its name here.
 _NAMES = {

@@ -20,8 +20,8 @@ from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.params_files import value_for
 from resnet_trt_node.node.ros.transports import base_topic, TRANSPORTS
-from resnet_trt_node.printable import printable
-from resnet_trt_node.spelling import RENAMED_PARAMETERS
+from resnet_trt_node.text.printable import printable
+from resnet_trt_node.text.spelling import RENAMED_PARAMETERS
 from resnet_trt_node.user_folders import full_path
 
 #: What the launch files call the node.

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.node.ros.messages import rgb_image
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 #: Between two pictures the thread rests for this multiple of what the last one took: much of that
 #: time it holds the GIL, which frames in flight need as well.

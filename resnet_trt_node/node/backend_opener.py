@@ -15,7 +15,7 @@ from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.ros.parameters import NodeParameters
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 #: Height and width of the frames for which resizing is planned before the first one comes.
 _USUAL_SIZES = ((480, 640), (720, 1280), (1080, 1920))

@@ -28,7 +28,7 @@ from resnet_trt_node.node.ros.parameter_server import NodeOfCheckedParameters, P
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.node_topics import NodeTopics
 from resnet_trt_node.node.transition_exceptions import reported
-from resnet_trt_node.printable import LINE_LIMIT, printable
+from resnet_trt_node.text.printable import LINE_LIMIT, printable
 
 #: A batch in the backend gets this long when the node is deactivated or stopped, and listeners
 #: that take the last results; the backend is to be freed in what stopping may take altogether.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from resnet_trt_node.printable import one_line, printable
+from resnet_trt_node.text.printable import one_line, printable
 
 _MESSAGES = re.compile(r'\w+_(msgs|srvs|interfaces)')
 

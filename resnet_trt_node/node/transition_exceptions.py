@@ -7,7 +7,7 @@ import traceback
 from typing import Any, Callable
 
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
-from resnet_trt_node.printable import printable_lines
+from resnet_trt_node.text.printable import printable_lines
 
 #: Of a node with an attribute `unexpected_exception`, for the process to end with.
 _Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Callable, Mapping, Optional, Sequence, Union
 
 from resnet_trt_node.errors import LabelsError
-from resnet_trt_node.label_document import names_in_metadata
-from resnet_trt_node.label_file import listed, read_labels
-from resnet_trt_node.labels import BACKGROUND, check_labels, imagenet_labels, tell_apart
+from resnet_trt_node.labels.document import names_in_metadata
+from resnet_trt_node.labels.file import listed, read_labels
+from resnet_trt_node.labels.names import BACKGROUND, check_labels, imagenet_labels, tell_apart
 
 #: Told in a line what was assumed.
 Say = Callable[[str], None]

@@ -7,7 +7,7 @@ from onnx import numpy_helper
 from resnet_trt_node.contract.onnx_graph import (
     Constants, integer, name_of, nodes_with_constants, opset_of)
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.printable import some
+from resnet_trt_node.text.printable import some
 
 _RANDOM = ('RandomNormal', 'RandomNormalLike', 'RandomUniform', 'RandomUniformLike', 'Bernoulli',
            'Multinomial')

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Sequence
 
 from resnet_trt_node.atomic_file import whole_file
-from resnet_trt_node.fitting import shortened
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.fitting import shortened
+from resnet_trt_node.text.printable import printable
 from resnet_trt_node.training.metrics import EpochMetrics
 
 _LONGEST_TITLE = 90

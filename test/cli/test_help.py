@@ -11,7 +11,7 @@ import sys
 import pytest
 from resnet_trt_node.cli.main import COMMANDS, EXAMPLES, parser_for
 from resnet_trt_node.cli.support.parser import CommandParser, GROUPS
-from resnet_trt_node.spelling import RENAMED_OPTIONS
+from resnet_trt_node.text.spelling import RENAMED_OPTIONS
 
 #: What takes long to import, or is not on every machine.
 HEAVY = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from resnet_trt_node.compare.plot import draw
-from resnet_trt_node.plot_text import three_digits
+from resnet_trt_node.text.plot_text import three_digits
 from resnet_trt_node.training.learning_curve import draw_learning_curve
 from resnet_trt_node.training.metrics import EpochMetrics
 from tiny_model import colour_picture, COLOURS, write_tiny_model

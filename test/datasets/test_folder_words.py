@@ -8,7 +8,7 @@ from PIL import Image
 import pytest
 from resnet_trt_node.datasets.class_folders import ClassFolders
 from resnet_trt_node.errors import DataError
-from resnet_trt_node.labels import imagenet_labels
+from resnet_trt_node.labels.names import imagenet_labels
 
 
 def lay_out(root: Path, *folders: str) -> Path:

@@ -11,7 +11,7 @@ from resnet_trt_node.datasets.class_words import ClassWords, imagenet_start
 from resnet_trt_node.datasets.labelled import LabelledPictures
 from resnet_trt_node.datasets.table import LabelledPicture, parse_table, Table
 from resnet_trt_node.errors import DataError
-from resnet_trt_node.labels import imagenet_labels
+from resnet_trt_node.labels.names import imagenet_labels
 
 LABELS = ('tabby', 'tiger cat', 'owl')
 FILES = ('a b.jpg', 'c.jpg', 'd/e.jpg')

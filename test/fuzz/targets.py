@@ -30,7 +30,7 @@ from resnet_trt_node.imaging.compressed import decode_compressed
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.encodings import Encoding, ENCODINGS
 from resnet_trt_node.imaging.frame import CHANNELS, Frame
-from resnet_trt_node.label_file import read_labels
+from resnet_trt_node.labels.file import read_labels
 
 CORPUS = Path(__file__).resolve().parent / 'corpus'
 #: Numbers at which fields and lengths go wrong.

@@ -26,7 +26,7 @@ from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.datasets.pictures import read_picture
 from resnet_trt_node.errors import ResnetTrtError
 from resnet_trt_node.imaging.decode import decode_message
-from resnet_trt_node.label_file import read_labels
+from resnet_trt_node.labels.file import read_labels
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments, node_settings
 from resnet_trt_node.node.import_errors import import_failure
 from resnet_trt_node.node.ros.parameter_hints import unknown_parameter

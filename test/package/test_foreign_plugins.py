@@ -26,7 +26,7 @@ def test_plugins_of_a_sourced_ros_are_left_out(
         path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get('PYTHONPATH')])])
         return subprocess.run(
             [sys.executable, '-m', 'pytest', '--collect-only', '-q', '-p', 'no:cacheprovider',
-             *options, 'test/unit/test_labels.py'], cwd=repository, stdout=subprocess.DEVNULL,
+             *options, 'test/labels/test_names.py'], cwd=repository, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, env={**os.environ, 'PYTHONPATH': path}).returncode
     assert collect() == 0
     assert collect('-o', 'addopts=') != 0

@@ -17,32 +17,24 @@ import sys
 import pytest
 
 NAME = 'resnet_trt_node'
-BASE = {'errors', 'interrupt', 'labels', 'label_document', 'label_file', 'label_table',
-        'printable', 'regular_file', 'atomic_file', 'closing', 'fitting', 'json_document',
-        'plot_text', 'spelling', 'user_folders', 'cdr', 'allocator'}
+BASE = {'errors', 'interrupt', 'labels', 'text', 'regular_file', 'atomic_file', 'closing',
+        'json_document', 'user_folders', 'cdr', 'allocator'}
 GRAPHS = {'contract', 'imaging', 'evaluation', *BASE}
 RUNTIMES = {'backends', 'datasets', *GRAPHS}
 
 #: Layer to the other layers that it may import; modules directly in the package are layers too.
 LAYERS = {
-    'printable': set(),
-    'errors': {'printable'},
+    'text': set(),
+    'errors': {'text'},
     'interrupt': set(),
     'closing': set(),
-    'spelling': set(),
     'json_document': set(),
-    'plot_text': set(),
-    'fitting': set(),
     'regular_file': set(),
     'atomic_file': {'errors'},
     'cdr': {'errors'},
     'allocator': {'errors'},
     'user_folders': {'errors'},
-    'labels': {'errors', 'printable', 'regular_file'},
-    'label_table': {'errors', 'printable'},
-    'label_document': {'errors', 'labels', 'label_table', 'printable'},
-    'label_file': {
-        'errors', 'labels', 'label_document', 'label_table', 'printable', 'regular_file'},
+    'labels': {'errors', 'text', 'regular_file'},
     'evaluation': BASE,
     'contract': BASE,
     'imaging': {'contract', *BASE},
@@ -85,18 +77,12 @@ DEVICES = r'pycuda|cuda|tensorrt|tensorrt_rtx|tensorrt_lean|polygraphy|tvm|tvm_f
 SMALL = r'(?!resnet_trt_node|__future__|re|unicodedata).*'
 PLAIN = rf'{ROS}|{DEVICES}|torch|onnx|onnxruntime|cv2|PIL|rosbags'
 WITHOUT = {
-    'printable': SMALL,
+    'text': rf'{PLAIN}|numpy',
     'errors': SMALL,
     'interrupt': PLAIN,
     'closing': rf'{PLAIN}|numpy',
-    'spelling': rf'{PLAIN}|numpy',
     'json_document': rf'{PLAIN}|numpy',
-    'plot_text': rf'{PLAIN}|numpy',
-    'fitting': rf'{PLAIN}|numpy',
     'labels': PLAIN,
-    'label_table': PLAIN,
-    'label_document': PLAIN,
-    'label_file': PLAIN,
     'regular_file': rf'{PLAIN}|numpy',
     'atomic_file': rf'{PLAIN}|numpy',
     'cdr': rf'{PLAIN}|numpy',

@@ -17,10 +17,9 @@ FOLDERS = ['launch', 'resnet_trt_node', 'test', 'tools']
 
 #: What runs on older JetPack, with Python 3.9; the rest needs ROS 2's 3.10.
 PYTHON_39 = [f'resnet_trt_node/{part}' for part in (
-    'atomic_file.py', 'closing.py', 'errors.py', 'interrupt.py', 'label_document.py',
-    'label_file.py', 'label_table.py', 'labels.py',
-    'printable.py', 'regular_file.py', 'spelling.py', 'backends', 'compare', 'contract',
-    'datasets', 'downloads', 'evaluation', 'imaging', 'onnx_tools', 'regions', 'training')]
+    'atomic_file.py', 'closing.py', 'errors.py', 'interrupt.py', 'regular_file.py', 'backends',
+    'compare', 'contract', 'datasets', 'downloads', 'evaluation', 'imaging', 'labels',
+    'onnx_tools', 'regions', 'text', 'training')]
 
 #: Linter to its arguments.
 LINTERS = {

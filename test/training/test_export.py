@@ -14,7 +14,7 @@ from resnet_trt_node import __version__
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import LabelsError, ModelError, ResnetTrtError, UsageError
-from resnet_trt_node.labels import imagenet_labels
+from resnet_trt_node.labels.names import imagenet_labels
 from resnet_trt_node.onnx_tools.deployable import WrittenModel
 from resnet_trt_node.onnx_tools.graph import folded
 from resnet_trt_node.training import export

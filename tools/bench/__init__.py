@@ -7,7 +7,7 @@ The real-time benchmark: cameras, node, plain node and listener, each in a proce
 from __future__ import annotations
 
 from resnet_trt_node.errors import ResnetTrtError
-from resnet_trt_node.printable import printable_lines
+from resnet_trt_node.text.printable import printable_lines
 
 
 class BenchError(ResnetTrtError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from resnet_trt_node.plot_text import three_digits
+from resnet_trt_node.text.plot_text import three_digits
 
 _COLOURS = {
     'receive': '#4c72b0', 'convert': '#dd8452', 'resize': '#55a868', 'normalise': '#c44e52',

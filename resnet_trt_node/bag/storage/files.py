@@ -15,7 +15,7 @@ from resnet_trt_node.bag.storage.names import PACKED_SUFFIXES, storage_suffix
 from resnet_trt_node.bag.storage.ros1_file import Ros1File
 from resnet_trt_node.bag.storage.sqlite_file import SqliteFile
 from resnet_trt_node.errors import BagError
-from resnet_trt_node.printable import one_line
+from resnet_trt_node.text.printable import one_line
 import zstandard
 
 #: A file of messages. Its topics are `connections` with the number of their messages; a topic may

@@ -10,8 +10,8 @@ from resnet_trt_node.bag.storage.metadata import Metadata, read_metadata
 from resnet_trt_node.bag.storage.names import (
     BAG_SUFFIXES, METADATA, PACKED_SUFFIXES, storage_suffix, STORAGES)
 from resnet_trt_node.errors import BagError
-from resnet_trt_node.printable import some
 from resnet_trt_node.regular_file import open_regular
+from resnet_trt_node.text.printable import some
 
 # The first bytes of a file by its suffix, and the error for other ones.
 _ZSTD = (b'\x28\xb5\x2f\xfd', 'it is not compressed by zstd')

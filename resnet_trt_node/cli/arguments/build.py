@@ -8,7 +8,7 @@ from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.cli.arguments.shared import (
     add_json, add_model, add_node_options, add_opt_batch_size)
 from resnet_trt_node.cli.support.parser import CommandParser
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 EXAMPLES = (
     ('resnet_trt build models/resnet50.onnx', 'the engine for a node with one camera'),

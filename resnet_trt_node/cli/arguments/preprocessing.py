@@ -6,7 +6,7 @@ from argparse import ArgumentTypeError
 from typing import Any, Union
 
 from resnet_trt_node.onnx_tools.choices import STRETCH
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 
 def add_normalisation(group: Any, otherwise: str) -> None:

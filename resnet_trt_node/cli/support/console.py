@@ -8,10 +8,10 @@ import sys
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from resnet_trt_node.closing import Closing
-from resnet_trt_node.fitting import (
-    cell_width, ellipsis, fit_terminal, shortened, terminal_width)
 from resnet_trt_node.json_document import json_document
-from resnet_trt_node.printable import LINE_LIMIT, printable, printable_json
+from resnet_trt_node.text.fitting import (
+    cell_width, ellipsis, fit_terminal, shortened, terminal_width)
+from resnet_trt_node.text.printable import LINE_LIMIT, printable, printable_json
 from tqdm import tqdm
 
 #: Largest number of characters of a table cell.

@@ -16,9 +16,9 @@ from resnet_trt_node.cli.support.console import count_of
 from resnet_trt_node.cli.support.evaluation_report import Evaluation
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.evaluation.confusion import most_confused
-from resnet_trt_node.fitting import shortened
 from resnet_trt_node.json_document import json_document
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.fitting import shortened
+from resnet_trt_node.text.printable import printable
 
 _PICTURES = ('.png', '.svg', '.pdf')
 _TABLES = ('.csv', '.json')

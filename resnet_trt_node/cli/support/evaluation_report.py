@@ -19,7 +19,7 @@ from resnet_trt_node.evaluation.confusion import (
     class_figures, ClassFigures, confusion_matrix, filled_cells, macro_figures)
 from resnet_trt_node.evaluation.outcomes import wilson_interval
 from resnet_trt_node.evaluation.reliability import Calibration, measure_calibration
-from resnet_trt_node.printable import some
+from resnet_trt_node.text.printable import some
 
 _TOP_K = (1, 5)
 

@@ -9,9 +9,9 @@ import sys
 import textwrap
 from typing import Any, NoReturn, Optional, Sequence
 
-from resnet_trt_node.fitting import fit_terminal
-from resnet_trt_node.printable import LINE_LIMIT, printable
-from resnet_trt_node.spelling import instead, RENAMED_OPTIONS
+from resnet_trt_node.text.fitting import fit_terminal
+from resnet_trt_node.text.printable import LINE_LIMIT, printable
+from resnet_trt_node.text.spelling import instead, RENAMED_OPTIONS
 
 #: Command lines with what they do, as a command's `EXAMPLES`.
 Examples = Sequence[tuple[str, str]]

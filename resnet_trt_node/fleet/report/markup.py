@@ -8,7 +8,7 @@ from html import escape
 from importlib import resources
 from math import isnan
 
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 #: More of a name is not shown.
 _LONGEST = 160

@@ -8,8 +8,8 @@ from typing import Optional
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_trt_node.fitting import shortened
 from resnet_trt_node.fleet.report.markup import duration, percent, text
+from resnet_trt_node.text.fitting import shortened
 
 #: Colours of the most frequent classes, of all others, and of rows without an answer.
 COLOURS = ('#4c72b0', '#dd8452', '#55a868', '#c44e52', '#8172b3', '#937860', '#da8bc3', '#ccb974',

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from resnet_trt_node.errors import DataError
 from resnet_trt_node.fleet.table import COLUMNS, SCHEMA, SCHEMA_KEY
-from resnet_trt_node.printable import one_line, printable, some
+from resnet_trt_node.text.printable import one_line, printable, some
 
 # Those of `fleet.manifest`, which needs more than PyArrow.
 MANIFEST, FRAMES = 'manifest.json', 'frames'

@@ -16,7 +16,7 @@ from resnet_trt_node.errors import DataError
 from resnet_trt_node.fleet.results.candidates import Answer, FoundFrame
 from resnet_trt_node.fleet.results.files import element, first_classes, floats, Results
 from resnet_trt_node.fleet.table import ANSWERED
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 #: What a found frame is made of.
 FRAME_COLUMNS = (

@@ -23,8 +23,8 @@ from resnet_trt_node.fleet.results.files import element, first_classes, floats, 
 from resnet_trt_node.fleet.results.matching import found_frame, FRAME_COLUMNS, matches
 from resnet_trt_node.fleet.results.pictures import take_pictures
 from resnet_trt_node.fleet.table import ANSWERED
-from resnet_trt_node.printable import printable, some
-from resnet_trt_node.spelling import instead
+from resnet_trt_node.text.printable import printable, some
+from resnet_trt_node.text.spelling import instead
 
 #: The table in the folder of the pictures.
 TABLE = 'frames.csv'

@@ -27,7 +27,7 @@ from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.frame import DecodedMessage, to_rgb
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.imaging.picture_header import read_header
-from resnet_trt_node.printable import one_line, printable
+from resnet_trt_node.text.printable import one_line, printable
 
 #: Compressed pictures that are kept as they are, to the ending of their files.
 _KEPT = {'jpeg': '.jpg', 'png': '.png', 'webp': '.webp'}

@@ -21,7 +21,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from resnet_trt_node.node.monitoring.report import Report
-from resnet_trt_node.printable import LINE_LIMIT, printable
+from resnet_trt_node.text.printable import LINE_LIMIT, printable
 
 #: Follow the node's name in the names of the statuses; CAMERA_PART is followed by the camera's.
 NODE_PART = 'classifier'

@@ -16,7 +16,7 @@ from resnet_trt_node.node.monitoring.diagnostics import CAMERA_PART, NODE_PART
 from resnet_trt_node.node.monitoring.health import Level
 from resnet_trt_node.node.monitoring.report import Report, Value
 from resnet_trt_node.node.ros.ros_errors import own_node
-from resnet_trt_node.printable import LINE_LIMIT, printable, some
+from resnet_trt_node.text.printable import LINE_LIMIT, printable, some
 
 #: /diagnostics may carry anything. These limits on nodes, values of a status and digits of a
 #: number bound the memory; this package's own messages stay far below them.

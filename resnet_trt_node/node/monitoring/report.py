@@ -16,8 +16,8 @@ from resnet_trt_node.node.pipeline.counters import CameraCounts, sum_counts
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.arrivals import ArrivalRates
-from resnet_trt_node.printable import printable
 from resnet_trt_node.regions.region import OUTCOMES
+from resnet_trt_node.text.printable import printable
 
 #: Entries of `BackendInfo.details` that are reported.
 _BACKEND_DETAILS = ('device_memory_mib', 'engine', 'cuda_graphs')

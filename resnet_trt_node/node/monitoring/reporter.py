@@ -17,7 +17,7 @@ from resnet_trt_node.node.monitoring.report import Report, Statistics, TopicStat
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.camera_topics import CameraTopics
-from resnet_trt_node.printable import printable_json
+from resnet_trt_node.text.printable import printable_json
 from std_srvs.srv import Trigger
 
 #: Period of the check for camera timeouts, and therefore their accuracy.

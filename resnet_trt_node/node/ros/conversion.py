@@ -19,7 +19,7 @@ from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.pictures import picture_of_message
 from resnet_trt_node.node.ros.cv_bridge_check import CvBridgeCheck
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 
 class Converter:

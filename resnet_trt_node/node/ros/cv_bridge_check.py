@@ -13,7 +13,7 @@ import sys
 from threading import Lock
 from typing import Any, Callable, Optional
 
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 #: Importing OpenCV and cv_bridge takes seconds on a small computer with a slow disk.
 _LIMIT_SEC = 20

@@ -7,8 +7,8 @@ from math import isfinite
 import re
 from typing import Any
 
-from resnet_trt_node.printable import printable
-from resnet_trt_node.spelling import instead, RENAMED_PARAMETERS
+from resnet_trt_node.text.printable import printable
+from resnet_trt_node.text.spelling import instead, RENAMED_PARAMETERS
 
 #: Topics of the node that a user may take for parameters, and the launch arguments that remap two.
 _TOPICS = {

@@ -7,8 +7,8 @@ from pathlib import Path
 import re
 from typing import Any, Optional, TYPE_CHECKING
 
-from resnet_trt_node.printable import printable, some
 from resnet_trt_node.regular_file import read_regular
+from resnet_trt_node.text.printable import printable, some
 import yaml
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.printable import LINE_LIMIT, printable
+from resnet_trt_node.text.printable import LINE_LIMIT, printable
 
 #: Prefix of the names of these parameters.
 PREFIX = 'qos_overrides.'

@@ -7,7 +7,7 @@ import ctypes
 import os
 
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 #: The highest domain for which DDS has port numbers.
 _LAST_DOMAIN = 232

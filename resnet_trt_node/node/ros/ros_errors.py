@@ -16,7 +16,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.distribution import UnsupportedEventTypeError
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from resnet_trt_node.errors import ModelError
 from resnet_trt_node.onnx_tools.deployable import load_float, write_model
 from resnet_trt_node.onnx_tools.int8.qdq_clip import move_pairs_off_clips
 from resnet_trt_node.onnx_tools.int8.ranges import activation_ranges
-from resnet_trt_node.printable import one_line
+from resnet_trt_node.text.printable import one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

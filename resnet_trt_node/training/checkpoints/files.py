@@ -11,7 +11,7 @@ import warnings
 
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.labels import check_labels
+from resnet_trt_node.labels.names import check_labels
 import torch
 from torch import nn
 

@@ -7,7 +7,7 @@ import re
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.printable import some
+from resnet_trt_node.text.printable import some
 import torch
 
 #: Entries that training programs keep the weights under.

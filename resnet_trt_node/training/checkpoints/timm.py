@@ -9,7 +9,7 @@ import re
 from typing import Any, Mapping, Optional, Union
 
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
-from resnet_trt_node.labels import check_labels, tell_apart
+from resnet_trt_node.labels.names import check_labels, tell_apart
 from resnet_trt_node.onnx_tools.normalisation import Normalisation
 from resnet_trt_node.regular_file import read_regular
 from resnet_trt_node.training.checkpoints.declared import DeclaredWeights

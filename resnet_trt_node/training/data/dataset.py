@@ -19,7 +19,7 @@ from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import DataError, UsageError
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
-from resnet_trt_node.printable import some
+from resnet_trt_node.text.printable import some
 from resnet_trt_node.training.data.pictures import (
     kept_side, memory_budget, square, store, StoredPictures, StreamedPictures)
 import torch

@@ -11,7 +11,7 @@ from rclpy.parameter import Parameter
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros import parameter_server
 from resnet_trt_node.node.ros.parameter_server import NodeOfCheckedParameters, ParameterServer
-from resnet_trt_node.spelling import RENAMED_PARAMETERS
+from resnet_trt_node.text.spelling import RENAMED_PARAMETERS
 
 pytestmark = pytest.mark.slow
 

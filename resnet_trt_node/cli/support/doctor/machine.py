@@ -14,8 +14,8 @@ import subprocess
 import sys
 import sysconfig
 
-from resnet_trt_node.printable import one_line
 from resnet_trt_node.regular_file import read_regular
+from resnet_trt_node.text.printable import one_line
 
 #: How long nvidia-smi may take: it starts the driver where nothing else holds it.
 _SMI_LIMIT_S = 20

@@ -18,7 +18,7 @@ import time
 
 import resnet_trt_node
 from resnet_trt_node.cli.support.doctor import child
-from resnet_trt_node.printable import one_line
+from resnet_trt_node.text.printable import one_line
 
 #: Importing OpenCV or TensorRT takes seconds on a small computer with a slow disk.
 LIMIT_S = 60

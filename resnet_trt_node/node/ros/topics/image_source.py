@@ -19,7 +19,7 @@ from resnet_trt_node.node.ros.parameters import NodeParameters
 from resnet_trt_node.node.ros.receiving.image_cdr import READERS
 from resnet_trt_node.node.ros.topics.input_topic import InputTopic, LargeMessages
 from resnet_trt_node.node.ros.transports import Transport, TRANSPORTS
-from resnet_trt_node.printable import printable
+from resnet_trt_node.text.printable import printable
 from std_msgs.msg import Header
 
 

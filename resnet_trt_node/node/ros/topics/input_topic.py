@@ -33,7 +33,7 @@ from resnet_trt_node.node.ros.topics.arrivals import Arrivals
 from resnet_trt_node.node.ros.topics.reception import (
     DamagedMessage, read_message, waited_ns, with_wait)
 from resnet_trt_node.node.ros.transports import base_topic
-from resnet_trt_node.printable import LINE_LIMIT, printable, some
+from resnet_trt_node.text.printable import LINE_LIMIT, printable, some
 
 #: The remedy for incompatible QoS: only overrides of the user can request too much.
 _QOS_REMEDY = (

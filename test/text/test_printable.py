@@ -7,7 +7,7 @@ import random
 import unicodedata
 
 import pytest
-from resnet_trt_node.printable import printable, printable_json
+from resnet_trt_node.text.printable import printable, printable_json
 
 
 @pytest.mark.parametrize(('text', 'shown'), [

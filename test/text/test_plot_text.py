@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from resnet_trt_node.plot_text import log_ticks, three_digits
+from resnet_trt_node.text.plot_text import log_ticks, three_digits
 
 
 @pytest.mark.parametrize(('value', 'text'), [

@@ -13,9 +13,9 @@ import re
 from typing import Any, Callable, Mapping, Optional, Union
 
 from resnet_trt_node.errors import LabelsError
-from resnet_trt_node.label_table import WORDNET_ID
-from resnet_trt_node.labels import HOW_TO_NUMBER
-from resnet_trt_node.printable import printable
+from resnet_trt_node.labels.names import HOW_TO_NUMBER
+from resnet_trt_node.labels.table import WORDNET_ID
+from resnet_trt_node.text.printable import printable
 
 #: Where other programs keep the names within a larger document, the surest first.
 _KEYS = (

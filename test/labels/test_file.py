@@ -6,7 +6,7 @@ import os
 import pytest
 
 from resnet_trt_node.errors import LabelsError
-from resnet_trt_node.label_file import read_labels
+from resnet_trt_node.labels.file import read_labels
 
 NAMES = ('cat', 'dog', 'bird, any')
 

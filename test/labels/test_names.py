@@ -3,7 +3,7 @@
 import pytest
 
 from resnet_trt_node.errors import LabelsError, ModelError
-from resnet_trt_node.labels import check_labels, imagenet_labels, tell_apart
+from resnet_trt_node.labels.names import check_labels, imagenet_labels, tell_apart
 
 
 def test_checked_names_come_back_as_they_are():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from resnet_trt_node.fitting import cell_width, fit_terminal, shortened, terminal_width
+from resnet_trt_node.text.fitting import cell_width, fit_terminal, shortened, terminal_width
 from rich.cells import cell_len
 
 

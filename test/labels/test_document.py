@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from resnet_trt_node.errors import LabelsError
-from resnet_trt_node.label_file import read_labels
-from resnet_trt_node.labels import imagenet_labels
+from resnet_trt_node.labels.file import read_labels
+from resnet_trt_node.labels.names import imagenet_labels
 from resnet_trt_node.onnx_tools.class_names import labels_for, labels_in
 import yaml
 

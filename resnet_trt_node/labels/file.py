@@ -17,9 +17,9 @@ import re
 from typing import Any, Callable, Iterable, Sequence, Union
 
 from resnet_trt_node.errors import LabelsError
-from resnet_trt_node.label_document import Names, names_of_document
-from resnet_trt_node.label_table import HEADERS, numbered_names, read_rows
-from resnet_trt_node.labels import check_labels, HOW_TO_NUMBER, ordered, tell_apart
+from resnet_trt_node.labels.document import Names, names_of_document
+from resnet_trt_node.labels.names import check_labels, HOW_TO_NUMBER, ordered, tell_apart
+from resnet_trt_node.labels.table import HEADERS, numbered_names, read_rows
 from resnet_trt_node.regular_file import read_regular
 import yaml
 
@@ -63,7 +63,7 @@ def listed(names: Names, where: str) -> list[str]:
     """
     Return names of a document in the order of their numbers, which may be part of them.
 
-    :param names: see `label_document`.
+    :param names: see `labels.document`.
     :param where: what holds them, for messages.
     :raises LabelsError: if the numbers are not 0 to C - 1.
     """

@@ -8,7 +8,7 @@ import re
 from typing import Callable, Optional, Sequence
 
 from resnet_trt_node.errors import LabelsError
-from resnet_trt_node.printable import printable, some
+from resnet_trt_node.text.printable import printable, some
 
 #: Heads of columns, lower case; '' is that of the row numbers that pandas writes.
 _INDICES = frozenset({

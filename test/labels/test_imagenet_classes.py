@@ -9,7 +9,7 @@ from pathlib import Path
 import zipfile
 
 import pytest
-from resnet_trt_node.labels import check_labels, imagenet_labels, imagenet_wordnet_ids
+from resnet_trt_node.labels.names import check_labels, imagenet_labels, imagenet_wordnet_ids
 
 _BESIDE = Path(__file__).resolve().parents[3] / 'shared' / 'data'
 DATA = Path(os.environ.get('RESNET_TRT_TEST_DATA') or _BESIDE)

@@ -1,0 +1,1 @@
+"""Class names: what they must be, and the files that hold them."""

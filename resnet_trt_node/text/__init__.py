@@ -1,0 +1,1 @@
+"""Text for people: escaped, fitted to a width, and suggestions for misspelt names."""
