@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.imaging.compressed import decode_compressed
+from resnet_trt_node.imaging.compressed.decode import decode_compressed
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import Resizer
 from skimage import data

@@ -9,11 +9,11 @@ from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.row_batches import RowBatches
 from resnet_trt_node.contract.prediction import Prediction, top_predictions, UnknownRule
 from resnet_trt_node.errors import AnswerError, FrameError
-from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.planned import plan_picture
+from resnet_trt_node.imaging.raw.encodings import RawImage
 from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
 
 if TYPE_CHECKING:

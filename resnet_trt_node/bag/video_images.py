@@ -16,8 +16,8 @@ from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.errors import FrameError, KeyFrameMissing
 from resnet_trt_node.imaging.frame import DecodedMessage, Frame
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
-from resnet_trt_node.imaging.video import import_av, VideoDecoder
-from resnet_trt_node.imaging.video_packets import CODECS, holds_picture, video_codec
+from resnet_trt_node.imaging.video.decoder import import_av, VideoDecoder
+from resnet_trt_node.imaging.video.packets import CODECS, holds_picture, video_codec
 from resnet_trt_node.text.printable import printable
 
 T = TypeVar('T', bound=StampedMessage)

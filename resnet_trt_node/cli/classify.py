@@ -24,9 +24,9 @@ from resnet_trt_node.cli.support.regions.options import refuse_region_options, R
 from resnet_trt_node.cli.support.sources import Inputs, Source
 from resnet_trt_node.contract.prediction import Prediction, UnknownRule
 from resnet_trt_node.errors import DataError, FrameError, UsageError
-from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
+from resnet_trt_node.imaging.raw.encodings import RawImage
 
 #: Largest number of failures that are printed; the others are counted, and --json has all.
 _MAX_PRINTED_FAILURES = 10

@@ -20,7 +20,7 @@ from zipfile import BadZipFile
 import zlib
 
 from resnet_trt_node.errors import DataError
-from resnet_trt_node.imaging.picture_formats import is_readable, what_is_missing
+from resnet_trt_node.imaging.compressed.picture_formats import is_readable, what_is_missing
 from resnet_trt_node.regular_file import open_regular
 
 #: What reading a file raises, or a member of a zip file that is damaged or encrypted.

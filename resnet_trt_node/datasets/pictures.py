@@ -8,11 +8,11 @@ from typing import Optional, Union
 import numpy as np
 
 from resnet_trt_node.errors import DamagedPictureError, FrameError
-from resnet_trt_node.imaging.compressed import decode_known
+from resnet_trt_node.imaging.compressed.decode import decode_known
+from resnet_trt_node.imaging.compressed.picture_formats import decode_by_pillow
+from resnet_trt_node.imaging.compressed.picture_header import read_header
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
-from resnet_trt_node.imaging.picture_formats import decode_by_pillow
-from resnet_trt_node.imaging.picture_header import read_header
 from resnet_trt_node.regular_file import read_regular
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from resnet_trt_node.errors import DataError, FrameError, KeyFrameMissing
 from resnet_trt_node.imaging.frame import Frame, too_large
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
-from resnet_trt_node.imaging.video import BYTES_PER_PIXEL, import_av, to_rgb
+from resnet_trt_node.imaging.video.decoder import BYTES_PER_PIXEL, import_av, to_rgb
 from resnet_trt_node.regular_file import open_regular
 
 #: What video files end in; anything else is looked at as a picture.

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from resnet_trt_node.bag.reader import BagReader
     from resnet_trt_node.contract.spec import ModelSpec
     from resnet_trt_node.fleet.table import UnitTable
-    from resnet_trt_node.imaging.encodings import RawImage
     from resnet_trt_node.imaging.frame import Frame
     from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
+    from resnet_trt_node.imaging.raw.encodings import RawImage
     from resnet_trt_node.imaging.resize import ResizeMethod
 
 

@@ -13,11 +13,11 @@ from types import SimpleNamespace
 from typing import Any, Optional
 
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.imaging.compressed import decode_compressed
-from resnet_trt_node.imaging.encodings import check_image, convert_image, ENCODINGS
+from resnet_trt_node.imaging.compressed.decode import decode_compressed
+from resnet_trt_node.imaging.compressed.picture_header import read_header
 from resnet_trt_node.imaging.frame import DecodedMessage, Frame, view_bytes
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
-from resnet_trt_node.imaging.picture_header import read_header
+from resnet_trt_node.imaging.raw.encodings import check_image, convert_image, ENCODINGS
 from resnet_trt_node.text.printable import printable
 
 

@@ -10,10 +10,10 @@ from typing import Callable, Mapping, Optional, Sequence, TYPE_CHECKING, Union
 from resnet_trt_node.contract.prediction import top_predictions, UnknownRule
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.source import plan_source
+from resnet_trt_node.imaging.raw.encodings import RawImage
 from resnet_trt_node.regions.crop import RegionCropper
 from resnet_trt_node.regions.region import Region, RegionAnswer
 from resnet_trt_node.regions.selection import select

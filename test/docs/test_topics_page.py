@@ -6,7 +6,7 @@ import re
 
 from pages import dead_links, section
 from repository import REPOSITORY
-from resnet_trt_node.imaging.encodings import ENCODINGS
+from resnet_trt_node.imaging.raw.encodings import ENCODINGS
 from resnet_trt_node.node.pipeline.counters import DROP_REASONS
 
 PAGE = REPOSITORY / 'docs' / 'reference' / 'topics.md'

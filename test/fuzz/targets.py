@@ -26,10 +26,10 @@ from resnet_trt_node.datasets.pictures import decode_picture
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.errors import (
     BagError, DataError, FrameError, LabelsError, ModelError, ResnetTrtError)
-from resnet_trt_node.imaging.compressed import decode_compressed
+from resnet_trt_node.imaging.compressed.decode import decode_compressed
 from resnet_trt_node.imaging.decode import decode_message
-from resnet_trt_node.imaging.encodings import Encoding, ENCODINGS
 from resnet_trt_node.imaging.frame import CHANNELS, Frame
+from resnet_trt_node.imaging.raw.encodings import Encoding, ENCODINGS
 from resnet_trt_node.labels.file import read_labels
 
 CORPUS = Path(__file__).resolve().parent / 'corpus'

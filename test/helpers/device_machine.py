@@ -7,9 +7,9 @@ from typing import Any, Callable, Iterator
 
 from kernel_on_cpu import image_message, launch
 import numpy as np
-from resnet_trt_node.imaging.encodings import check_image, convert_image
 from resnet_trt_node.imaging.on_device.grid import plan_grid
 from resnet_trt_node.imaging.on_device.source import plan_source, Source
+from resnet_trt_node.imaging.raw.encodings import check_image, convert_image
 from resnet_trt_node.imaging.resize import Resizer
 from standin_nvimgcodec import StandInNvImgCodec
 from tensorrt_machine import World, worlds

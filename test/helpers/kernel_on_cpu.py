@@ -13,11 +13,11 @@ from typing import Any, Sequence
 import numpy as np
 from repository import REPOSITORY
 
-from resnet_trt_node.imaging.encodings import check_image, convert_image, ENCODINGS, RawImage
 from resnet_trt_node.imaging.frame import to_rgb
 from resnet_trt_node.imaging.on_device.grid import Grid
 from resnet_trt_node.imaging.on_device.job import JOB
 from resnet_trt_node.imaging.on_device.source import plan_source, Source
+from resnet_trt_node.imaging.raw.encodings import check_image, convert_image, ENCODINGS, RawImage
 
 KERNEL = REPOSITORY / 'resnet_trt_node/backends/cuda/resize.cu'
 #: Those that the kernel reads.

@@ -14,7 +14,7 @@ import pytest
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.imaging.compressed import decode_compressed
+from resnet_trt_node.imaging.compressed.decode import decode_compressed
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import (
     FAST_MEAN_ERROR, FAST_P999_ERROR, Resizer)

@@ -12,8 +12,8 @@ import pytest
 
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.frame import Frame
+from resnet_trt_node.imaging.raw.encodings import RawImage
 from resnet_trt_node.regions.crop import RegionCropper
 from resnet_trt_node.regions.region import Box
 

@@ -9,9 +9,9 @@ from detection_messages import at
 import numpy as np
 
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
+from resnet_trt_node.imaging.compressed.picture_header import PictureHeader
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
-from resnet_trt_node.imaging.picture_header import PictureHeader
 from resnet_trt_node.regions.frame_regions import FrameRegions, RegionClassifier
 from resnet_trt_node.regions.region import Box, Region
 from resnet_trt_node.regions.selection import RegionRules

@@ -16,7 +16,7 @@ from PIL import Image
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.cuda.jpeg import DecodedOnDevice, JpegDecoder
 from resnet_trt_node.errors import FrameError, InferenceError
-from resnet_trt_node.imaging.compressed import decode_compressed
+from resnet_trt_node.imaging.compressed.decode import decode_compressed
 from resnet_trt_node.imaging.frame import to_rgb
 
 #: Levels by which a value on the GPU may differ from the CPU's: at most, of 999 in 1000, on

@@ -29,10 +29,10 @@ from resnet_trt_node.backends.cuda.page_locked import page_locked_memory, PageLo
 from resnet_trt_node.backends.cuda.resized_rows import KERNEL, ResizedRows
 from resnet_trt_node.backends.cuda.stream import CudaStream
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.imaging.encodings import check_image
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.on_device.grid import plan_grid
 from resnet_trt_node.imaging.on_device.source import plan_source
+from resnet_trt_node.imaging.raw.encodings import check_image
 from resnet_trt_node.imaging.resize import Resizer
 
 #: Width and height of the frames; '6x1080p' is six of them in one batch.

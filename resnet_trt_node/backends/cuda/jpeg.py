@@ -20,10 +20,10 @@ from resnet_trt_node.backends.cuda.stream import cuda_error_text
 from resnet_trt_node.backends.options import discard
 from resnet_trt_node.closing import Closing
 from resnet_trt_node.errors import BackendUnavailable, UsageError
+from resnet_trt_node.imaging.compressed.picture_header import PictureHeader
 from resnet_trt_node.imaging.frame import view_bytes
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.imaging.on_device.jpeg_selection import select_for_device
-from resnet_trt_node.imaging.picture_header import PictureHeader
 
 #: Device memory for decoded pictures: 40 of 4K.
 MAX_DEVICE_BYTES = 2**30

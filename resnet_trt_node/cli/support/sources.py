@@ -19,14 +19,15 @@ from resnet_trt_node.datasets.pictures import decode_picture, read_picture_file
 from resnet_trt_node.datasets.store import PictureStore
 from resnet_trt_node.datasets.videos import is_live, is_video, Video
 from resnet_trt_node.errors import DataError, FrameError, UsageError
+from resnet_trt_node.imaging.compressed.picture_formats import (
+    is_picture, START_BYTES, what_is_missing)
 from resnet_trt_node.imaging.decode import decode_message
-from resnet_trt_node.imaging.encodings import RawImage
-from resnet_trt_node.imaging.float_images import FLOAT_ASSUMPTION, has_floats
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.pictures import picture_of_message
-from resnet_trt_node.imaging.picture_formats import is_picture, START_BYTES, what_is_missing
+from resnet_trt_node.imaging.raw.encodings import RawImage
+from resnet_trt_node.imaging.raw.float_images import FLOAT_ASSUMPTION, has_floats
 from resnet_trt_node.regular_file import open_regular
 
 if TYPE_CHECKING:

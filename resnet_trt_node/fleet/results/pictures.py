@@ -23,10 +23,10 @@ from resnet_trt_node.bag.stretches import NumberedImage
 from resnet_trt_node.bag.video_images import is_packet, with_pictures
 from resnet_trt_node.errors import BagError, ResnetTrtError
 from resnet_trt_node.fleet.results.candidates import FoundFrame
+from resnet_trt_node.imaging.compressed.picture_header import read_header
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.frame import DecodedMessage, to_rgb
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
-from resnet_trt_node.imaging.picture_header import read_header
 from resnet_trt_node.text.printable import one_line, printable
 
 #: Compressed pictures that are kept as they are, to the ending of their files.

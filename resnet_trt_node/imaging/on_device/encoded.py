@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Iterable, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from resnet_trt_node.imaging.picture_header import PictureHeader
+    from resnet_trt_node.imaging.compressed.picture_header import PictureHeader
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,11 @@ import struct
 from typing import Any, Optional, Union
 
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.imaging.compressed import check_size
+from resnet_trt_node.imaging.compressed.decode import check_size
+from resnet_trt_node.imaging.compressed.jpeg_markers import jpeg_markers
+from resnet_trt_node.imaging.compressed.picture_header import PictureHeader, read_header
+from resnet_trt_node.imaging.compressed.tiff_tags import read_tiff_tags
 from resnet_trt_node.imaging.frame import view_bytes
-from resnet_trt_node.imaging.jpeg_markers import jpeg_markers
-from resnet_trt_node.imaging.picture_header import PictureHeader, read_header
-from resnet_trt_node.imaging.tiff_tags import read_tiff_tags
 
 #: Pixels of the shorter side at least. At the edges of smaller ones libjpeg smooths chroma
 #: differently, and the CPU has them decoded before the device has been asked.

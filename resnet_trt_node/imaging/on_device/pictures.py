@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Optional, Union
 
 from resnet_trt_node.imaging.depth_images import DEPTH_ENCODING
-from resnet_trt_node.imaging.encodings import check_image, RawImage
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES, MAX_IMAGE_BYTES
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.jpeg_selection import select_for_device
+from resnet_trt_node.imaging.raw.encodings import check_image, RawImage
 
 
 def picture_of_message(

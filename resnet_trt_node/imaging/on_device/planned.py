@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Callable, Optional, TYPE_CHECKING, Union
 
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.grid import Grid, plan_grid
 from resnet_trt_node.imaging.on_device.source import plan_source, Source
+from resnet_trt_node.imaging.raw.encodings import RawImage
 
 if TYPE_CHECKING:
     import numpy as np

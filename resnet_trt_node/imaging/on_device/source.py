@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Optional, Sequence, TYPE_CHECKING
 
 import numpy as np
 
-from resnet_trt_node.imaging.encodings import Encoding, ENCODINGS, RawImage
-from resnet_trt_node.imaging.float_images import FLOAT_ENCODING
 from resnet_trt_node.imaging.on_device.job import INTERLEAVED, SOURCE
+from resnet_trt_node.imaging.raw.encodings import Encoding, ENCODINGS, RawImage
+from resnet_trt_node.imaging.raw.float_images import FLOAT_ENCODING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,9 +9,9 @@ from resnet_trt_node.contract.prediction import UnknownRule
 
 if TYPE_CHECKING:
     from resnet_trt_node.backends.base import Backend
-    from resnet_trt_node.imaging.encodings import RawImage
     from resnet_trt_node.imaging.frame import Frame
     from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
+    from resnet_trt_node.imaging.raw.encodings import RawImage
     from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
 
 #: See `PipelineHooks.device_picture`.

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from resnet_trt_node.errors import FrameError, KeyFrameMissing, UsageError
 from resnet_trt_node.imaging.frame import DecodedMessage, Frame
-from resnet_trt_node.imaging.video import VideoDecoder
-from resnet_trt_node.imaging.video_packets import check_form, holds_picture, starts_decoding
+from resnet_trt_node.imaging.video.decoder import VideoDecoder
+from resnet_trt_node.imaging.video.packets import check_form, holds_picture, starts_decoding
 
 #: So many packets may wait to be decoded, or `queue_depth` if that is more: a second at 30 Hz.
 MOST_WAITING = 30

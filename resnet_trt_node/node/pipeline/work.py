@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from resnet_trt_node.contract.prediction import Prediction, top_predictions
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.imaging.decode import message_size
-from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.planned import plan_picture
+from resnet_trt_node.imaging.raw.encodings import RawImage
 from resnet_trt_node.imaging.resize import ResizeMethod, Resizer
 from resnet_trt_node.node.pipeline.settings import DevicePicture, LiveSettings
 from resnet_trt_node.regions.frame_regions import FrameRegions, RegionClassifier

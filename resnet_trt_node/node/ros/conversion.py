@@ -12,12 +12,12 @@ import numpy as np
 from resnet_trt_node.backends.options import discard
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.depth_images import DEPTH_ENCODING, looks_like_depth
-from resnet_trt_node.imaging.encodings import check_image, convert_image, RawImage
-from resnet_trt_node.imaging.float_images import FLOAT_ASSUMPTION, has_floats
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.pictures import picture_of_message
+from resnet_trt_node.imaging.raw.encodings import check_image, convert_image, RawImage
+from resnet_trt_node.imaging.raw.float_images import FLOAT_ASSUMPTION, has_floats
 from resnet_trt_node.node.ros.cv_bridge_check import CvBridgeCheck
 from resnet_trt_node.text.printable import printable
 

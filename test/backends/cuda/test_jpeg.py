@@ -13,7 +13,7 @@ import pytest
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.cuda.jpeg import DecodedOnDevice, ENGINES, JpegDecoder
 from resnet_trt_node.errors import BackendUnavailable, UsageError
-from resnet_trt_node.imaging.compressed import decode_compressed
+from resnet_trt_node.imaging.compressed.decode import decode_compressed
 from resnet_trt_node.imaging.frame import to_rgb
 from standin_cuda import StandInCuda
 from standin_nvimgcodec import StandInNvImgCodec

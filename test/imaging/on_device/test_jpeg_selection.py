@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.imaging.compressed import decode_compressed
+from resnet_trt_node.imaging.compressed.decode import decode_compressed
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.imaging.on_device.jpeg_selection import MIN_SIDE, select_for_device
 

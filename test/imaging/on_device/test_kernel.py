@@ -10,9 +10,9 @@ import pytest
 from resized_by_pillow import resized_by_pillow
 
 from resnet_trt_node.contract.spec import ResizeRule
-from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.on_device.grid import plan_grid
 from resnet_trt_node.imaging.on_device.job import GRID, JOB, SOURCE
+from resnet_trt_node.imaging.raw.encodings import RawImage
 
 RULES = {
     'bilinear': ResizeRule(64, 56, 56), 'bicubic': ResizeRule(64, 50, 61, 'bicubic'),

@@ -16,7 +16,7 @@ import pytest
 from resnet_trt_node.cli.support.console import print_json
 from resnet_trt_node.cli.top import view
 from resnet_trt_node.errors import FrameError, ModelError
-from resnet_trt_node.imaging.encodings import check_image
+from resnet_trt_node.imaging.raw.encodings import check_image
 from resnet_trt_node.node.monitoring.diagnostics import diagnostic_array
 from resnet_trt_node.node.monitoring.health import Level
 from resnet_trt_node.node.monitoring.listener import DiagnosticsListener, reports

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from resnet_trt_node.backends.cuda import picture_memory
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.on_device import grid as grids
+from resnet_trt_node.imaging.raw.encodings import RawImage
 from resnet_trt_node.node.pipeline.work import RegionFrames, RegionWork, WholeFrames
 from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.regions.region import Region

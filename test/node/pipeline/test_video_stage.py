@@ -10,8 +10,8 @@ from typing import Any, Callable, Iterator
 import numpy as np
 import pytest
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.imaging import video
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
+from resnet_trt_node.imaging.video import decoder as video
 from resnet_trt_node.node.pipeline import video_stage
 from resnet_trt_node.node.pipeline.video_stage import MOST_WAITING, VideoHooks, VideoStage
 from shade_video import number_of, shade_packets

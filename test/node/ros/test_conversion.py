@@ -16,7 +16,7 @@ from repository import HELPERS
 
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.decode import decode_message
-from resnet_trt_node.imaging.encodings import ENCODINGS
+from resnet_trt_node.imaging.raw.encodings import ENCODINGS
 from resnet_trt_node.node.ros.conversion import Converter
 
 STAND_IN = (HELPERS / 'stand_in_cv_bridge.py').read_text(encoding='utf-8')

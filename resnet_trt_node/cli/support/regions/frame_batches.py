@@ -11,9 +11,9 @@ from typing import Any, Generic, Optional, TypeVar, Union
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.row_batches import RowBatches
 from resnet_trt_node.errors import AnswerError, FrameError
-from resnet_trt_node.imaging.encodings import RawImage
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.pictures import picture_of_message
+from resnet_trt_node.imaging.raw.encodings import RawImage
 from resnet_trt_node.regions.frame_regions import FrameRegions
 
 T = TypeVar('T')

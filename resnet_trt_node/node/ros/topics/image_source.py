@@ -10,8 +10,8 @@ from typing import Any, Callable, Optional
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.imaging.video import import_av
-from resnet_trt_node.imaging.video_packets import video_codec
+from resnet_trt_node.imaging.video.decoder import import_av
+from resnet_trt_node.imaging.video.packets import video_codec
 from resnet_trt_node.node.import_errors import import_failure
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.video_stage import MOST_WAITING, VideoHooks, VideoStage

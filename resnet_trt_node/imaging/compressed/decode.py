@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from resnet_trt_node.errors import DamagedPictureError, FrameError
+from resnet_trt_node.imaging.compressed.picture_header import KINDS, PictureHeader, read_header
 from resnet_trt_node.imaging.frame import Frame, to_8_bit, too_large, view_bytes
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
-from resnet_trt_node.imaging.picture_header import KINDS, PictureHeader, read_header
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

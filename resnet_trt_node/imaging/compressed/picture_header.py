@@ -15,8 +15,8 @@ import struct
 from typing import Optional
 
 from resnet_trt_node.errors import DamagedPictureError, FrameError
-from resnet_trt_node.imaging.jpeg_markers import jpeg_markers
-from resnet_trt_node.imaging.tiff_tags import read_tiff_tags
+from resnet_trt_node.imaging.compressed.jpeg_markers import jpeg_markers
+from resnet_trt_node.imaging.compressed.tiff_tags import read_tiff_tags
 
 #: Chunks of a png at most; each takes a microsecond to look at, and those of libpng have 8 KiB.
 MAX_CHUNKS = 65_536

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 from resnet_trt_node.errors import FrameError, KeyFrameMissing, UsageError
-from resnet_trt_node.imaging.video import to_rgb, VideoDecoder
-from resnet_trt_node.imaging.video_packets import video_codec
+from resnet_trt_node.imaging.video.decoder import to_rgb, VideoDecoder
+from resnet_trt_node.imaging.video.packets import video_codec
 from video_streams import decode_by_av, encode, encode_flat
 
 av = pytest.importorskip('av', reason='decodes video')

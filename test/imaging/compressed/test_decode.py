@@ -17,7 +17,7 @@ from PIL import Image
 import pytest
 
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.imaging.compressed import decode_compressed
+from resnet_trt_node.imaging.compressed.decode import decode_compressed
 from resnet_trt_node.imaging.decode import decode_message, message_size
 
 #: Turned a quarter clockwise for display; 274 is EXIF's number of the orientation.

@@ -15,7 +15,7 @@ from resnet_trt_node.datasets.listing import (
     count_unread, describe_unread, list_folder, walk_folder)
 from resnet_trt_node.datasets.pictures import decode_picture, read_picture
 from resnet_trt_node.errors import DataError, FrameError
-from resnet_trt_node.imaging.picture_formats import picture_suffixes, readable_formats
+from resnet_trt_node.imaging.compressed.picture_formats import picture_suffixes, readable_formats
 
 HAS_AVIF = bool(features.check('avif'))
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from resnet_trt_node.errors import check_choice, FrameError, KeyFrameMissing, UsageError
 from resnet_trt_node.imaging.frame import view_bytes
-from resnet_trt_node.imaging.h264_gaps import PictureNumbers
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
-from resnet_trt_node.imaging.video_packets import (
+from resnet_trt_node.imaging.video.h264_gaps import PictureNumbers
+from resnet_trt_node.imaging.video.packets import (
     check_form, CODECS, holds_picture, starts_decoding, without_remarks)
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import pytest
 
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.decode import decode_message
-from resnet_trt_node.imaging.encodings import ENCODINGS
 from resnet_trt_node.imaging.frame import CHANNELS, Frame
+from resnet_trt_node.imaging.raw.encodings import ENCODINGS
 
 VIEWS = (
     'rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', '8UC1', '8UC3', '8UC4')
@@ -27,7 +27,7 @@ MOSAICS = [
 PAIRS = ('uyvy', 'yuv422', 'yuyv', 'yuv422_yuy2')
 #: Bytes of both planes over those of the luma, times two.
 PLANES = {'nv12': 3, 'nv21': 3, 'nv24': 6}
-#: Tested in test_three_planes.py and test_float_images.py.
+#: Tested in test_planar.py and test_float_images.py.
 OTHERS = {'i420': 3, 'yuv420p': 3, 'yv12': 3, '32FC3': 2}
 
 #: Eight colours, none of which has two equal channels, in bars four pixels wide.

@@ -12,7 +12,7 @@ import pytest
 
 from resnet_trt_node.datasets.pictures import decode_picture
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.imaging.compressed import decode_compressed
+from resnet_trt_node.imaging.compressed.decode import decode_compressed
 from resnet_trt_node.imaging.frame import Frame
 
 WHITES = (1, 2, 3, 15, 100, 128, 254, 255, 256, 1000, 1023, 4095, 65534, 65535)

@@ -13,7 +13,7 @@ from resnet_trt_node.cli.support.sources import Inputs
 from resnet_trt_node.datasets.listing import count_unread, describe_unread, list_folder
 from resnet_trt_node.datasets.pictures import decode_picture, read_picture
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.imaging import picture_formats
+from resnet_trt_node.imaging.compressed import picture_formats
 
 #: How a HEIC file begins.
 START = b'\0\0\0\x18ftypheic\0\0\0\0mif1heic'

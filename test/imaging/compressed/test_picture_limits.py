@@ -13,11 +13,11 @@ import pytest
 
 from resnet_trt_node.datasets.pictures import decode_picture, read_picture
 from resnet_trt_node.errors import DamagedPictureError, FrameError
-from resnet_trt_node.imaging import compressed
-from resnet_trt_node.imaging.compressed import decode_compressed
-from resnet_trt_node.imaging.jpeg_markers import MAX_SEGMENTS
-from resnet_trt_node.imaging.picture_header import MAX_CHUNKS, read_header
-from resnet_trt_node.imaging.tiff_tags import MAX_TAGS
+from resnet_trt_node.imaging.compressed import decode as compressed
+from resnet_trt_node.imaging.compressed.decode import decode_compressed
+from resnet_trt_node.imaging.compressed.jpeg_markers import MAX_SEGMENTS
+from resnet_trt_node.imaging.compressed.picture_header import MAX_CHUNKS, read_header
+from resnet_trt_node.imaging.compressed.tiff_tags import MAX_TAGS
 
 WIDTH, HEIGHT = 96, 64
 

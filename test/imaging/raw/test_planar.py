@@ -11,7 +11,7 @@ import pytest
 
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.decode import decode_message
-from resnet_trt_node.imaging.encodings import ENCODINGS
+from resnet_trt_node.imaging.raw.encodings import ENCODINGS
 
 NAMES = ('i420', 'yuv420p', 'yv12', 'I420', 'YUV420P', 'Yv12')
 EVEN = [(2, 2), (2, 8), (6, 4), (10, 6), (24, 32)]

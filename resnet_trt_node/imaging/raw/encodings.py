@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 
 from resnet_trt_node.errors import FrameError
-from resnet_trt_node.imaging.float_images import FLOAT_ENCODING, from_floats
 from resnet_trt_node.imaging.frame import Frame, to_8_bit, too_large, view_bytes
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
-from resnet_trt_node.imaging.planar import from_nv24, from_three_planes
+from resnet_trt_node.imaging.raw.float_images import FLOAT_ENCODING, from_floats
+from resnet_trt_node.imaging.raw.planar import from_nv24, from_three_planes
 from resnet_trt_node.text.printable import printable
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Compressed pictures to frames: formats, headers, and what decoding takes."""

@@ -1,0 +1,1 @@
+"""Uncompressed images to frames: the encodings of sensor_msgs/Image."""

@@ -1,0 +1,1 @@
+"""Packets of video streams to frames."""
