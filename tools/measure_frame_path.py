@@ -56,7 +56,7 @@ def run_node() -> None:
     from resnet_trt_node.node.pipeline import pipeline, work
     from resnet_trt_node.node.pipeline.counters import Counters
     from resnet_trt_node.node.pipeline.frame_queue import Batch
-    from resnet_trt_node.node.pipeline.scheduler import Scheduler
+    from resnet_trt_node.node.pipeline.scheduling.scheduler import Scheduler
     from resnet_trt_node.node.ros.topics import camera_results, camera_topics
 
     took_ns: dict[str, list[tuple[int, int, int]]] = defaultdict(list)

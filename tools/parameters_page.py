@@ -15,7 +15,7 @@ import re
 import sys
 from typing import Any
 
-from resnet_trt_node.node.ros.parameters import parameter_fields
+from resnet_trt_node.node.ros.parameters.node_parameters import parameter_fields
 from tools.markdown_page import table, write_section
 
 _YAML_FILE = Path(__file__).resolve().parent.parent / 'config' / 'classify.yaml'
@@ -79,4 +79,4 @@ def _values(parameter: Field[Any]) -> str:
 if __name__ == '__main__':
     write_section(
         Path(sys.argv[1]) / 'reference' / 'parameters.md', 'parameters', tables(),
-        'tools/parameters_page.py from node/ros/parameters.py')
+        'tools/parameters_page.py from node/ros/parameters/node_parameters.py')

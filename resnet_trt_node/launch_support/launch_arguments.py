@@ -17,8 +17,8 @@ import re
 from typing import Any, Callable, Union
 
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
-from resnet_trt_node.node.ros.params_files import value_for
+from resnet_trt_node.node.ros.parameters.files import value_for
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.transports import base_topic, TRANSPORTS
 from resnet_trt_node.text.printable import printable
 from resnet_trt_node.text.spelling import RENAMED_PARAMETERS

@@ -12,9 +12,9 @@ from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.errors import BackendUnavailable, UsageError
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.resize import Resizer
-from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
+from resnet_trt_node.node.pipeline.inference.inference_worker import NUM_BUFFERS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.text.printable import printable
 
 #: Height and width of the frames for which resizing is planned before the first one comes.

@@ -24,8 +24,8 @@ from resnet_trt_node.node.pipeline.preprocess_worker import chosen_threads
 from resnet_trt_node.node.pipeline.settings import PipelineHooks
 from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.node.ros.frames import frames_of
-from resnet_trt_node.node.ros.parameter_server import NodeOfCheckedParameters, ParameterServer
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.server import NodeOfCheckedParameters, ParameterServer
 from resnet_trt_node.node.ros.topics.node_topics import NodeTopics
 from resnet_trt_node.node.transition_exceptions import reported
 from resnet_trt_node.text.printable import LINE_LIMIT, printable

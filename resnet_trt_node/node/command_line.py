@@ -9,7 +9,7 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros.parameters import parameter_fields
+from resnet_trt_node.node.ros.parameters.node_parameters import parameter_fields
 from resnet_trt_node.node.ros.ros_errors import startup_explained
 
 _USAGE = (

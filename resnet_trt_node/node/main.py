@@ -19,7 +19,7 @@ from resnet_trt_node.node.classifier_node import ClassifierNode
 from resnet_trt_node.node.command_line import init_ros
 from resnet_trt_node.node.distribution import events_executor
 from resnet_trt_node.node.pipeline.pipeline import THREADS
-from resnet_trt_node.node.ros.params_files import warn_of_idle_files
+from resnet_trt_node.node.ros.parameters.files import warn_of_idle_files
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
 from resnet_trt_node.node.stop_signal import StopSignal
 

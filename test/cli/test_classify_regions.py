@@ -10,7 +10,7 @@ from region_scenes import BOTH, FRONT, MS, names, patch, scene
 from repository import REPOSITORY
 from resnet_trt_node.bag.message_types import DETECTIONS
 from resnet_trt_node.cli.support.regions.options import REGION_OPTIONS
-from resnet_trt_node.node.ros.parameters import parameter_fields
+from resnet_trt_node.node.ros.parameters.node_parameters import parameter_fields
 
 
 @pytest.mark.parametrize('batch_size', [1, 2, 3, 8])

@@ -21,7 +21,7 @@ from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
 from resnet_trt_node.node.pipeline.stage_times import STAGES
 from resnet_trt_node.node.pipeline.work import WholeFrames
-from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.topics.arrivals import ArrivalRates
 from tiny_model import write_tiny_model
 

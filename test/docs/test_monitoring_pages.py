@@ -9,7 +9,7 @@ from pipeline_bench import Bench
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.node.monitoring.report import Statistics, TopicState
-from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.topics.arrivals import ArrivalRates
 import yaml
 

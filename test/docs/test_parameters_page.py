@@ -7,7 +7,7 @@ import re
 from pages import dead_links
 import pytest
 from repository import REPOSITORY
-from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters, parameter_fields
 from tools.parameters_page import groups, shown, tables
 
 PAGE = (REPOSITORY / 'docs' / 'reference' / 'parameters.md').read_text(encoding='utf-8')

@@ -11,7 +11,7 @@ import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli.main import COMMANDS, main, parser_for
 from resnet_trt_node.contract.sparsity import two_four_layers
-from resnet_trt_node.node.ros.parameters import parameter_fields
+from resnet_trt_node.node.ros.parameters.node_parameters import parameter_fields
 from resnet_trt_node.training.checkpoints.files import TrainedModel
 from resnet_trt_node.training.export import export_resnet
 from resnet_trt_node.training.networks.random_weights import initialise

@@ -14,7 +14,7 @@ from resnet_trt_node.bag.message_types import DETECTIONS
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.cli.support.regions.crops import parse_crops
 from resnet_trt_node.node.pipeline.counters import DETECTIONS_EVENTS, DROP_REASONS, REGION_COUNTS
-from resnet_trt_node.node.ros.parameters import parameter_fields
+from resnet_trt_node.node.ros.parameters.node_parameters import parameter_fields
 from resnet_trt_node.regions.region import Box, Region
 from resnet_trt_node.regions.smoothing import make_smoother
 from resnet_trt_node.regions.track_cache import FORGET_SEC

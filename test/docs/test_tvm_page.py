@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli.main import main
-from resnet_trt_node.node.ros.parameter_values import check_value
-from resnet_trt_node.node.ros.parameters import parameter_fields
+from resnet_trt_node.node.ros.parameters.node_parameters import parameter_fields
+from resnet_trt_node.node.ros.parameters.values import check_value
 from tiny_model import write_tiny_model
 
 PAGE = REPOSITORY / 'docs' / 'how-to' / 'tvm.md'

@@ -29,8 +29,8 @@ from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.labels.file import read_labels
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments, node_settings
 from resnet_trt_node.node.import_errors import import_failure
-from resnet_trt_node.node.ros.parameter_hints import unknown_parameter
-from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
+from resnet_trt_node.node.ros.parameters.hints import unknown_parameter
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.ros_environment import check_ros_environment
 from sample_bags import pixels_of, write_bag
 from tiny_model import write_tiny_model

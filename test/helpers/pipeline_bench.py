@@ -14,9 +14,9 @@ from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule
 from resnet_trt_node.errors import FrameError, InferenceError
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.node.pipeline.backend_state import BackendPhase
 from resnet_trt_node.node.pipeline.frame_queue import InFlightFrame
-from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
+from resnet_trt_node.node.pipeline.inference.backend_state import BackendPhase
+from resnet_trt_node.node.pipeline.inference.inference_worker import NUM_BUFFERS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
 from resnet_trt_node.node.pipeline.work import FrameInput, WholeFrames

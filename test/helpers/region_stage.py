@@ -17,7 +17,7 @@ from resnet_trt_node.node.deferred_destruction import NodeOfDeferredDestruction
 from resnet_trt_node.node.pipeline.counters import (
     CAMERA_EVENTS, DETECTIONS_EVENTS, DROP_REASONS)
 from resnet_trt_node.node.ros.conversion import Converter
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.camera_topics import CameraTopics
 from resnet_trt_node.node.ros.topics.stamp_matcher import RegionsMessage
 from sensor_msgs.msg import Image

@@ -16,8 +16,9 @@ from typing import Any, Callable, Iterator, Optional
 
 import pytest
 from resnet_trt_node.backends import base, simulated
-from resnet_trt_node.node.pipeline import (
-    frame_intake, inference_worker, pipeline, preprocess_worker, scheduler, worker_threads)
+from resnet_trt_node.node.pipeline import pipeline, preprocess_worker, worker_threads
+from resnet_trt_node.node.pipeline.inference import inference_worker
+from resnet_trt_node.node.pipeline.scheduling import frame_intake, scheduler
 
 
 class _Wait:

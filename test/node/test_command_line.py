@@ -7,7 +7,7 @@ import sys
 
 from node_process import NodeProcess
 import pytest
-from resnet_trt_node.node.ros.parameters import parameter_fields
+from resnet_trt_node.node.ros.parameters.node_parameters import parameter_fields
 
 pytestmark = pytest.mark.slow
 

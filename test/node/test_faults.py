@@ -236,7 +236,7 @@ def test_counters_that_do_not_add_up_are_reported_once_and_at_the_end(peer):
     peer.listen_to_results()
     with NodeProcess(
             '-p', 'backend:=simulated', '-p', 'diagnostics_period_sec:=0.1', prepare=(
-                'from resnet_trt_node.node.pipeline.scheduler import Scheduler\n'
+                'from resnet_trt_node.node.pipeline.scheduling.scheduler import Scheduler\n'
                 'Scheduler.drop = lambda *_: None')) as node:
         peer.connect('image')
         peer.publish('image', broken_frames()[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from resnet_trt_node.node.ros.parameters import parameter_fields
+from resnet_trt_node.node.ros.parameters.node_parameters import parameter_fields
 from resnet_trt_node.text.spelling import instead, RENAMED_PARAMETERS
 
 

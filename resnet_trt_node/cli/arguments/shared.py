@@ -10,7 +10,7 @@ from resnet_trt_node.cli.support.parser import CommandParser
 from resnet_trt_node.cli.support.regions.options import CROP_OPTIONS
 from resnet_trt_node.datasets.names import TABLE_NAME
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
-from resnet_trt_node.node.ros.parameters import parameter_fields
+from resnet_trt_node.node.ros.parameters.node_parameters import parameter_fields
 from resnet_trt_node.text.printable import printable
 
 #: What is said of one word too many where pictures are an option.

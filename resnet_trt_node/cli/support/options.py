@@ -10,8 +10,8 @@ from resnet_trt_node.backends.factory import open_backend, options_of
 from resnet_trt_node.cli.support.console import log
 from resnet_trt_node.datasets.listing import describe_unread
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
-from resnet_trt_node.node.ros.parameter_values import to_backend
-from resnet_trt_node.node.ros.parameters import BACKEND_PARAMETERS
+from resnet_trt_node.node.ros.parameters.node_parameters import BACKEND_PARAMETERS
+from resnet_trt_node.node.ros.parameters.values import to_backend
 
 #: Upper bound of --max-image-mib: 1 TiB.
 _MAX_MEBIBYTES = 1 << 20

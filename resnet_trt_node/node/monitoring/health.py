@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Optional
 
-from resnet_trt_node.node.pipeline.backend_state import BackendPhase, BackendState
 from resnet_trt_node.node.pipeline.counters import CameraCounts
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.pipeline.inference.backend_state import BackendPhase, BackendState
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 
 
 #: What to do where DDS loses frames.

@@ -14,7 +14,7 @@ from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.node.monitoring.health import camera_health, Level, node_health
 from resnet_trt_node.node.pipeline.counters import CameraCounts, sum_counts
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.arrivals import ArrivalRates
 from resnet_trt_node.regions.region import OUTCOMES
 from resnet_trt_node.text.printable import printable

@@ -15,7 +15,7 @@ from resnet_trt_node.node.monitoring.diagnostics import diagnostic_array
 from resnet_trt_node.node.monitoring.health import Level, LOST_REMEDY
 from resnet_trt_node.node.monitoring.report import Report, Statistics, TopicState
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.camera_topics import CameraTopics
 from resnet_trt_node.text.printable import printable_json
 from std_srvs.srv import Trigger

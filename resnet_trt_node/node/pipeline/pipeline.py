@@ -24,12 +24,12 @@ from typing import Any, Optional, Sequence
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.result_check import bad_rows
 from resnet_trt_node.errors import frame_error_text
-from resnet_trt_node.node.pipeline.backend_state import BackendState
 from resnet_trt_node.node.pipeline.counters import Counters
 from resnet_trt_node.node.pipeline.frame_queue import Batch, InFlightFrame
-from resnet_trt_node.node.pipeline.inference_worker import InferenceWorker, NUM_BUFFERS
+from resnet_trt_node.node.pipeline.inference.backend_state import BackendState
+from resnet_trt_node.node.pipeline.inference.inference_worker import InferenceWorker, NUM_BUFFERS
 from resnet_trt_node.node.pipeline.preprocess_worker import PreprocessWorker
-from resnet_trt_node.node.pipeline.scheduler import Scheduler
+from resnet_trt_node.node.pipeline.scheduling.scheduler import Scheduler
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
 from resnet_trt_node.node.pipeline.work import FrameInput
 from resnet_trt_node.node.pipeline.worker_threads import WorkerThreads

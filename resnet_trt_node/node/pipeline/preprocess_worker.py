@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from resnet_trt_node.errors import frame_error_text
 from resnet_trt_node.imaging.on_device.device_rows import DeviceRows
 from resnet_trt_node.node.pipeline.frame_queue import Batch, InFlightFrame
-from resnet_trt_node.node.pipeline.latency_model import Estimate
-from resnet_trt_node.node.pipeline.scheduler import Scheduler
+from resnet_trt_node.node.pipeline.scheduling.latency_model import Estimate
+from resnet_trt_node.node.pipeline.scheduling.scheduler import Scheduler
 from resnet_trt_node.node.pipeline.settings import PipelineHooks
 from resnet_trt_node.node.pipeline.work import FrameInput
 

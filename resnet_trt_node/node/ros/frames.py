@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from resnet_trt_node.node.pipeline.work import FrameInput, RegionFrames, WholeFrames
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.node.ros.stamps import stamp_ns
 from resnet_trt_node.regions.detections_cdr import DetectionsCdr
 

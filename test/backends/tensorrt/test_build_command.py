@@ -13,7 +13,7 @@ import pytest
 
 from resnet_trt_node.backends.tensorrt.builder import split_profiles
 from resnet_trt_node.cli.main import main
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from tiny_model import write_tiny_model
 
 

@@ -17,7 +17,7 @@ from resnet_trt_node.node.monitoring.diagnostics import diagnostic_array
 from resnet_trt_node.node.monitoring.health import Level
 from resnet_trt_node.node.monitoring.listener import reports
 from resnet_trt_node.node.monitoring.report import Report, Statistics, TopicState
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.arrivals import ArrivalRates
 from simulated_node import red, run
 

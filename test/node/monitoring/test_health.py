@@ -9,10 +9,10 @@ import pytest
 from resnet_trt_node.node.monitoring.camera_watchdog import CameraWatchdog
 from resnet_trt_node.node.monitoring.health import camera_health, Level, node_health
 from resnet_trt_node.node.monitoring.report import Statistics, TopicState
-from resnet_trt_node.node.pipeline.backend_state import BackendPhase, BackendState
 from resnet_trt_node.node.pipeline.counters import CameraCounts, DROP_REASONS
+from resnet_trt_node.node.pipeline.inference.backend_state import BackendPhase, BackendState
 from resnet_trt_node.node.pipeline.settings import LiveSettings
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.node.ros.stamps import stamp_age_ms
 
 SEC = 1_000_000_000

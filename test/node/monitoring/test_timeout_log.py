@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from resnet_trt_node.node.monitoring import reporter as module
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 
 pytestmark = pytest.mark.slow
 

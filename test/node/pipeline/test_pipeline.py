@@ -9,8 +9,8 @@ from pipeline_bench import Faults, GatedBackend
 import pytest
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.errors import BackendUnavailable
-from resnet_trt_node.node.pipeline import scheduler
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
+from resnet_trt_node.node.pipeline.scheduling import scheduler
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
 from resnet_trt_node.node.pipeline.work import WholeFrames
 

@@ -7,11 +7,11 @@ from threading import Event, Thread
 import pipeline_bench
 from pipeline_bench import GatedBackend
 import pytest
-from resnet_trt_node.node.pipeline import frame_intake, scheduler as scheduler_module
 from resnet_trt_node.node.pipeline.counters import Counters
 from resnet_trt_node.node.pipeline.frame_queue import Batch, InFlightFrame
-from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
-from resnet_trt_node.node.pipeline.scheduler import Scheduler
+from resnet_trt_node.node.pipeline.inference.inference_worker import NUM_BUFFERS
+from resnet_trt_node.node.pipeline.scheduling import frame_intake, scheduler as scheduler_module
+from resnet_trt_node.node.pipeline.scheduling.scheduler import Scheduler
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 
 MS = 1_000_000

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, RuleBasedStateMachine
 from pipeline_bench import Bench, raises, RowsInput, UNFILLABLE
 import pytest
-from resnet_trt_node.node.pipeline import preprocess_worker, scheduler
+from resnet_trt_node.node.pipeline import preprocess_worker
+from resnet_trt_node.node.pipeline.scheduling import scheduler
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 from resnet_trt_node.node.pipeline.work import WholeFrames
 

@@ -29,7 +29,7 @@ from resnet_trt_node.cli.support.sources import (
 from resnet_trt_node.contract.prediction import UnknownRule
 from resnet_trt_node.errors import DataError, FrameError, UsageError
 from resnet_trt_node.imaging.decode import message_size
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.regions.detections import regions_of
 from resnet_trt_node.regions.frame_regions import FrameRegions, RegionClassifier
 from resnet_trt_node.regions.region import OUTCOMES, Region, RegionAnswer

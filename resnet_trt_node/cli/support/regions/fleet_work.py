@@ -19,7 +19,7 @@ from resnet_trt_node.errors import FrameError
 from resnet_trt_node.fleet.table import ANSWERED, reason_of
 from resnet_trt_node.fleet.units import Answering, entropy_of, Images, Sampling, Unit
 from resnet_trt_node.imaging.decode import decode_message, message_size
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.regions.detections import regions_of
 from resnet_trt_node.regions.frame_regions import FrameRegions, RegionClassifier
 from resnet_trt_node.regions.region import Region

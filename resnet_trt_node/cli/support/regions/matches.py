@@ -8,7 +8,7 @@ from typing import Callable, cast, Iterator, Mapping, Optional, Sequence, TYPE_C
 from resnet_trt_node.bag.video_images import with_pictures
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging.limits import MAX_FILE_IMAGE_BYTES
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.stamp_matcher import (
     DETECTIONS, IMAGE, StampMatcher, Unmatched)
 

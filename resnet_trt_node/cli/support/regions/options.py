@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import Any, Sequence
 
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters, parameter_fields
 
 #: What is cropped.
 CROP_OPTIONS = ('region_margin', 'region_aspect', 'min_region_px')

@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from rclpy.node import Node
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.node.ros.receiving.availability import SERIALISED
 from resnet_trt_node.node.ros.stamps import stamp_ns
 from resnet_trt_node.node.ros.topics.image_source import ImageSource, topic_of

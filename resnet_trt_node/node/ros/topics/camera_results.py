@@ -11,7 +11,7 @@ from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.imaging.annotate import annotate
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.node.ros.messages import classification
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.node.ros.stamps import stamp_ns
 from resnet_trt_node.node.ros.topics.stamp_matcher import RegionsMessage
 from resnet_trt_node.regions.draw import annotate_regions

@@ -8,8 +8,8 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from resnet_trt_node.node.annotator import Annotator
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
-from resnet_trt_node.node.ros.parameters import NodeParameters
-from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.qos_overrides import OPTIONS, overrides_explained
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
 from resnet_trt_node.node.ros.stamps import now_ns, stamp_age_ms
 from resnet_trt_node.node.ros.topics.arrivals import ArrivalRates

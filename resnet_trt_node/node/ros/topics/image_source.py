@@ -15,7 +15,7 @@ from resnet_trt_node.imaging.video.packets import video_codec
 from resnet_trt_node.node.import_errors import import_failure
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.video_stage import MOST_WAITING, VideoHooks, VideoStage
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.node.ros.receiving.image_cdr import READERS
 from resnet_trt_node.node.ros.topics.input_topic import InputTopic, LargeMessages
 from resnet_trt_node.node.ros.transports import Transport, TRANSPORTS

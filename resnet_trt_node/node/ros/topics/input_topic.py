@@ -21,7 +21,8 @@ from resnet_trt_node.node.deferred_destruction import (
     CallbackInReserve, NodeOfDeferredDestruction)
 from resnet_trt_node.node.distribution import (
     SubscriptionEventCallbacks, UnsupportedEventTypeError)
-from resnet_trt_node.node.ros.qos_overrides import OPTIONS, overrides_explained, qos_overrides
+from resnet_trt_node.node.ros.parameters.qos_overrides import (
+    OPTIONS, overrides_explained, qos_overrides)
 from resnet_trt_node.node.ros.receiving.availability import chosen_way, MESSAGE, SERIALISED
 from resnet_trt_node.node.ros.receiving.message_buffers import (
     Allocate, allocate_pageable, MessageBuffers)

@@ -15,8 +15,8 @@ from resnet_trt_node.node.annotator import Annotator
 from resnet_trt_node.node.async_configure import OpeningCancelled
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.ros.messages import label_info
-from resnet_trt_node.node.ros.parameters import NodeParameters
-from resnet_trt_node.node.ros.qos_overrides import warn_of_idle_overrides
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.qos_overrides import warn_of_idle_overrides
 from resnet_trt_node.node.ros.ros_errors import refusals_explained
 from resnet_trt_node.node.ros.topics.camera_topics import CameraTopics
 from vision_msgs.msg import LabelInfo

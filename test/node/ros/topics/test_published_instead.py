@@ -7,7 +7,7 @@ from typing import Any
 
 from node_services import lifecycle
 import pytest
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.image_source import ImageSource
 from sensor_msgs.msg import Image
 from simulated_node import ACTIVATE, DEACTIVATE, run

@@ -10,7 +10,7 @@ import pytest
 from rclpy.serialization import serialize_message
 from region_stage import boxes, feed, picture
 from resnet_trt_node.contract.prediction import Prediction
-from resnet_trt_node.node.ros.parameters import NodeParameters
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.node.ros.topics import camera_inputs
 from resnet_trt_node.node.ros.topics.node_topics import NodeTopics
 from resnet_trt_node.node.ros.topics.stamp_matcher import RegionsMessage

@@ -18,7 +18,7 @@ from resnet_trt_node.contract.spec import PRECISIONS
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.node.pipeline.settings import LiveSettings
-from resnet_trt_node.node.ros.parameter_values import check_value, to_backend
+from resnet_trt_node.node.ros.parameters.values import check_value, to_backend
 from resnet_trt_node.node.ros.transports import base_topic, TRANSPORTS
 from resnet_trt_node.regions.selection import Aspect, MAX_MARGIN, RegionRules
 from resnet_trt_node.regions.settings import RegionSettings

@@ -7,7 +7,7 @@ from time import perf_counter_ns
 from typing import Callable, Iterable, Optional
 
 from resnet_trt_node.node.pipeline.frame_queue import Batch, FrameQueue, InFlightFrame
-from resnet_trt_node.node.pipeline.latency_model import LatencyModel
+from resnet_trt_node.node.pipeline.scheduling.latency_model import LatencyModel
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 
 #: From the end of a wait until the backend has the batch: another thread wakes and submits it.

@@ -7,9 +7,9 @@ import re
 import pytest
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments
-from resnet_trt_node.node.ros.parameter_hints import type_error, unknown_parameter
-from resnet_trt_node.node.ros.parameter_values import check_value
-from resnet_trt_node.node.ros.parameters import parameter_fields
+from resnet_trt_node.node.ros.parameters.hints import type_error, unknown_parameter
+from resnet_trt_node.node.ros.parameters.node_parameters import parameter_fields
+from resnet_trt_node.node.ros.parameters.values import check_value
 import yaml
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
 from resnet_trt_node.imaging.frame import Frame
-from resnet_trt_node.node.pipeline.inference_worker import NUM_BUFFERS
+from resnet_trt_node.node.pipeline.inference.inference_worker import NUM_BUFFERS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
 from resnet_trt_node.node.pipeline.work import WholeFrames

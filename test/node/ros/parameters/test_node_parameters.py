@@ -9,7 +9,7 @@ import pytest
 from repository import REPOSITORY
 from resnet_trt_node.contract.prediction import UnknownRule
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters, parameter_fields
 from resnet_trt_node.regions.selection import RegionRules
 from resnet_trt_node.regions.track_cache import TrackSettings
 import yaml

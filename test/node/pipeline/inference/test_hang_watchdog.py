@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from resnet_trt_node.node.pipeline.hang_watchdog import CallAbandonedError, HangWatchdog
+from resnet_trt_node.node.pipeline.inference.hang_watchdog import CallAbandonedError, HangWatchdog
 
 
 class Clock:

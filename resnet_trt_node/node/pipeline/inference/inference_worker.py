@@ -21,11 +21,11 @@ from typing import Callable, Optional
 
 from resnet_trt_node.backends.base import Backend, warm_up
 from resnet_trt_node.errors import DeviceLost, InferenceError, ModelError, ResnetTrtError
-from resnet_trt_node.node.pipeline.backend_state import BackendPhase, BackendState
 from resnet_trt_node.node.pipeline.counters import Counters
 from resnet_trt_node.node.pipeline.frame_queue import Batch
-from resnet_trt_node.node.pipeline.hang_watchdog import CallAbandonedError, HangWatchdog
-from resnet_trt_node.node.pipeline.scheduler import Scheduler
+from resnet_trt_node.node.pipeline.inference.backend_state import BackendPhase, BackendState
+from resnet_trt_node.node.pipeline.inference.hang_watchdog import CallAbandonedError, HangWatchdog
+from resnet_trt_node.node.pipeline.scheduling.scheduler import Scheduler
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
 
 #: Batch buffers: one is computed, one submitted behind it, one filled. With two an asynchronous

@@ -6,7 +6,7 @@ from dataclasses import Field
 from typing import Any, Mapping
 
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros.parameter_hints import type_error
+from resnet_trt_node.node.ros.parameters.hints import type_error
 from resnet_trt_node.user_folders import full_path
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 import pytest
-from resnet_trt_node.node.pipeline.latency_model import Estimate, LatencyModel
+from resnet_trt_node.node.pipeline.scheduling.latency_model import Estimate, LatencyModel
 
 MS = 1_000_000
 

@@ -9,8 +9,8 @@ from rcl_interfaces.msg import SetParametersResult
 import rclpy
 from rclpy.parameter import Parameter
 from resnet_trt_node.errors import UsageError
-from resnet_trt_node.node.ros import parameter_server
-from resnet_trt_node.node.ros.parameter_server import NodeOfCheckedParameters, ParameterServer
+from resnet_trt_node.node.ros.parameters import server as parameter_server
+from resnet_trt_node.node.ros.parameters.server import NodeOfCheckedParameters, ParameterServer
 from resnet_trt_node.text.spelling import RENAMED_PARAMETERS
 
 pytestmark = pytest.mark.slow

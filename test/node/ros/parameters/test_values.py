@@ -1,10 +1,10 @@
-"""Values as backends and files need them; what is refused is in `test_parameters`."""
+"""Values as backends and files need them; what is refused is in `test_node_parameters`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from resnet_trt_node.node.ros.parameter_values import to_backend
+from resnet_trt_node.node.ros.parameters.values import to_backend
 
 
 def test_what_stands_for_none_is_none_to_a_backend():

@@ -9,7 +9,7 @@ from node_process import NodeProcess
 import pytest
 import rclpy
 from rclpy.node import Node
-from resnet_trt_node.node.ros.params_files import is_for, params_files, sections_of
+from resnet_trt_node.node.ros.parameters.files import is_for, params_files, sections_of
 
 pytestmark = pytest.mark.slow
 

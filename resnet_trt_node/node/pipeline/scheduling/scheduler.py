@@ -8,10 +8,10 @@ from time import perf_counter_ns
 from typing import Callable, Container, Iterable, Optional, Sequence
 
 from resnet_trt_node.node.pipeline.counters import Counters
-from resnet_trt_node.node.pipeline.frame_intake import FrameIntake
 from resnet_trt_node.node.pipeline.frame_queue import Batch, FrameQueue, InFlightFrame
-from resnet_trt_node.node.pipeline.latency_model import LatencyModel
-from resnet_trt_node.node.pipeline.publish_queue import PublishQueue
+from resnet_trt_node.node.pipeline.scheduling.frame_intake import FrameIntake
+from resnet_trt_node.node.pipeline.scheduling.latency_model import LatencyModel
+from resnet_trt_node.node.pipeline.scheduling.publish_queue import PublishQueue
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 
 #: The batch that is being published when a drain times out gets this long to end.

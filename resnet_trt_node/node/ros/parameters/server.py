@@ -17,10 +17,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.distribution import HAS_POST_SET_CALLBACKS
-from resnet_trt_node.node.ros.parameter_hints import type_error, unknown_parameter
-from resnet_trt_node.node.ros.parameter_values import check_value
-from resnet_trt_node.node.ros.parameters import NodeParameters, parameter_fields
-from resnet_trt_node.node.ros.qos_overrides import PREFIX
+from resnet_trt_node.node.ros.parameters.hints import type_error, unknown_parameter
+from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters, parameter_fields
+from resnet_trt_node.node.ros.parameters.qos_overrides import PREFIX
+from resnet_trt_node.node.ros.parameters.values import check_value
 
 #: Parameters that ROS itself declares or reads in every node.
 _ROS_PARAMETERS = ('use_sim_time', 'start_type_description_service')

@@ -1,0 +1,1 @@
+"""Batches through the backend: its thread, its state, and calls that hang."""

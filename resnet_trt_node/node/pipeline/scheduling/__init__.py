@@ -1,0 +1,1 @@
+"""Which frames wait, which form a batch and when, and in which order they are published."""
