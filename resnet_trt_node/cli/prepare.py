@@ -6,7 +6,7 @@ import argparse
 
 from resnet_trt_node.atomic_file import check_place
 from resnet_trt_node.cli.support.console import log, print_json, write
-from resnet_trt_node.onnx_tools.prepare import prepare, PreparedModel
+from resnet_trt_node.onnx_tools.preparation.prepare import prepare, PreparedModel
 
 
 def run(arguments: argparse.Namespace) -> int:

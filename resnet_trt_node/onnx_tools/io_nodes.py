@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from onnx import numpy_helper, TensorProto
 from resnet_trt_node.contract.spec import INPUT_NAME, OUTPUT_NAME
-from resnet_trt_node.onnx_tools.activation import Answers
 from resnet_trt_node.onnx_tools.graph import GraphBuilder, OPSET
 from resnet_trt_node.onnx_tools.normalisation import (
     LUMINANCE_SHIFT, LUMINANCE_WEIGHTS, Normalisation)
+from resnet_trt_node.onnx_tools.preparation.activation import Answers
 
 #: From this opset on the axes of a sum are an input.
 _AXES_ARE_AN_INPUT = 13

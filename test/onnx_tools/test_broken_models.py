@@ -16,7 +16,7 @@ from resnet_trt_node.errors import ModelError, ResnetTrtError
 from resnet_trt_node.onnx_tools.inspection import inspect_model
 from resnet_trt_node.onnx_tools.int8.quantize import (
     layers_left_float, load_fp32, Placement, quantized_tensors)
-from resnet_trt_node.onnx_tools.prepare import prepare
+from resnet_trt_node.onnx_tools.preparation.prepare import prepare
 from resnet_trt_node.training.export import export_resnet
 from resnet_trt_node.training.networks.resnet import ResNet
 from resnet_trt_node.training.pruning.masks import prune_onnx

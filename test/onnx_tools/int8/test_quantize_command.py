@@ -26,7 +26,7 @@ from resnet_trt_node.cli import quantize as command
 from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.evaluation.outcomes import wilson_interval
-from resnet_trt_node.onnx_tools.prepare import prepare
+from resnet_trt_node.onnx_tools.preparation.prepare import prepare
 from sample_bags import PERIOD_NS, pixels_of, START_NS
 from tiny_model import write_tiny_model
 

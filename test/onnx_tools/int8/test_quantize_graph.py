@@ -23,7 +23,7 @@ from resnet_trt_node.onnx_tools.int8.quantize import (
 from resnet_trt_node.onnx_tools.int8.ranges import activation_ranges
 from resnet_trt_node.onnx_tools.io_nodes import add_postprocessing, add_preprocessing
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET
-from resnet_trt_node.onnx_tools.prepare import prepare
+from resnet_trt_node.onnx_tools.preparation.prepare import prepare
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 from resnet_trt_node.training.export import export_resnet
 import torch

@@ -15,7 +15,7 @@ from resnet_trt_node.backends.onnxruntime_session import CpuSession
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.onnx_tools.prepare import prepare
+from resnet_trt_node.onnx_tools.preparation.prepare import prepare
 from resnet_trt_node.onnx_tools.pretrained import efficientnet_lite0
 from resnet_trt_node.onnx_tools.pretrained.efficientnet_lite0 import (
     deploy_efficientnet_lite0, export_efficientnet_lite0, PREPARATION, weights_file)

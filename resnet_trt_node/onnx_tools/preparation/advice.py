@@ -10,11 +10,11 @@ import onnx
 from resnet_trt_node.contract.model_file import load_with_outside_tensors
 from resnet_trt_node.contract.onnx_graph import constants_in, names_read, tensor_info
 from resnet_trt_node.errors import ModelError, UsageError
-from resnet_trt_node.onnx_tools.activation import read_answers
 from resnet_trt_node.onnx_tools.normalisation import IMAGENET, Normalisation, pixels_of
-from resnet_trt_node.onnx_tools.prepare import DEFAULT_CROP
-from resnet_trt_node.onnx_tools.reference import Reference
-from resnet_trt_node.onnx_tools.source_model import read_source, SourceModel
+from resnet_trt_node.onnx_tools.preparation.activation import read_answers
+from resnet_trt_node.onnx_tools.preparation.prepare import DEFAULT_CROP
+from resnet_trt_node.onnx_tools.preparation.reference import Reference
+from resnet_trt_node.onnx_tools.preparation.source_model import read_source, SourceModel
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
 #: Nodes by which graphs normalise their input themselves.

@@ -16,8 +16,8 @@ from resnet_trt_node.errors import ModelError, UsageError
 from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.resize import Resizer
 from resnet_trt_node.onnx_tools.normalisation import luminance, Normalisation
-from resnet_trt_node.onnx_tools.prepare import prepare
-from resnet_trt_node.onnx_tools.prepare_advice import advise
+from resnet_trt_node.onnx_tools.preparation.advice import advise
+from resnet_trt_node.onnx_tools.preparation.prepare import prepare
 
 FRAMES = np.random.default_rng(5).integers(0, 256, (5, SIDE, SIDE, 3), np.uint8)
 MEAN, STD = 127.0, 60.0

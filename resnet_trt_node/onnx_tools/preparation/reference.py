@@ -8,9 +8,9 @@ from typing import Optional, TYPE_CHECKING
 import numpy as np
 from resnet_trt_node.backends.onnxruntime_session import CpuSession
 from resnet_trt_node.errors import ModelError
-from resnet_trt_node.onnx_tools.activation import Answers
 from resnet_trt_node.onnx_tools.normalisation import Normalisation
-from resnet_trt_node.onnx_tools.source_model import SourceModel
+from resnet_trt_node.onnx_tools.preparation.activation import Answers
+from resnet_trt_node.onnx_tools.preparation.source_model import SourceModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

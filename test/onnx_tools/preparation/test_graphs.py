@@ -13,7 +13,7 @@ import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.errors import ModelError, UsageError
 from resnet_trt_node.onnx_tools.normalisation import pick_normalisation
-from resnet_trt_node.onnx_tools.prepare import prepare
+from resnet_trt_node.onnx_tools.preparation.prepare import prepare
 
 FRAMES = np.random.default_rng(5).integers(0, 256, (3, SIDE, SIDE, 3), np.uint8)
 MEAN, STD = (100.0, 110.0, 120.0), (50.0, 55.0, 60.0)
@@ -273,7 +273,8 @@ def test_a_graph_that_comes_out_invalid_replaces_nothing(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As a pass would leave it that did not look into branches.
     monkeypatch.setattr(
-        'resnet_trt_node.onnx_tools.prepare.rename_readers', lambda nodes, old, new: None)
+        'resnet_trt_node.onnx_tools.preparation.prepare.rename_readers',
+        lambda nodes, old, new: None)
     source = _edited(tmp_path / 'in.onnx', _rescaling_if)
     (tmp_path / 'out.onnx').write_bytes(b'what was there before')
     with pytest.raises(ModelError, match=r'in\.onnx is not a valid'):

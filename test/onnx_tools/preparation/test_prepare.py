@@ -16,7 +16,7 @@ from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import LabelsError, ModelError, ResnetTrtError, UsageError
 from resnet_trt_node.onnx_tools.deployable import WrittenModel
-from resnet_trt_node.onnx_tools.prepare import prepare
+from resnet_trt_node.onnx_tools.preparation.prepare import prepare
 
 FRAMES = np.random.default_rng(5).integers(0, 256, (5, SIDE, SIDE, 3), np.uint8)
 MEAN, STD = (100.0, 110.0, 120.0), (50.0, 55.0, 60.0)

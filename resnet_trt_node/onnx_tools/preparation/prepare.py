@@ -16,7 +16,6 @@ from resnet_trt_node.contract.onnx_graph import (
     names_of, names_read, opset_of, rename_readers, replace_all, subgraphs_of)
 from resnet_trt_node.contract.spec import INPUT_NAME, ModelSpec, OUTPUT_NAME, ResizeRule
 from resnet_trt_node.errors import check_choice, LabelsError, ModelError, UsageError
-from resnet_trt_node.onnx_tools.activation import Answers, read_answers
 from resnet_trt_node.onnx_tools.choices import ACTIVATIONS, CHANNEL_ORDERS, STRETCH
 from resnet_trt_node.onnx_tools.class_names import (
     binary_labels, given_labels, labels_for, labels_in, Say, silent)
@@ -26,9 +25,11 @@ from resnet_trt_node.onnx_tools.int8.qdq_clip import move_pairs_off_clips
 from resnet_trt_node.onnx_tools.io_nodes import add_activation, add_preprocessing
 from resnet_trt_node.onnx_tools.normalisation import (
     Normalisation, pick_normalisation, pixels_of)
-from resnet_trt_node.onnx_tools.reference import Reference
+from resnet_trt_node.onnx_tools.preparation.activation import Answers, read_answers
+from resnet_trt_node.onnx_tools.preparation.reference import Reference
+from resnet_trt_node.onnx_tools.preparation.source_model import (
+    read_source, reads_as_float, SourceModel)
 from resnet_trt_node.onnx_tools.simplify import free_batch, set_input_shape, simplify
-from resnet_trt_node.onnx_tools.source_model import read_source, reads_as_float, SourceModel
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 
 DEFAULT_CROP = 224

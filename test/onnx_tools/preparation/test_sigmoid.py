@@ -16,7 +16,7 @@ from resnet_trt_node.contract.model_file import read_model_spec, write_model_spe
 from resnet_trt_node.contract.spec import ModelSpec
 from resnet_trt_node.errors import LabelsError, ModelError, UsageError
 from resnet_trt_node.onnx_tools.contract_check import check_contract
-from resnet_trt_node.onnx_tools.prepare import prepare, PreparedModel
+from resnet_trt_node.onnx_tools.preparation.prepare import prepare, PreparedModel
 from resnet_trt_node.onnx_tools.temperature import temperature_of, write_calibrated
 
 FRAMES = np.random.default_rng(5).integers(0, 256, (5, SIDE, SIDE, 3), np.uint8)

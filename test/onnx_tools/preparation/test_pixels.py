@@ -14,8 +14,8 @@ import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.onnx_tools.contract_check import check_contract
-from resnet_trt_node.onnx_tools.prepare import prepare
-from resnet_trt_node.onnx_tools.prepare_advice import advise
+from resnet_trt_node.onnx_tools.preparation.advice import advise
+from resnet_trt_node.onnx_tools.preparation.prepare import prepare
 
 FRAMES = np.random.default_rng(5).integers(0, 256, (5, SIDE, SIDE, 3), np.uint8)
 

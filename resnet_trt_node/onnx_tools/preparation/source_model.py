@@ -12,7 +12,7 @@ from resnet_trt_node.contract.onnx_graph import (
     trace_back)
 from resnet_trt_node.errors import check_choice, ModelError, UsageError
 from resnet_trt_node.onnx_tools.choices import LAYOUTS
-from resnet_trt_node.onnx_tools.training_mode import refuse_training_mode
+from resnet_trt_node.onnx_tools.preparation.training_mode import refuse_training_mode
 
 #: Nodes that move numbers without changing them; the activation is sought before them.
 _TRANSPARENT = ('Identity', 'Cast', 'Flatten', 'Reshape', 'Squeeze', 'Dropout')

@@ -1,0 +1,1 @@
+"""A float classifier from elsewhere: read, tried out, and made deployable."""
