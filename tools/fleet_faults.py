@@ -31,7 +31,7 @@ os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, sys.path))
 
 from fleet_drives import (  # noqa: E402
     chunks_of, damage, Faults, FaultyWork, manifest_of, rows_of, write_raw_drive)
-from resnet_trt_node.cli import fleet  # noqa: E402
+from resnet_trt_node.cli.classification import fleet  # noqa: E402
 from resnet_trt_node.cli.main import main as resnet_trt  # noqa: E402
 from resnet_trt_node.fleet.manifest import RunFolder, UnitRecord  # noqa: E402
 from tiny_model import write_tiny_model  # noqa: E402

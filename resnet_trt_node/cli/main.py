@@ -18,31 +18,41 @@ from resnet_trt_node.interrupt import interrupts_reach_runtimes
 from resnet_trt_node.text.fitting import fit_terminal
 from resnet_trt_node.text.printable import printable
 
-#: Command to its one-line help. `resnet_trt_node.cli.arguments.<command>` has `EXAMPLES` and
-#: `add_arguments(parser)`, and imports no runtime: help and completion need it too.
-#: `resnet_trt_node.cli.<command>` has `run(arguments) -> exit code`, and is imported to run it, so
-#: that a command needs only its own dependencies. A hyphen is an underscore in both names.
-COMMANDS = {
-    'fetch': 'download a ready model from an index, or list the index',
-    'train': 'train or fine-tune a ResNet on your own classes',
-    'export': 'export a ResNet as a deployable ONNX model',
-    'prepare': 'make any float ONNX image classifier deployable',
-    'quantize': 'quantise a model to int8, calibrated on pictures or a bag',
-    'prune': 'prune a network to 2:4 structured sparsity, and fine-tune it',
-    'check': 'check whether a model is deployable, and show how to make it so',
-    'build': 'build an engine for this GPU ahead of time, so that the node starts quickly',
-    'inspect': 'show shapes, precision, labels and cost of a model',
-    'classify': 'classify pictures, folders, zip files or bags',
-    'fleet': 'classify thousands of bags on one machine or a cluster, with Ray',
-    'fleet-report': 'show what a fleet run found, and how it differs from another, as HTML',
-    'fleet-pick': 'write frames of a fleet run for labelling: unsure, disputed or of a class',
-    'evaluate': 'measure accuracy on labelled pictures, and the agreement of two models',
-    'calibrate': 'calibrate scores by temperature scaling',
-    'compare': 'compare outputs and latency of backends and models',
-    'replay': 'publish the images in a bag as ROS messages',
-    'doctor': 'show what this machine can run, and how to fix the rest',
-    'top': 'monitor running nodes: rates, drops, latencies',
+#: Folder to its commands, and these to their one-line help, in the order of the help.
+#: `resnet_trt_node.cli.arguments.<folder>.<command>` has `EXAMPLES` and `add_arguments(parser)`,
+#: and imports no runtime: help and completion need it too. In the folder of the same name in
+#: `resnet_trt_node.cli`, `<command>` has `run(arguments) -> exit code`, and is imported to run it,
+#: so that a command needs only its own dependencies. A hyphen is an underscore in both names.
+FOLDERS = {
+    'models': {
+        'fetch': 'download a ready model from an index, or list the index',
+        'train': 'train or fine-tune a ResNet on your own classes',
+        'export': 'export a ResNet as a deployable ONNX model',
+        'prepare': 'make any float ONNX image classifier deployable',
+        'quantize': 'quantise a model to int8, calibrated on pictures or a bag',
+        'prune': 'prune a network to 2:4 structured sparsity, and fine-tune it',
+        'check': 'check whether a model is deployable, and show how to make it so',
+        'build': 'build an engine for this GPU ahead of time, so that the node starts quickly',
+        'inspect': 'show shapes, precision, labels and cost of a model',
+    },
+    'classification': {
+        'classify': 'classify pictures, folders, zip files or bags',
+        'fleet': 'classify thousands of bags on one machine or a cluster, with Ray',
+        'fleet-report': 'show what a fleet run found, and how it differs from another, as HTML',
+        'fleet-pick': 'write frames of a fleet run for labelling: unsure, disputed or of a class',
+    },
+    'evaluation': {
+        'evaluate': 'measure accuracy on labelled pictures, and the agreement of two models',
+        'calibrate': 'calibrate scores by temperature scaling',
+        'compare': 'compare outputs and latency of backends and models',
+    },
+    'robot': {
+        'replay': 'publish the images in a bag as ROS messages',
+        'doctor': 'show what this machine can run, and how to fix the rest',
+        'top': 'monitor running nodes: rates, drops, latencies',
+    },
 }
+COMMANDS = {name: text for commands in FOLDERS.values() for name, text in commands.items()}
 #: Of `resnet_trt --help`.
 EXAMPLES = (
     ('resnet_trt export -o models/resnet50.onnx', 'make a model; needs PyTorch'),
@@ -109,7 +119,8 @@ def _joined(words: list[str]) -> list[str]:
 
 
 def _module(command: str) -> str:
-    return command.replace('-', '_')
+    folder = next(name for name, commands in FOLDERS.items() if command in commands)
+    return f'{folder}.{command.replace("-", "_")}'
 
 
 def _nowhere() -> TextIO:

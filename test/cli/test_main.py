@@ -64,7 +64,7 @@ def test_a_command_that_needs_pytorch_names_its_package(monkeypatch, capsys):
 
 def test_a_package_that_cannot_be_imported_is_reported_in_one_line(resnet_trt, monkeypatch):
     # What `import cv2` raises where OpenCV was built for another NumPy.
-    monkeypatch.setitem(sys.modules, 'resnet_trt_node.cli.inspect', None)
+    monkeypatch.setitem(sys.modules, 'resnet_trt_node.cli.models.inspect', None)
     outcome = resnet_trt('inspect', 'model.onnx')
     assert outcome.code == 2
     assert outcome.err.startswith('resnet_trt inspect: ')

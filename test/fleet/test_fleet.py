@@ -96,7 +96,7 @@ def test_the_manifest_counts_every_frame(whole):
 @pytest.fixture
 def faulty(one_ray, tmp_path, monkeypatch):
     """Return what makes the work of the next runs go wrong."""
-    from resnet_trt_node.cli import fleet
+    from resnet_trt_node.cli.classification import fleet
     plain = fleet._work
     (tmp_path / 'happened').mkdir()
 

@@ -139,6 +139,6 @@ def test_a_wrong_resize_is_argparses_own_line(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize('command', ['prepare', 'inspect'])
 def test_commands_on_onnx_alone_do_not_load_pytorch(command: str) -> None:
-    code = (f'import sys, resnet_trt_node.cli.{command}\n'
+    code = (f'import sys, resnet_trt_node.cli.models.{command}\n'
             'sys.exit("torch" in sys.modules)')
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0

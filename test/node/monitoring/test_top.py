@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli.main import main
-from resnet_trt_node.cli.top import view
+from resnet_trt_node.cli.robot.top import view
 from resnet_trt_node.node.monitoring.health import Level
 from resnet_trt_node.node.monitoring.listener import reports
 from resnet_trt_node.node.monitoring.report import Report

@@ -13,8 +13,8 @@ import unicodedata
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import pytest
+from resnet_trt_node.cli.robot.top import view
 from resnet_trt_node.cli.support.console import print_json
-from resnet_trt_node.cli.top import view
 from resnet_trt_node.errors import FrameError, ModelError
 from resnet_trt_node.imaging.raw.encodings import check_image
 from resnet_trt_node.node.monitoring.diagnostics import diagnostic_array

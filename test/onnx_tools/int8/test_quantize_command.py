@@ -22,7 +22,7 @@ from quantize_command import answers, quantize
 from resnet_trt_node.backends.onnxruntime_session import CpuSession
 from resnet_trt_node.backends.tensorrt.builder import EngineBuilder
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
-from resnet_trt_node.cli import quantize as command
+from resnet_trt_node.cli.models import quantize as command
 from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.evaluation.outcomes import wilson_interval

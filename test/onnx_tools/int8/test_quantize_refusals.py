@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from quantize_command import quantize
-from resnet_trt_node.cli import quantize as command
+from resnet_trt_node.cli.models import quantize as command
 from resnet_trt_node.contract.model_file import read_model_spec, write_model_spec
 from resnet_trt_node.errors import InferenceError
 from sample_bags import pixels_of

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from resnet_trt_node.atomic_file import check_place, whole_file
-from resnet_trt_node.cli.arguments.compare import DOCUMENT, PLOT, REPORT
+from resnet_trt_node.cli.arguments.evaluation.compare import DOCUMENT, PLOT, REPORT
 from resnet_trt_node.cli.support.console import log, print_json, print_table, Progress, write
 from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.cli.support.options import backend_options, max_image_bytes

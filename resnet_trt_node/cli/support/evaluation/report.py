@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from resnet_trt_node.backends.base import BackendInfo
 from resnet_trt_node.cli.support.console import count_of, log, print_table, table_row, write
-from resnet_trt_node.cli.support.measurement import Measured
+from resnet_trt_node.cli.support.evaluation.measurement import Measured
 from resnet_trt_node.cli.support.options import backend_document, describe_backend
 from resnet_trt_node.evaluation.agreement import Agreement
 from resnet_trt_node.evaluation.confusion import (

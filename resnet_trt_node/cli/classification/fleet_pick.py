@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from resnet_trt_node.cli.fleet_report import apart_ns, cache_bytes, open_results
+from resnet_trt_node.cli.classification.fleet_report import apart_ns, cache_bytes, open_results
 from resnet_trt_node.cli.support.console import (
     count_of, log, print_json, print_warning, Progress, write)
 from resnet_trt_node.errors import DataError, UsageError

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Sequence
 
-from resnet_trt_node.cli.arguments.train import LONGEST_WARMUP, USUAL
+from resnet_trt_node.cli.arguments.models.train import LONGEST_WARMUP, USUAL
 from resnet_trt_node.cli.arguments.training import IMAGE_SIZE
 from resnet_trt_node.cli.support.console import count_of, log, print_json, write
 from resnet_trt_node.cli.support.training_options import (

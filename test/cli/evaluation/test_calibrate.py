@@ -9,7 +9,7 @@ from onnx import helper
 from PIL import Image
 import pytest
 
-from resnet_trt_node.cli.arguments.calibrate import MIN_PICTURES
+from resnet_trt_node.cli.arguments.evaluation.calibrate import MIN_PICTURES
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import OUTPUT_NAME
 from tiny_model import colour_picture, COLOURS, write_tiny_model

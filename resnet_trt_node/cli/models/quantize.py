@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 import onnx
 from resnet_trt_node.atomic_file import check_place, whole_file
-from resnet_trt_node.cli.arguments.quantize import PERCENTILE
+from resnet_trt_node.cli.arguments.models.quantize import PERCENTILE
 from resnet_trt_node.cli.arguments.shared import GENERATED
 from resnet_trt_node.cli.support.console import (
     count_of, log, print_json, print_table, Progress, write)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Optional
 
 from resnet_trt_node.atomic_file import check_place
-from resnet_trt_node.cli.arguments.prune import LONGEST_WARMUP, USUAL
+from resnet_trt_node.cli.arguments.models.prune import LONGEST_WARMUP, USUAL
 from resnet_trt_node.cli.arguments.training import IMAGE_SIZE
 from resnet_trt_node.cli.support.console import count_of, log, print_json, print_table, write
 from resnet_trt_node.cli.support.training_options import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from resnet_trt_node.cli.arguments.fleet_report import add_apart, add_results
+from resnet_trt_node.cli.arguments.classification.fleet_report import add_apart, add_results
 from resnet_trt_node.cli.arguments.shared import add_json, add_output
 from resnet_trt_node.cli.support.parser import CommandParser
 

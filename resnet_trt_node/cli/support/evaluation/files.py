@@ -13,7 +13,7 @@ import numpy as np
 
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.cli.support.console import count_of
-from resnet_trt_node.cli.support.evaluation_report import Evaluation
+from resnet_trt_node.cli.support.evaluation.report import Evaluation
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.evaluation.confusion import most_confused
 from resnet_trt_node.json_document import json_document

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from PIL import Image
 import pytest
 
-from resnet_trt_node.cli.support import evaluation_files
+from resnet_trt_node.cli.support.evaluation import files as evaluation_files
 from tiny_model import colour_picture, COLOURS, write_tiny_model
 
 #: Without it the error stream also says why no GPU is used.

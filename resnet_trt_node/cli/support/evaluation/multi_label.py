@@ -11,7 +11,7 @@ import numpy as np
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.cli.support.console import (
     count_of, log, print_json, print_table, table_row, write)
-from resnet_trt_node.cli.support.measurement import open_labelled, run_models
+from resnet_trt_node.cli.support.evaluation.measurement import open_labelled, run_models
 from resnet_trt_node.cli.support.options import (
     backend_document, describe_backend, max_image_bytes)
 from resnet_trt_node.contract.prediction import MULTI_LABEL_THRESHOLD

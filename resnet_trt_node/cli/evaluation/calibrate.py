@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from resnet_trt_node.atomic_file import check_place
-from resnet_trt_node.cli.arguments.calibrate import MIN_PICTURES
+from resnet_trt_node.cli.arguments.evaluation.calibrate import MIN_PICTURES
 from resnet_trt_node.cli.support.console import log, print_json, print_table, write
-from resnet_trt_node.cli.support.measurement import (
+from resnet_trt_node.cli.support.evaluation.measurement import (
     labelled_items, measure, open_labelled, refuse_simulated)
 from resnet_trt_node.cli.support.options import backend_document, describe_backend, open_model
 from resnet_trt_node.contract.model_file import load_model, naming, spec_of

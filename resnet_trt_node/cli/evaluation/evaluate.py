@@ -6,12 +6,12 @@ from argparse import Namespace
 from contextlib import ExitStack
 
 from resnet_trt_node.cli.support.console import print_json
-from resnet_trt_node.cli.support.evaluation_files import check_outputs, write_outputs
-from resnet_trt_node.cli.support.evaluation_report import Evaluation, print_report, report_document
-from resnet_trt_node.cli.support.measurement import (
+from resnet_trt_node.cli.support.evaluation.files import check_outputs, write_outputs
+from resnet_trt_node.cli.support.evaluation.measurement import (
     labelled_items, measure, refuse_simulated)
-from resnet_trt_node.cli.support.multi_label import (
+from resnet_trt_node.cli.support.evaluation.multi_label import (
     check_multi_label, open_pictures, report_multi_label)
+from resnet_trt_node.cli.support.evaluation.report import Evaluation, print_report, report_document
 from resnet_trt_node.cli.support.options import open_model
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import ModelSpec

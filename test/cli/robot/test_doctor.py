@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from repository import REPOSITORY
-from resnet_trt_node.cli import doctor
+from resnet_trt_node.cli.robot import doctor
 from resnet_trt_node.cli.support.doctor import ros, runtimes
 from resnet_trt_node.cli.support.doctor.finding import STATES
 from stand_in_packages import FAILING, WORKING, write_packages

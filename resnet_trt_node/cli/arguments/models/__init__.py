@@ -1,0 +1,1 @@
+"""What the commands that make, convert and show models take."""

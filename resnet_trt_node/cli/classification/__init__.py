@@ -1,0 +1,1 @@
+"""Commands that classify pictures and bags, and work on what was found in many."""

@@ -1,0 +1,1 @@
+"""Commands that measure how right and how fast models are."""

@@ -1,0 +1,1 @@
+"""Commands that make models, convert them and show what they are."""

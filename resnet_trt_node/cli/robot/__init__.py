@@ -1,0 +1,1 @@
+"""Commands for a robot: its topics, its nodes and its machine."""
