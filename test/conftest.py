@@ -1,7 +1,7 @@
 """
 What all tests share; its first lines keep them away from real robots.
 
-Helpers such as `sample_bags` lie in helpers/, which pyproject.toml puts on the import path.
+Helpers such as `bags.sample_bags` lie in helpers/, which pyproject.toml puts on the import path.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope='session')
 def kernel_on_cpu(kept: Kept) -> Any:
     """Return the kernel that resizes on the GPU, compiled for the CPU."""
-    from kernel_on_cpu import compile_kernel, KERNEL, KernelOnCpu
+    from stand_ins.kernel_on_cpu import compile_kernel, KERNEL, KernelOnCpu
     return KernelOnCpu(kept('kernel', compile_kernel, KERNEL) / 'resize.so')
 
 
@@ -118,7 +118,7 @@ def shared_data() -> Path:
 @pytest.fixture
 def listener() -> Iterator[Any]:
     """Give a `Listener` to topics, which leaves the graph at the end."""
-    from topic_listener import Listener
+    from nodes.topic_listener import Listener
     listener = Listener()
     yield listener
     listener.close()
@@ -127,7 +127,7 @@ def listener() -> Iterator[Any]:
 @pytest.fixture
 def peer() -> Iterator[Any]:
     """Give a `Peer` of nodes in other processes, which leaves the graph at the end."""
-    from node_process import Peer  # which needs ROS 2; the tests of pipelines do not
+    from nodes.node_process import Peer  # which needs ROS 2; the tests of pipelines do not
     peer = Peer()
     yield peer
     peer.close()

@@ -29,12 +29,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / 'test' / 'helpers')]
 os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, sys.path))
 
-from fleet_drives import (  # noqa: E402
+from fleets.fleet_drives import (  # noqa: E402
     chunks_of, damage, Faults, FaultyWork, manifest_of, rows_of, write_raw_drive)
+from models.tiny_model import write_tiny_model  # noqa: E402
 from resnet_trt_node.cli.classification import fleet  # noqa: E402
 from resnet_trt_node.cli.main import main as resnet_trt  # noqa: E402
 from resnet_trt_node.fleet.manifest import RunFolder, UnitRecord  # noqa: E402
-from tiny_model import write_tiny_model  # noqa: E402
 
 DRIVES, UNITS, FRAMES_OF_UNIT = 8, 25, 4
 #: Faults by what happens, and how often; -1 is always.

@@ -34,8 +34,8 @@ from typing import Any, Sequence
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / 'test' / 'helpers')]
 
+from bags.image_bags import BagWriter  # noqa: E402
 import cv2  # noqa: E402
-from image_bags import BagWriter  # noqa: E402
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 import psutil  # noqa: E402

@@ -3,8 +3,8 @@
 from dataclasses import fields
 from pathlib import Path
 
+from models.tiny_model import write_tiny_model
 import pytest
-
 from resnet_trt_node.backends import factory
 from resnet_trt_node.backends.onnxruntime import OnnxRuntimeOptions
 from resnet_trt_node.backends.options import BackendOptions, called, EngineOptions
@@ -12,7 +12,6 @@ from resnet_trt_node.backends.simulated import (
     SIMULATED_SPEC, SimulatedBackend, SimulatedOptions)
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.errors import BackendUnavailable, ModelError, UsageError
-from tiny_model import write_tiny_model
 
 
 @pytest.fixture

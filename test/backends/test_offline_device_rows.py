@@ -11,12 +11,10 @@ import pickle
 from types import SimpleNamespace
 from typing import Any, Iterator
 
-from device_machine import decoding_world
-from kernel_on_cpu import image_message
+from models.tiny_model import colour_picture, COLOURS
 import numpy as np
 from PIL import Image
 import pytest
-
 from resnet_trt_node.backends.classifier import Classifier
 from resnet_trt_node.backends.cuda.jpeg import JpegDecoder
 from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
@@ -25,8 +23,9 @@ from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.on_device.encoded import EncodedPicture
 from resnet_trt_node.imaging.on_device.pictures import picture_of_message
-from tensorrt_machine import World
-from tiny_model import colour_picture, COLOURS
+from stand_ins.device_machine import decoding_world
+from stand_ins.kernel_on_cpu import image_message
+from stand_ins.tensorrt_machine import World
 
 NAMES = list(COLOURS)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from models.tiny_model import write_tiny_model
 import onnx
 import pytest
-
 from resnet_trt_node.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeOptions
 from resnet_trt_node.errors import ModelError
-from tiny_model import write_tiny_model
 
 onnxruntime = pytest.importorskip('onnxruntime', reason='ONNX Runtime is not installed')
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from models.tiny_model import write_blind_model
 import numpy as np
 import pytest
-
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.backends.row_batches import RowBatches
 from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
 from resnet_trt_node.errors import AnswerError, FrameError, InferenceError
-from tiny_model import write_blind_model
 
 
 @pytest.fixture

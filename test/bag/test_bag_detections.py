@@ -7,8 +7,9 @@ from math import inf, nan
 from pathlib import Path
 from typing import Any
 
-from detection_bags import array, THREE, TOPIC, write
-from image_bags import BagWriter
+from bags.detection_bags import array, THREE, TOPIC, write
+from bags.image_bags import BagWriter
+from bags.sample_bags import pixels_of, START_NS
 import pytest
 from resnet_trt_node.bag.message_types import default_typestore, DETECTIONS
 from resnet_trt_node.bag.messages import BagDetections, BagImage, TopicInfo
@@ -19,7 +20,6 @@ from resnet_trt_node.regions.detections import regions_of
 from resnet_trt_node.regions.detections_cdr import DetectionsCdr
 from resnet_trt_node.regions.region import Box, Region, RegionAnswer
 from rosbags.rosbag2 import StoragePlugin, Writer
-from sample_bags import pixels_of, START_NS
 
 CAT = Prediction(281, 'tabby', 0.75)
 

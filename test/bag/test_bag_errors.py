@@ -8,16 +8,15 @@ import shutil
 import subprocess
 import sys
 
-from image_bags import BagWriter
+from bags.image_bags import BagWriter
+from bags.sample_bags import pixels_of, write_bag
 import numpy as np
 import pytest
-
 from resnet_trt_node.bag.message_types import default_typestore, IMAGE
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.errors import BagError, UsageError
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
-from sample_bags import pixels_of, write_bag
 
 
 def refusal(path) -> str:
@@ -263,9 +262,9 @@ def test_what_a_writer_refuses(tmp_path):
 FULL_DISK = '\n'.join([
     'import resource, signal, sys',
     'sys.path[:0] = {path!r}',
-    'from image_bags import BagWriter',
+    'from bags.image_bags import BagWriter',
     'from resnet_trt_node.errors import BagError',
-    'from sample_bags import pixels_of',
+    'from bags.sample_bags import pixels_of',
     'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)',
     'resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))',
     'try:',

@@ -10,7 +10,7 @@ import shutil
 import socket
 from typing import Optional
 
-from odd_bags import images, read, write_database, write_mcap, write_metadata
+from bags.odd_bags import images, read, write_database, write_mcap, write_metadata
 import pytest
 from resnet_trt_node.bag.message_types import IMAGE
 from resnet_trt_node.bag.reader import BagReader

@@ -6,7 +6,8 @@ from pathlib import Path
 import sqlite3
 from typing import Any
 
-from detection_bags import array, THREE, TOPIC, write
+from bags.detection_bags import array, THREE, TOPIC, write
+from bags.sample_bags import START_NS
 import numpy as np
 import pytest
 from resnet_trt_node.bag.message_types import default_typestore, DETECTIONS, IMAGE
@@ -17,7 +18,6 @@ from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosbags.typesys.store import Typestore
-from sample_bags import START_NS
 
 #: As rosidl computes them from vision_msgs 4.1.1.
 TYPE_HASHES = {

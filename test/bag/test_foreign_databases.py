@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 import sqlite3
 
-from odd_bags import contents, images, read, write_database, write_metadata
+from bags.odd_bags import contents, images, read, write_database, write_metadata
 import pytest
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.errors import BagError

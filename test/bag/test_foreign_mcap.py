@@ -6,9 +6,9 @@ from pathlib import Path
 import re
 import tracemalloc
 
+from bags.odd_bags import image, images, read, UNINDEXED, write_mcap, write_metadata
 from mcap.writer import CompressionType, IndexType
 import numpy as np
-from odd_bags import image, images, read, UNINDEXED, write_mcap, write_metadata
 import pytest
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, default_typestore, IMAGE
 from resnet_trt_node.bag.reader import BagReader

@@ -7,7 +7,7 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from foxglove_bags import as_cdr, as_protobuf, schema_of, write_messages
+from bags.foxglove_bags import as_cdr, as_protobuf, schema_of, write_messages
 import numpy as np
 from PIL import Image
 import pytest

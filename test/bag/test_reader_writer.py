@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from image_bags import BagWriter
+from bags.image_bags import BagWriter
+from bags.sample_bags import JPEG, PERIOD_NS, pixels_of, START_NS, write_bag
 from mcap.reader import make_reader
 import numpy as np
 import pytest
-
 from resnet_trt_node.bag.message_types import (
     COMPRESSED_IMAGE, default_typestore, IMAGE, typestore_for)
 from resnet_trt_node.bag.messages import TopicInfo
@@ -21,7 +21,6 @@ from rosbags.interfaces import (
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores, TypesysError
-from sample_bags import JPEG, PERIOD_NS, pixels_of, START_NS, write_bag
 import yaml
 
 STORAGES = ('mcap', 'sqlite3')

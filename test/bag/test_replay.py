@@ -6,7 +6,8 @@ import re
 from threading import Event
 from time import time_ns
 
-from image_bags import BagWriter
+from bags.image_bags import BagWriter
+from bags.sample_bags import JPEG, PERIOD_NS, pixels_of, START_NS, write_bag
 import pytest
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
@@ -19,7 +20,6 @@ from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosgraph_msgs.msg import Clock
-from sample_bags import JPEG, PERIOD_NS, pixels_of, START_NS, write_bag
 from sensor_msgs.msg import CompressedImage, Image
 
 pytestmark = pytest.mark.slow

@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 
-from json_schemas import checked
+from bags.sample_bags import write_bag
+from documentation.json_schemas import checked
 import pytest
-from sample_bags import write_bag
 from sensor_msgs.msg import Image
 
 FRAMES = 6

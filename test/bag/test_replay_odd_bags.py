@@ -6,9 +6,11 @@ import subprocess
 import sys
 from threading import Event, Thread
 
-from foxglove_bags import as_protobuf, write_messages
-from json_schemas import checked
-from odd_bags import images, write_database, write_mcap, write_metadata
+from bags.foxglove_bags import as_protobuf, write_messages
+from bags.odd_bags import images, write_database, write_mcap, write_metadata
+from bags.video_bags import write_video_bag
+from documentation.json_schemas import checked
+from pictures.video_streams import Packet
 import pytest
 from rclpy.serialization import deserialize_message
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, FFMPEG_PACKET, IMAGE
@@ -16,8 +18,6 @@ from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.replay import replay
 from resnet_trt_node.errors import UsageError
 from sensor_msgs.msg import Image
-from video_bags import write_video_bag
-from video_streams import Packet
 
 pytestmark = pytest.mark.slow
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from image_bags import BagWriter
+from bags.image_bags import BagWriter
+from bags.sample_bags import pixels_of, START_NS, write_bag
+from bags.video_bags import write_video_bag
+from pictures.video_streams import encode
 import pytest
-
 from resnet_trt_node.bag import stretches
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, FFMPEG_PACKET
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.errors import BagError
-from sample_bags import pixels_of, START_NS, write_bag
-from video_bags import write_video_bag
-from video_streams import encode
 
 
 def read_all(bag: BagReader, images: int) -> tuple[int, list[tuple[str, int, int]]]:

@@ -6,9 +6,9 @@ from pathlib import Path
 import re
 import shutil
 
+from bags.odd_bags import contents, image, images, read, write_database, write_mcap, write_metadata
 from mcap.writer import CompressionType
 import numpy as np
-from odd_bags import contents, image, images, read, write_database, write_mcap, write_metadata
 import pytest
 from resnet_trt_node.bag.storage import mcap_file
 from resnet_trt_node.errors import BagError

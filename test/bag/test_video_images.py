@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from foxglove_bags import as_protobuf, write_messages
+from bags.foxglove_bags import as_protobuf, write_messages
+from bags.video_bags import COMPRESSED_VIDEO, stamp_ns, TOPICS, write_packet, write_video_bag
 import numpy as np
+from pictures.video_streams import decode_by_av, encode
 import pytest
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, FFMPEG_PACKET
 from resnet_trt_node.bag.reader import BagReader
@@ -13,8 +15,6 @@ from resnet_trt_node.bag.video_images import check_video, with_pictures
 from resnet_trt_node.bag.writer import BagWriter
 from resnet_trt_node.errors import FrameError, KeyFrameMissing, UsageError
 from resnet_trt_node.imaging.decode import decode_message, message_size
-from video_bags import COMPRESSED_VIDEO, stamp_ns, TOPICS, write_packet, write_video_bag
-from video_streams import decode_by_av, encode
 
 pytest.importorskip('av', reason='decodes video')
 

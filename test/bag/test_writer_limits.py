@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from image_bags import BagWriter
+from bags.image_bags import BagWriter
+from bags.sample_bags import JPEG, pixels_of
 import pytest
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.errors import UsageError
-from sample_bags import JPEG, pixels_of
 
 STORAGES = ('mcap', 'sqlite3')
 

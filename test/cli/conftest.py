@@ -5,15 +5,14 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
-from command_line import Command
-from image_bags import BagWriter
+from bags.image_bags import BagWriter
+from bags.region_scenes import write_region_bag
+from commands.command_line import Command
 from make_model_index import main as make_model_index
-from model_server import ModelServer
+from models.model_server import ModelServer
+from models.tiny_model import colour_picture, write_tiny_model
 from PIL import Image
 import pytest
-
-from region_scenes import write_region_bag
-from tiny_model import colour_picture, write_tiny_model
 
 
 @pytest.fixture

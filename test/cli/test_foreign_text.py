@@ -8,13 +8,12 @@ import os
 from pathlib import Path
 import unicodedata
 
+from models.tiny_model import colour_picture, COLOURS, write_tiny_model
 import numpy as np
 from PIL import Image
 import pytest
-
 from resnet_trt_node.cli.support.console import log, Progress, table_row, text_width, write
 from resnet_trt_node.imaging.text import fitted_mask
-from tiny_model import colour_picture, COLOURS, write_tiny_model
 
 NAMES = (
     'black\x1b[2J', 'red\x1b]0;title\x07', 'green\nSOURCE', 'yellow\x9b31m', 'blue$\\frac$',

@@ -7,10 +7,9 @@ import subprocess
 import sys
 from threading import Event, Thread
 
+from models.tiny_model import write_endless_model, write_tiny_model
 import pytest
-
 from resnet_trt_node.interrupt import interruptible, interrupts_reach_runtimes
-from tiny_model import write_endless_model, write_tiny_model
 
 #: Tells when the command's model is about to run: the first place at which Ctrl-C was lost.
 _COMMAND = (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from models.tiny_model import light_scores, LIGHTS, write_multi_label_model, write_tiny_model
 import numpy as np
 import onnx
 from onnx import numpy_helper
 from PIL import Image
 import pytest
-from tiny_model import light_scores, LIGHTS, write_multi_label_model, write_tiny_model
 
 ON_CPU = ('--backend', 'onnxruntime')
 COLOURS = {

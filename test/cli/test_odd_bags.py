@@ -6,17 +6,17 @@ import os
 from pathlib import Path
 import sqlite3
 
-from foxglove_bags import as_protobuf, write_messages
-from image_bags import BagWriter
+from bags.foxglove_bags import as_protobuf, write_messages
+from bags.image_bags import BagWriter
+from bags.odd_bags import image, images, read, write_database, write_mcap, write_metadata
+from models.tiny_model import colour_picture
 import numpy as np
-from odd_bags import image, images, read, write_database, write_mcap, write_metadata
 import pytest
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, IMAGE
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.errors import DataError
-from tiny_model import colour_picture
 
 COLOURS = ('red', 'green', 'blue', 'white')
 

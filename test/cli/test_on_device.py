@@ -9,12 +9,11 @@ from time import sleep
 from typing import Any, Iterator
 from zipfile import ZipFile
 
-from detection_messages import at, detections_of
-from device_machine import decoding_world
-from image_bags import BagWriter
+from bags.detection_messages import at, detections_of
+from bags.image_bags import BagWriter
+from models.tiny_model import colour_picture, COLOURS
 from PIL import Image
 import pytest
-
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.backends.cuda.jpeg import JpegDecoder
 from resnet_trt_node.bag.message_types import DETECTIONS
@@ -23,8 +22,8 @@ from resnet_trt_node.datasets.pictures import decode_picture
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.regions.region import Region
 from resnet_trt_node.regular_file import read_regular
-from tensorrt_machine import World
-from tiny_model import colour_picture, COLOURS
+from stand_ins.device_machine import decoding_world
+from stand_ins.tensorrt_machine import World
 
 NAMES = list(COLOURS)
 

@@ -7,13 +7,12 @@ import math
 import re
 from typing import Any
 
+from models.tiny_model import colour_picture, COLOURS, write_tiny_model
 import pytest
-
 from resnet_trt_node.compare.plot import draw
 from resnet_trt_node.text.plot_text import three_digits
 from resnet_trt_node.training.learning_curve import draw_learning_curve
 from resnet_trt_node.training.metrics import EpochMetrics
-from tiny_model import colour_picture, COLOURS, write_tiny_model
 
 pytest.importorskip('matplotlib', reason='pictures are drawn by matplotlib')
 # matplotlib takes its time.

@@ -13,19 +13,19 @@ import subprocess
 import sys
 import unicodedata
 
-from calibration_pictures import clouds, write_pictures
-from classifiers import write_classifier
-from image_bags import BagWriter
+from bags.image_bags import BagWriter
+from bags.region_scenes import write_region_bag
+from bags.sample_bags import write_bag
+from commands.train_command import TINY
 from make_model_index import main as make_model_index
+from models.classifiers import write_classifier
+from models.tiny_model import colour_picture, COLOURS, write_tiny_model
 import onnx
+from pictures.calibration_pictures import clouds, write_pictures
 from PIL import Image
 import pytest
-from region_scenes import write_region_bag
 from resnet_trt_node.cli.main import main
 from rich.cells import cell_len
-from sample_bags import write_bag
-from tiny_model import colour_picture, COLOURS, write_tiny_model
-from train_command import TINY
 
 pytestmark = pytest.mark.slow
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import re
 from zipfile import ZipFile
 
+from models.tiny_model import write_tiny_model
 from PIL import Image
 import pytest
 from resnet_trt_node.datasets.listing import describe_several
-from tiny_model import write_tiny_model
 
 COUNTS = '4 files .*: 2 .svg, 1 .txt, 1 hidden'
 

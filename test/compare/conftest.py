@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fake_subject import OPTIONS, perturb
+from models.tiny_model import write_tiny_model
 import pytest
 from resnet_trt_node.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeOptions
 from resnet_trt_node.compare.subject import BackendSubject
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
-from tiny_model import write_tiny_model
+from stand_ins.fake_subject import OPTIONS, perturb
 
 
 @pytest.fixture(scope='session')

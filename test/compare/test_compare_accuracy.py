@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fake_subject import OPTIONS
 import numpy as np
 import pytest
 from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
@@ -10,6 +9,7 @@ from resnet_trt_node.compare.accuracy import Agreement, compare_answers, Toleran
 from resnet_trt_node.compare.choice import open_subject
 from resnet_trt_node.compare.subject import BackendSubject
 from resnet_trt_node.errors import InferenceError, UsageError
+from stand_ins.fake_subject import OPTIONS
 
 # Polygraphy imports PyTorch where that is installed.
 pytestmark = pytest.mark.slow

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import cv2
+from models.tiny_model import colour_picture, write_tiny_model
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli.main import main, parser_for
 from resnet_trt_node.compare.choice import NAMES, parse_names
-from tiny_model import colour_picture, write_tiny_model
 
 # Polygraphy imports PyTorch where that is installed.
 pytestmark = pytest.mark.slow

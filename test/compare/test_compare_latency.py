@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from fake_subject import FakeSubject
 import numpy as np
 import pytest
 from resnet_trt_node.backends import simulated
@@ -14,6 +13,7 @@ from resnet_trt_node.compare.figures import figures
 from resnet_trt_node.compare.latency import measure, Plan, Timings
 from resnet_trt_node.compare.subject import BackendSubject
 from resnet_trt_node.errors import UsageError
+from stand_ins.fake_subject import FakeSubject
 
 FRAMES = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1).repeat(3, axis=3)
 MS = 1_000_000

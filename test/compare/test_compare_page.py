@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 import json
 
-from fake_subject import OPTIONS
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.backends.factory import open_backend
@@ -15,6 +14,7 @@ from resnet_trt_node.compare.machine import cpu_model
 from resnet_trt_node.compare.report import milliseconds, verdict
 from resnet_trt_node.compare.session import Session
 from resnet_trt_node.json_document import json_document
+from stand_ins.fake_subject import OPTIONS
 from tools.compare_page import main, plot_of, section, write_comparisons
 
 # Polygraphy imports PyTorch where that is installed.

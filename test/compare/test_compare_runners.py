@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from fake_subject import OPTIONS
+from models.tiny_model import write_blind_model
 import numpy as np
 import pytest
 from resnet_trt_node.compare.choice import import_runners, open_subject
 from resnet_trt_node.compare.runners import PolygraphySubject
 from resnet_trt_node.errors import BackendUnavailable, InferenceError
-from tiny_model import write_blind_model
+from stand_ins.fake_subject import OPTIONS
 
 # Polygraphy imports PyTorch where that is installed.
 pytestmark = pytest.mark.slow

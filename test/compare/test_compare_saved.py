@@ -9,7 +9,6 @@ import platform
 import random
 from zipfile import ZIP_DEFLATED, ZipFile
 
-from fake_subject import OPTIONS
 import numpy as np
 import pytest
 from resnet_trt_node.compare.choice import check_used, open_subject, parse_names
@@ -19,6 +18,7 @@ from resnet_trt_node.compare.saved import check_size, read_saved, read_saved_fra
 from resnet_trt_node.compare.session import Session
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.errors import DataError, ResnetTrtError, UsageError
+from stand_ins.fake_subject import OPTIONS
 
 # Polygraphy imports PyTorch where that is installed.
 pytestmark = pytest.mark.slow

@@ -6,16 +6,15 @@ import os
 import re
 import sys
 
+from models.tiny_model import COLOURS, write_tiny_model
 import onnx
 from onnx import helper, TensorProto
 import pytest
-
 from resnet_trt_node.contract import model_file
 from resnet_trt_node.contract.model_file import (
     file_sha256, load_model, read_model_spec, spec_of, write_model_spec)
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import BackendUnavailable, LabelsError, ModelError
-from tiny_model import COLOURS, write_tiny_model
 
 
 @pytest.fixture

@@ -2,15 +2,14 @@
 
 import os
 
+from models.tiny_model import write_tiny_model
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 import pytest
-
 from resnet_trt_node.contract.model_file import (
     load_model, load_with_outside_tensors, read_model_spec, spec_of)
 from resnet_trt_node.errors import ModelError
-from tiny_model import write_tiny_model
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+from pictures.video_streams import read_by_av, scene, write_video
 import pytest
 from resnet_trt_node.datasets.videos import is_live, is_video, Video
 from resnet_trt_node.errors import DataError, FrameError, KeyFrameMissing, UsageError
-from video_streams import read_by_av, scene, write_video
 
 av = pytest.importorskip('av', reason='reads videos')
 

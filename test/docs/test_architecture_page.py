@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from pages import dead_links
+from documentation.pages import dead_links
 from repository import REPOSITORY
 from resnet_trt_node.node.pipeline.counters import DROP_REASONS
 from resnet_trt_node.node.pipeline.pipeline import THREADS

@@ -6,12 +6,12 @@ import re
 import shlex
 
 import cv2
+from models.tiny_model import COLOURS, write_tiny_model
 import numpy as np
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli.main import parser_for
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments
-from tiny_model import COLOURS, write_tiny_model
 
 DOCS = REPOSITORY / 'docs'
 

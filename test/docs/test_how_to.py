@@ -9,8 +9,9 @@ import re
 import shlex
 import sys
 
-from page_commands import end, running
-from pages import dead_links, section
+from documentation.page_commands import end, running
+from documentation.pages import dead_links, section
+from models.tiny_model import write_tiny_model
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
@@ -23,7 +24,6 @@ from resnet_trt_node.node.pipeline.stage_times import STAGES
 from resnet_trt_node.node.pipeline.work import WholeFrames
 from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.topics.arrivals import ArrivalRates
-from tiny_model import write_tiny_model
 
 HOW_TO = REPOSITORY / 'docs' / 'how-to'
 PAGES = ('many-cameras.md', 'diagnostics.md', 'wait-and-batch.md', 'regions.md')

@@ -9,7 +9,7 @@ from shutil import which
 import subprocess
 from typing import Any, Iterator
 
-from json_schemas import checked, load_schemas, SCHEMAS
+from documentation.json_schemas import checked, load_schemas, SCHEMAS
 from jsonschema import Draft202012Validator
 import pytest
 from repository import REPOSITORY

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 
-from classifiers import CLASSES, write_classifier
+from documentation.pages import dead_links
 from make_model_index import main as make_model_index
-from model_server import ModelServer
-from pages import dead_links
+from models.classifiers import CLASSES, write_classifier
+from models.model_server import ModelServer
+from models.tiny_model import write_tiny_model
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.downloads.index import IndexEntry
 from resnet_trt_node.launch_support.launch_arguments import classify_arguments
 from resnet_trt_node.onnx_tools.contract_check import check_contract
-from tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from pipeline_bench import Bench
+from pipelines.pipeline_bench import Bench
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.node.monitoring.report import Statistics, TopicState

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
+from pictures.shapes import write_shapes
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli.main import COMMANDS, main, parser_for
 from resnet_trt_node.node.ros.parameters.node_parameters import parameter_fields
-from shapes import write_shapes
 
 pytestmark = pytest.mark.slow
 

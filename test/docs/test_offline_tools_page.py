@@ -9,19 +9,19 @@ import shutil
 import subprocess
 import sys
 
+from bags.detection_messages import at, detections_of
+from bags.image_bags import BagWriter
 import cv2
-from detection_messages import at, detections_of
-from image_bags import BagWriter
+from documentation.pages import dead_links
+from models.tiny_model import COLOURS, write_tiny_model
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
-from pages import dead_links
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.bag.message_types import DETECTIONS
 from resnet_trt_node.regions.region import Region
 import stalled
-from tiny_model import COLOURS, write_tiny_model
 
 pytestmark = pytest.mark.slow
 

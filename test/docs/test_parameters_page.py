@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pages import dead_links
+from documentation.pages import dead_links
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters, parameter_fields

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 import re
 
+from bags.image_bags import BagWriter
 import cv2
-from image_bags import BagWriter
-from json_schemas import checked
+from documentation.json_schemas import checked
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli.main import main, parser_for

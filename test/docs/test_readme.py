@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from pages import dead_links
+from documentation.pages import dead_links
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli.main import COMMANDS

@@ -6,16 +6,16 @@ from importlib import import_module
 import re
 import shlex
 
-from detection_messages import detections_of
-from foreign_messages import compile_messages
-from installed_package import install_package
-from page_commands import end, running
-from pages import commands
+from bags.detection_messages import detections_of
+from bags.foreign_messages import compile_messages
+from bags.region_scenes import patch, scene
+from documentation.page_commands import end, running
+from documentation.pages import commands
+from models.tiny_model import write_tiny_model
+from nodes.installed_package import install_package
 import pytest
-from region_scenes import patch, scene
 from repository import REPOSITORY
 from resnet_trt_node.bag.message_types import default_typestore, DETECTIONS
-from tiny_model import write_tiny_model
 import yaml
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ def answer(peer, image_topic, detections_topic, camera='', kind='', late_ns=0):
     :param kind: class of the first region.
     :param late_ns: how much younger than its image each message of detections is.
     """
-    from node_process import image
+    from nodes.node_process import image
     from sensor_msgs.msg import Image
     peer.listen_to_diagnostics()
     peer.listen(f'{camera}classified_detections', messages.Detection2DArray)

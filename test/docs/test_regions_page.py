@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 
-from detection_messages import at, detections_of
-from image_bags import BagWriter
+from bags.detection_messages import at, detections_of
+from bags.image_bags import BagWriter
+from models.tiny_model import colour_picture, write_tiny_model
 import numpy as np
 from PIL import Image
 from repository import REPOSITORY
@@ -18,7 +19,6 @@ from resnet_trt_node.node.ros.parameters.node_parameters import parameter_fields
 from resnet_trt_node.regions.region import Box, Region
 from resnet_trt_node.regions.smoothing import make_smoother
 from resnet_trt_node.regions.track_cache import FORGET_SEC
-from tiny_model import colour_picture, write_tiny_model
 import yaml
 
 TEXT = (REPOSITORY / 'docs' / 'how-to' / 'regions.md').read_text(encoding='utf-8')

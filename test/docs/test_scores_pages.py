@@ -6,16 +6,15 @@ import json
 import re
 import shlex
 
-from image_bags import BagWriter
+from bags.image_bags import BagWriter
 from measure_unknown import Answers, auroc, compare, criteria, section
+from models.tiny_model import colour_picture, COLOURS, write_tiny_model
 import numpy as np
 from PIL import Image
 import pytest
 from repository import REPOSITORY
-
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.onnx_tools.inspection import inspect_model
-from tiny_model import colour_picture, COLOURS, write_tiny_model
 
 HOW_TO = REPOSITORY / 'docs' / 'how-to'
 PAGES = ('calibrate.md', 'unknown.md')

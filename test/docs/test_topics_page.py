@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pages import dead_links, section
+from documentation.pages import dead_links, section
 from repository import REPOSITORY
 from resnet_trt_node.imaging.raw.encodings import ENCODINGS
 from resnet_trt_node.node.pipeline.counters import DROP_REASONS

@@ -8,13 +8,13 @@ import runpy
 import sys
 
 import cv2
+from models.tiny_model import write_tiny_model
 import numpy as np
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.node.ros.parameters.node_parameters import parameter_fields
 from resnet_trt_node.node.ros.parameters.values import check_value
-from tiny_model import write_tiny_model
 
 PAGE = REPOSITORY / 'docs' / 'how-to' / 'tvm.md'
 TEXT = PAGE.read_text(encoding='utf-8')

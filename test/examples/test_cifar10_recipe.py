@@ -9,14 +9,14 @@ import shutil
 import subprocess
 import sys
 
-from json_schemas import checked
+from documentation.json_schemas import checked
 import onnx
+from pictures.shapes import CLASSES, write_shapes
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.sparsity import layer_weights, two_four_layers
 from resnet_trt_node.training.teacher import digest_of
-from shapes import CLASSES, write_shapes
 import stalled
 
 pytestmark = pytest.mark.slow

@@ -10,10 +10,10 @@ import signal
 import subprocess
 import sys
 
+from bags.image_bags import BagWriter
 import cv2
-from image_bags import BagWriter
+from documentation.page_commands import end, running
 import numpy as np
-from page_commands import end, running
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.errors import DataError
@@ -142,7 +142,7 @@ def test_images_of_a_camera_are_answered_by_their_stamp(peer, tmp_path):
     (tmp_path / 'boxes.tsv').write_text(TABLE)
     peer.listen('detections', vision_msgs.Detection2DArray)
     publisher = peer.node.create_publisher(sensor_msgs.Image, 'image', 10)
-    from node_process import image
+    from nodes.node_process import image
     with start('--boxes', str(tmp_path / 'boxes.tsv'), '--grid', '2x1') as process:
         def answered():
             publisher.publish(image(np.zeros((10, 20, 3), np.uint8), 42))

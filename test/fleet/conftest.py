@@ -10,10 +10,9 @@ import shutil
 import sys
 from tempfile import mkdtemp
 
-from command_line import Command
+from commands.command_line import Command
+from models.tiny_model import write_tiny_model
 import pytest
-
-from tiny_model import write_tiny_model
 
 #: Which S3 the workers reach, but for its address.
 STORE = {'AWS_ACCESS_KEY_ID': 'testing', 'AWS_SECRET_ACCESS_KEY': 'testing',

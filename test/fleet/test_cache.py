@@ -7,7 +7,7 @@ from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
 
-from fleet_drives import write_drive
+from fleets.fleet_drives import write_drive
 import pytest
 
 from resnet_trt_node.errors import UsageError

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fleet_drives import (
+from bags.region_scenes import BOTH, write_region_bag
+from fleets.fleet_drives import (
     damage, FaultyWork, manifest_of, rows_of, write_drive, write_raw_drive)
 import pytest
-
-from region_scenes import BOTH, write_region_bag
 from resnet_trt_node.contract.model_file import file_sha256
 import zstandard
 

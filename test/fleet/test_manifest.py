@@ -6,7 +6,7 @@ from dataclasses import replace
 import json
 from types import SimpleNamespace
 
-from fleet_units import content_of, open_run, units_of
+from fleets.fleet_units import content_of, open_run, units_of
 import pytest
 
 from resnet_trt_node.errors import AnswerError, DamagedPictureError, DataError, FrameError

@@ -7,8 +7,8 @@ from io import BytesIO
 import json
 from pathlib import Path
 
-from fleet_results import FRONT, jpeg_of, LEFT, row, write_drive, write_run
-from json_schemas import checked
+from documentation.json_schemas import checked
+from fleets.fleet_results import FRONT, jpeg_of, LEFT, row, write_drive, write_run
 import numpy as np
 from PIL import Image
 import pytest

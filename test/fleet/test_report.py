@@ -9,8 +9,8 @@ from pathlib import Path
 import re
 import xml.etree.ElementTree as ElementTree
 
-from fleet_results import change_manifest, LEFT, pq, row, write_drive, write_run
-from json_schemas import checked
+from documentation.json_schemas import checked
+from fleets.fleet_results import change_manifest, LEFT, pq, row, write_drive, write_run
 import numpy as np
 from PIL import Image
 import pytest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 
-from fleet_drives import frame_of, write_drive
+from fleets.fleet_drives import frame_of, write_drive
 import pytest
 
 pytestmark = pytest.mark.slow

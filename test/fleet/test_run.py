@@ -7,7 +7,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-from fleet_units import content_of, open_run, units_of
+from fleets.fleet_units import content_of, open_run, units_of
 import pytest
 
 # To import Ray asks for a free port.

@@ -13,8 +13,8 @@ import sys
 import tempfile
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
+from bags.image_bags import BagWriter
 import cv2
-from image_bags import BagWriter
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo

@@ -14,7 +14,9 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
-from image_bags import BagWriter
+from bags.image_bags import BagWriter
+from bags.sample_bags import pixels_of, write_bag
+from models.tiny_model import write_tiny_model
 import onnx
 from PIL import Image
 import pytest
@@ -32,8 +34,6 @@ from resnet_trt_node.node.import_errors import import_failure
 from resnet_trt_node.node.ros.parameters.hints import unknown_parameter
 from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters, parameter_fields
 from resnet_trt_node.node.ros.ros_environment import check_ros_environment
-from sample_bags import pixels_of, write_bag
-from tiny_model import write_tiny_model
 
 MESSAGES = Path(__file__).with_name('messages.txt')
 

@@ -11,11 +11,11 @@ import os
 from pathlib import Path
 import shlex
 
+from bags.sample_bags import write_bag
 import cv2
+from models.tiny_model import colour_picture, write_tiny_model
 import pytest
 from resnet_trt_node.cli.main import COMMANDS, main
-from sample_bags import write_bag
-from tiny_model import colour_picture, write_tiny_model
 
 ANSWERS = Path(__file__).with_name('mistakes.txt')
 

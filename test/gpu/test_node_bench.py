@@ -12,9 +12,9 @@ import time
 
 from bench import BenchError
 from markdown_page import read_json
+from models.tiny_model import write_tiny_model
 import pytest
 from repository import REPOSITORY
-from tiny_model import write_tiny_model
 
 from tools.gpu.node.measurement import _at_most
 from tools.gpu.node.page import markdown

@@ -80,7 +80,7 @@ def _digest(sources: tuple[Path, ...]) -> str:
             digest.update(f'{name} {version(name)}\n'.encode())
         except PackageNotFoundError:
             digest.update(f'{name} is missing\n'.encode())
-    package = [*(REPOSITORY / 'resnet_trt_node').rglob('*.py'), *HELPERS.glob('*.py')]
+    package = [*(REPOSITORY / 'resnet_trt_node').rglob('*.py'), *HELPERS.rglob('*.py')]
     for path in sorted(package) + list(sources):
         digest.update(f'{path.relative_to(REPOSITORY)}\n'.encode() + path.read_bytes())
     return digest.hexdigest()[:16]

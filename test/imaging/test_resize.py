@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
+from pictures.resized_by_pillow import resized_by_pillow
 from PIL import Image
 import pytest
-from resized_by_pillow import resized_by_pillow
 
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import FrameError, UsageError

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from xml.etree import ElementTree
 
-from node_process import NodeProcess, Peer
+from nodes.node_process import NodeProcess, Peer
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.errors import UsageError

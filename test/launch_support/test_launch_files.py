@@ -11,7 +11,7 @@ from resnet_trt_node.launch_support.launch_arguments import classify_arguments
 
 LAUNCH_FOLDER = Path(__file__).parents[2] / 'launch'
 CLASSIFY = LAUNCH_FOLDER / 'classify.launch.py'
-STAND_IN = Path(__file__).parents[1] / 'helpers' / 'stand_in_node.py'
+STAND_IN = Path(__file__).parents[1] / 'helpers' / 'stand_ins' / 'stand_in_node.py'
 
 try:
     import launch

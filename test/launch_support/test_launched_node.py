@@ -7,11 +7,11 @@ import subprocess
 import sys
 from threading import Timer
 
-from image_bags import BagWriter
-from installed_package import install_package
+from bags.image_bags import BagWriter
+from models.tiny_model import colour_picture, COLOURS, write_tiny_model
+from nodes.installed_package import install_package
 import pytest
 from repository import HELPERS, REPOSITORY
-from tiny_model import colour_picture, COLOURS, write_tiny_model
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,8 @@ class Launched:
 
     def __init__(self, environment, file, **given):
         self.process = subprocess.Popen(
-            [sys.executable, str(HELPERS / 'launch_file.py'), str(REPOSITORY / 'launch' / file),
+            [sys.executable, str(HELPERS / 'nodes' / 'launch_file.py'),
+             str(REPOSITORY / 'launch' / file),
              *(f'{name}:={value}' for name, value in given.items())],
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, start_new_session=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Callable, Iterator
 
-from pipeline_bench import Bench
+from pipelines.pipeline_bench import Bench
+from pipelines.simulated_time import SimulatedTime
 import pytest
-from simulated_time import SimulatedTime
 
 
 @pytest.fixture
@@ -41,6 +41,6 @@ def simulated_time(monkeypatch: pytest.MonkeyPatch) -> SimulatedTime:
 @pytest.fixture(params=['serialised', 'message'])
 def receive(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Have the nodes of a test receive images in each of the two ways; return which."""
-    from node_process import RECEIVE
+    from nodes.node_process import RECEIVE
     monkeypatch.setenv(RECEIVE, request.param)
     return str(request.param)

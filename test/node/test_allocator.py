@@ -7,7 +7,7 @@ from pathlib import Path
 import subprocess
 import sys
 
-from node_process import image, NodeProcess, Peer
+from nodes.node_process import image, NodeProcess, Peer
 import numpy as np
 import psutil
 import pytest

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bags.detection_messages import at, detections_of
 from demo_steps.recording import CAMERAS, write_recording
-from detection_messages import at, detections_of
-from node_process import NodeProcess, Peer
+from nodes.node_process import NodeProcess, Peer
 import pytest
 from rclpy.serialization import deserialize_message
 from resnet_trt_node.bag.message_types import DETECTIONS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from node_process import NodeProcess
+from nodes.node_process import NodeProcess
 import pytest
 from resnet_trt_node.node.ros.parameters.node_parameters import parameter_fields
 

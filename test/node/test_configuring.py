@@ -7,8 +7,10 @@ import signal
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from node_process import NodeProcess
-from node_services import lifecycle, set_parameter, state
+from nodes.node_process import NodeProcess
+from nodes.node_services import lifecycle, set_parameter, state
+from nodes.simulated_node import (
+    ACTIVATE, CLEANUP, CONFIGURE, number, red, SIMULATED, wait_for_status)
 import pytest
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters
@@ -16,8 +18,7 @@ import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from resnet_trt_node.node.classifier_node import ClassifierNode
-from simulated_node import ACTIVATE, CLEANUP, CONFIGURE, number, red, SIMULATED, wait_for_status
-from slow_backend import SlowBackend
+from stand_ins.slow_backend import SlowBackend
 from std_srvs.srv import Trigger
 
 pytestmark = pytest.mark.slow

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from lifecycle_msgs.msg import TransitionEvent
-from node_services import lifecycle, set_parameter, state
+from models.tiny_model import write_tiny_model
+from nodes.node_services import lifecycle, set_parameter, state
+from nodes.simulated_node import (
+    ACTIVATE, CONFIGURE, DEACTIVATE, number, red, run, text, wait_for_status, went_through)
 import pytest
 from resnet_trt_node.node.main import EXIT_DISABLED
-from simulated_node import (
-    ACTIVATE, CONFIGURE, DEACTIVATE, number, red, run, text, wait_for_status, went_through)
-from tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.slow
 

@@ -8,15 +8,15 @@ import re
 import subprocess
 import sys
 
-from node_process import image, NodeProcess, Peer
-from node_services import lifecycle, set_parameter, state
+from nodes.node_process import image, NodeProcess, Peer
+from nodes.node_services import lifecycle, set_parameter, state
+from nodes.simulated_node import (
+    ACTIVATE, check_sums, CLEANUP, CONFIGURE, DEACTIVATE, number, wait_for_status)
 import numpy as np
 import psutil
 import pytest
 from repository import HELPERS
 from sensor_msgs.msg import Image
-from simulated_node import (
-    ACTIVATE, check_sums, CLEANUP, CONFIGURE, DEACTIVATE, number, wait_for_status)
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Classification
 
@@ -37,7 +37,7 @@ CAMERA = '\n'.join((
     "sys.path.insert(0, '.')",
     'import numpy as np',
     'import rclpy',
-    'from node_process import image',
+    'from nodes.node_process import image',
     'from sensor_msgs.msg import Image',
     'rclpy.init()',
     "node = rclpy.create_node('camera')",

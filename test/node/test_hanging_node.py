@@ -7,14 +7,14 @@ import re
 from time import sleep
 
 from lifecycle_msgs.msg import TransitionEvent
-from node_process import NodeProcess
-from node_services import lifecycle, state
+from nodes.node_process import NodeProcess
+from nodes.node_services import lifecycle, state
+from nodes.simulated_node import (
+    ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, red, SIMULATED, wait_for_status, went_through)
 import psutil
 import pytest
 from resnet_trt_node.node.main import EXIT_DISABLED
-from simulated_node import (
-    ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, red, SIMULATED, wait_for_status, went_through)
-from slow_backend import SlowBackend
+from stand_ins.slow_backend import SlowBackend
 
 pytestmark = pytest.mark.slow
 

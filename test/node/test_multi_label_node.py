@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from node_process import image, NodeProcess
+from models.tiny_model import LIGHTS, write_multi_label_model
+from nodes.node_process import image, NodeProcess
 import numpy as np
 import pytest
-from tiny_model import LIGHTS, write_multi_label_model
 from vision_msgs.msg import Detection2D, Detection2DArray, LabelInfo
 
 pytestmark = pytest.mark.slow

@@ -6,10 +6,10 @@ import signal
 
 from bench.procfs import orphans, shared_segments
 from lifecycle_msgs.msg import Transition
-from node_process import NodeProcess
-from node_services import lifecycle, state
+from nodes.node_process import NodeProcess
+from nodes.node_services import lifecycle, state
+from nodes.simulated_node import run, wait_for_status
 import pytest
-from simulated_node import run, wait_for_status
 
 pytestmark = pytest.mark.slow
 

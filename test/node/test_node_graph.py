@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from node_process import Peer
-from pages import section
+from documentation.pages import section
+from nodes.node_process import Peer
+from nodes.simulated_node import run
 import pytest
 from repository import REPOSITORY
-from simulated_node import run
 
 pytestmark = pytest.mark.slow
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from time import monotonic
 
-from node_process import NodeProcess
-from node_services import lifecycle, set_parameter
+from nodes.node_process import NodeProcess
+from nodes.node_services import lifecycle, set_parameter
+from nodes.simulated_node import (
+    ACTIVATE, check_sums, DEACTIVATE, number, red, run, wait_for_status)
 import pytest
 from resnet_trt_node.node.main import EXIT_DISABLED
-from simulated_node import ACTIVATE, check_sums, DEACTIVATE, number, red, run, wait_for_status
-from slow_backend import SlowBackend
+from stand_ins.slow_backend import SlowBackend
 from std_srvs.srv import Trigger
 
 pytestmark = pytest.mark.slow

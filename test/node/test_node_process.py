@@ -8,13 +8,13 @@ import subprocess
 
 import cv2
 from lifecycle_msgs.msg import Transition
-from node_process import compressed, image, NodeProcess
-from node_services import lifecycle, set_parameter, state
+from models.tiny_model import COLOURS, write_tiny_model
+from nodes.node_process import compressed, image, NodeProcess
+from nodes.node_services import lifecycle, set_parameter, state
 import numpy as np
 import pytest
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from sensor_msgs.msg import CompressedImage, Image
-from tiny_model import COLOURS, write_tiny_model
 
 pytestmark = pytest.mark.slow
 

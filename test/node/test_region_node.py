@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import json
 
-from node_process import compressed, image, NodeProcess, Peer
+from nodes.node_process import compressed, image, NodeProcess, Peer
+from nodes.simulated_node import check_sums, SIMULATED, wait_for_status
 import numpy as np
 from PIL import Image as Picture
 import pytest
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
-from simulated_node import check_sums, SIMULATED, wait_for_status
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 

@@ -6,10 +6,10 @@ import os
 import subprocess
 import sys
 
+from bags.sample_bags import write_bag
 import pytest
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.ros_environment import check_ros_environment
-from sample_bags import write_bag
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import os
 import signal
 
 from bench.children import wait_until
-from node_process import NodeProcess
+from nodes.node_process import NodeProcess
 import pytest
 
 pytestmark = pytest.mark.slow

@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 
-from node_process import NodeProcess
+from models.tiny_model import write_endless_model
+from nodes.node_process import NodeProcess
+from nodes.simulated_node import red, run
 import pytest
-from simulated_node import red, run
-from tiny_model import write_endless_model
 
 pytestmark = pytest.mark.slow
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node_process import image, NodeProcess, Peer
+from models.tiny_model import COLOURS, write_tiny_model
+from nodes.node_process import image, NodeProcess, Peer
 import numpy as np
 import pytest
 from repository import HELPERS
-from tiny_model import COLOURS, write_tiny_model
 
 pytestmark = pytest.mark.slow
 
@@ -21,9 +21,9 @@ STAND_INS = '\n'.join((
     'import sys',
     f'sys.path[:0] = [{str(HELPERS)!r}]',
     'import pytest',
-    'from kernel_on_cpu import launch',
-    'from standin_cuda import StandInCuda',
-    'from standin_tensorrt import StandInTensorRt',
+    'from stand_ins.kernel_on_cpu import launch',
+    'from stand_ins.standin_cuda import StandInCuda',
+    'from stand_ins.standin_tensorrt import StandInTensorRt',
     'patch = pytest.MonkeyPatch()',
     'cuda = StandInCuda().install(patch)',
     'cuda.kernel = launch',

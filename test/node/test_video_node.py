@@ -5,12 +5,12 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
-from node_process import compressed, Peer
-from node_services import lifecycle
+from nodes.node_process import compressed, Peer
+from nodes.node_services import lifecycle
+from nodes.simulated_node import ACTIVATE, check_sums, DEACTIVATE, run, wait_for_status
+from pictures.shade_video import number_of, shade_packets, SHADES
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
-from shade_video import number_of, shade_packets, SHADES
-from simulated_node import ACTIVATE, check_sums, DEACTIVATE, run, wait_for_status
 from vision_msgs.msg import Detection2D, Detection2DArray
 
 pytest.importorskip('av', reason='PyAV encodes and decodes video')

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from node_services import lifecycle
+from nodes.node_services import lifecycle
+from nodes.simulated_node import (
+    ACTIVATE, check_sums, CLEANUP, CONFIGURE, DEACTIVATE, red, run, wait_for_status)
 import pytest
 from sensor_msgs.msg import Image
-from simulated_node import (
-    ACTIVATE, check_sums, CLEANUP, CONFIGURE, DEACTIVATE, red, run, wait_for_status)
 
 pytestmark = pytest.mark.slow
 

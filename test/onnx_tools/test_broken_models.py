@@ -7,7 +7,7 @@ from pathlib import Path
 import random
 from typing import Any
 
-from classifiers import SIDE, write_classifier
+from models.classifiers import SIDE, write_classifier
 import onnx
 import pytest
 from resnet_trt_node.cli.main import main

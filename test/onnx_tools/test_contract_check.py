@@ -7,8 +7,9 @@ from pathlib import Path
 import re
 import shlex
 
-from classifiers import CLASSES, write_classifier
-from json_schemas import checked
+from documentation.json_schemas import checked
+from models.classifiers import CLASSES, write_classifier
+from models.tiny_model import COLOURS, write_blind_model, write_tiny_model
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
@@ -19,7 +20,6 @@ from resnet_trt_node.contract.onnx_graph import drop_shapes
 from resnet_trt_node.errors import ModelError
 from resnet_trt_node.onnx_tools.contract_check import check_contract
 from resnet_trt_node.onnx_tools.preparation.advice import advise
-from tiny_model import COLOURS, write_blind_model, write_tiny_model
 
 CLAUSES = [
     'one file', 'constants', 'graph', 'opset', 'metadata', 'resize', 'class names', 'precision',

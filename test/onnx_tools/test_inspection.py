@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from classifiers import write_classifier
+from models.classifiers import write_classifier
 import onnx
 from onnx import helper, TensorProto
 import pytest

@@ -7,8 +7,8 @@ import re
 import subprocess
 import sys
 
-from classifiers import write_classifier
-from json_schemas import checked
+from documentation.json_schemas import checked
+from models.classifiers import write_classifier
 import onnx
 import pytest
 from resnet_trt_node.cli.main import main

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from commands.quantize_command import quantize
+from models.tiny_model import write_tiny_model
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 import pytest
-from quantize_command import quantize
 from resnet_trt_node.backends.onnxruntime_session import CpuSession
 from resnet_trt_node.contract.model_file import (
     load_model, read_model_spec, write_model_spec)
@@ -21,7 +22,6 @@ from resnet_trt_node.onnx_tools.inspection import inspect_model
 from resnet_trt_node.onnx_tools.synthetic_frames import sample_frames
 from resnet_trt_node.onnx_tools.temperature import temperature_of, write_calibrated
 from resnet_trt_node.training.export import export_resnet
-from tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.slow
 

@@ -96,7 +96,9 @@ def test_files_stay_short(repository: Path) -> None:
 def test_modules_on_the_import_path_have_names_of_their_own(
         pytestconfig: pytest.Config) -> None:
     """Of two helpers of one name the tests of one would get the other."""
-    names = Counter(path.stem for folder in pytestconfig.getini('pythonpath')
-                    for path in Path(folder).glob('*.py') if path.stem != '__init__')
-    assert 'sample_bags' in names
+    folders = [Path(folder) for folder in pytestconfig.getini('pythonpath')]
+    modules = [path.stem for folder in folders for path in folder.glob('*.py')]
+    packages = [path.parent.name for folder in folders for path in folder.glob('*/__init__.py')]
+    names = Counter(name for name in (*modules, *packages) if name != '__init__')
+    assert {'tiers', 'stand_ins'} <= set(names)
     assert [name for name, number in names.items() if number > 1] == []

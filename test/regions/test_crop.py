@@ -5,11 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from cropped_pictures import (
-    alone, box_of, cropped, frame_with, HEIGHT, LEFT, picture, RULE, TOP, WIDTH)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
+from pictures.cropped_pictures import (
+    alone, box_of, cropped, frame_with, HEIGHT, LEFT, picture, RULE, TOP, WIDTH)
 from PIL import Image
 import pytest
 

@@ -6,16 +6,15 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_on_cpu import KernelOnCpu, raw_image, rgb_of, source_of
 import numpy as np
 import pytest
-
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.frame import Frame
 from resnet_trt_node.imaging.raw.encodings import RawImage
 from resnet_trt_node.regions.crop import RegionCropper
 from resnet_trt_node.regions.region import Box
+from stand_ins.kernel_on_cpu import KernelOnCpu, raw_image, rgb_of, source_of
 
 HEIGHT, WIDTH = 180, 240
 RULES = {

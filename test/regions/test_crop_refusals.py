@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cropped_pictures import cropped, HEIGHT, picture, RULE, WIDTH
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
+from pictures.cropped_pictures import cropped, HEIGHT, picture, RULE, WIDTH
 import pytest
 
 from resnet_trt_node.contract.spec import ResizeRule

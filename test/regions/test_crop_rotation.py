@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cropped_pictures import alone, cropped, frame_with, HEIGHT, LEFT, picture, TOP, WIDTH
 import cv2
 import numpy as np
+from pictures.cropped_pictures import alone, cropped, frame_with, HEIGHT, LEFT, picture, TOP, WIDTH
 import pytest
 
 from resnet_trt_node.contract.spec import ResizeRule

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from pipelines.tracks import cache, hit, MS, region, row, START, SURE
 import pytest
 from resnet_trt_node.regions.track_cache import (
     FORGET_SEC, MAX_TRACKS, TrackCache, TrackSettings)
-from tracks import cache, hit, MS, region, row, START, SURE
 
 
 def test_a_stamp_that_goes_back_starts_the_track_anew() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Sequence
 
-from detection_messages import at
+from bags.detection_messages import at
 import numpy as np
 
 from resnet_trt_node.contract.spec import ModelSpec, ResizeRule

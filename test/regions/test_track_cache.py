@@ -8,12 +8,11 @@ from threading import Thread
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
+from pipelines.tracks import cache, hit, MS, region, row, START, SURE
 import pytest
-
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.regions.track_cache import (
     MAX_ID_LENGTH, TrackCache, TrackSettings, without_shared_ids)
-from tracks import cache, hit, MS, region, row, START, SURE
 
 
 def test_an_answer_is_taken_until_it_is_an_interval_old() -> None:

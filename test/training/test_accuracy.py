@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
-from json_schemas import checked
+from documentation.json_schemas import checked
 import numpy as np
 from PIL import Image
 import pytest

@@ -8,7 +8,8 @@ from pathlib import Path
 import subprocess
 import sys
 
-from json_schemas import checked
+from documentation.json_schemas import checked
+from pictures.shapes import write_shapes
 import pytest
 from repository import HELPERS, REPOSITORY
 from resnet_trt_node.errors import UsageError
@@ -16,13 +17,12 @@ from resnet_trt_node.training.checkpoints.files import load_file
 from resnet_trt_node.training.distributed import ProcessGroup
 from resnet_trt_node.training.pruning.checkpoint import open_checkpoint
 from resnet_trt_node.training.pruning.masks import check_sparse_checkpoint
-from shapes import write_shapes
 import stalled
 import torch
 
 pytestmark = pytest.mark.slow
 
-MEMBER = HELPERS / 'process_group_member.py'
+MEMBER = HELPERS / 'commands' / 'process_group_member.py'
 
 
 def together(*words: str, processes: int = 2) -> subprocess.CompletedProcess[str]:

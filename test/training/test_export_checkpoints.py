@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from json_schemas import checked
+from documentation.json_schemas import checked
+from models.plain_resnet import PlainResNet18
 import numpy as np
 import onnx
-from plain_resnet import PlainResNet18
 import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.contract.model_file import read_model_spec

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from json_schemas import checked
+from documentation.json_schemas import checked
 import numpy as np
+from pictures.shapes import CLASSES, write_shapes
 import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.errors import DataError, ModelError
@@ -19,7 +20,6 @@ from resnet_trt_node.training.loop import Training
 from resnet_trt_node.training.networks.resnet import ResNet
 from resnet_trt_node.training.settings import TrainingSettings
 from resnet_trt_node.training.teacher import digest_of, distillation_loss, load_teacher
-from shapes import CLASSES, write_shapes
 import torch
 from torch import nn
 

@@ -9,17 +9,17 @@ import sys
 from typing import Any
 from zipfile import ZipFile
 
-from json_schemas import checked
+from commands.train_command import TINY, train
+from documentation.json_schemas import checked
 from kept import Kept
+from pictures.shapes import CLASSES
 from PIL import Image
 import pytest
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.training.learning_curve import draw_learning_curve
 from resnet_trt_node.training.networks.resnet import ResNet
-from shapes import CLASSES
 import torch
-from train_command import TINY, train
 
 pytestmark = pytest.mark.slow
 

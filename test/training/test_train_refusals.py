@@ -8,14 +8,14 @@ import re
 import shutil
 from typing import Callable
 
-from json_schemas import checked
+from commands.train_command import train
+from documentation.json_schemas import checked
+from pictures.shapes import CLASSES, write_shapes
 import pytest
 from resnet_trt_node.atomic_file import whole_file
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.downloads import transfer
 from resnet_trt_node.errors import UsageError
-from shapes import CLASSES, write_shapes
-from train_command import train
 
 pytestmark = pytest.mark.slow
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import numpy as np
+from pictures.shapes import CLASSES, write_shapes
 import pytest
 from resnet_trt_node.errors import BackendError, DataError, UsageError
 from resnet_trt_node.imaging.resize import Resizer
@@ -16,7 +17,6 @@ from resnet_trt_node.training.data.dataset import DataSplit, load_data, Training
 from resnet_trt_node.training.data.pictures import StreamedPictures
 from resnet_trt_node.training.loop import Training
 from resnet_trt_node.training.settings import TrainingSettings
-from shapes import CLASSES, write_shapes
 import torch
 from torch import nn
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from models.shades import Shades, shades
 import pytest
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.training.checkpoints.files import load_file
 from resnet_trt_node.training.folder import TrainingFolder
 from resnet_trt_node.training.loop import Training
 from resnet_trt_node.training.settings import TrainingSettings
-from shades import Shades, shades
 import torch
 
 pytestmark = pytest.mark.slow

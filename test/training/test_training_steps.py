@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from models.shades import Shades, shades
+from pictures.shapes import write_shapes
 import pytest
 from resnet_trt_node.errors import BackendError, UsageError
 from resnet_trt_node.training import loop as training_module
@@ -15,8 +17,6 @@ from resnet_trt_node.training.loop import Training
 from resnet_trt_node.training.metrics import measure
 from resnet_trt_node.training.schedule import learning_rate
 from resnet_trt_node.training.settings import TrainingSettings
-from shades import Shades, shades
-from shapes import write_shapes
 import torch
 from torch import nn
 from torch.nn import functional

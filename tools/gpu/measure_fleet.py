@@ -113,7 +113,7 @@ def bare(given: argparse.Namespace) -> dict[str, float]:
 def measure(folder: Path, given: argparse.Namespace) -> None:
     """Write bags, and what is found after each run."""
     sys.path.append(str(Path(__file__).resolve().parents[2] / 'test' / 'helpers'))
-    from image_bags import BagWriter
+    from bags.image_bags import BagWriter
     jpegs = scenes(given.size)
     bags = [folder / 'bags' / f'drive{number:03d}' for number in range(given.bags)]
     with BagWriter(bags[0]) as bag:

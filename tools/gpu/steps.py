@@ -244,7 +244,7 @@ def run_endurance(lab: Lab, name: str) -> dict:
 def tiny_case(lab: Lab) -> Case:
     """Write the smallest model there is and return its case."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'test' / 'helpers'))
-    from tiny_model import write_tiny_model
+    from models.tiny_model import write_tiny_model
     return Case(write_tiny_model(lab.models / 'tiny.onnx').stem, 2, (2,), level=0)
 
 

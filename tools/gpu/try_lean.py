@@ -42,7 +42,7 @@ def main() -> None:
     """Take all steps, each in a process of its own."""
     given = parse()
     given.engines.mkdir(parents=True, exist_ok=True)
-    from tiny_model import write_tiny_model
+    from models.tiny_model import write_tiny_model
     tiny = write_tiny_model(given.engines.resolve() / 'tiny.onnx')
     model, found = given.model.resolve(), {}
     common = {'folder': str(given.engines.resolve()), 'level': given.level,

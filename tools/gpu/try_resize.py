@@ -21,8 +21,8 @@ from types import SimpleNamespace
 from typing import Any, Callable, Optional
 
 import numpy as np
+from pictures.resized_by_pillow import resized_by_pillow
 from PIL import Image
-from resized_by_pillow import resized_by_pillow
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.cuda.kernel import Kernel
 from resnet_trt_node.backends.cuda.page_locked import page_locked_memory, PageLockedMemory

@@ -6,14 +6,13 @@ A backend joins by its entry in `inference.factory.BACKENDS`.
 
 from pathlib import Path
 
-from lean_engines import build_elsewhere
-from open_backends import BACKEND_PARAMS, MAX_BATCH, SIDE
+from models.lean_engines import build_elsewhere
+from models.open_backends import BACKEND_PARAMS, MAX_BATCH, SIDE
+from models.tiny_model import write_tiny_model
 import pytest
-
 from resnet_trt_node.backends.factory import open_backend, options_of
 from resnet_trt_node.backends.tensorrt.versions import load_module
 from resnet_trt_node.errors import BackendUnavailable
-from tiny_model import write_tiny_model
 
 
 @pytest.fixture(scope='session')

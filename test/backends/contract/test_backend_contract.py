@@ -5,16 +5,15 @@ A backend joins by its entry in `inference.factory.BACKENDS`. The file runs on P
 pytest, NumPy and onnx alone, so that it can be taken to a GPU machine.
 """
 
+from models.open_backends import fill, GRAPH_PARAMS, labels_of, MAX_BATCH, NAMES, SIDE
+from models.tiny_model import COLOURS, write_blind_model
 import numpy as np
 import onnx
 from onnx import helper
-from open_backends import fill, GRAPH_PARAMS, labels_of, MAX_BATCH, NAMES, SIDE
 import pytest
-
 from resnet_trt_node.backends.base import warm_up, WARM_UP_CALLS
 from resnet_trt_node.backends.result_check import bad_rows
 from resnet_trt_node.errors import InferenceError, ModelError, UsageError
-from tiny_model import COLOURS, write_blind_model
 
 
 def test_an_open_backend_describes_itself(backend, name):

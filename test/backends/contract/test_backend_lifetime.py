@@ -12,14 +12,13 @@ import sys
 from threading import Thread
 import time
 
+from models.open_backends import fill, GRAPH_PARAMS, labels_of, NAMES, SIDE
+from models.tiny_model import write_tiny_model
 import onnx
-from open_backends import fill, GRAPH_PARAMS, labels_of, NAMES, SIDE
 import pytest
-
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.contract import model_file
 from resnet_trt_node.errors import ModelError, UsageError
-from tiny_model import write_tiny_model
 
 
 def held():

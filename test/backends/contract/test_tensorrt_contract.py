@@ -2,14 +2,14 @@
 
 from contextlib import suppress
 
-import lean_engines
+from models import lean_engines
 import pytest
 
 from resnet_trt_node.backends.tvm.runtime import load_tvm
 from resnet_trt_node.contract import model_file
 from resnet_trt_node.errors import BackendUnavailable
-from standin_cuda import StandInCuda
-from standin_tensorrt import StandInTensorRt
+from stand_ins.standin_cuda import StandInCuda
+from stand_ins.standin_tensorrt import StandInTensorRt
 import test_backend_contract
 import test_backend_lifetime
 

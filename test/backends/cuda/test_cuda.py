@@ -12,7 +12,7 @@ from resnet_trt_node.backends.cuda.device import CudaDevice, load_driver, load_g
 from resnet_trt_node.backends.cuda.stream import cuda_error_text, CudaGraph
 from resnet_trt_node.errors import (
     BackendError, BackendUnavailable, DeviceLost, InferenceError, UsageError)
-from standin_cuda import StandInCuda
+from stand_ins.standin_cuda import StandInCuda
 
 
 @pytest.fixture

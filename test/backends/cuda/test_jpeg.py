@@ -6,8 +6,8 @@ import os
 import sys
 import weakref
 
-from jpegs import jpeg, turned
 import numpy as np
+from pictures.jpegs import jpeg, turned
 import pytest
 
 from resnet_trt_node.backends.cuda.device import CudaDevice
@@ -15,8 +15,8 @@ from resnet_trt_node.backends.cuda.jpeg import DecodedOnDevice, ENGINES, JpegDec
 from resnet_trt_node.errors import BackendUnavailable, UsageError
 from resnet_trt_node.imaging.compressed.decode import decode_compressed
 from resnet_trt_node.imaging.frame import to_rgb
-from standin_cuda import StandInCuda
-from standin_nvimgcodec import StandInNvImgCodec
+from stand_ins.standin_cuda import StandInCuda
+from stand_ins.standin_nvimgcodec import StandInNvImgCodec
 
 STREAM = 4711
 

@@ -10,10 +10,9 @@ import os
 from pathlib import Path
 from typing import Any, Iterator
 
-from kernel_on_cpu import NAMES, raw_image, rgb_of, source_of
 import numpy as np
+from pictures.resized_by_pillow import resized_by_pillow
 import pytest
-from resized_by_pillow import resized_by_pillow
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.cuda.kernel import Kernel
 from resnet_trt_node.backends.cuda.page_locked import page_locked_memory
@@ -21,6 +20,7 @@ from resnet_trt_node.backends.cuda.resized_rows import KERNEL, ResizedRows
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.errors import BackendUnavailable
 from resnet_trt_node.imaging.on_device.grid import plan_grid
+from stand_ins.kernel_on_cpu import NAMES, raw_image, rgb_of, source_of
 
 ROWS = 6
 SIZES = ((48, 64), (37, 51), (480, 640), (101, 33), (1080, 1920), (240, 900))

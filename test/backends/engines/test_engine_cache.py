@@ -9,7 +9,7 @@ from pathlib import Path
 import subprocess
 import sys
 
-from engine_builds import Builder, KEY, PLAN, SPEC
+from models.engine_builds import Builder, KEY, PLAN, SPEC
 import pytest
 
 from resnet_trt_node.backends.engines import files as engine_files
@@ -184,7 +184,7 @@ FULL_DISK = '\n'.join([
     'sys.path[:0] = {path!r}',
     'from resnet_trt_node.errors import BackendError',
     'from resnet_trt_node.backends.engines.cache import EngineCache',
-    'from engine_builds import Builder, KEY',
+    'from models.engine_builds import Builder, KEY',
     'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)',
     'resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))',
     'said = []',

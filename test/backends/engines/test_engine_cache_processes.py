@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from engine_builds import Builder, KEY, PLAN
+from models.engine_builds import Builder, KEY, PLAN
 import pytest
 
 from resnet_trt_node.backends.engines.cache import EngineCache
@@ -21,7 +21,7 @@ WORKER = '\n'.join([
     'from pathlib import Path',
     'sys.path[:0] = {path!r}',
     'from resnet_trt_node.backends.engines.cache import BuiltEngine, EngineCache',
-    'from engine_builds import KEY, PLAN, SPEC',
+    'from models.engine_builds import KEY, PLAN, SPEC',
     'folder = Path({folder!r})',
     'def build(timing):',
     "    with open(folder / 'builds', 'a') as file:",

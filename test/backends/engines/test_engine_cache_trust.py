@@ -8,7 +8,7 @@ import json
 import os
 from pathlib import Path
 
-from engine_builds import Builder, KEY, PLAN, SPEC
+from models.engine_builds import Builder, KEY, PLAN, SPEC
 import pytest
 
 from resnet_trt_node.backends.engines.cache import BuiltEngine, EngineCache

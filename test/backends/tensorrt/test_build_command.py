@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 
-from json_schemas import checked
+from documentation.json_schemas import checked
+from models.tiny_model import write_tiny_model
 import pytest
-
 from resnet_trt_node.backends.tensorrt.builder import split_profiles
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
-from tiny_model import write_tiny_model
 
 
 @pytest.fixture

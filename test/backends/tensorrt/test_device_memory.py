@@ -8,12 +8,12 @@ from threading import Thread
 from typing import Any, Callable, Iterator
 import weakref
 
-from device_machine import exact, input_of, noise, plan, put, resizing_worlds
 import numpy as np
 import pytest
 from resnet_trt_node.backends.cuda import picture_memory
 from resnet_trt_node.backends.cuda.page_locked import page_locked_memory
-from tensorrt_machine import World
+from stand_ins.device_machine import exact, input_of, noise, plan, put, resizing_worlds
+from stand_ins.tensorrt_machine import World
 
 # The kernel is compiled for the CPU.
 pytestmark = pytest.mark.slow

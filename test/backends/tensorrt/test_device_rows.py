@@ -6,11 +6,11 @@ from pathlib import Path
 import sys
 from typing import Any, Callable, Iterator
 
-from device_machine import exact, input_of, noise, plan, put, resizing_worlds
 import numpy as np
 import pytest
 from resnet_trt_node.errors import BackendError, BackendUnavailable
-from tensorrt_machine import World
+from stand_ins.device_machine import exact, input_of, noise, plan, put, resizing_worlds
+from stand_ins.tensorrt_machine import World
 
 # The kernel is compiled for the CPU.
 pytestmark = pytest.mark.slow

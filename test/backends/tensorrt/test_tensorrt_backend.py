@@ -6,6 +6,7 @@ from pathlib import Path
 import threading
 from typing import Any, Callable, Iterator
 
+from models.tiny_model import colour_picture, COLOURS
 import numpy as np
 import pytest
 from resnet_trt_node.backends.base import warm_up
@@ -13,8 +14,7 @@ from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.backends.tensorrt.log import _listeners
 from resnet_trt_node.errors import (
     BackendError, BackendUnavailable, InferenceError, ModelError, UsageError)
-from tensorrt_machine import colours_of, World, worlds
-from tiny_model import colour_picture, COLOURS
+from stand_ins.tensorrt_machine import colours_of, World, worlds
 
 KINDS = ('8.6', '10', '11', 'rtx')
 

@@ -6,19 +6,18 @@ from dataclasses import replace
 import re
 import time
 
+from models.tiny_model import write_tiny_model
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 import pytest
-
 from resnet_trt_node.backends.tensorrt.builder import EngineBuilder, split_profiles
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.backends.tensorrt.progress import BuildProgress
 from resnet_trt_node.contract.sparsity import SparseBuild
 from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError, UsageError
-from standin_cuda import StandInCuda
-from standin_tensorrt import StandInTensorRt
-from tiny_model import write_tiny_model
+from stand_ins.standin_cuda import StandInCuda
+from stand_ins.standin_tensorrt import StandInTensorRt
 
 PROFILES = ((1, 2, 2),)
 OPTIONS = TensorRtOptions(optimization_level=2, workspace_mib=64)

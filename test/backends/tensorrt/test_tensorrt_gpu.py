@@ -11,19 +11,18 @@ import os
 import subprocess
 import sys
 
-from lean_engines import build_elsewhere
+from models.lean_engines import build_elsewhere
+from models.relu6_model import write_relu6_model
+from models.tiny_model import write_tiny_model
 import numpy as np
 import onnx
 import pytest
-
-from relu6_model import write_relu6_model
 from resnet_trt_node.backends.base import warm_up
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.backends.tensorrt.versions import load_module
 from resnet_trt_node.contract.model_file import spec_of, write_model_spec
 from resnet_trt_node.errors import BackendUnavailable, ModelError
 from resnet_trt_node.onnx_tools.int8.quantize import insert_pairs, Placement
-from tiny_model import write_tiny_model
 
 SIDE = 32
 #: Options of which each value has an engine of its own.
@@ -155,7 +154,7 @@ def test_an_illegal_access_is_an_error_with_its_name_and_closing_works():
         'from pathlib import Path\n'
         'from resnet_trt_node.errors import BackendError, BackendUnavailable, InferenceError\n'
         'from resnet_trt_node.backends.factory import open_backend\n'
-        'from tiny_model import write_tiny_model\n'
+        'from models.tiny_model import write_tiny_model\n'
         'folder = Path(tempfile.mkdtemp())\n'
         'path = write_tiny_model(folder / "tiny.onnx")\n'
         'def opened():\n'

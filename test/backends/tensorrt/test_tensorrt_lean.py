@@ -7,7 +7,8 @@ from pathlib import Path
 import shlex
 from typing import Any, Callable, Iterator
 
-from lean_engines import build_for_lean, link_lean_library
+from models.lean_engines import build_for_lean, link_lean_library
+from models.tiny_model import write_tiny_model
 import pytest
 from resnet_trt_node.backends.cuda.device import CudaDevice
 from resnet_trt_node.backends.engines.cache import BuiltEngine
@@ -18,9 +19,8 @@ from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.errors import BackendError, BackendUnavailable, ModelError, UsageError
-from standin_tensorrt import StandInTensorRt
-from tensorrt_machine import colours_of, World, worlds
-from tiny_model import write_tiny_model
+from stand_ins.standin_tensorrt import StandInTensorRt
+from stand_ins.tensorrt_machine import colours_of, World, worlds
 
 
 @pytest.fixture

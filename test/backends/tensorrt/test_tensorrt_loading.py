@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterator
 import pytest
 from resnet_trt_node.backends.tensorrt.log import _spread
 from resnet_trt_node.errors import BackendError
-from tensorrt_machine import colours_of, World, worlds
+from stand_ins.tensorrt_machine import colours_of, World, worlds
 
 
 @pytest.fixture

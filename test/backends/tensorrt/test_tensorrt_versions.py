@@ -8,8 +8,8 @@ import pytest
 
 from resnet_trt_node.backends.tensorrt import versions
 from resnet_trt_node.errors import BackendUnavailable
-from standin_cuda import StandInCuda
-from standin_tensorrt import StandInTensorRt
+from stand_ins.standin_cuda import StandInCuda
+from stand_ins.standin_tensorrt import StandInTensorRt
 
 KINDS = ('8.6', '10', '11', 'rtx')
 

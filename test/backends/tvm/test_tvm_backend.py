@@ -6,11 +6,12 @@ from pathlib import Path
 import subprocess
 import sys
 
+from models.tiny_model import write_tiny_model
+from models.tvm_network import answers, BATCH, SIDE, write_network
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 import pytest
-
 from resnet_trt_node.backends.classifier import Classifier
 from resnet_trt_node.backends.factory import open_backend
 from resnet_trt_node.backends.tvm import backend as tvm_backend
@@ -24,8 +25,6 @@ from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import INPUT_NAME
 from resnet_trt_node.datasets.labelled import LabelledPictures
 from resnet_trt_node.errors import BackendUnavailable, ModelError, UsageError
-from tiny_model import write_tiny_model
-from tvm_network import answers, BATCH, SIDE, write_network
 
 pytestmark = pytest.mark.slow
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from models.tvm_network import answers, SIDE, write_network
 import numpy as np
 import pytest
-
 from resnet_trt_node.backends.tvm import backend as tvm_backend
 from resnet_trt_node.backends.tvm import layers
 from resnet_trt_node.backends.tvm.cpu import Cpu
 from resnet_trt_node.backends.tvm.runtime import load_tvm
 from resnet_trt_node.backends.tvm.tiles import choose_tile, Registers, tiles, Workload
-from tvm_network import answers, SIDE, write_network
 
 pytestmark = pytest.mark.slow
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 
-from image_bags import BagWriter
+from bags.image_bags import BagWriter
+from models.tiny_model import colour_picture, write_blind_model
 import numpy as np
 from PIL import Image
 import pytest
-
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.cli.support.classified_bag import answer_topic
-from tiny_model import colour_picture, write_blind_model
 
 
 def names(results) -> list[str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from detection_messages import detections_of
-from image_bags import BagWriter
+from bags.detection_messages import detections_of
+from bags.image_bags import BagWriter
+from bags.region_scenes import BOTH, FRONT, MS, names, patch, scene
 import pytest
-
-from region_scenes import BOTH, FRONT, MS, names, patch, scene
 from repository import REPOSITORY
 from resnet_trt_node.bag.message_types import DETECTIONS
 from resnet_trt_node.cli.support.regions.options import REGION_OPTIONS

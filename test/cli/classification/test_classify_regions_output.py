@@ -7,17 +7,16 @@ from math import nan
 from pathlib import Path
 from random import Random
 
-from detection_messages import at, detections_of
-from image_bags import BagWriter
+from bags.detection_messages import at, detections_of
+from bags.image_bags import BagWriter
+from bags.region_scenes import BOTH, FRONT, MS, names, patch, scene
+from models.tiny_model import write_blind_model
 import numpy as np
 from PIL import Image
 import pytest
-
-from region_scenes import BOTH, FRONT, MS, names, patch, scene
 from resnet_trt_node.bag.message_types import DETECTIONS
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.regions.region import Region
-from tiny_model import write_blind_model
 
 
 def test_output_holds_images_detections_and_the_answers(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from detection_messages import detections_of
+from bags.detection_messages import detections_of
+from bags.region_scenes import names as region_names, patch, scene
+from bags.video_bags import COMPRESSED_VIDEO, stamp_ns, TOPICS, write_packet, write_video_bag
+from models.tiny_model import colour_picture
 import numpy as np
+from pictures.video_streams import encode_pictures, write_video
 import pytest
-from region_scenes import names as region_names, patch, scene
 from resnet_trt_node.bag.message_types import COMPRESSED_IMAGE, DETECTIONS, FFMPEG_PACKET
 from resnet_trt_node.bag.reader import BagReader
 from resnet_trt_node.bag.writer import BagWriter
@@ -15,9 +18,6 @@ from resnet_trt_node.cli.support.classified_bag import answer_topic
 from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.errors import UsageError
-from tiny_model import colour_picture
-from video_bags import COMPRESSED_VIDEO, stamp_ns, TOPICS, write_packet, write_video_bag
-from video_streams import encode_pictures, write_video
 
 pytest.importorskip('av', reason='decodes video')
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from models.tiny_model import colour_picture
 from PIL import Image
 import pytest
-
 from resnet_trt_node.bag.reader import BagReader
-from tiny_model import colour_picture
 
 
 def test_an_unsure_answer_is_unknown(resnet_trt, colour_model, pictures, tmp_path):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 
+from models.tiny_model import colour_picture, COLOURS, write_tiny_model
 import onnx
 from onnx import helper
 from PIL import Image
 import pytest
-
 from resnet_trt_node.cli.arguments.evaluation.calibrate import MIN_PICTURES
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.contract.spec import OUTPUT_NAME
-from tiny_model import colour_picture, COLOURS, write_tiny_model
 
 ON_CPU = ('--backend', 'onnxruntime')
 #: Of each colour; a quarter of the table calls a picture as a neighbour on the RGB cube.

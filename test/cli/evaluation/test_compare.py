@@ -9,15 +9,14 @@ import sys
 from zipfile import ZipFile
 
 import cv2
+from models.tiny_model import write_tiny_model
 import numpy as np
 import onnx
 from onnx import numpy_helper
 import pytest
-
 from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.contract.model_file import file_sha256, read_model_spec
 from resnet_trt_node.errors import DataError, FrameError, UsageError
-from tiny_model import write_tiny_model
 
 # Polygraphy imports PyTorch where that is installed.
 pytestmark = pytest.mark.slow

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from zipfile import ZipFile
 
+from models.tiny_model import colour_picture, write_blind_model
 from PIL import Image
 import pytest
-
 from resnet_trt_node.datasets.labelled import spread
 from resnet_trt_node.datasets.table import LabelledPicture
 from resnet_trt_node.errors import UsageError
-from tiny_model import colour_picture, write_blind_model
 
 #: Without it the error stream also says why no GPU is used.
 ON_CPU = ('--backend', 'onnxruntime')

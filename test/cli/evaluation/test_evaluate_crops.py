@@ -6,14 +6,13 @@ from pathlib import Path
 import re
 from zipfile import ZipFile
 
+from models.tiny_model import COLOURS, write_tiny_model
 import numpy as np
 from PIL import Image
 import pytest
-
 from resnet_trt_node.cli.support.regions.crops import LabelledCrop, parse_crops
 from resnet_trt_node.errors import DataError
 from resnet_trt_node.regions.region import Box
-from tiny_model import COLOURS, write_tiny_model
 
 HEADER = 'file\tcenter_x\tcenter_y\twidth\theight\tclass\n'
 #: Without it the error stream also says why no GPU is used.

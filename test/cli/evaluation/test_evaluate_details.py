@@ -8,14 +8,13 @@ from pathlib import Path
 import re
 from zipfile import ZipFile
 
+from models.tiny_model import colour_picture, COLOURS, write_tiny_model
 import numpy as np
 import onnx
 from onnx import numpy_helper
 from PIL import Image
 import pytest
-
 from resnet_trt_node.cli.support.evaluation import files as evaluation_files
-from tiny_model import colour_picture, COLOURS, write_tiny_model
 
 #: Without it the error stream also says why no GPU is used.
 ON_CPU = ('--backend', 'onnxruntime')

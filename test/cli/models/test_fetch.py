@@ -9,13 +9,13 @@ import shutil
 import subprocess
 import sys
 
-from json_schemas import checked
+from documentation.json_schemas import checked
 from make_model_index import main as make_model_index
-from model_server import left_over, ModelServer, redirect_to
+from models.model_server import left_over, ModelServer, redirect_to
+from models.tiny_model import write_tiny_model
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.contract.model_file import read_model_spec
-from tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.slow
 

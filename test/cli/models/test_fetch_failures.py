@@ -11,7 +11,7 @@ import subprocess
 import sys
 from threading import Event
 
-from model_server import left_over, redirect_to, send
+from models.model_server import left_over, redirect_to, send
 import pytest
 from repository import REPOSITORY
 from resnet_trt_node.downloads import transfer

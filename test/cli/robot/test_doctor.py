@@ -12,7 +12,7 @@ from repository import REPOSITORY
 from resnet_trt_node.cli.robot import doctor
 from resnet_trt_node.cli.support.doctor import ros, runtimes
 from resnet_trt_node.cli.support.doctor.finding import STATES
-from stand_in_packages import FAILING, WORKING, write_packages
+from stand_ins.stand_in_packages import FAILING, WORKING, write_packages
 
 pytestmark = pytest.mark.slow
 

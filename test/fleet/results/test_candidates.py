@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleet_results import pa  # noqa: F401  skips these tests where it is missing
+from fleets.fleet_results import pa  # noqa: F401  skips these tests where it is missing
 import numpy as np
 import pytest
 

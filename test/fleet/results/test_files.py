@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleet_results import change_manifest, damage, pa, pq, row, write_run
+from fleets.fleet_results import change_manifest, damage, pa, pq, row, write_run
 import numpy as np
 import pytest
 

@@ -6,17 +6,17 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
-from fleet_results import FRONT, jpeg_of, LEFT, START_NS, write_drive
-from image_bags import BagWriter
+from bags.image_bags import BagWriter
+from bags.video_bags import stamp_ns, TOPICS, write_video_bag
+from fleets.fleet_results import FRONT, jpeg_of, LEFT, START_NS, write_drive
 import numpy as np
+from pictures.video_streams import decode_by_av, encode
 from PIL import Image
 import pytest
 from resnet_trt_node.bag.message_types import FFMPEG_PACKET
 from resnet_trt_node.errors import BagError
 from resnet_trt_node.fleet.results.candidates import Answer, FoundFrame
 from resnet_trt_node.fleet.results.pictures import find_bag, take_pictures
-from video_bags import stamp_ns, TOPICS, write_video_bag
-from video_streams import decode_by_av, encode
 import zstandard
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet_results import damage, row, START_NS, write_run
+from fleets.fleet_results import damage, row, START_NS, write_run
 import numpy as np
 import pytest
 

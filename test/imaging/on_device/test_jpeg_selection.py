@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 
-from jpegs import jpeg, patched, scene, segment, turned, with_segment, without
 import numpy as np
+from pictures.jpegs import jpeg, patched, scene, segment, turned, with_segment, without
 import pytest
 
 from resnet_trt_node.errors import FrameError

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_on_cpu import KernelOnCpu, NAMES, raw_image, rgb_of, source_of
 import numpy as np
+from pictures.resized_by_pillow import resized_by_pillow
 import pytest
-from resized_by_pillow import resized_by_pillow
-
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.imaging.on_device.grid import plan_grid
 from resnet_trt_node.imaging.on_device.job import GRID, JOB, SOURCE
 from resnet_trt_node.imaging.raw.encodings import RawImage
+from stand_ins.kernel_on_cpu import KernelOnCpu, NAMES, raw_image, rgb_of, source_of
 
 RULES = {
     'bilinear': ResizeRule(64, 56, 56), 'bicubic': ResizeRule(64, 50, 61, 'bicubic'),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from kernel_on_cpu import NAMES, raw_image, source_of
 import numpy as np
 import pytest
-
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.imaging.on_device.grid import plan_grid
 from resnet_trt_node.imaging.on_device.job import JOB
 from resnet_trt_node.imaging.on_device.source import plan_source
+from stand_ins.kernel_on_cpu import NAMES, raw_image, source_of
 
 RULE = ResizeRule(256, 224, 224)
 #: Of a window of rows 4 to 10 and columns 6 to 20: rows and bytes of each plane.

@@ -7,17 +7,17 @@ from pathlib import Path
 import subprocess
 import sys
 
-from kernel_on_cpu import compile_kernel
 import pytest
 from repository import HELPERS, REPOSITORY
 import stalled
+from stand_ins.kernel_on_cpu import compile_kernel
 
 pytestmark = pytest.mark.slow
 
 _SCRIPT = '\n'.join((
     'import sys',
     'from pathlib import Path',
-    'from kernel_on_cpu import KernelOnCpu, NAMES, raw_image, source_of',
+    'from stand_ins.kernel_on_cpu import KernelOnCpu, NAMES, raw_image, source_of',
     'from resnet_trt_node.contract.spec import ResizeRule',
     'from resnet_trt_node.imaging.on_device.grid import plan_grid',
     '',

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
-from resized_by_pillow import resized_by_pillow
+from pictures.resized_by_pillow import resized_by_pillow
 
 from resnet_trt_node.contract.spec import ResizeRule
 from resnet_trt_node.imaging.frame import Frame

@@ -5,11 +5,11 @@ import re
 import sys
 
 import numpy as np
+from pictures.video_streams import decode_by_av, encode, encode_flat
 import pytest
 from resnet_trt_node.errors import FrameError, KeyFrameMissing, UsageError
 from resnet_trt_node.imaging.video.decoder import to_rgb, VideoDecoder
 from resnet_trt_node.imaging.video.packets import video_codec
-from video_streams import decode_by_av, encode, encode_flat
 
 av = pytest.importorskip('av', reason='decodes video')
 

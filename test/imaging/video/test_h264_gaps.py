@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import numpy as np
+from pictures.video_streams import decode_by_av, encode
 import pytest
 from resnet_trt_node.errors import FrameError, KeyFrameMissing
 from resnet_trt_node.imaging.video.decoder import VideoDecoder
 from resnet_trt_node.imaging.video.h264_gaps import PictureNumbers
-from video_streams import decode_by_av, encode
 
 pytest.importorskip('av', reason='encodes and decodes video')
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
+from nodes.simulated_node import red, run
 import pytest
 from resnet_trt_node.node.monitoring.diagnostics import diagnostic_array
 from resnet_trt_node.node.monitoring.health import Level
@@ -19,7 +20,6 @@ from resnet_trt_node.node.monitoring.listener import reports
 from resnet_trt_node.node.monitoring.report import Report, Statistics, TopicState
 from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.arrivals import ArrivalRates
-from simulated_node import red, run
 
 pytestmark = pytest.mark.slow
 

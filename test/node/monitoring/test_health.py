@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from pipeline_bench import Bench, raises
+from pipelines.pipeline_bench import Bench, raises
 import pytest
 from resnet_trt_node.node.monitoring.camera_watchdog import CameraWatchdog
 from resnet_trt_node.node.monitoring.health import camera_health, Level, node_health

@@ -11,8 +11,8 @@ import sys
 from time import monotonic
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from json_schemas import checked
-from node_process import image, NodeProcess, Peer
+from documentation.json_schemas import checked
+from nodes.node_process import image, NodeProcess, Peer
 import numpy as np
 import pytest
 from repository import REPOSITORY

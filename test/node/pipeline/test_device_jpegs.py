@@ -10,11 +10,11 @@ from time import sleep
 from types import SimpleNamespace
 from typing import Any, Iterator
 
-from detection_messages import at
-from device_bench import Bench, CAMERAS, NAMES, Pair
-from device_machine import decoding_world
+from bags.detection_messages import at
+from models.tiny_model import COLOURS
 import numpy as np
 from PIL import Image
+from pipelines.device_bench import Bench, CAMERAS, NAMES, Pair
 import pytest
 from resnet_trt_node.backends.cuda.jpeg import JpegDecoder
 from resnet_trt_node.errors import FrameError
@@ -26,8 +26,8 @@ from resnet_trt_node.node.pipeline.work import RegionFrames, WholeFrames
 from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.regions.region import Region
 from resnet_trt_node.regions.settings import RegionSettings
-from tensorrt_machine import World
-from tiny_model import COLOURS
+from stand_ins.device_machine import decoding_world
+from stand_ins.tensorrt_machine import World
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('either_caller')]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Iterator
 
-from detection_messages import at
-from device_bench import Bench, CAMERAS, NAMES, Pair
-from kernel_on_cpu import image_message, launch
+from bags.detection_messages import at
+from models.tiny_model import COLOURS
 import numpy as np
+from pipelines.device_bench import Bench, CAMERAS, NAMES, Pair
 import pytest
 from resnet_trt_node.backends.cuda import picture_memory
 from resnet_trt_node.errors import FrameError
@@ -19,8 +19,8 @@ from resnet_trt_node.node.pipeline.work import RegionFrames, RegionWork, WholeFr
 from resnet_trt_node.node.ros.conversion import Converter
 from resnet_trt_node.regions.region import Region
 from resnet_trt_node.regions.settings import RegionSettings
-from tensorrt_machine import World, worlds
-from tiny_model import COLOURS
+from stand_ins.kernel_on_cpu import image_message, launch
+from stand_ins.tensorrt_machine import World, worlds
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('either_caller')]
 

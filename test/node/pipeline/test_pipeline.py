@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Event, Thread
 from time import sleep
 
-from pipeline_bench import Faults, GatedBackend
+from pipelines.pipeline_bench import Faults, GatedBackend
 import pytest
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.errors import BackendUnavailable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from threading import Event, Thread
 
-import pipeline_bench
-from pipeline_bench import GatedBackend
+from pipelines import pipeline_bench
+from pipelines.pipeline_bench import GatedBackend
 import pytest
 from resnet_trt_node.node.pipeline.counters import Counters
 from resnet_trt_node.node.pipeline.frame_queue import Batch, InFlightFrame

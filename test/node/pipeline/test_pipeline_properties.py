@@ -8,7 +8,7 @@ from functools import partial
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, RuleBasedStateMachine
-from pipeline_bench import Bench, raises, RowsInput, UNFILLABLE
+from pipelines.pipeline_bench import Bench, raises, RowsInput, UNFILLABLE
 import pytest
 from resnet_trt_node.node.pipeline import preprocess_worker
 from resnet_trt_node.node.pipeline.scheduling import scheduler

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import Barrier, get_ident
 
-from pipeline_bench import raises, RowsInput, UNFILLABLE
+from pipelines.pipeline_bench import raises, RowsInput, UNFILLABLE
 import pytest
 from resnet_trt_node.node.pipeline import preprocess_worker
 from resnet_trt_node.node.pipeline.preprocess_worker import chosen_threads

@@ -8,14 +8,14 @@ from types import SimpleNamespace
 from typing import Any, Callable, Iterator
 
 import numpy as np
+from pictures.shade_video import number_of, shade_packets
+from pipelines.video_sink import Sink
 import pytest
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.imaging.limits import MAX_IMAGE_BYTES
 from resnet_trt_node.imaging.video import decoder as video
 from resnet_trt_node.node.pipeline import video_stage
 from resnet_trt_node.node.pipeline.video_stage import MOST_WAITING, VideoHooks, VideoStage
-from shade_video import number_of, shade_packets
-from video_sink import Sink
 
 pytest.importorskip('av', reason='PyAV encodes and decodes video')
 

@@ -19,7 +19,7 @@ from resnet_trt_node.imaging.decode import decode_message
 from resnet_trt_node.imaging.raw.encodings import ENCODINGS
 from resnet_trt_node.node.ros.conversion import Converter
 
-STAND_IN = (HELPERS / 'stand_in_cv_bridge.py').read_text(encoding='utf-8')
+STAND_IN = (HELPERS / 'stand_ins' / 'stand_in_cv_bridge.py').read_text(encoding='utf-8')
 STAND_IN_ENCODINGS = {
     'mono16', 'bayer_rggb8', 'bayer_bggr8', 'bayer_gbrg8', 'bayer_grbg8', 'yuv422', 'yuv422_yuy2'}
 VIEWS = [name for name, encoding in ENCODINGS.items() if encoding.is_view]

@@ -6,15 +6,14 @@ from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
-from node_process import image
+from nodes.node_process import image
+from nodes.simulated_node import red, run, wait_for_status
 import numpy as np
 from PIL import Image
 import pytest
 from resnet_trt_node.errors import FrameError
 from resnet_trt_node.imaging.depth_images import is_depth_topic
 from resnet_trt_node.node.ros.conversion import Converter
-
-from simulated_node import red, run, wait_for_status
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node_process import compressed, image, NodeProcess, Peer
+from nodes.node_process import compressed, image, NodeProcess, Peer
 import numpy as np
 import pytest
 

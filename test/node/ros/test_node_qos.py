@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from node_services import lifecycle, set_parameter, state
+from nodes.node_services import lifecycle, set_parameter, state
+from nodes.simulated_node import ACTIVATE, CONFIGURE, number, red, run, wait_for_status
 import pytest
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
-from simulated_node import ACTIVATE, CONFIGURE, number, red, run, wait_for_status
 
 pytestmark = pytest.mark.slow
 

@@ -1,11 +1,11 @@
 """The ROS node of the commands top and replay, and its SROS2 enclave."""
 
+from bags.sample_bags import write_bag
 import pytest
 import rclpy
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.errors import UsageError
 from resnet_trt_node.node.ros.ros_errors import own_node
-from sample_bags import write_bag
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Optional
 
 import cv2
-from node_process import compressed, NodeProcess, Peer
+from nodes.node_process import compressed, NodeProcess, Peer
 import numpy as np
 import pytest
 from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions

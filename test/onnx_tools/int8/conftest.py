@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
-from calibration_pictures import clouds, write_pictures
+from commands.quantize_command import quantize, report_of
+from pictures.calibration_pictures import clouds, write_pictures
 import pytest
-from quantize_command import quantize, report_of
 from resnet_trt_node.onnx_tools.deployable import WrittenModel
 
 

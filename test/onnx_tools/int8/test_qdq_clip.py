@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from models.relu6_model import write_relu6_model
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto
 import onnxruntime
 import pytest
-
-from relu6_model import write_relu6_model
 from resnet_trt_node.onnx_tools.int8.qdq_clip import move_pairs_off_clips
 from resnet_trt_node.onnx_tools.int8.quantize import quantize_model
 from resnet_trt_node.onnx_tools.preparation.prepare import prepare

@@ -9,16 +9,18 @@ import re
 from typing import Any, Callable
 from zipfile import ZipFile
 
-from calibration_pictures import clouds, COUNT, write_pictures
-from classifiers import write_classifier
-from image_bags import BagWriter
-from json_schemas import checked
+from bags.image_bags import BagWriter
+from bags.sample_bags import PERIOD_NS, pixels_of, START_NS
+from commands.quantize_command import answers, quantize
+from documentation.json_schemas import checked
+from models.classifiers import write_classifier
+from models.tiny_model import write_tiny_model
 import numpy as np
 import onnx
 from onnx import numpy_helper
+from pictures.calibration_pictures import clouds, COUNT, write_pictures
 from PIL import Image
 import pytest
-from quantize_command import answers, quantize
 from resnet_trt_node.backends.onnxruntime_session import CpuSession
 from resnet_trt_node.backends.tensorrt.builder import EngineBuilder
 from resnet_trt_node.backends.tensorrt.options import TensorRtOptions
@@ -27,8 +29,6 @@ from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.contract.model_file import read_model_spec
 from resnet_trt_node.evaluation.outcomes import wilson_interval
 from resnet_trt_node.onnx_tools.preparation.prepare import prepare
-from sample_bags import PERIOD_NS, pixels_of, START_NS
-from tiny_model import write_tiny_model
 
 #: The layer that int8 ruins in the model of that name.
 FRAGILE = 'layer2.1.conv2'

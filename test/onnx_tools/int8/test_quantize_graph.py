@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from classifiers import branching_copy, SIDE as SMALL, write_classifier
+from models.classifiers import branching_copy, SIDE as SMALL, write_classifier
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto

@@ -5,11 +5,11 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from json_schemas import checked
+from commands.quantize_command import answers, report_of
+from documentation.json_schemas import checked
 import numpy as np
 from PIL import Image
 import pytest
-from quantize_command import answers, report_of
 from resnet_trt_node.cli.main import main
 from resnet_trt_node.cli.support.example_frames import read_frames
 from resnet_trt_node.contract.model_file import read_model_spec

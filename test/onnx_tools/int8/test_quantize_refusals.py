@@ -6,16 +6,16 @@ from pathlib import Path
 import shutil
 from typing import Any, Callable, Optional
 
-from calibration_pictures import clouds, COUNT, write_pictures
-from classifiers import write_classifier
+from bags.sample_bags import pixels_of
+from commands.quantize_command import quantize
+from models.classifiers import write_classifier
 import numpy as np
 import onnx
+from pictures.calibration_pictures import clouds, COUNT, write_pictures
 import pytest
-from quantize_command import quantize
 from resnet_trt_node.cli.models import quantize as command
 from resnet_trt_node.contract.model_file import read_model_spec, write_model_spec
 from resnet_trt_node.errors import InferenceError
-from sample_bags import pixels_of
 
 
 def test_pictures_that_ranges_must_not_come_from_are_refused(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from classifiers import SIDE, write_classifier
+from models.classifiers import SIDE, write_classifier
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 import warnings
 
-from classifiers import CLASSES, SIDE, write_classifier
+from models.classifiers import CLASSES, SIDE, write_classifier
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from classifiers import CLASSES, SIDE, write_classifier
-from json_schemas import checked
+from documentation.json_schemas import checked
+from models.classifiers import CLASSES, SIDE, write_classifier
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper

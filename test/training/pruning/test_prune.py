@@ -7,9 +7,9 @@ import itertools
 import json
 from pathlib import Path
 
-from classifiers import branching_copy, write_classifier
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
+from models.classifiers import branching_copy, write_classifier
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, TensorProto

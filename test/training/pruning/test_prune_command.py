@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from json_schemas import checked
+from documentation.json_schemas import checked
 import numpy as np
 import onnx
 import pytest

@@ -6,7 +6,7 @@ import pytest
 from resnet_trt_node.cli.support.doctor import probes
 from resnet_trt_node.cli.support.doctor.probes import (
     import_of, Outcome, Probe, run_probes, search_paths)
-from stand_in_packages import FAILING, write_packages
+from stand_ins.stand_in_packages import FAILING, write_packages
 
 pytestmark = pytest.mark.slow
 

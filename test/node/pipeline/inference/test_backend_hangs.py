@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from threading import enumerate as enumerate_threads, Event
 
-from pipeline_bench import raises
+from pipelines.pipeline_bench import raises
 import pytest
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 

@@ -6,7 +6,7 @@ import gc
 from threading import Event
 import weakref
 
-from pipeline_bench import raises
+from pipelines.pipeline_bench import raises
 import pytest
 from resnet_trt_node.errors import BackendUnavailable
 from resnet_trt_node.node.pipeline.settings import LiveSettings

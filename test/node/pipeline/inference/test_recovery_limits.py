@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from threading import Event
 
-import pipeline_bench
-from pipeline_bench import raises, SPEC
+from pipelines import pipeline_bench
+from pipelines.pipeline_bench import raises, SPEC
 from resnet_trt_node.errors import BackendUnavailable, DeviceLost
 from resnet_trt_node.node.pipeline.settings import LiveSettings
 

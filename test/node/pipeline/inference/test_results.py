@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import CancelledError, TimeoutError as FutureTimeoutError
 
 import numpy as np
-from pipeline_bench import Bench
+from pipelines.pipeline_bench import Bench
 import pytest
 from resnet_trt_node.backends.base import Backend
 from resnet_trt_node.node.pipeline.pipeline import Pipeline

@@ -7,7 +7,8 @@ from threading import Thread
 from typing import Callable
 
 import numpy as np
-from pipeline_bench import raises
+from pipelines.pipeline_bench import raises
+from pipelines.simulated_time import SimulatedTime
 import psutil
 import pytest
 from resnet_trt_node.backends.simulated import SimulatedBackend, SimulatedOptions
@@ -16,7 +17,6 @@ from resnet_trt_node.node.pipeline.inference.inference_worker import NUM_BUFFERS
 from resnet_trt_node.node.pipeline.pipeline import Pipeline
 from resnet_trt_node.node.pipeline.settings import LiveSettings, PipelineHooks
 from resnet_trt_node.node.pipeline.work import WholeFrames
-from simulated_time import SimulatedTime
 
 CAMERAS = ('front', 'left', 'right', 'rear')
 

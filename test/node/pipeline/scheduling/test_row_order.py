@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from pipeline_bench import raises, RowsInput
+from pipelines.pipeline_bench import raises, RowsInput
 import pytest
 from resnet_trt_node.node.pipeline import preprocess_worker
 

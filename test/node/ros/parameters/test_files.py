@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from node_process import NodeProcess
+from nodes.node_process import NodeProcess
 import pytest
 import rclpy
 from rclpy.node import Node

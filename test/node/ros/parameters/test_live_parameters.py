@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from node_services import set_parameter
+from nodes.node_services import set_parameter
+from nodes.simulated_node import number, red, run, text, wait_for_status
 import pytest
 from rcl_interfaces.msg import ParameterType, ParameterValue
-from simulated_node import number, red, run, text, wait_for_status
 from vision_msgs.msg import LabelInfo
 
 pytestmark = pytest.mark.slow

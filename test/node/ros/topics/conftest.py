@@ -12,7 +12,7 @@ import pytest
 def stage() -> Iterator[Any]:
     """Give a `Stage` under the executor of the node."""
     # The tests of the matcher need no ROS.
-    from region_stage import Stage
+    from pipelines.region_stage import Stage
     from rclpy.executors import SingleThreadedExecutor
     from resnet_trt_node.node.distribution import events_executor
     stage = Stage(events_executor() or SingleThreadedExecutor)

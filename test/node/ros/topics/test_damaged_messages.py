@@ -7,11 +7,11 @@ from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
 
+from nodes.simulated_node import check_sums, red, run, wait_for_status
 import pytest
 from rclpy.serialization import serialize_message
 from resnet_trt_node.node.ros.topics.reception import read_message
 from resnet_trt_node.node.ros.transports import TRANSPORTS
-from simulated_node import check_sums, red, run, wait_for_status
 
 pytestmark = pytest.mark.slow
 

@@ -6,9 +6,9 @@ import json
 import os
 from types import SimpleNamespace
 
+from nodes.simulated_node import check_sums, red, run
 import pytest
 from resnet_trt_node.node.ros.topics.input_topic import lost_messages
-from simulated_node import check_sums, red, run
 from std_srvs.srv import Trigger
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(

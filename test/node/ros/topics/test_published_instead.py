@@ -5,12 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from node_services import lifecycle
+from nodes.node_services import lifecycle
+from nodes.simulated_node import ACTIVATE, DEACTIVATE, run
 import pytest
 from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.node.ros.topics.image_source import ImageSource
 from sensor_msgs.msg import Image
-from simulated_node import ACTIVATE, DEACTIVATE, run
 from std_msgs.msg import String
 
 pytestmark = pytest.mark.slow

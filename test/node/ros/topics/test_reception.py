@@ -5,9 +5,9 @@ from __future__ import annotations
 from inspect import signature
 from time import sleep
 
+from nodes.simulated_node import check_sums, red, run, wait_for_status
 import pytest
 from resnet_trt_node.node.ros.topics.reception import waited_ns, with_wait
-from simulated_node import check_sums, red, run, wait_for_status
 
 pytestmark = pytest.mark.slow
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from pipelines.region_stage import BEST_EFFORT, boxes, feed, picture, RELIABLE
 import pytest
 from rclpy.qos import ReliabilityPolicy
-from region_stage import BEST_EFFORT, boxes, feed, picture, RELIABLE
 from resnet_trt_node.node.ros.topics import camera_inputs
 from sensor_msgs.msg import Image
 from std_msgs.msg import String

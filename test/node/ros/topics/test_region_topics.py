@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from node_process import compressed
+from nodes.node_process import compressed
 import numpy as np
+from pipelines.region_stage import boxes, feed, picture
 import pytest
 from rclpy.serialization import serialize_message
-from region_stage import boxes, feed, picture
 from resnet_trt_node.contract.prediction import Prediction
 from resnet_trt_node.node.ros.parameters.node_parameters import NodeParameters
 from resnet_trt_node.node.ros.topics import camera_inputs

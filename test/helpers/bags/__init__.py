@@ -1,0 +1,1 @@
+"""Bags and messages as tests need them, written without the code under test."""

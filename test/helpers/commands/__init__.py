@@ -1,0 +1,1 @@
+"""Running `resnet_trt`."""

@@ -1,0 +1,1 @@
+"""Pages and schemas, read by the tests that hold them to the code."""

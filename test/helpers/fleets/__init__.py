@@ -1,0 +1,1 @@
+"""Runs over many bags: what they read and what they write."""

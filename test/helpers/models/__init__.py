@@ -1,0 +1,1 @@
+"""Small models, networks and engines, and where they come from."""

@@ -1,0 +1,1 @@
+"""Nodes and launch files in processes of their own."""

@@ -1,0 +1,1 @@
+"""Pictures and videos whose content is known."""

@@ -1,0 +1,1 @@
+"""Pipelines without a node: their backend, their clock and what comes out."""
