@@ -6,8 +6,11 @@ import os
 import time
 
 import psutil
+import pytest
 
 from tools.gpu.node.awake import cores_awake
+
+pytestmark = pytest.mark.slow
 
 
 def _spinning() -> dict[int, list[int]]:
