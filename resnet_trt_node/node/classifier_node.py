@@ -33,8 +33,8 @@ from resnet_trt_node.text.printable import LINE_LIMIT, printable
 #: A batch in the backend gets this long when the node is deactivated or stopped, and listeners
 #: that take the last results; the backend is to be freed in what stopping may take altogether.
 DRAIN_TIMEOUT_SEC, _FLUSH_SEC, _STOP_SEC = 1.0, 0.2, 1.4
-#: Freeing the backend gets this long in cleanup. The driver of a GPU frees memory when it is done
-#: with what other processes have asked of it, such as building an engine: that took over a second.
+#: Freeing the backend gets this long in cleanup. On an H200 a second was too short beside
+#: processes that built engines: the driver serves all of them.
 _CLEANUP_SEC = 5.0
 #: How often it is checked whether the backend hangs or was disabled.
 _WATCH_SEC = 0.5
