@@ -17,6 +17,7 @@ from typing import Any
 from grid_detector import detections
 import rclpy
 from rclpy.executors import ExternalShutdownException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import qos_profile_sensor_data, QoSProfile
 from rclpy.utilities import remove_ros_args
 from resnet_trt_node.regions.region import Box, Region
@@ -92,6 +93,10 @@ def main() -> int:
         rclpy.spin(node)
     except ExternalShutdownException:
         pass
+    except rclpy_implementation.RCLError:
+        # A signal that ends the process makes whatever is being published fail.
+        if rclpy.ok():
+            raise
     finally:
         rclpy.try_shutdown()
     return 0

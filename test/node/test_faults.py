@@ -214,9 +214,9 @@ def test_twenty_lifecycle_cycles_leave_nothing_behind(peer):
 def test_an_error_that_nobody_foresaw_ends_the_process_with_its_traceback(peer, where):
     owner, name = {
         'preprocess': ('preprocess_worker.PreprocessWorker', '_preprocess'),
-        'inference': ('inference_worker.InferenceWorker', '_call'),
+        'inference': ('inference.inference_worker.InferenceWorker', '_call'),
         'publisher': ('pipeline.Pipeline', '_publish')}[where]
-    module, kind = owner.split('.')
+    module, kind = owner.rsplit('.', 1)
     peer.listen_to_results()
     with NodeProcess('-p', 'backend:=simulated', '-p', 'diagnostics_period_sec:=0.1', prepare=(
             f'from resnet_trt_node.node.pipeline.{module} import {kind}\n'
